@@ -1,0 +1,111 @@
+"""A gate: which jobs, which model, which alias, and who approves where."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class VersionSource(StrEnum):
+    """Where the model version of a job run is looked up; AUTO tries the others in this order."""
+
+    TASK_OUTPUT = "task_output"
+    TAG = "tag"
+    MLFLOW_RUN = "mlflow_run"
+    AUTO = "auto"
+
+
+class Direction(StrEnum):
+    """Which way a metric is better."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+
+
+class NewerVersion(StrEnum):
+    """What happens to an open request when a newer version of the model asks for the same alias."""
+
+    SUPERSEDE = "supersede"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True)
+class MetricRule:
+    """How a candidate's metric is judged. All numbers are absolute, in the metric's own unit.
+
+    Attributes:
+        max_worse: how much worse than the Champion's value the candidate may be; None = any.
+        at_least: lower bound, whatever the Champion has (higher is better).
+        at_most: upper bound, whatever the Champion has (lower is better).
+    """
+
+    name: str
+    better: Direction
+    max_worse: float | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+
+
+@dataclass(frozen=True)
+class ApprovalTarget:
+    """Where people approve. Only the provider's adapter reads `place`.
+
+    Attributes:
+        provider: key of the ApprovalProvider, e.g. "github" or "github:ghes.example.com".
+        place: the vendor's own words for the spot, e.g. repository, workflow and ref.
+        seats: the approvals that are needed, each by a different person (GitHub: environments).
+    """
+
+    provider: str
+    place: Mapping[str, str]
+    seats: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "place", MappingProxyType(dict(self.place)))
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One entry of gates.yaml, checked and frozen.
+
+    Attributes:
+        job_ids: Databricks job ids as decimal strings.
+        job_names: names of jobs; a name that several jobs bear is refused when it is met.
+        identities: Databricks user or service principal -> logins at the provider. An empty tuple says
+            that nobody stands behind this name; allowed for names that are no person's e-mail address.
+        expires_after: how long people may decide, from the opening of the request.
+    """
+
+    name: str
+    job_ids: frozenset[str]
+    job_names: frozenset[str]
+    model: str
+    alias: str
+    approval: ApprovalTarget
+    version: VersionSource = VersionSource.AUTO
+    accept_success_with_failures: bool = False
+    identities: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    allow_trainer_approval: bool = False
+    expires_after: timedelta = timedelta(days=14)
+    newer_version: NewerVersion = NewerVersion.SUPERSEDE
+    metrics: tuple[MetricRule, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "identities", MappingProxyType(dict(self.identities)))
+
+    def approval_sha256(self) -> str:
+        """Hash of all settings that say who may approve; an approval counts only while they stay."""
+        settings = {
+            "provider": self.approval.provider,
+            "place": dict(self.approval.place),
+            "seats": list(self.approval.seats),
+            "identities": {name: list(logins) for name, logins in self.identities.items()},
+            "allow_trainer_approval": self.allow_trainer_approval,
+            "expires_after": self.expires_after.total_seconds(),
+        }
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

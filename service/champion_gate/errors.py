@@ -1,0 +1,154 @@
+"""Every error of the service: what happened, whether repeating helps, what a person should do.
+
+Vendors' exceptions are translated into these at the adapters' edge; `web` turns them into
+`application/problem+json`, the command line into one line and an exit code.
+"""
+
+from __future__ import annotations
+
+
+class GateError(Exception):
+    """Base of all our errors.
+
+    Attributes:
+        code: stable machine-readable name, sent to clients.
+        status: the HTTP status with which a request that met this error is answered.
+        retryable: whether the same call may succeed later without anybody changing anything.
+        hint: what the person who reads it should do; may be empty.
+    """
+
+    code = "internal"
+    status = 500
+    retryable = False
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class ConfigurationError(GateError):
+    """The settings or gates.yaml cannot be used; names every problem at once. Exit code 2."""
+
+    code = "configuration"
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__(
+            "The configuration cannot be used:\n" + "\n".join(f"  - {line}" for line in problems)
+        )
+        self.problems = problems
+
+
+class InvalidInputError(GateError):
+    """Something given from outside is not of the form that we take."""
+
+    code = "invalid_input"
+    status = 422
+
+
+class InvalidNameError(InvalidInputError):
+    """A model, alias or version name that must not enter a URL."""
+
+    code = "invalid_name"
+
+
+class NotAuthenticatedError(GateError):
+    """No or wrong credentials."""
+
+    code = "not_authenticated"
+    status = 401
+
+
+class TooLargeError(GateError):
+    """A body over its cap."""
+
+    code = "too_large"
+    status = 413
+
+
+class NotFoundError(GateError):
+    """One of our own rows does not exist."""
+
+    code = "not_found"
+    status = 404
+
+
+class ConflictError(GateError):
+    """The thing is not in a state in which this can be done."""
+
+    code = "conflict"
+    status = 409
+
+
+class LeaseLostError(GateError):
+    """Another worker holds the row now; whoever sees this stops and writes nothing more."""
+
+    code = "lease_lost"
+    status = 409
+    retryable = True
+
+
+class VendorError(GateError):
+    """A call to Databricks, MLflow, GitHub or another system around us did not give what was asked.
+
+    Attributes:
+        vendor: the system's name in words, e.g. "GitHub" or "Databricks".
+        outcome_unknown: the call may have been carried out although no answer came.
+    """
+
+    code = "vendor"
+    status = 502
+
+    def __init__(self, vendor: str, message: str, *, hint: str = "", outcome_unknown: bool = False) -> None:
+        super().__init__(f"{vendor}: {message}", hint=hint)
+        self.vendor = vendor
+        self.outcome_unknown = outcome_unknown
+
+
+class VendorUnavailableError(VendorError):
+    """Time-out, refused connection, 429, 5xx or an unreadable answer: the same call may work later.
+
+    Attributes:
+        retry_after: seconds the vendor asked us to wait, if it did.
+    """
+
+    code = "vendor_unavailable"
+    status = 503
+    retryable = True
+
+    def __init__(
+        self,
+        vendor: str,
+        message: str,
+        *,
+        hint: str = "",
+        outcome_unknown: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(vendor, message, hint=hint, outcome_unknown=outcome_unknown)
+        self.retry_after = retry_after
+
+
+class VendorRefusedError(VendorError):
+    """400, 401, 403 or 422: repeating does not help until a person changes something."""
+
+    code = "vendor_refused"
+
+
+class VendorNotFoundError(VendorRefusedError):
+    """404: absent, or not visible to our credentials (vendors do not tell the two apart)."""
+
+    code = "vendor_not_found"
+
+
+class UnsafeTargetError(GateError):
+    """The place where people would approve does not protect the approval (yet).
+
+    Raised before opening a request; the promotion stays `requested` and is checked again.
+    """
+
+    code = "unsafe_target"
+    status = 409

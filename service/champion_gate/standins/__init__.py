@@ -1,0 +1,1 @@
+"""Small stateful servers that speak the vendors' HTTP APIs, for the demo and the tests."""

@@ -1,0 +1,1 @@
+"""The rows: SQLAlchemy Core on SQLite or PostgreSQL."""
