@@ -14,10 +14,10 @@ _RESERVED_ALIAS = re.compile(r"latest|v[0-9]+", re.IGNORECASE)
 
 
 def check_alias(alias: str) -> str:
-    """Return the alias, or raise InvalidNameError.
+    r"""Return the alias, or raise InvalidNameError.
 
     `latest` and `v<digits>` are reserved by MLflow (mlflow/utils/validation.py); letters are ASCII only,
-    narrower than MLflow's `\\w`, because look-alikes in an alias serve nobody.
+    narrower than MLflow's `\w`, because look-alikes in an alias serve nobody.
     """
     if not _ALIAS.fullmatch(alias) or _RESERVED_ALIAS.fullmatch(alias):
         raise InvalidNameError(

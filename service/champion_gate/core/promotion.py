@@ -375,6 +375,7 @@ class Review:
     Attributes:
         seat: the approval that it fills (GitHub: the environment).
         is_person: False for bots and deleted users.
+        is_opener: whether this is the account with which we opened the request.
         is_listed: whether this person is among those whom the place names as reviewers.
     """
 
@@ -384,6 +385,7 @@ class Review:
     login: str
     comment: str
     is_person: bool
+    is_opener: bool
     is_listed: bool
 
 
