@@ -30,6 +30,17 @@ class GateError(Exception):
         return f"{self.message} {self.hint}".strip()
 
 
+class UnexpectedError(GateError):
+    """A fault of our own, kept from stranding the work: it is tried again and then shown to a person."""
+
+    retryable = True
+
+    @classmethod
+    def of(cls, error: Exception) -> UnexpectedError:
+        """Wrap what was raised; its text stays in our log, for it may hold what nobody else should read."""
+        return cls(f"internal error ({type(error).__name__})", hint="See the service's log.")
+
+
 class ConfigurationError(GateError):
     """The settings or gates.yaml cannot be used; names every problem at once. Exit code 2."""
 

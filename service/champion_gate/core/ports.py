@@ -451,6 +451,10 @@ class Store(Protocol):
         """Those of a promotion that are not done yet."""
         ...
 
+    def get_follow_up(self, follow_up_id: str) -> FollowUp:
+        """One row; raises NotFoundError, also when it is done."""
+        ...
+
     def take_follow_up(self, follow_up_id: str, at: datetime, lease_seconds: float) -> FollowUp | None:
         """Lease a due one."""
         ...
@@ -461,6 +465,10 @@ class Store(Protocol):
 
     def due(self, at: datetime, limit: int = 500) -> Due:
         """What is due and unleased (or whose lease ran out), the longest overdue first."""
+        ...
+
+    def release_all_leases(self) -> None:
+        """Give back every lease. Only for a process that knows that all former holders are dead."""
         ...
 
     def check(self) -> None:

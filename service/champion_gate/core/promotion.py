@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from champion_gate.core.gates import ApprovalTarget
+
 # --- 1. what Databricks tells us -------------------------------------------------------------------------
 
 
@@ -329,6 +331,9 @@ class ApprovalRequest:
         external_id: the vendor's id; None while it is not known whether the call was carried out.
         opened_at: when the vendor's id was stored.
         expires_at: until when people may decide.
+        place, seats: the gate's approval settings as they were, so that the request can be read and
+            cancelled where it was opened whatever gates.yaml says by then.
+        asked_at: when the vendor was last about to be called to open it.
     """
 
     provider: str
@@ -338,6 +343,14 @@ class ApprovalRequest:
     external_id: str | None = None
     url: str | None = None
     opened_at: datetime | None = None
+    place: Mapping[str, str] = field(default_factory=dict)
+    seats: tuple[str, ...] = ()
+    asked_at: datetime | None = None
+
+    @property
+    def target(self) -> ApprovalTarget:
+        """Where it was opened."""
+        return ApprovalTarget(provider=self.provider, place=self.place, seats=self.seats)
 
 
 class Verdict(StrEnum):
@@ -436,6 +449,7 @@ class Promotion:
         job_run_id: the job run that it came from.
         trainers: everybody behind the version; none of them may decide.
         reason: why it is where it is, in words for people.
+        found_by: in which way the version was found (a VersionSource).
         champion_version: the version that held the alias when the request opened; None if there was none.
         evidence_json: what the reviewer is shown, as canonical JSON; None before it is frozen.
         approval_sha256: hash of the gate's approval settings when the request opened.
@@ -462,6 +476,7 @@ class Promotion:
     updated_at: datetime
     due_at: datetime | None
     champion_version: str | None = None
+    found_by: str = ""
     evidence_json: str | None = None
     evidence_sha256: str | None = None
     approval_sha256: str | None = None
@@ -577,7 +592,7 @@ class FollowUp:
     """One piece of such work: retried like a promotion's step, never undoing anything.
 
     Attributes:
-        facts: CANCEL_REQUEST: {"external_id"}; TAG_VERSION: {"key", "value"}.
+        facts: CANCEL_REQUEST: {"external_id"}; TAG_VERSION: the tags, key -> value.
     """
 
     id: str

@@ -1,0 +1,260 @@
+"""What the reviewer is shown: the candidate beside the Champion, frozen as canonical JSON with its sha256."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from champion_gate.core.evidence_markdown import render_markdown
+from champion_gate.core.gates import Gate, MetricRule
+from champion_gate.core.metrics import as_float, change, metric_of, metric_problems
+from champion_gate.core.promotion import ExcludedPerson, Trainer, VersionDetails
+from champion_gate.core.text import storable
+
+__all__ = ["canonical_json", "collect", "render_markdown", "sha256_of"]
+
+_FORMAT = 1
+_MOST_ROWS = 100
+_MOST_PEOPLE = 50
+_LONGEST_NAME = 250
+_LONGEST_VALUE = 500
+_LONGEST_URL = 2000
+_NOISE = (
+    "champion_gate_",
+    "mlflow.",
+)  # tags that we or MLflow write ourselves and that tell a reviewer nothing
+
+
+def collect(
+    *,
+    gate: Gate,
+    registry: str,
+    promotion_id: str,
+    job_id: str,
+    job_run_id: str,
+    job_url: str,
+    found_by: str,
+    trainers: Sequence[Trainer],
+    excluded: Sequence[ExcludedPerson],
+    nobody: Sequence[str],
+    candidate: VersionDetails,
+    champion: VersionDetails | None,
+    champion_since: datetime | None,
+    version_url: str | None,
+    frozen_at: datetime,
+) -> dict[str, object]:
+    """Put together all that a reviewer decides on, as a JSON-able document that is bounded everywhere.
+
+    Lists are `{"rows": […], "left_out": n}`; a long text ends with a note of how much was cut off.
+
+    Args:
+        gate: whose metric rules and approval settings apply.
+        registry: the registry's name.
+        promotion_id: the promotion that asks.
+        job_id: decimal string.
+        job_run_id: decimal string.
+        job_url: the job run's page.
+        found_by: in which way the version was found (a VersionSource).
+        trainers: everybody behind the version.
+        excluded: who of them may not decide.
+        nobody: service principals and the like behind whom no person stands.
+        candidate: the version that asks.
+        champion: the version that holds the alias now; None where there is none.
+        champion_since: since when, as far as that is known.
+        version_url: the candidate's page, where there is one.
+        frozen_at: aware; when the numbers were read.
+    """
+    document: dict[str, object] = {
+        "format": _FORMAT,
+        "frozen_at": _time(frozen_at),
+        "asked": {
+            "registry": _text(registry, _LONGEST_URL),
+            "model": _text(candidate.version.model),
+            "alias": _text(gate.alias),
+            "from_version": None if champion is None else champion.version.version,
+            "to_version": candidate.version.version,
+            "gate": _text(gate.name),
+            "promotion": _text(promotion_id),
+            "provider": _text(gate.approval.provider),
+            "seats": _bounded([_text(seat) for seat in gate.approval.seats], _MOST_PEOPLE),
+        },
+        "candidate": {**_version(candidate), "url": _url(version_url)},
+        "champion": None if champion is None else _champion(champion, champion_since, frozen_at),
+        "gate_metrics": _bounded([_gate_metric(rule, candidate, champion) for rule in gate.metrics]),
+        "other_metrics": _bounded(_other_metrics(gate, candidate, champion)),
+        "parameters": _bounded(_different(_params(candidate), _params(champion))),
+        "tags": _bounded(_different(_tags(candidate), _tags(champion))),
+        "job": {
+            "id": _text(job_id),
+            "run_id": _text(job_run_id),
+            "url": _url(job_url),
+            "found_by": _text(found_by),
+        },
+        "people": _people(gate, trainers, excluded, nobody),
+    }
+    return document
+
+
+def canonical_json(document: Mapping[str, object]) -> str:
+    """The document as JSON with sorted keys and no white space: the same text for the same content.
+
+    Raises:
+        ValueError: it holds NaN, infinity or a lone surrogate.
+    """
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    text.encode()
+    return text
+
+
+def sha256_of(text: str) -> str:
+    """The sha256 of the text in UTF-8, in lower-case hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+# --- parts of the document --------------------------------------------------------------------------------
+
+
+def _version(details: VersionDetails) -> dict[str, object]:
+    version, run = details.version, details.training_run
+    return {
+        "version": version.version,
+        "version_id": _text(version.version_id),
+        "source": _optional(version.source),
+        "created_at": _optional_time(version.created_at),
+        "created_by": _optional(version.created_by),
+        "mlflow_run": _optional(version.run_id),
+        "mlflow_run_url": _url(None if run is None else run.url),
+        "git_commit": _optional(None if run is None else run.git_commit),
+        "trained_at": _optional_time(None if run is None else run.started_at),
+    }
+
+
+def _champion(champion: VersionDetails, since: datetime | None, now: datetime) -> dict[str, object]:
+    served = None if since is None else max(0, int((now - since).total_seconds()))
+    return {**_version(champion), "since": _optional_time(since), "served_seconds": served}
+
+
+def _gate_metric(
+    rule: MetricRule, candidate: VersionDetails, champion: VersionDetails | None
+) -> dict[str, object]:
+    ours = metric_of(candidate, rule.name)
+    theirs = None if champion is None else metric_of(champion, rule.name)
+    problems = metric_problems(rule, ours, theirs)
+    return {
+        **_metric(rule.name, ours, theirs),
+        "better": rule.better.value,
+        "max_worse": _number(rule.max_worse),
+        "at_least": _number(rule.at_least),
+        "at_most": _number(rule.at_most),
+        "ok": not problems,
+        "problems": [_text(problem) for problem in problems],
+    }
+
+
+def _other_metrics(
+    gate: Gate, candidate: VersionDetails, champion: VersionDetails | None
+) -> Iterable[dict[str, object]]:
+    named = {rule.name for rule in gate.metrics}
+    for name in sorted((_metric_names(candidate) | _metric_names(champion)) - named):
+        theirs = None if champion is None else metric_of(champion, name)
+        yield _metric(name, metric_of(candidate, name), theirs)
+
+
+def _metric_names(details: VersionDetails | None) -> set[str]:
+    if details is None or details.training_run is None:
+        return set()
+    return set(details.training_run.metrics)
+
+
+def _metric(name: str, ours: float | None, theirs: float | None) -> dict[str, object]:
+    difference = None
+    if ours is not None and theirs is not None and math.isfinite(ours) and math.isfinite(theirs):
+        difference = _number(as_float(change(ours, theirs)))
+    return {
+        "name": _text(name),
+        "candidate": _number(ours),
+        "champion": _number(theirs),
+        "change": difference,
+    }
+
+
+def _params(details: VersionDetails | None) -> Mapping[str, str]:
+    return {} if details is None or details.training_run is None else details.training_run.params
+
+
+def _tags(details: VersionDetails | None) -> Mapping[str, str]:
+    if details is None:
+        return {}
+    return {key: value for key, value in details.tags.items() if not key.startswith(_NOISE)}
+
+
+def _different(ours: Mapping[str, str], theirs: Mapping[str, str]) -> Iterable[dict[str, object]]:
+    for name in sorted(set(ours) | set(theirs)):
+        if ours.get(name) != theirs.get(name):
+            yield {
+                "name": _text(name),
+                "candidate": _optional(ours.get(name)),
+                "champion": _optional(theirs.get(name)),
+            }
+
+
+def _people(
+    gate: Gate, trainers: Sequence[Trainer], excluded: Sequence[ExcludedPerson], nobody: Sequence[str]
+) -> dict[str, object]:
+    return {
+        "trainers": _bounded(
+            ({"role": _text(each.role), "name": _optional(each.name)} for each in trainers), _MOST_PEOPLE
+        ),
+        "excluded": _bounded(
+            (
+                {
+                    "name": _text(each.name),
+                    "role": _text(each.role),
+                    "login": _text(each.login),
+                    "user_id": _text(each.user_id),
+                }
+                for each in excluded
+            ),
+            _MOST_PEOPLE,
+        ),
+        "nobody": _bounded((_text(name) for name in nobody), _MOST_PEOPLE),
+        "trainers_may_approve": gate.allow_trainer_approval,
+    }
+
+
+# --- bounded values ---------------------------------------------------------------------------------------
+
+
+def _bounded(rows: Iterable[Any], most: int = _MOST_ROWS) -> dict[str, object]:
+    every = list(rows)
+    return {"rows": every[:most], "left_out": max(0, len(every) - most)}
+
+
+def _text(text: str, limit: int = _LONGEST_NAME) -> str:
+    return storable(text, limit)
+
+
+def _optional(text: str | None) -> str | None:
+    return None if text is None else storable(text, _LONGEST_VALUE)
+
+
+def _url(url: str | None) -> str | None:
+    """A URL that is cut leads elsewhere, so an overlong one is left out."""
+    return None if url is None or len(url) > _LONGEST_URL else storable(url, _LONGEST_URL)
+
+
+def _number(number: float | None) -> float | str | None:
+    """JSON has no NaN and no infinity: they become "nan", "inf" and "-inf"."""
+    return None if number is None else float(number) if math.isfinite(number) else str(float(number))
+
+
+def _time(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _optional_time(at: datetime | None) -> str | None:
+    return None if at is None else _time(at)

@@ -1,0 +1,232 @@
+"""What a request's state comes to: approved, rejected, expired, or still waiting."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from champion_gate.core.promotion import (
+    Decider,
+    Decision,
+    Promotion,
+    RequestState,
+    Review,
+    Verdict,
+)
+from champion_gate.core.text import one_line, storable
+
+_NUMERIC_ID = re.compile(r"[1-9][0-9]*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a request's state comes to.
+
+    Attributes:
+        decision: None while nothing is decided.
+        expired: nothing was decided in time, and nothing can be any more.
+        waiting_because: why there is no decision; empty where there is one.
+    """
+
+    decision: Decision | None
+    expired: bool
+    waiting_because: str
+
+
+def judge(
+    *,
+    promotion: Promotion,
+    seats: tuple[str, ...],
+    state: RequestState,
+    allow_trainer_approval: bool,
+    source: str,
+    now: datetime,
+) -> Judgement:
+    """Say what the reviewers decided: the one place where an approval comes from.
+
+    Approved is only what the vendor released for every seat in time, with an approving review by a
+    different person for each: a listed reviewer, not the opener, nobody behind the version. A rejection
+    counts whoever gave it; while the state cannot be trusted, only that of a listed reviewer. Whatever is
+    released otherwise can never become a decision, and is rejected with the reason.
+
+    Args:
+        promotion: with its request and the people who are excluded.
+        seats: the approvals that are needed, compared in any case.
+        state: as just re-read through the vendor's API.
+        allow_trainer_approval: whether excluded people may approve all the same.
+        source: goes into the decision: which provider said so.
+        now: aware, UTC; the time of a rejection, for which vendors give none.
+    """
+    request = promotion.request
+    if request is None:
+        return Judgement(None, expired=False, waiting_because="Nobody has been asked yet.")
+    problems = (*state.problems, *_unjudgeable(promotion, seats, allow_trainer_approval))
+    rejection = _rejection(state, listed_only=bool(problems))
+    if rejection is not None:
+        return _rejected(_rejection_in_words(rejection), source, now, rejection)
+    if problems:
+        return _undecided("The request cannot be judged: " + "; ".join(problems), request.expires_at, now)
+    unreleased = _unreleased(state, seats)
+    dead = _dead_because(state, unreleased)
+    if dead is not None:
+        return _rejected(dead, source, now)
+    if unreleased:
+        return _undecided(f"Waiting for people to decide in {_and(unreleased)}.", request.expires_at, now)
+    excluded = {} if allow_trainer_approval else {each.user_id: each.role for each in promotion.excluded}
+    return _judge_released(seats, state, excluded, source, request.expires_at)
+
+
+def _judge_released(
+    seats: tuple[str, ...],
+    state: RequestState,
+    excluded: Mapping[str, str],
+    source: str,
+    expires_at: datetime,
+) -> Judgement:
+    """The vendor let every seat's job start: was that by people who may decide, and in time?"""
+    wanted = {seat.casefold() for seat in seats}
+    decided_at = max(at for seat, at in state.released_at.items() if seat.casefold() in wanted)
+    if decided_at > expires_at:
+        late = f"Decided on {decided_at:%Y-%m-%d %H:%M:%S} UTC, after the request had expired."
+        return Judgement(None, expired=True, waiting_because=late)
+    options = [_valid_approvals(state, seat, excluded) for seat in seats]
+    chosen = _one_person_a_seat(options)
+    if chosen is None:
+        return _rejected(_why_nobody(state, seats, options, excluded), source, decided_at)
+    deciders = tuple(_decider(review, seat) for seat, review in zip(seats, chosen, strict=True))
+    words = _and([f"{one_line(decider.login)} ({decider.seat})" for decider in deciders])
+    approved = Decision(Verdict.APPROVED, deciders, f"Approved by {words}.", source, decided_at)
+    return Judgement(approved, expired=False, waiting_because="")
+
+
+def _unjudgeable(promotion: Promotion, seats: tuple[str, ...], allow_trainer_approval: bool) -> Iterable[str]:
+    if not seats:
+        yield "the gate names no seat in which people would approve"
+    if allow_trainer_approval:
+        return
+    for person in promotion.excluded:
+        if not _NUMERIC_ID.fullmatch(person.user_id):
+            yield f"the numeric id of {one_line(person.name)}, who must not decide, is not known"
+
+
+def _rejection(state: RequestState, *, listed_only: bool) -> Review | None:
+    for review in state.reviews:
+        if review.verdict is Verdict.REJECTED and (not listed_only or _is_listed_person(review)):
+            return review
+    return None
+
+
+def _dead_because(state: RequestState, unreleased: Sequence[str]) -> str | None:
+    """Why this request can never yield a decision any more; None if it still can, or has."""
+    if state.void is not None:
+        return f"The request can no longer be decided: {one_line(state.void, 1000)}"
+    if unreleased and state.finished:
+        return f"The request ended without a decision for {_and(unreleased)}."
+    return None
+
+
+def _undecided(reason: str, expires_at: datetime, now: datetime) -> Judgement:
+    return Judgement(None, expired=now > expires_at, waiting_because=reason)
+
+
+def _rejected(reason: str, source: str, at: datetime, review: Review | None = None) -> Judgement:
+    deciders = () if review is None else (_decider(review, review.seat),)
+    return Judgement(
+        Decision(Verdict.REJECTED, deciders, reason, source, at), expired=False, waiting_because=""
+    )
+
+
+def _rejection_in_words(review: Review) -> str:
+    comment = f": {one_line(review.comment, 500)}" if review.comment.strip() else "."
+    return f"Rejected by {one_line(review.login)} ({one_line(review.seat)}){comment}"
+
+
+def _decider(review: Review, seat: str) -> Decider:
+    return Decider(review.user_id, storable(review.login, 200), seat, storable(review.comment, 5000))
+
+
+def _is_listed_person(review: Review) -> bool:
+    return review.is_person and review.is_listed and _NUMERIC_ID.fullmatch(review.user_id) is not None
+
+
+def _unreleased(state: RequestState, seats: Sequence[str]) -> list[str]:
+    released = {seat.casefold() for seat in state.released_at}
+    return [seat for seat in seats if seat.casefold() not in released]
+
+
+def _approvals(state: RequestState, seat: str) -> list[Review]:
+    return [
+        review
+        for review in state.reviews
+        if review.verdict is Verdict.APPROVED and review.seat.casefold() == seat.casefold()
+    ]
+
+
+def _valid_approvals(state: RequestState, seat: str, excluded: Mapping[str, str]) -> dict[str, Review]:
+    """The approving reviews of a seat that count, by the person's id."""
+    return {
+        review.user_id: review for review in _approvals(state, seat) if _why_not(review, excluded) is None
+    }
+
+
+def _why_not(review: Review, excluded: Mapping[str, str]) -> str | None:
+    """Why this approval does not count; None if it does."""
+    if not review.is_person:
+        return "is no person"
+    if not _NUMERIC_ID.fullmatch(review.user_id):
+        return "has no numeric id"
+    if review.is_opener:
+        return "is the account that opened the request"
+    if review.user_id in excluded:
+        return f"is behind this version ({excluded[review.user_id]})"
+    if not review.is_listed:
+        return "is not among the listed reviewers"
+    return None
+
+
+def _one_person_a_seat(options: Sequence[Mapping[str, Review]]) -> list[Review] | None:
+    """One review for each seat, each by a different person; None if that cannot be (bipartite matching)."""
+    seat_of: dict[str, int] = {}
+
+    def place(seat: int, tried: set[str]) -> bool:
+        for person in options[seat]:
+            if person in tried:
+                continue
+            tried.add(person)
+            if person not in seat_of or place(seat_of[person], tried):
+                seat_of[person] = seat
+                return True
+        return False
+
+    if not all(place(seat, set()) for seat in range(len(options))):
+        return None
+    person_in = {seat: person for person, seat in seat_of.items()}
+    return [options[seat][person_in[seat]] for seat in range(len(options))]
+
+
+def _why_nobody(
+    state: RequestState,
+    seats: Sequence[str],
+    options: Sequence[Mapping[str, Review]],
+    excluded: Mapping[str, str],
+) -> str:
+    reasons: list[str] = []
+    for seat, valid in zip(seats, options, strict=True):
+        if valid:
+            continue
+        refused = [
+            f"the approval of {one_line(review.login)} does not count, who {_why_not(review, excluded)}"
+            for review in _approvals(state, seat)
+        ]
+        why = "; ".join(refused) or "nobody reviewed it (an administrator's bypass, or rules that were off)"
+        reasons.append(f"{seat}: {why}")
+    if not reasons:
+        people = sorted({one_line(review.login) for valid in options for review in valid.values()})
+        reasons = [f"{_and(list(seats))} need a different person each, and only {_and(people)} approved"]
+    return "Released, but not by an approval that counts: " + "; ".join(reasons) + "."
+
+
+def _and(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,118 @@
+"""The ledger's chain: each line's hash covers its own text and the hash of the line before it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from champion_gate.core.promotion import LedgerEntry, LedgerKind
+
+GENESIS = "0" * 64
+"""What stands for the hash of the line before the first one."""
+
+
+@dataclass(frozen=True)
+class ChainedText:
+    """A line as it is kept.
+
+    Attributes:
+        number: 1 for the first line, without gaps.
+        body: the entry and the number as canonical JSON.
+        previous_hash: hash of the line before, or GENESIS.
+        hash: lower-case hex sha256 of previous_hash, a line feed and the body.
+    """
+
+    number: int
+    body: str
+    previous_hash: str
+    hash: str
+
+
+def chain(number: int, previous_hash: str, entry: LedgerEntry) -> ChainedText:
+    """Make the line that follows the one with `previous_hash`.
+
+    Raises:
+        ValueError: the entry's time is not aware, or its facts cannot be written as JSON.
+        TypeError: the facts hold something that JSON does not know.
+    """
+    body = write_body(number, entry)
+    return ChainedText(number, body, previous_hash, chain_hash(previous_hash, body))
+
+
+def chain_hash(previous_hash: str, body: str) -> str:
+    """The hash of a line, as lower-case hex sha256."""
+    return hashlib.sha256(f"{previous_hash}\n{body}".encode()).hexdigest()
+
+
+def write_body(number: int, entry: LedgerEntry) -> str:
+    """The entry and its number as canonical JSON: sorted keys, no white space, ASCII only, no NaN."""
+    if entry.at.tzinfo is None:
+        raise ValueError("a ledger entry needs an aware time")
+    body = {
+        "number": number,
+        "kind": entry.kind.value,
+        "registry": entry.registry,
+        "model": entry.model,
+        "alias": entry.alias,
+        "actor": entry.actor,
+        "reason": entry.reason,
+        "at": entry.at.astimezone(UTC).isoformat(timespec="microseconds"),
+        "promotion_id": entry.promotion_id,
+        "facts": _plain(entry.facts),
+    }
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def read_body(body: str) -> LedgerEntry:
+    """The entry out of a line's text; the reverse of `write_body`.
+
+    Raises:
+        ValueError: the text is not what `write_body` makes.
+    """
+    try:
+        found: dict[str, Any] = json.loads(body)
+        return LedgerEntry(
+            kind=LedgerKind(found["kind"]),
+            registry=found["registry"],
+            model=found["model"],
+            alias=found["alias"],
+            actor=found["actor"],
+            reason=found["reason"],
+            at=datetime.fromisoformat(found["at"]),
+            promotion_id=found["promotion_id"],
+            facts=found["facts"],
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"this is no ledger line: {error}") from error
+
+
+def break_in_chain(previous: ChainedText | None, line: ChainedText) -> str | None:
+    """Why `line` is not the one that was written after `previous`; None if it is.
+
+    Args:
+        previous: the line before, already checked; None for the first line.
+        line: the next one that was found, in the order of the numbers.
+    """
+    expected = 1 if previous is None else previous.number + 1
+    if line.number != expected:
+        return f"Line {expected} of the ledger is missing."
+    if line.previous_hash != (GENESIS if previous is None else previous.hash):
+        return f"Line {expected} of the ledger does not follow the line before it."
+    if line.hash != chain_hash(line.previous_hash, line.body):
+        return f"Line {expected} of the ledger has been edited."
+    return None
+
+
+def _plain(value: object) -> object:
+    """Mappings as dicts and sequences as lists, because read-only mappings are unknown to `json`."""
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError("the names of a ledger entry's facts are strings")
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

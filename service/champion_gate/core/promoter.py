@@ -1,0 +1,262 @@
+"""The product's story: from a version that asks for an alias to the alias set, or to the reason why not.
+
+`advance` is what every path ends in: a webhook, a poll, an operator's command and the sweep. It takes the
+promotion's row, re-reads the world, goes as far as the world allows, and gives the row back:
+
+    requested         `Requesting` freezes the evidence and asks people for approval
+    pending_approval  `_decide` reads what they said from the vendor's API
+    approved          `AliasWriter` sets the alias, once
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+from champion_gate.core import policy
+from champion_gate.core.alias_writer import AliasWriter, moved_under
+from champion_gate.core.gates import Gate
+from champion_gate.core.ports import ApprovalProvider, Chance, Clock, ModelRegistry, Store, WakeUps
+from champion_gate.core.promotion import (
+    Decision,
+    EndRequest,
+    FollowUp,
+    FollowUpKind,
+    LedgerEntry,
+    LedgerKind,
+    Phase,
+    Promotion,
+    Verdict,
+)
+from champion_gate.core.requesting import Requesting
+from champion_gate.core.retrying import next_try
+from champion_gate.core.turn import LEASE_SECONDS, Turn, expired_reason
+from champion_gate.errors import ConflictError, GateError, LeaseLostError, UnexpectedError, VendorRefusedError
+
+_LOOK_AGAIN = timedelta(minutes=10)
+
+_log = logging.getLogger(__name__)
+
+
+class Promoter:
+    """Advances promotions. Stateless: everything it knows is in the rows or at the vendors'."""
+
+    def __init__(
+        self,
+        *,
+        gates: Mapping[str, Gate],
+        store: Store,
+        registry: ModelRegistry,
+        providers: Mapping[str, ApprovalProvider],
+        requesting: Requesting,
+        alias_writer: AliasWriter,
+        wake_ups: WakeUps,
+        clock: Clock,
+        chance: Chance,
+        turn: Turn,
+    ) -> None:
+        self._gates = gates
+        self._store = store
+        self._registry = registry
+        self._providers = providers
+        self._requesting = requesting
+        self._alias_writer = alias_writer
+        self._wake_ups = wake_ups
+        self._clock = clock
+        self._chance = chance
+        self._turn = turn
+
+    def advance(self, promotion_id: str) -> None:
+        """Take the promotion as far as the world allows now. Safe to call at any time, any number of times."""
+        taken = self._turn.take(promotion_id)
+        if taken is None:
+            return
+        steps = {
+            Phase.REQUESTED: self._requesting.request,
+            Phase.PENDING_APPROVAL: self._decide,
+            Phase.APPROVED: self._apply,
+        }
+        try:
+            steps[taken.phase](taken)
+        except LeaseLostError:
+            _log.warning("promotion %s is in another worker's hands now", promotion_id)
+        except GateError as error:
+            self._turn.put_off(taken, error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not strand an approval
+            _log.exception("promotion %s met an error of our own", promotion_id)
+            self._turn.put_off(taken, UnexpectedError.of(error))
+
+    def cancel(self, promotion_id: str, *, actor: str, reason: str) -> None:
+        """Order an open promotion to end; whoever advances it re-reads the decision first.
+
+        Raises:
+            NotFoundError: there is no such promotion.
+            ConflictError: it has ended, is approved already, or has been ordered to end.
+        """
+        promotion = self._store.get_promotion(promotion_id)
+        if promotion.phase not in {Phase.REQUESTED, Phase.PENDING_APPROVAL}:
+            raise ConflictError(
+                f"Promotion {promotion_id} is {promotion.phase.value}; only one that is requested or waits for "
+                "approval can be cancelled."
+            )
+        end = EndRequest(phase=Phase.CANCELLED, actor=actor, reason=reason, at=self._clock.now())
+        if not self._store.request_end(promotion_id, end):
+            raise ConflictError(f"Promotion {promotion_id} has been ordered to end already.")
+        self._wake_ups.promotion(promotion_id)
+
+    def retry(self, promotion_id: str, *, actor: str) -> None:
+        """Take a failed promotion up again, in the phase in which it failed.
+
+        Raises:
+            NotFoundError: there is no such promotion.
+            ConflictError: it has not failed.
+        """
+        promotion = self._store.get_promotion(promotion_id)
+        if not self._store.retry_promotion(promotion_id, self._clock.now(), f"taken up again by {actor}"):
+            raise ConflictError(f"Promotion {promotion_id} is {promotion.phase.value}, not failed.")
+        self._wake_ups.promotion(promotion_id)
+
+    def follow_up(self, follow_up_id: str) -> None:
+        """Do one piece of work that an ended promotion left: cancel its request, or tag its version."""
+        taken = self._store.take_follow_up(follow_up_id, self._clock.now(), LEASE_SECONDS)
+        if taken is None:
+            return
+        try:
+            self._carry_out(taken)
+        except GateError as error:
+            planned = next_try(
+                error,
+                attempts=taken.attempts,
+                failing_since=taken.failing_since,
+                now=self._clock.now(),
+                fraction=self._chance.fraction(),
+            )
+            _log.warning("%s of promotion %s: %s", taken.kind.value, taken.promotion_id, error)
+            put_off = replace(
+                taken,
+                attempts=planned.attempts,
+                failing_since=planned.failing_since,
+                last_error=planned.last_error,
+                due_at=planned.due_at or taken.due_at,
+            )
+            self._store.release_follow_up(put_off, done=planned.due_at is None)
+        else:
+            self._store.release_follow_up(taken, done=True)
+
+    def _carry_out(self, follow_up: FollowUp) -> None:
+        promotion = self._store.get_promotion(follow_up.promotion_id)
+        if follow_up.kind is FollowUpKind.TAG_VERSION:
+            for key, value in follow_up.facts.items():
+                self._registry.set_version_tag(promotion.model, promotion.version.version, key, value)
+        elif promotion.request is not None:
+            provider = self._providers.get(promotion.request.provider)
+            if provider is None:
+                raise VendorRefusedError(
+                    promotion.request.provider, "this provider is not configured any more"
+                )
+            provider.cancel(promotion.request.target, follow_up.facts["external_id"])
+
+    def _decide(self, taken: Promotion) -> None:
+        request = taken.request
+        if request is None or request.external_id is None:
+            raise ConflictError(f"Promotion {taken.id} waits for a request that is not on record.")
+        stale = self._settings_changed(taken)
+        if stale is not None:
+            self._turn.end(taken, Phase.STALE, stale)
+            return
+        gate = self._gates[taken.gate]
+        state = self._providers[request.provider].read(request.target, taken)
+        cancels = [self._turn.cancel_follow_up(taken, external_id) for external_id in state.duplicates]
+        judgement = policy.judge(
+            promotion=taken,
+            seats=request.seats,
+            state=state,
+            allow_trainer_approval=gate.allow_trainer_approval,
+            source=request.provider,
+            now=self._clock.now(),
+        )
+        if judgement.decision is not None:
+            self._decided(taken, judgement.decision, cancels)
+        elif judgement.expired:
+            self._turn.end(taken, Phase.EXPIRED, expired_reason(request), cancels)
+        elif taken.end_request is not None:
+            self._turn.end(taken, taken.end_request.phase, taken.end_request.reason, cancels)
+        else:
+            self._keep_waiting(taken, judgement.waiting_because, cancels)
+
+    def _decided(self, taken: Promotion, decision: Decision, follow_ups: list[FollowUp]) -> None:
+        line = LedgerEntry(
+            kind=LedgerKind.DECISION,
+            registry=taken.registry,
+            model=taken.model,
+            alias=taken.alias,
+            actor=", ".join(decider.login for decider in decision.deciders) or decision.source,
+            reason=decision.reason,
+            at=self._clock.now(),
+            promotion_id=taken.id,
+            facts=_decision_facts(taken, decision),
+        )
+        if decision.verdict is Verdict.REJECTED:
+            rejected = replace(taken, decision=decision)
+            self._turn.end(rejected, Phase.REJECTED, decision.reason, follow_ups, ledger=[line])
+            return
+        approved = self._turn.save(
+            replace(
+                taken,
+                phase=Phase.APPROVED,
+                decision=decision,
+                reason=decision.reason,
+                attempts=0,
+                failing_since=None,
+                last_error=None,
+            ),
+            ledger=[line],
+            follow_ups=follow_ups,
+        )
+        _log.info("promotion %s is approved: %s", taken.id, decision.reason)
+        self._apply(approved)
+
+    def _keep_waiting(self, taken: Promotion, why: str, follow_ups: list[FollowUp]) -> None:
+        current = self._registry.get_alias(taken.model, taken.alias)
+        if current != taken.champion_version:
+            self._turn.end(taken, Phase.STALE, moved_under(taken, current), follow_ups)
+        else:
+            self._turn.wait(taken, why, _LOOK_AGAIN, follow_ups)
+
+    def _settings_changed(self, taken: Promotion) -> str | None:
+        gate = self._gates.get(taken.gate)
+        if gate is None:
+            return f"Gate {taken.gate} is not configured any more."
+        if gate.approval_sha256() != taken.approval_sha256:
+            return f"The approval settings of gate {taken.gate} have changed since approval was asked for. Ask afresh."
+        return None
+
+    def _apply(self, taken: Promotion) -> None:
+        ended = self._alias_writer.apply(
+            taken, stale_because=self._settings_changed(taken), end=self._turn.ended_with_follow_ups
+        )
+        self._turn.save(ended, release=True)
+        self._turn.after_end(ended)
+
+
+def _decision_facts(promotion: Promotion, decision: Decision) -> Mapping[str, object]:
+    """What an auditor needs to know what exactly was decided."""
+    request = promotion.request
+    return {
+        "verdict": decision.verdict.value,
+        "deciders": [
+            {"login": d.login, "user_id": d.user_id, "seat": d.seat, "comment": d.comment}
+            for d in decision.deciders
+        ],
+        "decided_at": decision.decided_at.isoformat(),
+        "version": promotion.version.version,
+        "version_id": promotion.version.version_id,
+        "champion": promotion.champion_version,
+        "evidence_sha256": promotion.evidence_sha256,
+        "approval_settings_sha256": promotion.approval_sha256,
+        "provider": decision.source,
+        "request": request.external_id if request is not None else None,
+        "url": request.url if request is not None else None,
+    }

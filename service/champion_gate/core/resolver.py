@@ -1,0 +1,296 @@
+"""From a notification to promotions: re-read the job run, find the version that it registered, ask for the alias.
+
+Each gate that watches the job is resolved on its own: what one waits for or fails at stops no other.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from champion_gate.core import candidates, policy
+from champion_gate.core.gates import Gate
+from champion_gate.core.ports import Chance, Clock, JobRuns, ModelRegistry, Store, WakeUps
+from champion_gate.core.promotion import (
+    AliasKey,
+    JobRun,
+    ModelVersion,
+    NotificationPhase,
+    Phase,
+    Promotion,
+    Resolution,
+    RunResult,
+    StoredNotification,
+    VersionStatus,
+)
+from champion_gate.core.retrying import next_try
+from champion_gate.errors import GateError, LeaseLostError, UnexpectedError
+
+LEASE_SECONDS = 120.0
+_FIRST_LOOK_AGAIN = timedelta(seconds=5)
+_LONGEST_LOOK_AGAIN = timedelta(minutes=2)
+_READY_WITHIN = timedelta(hours=1)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What one gate came to, and when to look again if it is still open."""
+
+    resolution: Resolution
+    due_at: datetime | None = None
+
+
+class Resolver:
+    """Resolves notifications. Stateless: everything it knows is in the rows or at the vendors'."""
+
+    def __init__(
+        self,
+        *,
+        gates: Mapping[str, Gate],
+        store: Store,
+        job_runs: JobRuns,
+        registry: ModelRegistry,
+        wake_ups: WakeUps,
+        clock: Clock,
+        chance: Chance,
+    ) -> None:
+        self._gates = gates
+        self._store = store
+        self._job_runs = job_runs
+        self._registry = registry
+        self._wake_ups = wake_ups
+        self._clock = clock
+        self._chance = chance
+
+    def resolve(self, notification_id: str) -> None:
+        """Take the notification as far as the world allows. Safe to call at any time, any number of times."""
+        taken = self._store.take_notification(notification_id, self._clock.now(), LEASE_SECONDS)
+        if taken is None:
+            return
+        try:
+            resolved = self._resolve(taken)
+        except LeaseLostError:
+            _log.warning("notification %s is in another worker's hands now", notification_id)
+            return
+        except GateError as error:
+            resolved = self._put_off(taken, error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not strand a run
+            _log.exception("notification %s met an error of our own", notification_id)
+            resolved = self._put_off(taken, UnexpectedError.of(error))
+        try:
+            stored = self._store.release_notification(resolved, self._clock.now())
+        except LeaseLostError:
+            _log.warning("notification %s is in another worker's hands now", notification_id)
+            return
+        _log.info("notification %s is %s: %s", stored.id, stored.phase.value, stored.reason)
+        if stored.phase is NotificationPhase.RECEIVED:
+            self._wake_ups.notification(stored.id)
+
+    def _resolve(self, taken: StoredNotification) -> StoredNotification:
+        hint = taken.notification
+        if not policy.gates_of_job(list(self._gates.values()), hint.job_id, hint.job_name):
+            return _closed(
+                taken, NotificationPhase.IGNORED, f"No gate watches job {hint.job_id} ({hint.job_name})."
+            )
+        ours = self._job_runs.workspace_id()
+        if ours is not None and hint.workspace_id != ours:
+            reason = f"It is from workspace {hint.workspace_id}; this service watches {ours}."
+            return _closed(taken, NotificationPhase.IGNORED, reason)
+        run = self._job_runs.get_run(hint.job_run_id)
+        taken = replace(taken, job_run=run)
+        gates = policy.gates_of_job(list(self._gates.values()), run.job_id, run.job_name)
+        if not gates:
+            reason = f"Run {run.run_id} belongs to job {run.job_id} ({run.job_name}), which no gate watches."
+            return _closed(taken, NotificationPhase.IGNORED, reason)
+        if run.result is RunResult.RUNNING or run.end is None:
+            return self._look_again(taken, f"Run {run.run_id} has not ended yet ({run.result_detail}).")
+        outcomes = [self._resolve_gate(taken, run, gate) for gate in gates]
+        return _summed_up(taken, outcomes)
+
+    def _resolve_gate(self, taken: StoredNotification, run: JobRun, gate: Gate) -> _Outcome:
+        before = next((r for r in taken.resolutions if r.gate == gate.name), None)
+        if before is not None and not before.phase.is_open and before.count == taken.count:
+            return _Outcome(before)
+        fresh = Resolution(gate=gate.name, count=taken.count, phase=NotificationPhase.WAITING, reason="")
+        if before is not None and before.count == taken.count:
+            fresh = replace(fresh, attempts=before.attempts, failing_since=before.failing_since)
+        try:
+            outcome = self._ask_for_alias(fresh, run, gate)
+        except LeaseLostError:
+            raise
+        except GateError as error:
+            outcome = self._put_off_gate(fresh, error)
+        self._store.save_resolution(taken, outcome.resolution)
+        return outcome
+
+    def _ask_for_alias(self, fresh: Resolution, run: JobRun, gate: Gate) -> _Outcome:
+        fresh = replace(fresh, attempts=0, failing_since=None, last_error=None)
+        ignored = policy.ignored_because(run, gate)
+        if ignored is not None:
+            return _Outcome(replace(fresh, phase=NotificationPhase.IGNORED, reason=ignored))
+        ambiguous = self._ambiguous_name(run, gate)
+        if ambiguous is not None:
+            return _Outcome(replace(fresh, phase=NotificationPhase.UNRESOLVED, reason=ambiguous))
+        found = candidates.find_version(gate, run, self._job_runs, self._registry)
+        if isinstance(found, candidates.NotFound):
+            return _Outcome(replace(fresh, phase=NotificationPhase.UNRESOLVED, reason=found.reason))
+        if found.version.status is not VersionStatus.READY:
+            return self._not_ready(fresh, run, found.version)
+        promotion = self._promotion(run, gate, found)
+        resolved = replace(
+            fresh,
+            phase=NotificationPhase.RESOLVED,
+            reason=f"{gate.model} v{found.version.version} asks for {gate.alias}: {promotion.id}.",
+            promotion_id=promotion.id,
+        )
+        return _Outcome(resolved)
+
+    def _ambiguous_name(self, run: JobRun, gate: Gate) -> str | None:
+        """A gate that names its job must mean one job; anybody may give a second one the same name."""
+        if run.job_id in gate.job_ids:
+            return None
+        ids = self._job_runs.jobs_named(run.job_name)
+        if ids == (run.job_id,):
+            return None
+        return (
+            f"{len(ids)} jobs bear the name {run.job_name!r} ({', '.join(ids)}), so gate {gate.name} does not say "
+            "which it means. Put the job's id into gates.yaml."
+        )
+
+    def _not_ready(self, fresh: Resolution, run: JobRun, version: ModelVersion) -> _Outcome:
+        now = self._clock.now()
+        named = f"{version.model} v{version.version} is {version.status.value}"
+        ended = run.end or now
+        if version.status is VersionStatus.PENDING and now < ended + _READY_WITHIN:
+            waiting = replace(
+                fresh, phase=NotificationPhase.WAITING, reason=f"{named}; waiting until it is ready."
+            )
+            return _Outcome(waiting, now + _interval(now - ended))
+        return _Outcome(
+            replace(
+                fresh,
+                phase=NotificationPhase.UNRESOLVED,
+                reason=f"{named}, not ready. Was the upload cut short? Run the job again.",
+            )
+        )
+
+    def _promotion(self, run: JobRun, gate: Gate, found: candidates.Found) -> Promotion:
+        """The promotion of this version for this alias: the one there is, open or ended, or a new one."""
+        key = AliasKey(self._registry.name, found.version.model, gate.alias)
+        for known in self._store.promotions_of_version(key, found.version.version):
+            if known.version.same_as(found.version):
+                return known
+        details = self._registry.get_details(found.version)
+        now = self._clock.now()
+        fresh = Promotion(
+            id=f"p-{self._chance.token()}",
+            gate=gate.name,
+            registry=key.registry,
+            model=key.model,
+            alias=key.alias,
+            version=found.version,
+            job_id=run.job_id,
+            job_run_id=run.run_id,
+            job_url=run.url,
+            trainers=candidates.trainers_of(run, details, self._registry),
+            phase=Phase.REQUESTED,
+            reason="Newly found.",
+            requested_at=now,
+            updated_at=now,
+            due_at=now,
+            found_by=found.by.value,
+        )
+        created = self._store.create_promotion(fresh)
+        if created is None:
+            return self._store.promotions_of_version(key, found.version.version)[0]
+        self._wake_ups.promotion(created.id)
+        return created
+
+    def _look_again(self, taken: StoredNotification, why: str) -> StoredNotification:
+        now = self._clock.now()
+        return replace(
+            taken,
+            phase=NotificationPhase.WAITING,
+            reason=why,
+            due_at=now + _interval(now - taken.last_received_at),
+            attempts=0,
+            failing_since=None,
+            last_error=None,
+        )
+
+    def _put_off(self, taken: StoredNotification, error: GateError) -> StoredNotification:
+        planned = next_try(
+            error,
+            attempts=taken.attempts,
+            failing_since=taken.failing_since,
+            now=self._clock.now(),
+            fraction=self._chance.fraction(),
+        )
+        if planned.due_at is None:
+            return replace(
+                _closed(taken, NotificationPhase.FAILED, _failed(error)), last_error=planned.last_error
+            )
+        return replace(
+            taken,
+            phase=NotificationPhase.WAITING,
+            reason=f"Trying again: {error}",
+            due_at=planned.due_at,
+            attempts=planned.attempts,
+            failing_since=planned.failing_since,
+            last_error=planned.last_error,
+        )
+
+    def _put_off_gate(self, fresh: Resolution, error: GateError) -> _Outcome:
+        planned = next_try(
+            error,
+            attempts=fresh.attempts,
+            failing_since=fresh.failing_since,
+            now=self._clock.now(),
+            fraction=self._chance.fraction(),
+        )
+        tried = replace(
+            fresh,
+            attempts=planned.attempts,
+            failing_since=planned.failing_since,
+            last_error=planned.last_error,
+        )
+        if planned.due_at is None:
+            return _Outcome(replace(tried, phase=NotificationPhase.FAILED, reason=_failed(error)))
+        waiting = replace(tried, phase=NotificationPhase.WAITING, reason=f"Trying again: {error}")
+        return _Outcome(waiting, planned.due_at)
+
+
+def _interval(waited: timedelta) -> timedelta:
+    """How long until the next look: as long as has been waited already, within bounds."""
+    return min(max(waited, _FIRST_LOOK_AGAIN), _LONGEST_LOOK_AGAIN)
+
+
+def _failed(error: GateError) -> str:
+    return f"{error} Mend the cause and send the notification again: champion-gate hooks send."
+
+
+def _closed(taken: StoredNotification, phase: NotificationPhase, reason: str) -> StoredNotification:
+    return replace(
+        taken, phase=phase, reason=reason, due_at=None, attempts=0, failing_since=None, last_error=None
+    )
+
+
+def _summed_up(taken: StoredNotification, outcomes: list[_Outcome]) -> StoredNotification:
+    """The notification stands where the gate stands that most needs somebody's attention."""
+    worst_first = [
+        NotificationPhase.WAITING,
+        NotificationPhase.FAILED,
+        NotificationPhase.UNRESOLVED,
+        NotificationPhase.RESOLVED,
+        NotificationPhase.IGNORED,
+    ]
+    phases = {outcome.resolution.phase for outcome in outcomes}
+    phase = next(phase for phase in worst_first if phase in phases)
+    reason = " ".join(f"{outcome.resolution.gate}: {outcome.resolution.reason}" for outcome in outcomes)
+    due = [outcome.due_at for outcome in outcomes if outcome.due_at is not None]
+    closed = _closed(taken, phase, reason)
+    return replace(closed, due_at=min(due) if due else None)

@@ -1,0 +1,63 @@
+"""Text from outside made fit to be stored, and to be shown on one line without deceiving anybody."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+
+_LONGEST_ROW_OF_MARKS = 2
+
+# Letters and marks that Unicode lists as shown by nothing at all (Default_Ignorable_Code_Point, and the
+# blank Braille cell); str.isprintable() lets them pass because their category is a letter's or a mark's.
+_BLANK = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
+    + "".join(map(chr, range(0xFE00, 0xFE10)))
+    + "".join(map(chr, range(0xE0100, 0xE01F0)))
+)
+_SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
+
+
+def storable(text: str, limit: int) -> str:
+    """The text as every database and JSON reader can hold it, at most about `limit` characters long.
+
+    NUL and lone surrogates become U+FFFD; what is cut off is counted at the end.
+    """
+    left_out = len(text) - limit
+    if left_out > 0:
+        text = f"{text[:limit]}… ({left_out} more characters)"
+    return "".join("\ufffd" if char == "\x00" or "\ud800" <= char <= "\udfff" else char for char in text)
+
+
+def one_line(text: str, limit: int = 200) -> str:
+    r"""The text on one line, with everything invisible or misleading written out as an escape.
+
+    Line ends, control, zero-width and bidirectional characters, blanks other than the space, and piled-up
+    marks come out as `\n`, `\x1b`, `\u202e` and the like; a backslash is doubled, so that no text can
+    pretend to be an escape.
+
+    Args:
+        text: anything from outside.
+        limit: how many characters of the input are shown, at most.
+    """
+    shown = "".join(_shown(text[:limit]))
+    return f"{shown}… (+{len(text) - limit})" if len(text) > limit else shown
+
+
+def escaped(char: str) -> str:
+    r"""One character as an escape: `\x60`, `\u202e` or `\U000e0001`."""
+    code = ord(char)
+    if code <= 0xFF:  # noqa: PLR2004 - two hexadecimal digits
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004 - four
+
+
+def _shown(text: str) -> Iterator[str]:
+    marks = 0
+    for char in text:
+        marks = marks + 1 if unicodedata.category(char) in {"Mn", "Me"} else 0
+        if char in _SHORT_ESCAPES:
+            yield _SHORT_ESCAPES[char]
+        elif not char.isprintable() or char in _BLANK or marks > _LONGEST_ROW_OF_MARKS:
+            yield escaped(char)
+        else:
+            yield char

@@ -1,0 +1,184 @@
+"""One worker's turn with a promotion's row: how a step is written down, put off, or ends the promotion."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+from champion_gate.core.ports import Chance, Clock, Store, WakeUps
+from champion_gate.core.promotion import (
+    ApprovalRequest,
+    FollowUp,
+    FollowUpKind,
+    LedgerEntry,
+    Phase,
+    Promotion,
+)
+from champion_gate.core.retrying import next_try
+from champion_gate.errors import GateError, LeaseLostError
+
+LEASE_SECONDS = 120.0
+
+_log = logging.getLogger(__name__)
+
+
+class Turn:
+    """Writes what came of a step. Holds no state of its own; the row's lease says whose turn it is."""
+
+    def __init__(self, *, store: Store, wake_ups: WakeUps, clock: Clock, chance: Chance) -> None:
+        self._store = store
+        self._wake_ups = wake_ups
+        self._clock = clock
+        self._chance = chance
+
+    def take(self, promotion_id: str) -> Promotion | None:
+        """Lease the row; None where it has ended, is not due, or somebody else is at it."""
+        return self._store.take_promotion(promotion_id, self._clock.now(), LEASE_SECONDS)
+
+    def save(
+        self,
+        promotion: Promotion,
+        *,
+        release: bool = False,
+        ledger: list[LedgerEntry] | None = None,
+        follow_ups: list[FollowUp] | None = None,
+    ) -> Promotion:
+        """Write what the step has come to so far; with `release` the turn is over."""
+        return self._store.save_promotion(
+            promotion, self._clock.now(), release=release, ledger=ledger or [], follow_ups=follow_ups or []
+        )
+
+    def wait(
+        self, taken: Promotion, why: str, interval: timedelta, follow_ups: list[FollowUp] | None = None
+    ) -> None:
+        """Give the row back with the reason why it waits, to be looked at again after `interval`."""
+        now = self._clock.now()
+        due_at = now + interval
+        if (
+            taken.phase is Phase.PENDING_APPROVAL
+            and taken.request is not None
+            and now < taken.request.expires_at
+        ):
+            due_at = min(due_at, taken.request.expires_at + timedelta(seconds=1))
+        waiting = replace(taken, reason=why, due_at=due_at, attempts=0, failing_since=None, last_error=None)
+        self.save(waiting, release=True, follow_ups=follow_ups or [])
+
+    def end(
+        self,
+        taken: Promotion,
+        phase: Phase,
+        reason: str,
+        follow_ups: list[FollowUp] | None = None,
+        ledger: list[LedgerEntry] | None = None,
+    ) -> None:
+        """End the promotion, with its ledger lines and the work that is left, in one transaction."""
+        ended, own = self.ended_with_follow_ups(taken, phase, reason)
+        self.save(ended, release=True, ledger=ledger or [], follow_ups=[*(follow_ups or []), *own])
+        self.after_end(ended)
+
+    def ended_with_follow_ups(
+        self, taken: Promotion, phase: Phase, reason: str
+    ) -> tuple[Promotion, list[FollowUp]]:
+        """The promotion as it ends, and what is left: tags on the version, the CI run to be cancelled."""
+        now = self._clock.now()
+        ended = replace(
+            taken,
+            phase=phase,
+            reason=reason,
+            ended_at=now,
+            due_at=None,
+            attempts=0,
+            failing_since=None,
+            last_error=None,
+        )
+        request = taken.request
+        follow_ups = [self._tag_follow_up(ended)]
+        if phase is not Phase.PROMOTED and request is not None and request.external_id is not None:
+            follow_ups.append(self.cancel_follow_up(taken, request.external_id))
+        return ended, follow_ups
+
+    def after_end(self, ended: Promotion) -> None:
+        """Wake workers for the work that is left."""
+        _log.info("promotion %s is %s: %s", ended.id, ended.phase.value, ended.reason)
+        for follow_up in self._store.get_follow_ups(ended.id):
+            self._wake_ups.follow_up(follow_up.id)
+
+    def put_off(self, begun: Promotion, error: GateError) -> None:
+        """Plan another try, or fail. While people are asked, an unreadable vendor only keeps it waiting.
+
+        Args:
+            begun: the promotion as it was taken; what the step has stored since is kept.
+            error: what stopped the step.
+        """
+        taken = replace(self._store.get_promotion(begun.id), hints=begun.hints)
+        if taken.lease != begun.lease:
+            return
+        now = self._clock.now()
+        pending = taken.phase is Phase.PENDING_APPROVAL
+        planned = next_try(
+            error,
+            attempts=taken.attempts,
+            failing_since=taken.failing_since,
+            now=now,
+            fraction=self._chance.fraction(),
+            **({"budget": None} if pending else {}),
+        )
+        _log.warning("promotion %s: attempt %d failed: %s", taken.id, planned.attempts, error)
+        kept = replace(
+            taken,
+            attempts=planned.attempts,
+            failing_since=planned.failing_since,
+            last_error=planned.last_error,
+        )
+        try:
+            if pending and taken.request is not None and now > taken.request.expires_at:
+                self.end(
+                    kept, Phase.EXPIRED, f"{expired_reason(taken.request)} It could not be read: {error}"
+                )
+            elif planned.due_at is None:
+                self._fail(kept, error)
+            else:
+                self.save(replace(kept, due_at=planned.due_at), release=True)
+        except LeaseLostError:
+            _log.warning("promotion %s is in another worker's hands now", begun.id)
+
+    def _fail(self, taken: Promotion, error: GateError) -> None:
+        reason = f"{error} Failed while {taken.phase.value}. Mend the cause, then: champion-gate promotions retry {taken.id}"
+        failed = replace(
+            taken,
+            phase=Phase.FAILED,
+            failed_from=taken.phase,
+            reason=reason,
+            due_at=None,
+            ended_at=self._clock.now(),
+        )
+        self.save(failed, release=True)
+        _log.error("promotion %s failed: %s", taken.id, reason)
+
+    def cancel_follow_up(self, promotion: Promotion, external_id: str) -> FollowUp:
+        """The durable order to cancel a request at the vendor."""
+        return self._follow_up(promotion, FollowUpKind.CANCEL_REQUEST, {"external_id": external_id})
+
+    def _tag_follow_up(self, ended: Promotion) -> FollowUp:
+        tags = {"champion_gate_status": ended.phase.value, "champion_gate_promotion": ended.id}
+        if ended.phase is Phase.PROMOTED and ended.decision is not None:
+            tags["champion_gate_approved_by"] = ", ".join(
+                decider.login for decider in ended.decision.deciders
+            )
+        return self._follow_up(ended, FollowUpKind.TAG_VERSION, tags)
+
+    def _follow_up(self, promotion: Promotion, kind: FollowUpKind, facts: Mapping[str, str]) -> FollowUp:
+        return FollowUp(
+            id=f"f-{self._chance.token()}",
+            promotion_id=promotion.id,
+            kind=kind,
+            facts=facts,
+            due_at=self._clock.now(),
+        )
+
+
+def expired_reason(request: ApprovalRequest) -> str:
+    """Why nobody can decide any more."""
+    return f"Nobody decided before {request.expires_at:%Y-%m-%d %H:%M} UTC."
