@@ -1,0 +1,75 @@
+# What people run here; `make` alone lists it. Works with GNU make 3.81 and a POSIX shell.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+SHELL := /bin/sh
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Hashes come from the lock, so whatever mirror the user's pip is set to may serve; only errors are worth showing.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
+UV ?= $(or $(wildcard $(BIN)/uv),uv)
+LOCK := $(UV) pip compile --python-version 3.11 --universal --generate-hashes --no-header --quiet
+
+# The first Python of 3.11 or newer that can make a virtual environment; `make PYTHON=/path/to/python3 …` overrides.
+# Debian's python3 comes without ensurepip until python3-venv is installed.
+PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11 python3.14,\
+  $(shell $(name) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(name))))
+
+.PHONY: help demo test lint bench lock clean
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/.runtime ## the whole flow on this machine, against stand-ins; ARGS=--yes approves by itself
+	@$(BIN)/champion-gate demo $(ARGS)
+
+test: $(VENV)/.tests ## every test; ARGS="-k name" or ARGS=tests/unit narrows it
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+lint: $(VENV)/.tests ## ruff, mypy and the import rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/.tests ## memory, start time and load
+	@for script in tests/bench/bench_*.py; do $(BIN)/python "$$script" $(ARGS) || exit 1; done
+
+lock: ## renew both lock files after a change of pyproject.toml (needs uv); ARGS=--upgrade takes newer versions
+	@$(LOCK) $(ARGS) --group build --output-file requirements.lock pyproject.toml
+	@$(LOCK) $(ARGS) --group tests --extra postgres --constraints requirements.lock \
+	  --output-file tests/requirements.lock pyproject.toml
+
+clean: ## remove what the other targets made
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# A virtual environment whose Python is gone, or that was left half made, is made anew.
+ifneq ($(shell $(BIN)/python -c 'import pip, sys; print("usable" * (sys.version_info >= (3, 11)))' 2>/dev/null),usable)
+$(VENV)/pyvenv.cfg: remake
+.PHONY: remake
+remake:
+endif
+
+$(VENV)/pyvenv.cfg:
+	@if test -z '$(PYTHON)'; then \
+	  if python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo 'python3 here cannot make a virtual environment. On Debian and Ubuntu: apt-get install python3-venv' >&2; \
+	  else \
+	    echo "Python 3.11 or newer is needed; python3 here is $$(python3 --version 2>/dev/null || echo missing)." >&2; \
+	    echo 'Install one, or name it: make PYTHON=/path/to/python3.12 …' >&2; \
+	  fi; \
+	  exit 1; \
+	fi
+	@$(PYTHON) -m venv --clear $(VENV)
+
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/pyvenv.cfg
+	@echo 'Installing what the service needs into $(VENV) (once, about half a minute) …' >&2
+	@$(PIP) install --require-hashes --requirement requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.tests: requirements.lock tests/requirements.lock pyproject.toml | $(VENV)/pyvenv.cfg
+	@echo 'Installing the service and its test tools into $(VENV) (once, about a minute) …' >&2
+	@$(PIP) install --require-hashes --requirement tests/requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $(VENV)/.runtime $@
