@@ -1,0 +1,293 @@
+"""The Databricks stand-in's Unity Catalog models and MLflow runs: state and routes.
+
+Paths and fields as in databricks/sdk/service/catalog.py and mlflow's Unity Catalog registry service.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Flask, Response, abort, jsonify, request
+
+_PAGE = 100
+
+
+@dataclass
+class Version:
+    """A model version."""
+
+    number: int
+    version_id: str | None
+    run_id: str | None
+    run_workspace_id: int | None
+    source: str
+    status: str
+    created_at: int
+    created_by: str | None
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Model:
+    """A registered model; aliases map lower-case names to version numbers."""
+
+    full_name: str
+    owner: str
+    created_at: int
+    versions: dict[int, Version] = field(default_factory=dict)
+    aliases: dict[str, int] = field(default_factory=dict)
+
+    def shown(self, *, aliases: bool) -> dict[str, Any]:
+        """As `models/{full_name}` shows it: aliases only where they are asked for."""
+        catalog, schema, name = self.full_name.split(".")
+        shown: dict[str, Any] = {
+            "full_name": self.full_name,
+            "catalog_name": catalog,
+            "schema_name": schema,
+            "name": name,
+            "owner": self.owner,
+            "created_at": self.created_at,
+        }
+        if aliases and self.aliases:
+            shown["aliases"] = [
+                {"alias_name": alias, "version_num": number} for alias, number in self.aliases.items()
+            ]
+        return shown
+
+    def shown_version(self, version: Version) -> dict[str, Any]:
+        """As `models/{full_name}/versions` shows it: without tags and aliases."""
+        catalog, schema, name = self.full_name.split(".")
+        shown = {
+            "catalog_name": catalog,
+            "schema_name": schema,
+            "model_name": name,
+            "version": version.number,
+            "id": version.version_id,
+            "run_id": version.run_id,
+            "run_workspace_id": version.run_workspace_id,
+            "source": version.source,
+            "status": version.status,
+            "created_at": version.created_at,
+            "created_by": version.created_by,
+        }
+        return {key: value for key, value in shown.items() if value is not None}
+
+
+class Catalog:
+    """Registered models, their versions, aliases and tags, and MLflow runs.
+
+    Names are case-insensitive and kept in lower case, as Unity Catalog does. Every method may be called from
+    any thread.
+
+    Attributes:
+        alias_writes: every alias write that was carried out: (model, alias, version, or None for a delete).
+    """
+
+    def __init__(self, workspace_id: str, now: Callable[[], int]) -> None:
+        self.alias_writes: list[tuple[str, str, int | None]] = []
+        self._workspace_id = int(workspace_id)
+        self._now = now
+        self._models: dict[str, Model] = {}
+        self._mlflow_runs: dict[str, dict[str, Any]] = {}
+        self._lock = threading.RLock()
+
+    # what tests and the demo do
+    def add_model(self, full_name: str, *, owner: str = "ml-owners") -> None:
+        """Make a registered model."""
+        with self._lock:
+            self._models[full_name.lower()] = Model(full_name.lower(), owner, self._now())
+
+    def add_version(
+        self,
+        full_name: str,
+        *,
+        run_id: str | None = None,
+        run_workspace_id: int | None = None,
+        status: str = "READY",
+        created_by: str | None = "trainer@example.com",
+        tags: Mapping[str, str] | None = None,
+        with_id: bool = True,
+    ) -> str:
+        """Register the next version and return its number.
+
+        Args:
+            full_name: a model made before.
+            run_id: the MLflow run that made it.
+            run_workspace_id: where that run is; this workspace if None.
+            status: also one that nobody has heard of.
+            created_by: who registered it; None where Databricks leaves it out.
+            tags: version tags.
+            with_id: whether Databricks tells an `id`.
+        """
+        with self._lock:
+            model = self._models[full_name.lower()]
+            number = max(model.versions, default=0) + 1
+            model.versions[number] = Version(
+                number=number,
+                version_id=str(uuid.uuid4()) if with_id else None,
+                run_id=run_id,
+                run_workspace_id=(run_workspace_id or self._workspace_id) if run_id else None,
+                source=f"dbfs:/databricks/mlflow/{run_id or uuid.uuid4().hex}/model",
+                status=status,
+                created_at=self._now(),
+                created_by=created_by,
+                tags=dict(tags or {}),
+            )
+            return str(number)
+
+    def set_status(self, full_name: str, version: str, status: str) -> None:
+        """Change a version's status."""
+        with self._lock:
+            self._models[full_name.lower()].versions[int(version)].status = status
+
+    def set_alias(self, full_name: str, alias: str, version: str) -> None:
+        """Move an alias by hand, not counted among `alias_writes`."""
+        with self._lock:
+            self._models[full_name.lower()].aliases[alias.lower()] = int(version)
+
+    def drop_alias(self, full_name: str, alias: str) -> None:
+        """Take an alias away by hand, not counted among `alias_writes`."""
+        with self._lock:
+            self._models[full_name.lower()].aliases.pop(alias.lower(), None)
+
+    def alias(self, full_name: str, alias: str) -> str | None:
+        """The version that holds an alias."""
+        with self._lock:
+            number = self._models[full_name.lower()].aliases.get(alias.lower())
+            return None if number is None else str(number)
+
+    def tags(self, full_name: str, version: str) -> dict[str, str]:
+        """A version's tags."""
+        with self._lock:
+            return dict(self._models[full_name.lower()].versions[int(version)].tags)
+
+    def add_mlflow_run(
+        self,
+        *,
+        run_id: str | None = None,
+        user: str | None = "trainer@example.com",
+        metrics: Mapping[str, float | str] | None = None,
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> str:
+        """Log an MLflow run and return its id."""
+        made = run_id or uuid.uuid4().hex
+        now = self._now()
+        every_tag = {**({"mlflow.user": user} if user else {}), **(tags or {})}
+        info = {"run_id": made, "run_uuid": made, "experiment_id": "4711", "status": "FINISHED"}
+        run = {
+            "info": {**info, "start_time": now, "end_time": now, "lifecycle_stage": "active"},
+            "data": {
+                "metrics": [
+                    {"key": key, "value": value, "timestamp": now, "step": 0}
+                    for key, value in (metrics or {}).items()
+                ],
+                "params": _pairs(params or {}),
+                "tags": _pairs(every_tag),
+            },
+        }
+        with self._lock:
+            self._mlflow_runs[made] = run
+        return made
+
+    # what clients see
+    def attach(self, app: Flask) -> None:
+        """Add the routes."""
+        models = "/api/2.1/unity-catalog/models/<full_name>"
+        app.get(models)(self._get_model)
+        app.get(f"{models}/versions")(self._list_versions)
+        app.get(f"{models}/versions/<int:number>")(self._get_version)
+        app.put(f"{models}/aliases/<alias>")(self._put_alias)
+        app.delete(f"{models}/aliases/<alias>")(self._delete_alias)
+        app.get("/api/2.0/mlflow/unity-catalog/model-versions/get")(self._get_tagged)
+        app.post("/api/2.0/mlflow/unity-catalog/model-versions/set-tag")(self._set_tag)
+        app.get("/api/2.0/mlflow/runs/get")(self._get_mlflow_run)
+
+    def _get_model(self, full_name: str) -> Response:
+        with self._lock:
+            aliases = request.args.get("include_aliases") == "true"
+            return jsonify(self._model(full_name).shown(aliases=aliases))
+
+    def _list_versions(self, full_name: str) -> Response:
+        page = int(request.args.get("page_token", 0))
+        with self._lock:
+            model = self._model(full_name)
+            versions = [model.shown_version(version) for version in model.versions.values()]
+        part = versions[page * _PAGE : (page + 1) * _PAGE]
+        more = {"next_page_token": str(page + 1)} if len(versions) > (page + 1) * _PAGE else {}
+        return jsonify({**({"model_versions": part} if part else {}), **more})
+
+    def _get_version(self, full_name: str, number: int) -> Response:
+        with self._lock:
+            model = self._model(full_name)
+            return jsonify(model.shown_version(_version_of(model, number)))
+
+    def _put_alias(self, full_name: str, alias: str) -> Response:
+        number = (request.get_json(silent=True) or {}).get("version_num")
+        if not isinstance(number, int) or not re.fullmatch(r"[\w-]{1,255}", alias):
+            abort(400, "version_num or alias is invalid.")
+        with self._lock:
+            model = self._model(full_name)
+            _version_of(model, number)
+            model.aliases[alias.lower()] = number
+            self.alias_writes.append((model.full_name, alias, number))
+            return jsonify(alias_name=alias.lower(), version_num=number)
+
+    def _delete_alias(self, full_name: str, alias: str) -> Response:
+        with self._lock:
+            model = self._model(full_name)
+            if model.aliases.pop(alias.lower(), None) is None:
+                abort(404, f"Alias {alias} does not exist.")
+            self.alias_writes.append((model.full_name, alias, None))
+            return jsonify({})
+
+    def _get_tagged(self) -> Response:
+        with self._lock:
+            model = self._model(request.args.get("name", ""))
+            version = _version_of(model, int(request.args.get("version", 0)))
+            shown = {
+                "name": model.full_name,
+                "version": str(version.number),
+                "status": version.status,
+                "tags": _pairs(version.tags),
+            }
+            return jsonify(model_version=shown)
+
+    def _set_tag(self) -> Response:
+        body = request.get_json(silent=True) or {}
+        key, value = body.get("key"), body.get("value")
+        if not isinstance(key, str) or not isinstance(value, str) or re.search(r"[.,\-=/:]", key):
+            abort(400, "key or value is invalid.")
+        with self._lock:
+            model = self._model(str(body.get("name", "")))
+            _version_of(model, int(body.get("version", 0))).tags[key] = value
+            return jsonify({})
+
+    def _get_mlflow_run(self) -> Response:
+        with self._lock:
+            run = self._mlflow_runs.get(request.args.get("run_id", ""))
+            if run is None:
+                abort(404, f"Run '{request.args.get('run_id')}' not found.")
+            return jsonify(run=run)
+
+    def _model(self, full_name: str) -> Model:
+        model = self._models.get(full_name.lower())
+        if model is None:
+            abort(404, f"Registered model '{full_name}' does not exist.")
+        return model
+
+
+def _version_of(model: Model, number: int) -> Version:
+    version = model.versions.get(number)
+    if version is None:
+        abort(404, f"Model version {number} of '{model.full_name}' does not exist.")
+    return version
+
+
+def _pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"key": key, "value": value} for key, value in values.items()]

@@ -1,0 +1,82 @@
+"""The GitHub stand-in's page of a run: what is asked, and a form to approve or reject it."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, make_response, redirect, render_template, request
+from werkzeug.wrappers import Response as BaseResponse
+
+from champion_gate.standins.github_markdown import render
+from champion_gate.standins.github_runs import Runs
+from champion_gate.standins.github_state import RefusedError, Run, State, User
+
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+class RunPage:
+    """Pages at the places that `html_url` names."""
+
+    def __init__(self, state: State, runs: Runs) -> None:
+        self._state = state
+        self._runs = runs
+        self.blueprint = Blueprint("pages", __name__, template_folder="templates")
+        rule = "/<owner>/<name>/actions/runs/<int:run_id>"
+        self.blueprint.add_url_rule(rule, "show", self.show)
+        self.blueprint.add_url_rule(rule, "review", self.review, methods=["POST"])
+
+    def _run(self, owner: str, name: str, run_id: int) -> Run:
+        return self._state.run(run_id, self._state.repository(f"{owner}/{name}"))
+
+    def show(self, owner: str, name: str, run_id: int) -> Response:
+        """The run as it stands."""
+        return self._page(self._run(owner, name, run_id))
+
+    def review(self, owner: str, name: str, run_id: int) -> BaseResponse:
+        """Approve or reject as the chosen reviewer, then show the run.
+
+        A form that another site posted is refused: whoever plays with the demo should see the same care
+        that the real page takes.
+        """
+        run = self._run(owner, name, run_id)
+        try:
+            self._take(run)
+        except RefusedError as error:
+            return self._page(run, problem=error)
+        return redirect(request.path, 303)
+
+    def _take(self, run: Run) -> None:
+        form, origin = request.form, request.headers.get("Origin")
+        if origin not in {None, request.host_url.rstrip("/")}:
+            raise RefusedError(403, "This form was posted from another site.")
+        if form.get("verdict") not in {"approve", "reject"}:
+            raise RefusedError(422, "Choose Approve or Reject.")
+        if not form.getlist("environment"):
+            raise RefusedError(422, "Choose at least one environment.")
+        self._runs.review(
+            run,
+            form.getlist("environment"),
+            self._state.user(form.get("login", "")),
+            approve=form["verdict"] == "approve",
+            comment=form.get("comment", ""),
+        )
+
+    def _page(self, run: Run, problem: RefusedError | None = None) -> Response:
+        waiting = [job.environment for job in run.waiting_jobs() if job.environment]
+        people: dict[int, User] = {person.id: person for place in waiting for person in place.people()}
+        page = render_template(
+            "github_run.html",
+            run=run,
+            waiting=waiting,
+            people=list(people.values()),
+            evidence=render(run.inputs.get("evidence", "")),
+            problem=problem,
+        )
+        answer = make_response(page, problem.status if problem else 200)
+        answer.headers.update(_HEADERS)
+        return answer

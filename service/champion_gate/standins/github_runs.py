@@ -1,0 +1,313 @@
+"""How workflow runs behave on the GitHub stand-in: dispatch, wait, review, cancel, run again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Protocol
+
+from champion_gate.standins.github_state import (
+    Approval,
+    Environment,
+    Job,
+    RefusedError,
+    Repository,
+    Run,
+    State,
+    User,
+    Workflow,
+    commit_sha,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+MAX_INPUTS = 25
+MAX_INPUT_CHARACTERS = 65_535
+REVIEW_LIMIT = timedelta(days=30)
+
+
+class Announce(Protocol):
+    """Takes note of something that GitHub would send a webhook about."""
+
+    def __call__(
+        self, name: str, action: str, run: Run, *, jobs: Sequence[Job] = (), approval: Approval | None = None
+    ) -> None:
+        """Queue one webhook: name and action as in GitHub's list of webhook events and payloads."""
+
+
+class Runs:
+    """The workflow runs of all repositories, running deploy/github/champion-gate.yml.
+
+    Attributes:
+        jobs_finish: whether a job that starts is done at once; otherwise it stays in_progress.
+        present_conclusion: how the job `present` ends; unless it is "success" the gated jobs are skipped.
+    """
+
+    def __init__(self, state: State, announce: Announce) -> None:
+        self._state = state
+        self._announce = announce
+        self.jobs_finish = True
+        self.present_conclusion = "success"
+
+    def _now(self) -> datetime:
+        return self._state.clock()
+
+    def dispatch(
+        self,
+        repository: Repository,
+        workflow: Workflow,
+        *,
+        ref: str,
+        inputs: Mapping[str, object],
+        actor: User,
+    ) -> Run:
+        """Start a run, as `POST …/dispatches` does.
+
+        Raises:
+            RefusedError: 422 as GitHub words it (PyGithub's recordings, docs "Create a workflow dispatch").
+        """
+        branch = ref.removeprefix("refs/heads/")
+        if branch not in repository.branches:
+            raise RefusedError(422, f"No ref found for: {ref}")
+        if workflow.state != "active":
+            raise RefusedError(422, "Cannot trigger a 'workflow_dispatch' on a disabled workflow")
+        checked = _checked_inputs(workflow, inputs)
+        now = self._now()
+        same_workflow = [run for run in self._state.runs if run.workflow is workflow]
+        run = Run(
+            id=self._state.new_id(),
+            run_number=len(same_workflow) + 1,
+            repository=repository,
+            workflow=workflow,
+            event="workflow_dispatch",
+            actor=actor,
+            triggering_actor=actor,
+            head_branch=branch,
+            head_sha=repository.branches[branch],
+            display_title=workflow.run_name.format_map(checked),
+            inputs=checked,
+            created_at=now,
+            updated_at=now,
+        )
+        self._state.runs.append(run)
+        self._announce("workflow_run", "requested", run)
+        self._enter_group(run)
+        return run
+
+    def _group(self, run: Run) -> list[Run]:
+        """The unfinished runs of the run's concurrency group, oldest first."""
+        return [
+            other
+            for other in self._state.runs
+            if other.workflow is run.workflow
+            and other.promotion_id == run.promotion_id
+            and other.status != "completed"
+        ]
+
+    def _enter_group(self, run: Run) -> None:
+        """Start it, or leave it pending; at most one may be pending, an older one is cancelled.
+
+        docs.github.com, "Control the concurrency of workflows and jobs".
+        """
+        others = [other for other in self._group(run) if other is not run]
+        for other in others:
+            if other.status == "pending":
+                self._finish_all(other, "cancelled")
+        if not others:
+            self._start(run)
+
+    def _start(self, run: Run) -> None:
+        now = self._now()
+        present = Job(self._state.new_id(), "present", run.run_attempt, now, "in_progress", started_at=now)
+        present.end(self.present_conclusion, now)
+        run.jobs.append(present)
+        names = _environment_names(run.inputs["environments"])
+        if not names:
+            self._gated_job(run, "approve", None).end("failure", now)
+        for name in names:
+            self._start_gated(run, name)
+        run.updated_at = now
+        self._settle(run)
+
+    def _gated_job(self, run: Run, name: str, environment: Environment | None) -> Job:
+        job = Job(self._state.new_id(), name, run.run_attempt, self._now(), "waiting", environment)
+        run.jobs.append(job)
+        return job
+
+    def _start_gated(self, run: Run, name: str) -> None:
+        job = self._gated_job(run, f"approve ({name})", None)
+        if self.present_conclusion != "success":
+            job.end("skipped", self._now())
+            return
+        job.environment = environment = self._reach_environment(run.repository, name)
+        if not environment.admits(run.head_branch):
+            job.end("failure", self._now())
+        elif environment.reviewers and not run.repository.rules_ignored:
+            self._announce("deployment_review", "requested", run, jobs=[job])
+        else:
+            self._release(job)
+
+    def _reach_environment(self, repository: Repository, name: str) -> Environment:
+        """The environment; one that does not exist is made, unprotected.
+
+        docs.github.com, "Managing environments for deployment".
+        """
+        now = self._now()
+        fresh = Environment(self._state.new_id(), name, now, now)
+        return repository.environments.setdefault(name.lower(), fresh)
+
+    def _release(self, job: Job) -> None:
+        job.status, job.started_at = "in_progress", self._now()
+        if self.jobs_finish:
+            job.end("success", self._now())
+
+    def may_review(self, run: Run, environment: Environment, user: User) -> bool:
+        """Whether GitHub would let this account review."""
+        own = environment.prevent_self_review and user is run.triggering_actor
+        return user in environment.people() and not own
+
+    def review(
+        self,
+        run: Run,
+        environments: Sequence[str],
+        user: User,
+        *,
+        approve: bool,
+        comment: str,
+        force: bool = False,
+    ) -> list[Job]:
+        """Approve or reject the waiting jobs of these environments in one review.
+
+        Args:
+            run: the run under review.
+            environments: names.
+            user: who reviews.
+            approve: False rejects: the job fails, and with it (fail-fast) the other waiting ones end.
+            comment: what the reviewer writes.
+            force: skip the check of who may review, as an administrator's bypass does.
+
+        Returns:
+            The jobs that were decided.
+
+        Raises:
+            RefusedError: 422 where nothing waits there or this account may not review.
+        """
+        wanted = {name.lower() for name in environments}
+        jobs = [
+            job for job in run.waiting_jobs() if job.environment and job.environment.name.lower() in wanted
+        ]
+        places = tuple(job.environment for job in jobs if job.environment)
+        if not jobs or {place.name.lower() for place in places} != wanted:
+            raise RefusedError(422, "No pending deployment requests to approve or reject")
+        if not force and not all(self.may_review(run, place, user) for place in places):
+            raise RefusedError(422, "You are not one of the required reviewers of this environment")
+        state = "approved" if approve else "rejected"
+        approval = Approval(places, state, user, comment, self._now())
+        run.approvals.append(approval)
+        run.updated_at = self._now()
+        self._announce("deployment_review", state, run, jobs=jobs, approval=approval)
+        for job in jobs:
+            if approve:
+                self._release(job)
+            else:
+                job.end("failure", self._now())
+        if not approve:
+            self._fail_fast(run)
+        self._settle(run)
+        return jobs
+
+    def _fail_fast(self, run: Run) -> None:
+        for job in run.latest_jobs():
+            if job.status != "completed":
+                job.end("cancelled", self._now())
+
+    def end_job(self, run: Run, environment: str, conclusion: str) -> None:
+        """Complete a gated job in whatever way, e.g. "skipped" or "failure"."""
+        if run.status == "completed":
+            return
+        for job in run.latest_jobs():
+            if job.status != "completed" and job.name.lower() == f"approve ({environment.lower()})":
+                job.end(conclusion, self._now())
+        self._settle(run)
+
+    def cancel(self, run: Run) -> None:
+        """Cancel a run that has not ended; RefusedError 409 otherwise."""
+        if run.status == "completed":
+            raise RefusedError(409, "Cannot cancel a workflow run that is completed.")
+        self._finish_all(run, "cancelled")
+        self._start_next(run)
+
+    def _finish_all(self, run: Run, conclusion: str) -> None:
+        run.cancelled = conclusion == "cancelled"
+        run.updated_at = self._now()
+        for job in run.latest_jobs():
+            if job.status != "completed":
+                job.end(conclusion, self._now())
+        self._announce("workflow_run", "completed", run)
+
+    def rerun(self, run: Run, user: User) -> None:
+        """Run it again under the same id; the list of approvals keeps the earlier attempts' entries."""
+        if run.status != "completed":
+            raise RefusedError(403, "This workflow is already running")
+        run.run_attempt += 1
+        run.triggering_actor, run.cancelled = user, False
+        self._announce("workflow_run", "requested", run)
+        self._start(run)
+
+    def fail_overdue(self) -> None:
+        """End the jobs that nobody reviewed for 30 days (docs.github.com, "Control deployments")."""
+        for run in self._state.runs:
+            overdue = [job for job in run.waiting_jobs() if self._now() - job.created_at >= REVIEW_LIMIT]
+            for job in overdue:
+                job.end("failure", self._now())
+            if overdue:
+                self._settle(run)
+
+    def _settle(self, run: Run) -> None:
+        if run.status == "completed":
+            run.updated_at = self._now()
+            self._announce("workflow_run", "completed", run)
+            self._start_next(run)
+
+    def _start_next(self, ended: Run) -> None:
+        for run in self._group(ended)[:1]:
+            if run.status == "pending":
+                self._start(run)
+
+
+def _checked_inputs(workflow: Workflow, inputs: Mapping[str, object]) -> dict[str, str]:
+    if len(inputs) > MAX_INPUTS:
+        raise RefusedError(
+            422,
+            f"Invalid request.\n\nNo more than {MAX_INPUTS} properties are allowed; {len(inputs)} were supplied.",
+        )
+    unexpected = [name for name in inputs if name not in workflow.inputs]
+    if unexpected:
+        raise RefusedError(422, f"Unexpected inputs provided: {json.dumps(unexpected)}")
+    for name in workflow.inputs:
+        if inputs.get(name) in {None, ""}:
+            raise RefusedError(422, f"Required input '{name}' not provided")
+    checked = {name: value for name, value in inputs.items() if isinstance(value, str)}
+    if len(checked) != len(inputs):
+        raise RefusedError(422, "Invalid value for input: strings are expected")
+    if sum(len(value) for value in checked.values()) > MAX_INPUT_CHARACTERS:
+        raise RefusedError(422, "inputs are too large.")
+    return checked
+
+
+def _environment_names(text: str) -> list[str]:
+    """The matrix that the template makes of its input; empty where `fromJSON` would fail the job."""
+    try:
+        names = json.loads(text)
+    except ValueError:
+        return []
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        return []
+    return list(dict.fromkeys(names))
+
+
+def new_branch(repository: Repository, name: str) -> None:
+    """Add a branch with a made-up head commit."""
+    repository.branches[name] = commit_sha(repository.full_name, name)

@@ -1,0 +1,314 @@
+"""What the GitHub stand-in remembers: accounts, repositories, environments, workflow runs."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+from champion_gate.errors import GateError
+
+T = TypeVar("T")
+
+TEMPLATE_INPUTS = ("promotion_id", "model", "version", "alias", "evidence", "environments")
+"""The inputs of deploy/github/champion-gate.yml, all required strings."""
+
+
+class RefusedError(GateError):
+    """GitHub would answer this with an error.
+
+    Attributes:
+        status: the HTTP status, e.g. 404 or 422.
+    """
+
+    code = "refused"
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(eq=False)
+class User:
+    """An account. `type` is "User", "Bot" or "Organization", as GitHub has it."""
+
+    id: int
+    login: str
+    type: str = "User"
+
+
+@dataclass(eq=False)
+class Team:
+    """A team of an organization."""
+
+    id: int
+    org: str
+    slug: str
+    members: list[User]
+
+
+@dataclass(eq=False)
+class Environment:
+    """A deployment environment and its protection rules.
+
+    Attributes:
+        can_admins_bypass: None leaves the field out of answers, as older GitHub servers do.
+        branch_policy: None = any branch, "protected", or the one branch that may deploy.
+        wait_timer: minutes; shown, not waited for.
+    """
+
+    id: int
+    name: str
+    created_at: datetime
+    updated_at: datetime
+    reviewers: list[User | Team] = field(default_factory=list)
+    prevent_self_review: bool = False
+    can_admins_bypass: bool | None = True
+    branch_policy: str | None = None
+    wait_timer: int = 0
+
+    def people(self) -> list[User]:
+        """Everybody who may review, team members included, each once."""
+        found: dict[int, User] = {}
+        for reviewer in self.reviewers:
+            for person in reviewer.members if isinstance(reviewer, Team) else [reviewer]:
+                found[person.id] = person
+        return list(found.values())
+
+    def admits(self, branch: str) -> bool:
+        """Whether jobs of this branch may deploy here; every branch counts as protected."""
+        return self.branch_policy in {None, "protected", branch}
+
+
+@dataclass(eq=False)
+class Workflow:
+    """A workflow file that can be dispatched.
+
+    Attributes:
+        run_name: a format string over the inputs.
+    """
+
+    id: int
+    file: str
+    name: str
+    created_at: datetime
+    inputs: tuple[str, ...] = TEMPLATE_INPUTS
+    run_name: str = "Champion {model} v{version} [{promotion_id}]"
+    state: str = "active"
+
+    @property
+    def path(self) -> str:
+        """Its path inside the repository."""
+        return f".github/workflows/{self.file}"
+
+
+@dataclass(eq=False)
+class Repository:
+    """A repository.
+
+    Attributes:
+        environments: lower-case name -> environment; GitHub's names are case-insensitive.
+        branches: name -> head commit.
+        rules_ignored: as after a change from public to private on a plan without required reviewers
+            (docs.github.com, "Using environments for deployment"): the rules are shown but do nothing.
+    """
+
+    id: int
+    name: str
+    owner: User
+    default_branch: str
+    private: bool
+    created_at: datetime
+    environments: dict[str, Environment] = field(default_factory=dict)
+    workflows: dict[str, Workflow] = field(default_factory=dict)
+    branches: dict[str, str] = field(default_factory=dict)
+    rules_ignored: bool = False
+
+    @property
+    def full_name(self) -> str:
+        """`owner/name`."""
+        return f"{self.owner.login}/{self.name}"
+
+
+@dataclass(eq=False)
+class Job:
+    """A job of one attempt of a run; `environment` is set on gated jobs."""
+
+    id: int
+    name: str
+    run_attempt: int
+    created_at: datetime
+    status: str
+    environment: Environment | None = None
+    conclusion: str | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+
+    def end(self, conclusion: str, at: datetime) -> None:
+        """Complete the job."""
+        self.status, self.conclusion, self.completed_at = "completed", conclusion, at
+
+
+@dataclass(frozen=True, eq=False)
+class Approval:
+    """One review, as the approvals API lists it (which shows neither time nor attempt)."""
+
+    environments: tuple[Environment, ...]
+    state: str
+    user: User
+    comment: str
+    at: datetime
+
+
+@dataclass(eq=False)
+class Run:
+    """A workflow run. `jobs` holds those of all attempts, `approvals` too."""
+
+    id: int
+    run_number: int
+    repository: Repository
+    workflow: Workflow
+    event: str
+    actor: User
+    triggering_actor: User
+    head_branch: str
+    head_sha: str
+    display_title: str
+    inputs: Mapping[str, str]
+    created_at: datetime
+    updated_at: datetime
+    run_attempt: int = 1
+    jobs: list[Job] = field(default_factory=list)
+    approvals: list[Approval] = field(default_factory=list)
+    cancelled: bool = False
+
+    @property
+    def promotion_id(self) -> str:
+        """The correlation id that the run was dispatched with."""
+        return self.inputs.get("promotion_id", "")
+
+    def latest_jobs(self) -> list[Job]:
+        """The jobs of the latest attempt."""
+        return [job for job in self.jobs if job.run_attempt == self.run_attempt]
+
+    def waiting_jobs(self) -> list[Job]:
+        """The jobs that wait for a review."""
+        return [job for job in self.latest_jobs() if job.status == "waiting"]
+
+    @property
+    def status(self) -> str:
+        """As GitHub derives it from the jobs; "pending" while the concurrency group is taken."""
+        states = {job.status for job in self.latest_jobs()}
+        if self.cancelled:
+            return "completed"
+        if not states:
+            return "pending"
+        return next((state for state in ("in_progress", "waiting") if state in states), "completed")
+
+    @property
+    def conclusion(self) -> str | None:
+        """None before the end. A skipped job does not keep a run from being a success."""
+        if self.status != "completed":
+            return None
+        ends = {job.conclusion for job in self.latest_jobs()}
+        if self.cancelled:
+            return "cancelled"
+        return next((end for end in ("failure", "cancelled") if end in ends), "success")
+
+
+@dataclass(eq=False)
+class GitHubApp:
+    """A GitHub App with its one installation.
+
+    Attributes:
+        public_key: PEM with which App JWTs are verified.
+        permissions: what the installation was granted, e.g. {"actions": "write"}.
+        repositories: full names it is installed on; None = all of the account.
+    """
+
+    id: int
+    client_id: str
+    slug: str
+    public_key: str
+    installation_id: int
+    bot: User
+    owner: User
+    permissions: dict[str, str]
+    repositories: set[str] | None
+    created_at: datetime
+    suspended: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Credential:
+    """A token and what it may do; `app` is set on installation tokens, which expire."""
+
+    user: User
+    permissions: Mapping[str, str]
+    repositories: frozenset[str] | None = None
+    app: GitHubApp | None = None
+    expires_at: datetime | None = None
+
+
+class State:
+    """Everything, behind one lock. Look-ups raise RefusedError 404."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self.clock = clock
+        self.lock = threading.RLock()
+        self.ids: Iterator[int] = itertools.count(17_000_000_001)
+        self.base_url = "http://localhost"
+        self.users: dict[str, User] = {}
+        self.teams: dict[tuple[str, str], Team] = {}
+        self.repositories: dict[str, Repository] = {}
+        self.apps: list[GitHubApp] = []
+        self.credentials: dict[str, Credential] = {}
+        self.runs: list[Run] = []
+        self.ghost = User(10137, "ghost")
+
+    def new_id(self) -> int:
+        """A number that nothing else here has."""
+        return next(self.ids)
+
+    def user(self, login: str) -> User:
+        """An account by login, in whatever case."""
+        return _found(self.users.get(login.lower()))
+
+    def account(self, login: str, *, kind: str) -> User:
+        """An account by login, made where there is none."""
+        if login.lower() not in self.users:
+            self.users[login.lower()] = User(self.new_id(), login, kind)
+        return self.users[login.lower()]
+
+    def repository(self, full_name: str) -> Repository:
+        """A repository by `owner/name`, in whatever case."""
+        return _found(self.repositories.get(full_name.lower()))
+
+    def environment(self, repository: Repository, name: str) -> Environment:
+        """An environment by name, in whatever case."""
+        return _found(repository.environments.get(name.lower()))
+
+    def team(self, org: str, slug: str) -> Team:
+        """A team, in whatever case."""
+        return _found(self.teams.get((org.lower(), slug.lower())))
+
+    def run(self, run_id: int, repository: Repository | None = None) -> Run:
+        """A run by id, of this repository if one is given."""
+        return _found(
+            next((r for r in self.runs if r.id == run_id and repository in {None, r.repository}), None)
+        )
+
+
+def _found(thing: T | None) -> T:
+    if thing is None:
+        raise RefusedError(404, "Not Found")
+    return thing
+
+
+def commit_sha(*parts: object) -> str:
+    """A stable made-up commit id of 40 hex digits."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:40]
