@@ -1,0 +1,292 @@
+"""JobRuns on the Databricks Jobs API 2.2: re-reads a job run with all that hangs below it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from champion_gate.adapters.databricks_api import (
+    Budget,
+    DatabricksConnection,
+    Operation,
+    connect,
+    number_text,
+    record,
+    records,
+    text,
+)
+from champion_gate.adapters.databricks_errors import VENDOR, InvalidRequestError, unreadable
+from champion_gate.adapters.databricks_runs import (
+    Attempt,
+    Repairs,
+    TaskKind,
+    attempts_of,
+    child_run_id,
+    instant,
+    latest_successes,
+    repairs_of,
+    run_result,
+    task_output,
+)
+from champion_gate.core.promotion import EndedRun, JobRun, RunResult, TaskOutput, TaskRun, Trainer
+from champion_gate.errors import InvalidInputError, VendorNotFoundError, VendorRefusedError
+
+__all__ = ["Budget", "DatabricksConnection", "DatabricksJobRuns", "connect"]
+
+_log = logging.getLogger(__name__)
+
+_RUN = "/api/2.2/jobs/runs/get"
+_OUTPUT = "/api/2.2/jobs/runs/get-output"
+_RUNS_PER_PAGE = 25
+_JOBS_PER_PAGE = 100
+_MAX_DEPTH = 5
+_MAX_JOB_RUNS = 50
+_MAX_OUTPUTS = 300
+_ENDED_WELL = frozenset({RunResult.SUCCEEDED, RunResult.SUCCEEDED_WITH_FAILURES})
+
+
+class DatabricksJobRuns:
+    """The Jobs API of the one workspace (port `JobRuns`).
+
+    Needs CAN_VIEW on the watched jobs and on those that they start by run-job tasks.
+    """
+
+    def __init__(self, connection: DatabricksConnection) -> None:
+        self._connection = connection
+
+    def workspace_id(self) -> str | None:
+        """The workspace's id, from DATABRICKS_WORKSPACE_ID or `/.well-known/databricks-config`.
+
+        Read anew as long as it is not known: the SDK goes on without it where its own probe failed.
+
+        Raises:
+            VendorUnavailableError, VendorRefusedError: it could not be read.
+        """
+        known = self._connection.configured_workspace_id
+        if known:
+            return known
+        try:
+            told = self._connection.begin().read("/.well-known/databricks-config")
+        except VendorNotFoundError:
+            return self._connection.configured_workspace_id
+        return text(told.get("workspace_id")) or self._connection.configured_workspace_id
+
+    def get_run(self, run_id: str) -> JobRun:
+        """Re-read a job run; given a task run's id, the job run that it belongs to.
+
+        For-each iterations and the job runs that run-job tasks started are read only once the run ended well.
+
+        Raises:
+            InvalidInputError: `run_id` is no number.
+            VendorNotFoundError: no such run; Databricks deletes runs after 60 days.
+            VendorRefusedError: also where more hangs below the run than we read.
+        """
+        workspace_id = self.workspace_id()
+        tree = _RunTree(self._connection.begin())
+        raw = _read_run(tree.api, _checked_id(run_id))
+        job_run_id = number_text(raw.get("job_run_id") or raw.get("run_id"), _RUN)
+        if job_run_id != number_text(raw.get("run_id"), _RUN):
+            raw = _read_run(tree.api, job_run_id)
+        result, detail = run_result(raw)
+        repairs = repairs_of(raw)
+        tree.add_job_run(raw, repairs, depth=0 if result in _ENDED_WELL else _MAX_DEPTH + 1)
+        job_id = number_text(raw.get("job_id"), _RUN)
+        ends = [*repairs.ends, *filter(None, [instant(raw.get("end_time"))])]
+        return JobRun(
+            run_id=number_text(raw.get("run_id"), _RUN),
+            job_id=job_id,
+            job_name=tree.jobs[job_id].name,
+            workspace_id=workspace_id,
+            result=result,
+            result_detail=detail,
+            tasks=tuple(tree.tasks.values()),
+            earlier_task_run_ids=frozenset(tree.earlier - tree.tasks.keys()),
+            trainers=tuple(dict.fromkeys(tree.trainers)),
+            start=instant(raw.get("start_time")),
+            end=max(ends) if ends and result is not RunResult.RUNNING else None,
+            latest_repair=repairs.latest,
+            url=text(raw.get("run_page_url")) or "",
+        )
+
+    def task_outputs(self, run: JobRun) -> tuple[TaskOutput, ...]:
+        """Read what each of `run.tasks` said when it ended (`dbutils.notebook.exit`), one call a task.
+
+        Tasks that are no notebooks, or say nothing of champion_gate, are left out; one whose word is not of
+        the documented form too, with a warning in the log that says why.
+
+        Raises:
+            VendorRefusedError: the run has more tasks than we ask.
+        """
+        if len(run.tasks) > _MAX_OUTPUTS:
+            raise VendorRefusedError(
+                VENDOR,
+                f"run {run.run_id} has {len(run.tasks)} tasks; we read the outputs of at most {_MAX_OUTPUTS}.",
+                hint="Let the job tag its version and set `version: tag` in gates.yaml.",
+            )
+        api = self._connection.begin()
+        outputs = []
+        for task in run.tasks:
+            output, problem = task_output(task.run_id, _read_output(api, task.run_id))
+            if problem:
+                _log.warning("the output of task run %s does not count: %s", task.run_id, problem)
+            if output:
+                outputs.append(output)
+        return tuple(outputs)
+
+    def list_ended_runs(self, job_id: str, since: datetime) -> tuple[EndedRun, ...]:
+        """The job's ended runs that *started* at `since` or later, newest first.
+
+        Databricks filters by start: to see all that ended after some time, the caller looks back further by
+        the longest that a run may take. A repair does not change the start, but the end.
+        """
+        query = {
+            "job_id": _checked_id(job_id),
+            "completed_only": True,
+            "limit": _RUNS_PER_PAGE,
+            "start_time_from": int(since.timestamp() * 1000),
+        }
+        workspace_id = self.workspace_id() or ""
+        found = []
+        for page in self._connection.begin().pages("/api/2.2/jobs/runs/list", query):
+            for raw in records(page.get("runs"), "jobs/runs/list"):
+                ends = [*repairs_of(raw).ends, *filter(None, [instant(raw.get("end_time"))])]
+                if ends:
+                    found.append(
+                        EndedRun(
+                            run_id=number_text(raw.get("run_id"), "jobs/runs/list"),
+                            job_id=number_text(raw.get("job_id"), "jobs/runs/list"),
+                            job_name=text(raw.get("run_name")) or "",
+                            workspace_id=workspace_id,
+                            end=max(ends),
+                        )
+                    )
+        return tuple(found)
+
+    def jobs_named(self, name: str) -> tuple[str, ...]:
+        """The ids of all jobs that bear exactly this name; Databricks' own filter ignores case."""
+        if not name:
+            return ()
+        query = {"name": name, "limit": _JOBS_PER_PAGE}
+        return tuple(
+            number_text(raw.get("job_id"), "jobs/list")
+            for page in self._connection.begin().pages("/api/2.2/jobs/list", query)
+            for raw in records(page.get("jobs"), "jobs/list")
+            if record(raw.get("settings", {}), "jobs/list").get("name") == name
+        )
+
+
+@dataclass(frozen=True)
+class _Job:
+    name: str
+    run_as: str | None
+
+
+@dataclass
+class _RunTree:
+    """What is gathered while walking from a job run down to its iterations and child job runs."""
+
+    api: Operation
+    tasks: dict[str, TaskRun] = field(default_factory=dict)
+    earlier: set[str] = field(default_factory=set)
+    trainers: list[Trainer] = field(default_factory=list)
+    jobs: dict[str, _Job] = field(default_factory=dict)
+    job_runs: set[str] = field(default_factory=set)
+
+    def add_job_run(self, raw: dict[str, Any], repairs: Repairs, *, depth: int) -> None:
+        """Take in a job run; with a depth beyond the limit, without what hangs below its tasks."""
+        run_id, job_id = number_text(raw.get("run_id"), _RUN), number_text(raw.get("job_id"), _RUN)
+        if run_id in self.job_runs:
+            return
+        if len(self.job_runs) >= _MAX_JOB_RUNS:
+            raise VendorRefusedError(
+                VENDOR, f"the run started more than {_MAX_JOB_RUNS} job runs, more than we read."
+            )
+        self.job_runs.add(run_id)
+        job = self._job(job_id)
+        self.trainers.append(Trainer("job run creator", text(raw.get("creator_user_name"))))
+        self.trainers.append(Trainer("job run-as", job.run_as))
+        latest, earlier = latest_successes(attempts_of(records(raw.get("tasks"), _RUN), repairs))
+        self.earlier |= earlier | repairs.generation.keys()
+        self._add(latest, job_id, depth)
+
+    def _add(self, attempts: Iterable[Attempt], job_id: str, depth: int) -> None:
+        for attempt in attempts:
+            self.tasks[attempt.run_id] = TaskRun(attempt.run_id, job_id, attempt.task_key, attempt.number)
+            if attempt.kind is TaskKind.PLAIN or depth > _MAX_DEPTH:
+                continue
+            if depth == _MAX_DEPTH:
+                raise VendorRefusedError(
+                    VENDOR, f"tasks are nested deeper than {_MAX_DEPTH} levels, deeper than we read."
+                )
+            if attempt.kind is TaskKind.FOR_EACH:
+                self._add_iterations(attempt, job_id, depth + 1)
+            else:
+                self._add_child(attempt, depth + 1)
+
+    def _add_iterations(self, wrapper: Attempt, job_id: str, depth: int) -> None:
+        # Iterations share one task key, so each that succeeded counts: two that registered are ambiguous.
+        iterations = attempts_of(records(_read_run(self.api, wrapper.run_id).get("iterations"), _RUN))
+        self.earlier |= {one.run_id for one in iterations if one.run_id and not one.succeeded}
+        self._add([one for one in iterations if one.succeeded], job_id, depth)
+
+    def _add_child(self, wrapper: Attempt, depth: int) -> None:
+        child = child_run_id(_read_output(self.api, wrapper.run_id))
+        if child is None:
+            # Whoever trained there is unknown, and must not go unnoticed.
+            self.trainers += [Trainer("job run creator", None), Trainer("job run-as", None)]
+            return
+        raw = _read_run(self.api, child)
+        self.add_job_run(raw, repairs_of(raw), depth=depth)
+
+    def _job(self, job_id: str) -> _Job:
+        if job_id not in self.jobs:
+            self.jobs[job_id] = _read_job(self.api, job_id)
+        return self.jobs[job_id]
+
+
+def _read_job(api: Operation, job_id: str) -> _Job:
+    """The job's name and the principal that it runs as now; neither where the job is gone.
+
+    A run's own name is not taken instead: whoever submits a run may choose it.
+    """
+    try:
+        raw = api.read("/api/2.2/jobs/get", {"job_id": job_id})
+    except VendorNotFoundError:
+        return _Job("", None)
+    settings = record(raw.get("settings", {}), "jobs/get")
+    return _Job(text(settings.get("name")) or "", text(raw.get("run_as_user_name")))
+
+
+def _read_run(api: Operation, run_id: str) -> dict[str, Any]:
+    """A run with the pages of its lists put together (at most 100 items a page)."""
+    whole: dict[str, Any] | None = None
+    for page in api.pages(_RUN, {"run_id": run_id, "include_history": True}):
+        if number_text(page.get("run_id"), _RUN) != run_id:
+            raise unreadable(_RUN)
+        if whole is None:
+            whole = page
+            continue
+        for key in ("tasks", "iterations", "repair_history"):
+            if key == "tasks" and whole.get("iterations"):
+                continue  # every page of a for-each task's run repeats the one task
+            whole[key] = records(whole.get(key), _RUN) + records(page.get(key), _RUN)
+    if whole is None:
+        raise unreadable(_RUN)
+    return whole
+
+
+def _read_output(api: Operation, task_run_id: str) -> dict[str, Any]:
+    """A task run's output; empty for the kinds of task that have none, which Databricks answers with 400."""
+    try:
+        return api.read(_OUTPUT, {"run_id": task_run_id})
+    except InvalidRequestError:
+        return {}
+
+
+def _checked_id(given: str) -> str:
+    if not given.isascii() or not given.isdigit() or len(given) > 19:  # noqa: PLR2004 - digits of an int64
+        raise InvalidInputError(f"{given!r} is no id of a run or job.", hint="It is a number.")
+    return str(int(given))

@@ -1,0 +1,285 @@
+"""ModelRegistry on Unity Catalog, through databricks-sdk and without mlflow."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from champion_gate.adapters.databricks_api import (
+    DatabricksConnection,
+    Operation,
+    number_text,
+    record,
+    records,
+    text,
+)
+from champion_gate.adapters.databricks_errors import VENDOR, unreadable
+from champion_gate.adapters.databricks_runs import instant
+from champion_gate.core.names import check_alias, check_model, check_version
+from champion_gate.core.promotion import ModelVersion, TrainingRun, VersionDetails, VersionStatus
+from champion_gate.errors import InvalidInputError, InvalidNameError, VendorNotFoundError, VendorRefusedError
+
+_MODELS = "/api/2.1/unity-catalog/models"
+_TAGGED = "/api/2.0/mlflow/unity-catalog/model-versions"
+_RUNS = "/api/2.0/mlflow/runs/get"
+_NEWEST = 50
+_MAX_TAG_VALUE = 1000
+_TAG_KEY = re.compile(r"[^.,\-=/:]{1,255}")
+_RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_STATUSES = {
+    "READY": VersionStatus.READY,
+    "PENDING_REGISTRATION": VersionStatus.PENDING,
+    "FAILED_REGISTRATION": VersionStatus.FAILED,
+}
+
+
+class UnityCatalog:
+    """Models in Unity Catalog (port `ModelRegistry`).
+
+    Every name is checked here once more before it enters a URL: the SDK does not escape names.
+    Raw JSON is read, as the SDK's classes carry no tags and drop statuses that they have not heard of.
+    """
+
+    name = "databricks-uc"
+    folds_case = True
+    records_creators = True
+
+    def __init__(self, connection: DatabricksConnection) -> None:
+        self._connection = connection
+
+    def list_versions(self, model: str) -> tuple[ModelVersion, ...]:
+        """All versions, highest number first."""
+        return _list_versions(self._connection.begin(), _Name.of(model))
+
+    def get_version(self, model: str, version: str) -> ModelVersion:
+        """One version.
+
+        Raises:
+            VendorNotFoundError: there is none, or the service's principal may not see it.
+        """
+        named, number = _Name.of(model), check_version(version)
+        found = _version(named, self._connection.begin().read(f"{named.path}/versions/{number}"))
+        if found.version != number:
+            raise unreadable("a model version")
+        return found
+
+    def get_details(self, version: ModelVersion) -> VersionDetails:
+        """The version's tags and its MLflow run.
+
+        Raises:
+            VendorRefusedError: the run is in another workspace, where we cannot read it.
+        """
+        api = self._connection.begin()
+        tags = _read_tags(api, _Name.of(version.model), check_version(version.version))
+        run = None
+        if version.run_id:
+            self._refuse_foreign(version)
+            run = _read_run(api, version.run_id)
+        return VersionDetails(version=version, tags=tags, training_run=run)
+
+    def get_training_run(self, run_id: str) -> TrainingRun:
+        """One MLflow run of this workspace."""
+        return _read_run(self._connection.begin(), run_id)
+
+    def versions_tagged(self, model: str, key: str, value: str) -> tuple[ModelVersion, ...]:
+        """The versions whose tag `key` is exactly `value`, among the newest 50.
+
+        Unity Catalog cannot search by tag, so the tags of each are read, one call a version.
+        """
+        api, named = self._connection.begin(), _Name.of(model)
+        return tuple(
+            version
+            for version in _list_versions(api, named)[:_NEWEST]
+            if _read_tags(api, named, version.version).get(key) == value
+        )
+
+    def get_alias(self, model: str, alias: str) -> str | None:
+        """The version that holds the alias; None only after the model itself was read.
+
+        Unity Catalog gives aliases in lower case (mlflow/mlflow#12331), so case is not compared.
+        """
+        return _read_alias(self._connection.begin(), _Name.of(model), check_alias(alias))
+
+    def set_alias(self, model: str, alias: str, version: str) -> None:
+        """Put the alias on a version: one PUT, never repeated here. Needs ownership of the model.
+
+        Raises:
+            VendorUnavailableError: with `outcome_unknown` where it may have been carried out.
+        """
+        named, number = _Name.of(model), int(check_version(version))
+        self._connection.begin().write(
+            "PUT", f"{named.path}/aliases/{check_alias(alias)}", {"version_num": number}
+        )
+
+    def delete_alias(self, model: str, alias: str) -> None:
+        """Take the alias away; no error where the model can be read and has no such alias."""
+        named, checked = _Name.of(model), check_alias(alias)
+        api = self._connection.begin()
+        try:
+            api.write("DELETE", f"{named.path}/aliases/{checked}")
+        except VendorNotFoundError:
+            if _read_alias(api, named, checked) is not None:
+                raise
+
+    def set_version_tag(self, model: str, version: str, key: str, value: str) -> None:
+        """Write one tag of a version. Needs ownership of the model or APPLY TAG.
+
+        Raises:
+            InvalidInputError: key or value is not what Unity Catalog takes: keys of at most 255 characters
+                without `. , - = / :`, values of at most 1,000
+                (https://learn.microsoft.com/azure/databricks/database-objects/tags).
+        """
+        if not _TAG_KEY.fullmatch(key) or len(value) > _MAX_TAG_VALUE:
+            raise InvalidInputError(f"Unity Catalog does not take the tag {key[:255]!r} with this value.")
+        named, number = _Name.of(model), check_version(version)
+        body = {"name": named.full, "version": number, "key": key, "value": value}
+        self._connection.begin().write("POST", f"{_TAGGED}/set-tag", body)
+
+    def check(self) -> None:
+        """Ask who we are: shows that the workspace answers and takes our credentials."""
+        self._connection.begin().read("/api/2.0/preview/scim/v2/Me")
+
+    def version_url(self, version: ModelVersion) -> str | None:
+        """The version's page in Catalog Explorer; None before the first call, as the host is not known."""
+        host = self._connection.host
+        if host is None:
+            return None
+        named = _Name.of(version.model)
+        return f"{host}/explore/data/models/{named.parts}/version/{check_version(version.version)}"
+
+    def _refuse_foreign(self, version: ModelVersion) -> None:
+        ours = self._connection.configured_workspace_id
+        if ours and version.workspace_id and version.workspace_id != ours:
+            raise VendorRefusedError(
+                VENDOR,
+                f"{version.model} v{version.version} was made by an MLflow run in workspace {version.workspace_id}, "
+                f"which this service cannot read: it works in workspace {ours}.",
+            )
+
+
+@dataclass(frozen=True)
+class _Name:
+    """A checked three-level name, and what it is in paths."""
+
+    full: str
+    path: str
+    parts: str
+
+    @classmethod
+    def of(cls, model: str) -> _Name:
+        full = check_model(model, three_level=True)
+        parts = "/".join(quote(part, safe="") for part in full.split("."))
+        return cls(full=full, path=f"{_MODELS}/{quote(full, safe='')}", parts=parts)
+
+
+def _list_versions(api: Operation, named: _Name) -> tuple[ModelVersion, ...]:
+    pages = api.pages(f"{named.path}/versions", {"max_results": 0})
+    found = [
+        _version(named, raw)
+        for page in pages
+        for raw in records(page.get("model_versions"), "model versions")
+    ]
+    return tuple(sorted(found, key=lambda version: version.number, reverse=True))
+
+
+def _version(named: _Name, raw: Mapping[str, Any]) -> ModelVersion:
+    run_id, source = text(raw.get("run_id")), text(raw.get("source"))
+    status = raw.get("status")
+    workspace = raw.get("run_workspace_id")
+    try:
+        number = check_version(number_text(raw.get("version"), "a model version"))
+    except InvalidNameError:
+        raise unreadable("a model version") from None
+    return ModelVersion(
+        model=named.full,
+        version=number,
+        version_id=_version_id(raw),
+        run_id=run_id,
+        source=source,
+        status=_STATUSES.get(status, VersionStatus.UNKNOWN)
+        if isinstance(status, str)
+        else VersionStatus.UNKNOWN,
+        created_at=instant(raw.get("created_at")),
+        created_by=text(raw.get("created_by")),
+        workspace_id=number_text(workspace, "a model version") if workspace else None,
+    )
+
+
+def _version_id(raw: Mapping[str, Any]) -> str:
+    """The version's own id, or what tells it from one with the same number of a model made anew."""
+    own = text(raw.get("id"))
+    if own:
+        return own
+    if not raw.get("created_at"):
+        raise unreadable("a model version without id and creation time")
+    return "; ".join(f"{key} {raw.get(key)}" for key in ("created_at", "run_id", "source"))
+
+
+def _read_tags(api: Operation, named: _Name, version: str) -> dict[str, str]:
+    what = "model-versions/get"
+    answer = api.read(f"{_TAGGED}/get", {"name": named.full, "version": version})
+    found = record(answer.get("model_version"), what)
+    if number_text(found.get("version"), what) != version:
+        raise unreadable(what)
+    return _pairs(found.get("tags"), what)
+
+
+def _read_alias(api: Operation, named: _Name, alias: str) -> str | None:
+    what = "a registered model"
+    model = api.read(named.path, {"include_aliases": True})
+    if (text(model.get("full_name")) or "").casefold() != named.full.casefold():
+        raise unreadable(what)
+    held = {
+        number_text(raw.get("version_num"), what)
+        for raw in records(model.get("aliases"), what)
+        if (text(raw.get("alias_name")) or "").casefold() == alias.casefold()
+    }
+    if len(held) > 1:
+        raise unreadable(what)
+    return next(iter(held), None)
+
+
+def _read_run(api: Operation, run_id: str) -> TrainingRun:
+    if not _RUN_ID.fullmatch(run_id):
+        raise InvalidNameError(f"{run_id!r} is no MLflow run.")
+    run = record(api.read(_RUNS, {"run_id": run_id}).get("run"), _RUNS)
+    info, data = record(run.get("info"), _RUNS), record(run.get("data", {}), _RUNS)
+    if run_id not in (info.get("run_id"), info.get("run_uuid")):
+        raise unreadable(_RUNS)
+    tags = _pairs(data.get("tags"), _RUNS)
+    experiment, host = text(info.get("experiment_id")), api.connection.host
+    return TrainingRun(
+        run_id=run_id,
+        user=tags.get("mlflow.user") or text(info.get("user_id")) or text(info.get("user_name")),
+        job_id=tags.get("mlflow.databricks.jobID") or None,
+        job_run_id=tags.get("mlflow.databricks.jobRunID") or None,
+        metrics={
+            str(raw.get("key")): _number(raw.get("value")) for raw in records(data.get("metrics"), _RUNS)
+        },
+        params=_pairs(data.get("params"), _RUNS),
+        git_commit=tags.get("mlflow.source.git.commit")
+        or tags.get("mlflow.databricks.gitRepoCommit")
+        or None,
+        started_at=instant(info.get("start_time")),
+        url=f"{host}/ml/experiments/{quote(experiment, safe='')}/runs/{run_id}"
+        if host and experiment
+        else None,
+    )
+
+
+def _pairs(value: object, what: str) -> dict[str, str]:
+    return {str(raw.get("key")): str(raw.get("value") or "") for raw in records(value, what)}
+
+
+def _number(value: object) -> float:
+    """A metric. Those that JSON has no number for come as "NaN", "Infinity" or "-Infinity"."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return math.nan
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return math.nan
