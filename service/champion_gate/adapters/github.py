@@ -1,0 +1,308 @@
+"""GitHub Actions as the place where people approve: a workflow run whose gated jobs wait for their reviewers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+
+from champion_gate.adapters import github_json as fields
+from champion_gate.adapters import github_place as places
+from champion_gate.adapters import github_reading as reading
+from champion_gate.adapters.github_api import RepositoryApi
+from champion_gate.adapters.github_auth import Credentials, GitHubApp, GitHubToken, new_access, person
+from champion_gate.adapters.github_inputs import inputs_of
+from champion_gate.adapters.github_json import Record
+from champion_gate.adapters.github_names import Spot, check_login, check_run_id, spot_of
+from champion_gate.adapters.http import ApiClient, Timeouts
+from champion_gate.adapters.http_answer import Answer
+from champion_gate.core.gates import ApprovalTarget
+from champion_gate.core.ports import Clock, OpenedRequest, Person
+from champion_gate.core.promotion import Promotion, RequestState
+from champion_gate.errors import (
+    UnsafeTargetError,
+    VendorNotFoundError,
+    VendorRefusedError,
+    VendorUnavailableError,
+)
+
+__all__ = ["GitHub", "GitHubApp", "GitHubToken"]
+
+RETURNS_RUN_BY_REQUEST = "2022-11-28"
+"""Under this API version a dispatch tells the run's id only if asked to; from 2026-03-10 on it always does."""
+
+_CLOCK_SKEW = timedelta(minutes=5)
+_STILL = frozenset({"waiting", "queued", "pending", "requested"})
+
+
+class GitHub:
+    """An ApprovalProvider on GitHub's REST API, github.com or an Enterprise Server. Safe to share between threads."""
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        credentials: Credentials,
+        clock: Clock,
+        api_version: str = RETURNS_RUN_BY_REQUEST,
+        ca_file: str | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        timeouts: Timeouts | None = None,
+        name: str = "github",
+    ) -> None:
+        """Nothing is called yet.
+
+        Args:
+            url: of the API: https://api.github.com, or https://HOST/api/v3.
+            credentials: the App or the token with which we act.
+            clock: tells when tokens end, and how fresh an approval is.
+            api_version: sent as X-GitHub-Api-Version.
+            ca_file: PEM file of certificate authorities.
+            sleep: pauses between tries.
+            timeouts: of every call.
+            name: the key under which gates refer to this provider.
+
+        Raises:
+            ConfigurationError: one of these cannot be used.
+        """
+        self.name = name
+        self._client = ApiClient(
+            vendor="GitHub",
+            base_url=url,
+            headers={
+                "Accept": "application/vnd.github+json",
+                "X-GitHub-Api-Version": api_version,
+                "User-Agent": "champion-gate",
+            },
+            ca_file=ca_file,
+            timeouts=timeouts,
+            sleep=sleep,
+        )
+        self._clock = clock
+        self._access = new_access(self._client, credentials, clock)
+        self._asks_for_run = api_version == RETURNS_RUN_BY_REQUEST
+        self._last_looks: dict[str, tuple[str, str]] = {}
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        self._client.close()
+
+    def check(self) -> None:
+        """A call that GitHub refuses if the credentials are wrong."""
+        self._access.check()
+
+    # --- before anybody is asked ------------------------------------------------------------------------------
+
+    def check_place(self, target: ApprovalTarget) -> Mapping[str, str]:
+        """Make sure that the environments protect an approval; returns the pins (numeric ids as strings).
+
+        Raises:
+            UnsafeTargetError: they do not; says what to change and where.
+            InvalidNameError: a name in `target` is not of GitHub's form.
+        """
+        looked = places.survey(self._api(target))
+        if looked.problems:
+            raise UnsafeTargetError(" ".join(looked.problems))
+        return looked.pins
+
+    def find_person(self, target: ApprovalTarget, login: str) -> Person:
+        """Resolve a login to the account's number.
+
+        Raises:
+            VendorNotFoundError: nobody has it, or it is no person's.
+            UnsafeTargetError: our credentials do not let us ask.
+        """
+        try:
+            found = self._api(target).user(check_login(login))
+        except VendorNotFoundError:
+            raise
+        except VendorRefusedError as refused:
+            raise UnsafeTargetError(str(refused)) from refused
+        if fields.text(found, "type") != "User":
+            raise VendorNotFoundError("GitHub", f"{login} is an account of type {found['type']}, no person.")
+        resolved = person(found)
+        if resolved.login.lower() != login.lower():
+            raise VendorUnavailableError(
+                "GitHub", f"asked about {login}, it answered about {resolved.login}."
+            )
+        return resolved
+
+    # --- asking -----------------------------------------------------------------------------------------------
+
+    def open(self, target: ApprovalTarget, promotion: Promotion, evidence: str) -> OpenedRequest | None:
+        """Dispatch the workflow, once.
+
+        Returns:
+            The run, or None where GitHub does not tell its id.
+
+        Raises:
+            VendorUnavailableError: with `outcome_unknown` where a run may have been started.
+        """
+        api = self._api(target)
+        body = {"ref": api.spot.ref, "inputs": inputs_of(promotion, target.seats, evidence)}
+        answer = api.dispatch({**body, "return_run_details": True} if self._asks_for_run else body)
+        if answer.status == HTTPStatus.UNPROCESSABLE_ENTITY and self._asks_for_run:
+            # An older Enterprise Server refuses the whole call over a key that it does not know.
+            if "return_run_details" not in answer.message():
+                raise answer.error()
+            self._asks_for_run = False
+            answer = api.dispatch(body)
+        if answer.status == HTTPStatus.UNPROCESSABLE_ENTITY:
+            raise answer.error()
+        return _opened(answer)
+
+    def find(self, target: ApprovalTarget, promotion: Promotion) -> tuple[OpenedRequest, ...]:
+        """The runs that we dispatched for this promotion, oldest first, known by `[id]` in their title."""
+        ours = self._runs_for(self._api(target), promotion)
+        ours.sort(key=lambda run: (fields.time(run, "created_at"), fields.whole(run, "id")))
+        return tuple(OpenedRequest(fields.number_id(run), fields.text(run, "html_url")) for run in ours)
+
+    def _runs_for(self, api: RepositoryApi, promotion: Promotion) -> list[Record]:
+        since, until = _asked_between(promotion)
+        bot = api.own_account()
+        return [run for run in api.dispatched_runs(since, until) if _is_for(run, promotion, bot)]
+
+    # --- deciding ---------------------------------------------------------------------------------------------
+
+    def read(self, target: ApprovalTarget, promotion: Promotion) -> RequestState:
+        """Re-read the run, the environments, the reviews and the gated jobs; nothing is cached but the list of runs.
+
+        Raises:
+            VendorRefusedError: the promotion has no request, or the run cannot be read.
+        """
+        request = promotion.request
+        if request is None or request.external_id is None:
+            raise VendorRefusedError("GitHub", f"promotion {promotion.id} has no workflow run to be read.")
+        api, run_id = self._api(target), check_run_id(request.external_id)
+        state = reading.state_of(api, run_id, target.seats, request.pins, self._clock)
+        return replace(state, duplicates=self._duplicates(api, promotion, run_id))
+
+    def _duplicates(self, api: RepositoryApi, promotion: Promotion, run_id: str) -> tuple[str, ...]:
+        """Other runs of ours for this promotion that have not ended: those that ended need no cancelling."""
+        return tuple(
+            fields.number_id(run)
+            for run in self._runs_for(api, promotion)
+            if fields.number_id(run) != run_id and fields.text(run, "status") != "completed"
+        )
+
+    def cancel(self, target: ApprovalTarget, external_id: str) -> None:
+        """Cancel the run; no error where it has ended or is gone.
+
+        Raises:
+            VendorUnavailableError: GitHub took the call but the run goes on; to be tried again.
+        """
+        api, run_id = self._api(target), check_run_id(external_id)
+        answer = api.cancel(run_id)
+        if answer.status not in {HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND}:
+            return
+        try:
+            status = fields.text(api.run(run_id), "status")
+        except VendorNotFoundError:
+            return
+        if status != "completed":
+            raise VendorUnavailableError(
+                "GitHub", f"workflow run {run_id} is {status} and could not be cancelled."
+            )
+
+    # --- looking for news -------------------------------------------------------------------------------------
+
+    def with_news(
+        self, pending: Sequence[Promotion], targets: Mapping[str, ApprovalTarget]
+    ) -> tuple[str, ...]:
+        """The ids of the promotions to be read again: all but those whose run still waits, unchanged since last time.
+
+        Raises:
+            VendorUnavailableError: GitHub did not answer.
+        """
+        grouped: dict[tuple[str, str], list[Promotion]] = {}
+        spots: dict[tuple[str, str], Spot] = {}
+        news: list[str] = []
+        for promotion in pending:
+            request = promotion.request
+            target = request.target if request and request.place else targets.get(promotion.gate)
+            if target is None:
+                news.append(promotion.id)
+                continue
+            spot = spot_of(target)
+            key = (spot.repository.lower(), spot.workflow)
+            spots.setdefault(key, spot)
+            grouped.setdefault(key, []).append(promotion)
+        for key, group in grouped.items():
+            news += self._news_of(RepositoryApi(self._client, self._access, spots[key]), group)
+        self._forget_all_but(pending)
+        return tuple(news)
+
+    def _news_of(self, api: RepositoryApi, group: Sequence[Promotion]) -> list[str]:
+        since = min(_asked_between(promotion)[0] for promotion in group)
+        try:
+            runs = {fields.number_id(run): run for run in api.dispatched_runs(since)}
+        except VendorRefusedError:
+            # This list says nothing, so each is read by itself, and says there what is wrong.
+            return [promotion.id for promotion in group]
+        return [promotion.id for promotion in group if self._has_news(promotion, runs)]
+
+    def _has_news(self, promotion: Promotion, runs: Mapping[str, Record]) -> bool:
+        run_id = (promotion.request.external_id if promotion.request else None) or ""
+        run = runs.get(run_id)
+        if run is None:
+            return True
+        look = (fields.text(run, "status"), fields.text(run, "updated_at"))
+        with self._lock:
+            before = self._last_looks.get(run_id)
+            self._last_looks[run_id] = look
+        return look != before or look[0] not in _STILL
+
+    def _forget_all_but(self, pending: Iterable[Promotion]) -> None:
+        kept = {promotion.request.external_id for promotion in pending if promotion.request}
+        with self._lock:
+            for run_id in self._last_looks.keys() - kept:
+                del self._last_looks[run_id]
+
+    def _api(self, target: ApprovalTarget) -> RepositoryApi:
+        return RepositoryApi(self._client, self._access, spot_of(target))
+
+
+def _opened(answer: Answer) -> OpenedRequest | None:
+    """The run that a dispatch started; one that GitHub told unreadably may be running, and must be found."""
+    if answer.status == HTTPStatus.NO_CONTENT:
+        return None
+    try:
+        made = fields.as_record(answer.json(), "dispatch")
+        return OpenedRequest(fields.number_id(made, "workflow_run_id"), fields.text(made, "html_url"))
+    except VendorUnavailableError as error:
+        raise VendorUnavailableError(
+            "GitHub", f"a run was dispatched, but {error.message}", outcome_unknown=True
+        ) from error
+
+
+def _asked_between(promotion: Promotion) -> tuple[datetime, datetime | None]:
+    """When runs for this promotion may have been started.
+
+    Whole days, so that the list is the same URL for many promotions and is answered with 304. From the
+    promotion's beginning, not from its latest intent: an earlier call may have got through unseen.
+    """
+    request = promotion.request
+    first = min(promotion.requested_at, request.intent_at) if request else promotion.requested_at
+    since = _midnight(first - _CLOCK_SKEW)
+    if request is None or request.opened_at is None:
+        return since, None
+    return since, _midnight(request.opened_at + timedelta(days=1)) + timedelta(days=1)
+
+
+def _midnight(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _is_for(run: Record, promotion: Promotion, bot: Person) -> bool:
+    """Whether we ourselves started the run for this promotion; anybody may write its id into a title."""
+    actor = run.get("actor")
+    return (
+        isinstance(actor, dict)
+        and str(actor.get("id")) == bot.user_id
+        and run.get("event") == "workflow_dispatch"
+        and f"[{promotion.id}]" in fields.text(run, "display_title")
+    )

@@ -1,0 +1,134 @@
+"""The calls to GitHub about one repository: what is sent, and the JSON that comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from http import HTTPStatus
+
+from champion_gate.adapters import github_json as fields
+from champion_gate.adapters.github_auth import MEMBERS, Access
+from champion_gate.adapters.github_json import Record
+from champion_gate.adapters.github_names import Spot
+from champion_gate.adapters.http import ApiClient, joined
+from champion_gate.adapters.http_answer import Answer
+from champion_gate.core.ports import Person
+from champion_gate.errors import VendorRefusedError, VendorUnavailableError
+
+_PAGE = {"per_page": "100"}
+_SEARCH_LIMIT = 1000
+
+
+class RepositoryApi:
+    """Calls about one repository. Errors are those of ApiClient."""
+
+    def __init__(self, client: ApiClient, access: Access, spot: Spot) -> None:
+        self.spot = spot
+        self._client = client
+        self._access = access
+        self._auth = access.to(spot)
+        self._repository = ("repos", spot.owner, spot.name)
+
+    def own_account(self) -> Person:
+        """The account that acts when we do."""
+        return self._access.own_account(self.spot)
+
+    def user(self, login: str) -> Record:
+        """`GET /users/{username}`."""
+        return fields.as_record(self._client.get(joined("users", login), auth=self._auth), "user")
+
+    def repository(self) -> Record:
+        """`GET /repos/{owner}/{repo}`."""
+        return self._get("repository")
+
+    def workflow(self) -> Record:
+        """`GET …/actions/workflows/{file}`."""
+        return self._get("workflow", "actions", "workflows", self.spot.workflow)
+
+    def environment(self, name: str) -> Record:
+        """`GET …/environments/{name}`."""
+        return self._get("environment", "environments", name)
+
+    def branch_policies(self, name: str) -> list[Record]:
+        """All custom branch policies of an environment."""
+        path = joined(*self._repository, "environments", name, "deployment-branch-policies")
+        return self._all(path, "branch_policies", {})
+
+    def check_team(self, slug: str) -> None:
+        """Raise unless the team's members can be read."""
+        path = joined("orgs", self.spot.owner, "teams", slug, "members")
+        answer = self._client.get(path, auth=self._access.to(self.spot, MEMBERS), params={"per_page": "1"})
+        fields.as_records(answer, "members")
+
+    def membership(self, slug: str, login: str) -> Record:
+        """`GET /orgs/{org}/teams/{slug}/memberships/{login}`; VendorNotFoundError for who is no member."""
+        path = joined("orgs", self.spot.owner, "teams", slug, "memberships", login)
+        answer = self._client.get(path, auth=self._access.to(self.spot, MEMBERS))
+        return fields.as_record(answer, "membership")
+
+    def dispatch(self, body: Mapping[str, object]) -> Answer:
+        """`POST …/dispatches`; 422 is an answer here."""
+        path = joined(*self._repository, "actions", "workflows", self.spot.workflow, "dispatches")
+        return self._client.post(path, auth=self._auth, body=body, accept=(HTTPStatus.UNPROCESSABLE_ENTITY,))
+
+    def run(self, run_id: str) -> Record:
+        """`GET …/actions/runs/{run_id}`."""
+        return self._get("run", "actions", "runs", run_id)
+
+    def approvals(self, run_id: str) -> list[Record]:
+        """All reviews of a run; GitHub does not page them, but should it ever, none is missed."""
+        path = joined(*self._repository, "actions", "runs", run_id, "approvals")
+        pages = self._client.get_pages(path, auth=self._auth)
+        return [review for page in pages for review in fields.as_records(page, "approvals")]
+
+    def jobs(self, run_id: str) -> list[Record]:
+        """All jobs of the run's latest attempt."""
+        return self._all(
+            joined(*self._repository, "actions", "runs", run_id, "jobs"), "jobs", {"filter": "latest"}
+        )
+
+    def dispatched_runs(self, since: datetime, until: datetime | None = None) -> list[Record]:
+        """The workflow's runs that our own account dispatched, newest first; asked conditionally.
+
+        Args:
+            since: created then or later, UTC.
+            until: created then or earlier, UTC; None = until now.
+
+        Raises:
+            VendorRefusedError: more than the 1,000 that GitHub lists; none is passed over in silence.
+        """
+        start = f"{since:%Y-%m-%dT%H:%M:%SZ}"
+        params = {
+            "event": "workflow_dispatch",
+            "actor": self.own_account().login,
+            "created": f">={start}" if until is None else f"{start}..{until:%Y-%m-%dT%H:%M:%SZ}",
+        }
+        path = joined(*self._repository, "actions", "workflows", self.spot.workflow, "runs")
+        return self._all(path, "workflow_runs", params, conditional=True)
+
+    def cancel(self, run_id: str) -> Answer:
+        """`POST …/cancel`; 404 and 409 are answers here."""
+        path = joined(*self._repository, "actions", "runs", run_id, "cancel")
+        return self._client.post(
+            path, auth=self._auth, accept=(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT), repeatable=True
+        )
+
+    def _get(self, what: str, *parts: str) -> Record:
+        return fields.as_record(self._client.get(joined(*self._repository, *parts), auth=self._auth), what)
+
+    def _all(
+        self, path: str, key: str, params: Mapping[str, str], *, conditional: bool = False
+    ) -> list[Record]:
+        pages = [
+            fields.as_record(page, key)
+            for page in self._client.get_pages(
+                path, auth=self._auth, params={**params, **_PAGE}, conditional=conditional
+            )
+        ]
+        items = [item for page in pages for item in fields.records(page, key)]
+        total = fields.whole(pages[0], "total_count")
+        if total > _SEARCH_LIMIT:
+            raise VendorRefusedError("GitHub", f"{path} lists {total} entries, more than can be read.")
+        if len(items) < total:
+            raise VendorUnavailableError("GitHub", f"{path} gave {len(items)} of {total} entries.")
+        return items

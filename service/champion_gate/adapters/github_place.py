@@ -1,0 +1,257 @@
+"""Whether a repository's environments protect an approval, and the ids that must stay the same until it is read.
+
+What is asked of an environment: facts of docs.github.com, "Deployments and environments" (required reviewers,
+self-review, administrators' bypass, deployment branches).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from champion_gate.adapters import github_json as fields
+from champion_gate.adapters.github_api import RepositoryApi
+from champion_gate.adapters.github_json import Record
+from champion_gate.adapters.github_names import Spot
+from champion_gate.core.ports import Person
+from champion_gate.errors import VendorNotFoundError, VendorRefusedError
+
+_COMPARED = ("repository_id", "owner_id", "bot_id", "workflow_id", "workflow_path", "ref")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One environment as it is now.
+
+    Attributes:
+        seat: its name, as the gate writes it.
+        number: GitHub's id.
+        user_ids: people named as reviewers.
+        teams: id -> slug of the teams named as reviewers.
+        rules: everything else that protects it, in a form that can be compared.
+    """
+
+    seat: str
+    number: str
+    user_ids: frozenset[str]
+    teams: Mapping[str, str]
+    rules: tuple[str, ...]
+
+    def pin(self) -> Record:
+        """What must stay the same. A team's slug may change, its id may not."""
+        return {
+            "id": self.number,
+            "users": sorted(self.user_ids, key=int),
+            "teams": sorted(self.teams, key=int),
+            "rules": list(self.rules),
+        }
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a look at the place brought.
+
+    Attributes:
+        pins: ids to be stored with a request; complete only where there is no problem.
+        problems: what makes the place unsafe, each with what to change and where.
+    """
+
+    pins: Mapping[str, str]
+    environments: tuple[Environment, ...]
+    problems: tuple[str, ...]
+
+
+def survey(api: RepositoryApi) -> Survey:
+    """Look at repository, workflow and environments.
+
+    Raises:
+        VendorUnavailableError: GitHub could not be read; a refusal is a problem, not an error.
+    """
+    problems: list[str] = []
+    pins = {"ref": api.spot.ref, "workflow_path": api.spot.workflow_path}
+    environments: list[Environment] = []
+    try:
+        pins |= _repository(api, problems)
+        bot = api.own_account()
+        pins |= {"bot_id": bot.user_id, "bot_login": bot.login}
+        pins |= _workflow(api, problems)
+        for seat in api.spot.seats:
+            environments += _environment(api, seat, bot, problems)
+    except VendorRefusedError as refused:
+        problems.append(f"{api.spot.repository} cannot be checked: {refused}")
+    pinned = {environment.seat: environment.pin() for environment in environments}
+    pins["environments"] = json.dumps(pinned, sort_keys=True, separators=(",", ":"))
+    return Survey(pins, tuple(environments), tuple(problems))
+
+
+def changes(stored: Mapping[str, str], now: Survey) -> list[str]:
+    """In which ways the place is not what it was when the request opened."""
+    if now.problems:
+        return []
+    found = [
+        f"{key} was {stored.get(key, 'not stored')} when approval was asked for and is {now.pins[key]} now."
+        for key in _COMPARED
+        if stored.get(key) != now.pins[key]
+    ]
+    before = stored_environments(stored)
+    for environment in now.environments:
+        was, is_now = before.get(environment.seat), environment.pin()
+        if was is None:
+            found.append(f"Nothing was stored about environment {environment.seat}.")
+            continue
+        for key, value in is_now.items():
+            if was.get(key) != value:
+                found.append(
+                    f"Environment {environment.seat}: its {key} changed since approval was asked for "
+                    f"(from {was.get(key)} to {value}). Change them back, or cancel and ask afresh."
+                )
+    return found
+
+
+def stored_environments(stored: Mapping[str, str]) -> Mapping[str, Record]:
+    """Seat -> what was pinned of its environment; empty where the pins cannot be read."""
+    try:
+        pinned = json.loads(stored.get("environments", ""))
+    except ValueError:
+        return {}
+    if not isinstance(pinned, dict):
+        return {}
+    return {seat: pin for seat, pin in pinned.items() if isinstance(pin, dict)}
+
+
+def _repository(api: RepositoryApi, problems: list[str]) -> dict[str, str]:
+    spot = api.spot
+    try:
+        found = api.repository()
+    except VendorNotFoundError as missing:
+        raise VendorRefusedError(
+            "GitHub",
+            f"there is no repository {spot.repository}, or our credentials do not show it.",
+            hint="Correct its name in gates.yaml, or give the App or token access to it.",
+        ) from missing
+    ids = {
+        "repository_id": fields.number_id(found),
+        "owner_id": fields.number_id(fields.record(found, "owner")),
+    }
+    if fields.text(found, "full_name").lower() != spot.repository.lower():
+        problems.append(f"{spot.repository} is {found['full_name']} now: write that name in gates.yaml.")
+    if found.get("archived") is not False or found.get("disabled") is True:
+        problems.append(f"{spot.repository} is archived or disabled: no workflow runs there.")
+    problems += [
+        f"{spot.repository}: gates.yaml demands {key} {wanted}, and GitHub says {ids[key]}. "
+        "Another repository bears this name now; if that is wanted, change the number in gates.yaml."
+        for key, wanted in spot.wanted_ids
+        if ids[key] != wanted
+    ]
+    return ids
+
+
+def _workflow(api: RepositoryApi, problems: list[str]) -> dict[str, str]:
+    spot = api.spot
+    try:
+        found = api.workflow()
+    except VendorNotFoundError:
+        problems.append(
+            f"{spot.repository} has no workflow {spot.workflow_path} on its default branch: "
+            "copy deploy/github/champion-gate.yml there."
+        )
+        return {}
+    if fields.text(found, "path") != spot.workflow_path:
+        problems.append(
+            f"{spot.repository}: workflow {spot.workflow} is {found['path']}, not {spot.workflow_path}."
+        )
+    if fields.text(found, "state") != "active":
+        problems.append(
+            f"{spot.repository}: workflow {spot.workflow} is {found['state']}: enable it on the Actions page."
+        )
+    return {"workflow_id": fields.number_id(found)}
+
+
+def _environment(api: RepositoryApi, seat: str, bot: Person, problems: list[str]) -> list[Environment]:
+    where = _where(api.spot, seat)
+    try:
+        found = api.environment(seat)
+    except VendorNotFoundError:
+        problems.append(
+            f"{api.spot.repository} has no environment {seat}: make it under Settings, Environments, "
+            "with required reviewers. (A workflow that names it would make it without protection.)"
+        )
+        return []
+    if fields.text(found, "name").lower() != seat.lower():
+        problems.append(f"{where}: GitHub answered about {found['name']} instead.")
+        return []
+    rules = fields.records(found, "protection_rules")
+    reviewed = [rule for rule in rules if rule.get("type") == "required_reviewers"]
+    if len(reviewed) != 1 or not reviewed[0].get("reviewers"):
+        problems.append(
+            f"{where}: it has no required reviewers. Add at least one "
+            "(in private repositories this takes GitHub Enterprise)."
+        )
+        return []
+    users, teams = _reviewers(api, where, reviewed[0], problems)
+    if users <= {bot.user_id} and not teams:
+        problems.append(f"{where}: nobody but {bot.login}, who asks, could approve. Add another reviewer.")
+    if reviewed[0].get("prevent_self_review") is not True:
+        problems.append(f"{where}: turn on `Prevent self-review`.")
+    if found.get("can_admins_bypass") is not False:
+        problems.append(
+            f"{where}: turn off `Allow administrators to bypass configured protection rules`; "
+            "a bypass cannot be told from an approval."
+        )
+    described = {*_branches(api, seat, found, problems), *map(_described, rules)}
+    return [Environment(seat, fields.number_id(found), users, teams, tuple(sorted(described)))]
+
+
+def _reviewers(
+    api: RepositoryApi, where: str, rule: Record, problems: list[str]
+) -> tuple[frozenset[str], dict[str, str]]:
+    users: set[str] = set()
+    teams: dict[str, str] = {}
+    for entry in fields.records(rule, "reviewers"):
+        reviewer = fields.record(entry, "reviewer")
+        if entry.get("type") == "User":
+            users.add(fields.number_id(reviewer))
+        elif entry.get("type") == "Team":
+            slug = fields.text(reviewer, "slug")
+            teams[fields.number_id(reviewer)] = slug
+            try:
+                api.check_team(slug)
+            except VendorRefusedError as refused:
+                problems.append(
+                    f"{where}: who is in the team {slug} cannot be read ({refused.message}). "
+                    "Give the App or token the organization permission Members: read, or name people instead."
+                )
+        else:
+            problems.append(f"{where}: a reviewer of the unknown type {entry.get('type')!r}.")
+    return frozenset(users), teams
+
+
+def _branches(api: RepositoryApi, seat: str, found: Record, problems: list[str]) -> list[str]:
+    where, ref = _where(api.spot, seat), api.spot.ref
+    policy = found.get("deployment_branch_policy")
+    if policy is not None:
+        policy = fields.as_record(policy, "deployment_branch_policy")
+        if policy.get("protected_branches") is True:
+            return ["branches: protected"]
+        if policy.get("custom_branch_policies") is True:
+            allowed = [
+                (fields.text(one, "name"), one.get("type", "branch")) for one in api.branch_policies(seat)
+            ]
+            if allowed == [(ref, "branch")]:
+                return [f"branches: {ref}"]
+    problems.append(
+        f"{where}: restrict its deployment branches to protected branches, or to exactly the branch {ref}."
+    )
+    return []
+
+
+def _described(rule: Record) -> str:
+    kind = fields.text(rule, "type")
+    if kind == "wait_timer":
+        return f"wait_timer: {rule.get('wait_timer')}"
+    return kind
+
+
+def _where(spot: Spot, seat: str) -> str:
+    return f"Environment {seat} of {spot.repository} (Settings, Environments)"

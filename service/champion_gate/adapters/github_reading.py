@@ -1,0 +1,231 @@
+"""Reads what people said about a workflow run: whose run it is, who reviewed, which gated jobs were let start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from champion_gate.adapters import github_json as fields
+from champion_gate.adapters.github_api import RepositoryApi
+from champion_gate.adapters.github_json import Record
+from champion_gate.adapters.github_place import Environment, Survey, changes, stored_environments, survey
+from champion_gate.core.ports import Clock
+from champion_gate.core.promotion import RequestState, Review, Verdict
+from champion_gate.errors import VendorNotFoundError, VendorRefusedError
+
+_STATUSES = frozenset({"queued", "in_progress", "completed", "waiting", "requested", "pending"})
+_VERDICTS = {"approved": Verdict.APPROVED, "rejected": Verdict.REJECTED}
+_RUN_AGAIN = "The workflow run was run a second time; only the first attempt is believed."
+_REVIEW_APPEARS_WITHIN = timedelta(minutes=1)
+_RELEASED_ENDS = {"success", "failure"}
+
+
+def state_of(
+    api: RepositoryApi, run_id: str, seats: Sequence[str], pins: Mapping[str, str], clock: Clock
+) -> RequestState:
+    """Everything that decides, without duplicates of the run.
+
+    The order matters, since people go on acting while we read: the run before its jobs, so that of a run
+    that has ended the last word is read; the jobs before the reviews, so that the review that let a job
+    start is there; and the run's attempt once more at the end.
+
+    Args:
+        api: calls about the repository.
+        run_id: the run that was opened.
+        seats: environments that were asked.
+        pins: as stored with the request.
+        clock: tells whether a job has only just started.
+    """
+    run = api.run(run_id)
+    looked = survey(api)
+    problems = [*looked.problems, *changes(pins, looked)]
+    jobs, approvals = api.jobs(run_id), api.approvals(run_id)
+    started = released(jobs, run_id, seats, problems)
+    reviews = reviews_of(api, approvals, looked, pins, problems)
+    problems += _reviews_to_come(started, reviews, clock.now())
+    void = void_because(run, run_id, pins)
+    if void is None and (_of_later_attempt(jobs) or (started and _run_again(api, run_id))):
+        void = _RUN_AGAIN
+    status = fields.text(run, "status")
+    if status not in _STATUSES:
+        problems.append(f"GitHub says that workflow run {run_id} is {status!r}, which is not known.")
+    if void is None and status == "completed" and run.get("conclusion") == "cancelled":
+        rejected = any(review.verdict is Verdict.REJECTED for review in reviews)
+        if not rejected and set(started) != set(seats):
+            void = "The workflow run was cancelled before everybody had approved."
+    return RequestState(tuple(problems), void, reviews, started, finished=status == "completed")
+
+
+def _reviews_to_come(
+    started: Mapping[str, datetime], reviews: Sequence[Review], now: datetime
+) -> Iterator[str]:
+    """A job that has just started and has no review yet: a list that lags behind must not cost an approval."""
+    reviewed = {review.seat for review in reviews}
+    for seat, at in started.items():
+        if seat not in reviewed and now - at < _REVIEW_APPEARS_WITHIN:
+            yield f"The job of environment {seat} has just started, and GitHub lists no review of it yet."
+
+
+def void_because(run: Record, run_id: str, pins: Mapping[str, str]) -> str | None:
+    """Why this run is not, or no longer, the one that we opened; such a thing never heals.
+
+    Raises:
+        VendorUnavailableError: a field is missing, so that cannot be told.
+    """
+    if fields.whole(run, "run_attempt") != 1:
+        return _RUN_AGAIN
+    path, _, at = fields.text(run, "path").partition("@")
+    ref = pins.get("ref", "")
+    facts = {
+        "run": (fields.number_id(run), run_id),
+        "repository": (fields.number_id(fields.record(run, "repository")), pins.get("repository_id")),
+        "trigger": (fields.text(run, "event"), "workflow_dispatch"),
+        "workflow": (fields.number_id(run, "workflow_id"), pins.get("workflow_id")),
+        "workflow file": (path, pins.get("workflow_path")),
+        "branch": (fields.text(run, "head_branch"), ref),
+        "starter": (fields.number_id(fields.record(run, "actor")), pins.get("bot_id")),
+    }
+    for what, (found, expected) in facts.items():
+        if found != expected:
+            return f"The {what} of workflow run {run_id} is {found}, and {expected} was asked for."
+    if at and at.removeprefix("refs/heads/") != ref:
+        return f"The workflow file of run {run_id} is that of {at}, and {ref} was asked for."
+    return None
+
+
+def reviews_of(
+    api: RepositoryApi,
+    approvals: Sequence[Record],
+    looked: Survey,
+    pins: Mapping[str, str],
+    problems: list[str],
+) -> tuple[Review, ...]:
+    """Every vote on the environments that were asked for; the environment's id decides, not its name.
+
+    Args:
+        api: for looking up who is in a team.
+        approvals: the answer of the approvals API, of all attempts.
+        looked: the place as it is now.
+        pins: as stored with the request.
+        problems: what makes a vote untrustworthy is added here.
+    """
+    seats = {str(pin.get("id")): seat for seat, pin in stored_environments(pins).items()}
+    environments = {environment.seat: environment for environment in looked.environments}
+    listed = _Listed(api, problems)
+    reviews = []
+    for approval in approvals:
+        state = fields.text(approval, "state")
+        voted = [fields.number_id(place) for place in fields.records(approval, "environments")]
+        ours = [seats[number] for number in voted if number in seats]
+        if state == "pending" or not ours:
+            continue
+        if state not in _VERDICTS:
+            problems.append(f"GitHub names a review {state!r}, which is not known to be an approval.")
+            continue
+        voter = _Voter.of(approval, pins)
+        reviews += [
+            Review(
+                seat=seat,
+                verdict=_VERDICTS[state],
+                user_id=voter.user_id,
+                login=voter.login,
+                comment=fields.text(approval, "comment"),
+                is_person=voter.is_person,
+                is_opener=voter.is_opener,
+                is_listed=voter.is_person and listed.names(environments.get(seat), voter),
+            )
+            for seat in ours
+        ]
+    return tuple(reviews)
+
+
+@dataclass(frozen=True)
+class _Voter:
+    user_id: str
+    login: str
+    is_person: bool
+    is_opener: bool
+
+    @classmethod
+    def of(cls, approval: Record, pins: Mapping[str, str]) -> _Voter:
+        if approval.get("user") is None:
+            return cls("", "a deleted account", is_person=False, is_opener=False)
+        user = fields.record(approval, "user")
+        user_id = fields.number_id(user)
+        return cls(
+            user_id,
+            fields.text(user, "login"),
+            is_person=user.get("type") == "User",
+            is_opener=user_id == pins.get("bot_id"),
+        )
+
+
+class _Listed:
+    """Whether somebody is among an environment's reviewers; each team is asked once."""
+
+    def __init__(self, api: RepositoryApi, problems: list[str]) -> None:
+        self._api = api
+        self._problems = problems
+        self._known: dict[tuple[str, str], bool] = {}
+
+    def names(self, environment: Environment | None, voter: _Voter) -> bool:
+        if environment is None:
+            return False
+        if voter.user_id in environment.user_ids:
+            return True
+        return any(self._is_member(slug, voter.login) for slug in environment.teams.values())
+
+    def _is_member(self, slug: str, login: str) -> bool:
+        if (slug, login) not in self._known:
+            self._known[slug, login] = self._ask(slug, login)
+        return self._known[slug, login]
+
+    def _ask(self, slug: str, login: str) -> bool:
+        """The survey made sure that the team can be read, so that 404 means no member."""
+        try:
+            return fields.text(self._api.membership(slug, login), "state") == "active"
+        except VendorNotFoundError:
+            return False
+        except VendorRefusedError as refused:
+            self._problems.append(f"Whether {login} is in the team {slug} cannot be read: {refused}")
+            return False
+
+
+def released(
+    jobs: Sequence[Record], run_id: str, seats: Sequence[str], problems: list[str]
+) -> dict[str, datetime]:
+    """Seat -> when its gated job started; absent where it waits, was skipped, or cannot be told.
+
+    A job that failed was still let start (it fails where the gate was down); one that was skipped never
+    was, although its run ends as a success. Until it starts, `started_at` is the time of its creation.
+    """
+    started: dict[str, datetime] = {}
+    for seat in seats:
+        gated = [job for job in jobs if fields.text(job, "name") == gated_job(seat)]
+        if len(gated) > 1:
+            problems.append(f"Workflow run {run_id} has {len(gated)} jobs named {gated_job(seat)}.")
+        elif gated and fields.number_id(gated[0], "run_id") == run_id and _has_started(gated[0]):
+            started[seat] = fields.time(gated[0], "started_at")
+    return started
+
+
+def gated_job(seat: str) -> str:
+    """The name of the job that an environment protects, in deploy/github/champion-gate.yml."""
+    return f"approve ({seat})"
+
+
+def _of_later_attempt(jobs: Sequence[Record]) -> bool:
+    return any(fields.whole(job, "run_attempt") != 1 for job in jobs)
+
+
+def _run_again(api: RepositoryApi, run_id: str) -> bool:
+    """Whether it was started again since: reviews do not tell which attempt they are of."""
+    return fields.whole(api.run(run_id), "run_attempt") != 1
+
+
+def _has_started(job: Record) -> bool:
+    status = fields.text(job, "status")
+    if status == "in_progress":
+        return True
+    return status == "completed" and job.get("conclusion") in _RELEASED_ENDS

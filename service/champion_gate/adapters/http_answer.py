@@ -1,0 +1,117 @@
+"""One answer of a vendor's JSON API, and which of our errors it stands for."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any
+
+from champion_gate.errors import (
+    VendorError,
+    VendorNotFoundError,
+    VendorRefusedError,
+    VendorUnavailableError,
+)
+
+_SECRETS = re.compile(r"\b(?:gh[a-z]_|github_pat_|eyJ)[\w.=-]+|\b(?:bearer|basic|token)\s+\S+", re.IGNORECASE)
+_MESSAGE_LENGTH = 200
+_WAIT_WHEN_LIMITED = 60.0
+_LONGEST_WAIT = 3600.0
+_SERVER_ERRORS = 500
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back.
+
+    Attributes:
+        vendor: whose answer, for messages.
+        call: method and path, for messages.
+        headers: names in lower case.
+        may_have_acted: whether the call may have changed something at the vendor.
+    """
+
+    vendor: str
+    call: str
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    may_have_acted: bool
+
+    def json(self) -> Any:
+        """The body as JSON.
+
+        Raises:
+            VendorUnavailableError: it is none.
+        """
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            raise VendorUnavailableError(
+                self.vendor,
+                f"{self.call} was answered with {self.status} and something that is no JSON.",
+                outcome_unknown=self.may_have_acted,
+            ) from None
+
+    def message(self) -> str:
+        """The vendor's own word for an error: one line, cut, without anything that looks like a secret."""
+        try:
+            said = json.loads(self.body)["message"]
+        except (ValueError, RecursionError, KeyError, TypeError):
+            return ""
+        line = " ".join(said.split()) if isinstance(said, str) else ""
+        return _SECRETS.sub("[redacted]", line)[:_MESSAGE_LENGTH]
+
+    def error(self) -> VendorError:
+        """The error that this answer stands for; every status that is not known is a refusal."""
+        said = self.message()
+        text = f"{self.call} was answered with {self.status}" + (f": {said}" if said else ".")
+        if self._is_limit(said):
+            return VendorUnavailableError(
+                self.vendor, text, hint="The rate limit is used up.", retry_after=self._retry_after()
+            )
+        if self.status >= _SERVER_ERRORS or self.status == HTTPStatus.REQUEST_TIMEOUT:
+            after = self._retry_after() if "retry-after" in self.headers else None
+            return VendorUnavailableError(
+                self.vendor, text, outcome_unknown=self.may_have_acted, retry_after=after
+            )
+        if self.status == HTTPStatus.NOT_FOUND:
+            return VendorNotFoundError(
+                self.vendor, text, hint="It does not exist, or our credentials do not show it."
+            )
+        return VendorRefusedError(self.vendor, text, hint=_HINTS.get(self.status, ""))
+
+    def _is_limit(self, said: str) -> bool:
+        """Primary and secondary limits come as 403 or 429 (docs.github.com, "Rate limits for the REST API")."""
+        if self.status == HTTPStatus.TOO_MANY_REQUESTS:
+            return True
+        return self.status == HTTPStatus.FORBIDDEN and (
+            "retry-after" in self.headers
+            or self.headers.get("x-ratelimit-remaining") == "0"
+            or "rate limit" in said.lower()
+        )
+
+    def _retry_after(self) -> float:
+        """Seconds to wait. A reset time is compared with the server's own clock, so ours may be off."""
+        given = self.headers.get("retry-after", "")
+        if given.isdecimal():
+            return min(float(given), _LONGEST_WAIT)
+        try:
+            reset = float(self.headers["x-ratelimit-reset"])
+            there = parsedate_to_datetime(self.headers["date"]).timestamp()
+            return min(max(reset - there, 1.0), _LONGEST_WAIT)
+        except (KeyError, ValueError, TypeError, OverflowError):
+            return _WAIT_WHEN_LIMITED
+
+
+_HINTS: Mapping[int, str] = {
+    HTTPStatus.UNAUTHORIZED: "Check the credentials that the service was given.",
+    HTTPStatus.FORBIDDEN: "Our credentials lack a permission for this.",
+    HTTPStatus.MOVED_PERMANENTLY: "It has been renamed or moved; write its present name in gates.yaml.",
+    HTTPStatus.PERMANENT_REDIRECT: "It has been renamed or moved; write its present name in gates.yaml.",
+    HTTPStatus.TEMPORARY_REDIRECT: "It has been renamed or moved; write its present name in gates.yaml.",
+}
