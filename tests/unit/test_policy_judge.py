@@ -487,3 +487,10 @@ def test_an_approval_is_found_whenever_there_is_one(
     decision = judge(clean, seats=seats, allow=allow).decision
     assert decision is not None
     assert (decision.verdict is Verdict.APPROVED) == possible
+
+
+def test_a_review_that_is_not_listed_yet_is_waited_for() -> None:
+    soon = judge(state(), now=RELEASED + timedelta(minutes=9))
+    assert is_undecided(soon)
+    assert "not listed yet" in soon.waiting_because
+    assert "bypass" in rejected(judge(state(), now=RELEASED + timedelta(minutes=10))).reason

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from champion_gate.core.promotion import (
     Decider,
@@ -17,6 +17,7 @@ from champion_gate.core.promotion import (
 )
 from champion_gate.core.text import one_line, storable
 
+_REVIEWS_APPEAR_WITHIN = timedelta(minutes=10)
 _NUMERIC_ID = re.compile(r"[1-9][0-9]*", re.ASCII)
 
 
@@ -67,13 +68,16 @@ def judge(
     if rejection is not None:
         return _rejected(_rejection_in_words(rejection), source, now, rejection)
     if problems:
-        return _undecided("The request cannot be judged: " + "; ".join(problems), request.expires_at, now)
+        return _undecided(
+            "The request cannot be judged: " + "; ".join(problems), late=now > request.expires_at
+        )
     unreleased = _unreleased(state, seats)
     dead = _dead_because(state, unreleased)
     if dead is not None:
         return _rejected(dead, source, now)
-    if unreleased:
-        return _undecided(f"Waiting for people to decide in {_and(unreleased)}.", request.expires_at, now)
+    waiting_for = _waiting_for(seats, state, unreleased, now)
+    if waiting_for is not None:
+        return _undecided(waiting_for, late=bool(unreleased) and now > request.expires_at)
     excluded = {} if allow_trainer_approval else {each.user_id: each.role for each in promotion.excluded}
     return _judge_released(seats, state, excluded, source, request.expires_at)
 
@@ -99,6 +103,24 @@ def _judge_released(
     words = _and([f"{one_line(decider.login)} ({decider.seat})" for decider in deciders])
     approved = Decision(Verdict.APPROVED, deciders, f"Approved by {words}.", source, decided_at)
     return Judgement(approved, expired=False, waiting_because="")
+
+
+def _waiting_for(
+    seats: Sequence[str], state: RequestState, unreleased: Sequence[str], now: datetime
+) -> str | None:
+    """What is still to come; None where everything is there to be judged.
+
+    Reviews and jobs are two reads: a review given between them, or listed late, must not pass for a bypass.
+    """
+    if unreleased:
+        return f"Waiting for people to decide in {_and(unreleased)}."
+    started = {seat.casefold(): at for seat, at in state.released_at.items()}
+    unlisted = [
+        seat
+        for seat in seats
+        if not _approvals(state, seat) and now - started[seat.casefold()] < _REVIEWS_APPEAR_WITHIN
+    ]
+    return f"{_and(unlisted)} was released; its review is not listed yet." if unlisted else None
 
 
 def _unjudgeable(promotion: Promotion, seats: tuple[str, ...], allow_trainer_approval: bool) -> Iterable[str]:
@@ -127,8 +149,8 @@ def _dead_because(state: RequestState, unreleased: Sequence[str]) -> str | None:
     return None
 
 
-def _undecided(reason: str, expires_at: datetime, now: datetime) -> Judgement:
-    return Judgement(None, expired=now > expires_at, waiting_because=reason)
+def _undecided(reason: str, *, late: bool) -> Judgement:
+    return Judgement(None, expired=late, waiting_because=reason)
 
 
 def _rejected(reason: str, source: str, at: datetime, review: Review | None = None) -> Judgement:

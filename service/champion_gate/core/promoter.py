@@ -220,7 +220,11 @@ class Promoter:
 
     def _keep_waiting(self, taken: Promotion, why: str, follow_ups: list[FollowUp]) -> None:
         current = self._registry.get_alias(taken.model, taken.alias)
-        if current != taken.champion_version:
+        newer = self._requesting.newer_request(taken, self._gates[taken.gate])
+        if newer is not None:
+            reason = f"v{newer.version.version} asks for {taken.alias} now ({newer.id})."
+            self._turn.end(taken, Phase.SUPERSEDED, reason, follow_ups)
+        elif current != taken.champion_version:
             self._turn.end(taken, Phase.STALE, moved_under(taken, current), follow_ups)
         else:
             self._turn.wait(taken, why, _LOOK_AGAIN, follow_ups)

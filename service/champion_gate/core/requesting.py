@@ -19,6 +19,7 @@ from champion_gate.core.promotion import (
     LedgerKind,
     Phase,
     Promotion,
+    VersionDetails,
 )
 from champion_gate.core.turn import Turn
 from champion_gate.errors import UnsafeTargetError, VendorNotFoundError, VendorRefusedError
@@ -64,7 +65,7 @@ class Requesting:
             self._turn.end(taken, taken.end_request.phase, taken.end_request.reason)
         elif gate is None:
             self._turn.end(taken, Phase.STALE, f"Gate {taken.gate} is not configured any more.")
-        elif (newer := self._newer_request(taken, gate)) is not None:
+        elif (newer := self.newer_request(taken, gate)) is not None:
             self._turn.end(
                 taken, Phase.SUPERSEDED, f"v{newer.version.version} asks for {taken.alias} already."
             )
@@ -73,7 +74,8 @@ class Requesting:
         else:
             self._freeze_and_ask(taken, gate)
 
-    def _newer_request(self, taken: Promotion, gate: Gate) -> Promotion | None:
+    def newer_request(self, taken: Promotion, gate: Gate) -> Promotion | None:
+        """A higher version that people are asked about for the same alias, where the gate lets it supersede."""
         if gate.newer_version is not NewerVersion.SUPERSEDE:
             return None
         asked = {Phase.PENDING_APPROVAL, Phase.APPROVED}
@@ -86,9 +88,7 @@ class Requesting:
         """Freeze the evidence, make sure that the approval will be protected, and open the request."""
         candidate = self._registry.get_details(taken.version)
         champion_version = self._registry.get_alias(taken.model, taken.alias)
-        champion = None
-        if champion_version is not None:
-            champion = self._registry.get_details(self._registry.get_version(taken.model, champion_version))
+        champion = self._champion(taken.model, champion_version)
         reason = policy.ineligible_because(gate, candidate, champion)
         if reason is not None:
             self._turn.end(replace(taken, champion_version=champion_version), Phase.INELIGIBLE, reason)
@@ -143,6 +143,20 @@ class Requesting:
             reason="Asking for approval.",
         )
         self._ask(self._turn.save(intended), gate)
+
+    def _champion(self, model: str, version: str | None) -> VersionDetails | None:
+        """The Champion to compare with. Its MLflow run may be long deleted, or in another workspace.
+
+        Then its metrics are shown as missing, and the reviewer judges without them.
+        """
+        if version is None:
+            return None
+        champion = self._registry.get_version(model, version)
+        try:
+            return self._registry.get_details(champion)
+        except VendorRefusedError as error:
+            _log.warning("the MLflow run of Champion %s v%s cannot be read: %s", model, version, error)
+            return VersionDetails(champion, {}, None)
 
     def _excluded(
         self, provider: ApprovalProvider, gate: Gate, identities: policy.TrainerIdentities
