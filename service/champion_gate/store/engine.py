@@ -1,0 +1,138 @@
+"""Connections and transactions, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+
+from champion_gate.errors import ConfigurationError
+
+_BUSY_SECONDS = 30
+_CONNECT_SECONDS = 5
+_OLDEST_SQLITE = (3, 35)  # the first with RETURNING
+_POSTGRESQL = {"postgres", "postgresql", "postgresql+psycopg"}
+
+
+class Database:
+    """One database: a small pool, and transactions that either read or write.
+
+    It must be made after a fork, never before: connections are not shared between processes.
+
+    Args:
+        database_url: `sqlite:///relative/path`, `sqlite:////absolute/path` or `postgresql://…`.
+
+    Raises:
+        ConfigurationError: the URL is of another kind, or what it needs is not installed.
+    """
+
+    def __init__(self, database_url: str) -> None:
+        url = _checked(database_url)
+        self.is_sqlite = url.get_backend_name() == "sqlite"
+        self.engine = _sqlite_engine(url) if self.is_sqlite else _postgresql_engine(url)
+        self._writing = self.engine.execution_options(begin="BEGIN IMMEDIATE")
+        self._writers = threading.Lock()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that writes; committed, and on disk, when the block ends without an error."""
+        if not self.is_sqlite:
+            with self.engine.begin() as connection:
+                yield connection
+            return
+        # SQLite has one writer at a time and makes the others poll; threads queue here instead, in turn.
+        with self._writers, self._writing.begin() as connection:
+            yield connection
+
+    def use_wal(self) -> None:
+        """Switch a SQLite file to write-ahead logging, which it remembers.
+
+        SQLite does not wait for a lock here (sqlite.org/wal.html: the change needs the file exclusively and
+        fails at once), so two processes that start together need the repetition.
+        """
+        deadline = time.monotonic() + _BUSY_SECONDS
+        while True:
+            connection = self.engine.raw_connection()
+            try:
+                connection.cursor().execute("PRAGMA journal_mode = WAL").close()
+            except sqlite3.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                return
+            finally:
+                connection.close()
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        """Close every connection of the pool."""
+        self.engine.dispose()
+
+
+def _checked(database_url: str) -> URL:
+    try:
+        url = make_url(database_url)
+    except (ArgumentError, ValueError):
+        # The text may hold a password, so it is not repeated.
+        raise ConfigurationError(
+            ["the database URL cannot be read; write sqlite:///champion-gate.db or postgresql://…"]
+        ) from None
+    if url.drivername in _POSTGRESQL:
+        return url.set(drivername="postgresql+psycopg")
+    if url.drivername != "sqlite":
+        raise ConfigurationError(
+            [f"the database URL begins with {url.drivername}://; write sqlite:///… or postgresql://…"]
+        )
+    if not url.database or ":memory:" in url.database or url.query.get("mode") == "memory":
+        raise ConfigurationError(
+            ["the database URL names no file; a database in memory loses what it was given"]
+        )
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        raise ConfigurationError([f"SQLite {sqlite3.sqlite_version} is too old; 3.35 or later is needed"])
+    return url
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    engine = create_engine(
+        url,
+        connect_args={"timeout": _BUSY_SECONDS},
+        pool_size=5,
+        max_overflow=5,
+        hide_parameters=True,
+    )
+
+    @event.listens_for(engine, "connect")
+    def _set_up(connection: Any, _record: Any) -> None:
+        # The driver's own transactions begin too late and never immediately; `_begin` takes over.
+        connection.isolation_level = None
+        for pragma in ("synchronous = FULL", "foreign_keys = ON", "recursive_triggers = ON"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+
+    return engine
+
+
+def _postgresql_engine(url: URL) -> Engine:
+    if "connect_timeout" not in url.query:
+        url = url.update_query_dict({"connect_timeout": str(_CONNECT_SECONDS)})
+    try:
+        return create_engine(url, pool_size=5, max_overflow=15, pool_pre_ping=True, hide_parameters=True)
+    except ModuleNotFoundError:
+        raise ConfigurationError(
+            ["PostgreSQL needs the driver: pip install 'champion-gate[postgres]'"]
+        ) from None

@@ -1,0 +1,85 @@
+"""Leases: who may take a row, and when.
+
+All times are the caller's clock's, also on PostgreSQL: a lease is longer than clocks of replicas differ, and
+every write compares the token, so a clock that is wrong makes work be done again but never by two at once.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Connection, Row, Table, and_, case, func, or_, select, update
+
+from champion_gate.errors import LeaseLostError
+
+
+def free_at(table: Table, at: datetime) -> ColumnElement[bool]:
+    """Nobody holds the row, or the holder's lease has run out."""
+    return or_(table.c.lease == "", table.c.lease_until <= at)
+
+
+def due_at(table: Table, at: datetime) -> ColumnElement[bool]:
+    """The row is due and free. One whose holder died is due whatever it wrote as its next time."""
+    return or_(
+        and_(table.c.lease == "", table.c.due_at <= at),
+        and_(table.c.lease != "", table.c.lease_until <= at),
+    )
+
+
+def take(
+    connection: Connection,
+    table: Table,
+    row_id: str,
+    *conditions: ColumnElement[bool],
+    at: datetime,
+    lease_seconds: float,
+    token: str,
+    **values: Any,
+) -> Row[Any] | None:
+    """Lease the row in one compare-and-set; None where it is not due, held, or fails a condition."""
+    until = at + timedelta(seconds=lease_seconds)
+    return connection.execute(
+        update(table)
+        .where(table.c.id == row_id, due_at(table, at), *conditions)
+        .values(lease=token, lease_until=until, **values)
+        .returning(table)
+    ).one_or_none()
+
+
+def held_row(connection: Connection, table: Table, row_id: str, token: str) -> Row[Any]:
+    """The row, locked until the transaction ends, if the token still holds it.
+
+    Raises:
+        LeaseLostError: another holds it, nobody does, or it is done and gone.
+    """
+    row = connection.execute(select(table).where(table.c.id == row_id).with_for_update()).one_or_none()
+    if row is None or not token or row.lease != token:
+        raise LeaseLostError(f"The lease on {row_id} in {table.name} is lost.")
+    return row
+
+
+def due_ids(
+    connection: Connection, table: Table, at: datetime, limit: int, *conditions: ColumnElement[bool]
+) -> tuple[str, ...]:
+    """Ids of rows that can be taken, the longest overdue first."""
+    since = func.coalesce(table.c.due_at, table.c.lease_until)
+    query = select(table.c.id).where(due_at(table, at), *conditions).order_by(since, table.c.id).limit(limit)
+    return tuple(connection.scalars(query))
+
+
+def release_all(connection: Connection, table: Table, *, since: Column[datetime]) -> None:
+    """Give back every leased row of the table; those that are open become due.
+
+    Args:
+        connection: an open transaction.
+        table: one with leases.
+        since: a time in the past, from which the row counts as due.
+    """
+    connection.execute(
+        update(table)
+        .where(table.c.lease != "")
+        .values(
+            lease="", lease_until=None, due_at=case((table.c.due_at < since, table.c.due_at), else_=since)
+        )
+    )

@@ -1,0 +1,256 @@
+"""Promotions: at most one open per version and alias, each written only by who holds its lease."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, literal, select, text, update
+from sqlalchemy.exc import IntegrityError
+
+from champion_gate.core.ports import Page
+from champion_gate.core.promotion import TRANSITIONS, AliasKey, EndRequest, Phase, Promotion
+from champion_gate.errors import ConflictError, NotFoundError
+from champion_gate.store import leases
+from champion_gate.store.pages import page
+from champion_gate.store.tables import UtcTime, promotions
+from champion_gate.store.upsert import upsert
+from champion_gate.store.values import from_plain, plain, to_json
+
+OPEN: ColumnElement[bool] = promotions.c.phase.in_([phase.value for phase in Phase if phase.is_open])
+_NEWEST = (promotions.c.requested_at, promotions.c.id)
+_COLUMNS = (
+    *("id", "gate", "registry", "model", "alias", "phase", "reason"),
+    *("requested_at", "updated_at", "ended_at", "due_at"),
+    *("attempts", "failing_since", "last_error", "failed_from"),
+    *("evidence_json", "hints", "lease"),
+)
+"""The fields of a Promotion that are columns under their own names."""
+
+
+def create(connection: Connection, promotion: Promotion) -> Promotion | None:
+    """Insert it; None where one is open already for the same version and alias.
+
+    Raises:
+        ConflictError: there is one with this id.
+    """
+    index = next(index for index in promotions.indexes if index.name == "one_open_promotion")
+    insert = upsert(connection, promotions).values(
+        id=promotion.id,
+        hints=promotion.hints,
+        end_request=None if promotion.end_request is None else to_json(promotion.end_request),
+        **_values(promotion, promotion.updated_at),
+    )
+    statement = insert.on_conflict_do_nothing(
+        index_elements=list(index.columns.keys()),
+        index_where=text("phase IN ('requested', 'pending_approval', 'approved')"),
+    )
+    try:
+        row = connection.execute(statement.returning(promotions)).one_or_none()
+    except IntegrityError as error:
+        raise ConflictError(f"There is a promotion {promotion.id} already.") from error
+    return None if row is None else _promotion(row)
+
+
+def find(connection: Connection, promotion_id: str) -> Promotion:
+    """One row; raises NotFoundError."""
+    row = connection.execute(select(promotions).where(promotions.c.id == promotion_id)).one_or_none()
+    if row is None:
+        raise NotFoundError(f"There is no promotion {promotion_id}.")
+    return _promotion(row)
+
+
+def of_version(connection: Connection, key: AliasKey, version: str) -> tuple[Promotion, ...]:
+    """All promotions of one version for one alias, newest first."""
+    query = select(promotions).where(_asks_for(key), promotions.c.version_number == version)
+    return _all(connection, query.order_by(*(column.desc() for column in _NEWEST)))
+
+
+def open_for(connection: Connection, key: AliasKey) -> tuple[Promotion, ...]:
+    """All open promotions for one alias, oldest first."""
+    return _all(connection, select(promotions).where(_asks_for(key), OPEN).order_by(*_NEWEST))
+
+
+def pending(connection: Connection) -> tuple[Promotion, ...]:
+    """All promotions that wait for people, oldest first."""
+    waiting = promotions.c.phase == Phase.PENDING_APPROVAL.value
+    return _all(connection, select(promotions).where(waiting).order_by(*_NEWEST))
+
+
+def with_request(connection: Connection, external_id: str) -> tuple[Promotion, ...]:
+    """Open promotions whose request has this vendor's id, oldest first."""
+    query = select(promotions).where(promotions.c.external_id == external_id, OPEN)
+    return _all(connection, query.order_by(*_NEWEST))
+
+
+def find_page(
+    connection: Connection, model: str | None, phase: Phase | None, cursor: str | None, limit: int
+) -> Page[Promotion]:
+    """Part of the list, newest first."""
+    query = select(promotions)
+    if model is not None:
+        query = query.where(promotions.c.model == model)
+    if phase is not None:
+        query = query.where(promotions.c.phase == phase.value)
+    return page(connection, query, _NEWEST, cursor=cursor, limit=limit, load=_load)
+
+
+def take(
+    connection: Connection, promotion_id: str, at: datetime, lease_seconds: float, token: str
+) -> Promotion | None:
+    """Lease an open, due row, and remember how many hints it had."""
+    row = leases.take(
+        connection,
+        promotions,
+        promotion_id,
+        OPEN,
+        at=at,
+        lease_seconds=lease_seconds,
+        token=token,
+        hints_when_taken=promotions.c.hints,
+    )
+    return None if row is None else _promotion(row)
+
+
+def save(connection: Connection, taken: Promotion, at: datetime, *, release: bool) -> Promotion:
+    """Write all but `end_request` and `hints`.
+
+    Raises:
+        LeaseLostError: another holds it.
+        ConflictError: its phase cannot follow the one that is stored.
+        ValueError: it is given back open and nothing says when it is due.
+    """
+    row = leases.held_row(connection, promotions, taken.id, taken.lease)
+    _check_phase(taken, Phase(row.phase))
+    values = _values(taken, at)
+    if release:
+        values.update(lease="", lease_until=None)
+        if taken.phase.is_open:
+            values["due_at"] = at if row.hints > row.hints_when_taken else _due(taken)
+    statement = update(promotions).where(promotions.c.id == taken.id).values(**values)
+    return _promotion(connection.execute(statement.returning(promotions)).one())
+
+
+def hint(connection: Connection, promotion_id: str, at: datetime, **values: Any) -> bool:
+    """Count a hint on an open row and make it due; whoever holds it now sees the count when giving it back."""
+    conditions = [promotions.c.end_request.is_(None)] if "end_request" in values else []
+    result = connection.execute(
+        update(promotions)
+        .where(promotions.c.id == promotion_id, OPEN, *conditions)
+        .values(
+            hints=promotions.c.hints + 1,
+            due_at=case((promotions.c.due_at < at, promotions.c.due_at), else_=literal(at, UtcTime)),
+            **values,
+        )
+    )
+    return result.rowcount == 1
+
+
+def request_end(connection: Connection, promotion_id: str, end: EndRequest) -> bool:
+    """Order the end of an open promotion that has no such order yet."""
+    return hint(connection, promotion_id, end.at, end_request=to_json(end))
+
+
+def retry(connection: Connection, promotion_id: str, at: datetime, reason: str) -> bool:
+    """FAILED -> the phase it failed from, all counters reset, due at once.
+
+    Raises:
+        NotFoundError: there is no such promotion.
+        ConflictError: it cannot return to that phase, or another one of its version is open by now.
+    """
+    query = select(promotions).where(promotions.c.id == promotion_id).with_for_update()
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise NotFoundError(f"There is no promotion {promotion_id}.")
+    if row.phase != Phase.FAILED.value:
+        return False
+    phase = Phase(row.failed_from or Phase.REQUESTED)
+    if phase not in TRANSITIONS[Phase.FAILED]:
+        raise ConflictError(f"A promotion that failed while {phase.value} cannot be taken up again.")
+    statement = (
+        update(promotions)
+        .where(promotions.c.id == promotion_id)
+        .values(
+            phase=phase.value,
+            reason=reason,
+            updated_at=at,
+            due_at=at,
+            ended_at=None,
+            attempts=0,
+            failing_since=None,
+            last_error=None,
+            failed_from=None,
+        )
+    )
+    try:
+        connection.execute(statement)
+    except IntegrityError as error:
+        raise ConflictError(
+            f"Another promotion of v{row.version_number} of {row.model} for {row.alias} is open."
+        ) from error
+    return True
+
+
+def _check_phase(taken: Promotion, stored: Phase) -> None:
+    if taken.phase is stored:
+        return
+    # Only `retry` leaves FAILED: it takes an operator.
+    if stored is Phase.FAILED or taken.phase not in TRANSITIONS.get(stored, frozenset()):
+        raise ConflictError(f"Promotion {taken.id} is {stored.value} and cannot become {taken.phase.value}.")
+
+
+def _due(taken: Promotion) -> datetime:
+    if taken.due_at is None:
+        raise ValueError(f"promotion {taken.id} stays {taken.phase.value} and is never due")
+    return taken.due_at
+
+
+def _asks_for(key: AliasKey) -> ColumnElement[bool]:
+    return and_(
+        promotions.c.registry == key.registry,
+        promotions.c.model == key.model,
+        promotions.c.alias == key.alias,
+    )
+
+
+def _values(promotion: Promotion, at: datetime) -> dict[str, Any]:
+    """The columns that whoever holds the row may write."""
+    details = plain(promotion)
+    for name in (*_COLUMNS, "end_request"):
+        details.pop(name)
+    return {
+        "gate": promotion.gate,
+        "registry": promotion.registry,
+        "model": promotion.model,
+        "alias": promotion.alias,
+        "version_number": promotion.version.version,
+        "phase": promotion.phase.value,
+        "reason": promotion.reason,
+        "requested_at": promotion.requested_at,
+        "updated_at": at,
+        "ended_at": promotion.ended_at,
+        "due_at": promotion.due_at if promotion.phase.is_open else None,
+        "attempts": promotion.attempts,
+        "failing_since": promotion.failing_since,
+        "last_error": promotion.last_error,
+        "failed_from": None if promotion.failed_from is None else promotion.failed_from.value,
+        "external_id": None if promotion.request is None else promotion.request.external_id,
+        "evidence_json": promotion.evidence_json,
+        "details": json.dumps(details, separators=(",", ":")),
+    }
+
+
+def _all(connection: Connection, query: Any) -> tuple[Promotion, ...]:
+    return _load(connection.execute(query).all())
+
+
+def _load(rows: Sequence[Row[Any]]) -> tuple[Promotion, ...]:
+    return tuple(_promotion(row) for row in rows)
+
+
+def _promotion(row: Row[Any]) -> Promotion:
+    columns = {name: getattr(row, name) for name in _COLUMNS}
+    end_request = None if row.end_request is None else json.loads(row.end_request)
+    return from_plain(Promotion, {**json.loads(row.details), **columns, "end_request": end_request})

