@@ -1,0 +1,226 @@
+"""ModelRegistry on an MLflow server or an SQLite file, through mlflow's own client."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from champion_gate.adapters.http import Timeouts
+from champion_gate.adapters.mlflow_client import MlflowCalls
+from champion_gate.adapters.mlflow_errors import unreadable
+from champion_gate.core.names import check_alias, check_model, check_version
+from champion_gate.core.promotion import ModelVersion, TrainingRun, VersionDetails, VersionStatus
+from champion_gate.errors import InvalidNameError, VendorNotFoundError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_PAGE = 1000
+_MOST_PAGES = 100
+_STATUSES = {
+    "READY": VersionStatus.READY,
+    "PENDING_REGISTRATION": VersionStatus.PENDING,
+    "FAILED_REGISTRATION": VersionStatus.FAILED,
+}
+
+
+class MlflowRegistry:
+    """Models in an MLflow registry (port `ModelRegistry`); names are compared exactly.
+
+    May be shared between threads. Nothing is imported, opened or called before the first call.
+
+    Args:
+        uri: `http(s)://…` of an MLflow server, or `sqlite:///path` of a file that exists; no credentials in it
+            (mlflow reads MLFLOW_TRACKING_USERNAME, …_PASSWORD and …_TOKEN itself).
+        timeouts: seconds.
+    """
+
+    folds_case = False
+    records_creators = False
+
+    def __init__(self, uri: str, *, timeouts: Timeouts | None = None) -> None:
+        self._uri = uri.rstrip("/")
+        self._calls = MlflowCalls(self._uri, timeouts or Timeouts())
+
+    @property
+    def name(self) -> str:
+        """The URI."""
+        return self._uri
+
+    def list_versions(self, model: str) -> tuple[ModelVersion, ...]:
+        """All versions, highest number first; none where there is no such model."""
+        return tuple(_version(each) for each in self._listed(model))
+
+    def get_version(self, model: str, version: str) -> ModelVersion:
+        """One version.
+
+        Raises:
+            VendorNotFoundError: there is none, or we may not see it.
+        """
+        return _version(self._read(model, version))
+
+    def get_details(self, version: ModelVersion) -> VersionDetails:
+        """The version's tags and its MLflow run; None for a run that was deleted or that we may not see.
+
+        Raises:
+            VendorNotFoundError: the number belongs to another version by now.
+        """
+        found = self._read(version.model, version.version)
+        if not _version(found).same_as(version):
+            raise VendorNotFoundError(
+                "MLflow",
+                f"version {version.version} of {version.model} was deleted and another made in its place.",
+            )
+        run = None
+        if version.run_id is not None:
+            try:
+                run = self.get_training_run(version.run_id)
+            except VendorNotFoundError:
+                run = None  # core takes it for a trainer who should be known and is not
+        return VersionDetails(version=version, tags=dict(found.tags), training_run=run)
+
+    def get_training_run(self, run_id: str) -> TrainingRun:
+        """One MLflow run."""
+        run = self._calls.run(lambda client: client.get_run(run_id))
+        if run.info.run_id != run_id:
+            raise unreadable("the MLflow run")
+        return _training_run(run, self._uri if self._is_server else None)
+
+    def versions_tagged(self, model: str, key: str, value: str) -> tuple[ModelVersion, ...]:
+        """The versions whose tag `key` is exactly `value`, newest first.
+
+        All versions are listed with their tags, which spares us putting a stranger's value into a filter.
+        """
+        return tuple(_version(each) for each in self._listed(model) if each.tags.get(key) == value)
+
+    def get_alias(self, model: str, alias: str) -> str | None:
+        """The version that holds the alias; None only after the model itself was read.
+
+        Asked for an absent alias by name, MLflow answers 400 INVALID_PARAMETER_VALUE, as for a bad name.
+        """
+        checked, exact = check_alias(alias), _checked(model)
+        found = self._calls.run(lambda client: client.get_registered_model(exact))
+        if found.name != exact:
+            raise unreadable("the model")
+        version = found.aliases.get(checked)
+        return None if version is None else _number(version)
+
+    def set_alias(self, model: str, alias: str, version: str) -> None:
+        """Put the alias on a version: the last writer wins. Never repeated here.
+
+        mlflow's client reads the model first, to refuse prompts, and then writes once.
+
+        Raises:
+            VendorUnavailableError: with `outcome_unknown` where it may have been carried out.
+        """
+        exact, checked, number = _checked(model), check_alias(alias), check_version(version)
+        self._calls.run(lambda client: client.set_registered_model_alias(exact, checked, number), writes=True)
+
+    def delete_alias(self, model: str, alias: str) -> None:
+        """Take the alias away; MLflow says nothing where there is none."""
+        exact, checked = _checked(model), check_alias(alias)
+        self._calls.run(lambda client: client.delete_registered_model_alias(exact, checked), writes=True)
+
+    def set_version_tag(self, model: str, version: str, key: str, value: str) -> None:
+        """Write one tag of a version."""
+        exact, number = _checked(model), check_version(version)
+        self._calls.run(lambda client: client.set_model_version_tag(exact, number, key, value), writes=True)
+
+    def check(self) -> None:
+        """List one model: shows that the registry answers and takes our credentials."""
+        self._calls.run(lambda client: client.search_registered_models(max_results=1))
+
+    def version_url(self, version: ModelVersion) -> str | None:
+        """The version's page on an MLflow server."""
+        if not self._is_server:
+            return None
+        return f"{self._uri}/#/models/{quote(version.model, safe='')}/versions/{version.version}"
+
+    @property
+    def _is_server(self) -> bool:
+        return not self._uri.startswith("sqlite:")
+
+    def _read(self, model: str, version: str) -> Any:
+        exact, number = _checked(model), check_version(version)
+        found = self._calls.run(lambda client: client.get_model_version(exact, number))
+        if found.name != exact or _number(found.version) != number:
+            raise unreadable("the model version")
+        return found
+
+    def _listed(self, model: str) -> list[Any]:
+        exact = _checked(model)
+        found = self._calls.run(lambda client: _all_versions(client, exact))
+        return sorted(found, key=lambda each: int(_number(each.version)), reverse=True)
+
+
+def _checked(model: str) -> str:
+    return check_model(model, three_level=False)
+
+
+def _all_versions(client: MlflowClient, model: str) -> list[Any]:
+    found: list[Any] = []
+    token = None
+    for _ in range(_MOST_PAGES):
+        # check_model lets no quote through. Databases that ignore case would also give other models' versions.
+        page = client.search_model_versions(f"name = '{model}'", max_results=_PAGE, page_token=token)
+        found += [each for each in page if each.name == model]
+        token = page.token
+        if not token:
+            return found
+    raise unreadable("the end of the list of versions")
+
+
+def _number(version: object) -> str:
+    """MLflow's version as text: a str over HTTP, an int out of a database."""
+    try:
+        return check_version(str(version))
+    except InvalidNameError:
+        raise unreadable("a version's number") from None
+
+
+def _version(found: Any) -> ModelVersion:
+    run_id, source = found.run_id or None, found.source or None
+    # MLflow has no id of a version; what it never changes tells a version from another with its number.
+    identity = json.dumps([found.creation_timestamp, run_id, source])
+    return ModelVersion(
+        model=found.name,
+        version=_number(found.version),
+        version_id=hashlib.sha256(identity.encode()).hexdigest()[:32],
+        run_id=run_id,
+        source=source,
+        status=_STATUSES.get(str(found.status), VersionStatus.UNKNOWN),
+        created_at=_instant(found.creation_timestamp),
+        created_by=found.user_id or None,
+    )
+
+
+def _training_run(run: Any, server: str | None) -> TrainingRun:
+    tags = run.data.tags
+    url = None
+    if server:
+        experiment, run_id = quote(str(run.info.experiment_id), safe=""), quote(run.info.run_id, safe="")
+        url = f"{server}/#/experiments/{experiment}/runs/{run_id}"
+    return TrainingRun(
+        run_id=run.info.run_id,
+        user=tags.get("mlflow.user") or run.info.user_id or None,
+        job_id=tags.get("mlflow.databricks.jobID"),
+        job_run_id=tags.get("mlflow.databricks.jobRunID"),
+        metrics=dict(run.data.metrics),
+        params=dict(run.data.params),
+        git_commit=tags.get("mlflow.source.git.commit") or tags.get("mlflow.databricks.gitRepoCommit"),
+        started_at=_instant(run.info.start_time),
+        url=url,
+    )
+
+
+def _instant(milliseconds: object) -> datetime | None:
+    """A time in UTC out of milliseconds since 1970; None where there is none."""
+    if not isinstance(milliseconds, int) or milliseconds <= 0:
+        return None
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -1,0 +1,21 @@
+"""The environment and gates.yaml, read once and checked whole: every problem is named at once."""
+
+from champion_gate.settings.credentials import AppCredentials, BasicCredentials, TokenCredentials
+from champion_gate.settings.explaining import explain
+from champion_gate.settings.gates_file import Gates, GitHubServer, gates_json_schema, load_gates
+from champion_gate.settings.loading import GitHubHost, Settings, load_database_url, load_settings
+
+__all__ = [
+    "AppCredentials",
+    "BasicCredentials",
+    "Gates",
+    "GitHubHost",
+    "GitHubServer",
+    "Settings",
+    "TokenCredentials",
+    "explain",
+    "gates_json_schema",
+    "load_database_url",
+    "load_gates",
+    "load_settings",
+]

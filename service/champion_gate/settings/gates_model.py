@@ -1,0 +1,128 @@
+"""The form of gates.yaml: every key with its type, its default and the words that explain it to editors."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
+
+from champion_gate.settings import gates_values as values
+
+ApiVersion = Literal["2022-11-28", "2026-03-10"]
+VendorId = Annotated[int, Field(ge=1, le=values.MAX_JOB_ID)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class GitHubEntry(_Strict):
+    """`github:` at the top: the GitHub of all gates that name no other."""
+
+    url: Annotated[str, values.GITHUB_ADDRESS] = Field(
+        default="https://api.github.com",
+        description="address of GitHub's API; on GitHub Enterprise Server https://HOST/api/v3",
+    )
+    ca_file: Annotated[str, values.FILE] | None = Field(
+        default=None, description="PEM file with the certificate authorities to trust, where they are private"
+    )
+    api_version: ApiVersion = Field(
+        default="2022-11-28", description="the version of GitHub's REST API to speak"
+    )
+
+
+class GitHubApprovalEntry(_Strict):
+    """Where in GitHub people approve, and what must not change about it."""
+
+    repository: Annotated[str, values.REPOSITORY] = Field(description="the repository, as OWNER/NAME")
+    workflow: Annotated[str, values.WORKFLOW] = Field(
+        default="champion-gate.yml", description="file name of the workflow in .github/workflows"
+    )
+    ref: Annotated[str, values.REF] = Field(
+        default="main", description="the branch whose workflow file is run"
+    )
+    environments: list[Annotated[str, values.ENVIRONMENT]] = Field(
+        min_length=1,
+        max_length=10,
+        description="environments with required reviewers; each needs a review by a different person",
+    )
+    repository_id: VendorId | None = Field(default=None, description="pins the repository's numeric id")
+    owner_id: VendorId | None = Field(default=None, description="pins the owner's numeric id")
+    environment_ids: dict[str, VendorId] = Field(
+        default_factory=dict, description="pins environments: name -> numeric id"
+    )
+    url: Annotated[str, values.GITHUB_ADDRESS] | None = Field(
+        default=None, description="API address of another GitHub than the one at the top"
+    )
+    ca_file: Annotated[str, values.FILE] | None = Field(
+        default=None, description="PEM file with the certificate authorities of that other GitHub"
+    )
+
+
+class ApprovalEntry(_Strict):
+    """Who approves where."""
+
+    github: GitHubApprovalEntry = Field(description="the place in GitHub Actions where people approve")
+    gitlab: SkipJsonSchema[Annotated[Any, values.NO_GITLAB]] = None
+
+
+class MetricEntry(_Strict):
+    """How a candidate's metric is judged beside the Champion's; absolute numbers."""
+
+    better: Literal["higher", "lower"] = Field(description="higher or lower: which way the metric is better")
+    max_worse: Annotated[float, values.AT_LEAST_ZERO] | None = Field(
+        default=None, description="how much worse than the Champion's value the candidate's may be"
+    )
+    at_least: Annotated[float, values.NUMBER] | None = Field(
+        default=None, description="the lowest value that is good enough (better: higher)"
+    )
+    at_most: Annotated[float, values.NUMBER] | None = Field(
+        default=None, description="the highest value that is good enough (better: lower)"
+    )
+
+
+class GateEntry(_Strict):
+    """Which jobs, which model, which alias, who approves where."""
+
+    name: Annotated[str, values.GATE_NAME] = Field(description="the gate's own name, unique in this file")
+    jobs: list[Annotated[int | str, values.JOB]] = Field(
+        min_length=1, max_length=100, description="the Databricks jobs to watch: ids, or names"
+    )
+    model: Annotated[str, values.MODEL] = Field(description="the registered model, catalog.schema.model")
+    alias: Annotated[str, values.ALIAS] = Field(default="Champion", description="the alias to be set")
+    version: Literal["auto", "task_output", "tag", "mlflow_run"] = Field(
+        default="auto",
+        description="where a run's model version is looked up; auto tries the others in this order",
+    )
+    accept_success_with_failures: bool = Field(
+        default=False, description="also take runs that ended in 'succeeded with failures'"
+    )
+    approval: ApprovalEntry = Field(description="who approves where; has a key github")
+    identities: dict[str, Annotated[tuple[str, ...], values.LOGINS]] = Field(
+        default_factory=dict,
+        description="Databricks user or service principal -> GitHub login or logins; they may not approve",
+    )
+    allow_trainer_approval: bool = Field(
+        default=False, description="let the people who trained a version approve it"
+    )
+    expires_after: Annotated[timedelta, values.DURATION] = Field(
+        default=timedelta(days=14), description="how long people may decide, e.g. 14d, 12h, 90m"
+    )
+    newer_version: Literal["supersede", "keep"] = Field(
+        default="supersede", description="what happens to an open request when a newer version asks"
+    )
+    metrics: dict[Annotated[str, Field(min_length=1, max_length=250)], MetricEntry] = Field(
+        default_factory=dict, description="MLflow metric -> how it is judged"
+    )
+
+
+class GatesEntry(_Strict):
+    """gates.yaml of champion-gate."""
+
+    registry: Annotated[str, values.REGISTRY] = Field(
+        description="databricks-uc, the https:// address of an MLflow server, or sqlite:///path/to/mlflow.db"
+    )
+    github: GitHubEntry = Field(default_factory=GitHubEntry, description="GitHub")
+    gates: list[GateEntry] = Field(min_length=1, max_length=1000, description="the gates")

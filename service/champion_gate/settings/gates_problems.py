@@ -1,0 +1,92 @@
+"""Pydantic's errors about gates.yaml in words: the key's path, what was found, what is expected."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from champion_gate.settings.gates_model import GateEntry, GatesEntry, GitHubEntry, MetricEntry
+
+_CREDENTIAL_LOOKS = ("ghp_", "gho_", "ghs_", "github_pat_", "dapi", "glpat-", "-----BEGIN")
+_EXPECTED = {
+    "bool_type": "true or false",
+    "dict_type": "keys with values below them",
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "list_type": "a list",
+    "model_attributes_type": "keys with values below them",
+    "model_type": "keys with values below them",
+    "string_type": "a text",
+}
+
+
+def problem(detail: ErrorDetails) -> str:
+    """One line for one error of pydantic's about GatesEntry."""
+    location = [part for part in detail["loc"] if part != "[key]"]
+    path = ""
+    for part in location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    kind, found, context = detail["type"], detail["input"], detail.get("ctx", {})
+    if kind == "missing":
+        return f"{path}: is missing; expected {_description(location)}"
+    if kind == "extra_forbidden":
+        return f"{path}: is no key that is known here; known are {', '.join(_known_keys(location[:-1]))}"
+    words = {
+        "expected": context.get("words"),
+        "literal_error": context.get("expected"),
+        "too_short": f"at least {context.get('min_length')}",
+        "too_long": f"at most {context.get('max_length')}",
+        "string_too_short": f"at least {context.get('min_length')} character",
+        "string_too_long": f"at most {context.get('max_length')} characters",
+        "greater_than_equal": f"a number from {context.get('ge')}",
+        "less_than_equal": f"a number up to {context.get('le')}",
+    }.get(kind) or _EXPECTED.get(kind, detail["msg"])
+    return f"{path}: found {shown(found)}; expected {words}"
+
+
+def _model_at(location: list[int | str]) -> type[BaseModel] | None:
+    """The model whose keys stand at a place of the file."""
+    model: type[BaseModel] | None = GatesEntry
+    inside = {
+        (GatesEntry, "github"): GitHubEntry,
+        (GatesEntry, "gates"): GateEntry,
+        (GateEntry, "metrics"): MetricEntry,
+    }
+    for part in location:
+        if model is None:
+            return None
+        field = model.model_fields.get(str(part))
+        if field is None:
+            continue  # an index, or the name of a metric
+        below: object = inside.get((model, str(part)), field.annotation)
+        model = below if isinstance(below, type) and issubclass(below, BaseModel) else None
+    return model
+
+
+def _known_keys(location: list[int | str]) -> list[str]:
+    model = _model_at(location)
+    return [key for key in model.model_fields if key != "gitlab"] if model else []
+
+
+def _description(location: list[int | str]) -> str:
+    model = _model_at(location[:-1])
+    field = model.model_fields.get(str(location[-1])) if model else None
+    return (field.description if field else None) or "a value"
+
+
+def shown(value: object) -> str:
+    """A value in an error: short, and never one that may hold a credential."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "keys with values below them" if value else "no keys"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    words = str(value) if not isinstance(value, str) else repr(value)
+    if isinstance(value, str) and (
+        any(look in value for look in _CREDENTIAL_LOOKS) or ("//" in value and "@" in value)
+    ):
+        return "a text that may hold a credential (not shown)"
+    return words if len(words) <= 80 else f"{words[:80]}… ({len(words)} characters)"  # noqa: PLR2004 - a line's worth

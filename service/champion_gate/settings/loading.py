@@ -1,0 +1,178 @@
+"""The environment, a directory of secrets and gates.yaml -> one frozen Settings, or every problem at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from pydantic import SecretStr
+
+from champion_gate.core.gates import Gate
+from champion_gate.errors import ConfigurationError
+from champion_gate.settings.addresses import host_of
+from champion_gate.settings.credentials import (
+    BasicCredentials,
+    GitHubCredentials,
+    app_or_token,
+    hook_credentials,
+    host_tokens,
+    present,
+    secret_problems,
+)
+from champion_gate.settings.environment import PREFIX, Environment, read_environment
+from champion_gate.settings.gates_cross import GITHUB
+from champion_gate.settings.gates_file import Gates, GitHubServer, load_gates
+
+
+@dataclass(frozen=True)
+class GitHubHost:
+    """A GitHub that gates ask for approval, and the credentials that are used there and nowhere else.
+
+    Attributes:
+        url: address of its API, without a slash at the end.
+        ca_file: PEM file with the certificate authorities to trust; None for the usual ones.
+        api_version: value of X-GitHub-Api-Version.
+        credentials: an App or a token.
+        previous_credentials: what to try where the current ones are refused, during a rotation.
+    """
+
+    url: str
+    ca_file: str | None
+    api_version: str
+    credentials: GitHubCredentials
+    previous_credentials: GitHubCredentials | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that the service is told from outside; secrets never show in its repr.
+
+    Attributes:
+        registry: `databricks-uc`, an MLflow server's address, or `sqlite:///path`.
+        github_hosts: key of the ApprovalProvider (`github`, `github:<host[:port]>`) -> where and with what.
+        hook_credentials: the pairs that `POST /hooks/databricks` takes, the current one first.
+        api_tokens: the bearer tokens of the API, the current one first.
+        github_webhook_secrets: the keys of `X-Hub-Signature-256`, the current one first.
+        database_url: SQLAlchemy's; may hold a password.
+        public_url: where others reach the service, without a slash at the end; None if it was not given.
+        host, port: where to listen; port 0 takes any free one.
+        sweep_seconds: how long the sweep rests between two rounds.
+    """
+
+    gates: tuple[Gate, ...]
+    registry: str
+    github_hosts: Mapping[str, GitHubHost]
+    hook_credentials: tuple[BasicCredentials, ...]
+    api_tokens: tuple[SecretStr, ...]
+    github_webhook_secrets: tuple[SecretStr, ...]
+    database_url: str = field(repr=False)
+    public_url: str | None
+    host: str
+    port: int
+    sweep_seconds: float
+    config: Path
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """Read and check everything.
+
+    Args:
+        environ: the environment's variables; those with our prefix are read, and none besides.
+
+    Raises:
+        ConfigurationError: naming every problem; secrets are never shown.
+    """
+    environment, problems = read_environment(environ)
+    problems += secret_problems(environment)
+    gates = None
+    try:
+        gates = load_gates(environment.config)
+    except ConfigurationError as error:
+        problems += error.problems
+    hosts = _github_hosts(environment, gates, problems)
+    if problems or gates is None:
+        raise ConfigurationError(list(dict.fromkeys(problems)))
+    return Settings(
+        gates=gates.gates,
+        registry=gates.registry,
+        github_hosts=MappingProxyType(hosts),
+        hook_credentials=hook_credentials(environment),
+        api_tokens=present(environment.api_token, environment.api_token_previous),
+        github_webhook_secrets=present(
+            environment.github_webhook_secret, environment.github_webhook_secret_previous
+        ),
+        database_url=environment.database_url.get_secret_value(),
+        public_url=environment.public_url,
+        host=environment.host,
+        port=environment.port,
+        sweep_seconds=environment.sweep_seconds,
+        config=environment.config,
+    )
+
+
+def load_database_url(environ: Mapping[str, str]) -> str:
+    """Only the database's address, for commands that need nothing else.
+
+    Args:
+        environ: the environment's variables.
+
+    Raises:
+        ConfigurationError: naming what is wrong with the variables; missing secrets do not matter here.
+    """
+    environment, problems = read_environment(environ)
+    if problems:
+        raise ConfigurationError(problems)
+    return environment.database_url.get_secret_value()
+
+
+def _github_hosts(
+    environment: Environment, gates: Gates | None, problems: list[str]
+) -> dict[str, GitHubHost]:
+    """Give each GitHub its own credentials; a host without any is a problem, never served with another's."""
+    current = app_or_token(environment, "", problems)
+    previous = app_or_token(environment, "_previous", problems)
+    tokens = host_tokens(environment, "", problems)
+    previous_tokens = host_tokens(environment, "_previous", problems)
+    hosts = {}
+    for provider, server in (gates.github_servers if gates else {}).items():
+        problems += _file_problems(provider, server)
+        host = host_of(server.url)
+        if provider == GITHUB and host in tokens:
+            problems.append(
+                f"{PREFIX}GITHUB_HOST_TOKENS: has a token for {host}, which is github.url; "
+                f"expected that in {PREFIX}GITHUB_TOKEN, or the App"
+            )
+        credentials = current if provider == GITHUB else tokens.get(host)
+        older = previous if provider == GITHUB else previous_tokens.get(host)
+        if older is not None and credentials is not None and type(older) is not type(credentials):
+            problems.append(f"{PREFIX}GITHUB_*_PREVIOUS: expected what {host} has now, an App or a token")
+        if credentials is not None:
+            hosts[provider] = GitHubHost(server.url, server.ca_file, server.api_version, credentials, older)
+        elif provider != GITHUB:
+            problems.append(
+                f"{PREFIX}GITHUB_HOST_TOKENS: has no token for {host}, where a gate asks for approval"
+            )
+        elif not _is_app_begun(environment):
+            problems.append(
+                f"{PREFIX}GITHUB_APP_CLIENT_ID and {PREFIX}GITHUB_APP_PRIVATE_KEY (or instead of both, "
+                f"{PREFIX}GITHUB_TOKEN): are missing; {host} asks for credentials"
+            )
+    return hosts
+
+
+def _is_app_begun(environment: Environment) -> bool:
+    """Whether half of an App is given, which is a problem that has been named already."""
+    return bool(environment.github_app_client_id or environment.github_app_private_key)
+
+
+def _file_problems(provider: str, server: GitHubServer) -> list[str]:
+    if server.ca_file is None:
+        return []
+    try:
+        with Path(server.ca_file).open("rb") as file:
+            found = b"-----BEGIN CERTIFICATE-----" in file.read(1024 * 1024)
+    except OSError as error:
+        return [f"ca_file of {provider}: found {server.ca_file!r}; it cannot be read ({error.strerror})"]
+    return [] if found else [f"ca_file of {provider}: found {server.ca_file!r}; expected certificates as PEM"]

@@ -1,0 +1,86 @@
+"""Files of gates, and what the tests of settings do with them."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from champion_gate.errors import ConfigurationError
+from champion_gate.settings import load_gates
+
+SMALLEST: dict[str, Any] = {
+    "registry": "databricks-uc",
+    "gates": [
+        {
+            "name": "churn",
+            "jobs": [1234567890],
+            "model": "main.ml.churn",
+            "approval": {"github": {"repository": "example/ml-deploy", "environments": ["champion"]}},
+        }
+    ],
+}
+FULL = """
+registry: databricks-uc
+github: {url: "https://api.github.com", api_version: "2026-03-10"}
+gates:
+  - name: churn
+    jobs: [9007199254740993, train-churn]
+    model: Main.ML.churn
+    alias: Champion
+    version: tag
+    accept_success_with_failures: true
+    approval:
+      github:
+        repository: example/ml-deploy
+        workflow: gate.yml
+        ref: release/1
+        environments: [champion, second-eyes]
+        repository_id: 42
+        owner_id: 7
+        environment_ids: {champion: 99}
+    identities:
+      first.last@example.com: octo-login
+      two@example.com: [one, two]
+      0a1b2c3d-1111-2222-3333-444455556666: []
+    allow_trainer_approval: true
+    expires_after: 12h
+    newer_version: keep
+    metrics:
+      f1: {better: higher, max_worse: 0.01, at_least: 0.8}
+      loss: {better: lower, at_most: 1}
+  - name: fraud
+    jobs: [5]
+    model: main.ml.fraud
+    approval:
+      github: {repository: team/deploy, environments: [prod], url: "https://GHES.example.com:8443/api/v3/"}
+"""
+
+
+def changed(path: str, value: object) -> dict[str, Any]:
+    """The smallest file with the key at `path` (parts parted by blanks) set, or removed where value is ...."""
+    file = copy.deepcopy(SMALLEST)
+    *above, last = [int(part) if part.isdigit() else part for part in path.split()]
+    place: Any = file
+    for part in above:
+        place = place.setdefault(part, {}) if isinstance(place, dict) else place[part]
+    if value is ...:
+        del place[last]
+    else:
+        place[last] = value
+    return file
+
+
+def written(folder: Path, content: object) -> Path:
+    path = folder / "gates.yaml"
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return path
+
+
+def problems_of(folder: Path, content: object) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        load_gates(written(folder, content))
+    return caught.value.problems

@@ -1,0 +1,256 @@
+"""gates.yaml: what it becomes, and every value that is refused."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from champion_gate.core.gates import Direction, MetricRule, NewerVersion, VersionSource
+from champion_gate.settings import load_gates
+from settings_samples import FULL, SMALLEST, changed, problems_of, written
+
+
+def test_a_small_file_gets_the_documented_defaults(tmp_path: Path) -> None:
+    gates = load_gates(written(tmp_path, SMALLEST))
+
+    gate = gates.gates[0]
+    assert gates.registry == "databricks-uc"
+    assert (gate.name, gate.model, gate.alias) == ("churn", "main.ml.churn", "Champion")
+    assert gate.job_ids == frozenset({"1234567890"})
+    assert gate.job_names == frozenset()
+    assert gate.version is VersionSource.AUTO
+    assert gate.newer_version is NewerVersion.SUPERSEDE
+    assert gate.expires_after == timedelta(days=14)
+    assert not gate.allow_trainer_approval
+    assert not gate.accept_success_with_failures
+    assert gate.approval.provider == "github"
+    assert gate.approval.seats == ("champion",)
+    assert dict(gate.approval.place) == {
+        "repository": "example/ml-deploy",
+        "workflow": "champion-gate.yml",
+        "ref": "main",
+    }
+    assert gates.github_servers["github"].url == "https://api.github.com"
+    assert gates.github_servers["github"].api_version == "2022-11-28"
+
+
+def test_every_key_reaches_the_gate(tmp_path: Path) -> None:
+    gates = load_gates(written(tmp_path, FULL))
+
+    gate, other = gates.gates
+    assert gate.job_ids == frozenset({"9007199254740993"})
+    assert gate.job_names == frozenset({"train-churn"})
+    assert gate.model == "main.ml.churn"
+    assert gate.version is VersionSource.TAG
+    assert gate.accept_success_with_failures
+    assert gate.allow_trainer_approval
+    assert gate.expires_after == timedelta(hours=12)
+    assert gate.newer_version is NewerVersion.KEEP
+    assert gate.approval.seats == ("champion", "second-eyes")
+    assert dict(gate.approval.place) == {
+        "repository": "example/ml-deploy",
+        "workflow": "gate.yml",
+        "ref": "release/1",
+        "repository_id": "42",
+        "owner_id": "7",
+        "environment_id:champion": "99",
+    }
+    assert dict(gate.identities) == {
+        "first.last@example.com": ("octo-login",),
+        "two@example.com": ("one", "two"),
+        "0a1b2c3d-1111-2222-3333-444455556666": (),
+    }
+    assert gate.metrics == (
+        MetricRule("f1", Direction.HIGHER, max_worse=0.01, at_least=0.8),
+        MetricRule("loss", Direction.LOWER, at_most=1.0),
+    )
+    assert gates.github_servers["github"].api_version == "2026-03-10"
+    assert other.approval.provider == "github:ghes.example.com:8443"
+    assert gates.github_servers[other.approval.provider].url == "https://ghes.example.com:8443/api/v3"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("registry", ..., "registry: is missing; expected databricks-uc"),
+        ("registry", "uc:http://localhost:8080", "registry: found .*open-source Unity Catalog .* no aliases"),
+        ("registry", "postgresql://db/mlflow", "registry: found"),
+        ("registry", "sqlite://", "registry: found"),
+        ("registry", "sqlite:///:memory:", "registry: found"),
+        ("registry", "databricks", "registry: found"),
+        ("registry", "http://mlflow.example.com", "registry: .*https://"),
+        ("registry", "https://me:geheim@mlflow.example.com", "registry: .*without a user name"),
+        ("registry", 5, "registry: found 5"),
+        ("registri", "x", "registri: is no key that is known here; known are registry, github, gates"),
+        ("gitlab", {}, "gitlab: is no key"),
+        ("gates", [], "gates: found a list of 0; expected at least 1"),
+        ("gates", {}, "gates: found no keys; expected a list"),
+        ("gates", ..., "gates: is missing"),
+        ("gates 0", 7, r"gates\[0\]: found 7; expected keys"),
+        ("gates 0 name", ..., r"gates\[0\]\.name: is missing; expected the gate's own name"),
+        ("gates 0 name", "a/b", r"gates\[0\]\.name: found 'a/b'"),
+        ("gates 0 name", "a?b", r"gates\[0\]\.name"),
+        ("gates 0 name", "a#b", r"gates\[0\]\.name"),
+        ("gates 0 name", "a%2fb", r"gates\[0\]\.name"),
+        ("gates 0 name", "a b", r"gates\[0\]\.name"),
+        ("gates 0 name", "", r"gates\[0\]\.name"),
+        ("gates 0 nmae", "x", r"gates\[0\]\.nmae: is no key that is known here; known are name, jobs, "),
+        ("gates 0 jobs", [], r"gates\[0\]\.jobs: found a list of 0; expected at least 1"),
+        ("gates 0 jobs", 5, r"gates\[0\]\.jobs: found 5; expected a list"),
+        ("gates 0 jobs", [True], r"gates\[0\]\.jobs\[0\]: found true"),
+        ("gates 0 jobs", [1, ""], r"gates\[0\]\.jobs\[1\]: found ''"),
+        ("gates 0 jobs", ["  "], r"gates\[0\]\.jobs\[0\]"),
+        ("gates 0 jobs", ["x" * 4097], r"gates\[0\]\.jobs\[0\]: found 'x{79}… \(4099 characters\)"),
+        ("gates 0 jobs", [0], r"gates\[0\]\.jobs\[0\]: found 0"),
+        ("gates 0 jobs", [-3], r"gates\[0\]\.jobs\[0\]: found -3"),
+        ("gates 0 jobs", [2**63], r"gates\[0\]\.jobs\[0\]"),
+        ("gates 0 jobs", [1.5], r"gates\[0\]\.jobs\[0\]: found 1.5"),
+        ("gates 0 jobs", [None], r"gates\[0\]\.jobs\[0\]: found nothing"),
+        ("gates 0 jobs", ["123"], r"gates\[0\]\.jobs\[0\]: found '123'; expected a job id as a bare number"),
+        ("gates 0 jobs", [5, 5], r"gates\[0\]\.jobs\[1\]: found 5 a second time"),
+        ("gates 0 model", "churn", r"gates\[0\]\.model: 'churn' is no Unity Catalog model"),
+        ("gates 0 model", "a.b.c.d", r"gates\[0\]\.model"),
+        ("gates 0 model", "a..c", r"gates\[0\]\.model"),
+        ("gates 0 model", "a.b.c/../../x", r"gates\[0\]\.model"),
+        ("gates 0 model", "a.b.c?x=1", r"gates\[0\]\.model"),
+        ("gates 0 model", "a.b.c#", r"gates\[0\]\.model"),
+        ("gates 0 model", "a.b.c%2e", r"gates\[0\]\.model"),
+        ("gates 0 model", "a.b.c d", r"gates\[0\]\.model"),
+        ("gates 0 model", 5, r"gates\[0\]\.model: found 5"),
+        ("gates 0 alias", "latest", r"gates\[0\]\.alias: found 'latest'"),
+        ("gates 0 alias", "v12", r"gates\[0\]\.alias: found 'v12'"),
+        ("gates 0 alias", "a/b", r"gates\[0\]\.alias"),
+        ("gates 0 alias", None, r"gates\[0\]\.alias: found nothing"),
+        ("gates 0 version", "newest", r"gates\[0\]\.version: found 'newest'; expected 'auto', 'task_output'"),
+        ("gates 0 accept_success_with_failures", "true", r"found 'true'; expected true or false"),
+        (
+            "gates 0 allow_trainer_approval",
+            1,
+            r"gates\[0\]\.allow_trainer_approval: found 1; expected true or false",
+        ),
+        (
+            "gates 0 newer_version",
+            "drop",
+            r"gates\[0\]\.newer_version: found 'drop'; expected 'supersede' or 'keep'",
+        ),
+        ("gates 0 expires_after", "31d", r"gates\[0\]\.expires_after: found '31d'.*30 days"),
+        ("gates 0 expires_after", "721h", r"gates\[0\]\.expires_after"),
+        ("gates 0 expires_after", "0d", r"gates\[0\]\.expires_after"),
+        ("gates 0 expires_after", "14", r"gates\[0\]\.expires_after"),
+        ("gates 0 expires_after", 14, r"gates\[0\]\.expires_after: found 14"),
+        ("gates 0 expires_after", "1w", r"gates\[0\]\.expires_after"),
+        ("gates 0 expires_after", "1d12h", r"gates\[0\]\.expires_after"),
+        ("gates 0 approval", ..., r"gates\[0\]\.approval: is missing"),
+        ("gates 0 approval", {}, r"gates\[0\]\.approval\.github: is missing"),
+        ("gates 0 approval gitlab", {"project": 42}, r"gates\[0\]\.approval\.gitlab: .*GitHub Actions only"),
+        ("gates 0 approval jenkins", {}, r"gates\[0\]\.approval\.jenkins: is no key .*; known are github"),
+        ("gates 0 approval github repository", ..., r"gates\[0\]\.approval\.github\.repository: is missing"),
+        (
+            "gates 0 approval github repository",
+            "ml",
+            r"repository: found 'ml'; expected a repository as OWNER/NAME",
+        ),
+        ("gates 0 approval github repository", "a/..", r"repository"),
+        ("gates 0 approval github repository", "a/b/c", r"repository"),
+        ("gates 0 approval github repository", "a/b\n", r"repository"),
+        ("gates 0 approval github repository", "a/b?x", r"repository"),
+        ("gates 0 approval github workflow", "../x.yml", r"workflow: found '\.\./x\.yml'"),
+        ("gates 0 approval github workflow", "x.txt", r"workflow"),
+        ("gates 0 approval github ref", "refs/heads/main", r"ref: .*without refs/heads/"),
+        ("gates 0 approval github ref", "a..b", r"ref"),
+        ("gates 0 approval github ref", "-x", r"ref"),
+        ("gates 0 approval github ref", "a b", r"ref"),
+        ("gates 0 approval github environments", [], r"environments: found a list of 0; expected at least 1"),
+        (
+            "gates 0 approval github environments",
+            "champion",
+            r"environments: found 'champion'; expected a list",
+        ),
+        ("gates 0 approval github environments", [""], r"environments\[0\]: found ''"),
+        ("gates 0 approval github environments", ["x" * 256], r"environments\[0\]"),
+        ("gates 0 approval github environments", [" x"], r"environments\[0\]"),
+        (
+            "gates 0 approval github environments",
+            ["Prod", "prod"],
+            r"environments\[1\]: found 'prod' a second time",
+        ),
+        (
+            "gates 0 approval github repository_id",
+            "42",
+            r"repository_id: found '42'; expected a whole number",
+        ),
+        ("gates 0 approval github repository_id", 0, r"repository_id: found 0; expected a number from 1"),
+        ("gates 0 approval github owner_id", True, r"owner_id: found true"),
+        (
+            "gates 0 approval github environment_ids",
+            {"prod": 1},
+            r"environment_ids\.prod: is none of the environments",
+        ),
+        ("gates 0 approval github token", "ghp_geheim", r"github\.token: is no key"),
+        ("gates 0 approval github url", "http://ghes.example.com", r"github\.url: .*https://"),
+        ("gates 0 approval github url", "https://github.com", r"github\.url: .*https://api\.github\.com"),
+        ("gates 0 approval github url", "https://a@ghes.example.com", r"github\.url: .*not shown"),
+        ("gates 0 approval github url", "https://ghes.example.com/?x", r"github\.url"),
+        (
+            "gates 0 approval github url",
+            "https://api.github.com/v3",
+            r"url: .*expected https://api\.github\.com",
+        ),
+        ("gates 0 approval github ca_file", "/etc/ca.pem", r"ca_file: stands without url"),
+        ("github", {"url": "ftp://x"}, r"github\.url: found 'ftp://x'"),
+        (
+            "github",
+            {"oidc": {}},
+            r"github\.oidc: is no key that is known here; known are url, ca_file, api_version",
+        ),
+        ("github", {"api_version": "2021"}, r"github\.api_version: found '2021'"),
+        ("gates 0 identities", {"a@example.com": []}, r"identities\.a@example\.com: found nobody"),
+        (
+            "gates 0 identities",
+            {"a@example.com": "bot[bot]"},
+            r"identities\.a@example\.com: .*a bot is no person",
+        ),
+        ("gates 0 identities", {"a@example.com": [5]}, r"identities\.a@example\.com: found a list of 1"),
+        ("gates 0 identities", {"a@example.com": "b c"}, r"identities\.a@example\.com"),
+        ("gates 0 identities", {"": "x"}, r"identities: found ''"),
+        (
+            "gates 0 identities",
+            {"A@x.de": "x", "a@x.de": "y"},
+            r"identities\.a@x\.de: is the same as A@x\.de",
+        ),
+        ("gates 0 identities", ["a"], r"identities: found a list of 1; expected keys"),
+        ("gates 0 metrics", {"f1": {}}, r"metrics\.f1\.better: is missing; expected higher or lower"),
+        (
+            "gates 0 metrics",
+            {"f1": {"better": "up"}},
+            r"metrics\.f1\.better: found 'up'; expected 'higher' or 'lower'",
+        ),
+        (
+            "gates 0 metrics",
+            {"f1": {"better": "higher", "at_most": 1}},
+            r"f1\.at_most: found 1; expected at_least",
+        ),
+        (
+            "gates 0 metrics",
+            {"f1": {"better": "lower", "at_least": 1}},
+            r"f1\.at_least: found 1; expected at_most",
+        ),
+        ("gates 0 metrics", {"f1": {"better": "higher", "max_worse": -0.1}}, r"f1\.max_worse: found -0\.1"),
+        ("gates 0 metrics", {"f1": {"better": "higher", "at_least": "0.8"}}, r"f1\.at_least: found '0\.8'"),
+        ("gates 0 metrics", {"f1": {"better": "higher", "at_least": True}}, r"f1\.at_least: found true"),
+        (
+            "gates 0 metrics",
+            {"f1": {"better": "higher", "best": 1}},
+            r"f1\.best: is no key .*better, max_worse",
+        ),
+        ("gates 0 metrics", {"": {"better": "higher"}}, r"metrics"),
+    ],
+)
+def test_each_wrong_value_is_named_with_its_path(tmp_path: Path, path: str, value: object, says: str) -> None:
+    problems = problems_of(tmp_path, changed(path, value))
+
+    assert len([line for line in problems if re.search(says, line)]) == 1, problems
+    assert "geheim" not in "\n".join(problems)

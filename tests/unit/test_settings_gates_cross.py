@@ -1,0 +1,166 @@
+"""gates.yaml: rules between several keys, the schema for editors, and the explanation."""
+
+from __future__ import annotations
+
+import copy
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+
+from champion_gate.settings import explain, gates_json_schema, load_gates
+from settings_samples import FULL, SMALLEST, changed, problems_of, written
+
+
+@pytest.mark.parametrize("number", [".nan", ".inf", "-.inf", "1e999"])
+def test_numbers_without_a_value_are_refused(tmp_path: Path, number: str) -> None:
+    text = yaml.safe_dump(changed("gates 0 metrics", {"f1": {"better": "higher", "at_least": "NUMBER"}}))
+
+    assert "expected a finite number" in problems_of(tmp_path, text.replace("NUMBER", number))[0]
+
+
+@pytest.mark.parametrize(
+    "registry",
+    ["https://mlflow.example.com/", "http://127.0.0.1:5000", "http://localhost:5000", "sqlite:///m.db"],
+)
+def test_mlflow_registries_take_plain_names_and_keep_their_case(tmp_path: Path, registry: str) -> None:
+    file = changed("gates 0 model", "Churn.v2") | {"registry": registry}
+
+    gates = load_gates(written(tmp_path, file))
+
+    assert gates.registry == registry.rstrip("/")
+    assert gates.gates[0].model == "Churn.v2"
+    assert not gates.on_unity_catalog
+
+
+@pytest.mark.parametrize(("duration", "minutes"), [("1m", 1), ("90m", 90), ("720h", 43200), ("30d", 43200)])
+def test_durations_reach_from_a_minute_to_thirty_days(tmp_path: Path, duration: str, minutes: int) -> None:
+    gates = load_gates(written(tmp_path, changed("gates 0 expires_after", duration)))
+
+    assert gates.gates[0].expires_after == timedelta(minutes=minutes)
+
+
+def two_gates(registry: str = "databricks-uc", **second: object) -> dict[str, Any]:
+    file = copy.deepcopy(SMALLEST) | {"registry": registry}
+    file["gates"].append(copy.deepcopy(file["gates"][0]) | {"name": "second"} | second)
+    return file
+
+
+def test_two_gates_may_not_claim_the_same_job_model_and_alias(tmp_path: Path) -> None:
+    for second in ({}, {"model": "MAIN.ml.Churn"}, {"alias": "champion"}, {"jobs": [7, 1234567890]}):
+        problems = problems_of(tmp_path, two_gates(**second))
+        assert len(problems) == 1
+        assert "gates[1]: job 1234567890, model" in problems[0]
+        assert "gates[0]" in problems[0]
+
+
+def test_gates_that_differ_in_job_model_or_alias_live_together(tmp_path: Path) -> None:
+    for second in ({"jobs": [7]}, {"model": "main.ml.other"}, {"alias": "Challenger"}):
+        assert len(load_gates(written(tmp_path, two_gates(**second))).gates) == 2
+    # An MLflow registry tells upper from lower case.
+    file = two_gates("sqlite:///m.db", model="MAIN.ml.churn")
+    assert len(load_gates(written(tmp_path, file)).gates) == 2
+
+
+def test_two_gates_may_not_bear_one_name(tmp_path: Path) -> None:
+    problems = problems_of(tmp_path, two_gates(name="Churn", jobs=[7]))
+
+    assert problems == ["gates[1].name: found 'Churn', as in gates[0]; expected a name of its own"]
+
+
+def test_one_host_has_one_address(tmp_path: Path) -> None:
+    github = {"repository": "a/b", "environments": ["x"], "url": "https://ghes.example.com/api/v3"}
+    file = two_gates(jobs=[7], approval={"github": github})
+    third = github | {"url": "https://ghes.example.com/other"}
+    file["gates"].append(file["gates"][0] | {"name": "third", "jobs": [8], "approval": {"github": third}})
+    fourth = github | {"ca_file": "/etc/ca.pem"}
+    file["gates"].append(file["gates"][0] | {"name": "fourth", "jobs": [9], "approval": {"github": fourth}})
+
+    problems = problems_of(tmp_path, file)
+
+    assert len(problems) == 2
+    assert problems[0].startswith("gates[2].approval.github.url: found https://ghes.example.com/other")
+    assert problems[1].startswith("gates[3].approval.github.ca_file")
+
+
+def test_all_problems_of_all_kinds_come_in_one_message(tmp_path: Path) -> None:
+    file = two_gates(name="churn", jobs=[0], identities={"x@y.z": []})
+    file["gates"].append(
+        copy.deepcopy(file["gates"][0]) | {"metrics": {"f": {"better": "lower", "at_least": 1}}}
+    )
+    file["gates"][0]["model"] = "no-level"
+    file["registri"] = 1
+
+    problems = problems_of(tmp_path, file)
+
+    for part in (
+        "registri: is no key",
+        "gates[1].jobs[0]: found 0",
+        "gates[0].model: 'no-level'",
+        "gates[2].name: found 'churn'",
+        "gates[2].metrics.f.at_least",
+    ):
+        assert any(part in line for line in problems), (part, problems)
+
+
+def test_the_schema_for_editors_takes_what_the_service_takes() -> None:
+    schema = gates_json_schema()
+    Draft202012Validator.check_schema(schema)
+    validator = Draft202012Validator(schema)
+
+    assert validator.is_valid(SMALLEST)
+    assert validator.is_valid(yaml.safe_load(FULL))
+    for path, value in (
+        ("registry", "uc:x"),
+        ("gates", []),
+        ("gates 0 nmae", "x"),
+        ("gates 0 name", "a b"),
+        ("gates 0 jobs", [True]),
+        ("gates 0 approval gitlab", {}),
+        ("gates 0 approval github repository", "ml"),
+        ("gates 0 expires_after", "14"),
+        ("gates 0 metrics", {"f1": {"better": "up"}}),
+        ("gates 0 identities", {"a@b.c": "bot[bot]"}),
+    ):
+        assert not validator.is_valid(changed(path, value)), path
+    assert json.dumps(schema)
+    gate = schema["$defs"]["GateEntry"]["properties"]
+    assert all(entry.get("description") for entry in gate.values())
+
+
+def test_the_explanation_can_be_read_by_a_newcomer(tmp_path: Path) -> None:
+    text = " ".join(explain(load_gates(written(tmp_path, FULL))).split())
+
+    for words in (
+        "in Unity Catalog. 2 gates:",
+        "gate churn: when job 9007199254740993 or any run of the job named 'train-churn' succeeds, even with failures",
+        "the version of main.ml.churn that this run registered (looked for among the versions tagged",
+        "asks for the alias Champion.",
+        "2 different people, one reviewer of each of the environments champion, second-eyes, approve it",
+        "in the GitHub repository example/ml-deploy (pinned: repository id, owner id, id of environment champion)",
+        "MAY approve it themselves",
+        "first.last@example.com is octo-login; two@example.com is one or two",
+        "Nobody stands behind 0a1b2c3d-1111-2222-3333-444455556666.",
+        "after 12 hours",
+        "waits beside it",
+        "f1 (higher is better) is at most 0.01 worse than the version that has the alias now and is at least 0.8",
+        "loss (lower is better) is at most 1.",
+        "gate fraud: when job 5 succeeds, the version of main.ml.fraud",
+        "A reviewer of the environment prod approves it in the GitHub repository team/deploy at https://ghes",
+        "Nobody who trained the version may approve it",
+        "after 14 days",
+        "No metric is required.",
+    ):
+        assert words in text, (words, text)
+
+
+def test_several_job_ids_are_explained_as_several(tmp_path: Path) -> None:
+    text = explain(
+        load_gates(written(tmp_path, changed("gates 0 jobs", [30, 4]) | {"registry": "databricks-uc"}))
+    )
+
+    assert "when one of the jobs 4, 30 succeeds" in text

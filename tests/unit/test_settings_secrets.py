@@ -1,0 +1,226 @@
+"""Secrets: their rotation, their hosts, and the files that hold them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    KeySerializationEncryption,
+    NoEncryption,
+    PrivateFormat,
+)
+from pydantic import SecretStr
+
+from champion_gate.settings import (
+    AppCredentials,
+    BasicCredentials,
+    TokenCredentials,
+    load_settings,
+)
+from settings_environ import (
+    API_TOKEN,
+    PASSWORD,
+    WEBHOOK_SECRET,
+    environ,
+    gates_file,
+    loaded,
+    problems_of,
+)
+
+__all__ = ["environ"]
+
+
+def rsa_key(encryption: KeySerializationEncryption | None = None) -> str:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(
+        Encoding.PEM, PrivateFormat.TraditionalOpenSSL, encryption or NoEncryption()
+    ).decode()
+
+
+def test_during_a_rotation_both_secrets_are_taken_the_current_one_first(environ: dict[str, str]) -> None:
+    settings = loaded(
+        environ,
+        API_TOKEN_PREVIOUS="x" * 16,
+        GITHUB_WEBHOOK_SECRET_PREVIOUS=WEBHOOK_SECRET,
+        DATABRICKS_HOOK_PASSWORD_PREVIOUS="y" * 16,
+        GITHUB_TOKEN_PREVIOUS="older",
+    )
+
+    assert settings.api_tokens == (SecretStr(API_TOKEN), SecretStr("x" * 16))
+    assert settings.github_webhook_secrets == (SecretStr(WEBHOOK_SECRET),)
+    assert settings.hook_credentials == (
+        BasicCredentials("gate", SecretStr(PASSWORD)),
+        BasicCredentials("gate", SecretStr("y" * 16)),
+    )
+    assert settings.github_hosts["github"].previous_credentials == TokenCredentials(SecretStr("older"))
+
+
+def test_a_previous_pair_is_never_mixed_with_the_current_one(environ: dict[str, str]) -> None:
+    settings = loaded(
+        environ,
+        DATABRICKS_HOOK_USERNAME_PREVIOUS="old",
+        DATABRICKS_HOOK_PASSWORD_PREVIOUS="y" * 16,
+    )
+
+    assert [each.username for each in settings.hook_credentials] == ["gate", "old"]
+    assert settings.hook_credentials[1] == BasicCredentials("old", SecretStr("y" * 16))
+
+
+def test_a_previous_secret_alone_is_not_enough(environ: dict[str, str]) -> None:
+    environ["CHAMPION_GATE_API_TOKEN_PREVIOUS"] = environ.pop("CHAMPION_GATE_API_TOKEN")
+
+    assert any(line.startswith("CHAMPION_GATE_API_TOKEN: is missing") for line in problems_of(environ))
+
+
+def test_a_github_app_is_its_id_and_its_key(environ: dict[str, str]) -> None:
+    key, new_key = rsa_key(), rsa_key()
+    del environ["CHAMPION_GATE_GITHUB_TOKEN"]
+
+    plain = loaded(environ, GITHUB_APP_CLIENT_ID="Iv23liABC", GITHUB_APP_PRIVATE_KEY=key)
+    in_one_line = loaded(
+        environ,
+        GITHUB_APP_CLIENT_ID="Iv23liABC",
+        GITHUB_APP_PRIVATE_KEY=new_key.replace("\n", "\\n"),
+        GITHUB_APP_PRIVATE_KEY_PREVIOUS=key,
+    )
+
+    assert plain.github_hosts["github"].credentials == AppCredentials("Iv23liABC", SecretStr(key))
+    host = in_one_line.github_hosts["github"]
+    assert host.credentials == AppCredentials("Iv23liABC", SecretStr(new_key))
+    assert host.previous_credentials == AppCredentials("Iv23liABC", SecretStr(key))
+
+
+def test_half_an_app_or_a_key_that_cannot_sign_is_refused(environ: dict[str, str]) -> None:
+    del environ["CHAMPION_GATE_GITHUB_TOKEN"]
+    elliptic = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+
+    only_id = problems_of(environ | {"CHAMPION_GATE_GITHUB_APP_CLIENT_ID": "Iv23"})
+    assert only_id == [
+        "CHAMPION_GATE_GITHUB_APP_PRIVATE_KEY: is missing; a GitHub App needs its id and its key"
+    ]
+    only_key = problems_of(environ | {"CHAMPION_GATE_GITHUB_APP_PRIVATE_KEY": rsa_key()})
+    assert only_key == [
+        "CHAMPION_GATE_GITHUB_APP_CLIENT_ID: is missing; a GitHub App needs its id and its key"
+    ]
+    for key in ("geheim", elliptic.decode(), rsa_key(BestAvailableEncryption(b"x")), rsa_key()[:-100]):
+        problems = problems_of(
+            environ
+            | {"CHAMPION_GATE_GITHUB_APP_CLIENT_ID": "Iv23", "CHAMPION_GATE_GITHUB_APP_PRIVATE_KEY": key}
+        )
+        assert len(problems) == 1
+        assert problems[0].startswith("CHAMPION_GATE_GITHUB_APP_PRIVATE_KEY: found a text (not shown)")
+
+
+def test_each_github_host_gets_its_own_token_and_no_other(environ: dict[str, str], tmp_path: Path) -> None:
+    environ["CHAMPION_GATE_CONFIG"] = gates_file(tmp_path, url="https://ghes.example.com/api/v3")
+
+    without = problems_of(environ)
+    wrong_port = problems_of(environ | {"CHAMPION_GATE_GITHUB_HOST_TOKENS": '{"ghes.example.com:8443": "x"}'})
+    settings = loaded(
+        environ,
+        GITHUB_HOST_TOKENS='{"GHES.example.com": "theirs", "other.example.com": "unused"}',
+        GITHUB_HOST_TOKENS_PREVIOUS='{"ghes.example.com": "theirs-before"}',
+    )
+
+    missing = (
+        "CHAMPION_GATE_GITHUB_HOST_TOKENS: has no token for ghes.example.com, where a gate asks for approval"
+    )
+    assert without == wrong_port == [missing]
+    assert list(settings.github_hosts) == ["github:ghes.example.com"]
+    host = settings.github_hosts["github:ghes.example.com"]
+    assert host.url == "https://ghes.example.com/api/v3"
+    assert host.credentials == TokenCredentials(SecretStr("theirs"))
+    assert host.previous_credentials == TokenCredentials(SecretStr("theirs-before"))
+
+
+def test_no_credentials_are_asked_for_a_github_that_no_gate_uses(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    environ["CHAMPION_GATE_CONFIG"] = gates_file(tmp_path, url="https://ghes.example.com/api/v3")
+    del environ["CHAMPION_GATE_GITHUB_TOKEN"]
+
+    settings = loaded(environ, GITHUB_HOST_TOKENS='{"ghes.example.com": "theirs"}')
+
+    assert list(settings.github_hosts) == ["github:ghes.example.com"]
+
+
+def test_certificates_must_be_readable(environ: dict[str, str], tmp_path: Path) -> None:
+    authorities = tmp_path / "ca.pem"
+    environ["CHAMPION_GATE_CONFIG"] = gates_file(
+        tmp_path, url="https://ghes.example.com", ca_file=str(authorities)
+    )
+    environ["CHAMPION_GATE_GITHUB_HOST_TOKENS"] = '{"ghes.example.com": "theirs"}'
+
+    absent = problems_of(environ)
+    authorities.write_text("no certificate")
+    empty = problems_of(environ)
+    authorities.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+
+    assert "cannot be read" in absent[0]
+    assert "expected certificates as PEM" in empty[0]
+    assert load_settings(environ).github_hosts["github:ghes.example.com"].ca_file == str(authorities)
+
+
+@pytest.mark.parametrize("case", [str.upper, str.lower])
+def test_secrets_may_stand_in_files(environ: dict[str, str], tmp_path: Path, case: object) -> None:
+    assert callable(case)
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    for name in list(environ):
+        if name.startswith("CHAMPION_GATE_") and name != "CHAMPION_GATE_CONFIG":
+            (folder / case(name)).write_text(environ.pop(name) + "\n")
+    (folder / case("CHAMPION_GATE_API_TOKEN_PREVIOUS")).write_text("x" * 20)
+    (folder / case("CHAMPION_GATE_DATABASE_URL")).write_text("postgresql://gate:geheim@db/gate\r\n")
+    (folder / "somebody-elses-secret").write_bytes(b"\xff")
+    (folder / "..data").mkdir()  # as Kubernetes mounts them
+
+    settings = loaded(environ, SECRETS_DIR=str(folder))
+
+    assert settings.api_tokens == (SecretStr(API_TOKEN), SecretStr("x" * 20))
+    assert settings.hook_credentials == (BasicCredentials("gate", SecretStr(PASSWORD)),)
+    assert settings.database_url == "postgresql://gate:geheim@db/gate"
+
+
+def test_a_secret_given_twice_must_be_the_same(environ: dict[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    environ["CHAMPION_GATE_SECRETS_DIR"] = str(folder)
+    (folder / "CHAMPION_GATE_API_TOKEN").write_text(API_TOKEN)
+    assert load_settings(environ).api_tokens == (SecretStr(API_TOKEN),)
+
+    (folder / "CHAMPION_GATE_API_TOKEN").write_text("another-geheim-token")
+    assert problems_of(environ)[0].startswith("CHAMPION_GATE_API_TOKEN: is given twice")
+
+    (folder / "champion_gate_api_token").write_text(API_TOKEN)
+    assert any("is the same secret as" in line for line in problems_of(environ))
+
+
+def test_secret_files_that_cannot_be_read_are_named(environ: dict[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    environ["CHAMPION_GATE_SECRETS_DIR"] = str(folder)
+    (folder / "CHAMPION_GATE_API_TOKEN_PREVIOUS").write_bytes(b"\xff" * 20)
+    (folder / "CHAMPION_GATE_GITHUB_TOKEN_PREVIOUS").mkdir()
+    (folder / "CHAMPION_GATE_GITHUB_WEBHOOK_SECRET_PREVIOUS").write_text("x" * 65537)
+
+    problems = "\n".join(problems_of(environ))
+
+    assert "API_TOKEN_PREVIOUS: is no UTF-8 text" in problems
+    assert "GITHUB_TOKEN_PREVIOUS: cannot be read" in problems
+    assert "SECRET_PREVIOUS: is larger than 64 KiB" in problems
+
+
+def test_settings_that_are_no_secret_are_not_taken_from_files(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    (folder / "CHAMPION_GATE_PORT").write_text("1")
+
+    assert loaded(environ, SECRETS_DIR=str(folder)).port == 8080
