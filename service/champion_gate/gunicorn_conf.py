@@ -1,0 +1,82 @@
+"""How gunicorn serves: one process with threads, the workers inside it, and a lean master.
+
+The master imports this module and nothing heavier; the app is built after the fork.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from gunicorn.glogging import Logger  # type: ignore[import-untyped]
+
+from champion_gate import log
+
+_STOP_SECONDS = 20.0
+_MEMORY_DIRECTORY = "/dev/shm"  # noqa: S108 - gunicorn makes its file there safely (tempfile.mkstemp)
+
+
+class JsonLog(Logger):  # type: ignore[misc]  # gunicorn is untyped
+    """Gunicorn's log lines in our form."""
+
+    console = False
+
+    def setup(self, cfg: Any) -> None:
+        """Leave gunicorn's own outputs out and pass its lines on to ours."""
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+        log.configure(console=self.console)
+
+
+class ConsoleLog(JsonLog):
+    """The same, for people."""
+
+    console = True
+
+
+bind = "127.0.0.1:8080"
+worker_class = "gthread"
+workers = 1
+threads = 16
+timeout = 60
+graceful_timeout = 30
+keepalive = 5
+accesslog = None
+logger_class = JsonLog
+control_socket_disable = True  # by default a socket that all instances of a user share
+# The heartbeat file must not wait for a slow disk (gunicorn's FAQ, "How do I avoid Gunicorn excessively blocking").
+worker_tmp_dir = _MEMORY_DIRECTORY if os.access(_MEMORY_DIRECTORY, os.W_OK) else None
+
+
+def command(bind_to: str, *, console: bool = False) -> list[str]:
+    """The command line that serves; run it in place of this process, so that nothing heavy stays behind.
+
+    Args:
+        bind_to: host:port.
+        console: log lines for people instead of JSON.
+    """
+    log_class = ConsoleLog if console else JsonLog
+    return [
+        *(sys.executable, "-m", "gunicorn"),
+        *("--config", f"python:{__name__}"),
+        *("--bind", bind_to),
+        *("--logger-class", f"{log_class.__module__}.{log_class.__name__}"),
+        "champion_gate.wsgi:create()",
+    ]
+
+
+def post_worker_init(worker: Any) -> None:
+    """Start our workers once the app stands, in the process that serves it."""
+    _service_of(worker).worker.start()
+
+
+def worker_exit(_server: Any, worker: Any) -> None:
+    """Finish the steps in hand; together with the open requests within `graceful_timeout`."""
+    if worker.booted:  # else it failed to load, or this is the master's own object of it
+        _service_of(worker).worker.stop(_STOP_SECONDS)
+
+
+def _service_of(worker: Any) -> Any:
+    return worker.wsgi.extensions["champion_gate"]

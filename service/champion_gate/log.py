@@ -1,0 +1,191 @@
+"""Logging: one JSON object a line, with the ids of the work in hand on every line, secrets blotted out."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+EXTRA_FIELDS = frozenset(
+    {
+        "action",
+        "actor",
+        "alias",
+        "attempts",
+        "code",
+        "count",
+        "due_at",
+        "error",
+        "follow_up",
+        "gate",
+        "job_id",
+        "kind",
+        "lane",
+        "look",
+        "model",
+        "notification",
+        "phase",
+        "promotion",
+        "provider",
+        "reason",
+        "registry",
+        "run_id",
+        "seconds",
+        "status",
+        "url",
+        "version",
+    }
+)
+"""What the standard library's `extra={…}` may carry into a line; everything else is left out."""
+
+_BLOT = "[redacted]"
+_SECRET_KEY = re.compile(r"password|passwd|secret|token|authorization|private_key|credential", re.IGNORECASE)
+_PEM = re.compile(r"-----BEGIN [A-Z0-9 ]+-----.*?(?:-----END [A-Z0-9 ]+-----|\Z)", re.DOTALL)
+_URL_PASSWORD = re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)")
+# Words of prose follow "basic" and "token" too: what has only small letters must be long to count.
+_HEADER = re.compile(
+    r"\b((?i:basic|bearer|token))(\s+)(?=[a-z+/._~-]*[A-Z0-9=]|[a-z+/._~-]{20})[A-Za-z0-9+/=._~-]{8,}"
+)
+_TOKEN = re.compile(
+    r"""
+      github_pat_\w{10,}
+    | gh[oprsu]_[\w.-]{10,}
+    | (?:dapi|dose)[0-9A-Za-z]{16,}(?:-\d+)?
+    | whsec_[A-Za-z0-9+/=_-]{8,}
+    | gl(?:pat|ptt|dt|rt|ft|cbt|oas|soat|agent|imt|ffct)-[\w.-]{8,}
+    | eyJ[\w-]{5,}\.[\w-]{5,}(?:\.[\w-]*)?
+    """,
+    re.VERBOSE,
+)
+_QUIET = ("huey", "werkzeug", "urllib3", "alembic", "databricks", "mlflow", "sqlalchemy")
+
+
+def redact(value: Any, key: str = "") -> Any:
+    """Blot out whatever looks like a secret; the second wall, behind not logging secrets at all.
+
+    Args:
+        value: anything that is about to be logged; what JSON does not know is turned into its repr.
+        key: the name under which it is logged; telling names are blotted out whatever they hold.
+
+    Returns:
+        The value without secrets, made of dicts, lists, strings, numbers, booleans and None.
+    """
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if key and _SECRET_KEY.search(key):
+        return _BLOT
+    if isinstance(value, Mapping):
+        return {redact(str(name)): redact(item, str(name)) for name, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [redact(item) for item in value]
+    text = value if isinstance(value, str) else repr(value)
+    text = _PEM.sub(_BLOT, text)
+    text = _URL_PASSWORD.sub(_BLOT, text)
+    text = _TOKEN.sub(_BLOT, text)
+    return _HEADER.sub(rf"\1\2{_BLOT}", text)
+
+
+def unit_of_work(**ids: str) -> AbstractContextManager[None]:
+    """Put ids on every line that is logged until the block ends, in this thread.
+
+    Args:
+        **ids: e.g. promotion="…", notification="…", gate="…".
+    """
+    return structlog.contextvars.bound_contextvars(**ids)
+
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """A logger that takes fields as keyword arguments.
+
+    Args:
+        name: the module's `__name__`.
+    """
+    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    return logger
+
+
+def configure(*, console: bool = False, level: str = "INFO", stream: TextIO | None = None) -> None:
+    """Send every log line of this process, ours and the libraries', to one place in one form.
+
+    May be called again: the last call holds.
+
+    Args:
+        console: lines for people instead of JSON.
+        level: the least level that is shown, by its standard name.
+        stream: where to write; None is standard output.
+    """
+    # Without `wrap_for_formatter` as the last step, structlog would render before redaction.
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_shared(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    output = _Output(stream)
+    output.setFormatter(_formatter(console=console))
+    root = logging.getLogger()
+    for old in [each for each in root.handlers if isinstance(each, _Output)]:
+        root.removeHandler(old)
+    root.addHandler(output)
+    root.setLevel(level)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    logging.captureWarnings(capture=True)
+
+
+class _Output(logging.StreamHandler[TextIO]):
+    """Writes to what is standard output at that moment, unless a stream was named."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        logging.Handler.__init__(self)
+        self._named = stream
+
+    @property
+    def stream(self) -> TextIO:
+        return self._named or sys.stdout
+
+    @stream.setter
+    def stream(self, value: TextIO) -> None:
+        self._named = value
+
+
+def _shared() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+    ]
+
+
+def _formatter(*, console: bool) -> structlog.stdlib.ProcessorFormatter:
+    last: list[Processor] = (
+        [structlog.dev.ConsoleRenderer(colors=False, event_key="message", timestamp_key="time")]
+        if console
+        else [structlog.processors.JSONRenderer()]
+    )
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*_shared(), structlog.stdlib.ExtraAdder(allow=EXTRA_FIELDS)],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            structlog.processors.EventRenamer("message"),
+            _redact_line,
+            *last,
+        ],
+    )
+
+
+def _redact_line(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+    return {key: redact(value, key) for key, value in line.items()}

@@ -1,0 +1,65 @@
+"""The Flask app: every route, what stands before it, and the headers on every answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flask import Flask, Response
+
+from champion_gate.core.ports import Clock, Store, WakeUps
+from champion_gate.web import auth, problems
+from champion_gate.web.api import Api
+from champion_gate.web.auth import Access
+from champion_gate.web.health import Check, Health
+from champion_gate.web.hooks import Hooks
+
+__all__ = ["Access", "Check", "create_app"]
+
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def create_app(
+    *, store: Store, wake_ups: WakeUps, clock: Clock, access: Access, checks: Sequence[Check]
+) -> Flask:
+    """Build the app.
+
+    Args:
+        store: the rows.
+        wake_ups: tells workers that a row is due.
+        clock: where the time comes from.
+        access: the secrets that callers know.
+        checks: what `/readyz` runs.
+
+    Raises:
+        RuntimeError: a route declares no authentication.
+    """
+    app = Flask("champion_gate", static_folder=None)
+    # Two spellings of one path must not meet two rules of a proxy in front.
+    app.url_map.merge_slashes = False
+    problems.register(app)
+    _add_routes(app, Hooks(store, wake_ups, clock), Api(store), Health(checks, clock))
+    auth.enforce(app, access)
+    app.after_request(_add_headers)
+    return app
+
+
+def _add_routes(app: Flask, hooks: Hooks, api: Api, health: Health) -> None:
+    app.add_url_rule("/hooks/databricks", view_func=hooks.databricks, methods=["POST"])
+    app.add_url_rule("/hooks/github", view_func=hooks.github, methods=["POST"])
+    app.add_url_rule("/livez", view_func=health.livez)
+    app.add_url_rule("/readyz", view_func=health.readyz)
+    app.add_url_rule("/api/v1/promotions", view_func=api.promotions)
+    app.add_url_rule("/api/v1/promotions/<promotion_id>", view_func=api.promotion)
+    app.add_url_rule("/api/v1/promotions/<promotion_id>/evidence", view_func=api.evidence)
+    app.add_url_rule("/api/v1/promotions/<promotion_id>/evidence.md", view_func=api.evidence_markdown)
+
+
+def _add_headers(response: Response) -> Response:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from champion_gate.web.hooks import Ignored, parse_github
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        ("deployment_review", {"action": "approved", "workflow_run": {"id": 30433642}}),
+        ("deployment_review", {"action": "rejected", "workflow_run": {"id": 30433642}}),
+        ("workflow_run", {"action": "completed", "workflow_run": {"id": 30433642}}),
+        ("workflow_job", {"action": "waiting", "workflow_job": {"id": 1, "run_id": 30433642}}),
+        ("deployment_status", {"action": "created", "workflow_run": {"id": 30433642}}),
+    ],
+)
+def test_the_run_is_found(kind: str, payload: object) -> None:
+    assert parse_github(kind, json.dumps(payload).encode()) == "30433642"
+
+
+@pytest.mark.parametrize("kind", ["ping", "push", "issue_comment", "", "WORKFLOW_RUN"])
+def test_other_kinds_are_ignored(kind: str) -> None:
+    assert isinstance(parse_github(kind, b'{"workflow_run": {"id": 1}}'), Ignored)
+
+
+@pytest.mark.parametrize("run_id", [None, True, 1.5, -4, 10**19, "x", {}])
+def test_a_run_id_of_another_shape_is_ignored(run_id: object) -> None:
+    sent = json.dumps({"workflow_run": {"id": run_id}}).encode()
+    assert parse_github("workflow_run", sent) == Ignored("workflow_run.id is missing or no id")
+
+
+def test_a_deployment_outside_a_workflow_is_ignored() -> None:
+    assert isinstance(parse_github("deployment_status", b'{"workflow_run": null}'), Ignored)
+
+
+def test_a_form_is_ignored_with_what_to_change() -> None:
+    ignored = parse_github("workflow_run", b"payload=%7B%22a%22%3A1%7D")
+    assert isinstance(ignored, Ignored)
+    assert "application/json" in ignored.reason
+
+
+@given(
+    st.sampled_from(["deployment_review", "workflow_run", "workflow_job", "ping"]), st.binary(max_size=200)
+)
+def test_no_bytes_make_it_fail(kind: str, sent: bytes) -> None:
+    assert isinstance(parse_github(kind, sent), Ignored)

@@ -1,0 +1,59 @@
+"""Lanes, whatever the order in which jobs come and go."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from champion_gate.worker import Lanes
+
+JOBS = [("promotion", name) for name in "abcd"]
+
+
+class LanesInAnyOrder(RuleBasedStateMachine):
+    """Whatever comes and goes: no lane over its cap, no job twice at once, and no wake-up lost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lanes = Lanes({"wide": 2}, default_cap=1)
+        self.running: dict[tuple[str, str], str] = {}
+        self.owed: set[tuple[str, str]] = set()
+        self.queue: list[tuple[str, str]] = []
+
+    @rule(job=st.sampled_from(JOBS))
+    def wake(self, job: tuple[str, str]) -> None:
+        self.owed.add(job)
+        self.queue.append(job)
+
+    @precondition(lambda self: self.queue)
+    @rule(lane=st.sampled_from(["wide", "narrow"]))
+    def take(self, lane: str) -> None:
+        job = self.queue.pop(0)
+        if self.lanes.enter(lane, job):
+            assert job not in self.running
+            self.running[job] = lane
+            self.owed.discard(job)
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data())
+    def finish(self, data: st.DataObject) -> None:
+        job = data.draw(st.sampled_from(sorted(self.running)))
+        self.queue.extend(self.lanes.leave(self.running.pop(job), job))
+
+    @invariant()
+    def no_lane_is_over_its_cap(self) -> None:
+        lanes = list(self.running.values())
+        assert lanes.count("wide") <= 2
+        assert lanes.count("narrow") <= 1
+
+    def teardown(self) -> None:
+        while self.queue or self.running:
+            if self.queue:
+                self.take("narrow")
+            else:
+                job = next(iter(self.running))
+                self.queue.extend(self.lanes.leave(self.running.pop(job), job))
+        assert self.owed == set()
+
+
+TestLanesInAnyOrder = LanesInAnyOrder.TestCase

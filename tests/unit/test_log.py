@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import base64
+import io
+import json
+import logging
+import string
+import threading
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from champion_gate import log
+
+URL_SAFE = string.ascii_letters + string.digits
+
+
+@pytest.fixture
+def output() -> Iterator[io.StringIO]:
+    root = logging.getLogger()
+    before = (list(root.handlers), root.level)
+    stream = io.StringIO()
+    log.configure(stream=stream)
+    yield stream
+    root.handlers[:], root.level = before
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+
+
+def lines(output: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in output.getvalue().splitlines()]
+
+
+def test_a_line_is_one_json_object_with_a_utc_time(output: io.StringIO) -> None:
+    log.get_logger("champion_gate.x").info("alias set", model="main.ml.churn", version="2")
+    (line,) = lines(output)
+    assert line["message"] == "alias set"
+    assert (line["model"], line["version"], line["level"], line["logger"]) == (
+        "main.ml.churn",
+        "2",
+        "info",
+        "champion_gate.x",
+    )
+    assert line["time"].endswith("Z")
+
+
+def test_the_ids_of_the_work_in_hand_are_on_every_line_and_gone_afterwards(output: io.StringIO) -> None:
+    with log.unit_of_work(promotion="p1", gate="churn"):
+        log.get_logger("a").info("ours")
+        logging.getLogger("gunicorn.error").info("theirs")
+    log.get_logger("a").info("after")
+    ours, theirs, after = lines(output)
+    assert ours["promotion"] == theirs["promotion"] == "p1"
+    assert theirs["gate"] == "churn"
+    assert "promotion" not in after
+
+
+def test_the_ids_stay_in_their_thread(output: io.StringIO) -> None:
+    with log.unit_of_work(promotion="p1"):
+        other = threading.Thread(target=lambda: log.get_logger("a").info("other"))
+        other.start()
+        other.join()
+    assert "promotion" not in lines(output)[0]
+
+
+def test_the_standard_library_may_add_known_fields_only(output: io.StringIO) -> None:
+    logging.getLogger("champion_gate.core.x").info("x", extra={"gate": "churn", "payload": {"a": 1}})
+    assert lines(output)[0]["gate"] == "churn"
+    assert "payload" not in lines(output)[0]
+
+
+def test_an_exception_is_on_the_same_line(output: io.StringIO) -> None:
+    try:
+        raise RuntimeError("no ghs_abcdefghijklmnop here")  # noqa: TRY301
+    except RuntimeError:
+        logging.getLogger("x").exception("failed")
+    (line,) = lines(output)
+    assert "RuntimeError" in line["exception"]
+    assert "ghs_" not in output.getvalue()
+
+
+def test_warnings_of_libraries_become_lines(output: io.StringIO) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(capture=False)
+        logging.captureWarnings(capture=True)
+        warnings.warn("old", UserWarning, stacklevel=1)
+        logging.captureWarnings(capture=False)
+    assert "old" in lines(output)[0]["message"]
+
+
+def test_configuring_again_does_not_double_the_lines(output: io.StringIO) -> None:
+    log.configure(stream=output)
+    log.get_logger("a").info("once")
+    assert len(lines(output)) == 1
+
+
+def test_lines_for_people_are_no_json(output: io.StringIO) -> None:
+    log.configure(console=True, stream=output)
+    log.get_logger("a").info("alias set", model="churn", password="hunter2")
+    assert "alias set" in output.getvalue()
+    assert not output.getvalue().startswith("{")
+    assert "hunter2" not in output.getvalue()
+
+
+SECRETS = [
+    "ghs_16C7e42F292c6912E7710c838347Ae178B4a",
+    "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
+    "github_pat_11ABCDEFG0abcdefghijkl_mnopqrstuvwxyz",
+    "dapi0123456789abcdef0123456789abcdef",
+    "dapi0123456789abcdef0123456789abcdef-2",
+    "dose0123456789abcdef0123456789abcdef",
+    "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    "glpat-abcdefghij1234567890",
+    "glptt-abcdefghij1234567890abcdefghij1234567890",
+    "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiIxIn0.c2lnbmF0dXJl",
+    "Basic " + base64.b64encode(b"user:password").decode(),
+    "bearer abcdefghijklmnop1",
+    "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA\n-----END RSA PRIVATE KEY-----",
+    "-----BEGIN PRIVATE KEY-----\nMIIEpAIBAAKCAQEA cut off",
+]
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_what_looks_like_a_secret_is_blotted_out_wherever_it_stands(secret: str, output: io.StringIO) -> None:
+    logger = log.get_logger("a")
+    logger.info("before %s after", secret, error=f"x={secret}")
+    logger.info("nested", error={"a": [secret, {secret: secret}]}, reason=(secret.encode(),))
+    logging.getLogger("urllib3").warning("header %s", secret)
+    telling = secret.split(" ", 1)[1] if secret.lower().startswith(("basic", "bearer")) else secret[:12]
+    assert telling not in output.getvalue()
+    assert "before" in output.getvalue()
+    assert len(lines(output)) == 3
+
+
+def test_a_password_in_an_address_is_blotted_out() -> None:
+    assert (
+        log.redact("postgresql://gate:hunter2@db.example.com/x") == "postgresql://[redacted]@db.example.com/x"
+    )
+
+
+def test_a_telling_name_is_blotted_out_whatever_it_holds() -> None:
+    assert log.redact({"Authorization": "x", "api_token": 7, "model": "m"}) == {
+        "Authorization": "[redacted]",
+        "api_token": 7,
+        "model": "m",
+    }
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        "promotion 4f6k2jd8a1b2c3d4 is pending_approval",
+        "https://github.com/example/ml-deploy/actions/runs/30433642",
+        "main.ml.churn v12 -> Champion",
+        "global-settings-that-are-long",
+        "basic authentication failed",
+        "the token refreshes itself",
+    ],
+)
+def test_what_people_need_to_read_stays(harmless: str) -> None:
+    assert log.redact(harmless) == harmless
+
+
+@given(
+    st.sampled_from(["ghs_", "ghp_", "gho_", "github_pat_", "dapi", "whsec_", "glpat-", "glptt-"]),
+    st.text(URL_SAFE, min_size=20, max_size=60),
+    st.text(max_size=20),
+)
+def test_no_token_survives(prefix: str, body: str, around: str) -> None:
+    text = f"{around} {prefix}{body} {around}"
+    assert body not in log.redact(text).removeprefix(around).removesuffix(around)
+
+
+@given(
+    st.recursive(st.none() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x))
+)
+def test_whatever_is_logged_becomes_json(value: object) -> None:
+    json.dumps(log.redact(value))
