@@ -173,6 +173,20 @@ def promotion_of(name: str, now: datetime, request: ApprovalRequest) -> Promotio
     )
 
 
+def credentials_of(world: World, kind: str) -> tuple[GitHubApp | GitHubToken, GitHubApp | GitHubToken]:
+    """Credentials of one account that GitHub takes, and some that it refuses with 401."""
+    if kind == "token":
+        return GitHubToken(world.there.add_token("gate-robot")), GitHubToken("github_pat_revoked")
+    client_id = world.there.state.apps[0].client_id
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    other = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
+    )
+    return GitHubApp(client_id, app_keys()[0]), GitHubApp(client_id, other.decode())
+
+
 @contextmanager
 def github_world(
     *, credentials: str = "app", api_version: str = "2022-11-28", timeouts: Timeouts | None = None

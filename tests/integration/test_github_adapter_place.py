@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from champion_gate.adapters.github import GitHub
 from champion_gate.errors import (
     InvalidNameError,
     UnsafeTargetError,
     VendorNotFoundError,
     VendorUnavailableError,
 )
-from integration.github_world import REPOSITORY, World, github_world, target_of
+from integration.github_world import REPOSITORY, World, credentials_of, github_world, target_of
 
 
 @pytest.fixture
@@ -258,3 +259,28 @@ def test_an_app_that_is_not_installed_does_not_make_a_person_unknown(world: Worl
     world.there.state.apps[0].repositories = {"example/other"}
     with pytest.raises(UnsafeTargetError, match="not installed"):
         world.here.find_person(target_of(), "ann")
+
+
+def test_a_pinned_environment_that_was_made_anew_is_unsafe(world: World) -> None:
+    pinned = str(world.there.state.repository(REPOSITORY).environments["champion"].id)
+    target = target_of(**{"environment_id:champion": pinned})
+    world.here.check_place(target)
+    world.there.delete_environment(REPOSITORY, "champion")
+    world.there.protect_environment(REPOSITORY, "champion", ["ann"])
+    with pytest.raises(UnsafeTargetError, match="made anew"):
+        world.here.check_place(target)
+
+
+@pytest.mark.parametrize("kind", ["app", "token"])
+def test_the_previous_credentials_serve_until_the_new_ones_are_taken(kind: str) -> None:
+    with github_world(credentials=kind) as world:
+        good, bad = credentials_of(world, kind)
+        here = GitHub(
+            url=world.url, credentials=bad, previous=good, clock=world.clock, sleep=world.pauses.append
+        )
+        here.check_place(target_of())
+        here.close()
+        alone = GitHub(url=world.url, credentials=bad, clock=world.clock, sleep=world.pauses.append)
+        with pytest.raises(UnsafeTargetError):
+            alone.check_place(target_of())
+        alone.close()

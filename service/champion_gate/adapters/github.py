@@ -47,6 +47,7 @@ class GitHub:
         url: str,
         credentials: Credentials,
         clock: Clock,
+        previous: Credentials | None = None,
         api_version: str = RETURNS_RUN_BY_REQUEST,
         ca_file: str | None = None,
         sleep: Callable[[float], None] = time.sleep,
@@ -59,6 +60,7 @@ class GitHub:
             url: of the API: https://api.github.com, or https://HOST/api/v3.
             credentials: the App or the token with which we act.
             clock: tells when tokens end, and how fresh an approval is.
+            previous: what to use where GitHub refuses the current credentials, while they are replaced.
             api_version: sent as X-GitHub-Api-Version.
             ca_file: PEM file of certificate authorities.
             sleep: pauses between tries.
@@ -82,7 +84,7 @@ class GitHub:
             sleep=sleep,
         )
         self._clock = clock
-        self._access = new_access(self._client, credentials, clock)
+        self._access = new_access(self._client, credentials, clock, previous)
         self._asks_for_run = api_version == RETURNS_RUN_BY_REQUEST
         self._last_looks: dict[str, tuple[str, str]] = {}
         self._lock = threading.Lock()

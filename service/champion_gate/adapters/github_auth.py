@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -65,37 +65,64 @@ class Access(Protocol):
         ...
 
 
-def new_access(client: ApiClient, credentials: Credentials, clock: Clock) -> Access:
+def new_access(
+    client: ApiClient, credentials: Credentials, clock: Clock, previous: Credentials | None = None
+) -> Access:
     """What these credentials open. Nothing is called yet.
+
+    Args:
+        client: for GitHub's API.
+        credentials: what to use.
+        clock: for the Apps' tokens.
+        previous: what to use where GitHub refuses the current ones, while they are being replaced; of the
+            same kind.
 
     Raises:
         ConfigurationError: they cannot be used.
     """
     if isinstance(credentials, GitHubApp):
-        return _AppAccess(client, credentials, clock)
-    return _TokenAccess(client, credentials)
+        if isinstance(previous, GitHubToken):
+            raise ConfigurationError(["GitHub: the previous credentials of an App are an App's"])
+        return _AppAccess(client, [credentials, *([previous] if previous else [])], clock)
+    if isinstance(previous, GitHubApp):
+        raise ConfigurationError(["GitHub: the previous credentials of a token are a token"])
+    return _TokenAccess(client, [credentials, *([previous] if previous else [])])
+
+
+class _Rotation:
+    """Which of several credentials is used: the next one after GitHub has refused one."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self.current = 0
+
+    def renew(self) -> bool:
+        if self._count == 1:
+            return False
+        self.current = (self.current + 1) % self._count
+        return True
 
 
 # --- a fine-grained token ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _FixedAuth:
-    token: str = field(repr=False)
+class _TokenAuth:
+    def __init__(self, tokens: Sequence[GitHubToken]) -> None:
+        self._tokens = tokens
+        self._rotation = _Rotation(len(tokens))
+        self.renew = self._rotation.renew
 
     def headers(self) -> Mapping[str, str]:
-        return {"Authorization": f"Bearer {self.token}"}
-
-    def renew(self) -> bool:
-        return False
+        return {"Authorization": f"Bearer {self._tokens[self._rotation.current].token}"}
 
 
 class _TokenAccess:
-    def __init__(self, client: ApiClient, credentials: GitHubToken) -> None:
-        if not credentials.token.isascii() or not credentials.token.isprintable() or " " in credentials.token:
-            raise ConfigurationError(["GitHub: the token holds characters that no token has"])
+    def __init__(self, client: ApiClient, credentials: Sequence[GitHubToken]) -> None:
+        for each in credentials:
+            if not each.token.isascii() or not each.token.isprintable() or " " in each.token:
+                raise ConfigurationError(["GitHub: the token holds characters that no token has"])
         self._client = client
-        self._auth = _FixedAuth(credentials.token)
+        self._auth: Auth = _TokenAuth(credentials)
         self._account: Person | None = None
 
     def to(self, spot: Spot, permission: tuple[str, str] = ACTIONS) -> Auth:  # noqa: ARG002 - one token opens all
@@ -116,23 +143,22 @@ class _TokenAccess:
 class _AppAuth:
     """Signs a JWT for each call (docs.github.com, "Generating a JSON Web Token (JWT) for a GitHub App")."""
 
-    def __init__(self, app: GitHubApp, clock: Clock) -> None:
-        self._client_id = app.client_id
-        self._key = _private_key(app.private_key)
+    def __init__(self, apps: Sequence[GitHubApp], clock: Clock) -> None:
+        self._keys = [(app.client_id, _private_key(app.private_key)) for app in apps]
+        self._rotation = _Rotation(len(apps))
+        self.renew = self._rotation.renew
         self._clock = clock
 
     def headers(self) -> Mapping[str, str]:
         now = self._clock.now()
+        client_id, key = self._keys[self._rotation.current]
         claims = {
-            "iss": self._client_id,
+            "iss": client_id,
             # Issued a minute ago: GitHub refuses a time that lies ahead of its own clock.
             "iat": int((now - _ISSUED_EARLIER).timestamp()),
             "exp": int((now + _JWT_LIFE).timestamp()),
         }
-        return {"Authorization": f"Bearer {jwt.encode(claims, self._key, algorithm='RS256')}"}
-
-    def renew(self) -> bool:
-        return False
+        return {"Authorization": f"Bearer {jwt.encode(claims, key, algorithm='RS256')}"}
 
 
 def _private_key(pem: str) -> RSAPrivateKey:
@@ -152,9 +178,9 @@ class _InstallationToken:
 
 
 class _AppAccess:
-    def __init__(self, client: ApiClient, app: GitHubApp, clock: Clock) -> None:
+    def __init__(self, client: ApiClient, apps: Sequence[GitHubApp], clock: Clock) -> None:
         self._client = client
-        self._auth = _AppAuth(app, clock)
+        self._auth: Auth = _AppAuth(apps, clock)
         self._clock = clock
         self._tokens: dict[tuple[str, tuple[str, str]], _InstallationToken] = {}
         self._lock = threading.Lock()

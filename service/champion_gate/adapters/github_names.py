@@ -25,7 +25,8 @@ class Spot:
         workflow: file name below .github/workflows.
         ref: branch, without refs/heads/.
         seats: environments, as the gate writes them.
-        wanted_ids: pin -> number that the operator demands ("repository_id", "owner_id").
+        wanted_ids: pin -> number that the operator demands ("repository_id", "owner_id",
+            "environment_id:<environment>").
     """
 
     owner: str
@@ -51,8 +52,8 @@ def spot_of(target: ApprovalTarget) -> Spot:
 
     Args:
         target: `place` holds repository ("owner/name"), workflow (default champion-gate.yml), ref (a
-            branch, default main) and, if the operator pins them, repository_id and owner_id; `seats` are
-            environments.
+            branch, default main) and, if the operator pins them, repository_id, owner_id and
+            environment_id:<environment>; `seats` are environments.
 
     Raises:
         InvalidNameError: one of them is not of the form that GitHub takes.
@@ -69,7 +70,8 @@ def spot_of(target: ApprovalTarget) -> Spot:
     ref = place.get("ref", "main").removeprefix("refs/heads/")
     if not _REF.fullmatch(ref):
         raise InvalidNameError(f"{ref!r} is no branch.", hint="Write a branch, as main.")
-    wanted = tuple((key, str(place[key])) for key in ("repository_id", "owner_id") if place.get(key))
+    pins = ("repository_id", "owner_id", *(f"environment_id:{seat}" for seat in target.seats))
+    wanted = tuple((key, str(place[key])) for key in pins if place.get(key))
     for key, number in wanted:
         if not _NUMBER.fullmatch(number):
             raise InvalidNameError(f"{key} {number!r} is no number.")

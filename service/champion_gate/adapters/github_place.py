@@ -142,7 +142,7 @@ def _repository(api: RepositoryApi, problems: list[str]) -> dict[str, str]:
         f"{spot.repository}: gates.yaml demands {key} {wanted}, and GitHub says {ids[key]}. "
         "Another repository bears this name now; if that is wanted, change the number in gates.yaml."
         for key, wanted in spot.wanted_ids
-        if ids[key] != wanted
+        if key in ids and ids[key] != wanted
     ]
     return ids
 
@@ -181,6 +181,12 @@ def _environment(api: RepositoryApi, seat: str, bot: Person, problems: list[str]
     if fields.text(found, "name").lower() != seat.lower():
         problems.append(f"{where}: GitHub answered about {found['name']} instead.")
         return []
+    number, wanted = fields.number_id(found), dict(api.spot.wanted_ids).get(f"environment_id:{seat}")
+    if wanted not in {None, number}:
+        problems.append(
+            f"{where}: gates.yaml demands environment id {wanted}, and GitHub says {number}. It was deleted "
+            "and made anew; if that is wanted, change the number in gates.yaml."
+        )
     rules = fields.records(found, "protection_rules")
     reviewed = [rule for rule in rules if rule.get("type") == "required_reviewers"]
     if len(reviewed) != 1 or not reviewed[0].get("reviewers"):
@@ -200,7 +206,7 @@ def _environment(api: RepositoryApi, seat: str, bot: Person, problems: list[str]
             "a bypass cannot be told from an approval."
         )
     described = {*_branches(api, seat, found, problems), *map(_described, rules)}
-    return [Environment(seat, fields.number_id(found), users, teams, tuple(sorted(described)))]
+    return [Environment(seat, number, users, teams, tuple(sorted(described)))]
 
 
 def _reviewers(
