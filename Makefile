@@ -33,7 +33,7 @@ lint: $(VENV)/.tests ## ruff, mypy and the import rules
 	@$(BIN)/lint-imports
 
 bench: $(VENV)/.tests ## memory, start time and load
-	@for script in tests/bench/bench_*.py; do $(BIN)/python "$$script" $(ARGS) || exit 1; done
+	@for script in tests/bench/bench_*.py; do PYTHONPATH=tests $(BIN)/python "$$script" $(ARGS) || exit 1; done
 
 lock: ## renew both lock files after a change of pyproject.toml (needs uv); ARGS=--upgrade takes newer versions
 	@$(LOCK) $(ARGS) --group build --output-file requirements.lock pyproject.toml

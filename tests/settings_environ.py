@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
@@ -23,6 +24,8 @@ GATES = {
 }
 PASSWORD, API_TOKEN, WEBHOOK_SECRET = "hook-pass-geheim", "api-token-geheim-1", "webhook-geheim-1"
 GITHUB_TOKEN = "github_pat_geheim"
+READ_TOKEN, TRIGGER_TOKEN = "glpat-geheim-read", "glptt-geheim-trigger"
+SIGNING_TOKEN = f"whsec_{base64.b64encode(b'geheim-' * 4).decode()}"
 
 
 def gates_file(folder: Path, **github: str) -> str:
@@ -46,6 +49,33 @@ def environ(tmp_path: Path) -> dict[str, str]:
         "CHAMPION_GATE_GITHUB_WEBHOOK_SECRET": WEBHOOK_SECRET,
         "CHAMPION_GATE_GITHUB_TOKEN": GITHUB_TOKEN,
     }
+
+
+@pytest.fixture
+def gitlab_environ(environ: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """The least that is needed where people approve in GitLab and nowhere else."""
+    use_gitlab(tmp_path, {"project": 42})
+    del environ["CHAMPION_GATE_GITHUB_WEBHOOK_SECRET"], environ["CHAMPION_GATE_GITHUB_TOKEN"]
+    return environ | {
+        "CHAMPION_GATE_PUBLIC_URL": "https://gate.example.com",
+        "CHAMPION_GATE_GITLAB_READ_TOKEN": READ_TOKEN,
+        "CHAMPION_GATE_GITLAB_TRIGGER_TOKEN": TRIGGER_TOKEN,
+        "CHAMPION_GATE_GITLAB_SIGNING_TOKEN": SIGNING_TOKEN,
+    }
+
+
+def use_gitlab(folder: Path, *places: dict[str, object], **top: object) -> None:
+    """Write gates.yaml with one gate for each place in GitLab, and more keys at the top."""
+    gates = [
+        {
+            "name": f"gate-{index}",
+            "jobs": [index + 1],
+            "model": "main.ml.churn",
+            "approval": {"gitlab": place},
+        }
+        for index, place in enumerate(places)
+    ]
+    (folder / "gates.yaml").write_text(json.dumps({"registry": "databricks-uc", "gates": gates} | top))
 
 
 def problems_of(environ: dict[str, str]) -> list[str]:

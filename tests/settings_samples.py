@@ -58,11 +58,56 @@ gates:
     approval:
       github: {repository: team/deploy, environments: [prod], url: "https://GHES.example.com:8443/api/v3/"}
 """
+GITLAB: dict[str, Any] = {
+    "registry": "databricks-uc",
+    "gates": [
+        {
+            "name": "churn",
+            "jobs": [1234567890],
+            "model": "main.ml.churn",
+            "approval": {"gitlab": {"project": 42}},
+        }
+    ],
+}
+FULL_GITLAB = """
+registry: databricks-uc
+github: {oidc: {audience: "https://gate.example.com"}}
+gitlab:
+  url: https://GitLab.example.com/gitlab/
+  ca_file: /etc/ca.pem
+  oidc: {issuer: "https://Public.example.com", audience: ours}
+gates:
+  - name: churn
+    jobs: [1]
+    model: main.ml.churn
+    approval:
+      gitlab:
+        project: 9007199254740993
+        ref: release/1
+        job: "approve: [prod]"
+        environment: prod/eu west
+        protection: environment
+        approvers: [jane.doe, _max-2]
+        approvals: 2
+        namespace_id: 7
+        bot: project_42_bot_0a1b
+    identities:
+      first.last@example.com: jane.doe
+      two@example.com: [one, two.x]
+  - name: fraud
+    jobs: [2]
+    model: main.ml.fraud
+    approval: {gitlab: {project: 42, protection: branch}}
+  - name: hub
+    jobs: [3]
+    model: main.ml.hub
+    approval: {github: {repository: team/deploy, environments: [prod]}}
+"""
 
 
-def changed(path: str, value: object) -> dict[str, Any]:
-    """The smallest file with the key at `path` (parts parted by blanks) set, or removed where value is ...."""
-    file = copy.deepcopy(SMALLEST)
+def changed(path: str, value: object, sample: dict[str, Any] = SMALLEST) -> dict[str, Any]:
+    """A sample with the key at `path` (parts parted by blanks) set, or removed where value is ...."""
+    file = copy.deepcopy(sample)
     *above, last = [int(part) if part.isdigit() else part for part in path.split()]
     place: Any = file
     for part in above:

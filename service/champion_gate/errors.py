@@ -94,6 +94,14 @@ class ConflictError(GateError):
     status = 409
 
 
+class StoreUnavailableError(GateError):
+    """The database cannot be used, or did not take what was to be stored: nothing has been acknowledged."""
+
+    code = "store_unavailable"
+    status = 503
+    retryable = True
+
+
 class LeaseLostError(GateError):
     """Another worker holds the row now; whoever sees this stops and writes nothing more."""
 

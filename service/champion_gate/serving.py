@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import make_url
@@ -14,6 +16,8 @@ from champion_gate.worker import Worker
 
 log = get_logger(__name__)
 
+_TRY_AGAIN_SECONDS = 1.0
+
 
 class Background:
     """Starts and stops the workers.
@@ -23,8 +27,19 @@ class Background:
     PostgreSQL other replicas may be at work, and a dead worker's lease runs out.
     """
 
-    def __init__(self, worker: Worker, store: Store, database_url: str) -> None:
+    def __init__(
+        self, worker: Worker, store: Store, database_url: str, warm_up: Callable[[], None] = lambda: None
+    ) -> None:
+        """Set up; `start` begins.
+
+        Args:
+            worker: does the work.
+            store: holds the leases.
+            database_url: as SQLAlchemy takes it.
+            warm_up: does beforehand what would hold up the first piece of work.
+        """
         self._worker = worker
+        self._warm_up = warm_up
         self._store = store
         url = make_url(database_url)
         is_sqlite = url.get_backend_name() == "sqlite"
@@ -36,20 +51,36 @@ class Background:
         """Start the workers, at once or as soon as the former process is gone; never blocks."""
         self._thread = threading.Thread(target=self._start, name="start workers", daemon=True)
         self._thread.start()
+        # On its own: nobody waits for imports when the service is told to stop.
+        threading.Thread(target=self._warm_up, name="warm up", daemon=True).start()
 
     def _start(self) -> None:
-        if self._exclusive is not None:
-            if not self._exclusive.acquire(stop=self._stopping.is_set):
+        if self._exclusive is not None and not self._exclusive.acquire(stop=self._stopping.is_set):
+            return
+        while not self._take_over():
+            if self._stopping.wait(_TRY_AGAIN_SECONDS):
                 return
-            self._store.release_all_leases()
         self._worker.start()
         log.info("workers are running")
 
+    def _take_over(self) -> bool:
+        """Give back the leases of the process that was here before."""
+        if self._exclusive is None:
+            return True
+        try:
+            self._store.release_all_leases()
+        except Exception:  # the disk may be full; without workers nothing would ever be done
+            log.exception("the workers cannot start yet")
+            return False
+        return True
+
     def stop(self, seconds: float) -> None:
         """Finish the steps in hand, within this many seconds."""
+        deadline = time.monotonic() + seconds
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(seconds)
-        self._worker.stop(seconds)
-        if self._exclusive is not None:
+        ended = self._worker.stop(max(deadline - time.monotonic(), 0))
+        # While a step goes on, the next process must not take it for a dead one's: the kernel frees the lock.
+        if ended and self._exclusive is not None:
             self._exclusive.release()

@@ -164,13 +164,14 @@ class Worker:
             raise RuntimeError("this worker has been started already")
         self._wake_ups.deliver_to(self._work, self._lanes.is_waiting)
         self._wake_ups.queue.on_shutdown("close connections")(self._close_connections)
-        # Huey's scheduler has nothing to do here, and its delay between polls grows to 10 s by default.
+        # Huey's scheduler has nothing to do here, and its delay between polls grows to 10 s by default. The
+        # threads poll at different times, so that one of them looks every 40 ms or so.
         self._consumer = _Consumer(
             self._wake_ups.queue,
             workers=self._threads,
             periodic=False,
             initial_delay=0.05,
-            max_delay=0.1,
+            max_delay=0.3,
             scheduler_interval=60,
         )
         self._consumer.start()

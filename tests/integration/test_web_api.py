@@ -73,7 +73,7 @@ def world(migrated: Path, tmp_path: Path) -> Iterator[World]:
     shutil.copy(migrated, tmp_path / "gate.db")
     url = f"sqlite:///{tmp_path / 'gate.db'}"
     queue = create_queue(url)
-    access = Access(databricks_pairs=(("d", "p"),), github_secrets=("s",), api_tokens=(TOKEN, OLD_TOKEN))
+    access = Access(databricks_pairs=(("d", "p"),), api_tokens=(TOKEN, OLD_TOKEN))
     with open_store(url) as store:
         app = create_app(store=store, wake_ups=HueyWakeUps(queue), clock=Clock(), access=access, checks=())
         with serve(app) as base:

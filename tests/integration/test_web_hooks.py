@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from champion_gate.adapters.github_hook import GitHubHook
 from champion_gate.core.promotion import ApprovalRequest, ModelVersion, Phase, Promotion, VersionStatus
 from champion_gate.standins.server import serve
 from champion_gate.store.schema import migrate
@@ -27,7 +28,7 @@ from champion_gate.store.sql_store import SqlStore, open_store
 from champion_gate.wake_ups import HueyWakeUps, create_queue
 from champion_gate.web.app import create_app
 from champion_gate.web.auth import Access
-from champion_gate.web.hooks import DATABRICKS_BODY_CAP, GITHUB_BODY_CAP
+from champion_gate.web.hooks import DATABRICKS_BODY_CAP, PROVIDER_BODY_CAP
 
 NOW = datetime(2025, 1, 31, 12, tzinfo=UTC)
 PAIR = ("databricks", "pässword:with colon")
@@ -94,7 +95,7 @@ def url(migrated: Path, tmp_path: Path) -> str:
 @pytest.fixture
 def world(url: str, tmp_path: Path) -> Iterator[World]:
     queue = create_queue(url)
-    access = Access(databricks_pairs=(PAIR, OLD_PAIR), github_secrets=SECRETS)
+    access = Access(databricks_pairs=(PAIR, OLD_PAIR), provider_hooks={"github": GitHubHook(SECRETS)})
     with open_store(url) as store:
         app = create_app(store=store, wake_ups=HueyWakeUps(queue), clock=Clock(), access=access, checks=())
         with serve(app) as base:
@@ -196,7 +197,7 @@ def test_without_any_pair_configured_nobody_gets_in(url: str) -> None:
         client = app.test_client()
         assert client.post("/hooks/databricks", auth=("", ""), json=NOTIFICATION).status_code == 401
         assert (
-            client.post("/hooks/github", headers={"X-Hub-Signature-256": signed(b"", "")}).status_code == 401
+            client.post("/hooks/github", headers={"X-Hub-Signature-256": signed(b"", "")}).status_code == 404
         )
         assert client.get("/api/v1/promotions", headers={"Authorization": "Bearer "}).status_code == 401
     queue.storage.close()
@@ -341,4 +342,4 @@ def test_other_events_are_ignored_with_the_reason(world: World, kind: str, body:
 def test_githubs_bodies_have_a_cap_of_their_own(world: World) -> None:
     body = b'{"workflow_run": {"id": 5}, "x": "' + b"x" * (DATABRICKS_BODY_CAP * 2) + b'"}'
     assert world.github("workflow_run", body, signed(body)).status_code == 202
-    assert world.github("workflow_run", b" " * (GITHUB_BODY_CAP + 1), None).status_code == 413
+    assert world.github("workflow_run", b" " * (PROVIDER_BODY_CAP + 1), None).status_code == 413

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from champion_gate.core.bodies import MAX_TEXT, Ignored
 from champion_gate.core.promotion import JobNotification
-from champion_gate.web.hooks import MAX_NAME, Ignored, parse_databricks
+from champion_gate.web.hooks import parse_databricks
 
 JOB_RUN: dict[str, Any] = {
     "event_type": "jobs.on_success",
@@ -148,15 +149,15 @@ def test_other_bodies_are_ignored_with_the_reason(sent: bytes, words: str) -> No
     assert words in reason(sent)
 
 
-@pytest.mark.parametrize("name", ["x" * (MAX_NAME + 1), "a\x00b", "a\ud800b", 7, None])
+@pytest.mark.parametrize("name", ["x" * (MAX_TEXT + 1), "a\x00b", "a\ud800b", 7, None])
 def test_a_job_name_that_cannot_be_kept_is_ignored(name: object) -> None:
     assert "job.name" in reason(changed(JOB_RUN, "job.name", name))
 
 
 def test_a_long_job_name_is_kept_whole() -> None:
-    parsed = parse_databricks(changed(JOB_RUN, "job.name", "ö" * MAX_NAME))
+    parsed = parse_databricks(changed(JOB_RUN, "job.name", "ö" * MAX_TEXT))
     assert isinstance(parsed, JobNotification)
-    assert parsed.job_name == "ö" * MAX_NAME
+    assert parsed.job_name == "ö" * MAX_TEXT
 
 
 @pytest.mark.parametrize("task", [[], "fit", {}, {"task_key": ""}, {"task_key": 7}])

@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from champion_gate.web.hooks import Ignored, parse_github
+from champion_gate.adapters.github_hook import GitHubHook
+from champion_gate.core.bodies import Ignored
+
+
+def parse_github(kind: str, sent: bytes) -> str | Ignored:
+    return GitHubHook(["a-secret"]).request_id({"X-GitHub-Event": kind}.__getitem__, sent)
 
 
 @pytest.mark.parametrize(

@@ -84,10 +84,11 @@ def test_an_empty_environment_names_everything_that_is_missing(tmp_path: Path) -
         "DATABRICKS_HOOK_USERNAME",
         "DATABRICKS_HOOK_PASSWORD",
         "API_TOKEN",
-        "GITHUB_WEBHOOK_SECRET",
     ):
         assert any(line.startswith(f"CHAMPION_GATE_{name}: is missing") for line in problems)
     assert any("none.yaml: cannot be read" in line for line in problems)
+    # What else is needed is up to the file, and nobody knows what that would say.
+    assert len(problems) == 4
 
 
 def test_problems_of_the_environment_and_of_gates_yaml_come_together(environ: dict[str, str]) -> None:
@@ -151,7 +152,6 @@ def test_problems_of_the_environment_and_of_gates_yaml_come_together(environ: di
             "geheim",
             "GITHUB_TOKN: is no variable that is known; did you mean CHAMPION_GATE_GITHUB_TOKEN",
         ),
-        ("GITLAB_TRIGGER_TOKEN", "geheim", "GITLAB_TRIGGER_TOKEN: is no variable that is known"),
         (
             "SECRETS_DIR",
             "/nowhere/at/all",

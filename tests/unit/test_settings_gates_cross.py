@@ -50,6 +50,13 @@ def two_gates(registry: str = "databricks-uc", **second: object) -> dict[str, An
     return file
 
 
+def test_one_alias_has_one_spelling_on_unity_catalog(tmp_path: Path) -> None:
+    other = two_gates(jobs=[7], alias="champion")
+    (problem,) = problems_of(tmp_path, other)
+    assert "gates[1].alias: found 'champion', and 'Champion' in gates[0]" in problem
+    assert load_gates(written(tmp_path, two_gates("sqlite:///m.db", jobs=[7], alias="champion"))).gates
+
+
 def test_two_gates_may_not_claim_the_same_job_model_and_alias(tmp_path: Path) -> None:
     for second in ({}, {"model": "MAIN.ml.Churn"}, {"alias": "champion"}, {"jobs": [7, 1234567890]}):
         problems = problems_of(tmp_path, two_gates(**second))
@@ -120,7 +127,9 @@ def test_the_schema_for_editors_takes_what_the_service_takes() -> None:
         ("gates 0 nmae", "x"),
         ("gates 0 name", "a b"),
         ("gates 0 jobs", [True]),
-        ("gates 0 approval gitlab", {}),
+        ("gates 0 approval gitlab", {"project": 42}),
+        ("gates 0 approval", {}),
+        ("gates 0 approval", {"github": None}),
         ("gates 0 approval github repository", "ml"),
         ("gates 0 expires_after", "14"),
         ("gates 0 metrics", {"f1": {"better": "up"}}),

@@ -264,6 +264,11 @@ class Operation:
         raise VendorRefusedError(VENDOR, f"{path} has more than {MAX_PAGES} pages, more than we read.")
 
 
+def import_sdk() -> None:
+    """Import databricks-sdk, which takes a second or two; later calls cost nothing."""
+    import databricks.sdk  # noqa: F401, PLC0415
+
+
 def connect(
     *,
     product_version: str,

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
-from champion_gate.adapters import github_json as fields
 from champion_gate.adapters import github_place as places
 from champion_gate.adapters import github_reading as reading
 from champion_gate.adapters.github_api import RepositoryApi
 from champion_gate.adapters.github_auth import Credentials, GitHubApp, GitHubToken, new_access, person
 from champion_gate.adapters.github_inputs import inputs_of
-from champion_gate.adapters.github_json import Record
+from champion_gate.adapters.github_json import fields
 from champion_gate.adapters.github_names import Spot, check_login, check_run_id, spot_of
 from champion_gate.adapters.http import ApiClient, Timeouts
 from champion_gate.adapters.http_answer import Answer
+from champion_gate.adapters.json_fields import Record
+from champion_gate.adapters.pending_requests import LastLooks, asked_between, by_place, earliest
 from champion_gate.core.gates import ApprovalTarget
 from champion_gate.core.ports import Clock, OpenedRequest, Person
 from champion_gate.core.promotion import Promotion, RequestState
@@ -34,7 +33,6 @@ __all__ = ["GitHub", "GitHubApp", "GitHubToken"]
 RETURNS_RUN_BY_REQUEST = "2022-11-28"
 """Under this API version a dispatch tells the run's id only if asked to; from 2026-03-10 on it always does."""
 
-_CLOCK_SKEW = timedelta(minutes=5)
 _STILL = frozenset({"waiting", "queued", "pending", "requested"})
 
 
@@ -86,8 +84,7 @@ class GitHub:
         self._clock = clock
         self._access = new_access(self._client, credentials, clock, previous)
         self._asks_for_run = api_version == RETURNS_RUN_BY_REQUEST
-        self._last_looks: dict[str, tuple[str, str]] = {}
-        self._lock = threading.Lock()
+        self._looks = LastLooks()
 
     def close(self) -> None:
         """Close the connections that are kept open."""
@@ -164,7 +161,7 @@ class GitHub:
         return tuple(OpenedRequest(fields.number_id(run), fields.text(run, "html_url")) for run in ours)
 
     def _runs_for(self, api: RepositoryApi, promotion: Promotion) -> list[Record]:
-        since, until = _asked_between(promotion)
+        since, until = asked_between(promotion)
         bot = api.own_account()
         return [run for run in api.dispatched_runs(since, until) if _is_for(run, promotion, bot)]
 
@@ -220,28 +217,23 @@ class GitHub:
         Raises:
             VendorUnavailableError: GitHub did not answer.
         """
-        grouped: dict[tuple[str, str], list[Promotion]] = {}
         spots: dict[tuple[str, str], Spot] = {}
-        news: list[str] = []
-        for promotion in pending:
-            request = promotion.request
-            target = request.target if request and request.place else targets.get(promotion.gate)
-            if target is None:
-                news.append(promotion.id)
-                continue
+
+        def workflow_of(_promotion: Promotion, target: ApprovalTarget) -> tuple[str, str]:
             spot = spot_of(target)
             key = (spot.repository.lower(), spot.workflow)
             spots.setdefault(key, spot)
-            grouped.setdefault(key, []).append(promotion)
+            return key
+
+        grouped, news = by_place(pending, targets, workflow_of)
         for key, group in grouped.items():
             news += self._news_of(RepositoryApi(self._client, self._access, spots[key]), group)
-        self._forget_all_but(pending)
+        self._looks.keep_only(pending)
         return tuple(news)
 
     def _news_of(self, api: RepositoryApi, group: Sequence[Promotion]) -> list[str]:
-        since = min(_asked_between(promotion)[0] for promotion in group)
         try:
-            runs = {fields.number_id(run): run for run in api.dispatched_runs(since)}
+            runs = {fields.number_id(run): run for run in api.dispatched_runs(earliest(group))}
         except VendorRefusedError:
             # This list says nothing, so each is read by itself, and says there what is wrong.
             return [promotion.id for promotion in group]
@@ -253,16 +245,7 @@ class GitHub:
         if run is None:
             return True
         look = (fields.text(run, "status"), fields.text(run, "updated_at"))
-        with self._lock:
-            before = self._last_looks.get(run_id)
-            self._last_looks[run_id] = look
-        return look != before or look[0] not in _STILL
-
-    def _forget_all_but(self, pending: Iterable[Promotion]) -> None:
-        kept = {promotion.request.external_id for promotion in pending if promotion.request}
-        with self._lock:
-            for run_id in self._last_looks.keys() - kept:
-                del self._last_looks[run_id]
+        return self._looks.changed(run_id, look) or look[0] not in _STILL
 
     def _api(self, target: ApprovalTarget) -> RepositoryApi:
         return RepositoryApi(self._client, self._access, spot_of(target))
@@ -279,24 +262,6 @@ def _opened(answer: Answer) -> OpenedRequest | None:
         raise VendorUnavailableError(
             "GitHub", f"a run was dispatched, but {error.message}", outcome_unknown=True
         ) from error
-
-
-def _asked_between(promotion: Promotion) -> tuple[datetime, datetime | None]:
-    """When runs for this promotion may have been started.
-
-    Whole days, so that the list is the same URL for many promotions and is answered with 304. From the
-    promotion's beginning, not from its latest intent: an earlier call may have got through unseen.
-    """
-    request = promotion.request
-    first = min(promotion.requested_at, request.intent_at) if request else promotion.requested_at
-    since = _midnight(first - _CLOCK_SKEW)
-    if request is None or request.opened_at is None:
-        return since, None
-    return since, _midnight(request.opened_at + timedelta(days=1)) + timedelta(days=1)
-
-
-def _midnight(at: datetime) -> datetime:
-    return at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _is_for(run: Record, promotion: Promotion, bot: Person) -> bool:

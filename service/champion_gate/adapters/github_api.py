@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
 
-from champion_gate.adapters import github_json as fields
 from champion_gate.adapters.github_auth import MEMBERS, Access
-from champion_gate.adapters.github_json import Record
+from champion_gate.adapters.github_json import fields
 from champion_gate.adapters.github_names import Spot
 from champion_gate.adapters.http import ApiClient, joined
 from champion_gate.adapters.http_answer import Answer
+from champion_gate.adapters.json_fields import Record
 from champion_gate.core.ports import Person
 from champion_gate.errors import VendorRefusedError, VendorUnavailableError
 

@@ -12,9 +12,10 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from champion_gate.adapters import github_json as fields
+from champion_gate.adapters.github_json import fields
 from champion_gate.adapters.github_names import Spot
 from champion_gate.adapters.http import ApiClient, Auth, joined
+from champion_gate.adapters.http_auth import HeaderTokens, Rotation, looks_like_a_token
 from champion_gate.core.ports import Clock, Person
 from champion_gate.errors import ConfigurationError, VendorNotFoundError, VendorRefusedError
 
@@ -89,40 +90,16 @@ def new_access(
     return _TokenAccess(client, [credentials, *([previous] if previous else [])])
 
 
-class _Rotation:
-    """Which of several credentials is used: the next one after GitHub has refused one."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self.current = 0
-
-    def renew(self) -> bool:
-        if self._count == 1:
-            return False
-        self.current = (self.current + 1) % self._count
-        return True
-
-
 # --- a fine-grained token ---------------------------------------------------------------------------------
-
-
-class _TokenAuth:
-    def __init__(self, tokens: Sequence[GitHubToken]) -> None:
-        self._tokens = tokens
-        self._rotation = _Rotation(len(tokens))
-        self.renew = self._rotation.renew
-
-    def headers(self) -> Mapping[str, str]:
-        return {"Authorization": f"Bearer {self._tokens[self._rotation.current].token}"}
 
 
 class _TokenAccess:
     def __init__(self, client: ApiClient, credentials: Sequence[GitHubToken]) -> None:
         for each in credentials:
-            if not each.token.isascii() or not each.token.isprintable() or " " in each.token:
+            if not looks_like_a_token(each.token):
                 raise ConfigurationError(["GitHub: the token holds characters that no token has"])
         self._client = client
-        self._auth: Auth = _TokenAuth(credentials)
+        self._auth: Auth = HeaderTokens("Authorization", [f"Bearer {each.token}" for each in credentials])
         self._account: Person | None = None
 
     def to(self, spot: Spot, permission: tuple[str, str] = ACTIONS) -> Auth:  # noqa: ARG002 - one token opens all
@@ -145,7 +122,7 @@ class _AppAuth:
 
     def __init__(self, apps: Sequence[GitHubApp], clock: Clock) -> None:
         self._keys = [(app.client_id, _private_key(app.private_key)) for app in apps]
-        self._rotation = _Rotation(len(apps))
+        self._rotation = Rotation(len(apps))
         self.renew = self._rotation.renew
         self._clock = clock
 

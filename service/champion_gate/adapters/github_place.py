@@ -10,10 +10,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from champion_gate.adapters import github_json as fields
 from champion_gate.adapters.github_api import RepositoryApi
-from champion_gate.adapters.github_json import Record
+from champion_gate.adapters.github_json import fields
 from champion_gate.adapters.github_names import Spot
+from champion_gate.adapters.json_fields import Record
 from champion_gate.core.ports import Person
 from champion_gate.errors import VendorNotFoundError, VendorRefusedError
 

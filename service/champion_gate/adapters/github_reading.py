@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from champion_gate.adapters import github_json as fields
 from champion_gate.adapters.github_api import RepositoryApi
-from champion_gate.adapters.github_json import Record
+from champion_gate.adapters.github_json import fields
 from champion_gate.adapters.github_place import Environment, Survey, changes, stored_environments, survey
+from champion_gate.adapters.json_fields import Record
 from champion_gate.core.ports import Clock
 from champion_gate.core.promotion import RequestState, Review, Verdict
 from champion_gate.errors import VendorNotFoundError, VendorRefusedError

@@ -17,7 +17,11 @@ from champion_gate.errors import (
     VendorUnavailableError,
 )
 
-_SECRETS = re.compile(r"\b(?:gh[a-z]_|github_pat_|eyJ)[\w.=-]+|\b(?:bearer|basic|token)\s+\S+", re.IGNORECASE)
+_SECRETS = re.compile(
+    r"\b(?:gh[a-z]_|github_pat_|gl[a-z]{2,}-|whsec_|eyJ)[\w.=-]+|\b(?:bearer|basic|token)\s+\S+",
+    re.IGNORECASE,
+)
+_MESSAGE_KEYS = ("message", "error_description", "error")
 _MESSAGE_LENGTH = 200
 _WAIT_WHEN_LIMITED = 60.0
 _LONGEST_WAIT = 3600.0
@@ -60,11 +64,13 @@ class Answer:
     def message(self) -> str:
         """The vendor's own word for an error: one line, cut, without anything that looks like a secret."""
         try:
-            said = json.loads(self.body)["message"]
-        except (ValueError, RecursionError, KeyError, TypeError):
+            told = json.loads(self.body)
+        except (ValueError, RecursionError):
             return ""
-        line = " ".join(said.split()) if isinstance(said, str) else ""
-        return _SECRETS.sub("[redacted]", line)[:_MESSAGE_LENGTH]
+        said = next((told[key] for key in _MESSAGE_KEYS if key in told), "") if isinstance(told, dict) else ""
+        # GitLab tells what is wrong with a body as an object of lists.
+        text = said if isinstance(said, str) else json.dumps(said)
+        return _SECRETS.sub("[redacted]", " ".join(text.split()))[:_MESSAGE_LENGTH]
 
     def error(self) -> VendorError:
         """The error that this answer stands for; every status that is not known is a refusal."""

@@ -98,26 +98,45 @@ def _goes_through_proxy(uri: str) -> bool:
     return bool(requests.utils.select_proxy(uri, requests.utils.get_environ_proxies(uri)))
 
 
-def _new_client(uri: str, timeouts: Timeouts) -> MlflowClient:
-    """A client whose stores are open.
+def import_mlflow(*, with_database: bool) -> None:
+    """Import mlflow, silent and without telemetry; later calls cost nothing.
 
-    mlflow takes its budgets from environment variables alone, read at each call
-    (mlflow/utils/rest_utils.py, http_request), and starts its telemetry and its logging when it is imported
-    (mlflow/__init__.py): so they are set before. They are mlflow's own and hold for this process.
+    It starts both when it is imported (mlflow/__init__.py), so they are switched off before.
+
+    Args:
+        with_database: also what opens SQLite files.
     """
     os.environ.update(
         {
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_CONFIGURE_LOGGING": "false",  # its own lines on stderr; ours go through log.py
+        }
+    )
+
+    if with_database:
+        pass
+
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _new_client(uri: str, timeouts: Timeouts) -> MlflowClient:
+    """A client whose stores are open.
+
+    mlflow takes its budgets from environment variables alone, read at each call
+    (mlflow/utils/rest_utils.py, http_request). They are mlflow's own and hold for this process.
+    """
+    os.environ.update(
+        {
             "MLFLOW_HTTP_REQUEST_TIMEOUT": str(math.ceil(timeouts.read)),
             # It repeats POSTs as well as GETs (allowed_methods=None in mlflow/utils/request_utils.py).
             "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
             "MLFLOW_ALLOW_HTTP_REDIRECTS": "false",
         }
     )
-    from mlflow import MlflowClient  # noqa: PLC0415 - half a second, 80 MB
+    import_mlflow(with_database=uri.startswith(_SQLITE))
+    from mlflow import MlflowClient  # noqa: PLC0415 - as above
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         if uri.startswith(_SQLITE):

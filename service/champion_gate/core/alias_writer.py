@@ -84,20 +84,21 @@ class AliasWriter:
     def watch(self, key: AliasKey) -> None:
         """Compare the alias with where it was last seen, and put a move made by others into the ledger.
 
-        An unfinished write of ours is left to the promotion that began it.
+        An unfinished write of ours is left to the promotion that began it, until that has given up.
         """
         known = self._store.known_alias(key)
         current = self._registry.get_alias(key.model, key.alias)
-        if known is not None and (
-            known.intent is not None or (known.seen and known.known_version == current)
-        ):
+        if known is not None and known.intent is None and known.seen and known.known_version == current:
+            return
+        if known is not None and self._is_its_writers(known.intent):
             return
         lock = self._store.lock_alias(key, self._clock.now(), LEASE_SECONDS)
         if lock is None:
             return
         try:
-            if lock.intent is None:
-                self._settle(lock, self._registry.get_alias(key.model, key.alias))
+            if not self._is_its_writers(lock.intent):
+                current = self._registry.get_alias(key.model, key.alias)
+                self._settle(lock, current, may_send=lambda _intent: False)
         finally:
             self._store.unlock_alias(lock)
 
@@ -115,7 +116,9 @@ class AliasWriter:
         end: Callable[[Promotion, Phase, str], tuple[Promotion, list[FollowUp]]],
     ) -> Promotion:
         current = self._registry.get_alias(promotion.model, promotion.alias)
-        lock = self._settle(lock, current)
+        lock = self._settle(
+            lock, current, may_send=lambda intent: self._may_send(intent, promotion, stale_because)
+        )
         current = lock.known_version
         ending = self._ending_on_record(promotion) or self._stale(promotion, current, stale_because)
         if ending is not None:
@@ -173,13 +176,34 @@ class AliasWriter:
             at=self._clock.now(),
         )
 
-    def _settle(self, lock: AliasLock, current: str | None) -> AliasLock:
+    def _is_its_writers(self, intent: AliasIntent | None) -> bool:
+        """Whether this write was begun by somebody who still goes on trying."""
+        if intent is None:
+            return False
+        return (
+            intent.promotion_id is None
+            or self._store.get_promotion(intent.promotion_id).phase is Phase.APPROVED
+        )
+
+    def _may_send(self, intent: AliasIntent, promotion: Promotion, stale_because: str | None) -> bool:
+        """Whether a write that never arrived is sent again: in its own promotion's turn, if all is still as approved.
+
+        In another's turn it is dropped, and its promotion begins anew if it may.
+        """
+        own = intent.promotion_id == promotion.id
+        return own and self._stale(promotion, intent.from_version, stale_because) is None
+
+    def _settle(
+        self, lock: AliasLock, current: str | None, *, may_send: Callable[[AliasIntent], bool]
+    ) -> AliasLock:
         """Finish what an earlier writer began, and record what others did; `known_version` is true after it."""
         intent = lock.intent
         if intent is None:
             return self._record_drift(lock, current)
         if current == intent.to_version:
             return self._finish(lock, current, [_change_entry(lock.key, intent, self._clock)])
+        if current == intent.from_version and not may_send(intent):
+            return self._finish(lock, current, [])
         if current == intent.from_version:
             lock = self._store.begin_alias_change(lock, replace(intent, fence=lock.fence), self._clock.now())
             self._send(lock, intent)

@@ -127,6 +127,8 @@ def _better(metric: Document) -> str:
 def _rule(metric: Document) -> str:
     rules = (("max_worse", "at most {} worse"), ("at_least", "at least {}"), ("at_most", "at most {}"))
     said = [words.format(code(metric[key])) for key, words in rules if metric[key] is not None]
+    if metric["max_worse"] is not None and metric["change"] is None:
+        said[0] += " (nothing to compare with)"
     return "; ".join(said) or "to be there"
 
 

@@ -29,11 +29,15 @@ class Judgement:
         decision: None while nothing is decided.
         expired: nothing was decided in time, and nothing can be any more.
         waiting_because: why there is no decision; empty where there is one.
+        outstanding: the seats that have not been released, where only people are waited for.
+        soon: whether the vendor is about to show more, so that looking again in a moment is worth it.
     """
 
     decision: Decision | None
     expired: bool
     waiting_because: str
+    outstanding: tuple[str, ...] = ()
+    soon: bool = False
 
 
 def judge(
@@ -68,18 +72,33 @@ def judge(
     if rejection is not None:
         return _rejected(_rejection_in_words(rejection), source, now, rejection)
     if problems:
-        return _undecided(
-            "The request cannot be judged: " + "; ".join(problems), late=now > request.expires_at
-        )
+        reason = "The request cannot be judged: " + "; ".join(problems)
+        late = now > request.expires_at
+        return Judgement(None, expired=late, waiting_because=reason, soon=bool(state.released_at))
+    undecided = _undecided(state, seats, source, request.expires_at, now)
+    if undecided is not None:
+        return undecided
+    excluded = {} if allow_trainer_approval else {each.user_id: each.role for each in promotion.excluded}
+    return _judge_released(seats, state, excluded, source, request.expires_at)
+
+
+def _undecided(
+    state: RequestState, seats: Sequence[str], source: str, expires_at: datetime, now: datetime
+) -> Judgement | None:
+    """What a request comes to that was not released for every seat, or without any review; else None."""
     unreleased = _unreleased(state, seats)
     dead = _dead_because(state, unreleased)
     if dead is not None:
         return _rejected(dead, source, now)
-    waiting_for = _waiting_for(seats, state, unreleased, now)
-    if waiting_for is not None:
-        return _undecided(waiting_for, late=bool(unreleased) and now > request.expires_at)
-    excluded = {} if allow_trainer_approval else {each.user_id: each.role for each in promotion.excluded}
-    return _judge_released(seats, state, excluded, source, request.expires_at)
+    if unreleased:
+        reason = f"Waiting for people to decide in {_and(unreleased)}."
+        late = now > expires_at
+        return Judgement(None, expired=late, waiting_because=reason, outstanding=tuple(unreleased))
+    unlisted = _without_review_yet(seats, state, now)
+    if unlisted:
+        reason = f"{_and(unlisted)} was released; its review is not listed yet."
+        return Judgement(None, expired=False, waiting_because=reason, soon=True)
+    return None
 
 
 def _judge_released(
@@ -105,22 +124,17 @@ def _judge_released(
     return Judgement(approved, expired=False, waiting_because="")
 
 
-def _waiting_for(
-    seats: Sequence[str], state: RequestState, unreleased: Sequence[str], now: datetime
-) -> str | None:
-    """What is still to come; None where everything is there to be judged.
+def _without_review_yet(seats: Sequence[str], state: RequestState, now: datetime) -> list[str]:
+    """Seats released just now that nobody seems to have reviewed.
 
     Reviews and jobs are two reads: a review given between them, or listed late, must not pass for a bypass.
     """
-    if unreleased:
-        return f"Waiting for people to decide in {_and(unreleased)}."
     started = {seat.casefold(): at for seat, at in state.released_at.items()}
-    unlisted = [
+    return [
         seat
         for seat in seats
         if not _approvals(state, seat) and now - started[seat.casefold()] < _REVIEWS_APPEAR_WITHIN
     ]
-    return f"{_and(unlisted)} was released; its review is not listed yet." if unlisted else None
 
 
 def _unjudgeable(promotion: Promotion, seats: tuple[str, ...], allow_trainer_approval: bool) -> Iterable[str]:
@@ -147,10 +161,6 @@ def _dead_because(state: RequestState, unreleased: Sequence[str]) -> str | None:
     if unreleased and state.finished:
         return f"The request ended without a decision for {_and(unreleased)}."
     return None
-
-
-def _undecided(reason: str, *, late: bool) -> Judgement:
-    return Judgement(None, expired=late, waiting_because=reason)
 
 
 def _rejected(reason: str, source: str, at: datetime, review: Review | None = None) -> Judgement:

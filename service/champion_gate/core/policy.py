@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from champion_gate.core.gates import Gate
 from champion_gate.core.judging import Judgement, judge
 from champion_gate.core.metrics import metric_of, metric_problems
-from champion_gate.core.promotion import JobRun, RunResult, Trainer, VersionDetails
+from champion_gate.core.promotion import JobRun, Promotion, RunResult, Trainer, VersionDetails
 from champion_gate.core.text import one_line
 
 __all__ = [
     "Judgement",
     "TrainerIdentities",
+    "gate_of",
     "gates_of_job",
     "identify",
     "ignored_because",
@@ -52,6 +53,14 @@ def gates_of_job(gates: Sequence[Gate], job_id: str, job_name: str) -> tuple[Gat
             and (gate.model.casefold(), gate.alias.casefold()) not in claimed
         )
     )
+
+
+def gate_of(promotion: Promotion, gates: Mapping[str, Gate]) -> Gate | None:
+    """The gate that asked; None if it is not configured any more, or asks for something else by now."""
+    gate = gates.get(promotion.gate)
+    if gate is None or (gate.model, gate.alias) != (promotion.model, promotion.alias):
+        return None
+    return gate
 
 
 def ignored_because(run: JobRun, gate: Gate) -> str | None:

@@ -6,11 +6,13 @@ or `VendorNotFoundError` (final); only what is particular to a method is said th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
+from champion_gate.core.bodies import Ignored
+from champion_gate.core.claims import VerifiedToken
 from champion_gate.core.gates import ApprovalTarget
 from champion_gate.core.promotion import (
     AliasIntent,
@@ -31,6 +33,7 @@ from champion_gate.core.promotion import (
     Resolution,
     StoredNotification,
     TaskOutput,
+    TokenUse,
     TrainingRun,
     VersionDetails,
 )
@@ -237,6 +240,42 @@ class ApprovalProvider(Protocol):
 
     def check(self) -> None:
         """A cheap call that shows that the provider answers us and takes our credentials."""
+        ...
+
+
+class TokenVerifier(Protocol):
+    """Checks the ID tokens of CI jobs."""
+
+    def verify(self, unverified_token: str, promotion: Promotion) -> VerifiedToken:
+        """Make sure that it is the token of this promotion's gated job.
+
+        Args:
+            unverified_token: as it was sent; at most 16 KiB.
+            promotion: with the request whose job may post.
+
+        Raises:
+            NotAuthenticatedError: it is not, for whatever reason; the reason goes into the log.
+            VendorUnavailableError: the issuer's keys cannot be read.
+        """
+        ...
+
+
+class ProviderHook(Protocol):
+    """How a CI/CD system's webhooks are checked and read: at `/hooks/<kind of provider>`.
+
+    `header` gives the value of a header, whatever its case, or an empty text.
+    """
+
+    def is_authentic(self, header: Callable[[str], str], body: bytes) -> bool:
+        """Whether it carries one of the secrets that we share with the system; in constant time."""
+        ...
+
+    def delivery_id(self, header: Callable[[str], str]) -> str:
+        """What the system calls this delivery, the same for every try of it; empty where it does not say."""
+        ...
+
+    def request_id(self, header: Callable[[str], str], body: bytes) -> str | Ignored:
+        """The vendor's id of the request that it tells about, or why it tells about none; raises nothing."""
         ...
 
 
@@ -465,6 +504,20 @@ class Store(Protocol):
 
     def due(self, at: datetime, limit: int = 500) -> Due:
         """What is due and unleased (or whose lease ran out), the longest overdue first."""
+        ...
+
+    def bind_token(
+        self, token: str, *, promotion_id: str, job: str, expires_at: datetime, at: datetime
+    ) -> TokenUse:
+        """Bind a CI job's token to the promotion and job that it is first posted for.
+
+        Args:
+            token: issuer and token id, made one text.
+            promotion_id: which promotion it is posted for.
+            job: which CI job posts it.
+            expires_at: until when the token could be posted again; forgotten then.
+            at: now.
+        """
         ...
 
     def release_all_leases(self) -> None:

@@ -31,11 +31,12 @@ from champion_gate.core.promotion import (
     Verdict,
 )
 from champion_gate.core.requesting import Requesting
-from champion_gate.core.retrying import next_try
+from champion_gate.core.retrying import BUDGET, next_try
 from champion_gate.core.turn import LEASE_SECONDS, Turn, expired_reason
 from champion_gate.errors import ConflictError, GateError, LeaseLostError, UnexpectedError, VendorRefusedError
 
 _LOOK_AGAIN = timedelta(minutes=10)
+_LOOK_AGAIN_SOON = timedelta(seconds=5)
 
 _log = logging.getLogger(__name__)
 
@@ -119,7 +120,10 @@ class Promoter:
         self._wake_ups.promotion(promotion_id)
 
     def follow_up(self, follow_up_id: str) -> None:
-        """Do one piece of work that an ended promotion left: cancel its request, or tag its version."""
+        """Do one piece of work that an ended promotion left: cancel its request, or tag its version.
+
+        A refusal is tried again too, for a day: meanwhile `promotions show` tells what is missing.
+        """
         taken = self._store.take_follow_up(follow_up_id, self._clock.now(), LEASE_SECONDS)
         if taken is None:
             return
@@ -132,8 +136,17 @@ class Promoter:
                 failing_since=taken.failing_since,
                 now=self._clock.now(),
                 fraction=self._chance.fraction(),
+                budget=None,
             )
-            _log.warning("%s of promotion %s: %s", taken.kind.value, taken.promotion_id, error)
+            given_up = planned.failing_since + BUDGET <= self._clock.now()
+            _log.log(
+                logging.ERROR if given_up else logging.WARNING,
+                "%s of promotion %s %s: %s",
+                taken.kind.value,
+                taken.promotion_id,
+                "is given up" if given_up else "failed and is tried again",
+                error,
+            )
             put_off = replace(
                 taken,
                 attempts=planned.attempts,
@@ -141,7 +154,7 @@ class Promoter:
                 last_error=planned.last_error,
                 due_at=planned.due_at or taken.due_at,
             )
-            self._store.release_follow_up(put_off, done=planned.due_at is None)
+            self._store.release_follow_up(put_off, done=given_up)
         else:
             self._store.release_follow_up(taken, done=True)
 
@@ -184,7 +197,7 @@ class Promoter:
         elif taken.end_request is not None:
             self._turn.end(taken, taken.end_request.phase, taken.end_request.reason, cancels)
         else:
-            self._keep_waiting(taken, judgement.waiting_because, cancels)
+            self._keep_waiting(taken, judgement, cancels)
 
     def _decided(self, taken: Promotion, decision: Decision, follow_ups: list[FollowUp]) -> None:
         line = LedgerEntry(
@@ -218,7 +231,9 @@ class Promoter:
         _log.info("promotion %s is approved: %s", taken.id, decision.reason)
         self._apply(approved)
 
-    def _keep_waiting(self, taken: Promotion, why: str, follow_ups: list[FollowUp]) -> None:
+    def _keep_waiting(
+        self, taken: Promotion, judgement: policy.Judgement, follow_ups: list[FollowUp]
+    ) -> None:
         current = self._registry.get_alias(taken.model, taken.alias)
         newer = self._requesting.newer_request(taken, self._gates[taken.gate])
         if newer is not None:
@@ -226,11 +241,15 @@ class Promoter:
             self._turn.end(taken, Phase.SUPERSEDED, reason, follow_ups)
         elif current != taken.champion_version:
             self._turn.end(taken, Phase.STALE, moved_under(taken, current), follow_ups)
+        elif (changed := self._alias_writer.version_changed(taken)) is not None:
+            self._turn.end(taken, Phase.STALE, changed, follow_ups)
         else:
-            self._turn.wait(taken, why, _LOOK_AGAIN, follow_ups)
+            waiting = replace(taken, outstanding=judgement.outstanding)
+            interval = _LOOK_AGAIN_SOON if judgement.soon else _LOOK_AGAIN
+            self._turn.wait(waiting, judgement.waiting_because, interval, follow_ups)
 
     def _settings_changed(self, taken: Promotion) -> str | None:
-        gate = self._gates.get(taken.gate)
+        gate = policy.gate_of(taken, self._gates)
         if gate is None:
             return f"Gate {taken.gate} is not configured any more."
         if gate.approval_sha256() != taken.approval_sha256:

@@ -456,6 +456,7 @@ class Promotion:
         excluded: the trainers' logins and numeric ids at the provider.
         failing_since: when the current row of errors began; None while all goes well.
         failed_from: the phase in which it failed, to which `retry` returns it.
+        outstanding: the seats that had not been released when the decision was last read.
         hints: how often somebody asked to look again; grows also while a worker holds the row.
         lease: token of the worker that holds the row; empty where nobody does.
     """
@@ -489,6 +490,7 @@ class Promotion:
     failing_since: datetime | None = None
     last_error: str | None = None
     failed_from: Phase | None = None
+    outstanding: tuple[str, ...] = ()
     hints: int = 0
     lease: str = ""
 
@@ -578,6 +580,14 @@ class AliasLock:
     seen: bool
     known_version: str | None
     intent: AliasIntent | None
+
+
+class TokenUse(StrEnum):
+    """Whether a CI job's token was posted before."""
+
+    FIRST = "first"
+    AGAIN = "again"
+    ELSEWHERE = "elsewhere"
 
 
 class FollowUpKind(StrEnum):

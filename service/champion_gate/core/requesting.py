@@ -60,7 +60,7 @@ class Requesting:
         if taken.request is not None:
             self._find_request(taken, taken.request)
             return
-        gate = self._gates.get(taken.gate)
+        gate = policy.gate_of(taken, self._gates)
         if taken.end_request is not None:
             self._turn.end(taken, taken.end_request.phase, taken.end_request.reason)
         elif gate is None:
@@ -206,7 +206,8 @@ class Requesting:
         if found:
             self._opened(taken, found)
         elif now - (request.asked_at or request.intent_at) < _RUN_APPEARS_WITHIN:
-            self._turn.wait(taken, "Asked for approval; waiting for the request to appear.", _SEARCH_AGAIN)
+            why = "Asked for approval; waiting for the request to appear."
+            self._turn.wait(taken, why, _SEARCH_AGAIN, mended=False)
         else:
             self.request(self._turn.save(replace(taken, request=None)))
 

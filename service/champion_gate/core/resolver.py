@@ -26,7 +26,7 @@ from champion_gate.core.promotion import (
     VersionStatus,
 )
 from champion_gate.core.retrying import next_try
-from champion_gate.errors import GateError, LeaseLostError, UnexpectedError
+from champion_gate.errors import ConflictError, GateError, LeaseLostError, UnexpectedError
 
 LEASE_SECONDS = 120.0
 _FIRST_LOOK_AGAIN = timedelta(seconds=5)
@@ -34,6 +34,13 @@ _LONGEST_LOOK_AGAIN = timedelta(minutes=2)
 _READY_WITHIN = timedelta(hours=1)
 
 _log = logging.getLogger(__name__)
+
+
+class VersionBusyError(ConflictError):
+    """Another version that bore the same number has an open promotion, which is about to end as stale."""
+
+    code = "version_busy"
+    retryable = True
 
 
 @dataclass(frozen=True)
@@ -206,9 +213,23 @@ class Resolver:
         )
         created = self._store.create_promotion(fresh)
         if created is None:
-            return self._store.promotions_of_version(key, found.version.version)[0]
+            return self._promotion_made_meanwhile(key, found)
         self._wake_ups.promotion(created.id)
         return created
+
+    def _promotion_made_meanwhile(self, key: AliasKey, found: candidates.Found) -> Promotion:
+        """The open one of this version that another worker has just made; raises VersionBusyError where there is none."""
+        known = self._store.promotions_of_version(key, found.version.version)
+        for promotion in known:
+            if promotion.version.same_as(found.version):
+                return promotion
+        for promotion in known:
+            if promotion.phase.is_open:
+                self._store.hint_promotion(promotion.id, self._clock.now())
+                self._wake_ups.promotion(promotion.id)
+        raise VersionBusyError(
+            f"An earlier version with the number {found.version.version} still asks for {key.alias} of {key.model}."
+        )
 
     def _look_again(self, taken: StoredNotification, why: str) -> StoredNotification:
         now = self._clock.now()

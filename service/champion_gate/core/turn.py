@@ -16,7 +16,7 @@ from champion_gate.core.promotion import (
     Phase,
     Promotion,
 )
-from champion_gate.core.retrying import next_try
+from champion_gate.core.retrying import BUDGET, next_try
 from champion_gate.errors import GateError, LeaseLostError
 
 LEASE_SECONDS = 120.0
@@ -51,9 +51,23 @@ class Turn:
         )
 
     def wait(
-        self, taken: Promotion, why: str, interval: timedelta, follow_ups: list[FollowUp] | None = None
+        self,
+        taken: Promotion,
+        why: str,
+        interval: timedelta,
+        follow_ups: list[FollowUp] | None = None,
+        *,
+        mended: bool = True,
     ) -> None:
-        """Give the row back with the reason why it waits, to be looked at again after `interval`."""
+        """Give the row back with the reason why it waits, to be looked at again after `interval`.
+
+        Args:
+            taken: the promotion.
+            why: the reason, in words for people.
+            interval: until the next look.
+            follow_ups: work that this step leaves.
+            mended: whether an error that was met before is over; if not, it goes on counting.
+        """
         now = self._clock.now()
         due_at = now + interval
         if (
@@ -62,7 +76,9 @@ class Turn:
             and now < taken.request.expires_at
         ):
             due_at = min(due_at, taken.request.expires_at + timedelta(seconds=1))
-        waiting = replace(taken, reason=why, due_at=due_at, attempts=0, failing_since=None, last_error=None)
+        waiting = replace(taken, reason=why, due_at=due_at)
+        if mended:
+            waiting = replace(waiting, attempts=0, failing_since=None, last_error=None)
         self.save(waiting, release=True, follow_ups=follow_ups or [])
 
     def end(
@@ -108,6 +124,8 @@ class Turn:
     def put_off(self, begun: Promotion, error: GateError) -> None:
         """Plan another try, or fail. While people are asked, an unreadable vendor only keeps it waiting.
 
+        That goes on for a while after the expiry: what was decided in time must still be found.
+
         Args:
             begun: the promotion as it was taken; what the step has stored since is kept.
             error: what stopped the step.
@@ -133,7 +151,7 @@ class Turn:
             last_error=planned.last_error,
         )
         try:
-            if pending and taken.request is not None and now > taken.request.expires_at:
+            if pending and taken.request is not None and now > taken.request.expires_at + BUDGET:
                 self.end(
                     kept, Phase.EXPIRED, f"{expired_reason(taken.request)} It could not be read: {error}"
                 )

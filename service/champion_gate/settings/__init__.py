@@ -2,8 +2,16 @@
 
 from champion_gate.settings.credentials import AppCredentials, BasicCredentials, TokenCredentials
 from champion_gate.settings.explaining import explain
-from champion_gate.settings.gates_file import Gates, GitHubServer, gates_json_schema, load_gates
-from champion_gate.settings.loading import GitHubHost, Settings, load_database_url, load_settings
+from champion_gate.settings.gates_file import Gates, gates_json_schema, load_gates
+from champion_gate.settings.gates_servers import GitHubServer, GitLabServer, OidcIssuer
+from champion_gate.settings.gitlab_credentials import GitLabCredentials
+from champion_gate.settings.loading import (
+    GitHubHost,
+    GitLabHost,
+    Settings,
+    load_database_url,
+    load_settings,
+)
 
 __all__ = [
     "AppCredentials",
@@ -11,6 +19,10 @@ __all__ = [
     "Gates",
     "GitHubHost",
     "GitHubServer",
+    "GitLabCredentials",
+    "GitLabHost",
+    "GitLabServer",
+    "OidcIssuer",
     "Settings",
     "TokenCredentials",
     "explain",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from pydantic import SecretStr
@@ -15,7 +15,7 @@ from champion_gate.settings.environment import PREFIX, Environment
 SHORTEST_SECRET = 16
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_PRINTABLE = re.compile(r"[\x21-\x7e]+")
+PRINTABLE = re.compile(r"[\x21-\x7e]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -71,15 +71,21 @@ def hook_credentials(environment: Environment) -> tuple[BasicCredentials, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def secret_problems(environment: Environment) -> Iterator[str]:
-    """One line for each secret that is missing, too short, or that its protocol cannot carry."""
-    for name in (
-        "databricks_hook_username",
-        "databricks_hook_password",
-        "api_token",
-        "github_webhook_secret",
+def secret_problems(environment: Environment, systems: Collection[str]) -> Iterator[str]:
+    """One line for each secret that is missing, too short, or that its protocol cannot carry.
+
+    Args:
+        environment: all variables.
+        systems: the CI/CD systems that gates name; only their secrets are required.
+    """
+    for name, required in (
+        ("databricks_hook_username", True),
+        ("databricks_hook_password", True),
+        ("api_token", True),
+        ("github_webhook_secret", "github" in systems),
+        ("gitlab_webhook_token", False),
     ):
-        if getattr(environment, name) is None:
+        if required and getattr(environment, name) is None:
             yield f"{PREFIX}{name.upper()}: is missing; expected it as a variable or as a file in {PREFIX}SECRETS_DIR"
         for variable in (name, f"{name}_previous"):
             secret: SecretStr | None = getattr(environment, variable)
@@ -97,6 +103,8 @@ def _problems_of(variable: str, name: str, text: str) -> Iterator[str]:
         yield f"{label}: found a text of {len(text)} characters (not shown); expected at least {SHORTEST_SECRET}"
     if name == "api_token" and not _BEARER.fullmatch(text):
         yield f"{label}: found a text (not shown); expected only letters, digits and - . _ ~ + / with = at the end"
+    elif name == "gitlab_webhook_token" and not PRINTABLE.fullmatch(text):
+        yield f"{label}: found a text (not shown); expected what a header can hold, without white space"
     elif _CONTROL.search(text):
         yield f"{label}: found a text (not shown); expected no control characters"
 
@@ -161,7 +169,7 @@ def _is_rsa_key(pem: str) -> bool:
 
 
 def _token(label: str, token: SecretStr, problems: list[str]) -> TokenCredentials:
-    if not _PRINTABLE.fullmatch(token.get_secret_value()):
+    if not PRINTABLE.fullmatch(token.get_secret_value()):
         problems.append(f"{label}: found a text (not shown); expected a token without white space")
     return TokenCredentials(token)
 

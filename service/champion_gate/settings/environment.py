@@ -90,6 +90,15 @@ class Environment(BaseSettings):
     github_host_tokens_previous: SecretStr | None = None
     github_webhook_secret: SecretStr | None = None
     github_webhook_secret_previous: SecretStr | None = None
+    gitlab_trigger_token: SecretStr | None = None
+    gitlab_api_token: SecretStr | None = None
+    gitlab_api_token_previous: SecretStr | None = None
+    gitlab_read_token: SecretStr | None = None
+    gitlab_read_token_previous: SecretStr | None = None
+    gitlab_signing_token: SecretStr | None = None
+    gitlab_signing_token_previous: SecretStr | None = None
+    gitlab_webhook_token: SecretStr | None = None
+    gitlab_webhook_token_previous: SecretStr | None = None
 
     @classmethod
     def settings_customise_sources(

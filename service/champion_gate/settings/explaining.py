@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 
 from champion_gate.core.gates import Direction, Gate, MetricRule, NewerVersion, VersionSource
-from champion_gate.settings.gates_file import Gates, GitHubServer
+from champion_gate.settings.gates_file import Gates
+from champion_gate.settings.gates_servers import kind_of
 
 _SOURCES = {
     VersionSource.TASK_OUTPUT: "in what its tasks hand back (dbutils.notebook.exit)",
     VersionSource.TAG: "among the versions tagged champion_gate_job_run_id",
     VersionSource.MLFLOW_RUN: "among the versions whose MLflow run belongs to this job run",
 }
+_BRANCH_ONLY = (
+    "Only the protected branch guards this gate (protection: branch). What that cannot promise: GitLab itself "
+    "lets every Maintainer start the job, those who trained the version and the account that starts the pipelines "
+    "among them; a start that does not count here ends the request, but GitLab does not prevent it. Whoever "
+    "has that account's token can act as it. One click is all there is: no second person, no comment, no reject "
+    "button (cancelling the pipeline rejects), and nothing in the job's token proves that the job was protected."
+)
 _UNITS = ((24 * 60, "day"), (60, "hour"), (1, "minute"))
 
 
@@ -27,19 +35,31 @@ def explain(gates: Gates) -> str:
     count = "1 gate" if len(gates.gates) == 1 else f"{len(gates.gates)} gates"
     lines = [f"Model versions are looked up, and aliases set, in {where}. {count}:"]
     for gate in gates.gates:
-        sentences = " ".join(_sentences(gate, gates.github_servers[gate.approval.provider]))
-        lines += ["", f"gate {gate.name}:", textwrap.indent(textwrap.fill(sentences, 96), "  ")]
+        sentences = " ".join(_sentences(gate, gates))
+        # Names and addresses stay whole, for people copy them.
+        filled = textwrap.fill(sentences, 96, break_long_words=False, break_on_hyphens=False)
+        lines += ["", f"gate {gate.name}:", textwrap.indent(filled, "  ")]
     return "\n".join(lines) + "\n"
 
 
-def _sentences(gate: Gate, server: GitHubServer) -> Iterator[str]:
+def _sentences(gate: Gate, gates: Gates) -> Iterator[str]:
+    provider = gate.approval.provider
+    in_gitlab = kind_of(provider) == "gitlab"
     failures = ", even with failures in some tasks" if gate.accept_success_with_failures else ""
     yield (
         f"when {_jobs(gate)} succeeds{failures}, the version of {gate.model} that this run registered "
         f"(looked for {_source(gate.version)}) asks for the alias {gate.alias}."
     )
-    yield _approval(gate, server)
-    yield from _people(gate)
+    if in_gitlab:
+        yield from _gitlab_approval(gate, gates.gitlab_servers[provider].url)
+    else:
+        yield _github_approval(gate, gates.github_servers[provider].url)
+    yield from _people(gate, "GitLab" if in_gitlab else "GitHub")
+    oidc = gates.oidc[provider]
+    yield (
+        f"The job that they let start may ask for the outcome with a token of {oidc.issuer} for the audience "
+        f"{oidc.audience}."
+    )
     newer = (
         "A newer version that asks for the same alias takes its place."
         if gate.newer_version is NewerVersion.SUPERSEDE
@@ -66,7 +86,7 @@ def _source(source: VersionSource) -> str:
     return f"first {first}, then {second}, then {third}"
 
 
-def _approval(gate: Gate, server: GitHubServer) -> str:
+def _github_approval(gate: Gate, url: str) -> str:
     place, seats = gate.approval.place, gate.approval.seats
     people = (
         f"A reviewer of the environment {seats[0]}"
@@ -80,12 +100,43 @@ def _approval(gate: Gate, server: GitHubServer) -> str:
     pinned = f" (pinned: {', '.join(pins)})" if pins else ""
     must = "approves" if len(seats) == 1 else "approve"
     return (
-        f"{people} {must} it in the GitHub repository {place['repository']}{pinned} at {server.url}, in a run "
+        f"{people} {must} it in the GitHub repository {place['repository']}{pinned} at {url}, in a run "
         f"of the workflow {place['workflow']} on {place['ref']}."
     )
 
 
-def _people(gate: Gate) -> Iterator[str]:
+def _gitlab_approval(gate: Gate, url: str) -> Iterator[str]:
+    place, count = gate.approval.place, len(gate.approval.seats)
+    job, environment = place["job"], place["environment"]
+    pinned = " (pinned: namespace id)" if "namespace_id" in place else ""
+    where = f"in the GitLab project {place['project']}{pinned} at {url}, in a pipeline on {place['ref']}"
+    if place["protection"] == "branch":
+        yield f"A Maintainer approves it by starting the manual job {job} {where}."
+        yield from _only(place)
+        yield _BRANCH_ONLY
+        return
+    if count == 1:
+        yield (
+            f"Somebody whom the protected environment {environment} admits approves it {where}: by starting the "
+            f"manual job {job} or, where the environment has an approval rule, by approving its deployment before."
+        )
+    else:
+        yield (
+            f"{count} different people whom the approval rules of the protected environment {environment} name "
+            f"approve its deployment {where}; then the manual job {job} has to be started."
+        )
+    yield from _only(place)
+
+
+def _only(place: Mapping[str, str]) -> Iterator[str]:
+    """Who else has a say in it."""
+    if "approvers" in place:
+        yield f"Nobody counts but {place['approvers'].replace(',', ', ')}."
+    if "bot" in place:
+        yield f"The pipelines are started as {place['bot']}, whose approval never counts."
+
+
+def _people(gate: Gate, vendor: str) -> Iterator[str]:
     if gate.allow_trainer_approval:
         yield "The people who trained the version MAY approve it themselves (allow_trainer_approval)."
     else:
@@ -96,7 +147,7 @@ def _people(gate: Gate) -> Iterator[str]:
     known = [f"{name} is {' or '.join(logins)}" for name, logins in gate.identities.items() if logins]
     nobody = [name for name, logins in gate.identities.items() if not logins]
     if known:
-        yield f"On GitHub, {'; '.join(known)}."
+        yield f"On {vendor}, {'; '.join(known)}."
     if nobody:
         yield f"Nobody stands behind {', '.join(nobody)}."
 

@@ -11,32 +11,23 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from champion_gate.core.gates import ApprovalTarget, Direction, Gate, MetricRule, NewerVersion, VersionSource
+from champion_gate.core.gates import Direction, Gate, MetricRule, NewerVersion, VersionSource
 from champion_gate.core.names import check_model
 from champion_gate.errors import ConfigurationError
-from champion_gate.settings.gates_cross import GITHUB, cross_problems, provider_of
-from champion_gate.settings.gates_model import GateEntry, GatesEntry, GitHubEntry
+from champion_gate.settings.gates_cross import cross_problems
+from champion_gate.settings.gates_model import GateEntry, GatesEntry, GitHubEntry, GitLabEntry
+from champion_gate.settings.gates_places import choice_problems, has_one_place, named_systems, target_of
 from champion_gate.settings.gates_problems import problem, shown
+from champion_gate.settings.gates_servers import (
+    GitHubServer,
+    GitLabServer,
+    OidcIssuer,
+    github_servers,
+    gitlab_servers,
+    oidc_issuers,
+)
 from champion_gate.settings.gates_values import UNITY_CATALOG
 from champion_gate.settings.gates_yaml import read_yaml
-
-OTHER_SERVERS_API_VERSION = "2022-11-28"
-"""What every supported GitHub Enterprise Server speaks."""
-
-
-@dataclass(frozen=True)
-class GitHubServer:
-    """A GitHub that gates ask for approval.
-
-    Attributes:
-        url: address of its API, without a slash at the end.
-        ca_file: PEM file with the certificate authorities to trust; None for the usual ones.
-        api_version: value of X-GitHub-Api-Version.
-    """
-
-    url: str
-    ca_file: str | None
-    api_version: str
 
 
 @dataclass(frozen=True)
@@ -46,16 +37,35 @@ class Gates:
     Attributes:
         registry: `databricks-uc`, an MLflow server's address, or `sqlite:///path`.
         github_servers: the GitHubs that gates use; provider key (`github`, `github:<host[:port]>`) -> server.
+        gitlab_servers: the GitLab, if a gate uses it; provider key (`gitlab`) -> server.
+        oidc: provider key -> whose ID tokens are taken from its jobs.
     """
 
     registry: str
     gates: tuple[Gate, ...]
     github_servers: Mapping[str, GitHubServer]
+    gitlab_servers: Mapping[str, GitLabServer]
+    oidc: Mapping[str, OidcIssuer]
 
     @property
     def on_unity_catalog(self) -> bool:
         """Whether the registry is Unity Catalog, where names are the same in upper and lower case."""
         return self.registry == UNITY_CATALOG
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a look into gates.yaml brought.
+
+    Attributes:
+        gates: None if there is a problem.
+        systems: `github`, `gitlab`: what gates name, as far as the file can be read.
+        problems: the key's path, what was found, what is expected.
+    """
+
+    gates: Gates | None
+    systems: frozenset[str]
+    problems: list[str]
 
 
 def load_gates(path: Path) -> Gates:
@@ -64,19 +74,32 @@ def load_gates(path: Path) -> Gates:
     Raises:
         ConfigurationError: naming every problem: the key's path, what was found, what is expected.
     """
-    raw, problems = read_yaml(path)
+    reading = read_gates(path)
+    if reading.gates is None:
+        raise ConfigurationError(reading.problems)
+    return reading.gates
+
+
+def read_gates(path: Path) -> Reading:
+    """Read and check gates.yaml; whatever is wrong is in the answer, and so is what else can be told."""
+    try:
+        raw, problems = read_yaml(path)
+    except ConfigurationError as error:
+        return Reading(None, frozenset(), error.problems)
     if not isinstance(raw, dict):
-        raise ConfigurationError([f"{path}: found {shown(raw)}; expected the keys registry and gates"])
+        return Reading(
+            None, frozenset(), [f"{path}: found {shown(raw)}; expected the keys registry and gates"]
+        )
+    systems = named_systems(raw.get("gates"))
+    entry = None
     try:
         entry = GatesEntry.model_validate(raw)
     except ValidationError as error:
         problems += [problem(detail) for detail in error.errors(include_url=False)]
-        problems += cross_problems(*_usable_parts(raw))
-        raise ConfigurationError(problems) from None
-    problems += cross_problems(entry.registry, entry.github, dict(enumerate(entry.gates)))
-    if problems:
-        raise ConfigurationError(problems)
-    return _gates(entry)
+    problems += choice_problems(raw.get("gates"))
+    problems += cross_problems(*_usable_parts(raw))
+    gates = _gates(entry) if entry is not None and not problems else None
+    return Reading(gates, systems, problems)
 
 
 def gates_json_schema() -> dict[str, Any]:
@@ -85,33 +108,35 @@ def gates_json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def _usable_parts(raw: Mapping[str, object]) -> tuple[str | None, GitHubEntry | None, dict[int, GateEntry]]:
-    """What is right in a file that is wrong elsewhere, so that one error can name all that is wrong."""
+def _usable_parts(
+    raw: Mapping[str, object],
+) -> tuple[str | None, GitHubEntry | None, GitLabEntry | None, dict[int, GateEntry]]:
+    """What is right in a file, be it wrong elsewhere, so that one error can name all that is wrong."""
     registry = raw.get("registry")
     raw_gates = raw.get("gates")
     entries = {}
     for index, raw_gate in enumerate(raw_gates if isinstance(raw_gates, list) else []):
         with suppress(ValidationError):
-            entries[index] = GateEntry.model_validate(raw_gate)
-    github = None
+            entry = GateEntry.model_validate(raw_gate)
+            if has_one_place(entry):
+                entries[index] = entry
+    github, gitlab = None, None
     with suppress(ValidationError):
         github = GitHubEntry.model_validate(raw.get("github", {}))
-    return (registry if isinstance(registry, str) else None), github, entries
+    with suppress(ValidationError):
+        gitlab = GitLabEntry.model_validate(raw.get("gitlab", {}))
+    return (registry if isinstance(registry, str) else None), github, gitlab, entries
 
 
 def _gates(entry: GatesEntry) -> Gates:
-    servers = {
-        provider_of(gate, entry.github): GitHubServer(
-            url=gate.approval.github.url or entry.github.url,
-            ca_file=gate.approval.github.ca_file if gate.approval.github.url else None,
-            api_version=OTHER_SERVERS_API_VERSION,
-        )
-        for gate in entry.gates
-    }
-    if GITHUB in servers:
-        servers[GITHUB] = GitHubServer(entry.github.url, entry.github.ca_file, entry.github.api_version)
-    gates = tuple(_gate(gate, entry) for gate in entry.gates)
-    return Gates(entry.registry, gates, MappingProxyType(servers))
+    hubs, labs = github_servers(entry.gates, entry.github), gitlab_servers(entry.gates, entry.gitlab)
+    return Gates(
+        registry=entry.registry,
+        gates=tuple(_gate(gate, entry) for gate in entry.gates),
+        github_servers=MappingProxyType(hubs),
+        gitlab_servers=MappingProxyType(labs),
+        oidc=MappingProxyType(oidc_issuers(hubs, labs, entry.github, entry.gitlab)),
+    )
 
 
 def _gate(entry: GateEntry, file: GatesEntry) -> Gate:
@@ -121,7 +146,7 @@ def _gate(entry: GateEntry, file: GatesEntry) -> Gate:
         job_names=frozenset(job for job in entry.jobs if isinstance(job, str)),
         model=check_model(entry.model, three_level=file.registry == UNITY_CATALOG),
         alias=entry.alias,
-        approval=_target(entry, file.github),
+        approval=target_of(entry, file.github),
         version=VersionSource(entry.version),
         accept_success_with_failures=entry.accept_success_with_failures,
         identities=entry.identities,
@@ -133,15 +158,3 @@ def _gate(entry: GateEntry, file: GatesEntry) -> Gate:
             for name, rule in entry.metrics.items()
         ),
     )
-
-
-def _target(entry: GateEntry, top: GitHubEntry) -> ApprovalTarget:
-    github = entry.approval.github
-    place = {"repository": github.repository, "workflow": github.workflow, "ref": github.ref}
-    if github.repository_id is not None:
-        place["repository_id"] = str(github.repository_id)
-    if github.owner_id is not None:
-        place["owner_id"] = str(github.owner_id)
-    for environment, number in github.environment_ids.items():
-        place[f"environment_id:{environment}"] = str(number)
-    return ApprovalTarget(provider_of(entry, top), place, tuple(github.environments))

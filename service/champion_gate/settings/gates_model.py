@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic.json_schema import SkipJsonSchema
 
 from champion_gate.settings import gates_values as values
 
@@ -16,6 +15,29 @@ VendorId = Annotated[int, Field(ge=1, le=values.MAX_JOB_ID)]
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class GitHubOidcEntry(_Strict):
+    """`github.oidc:` whose ID tokens of gated jobs are taken."""
+
+    issuer: Annotated[str, values.ISSUER] | None = Field(
+        default=None,
+        description="their claim iss; for GitHub's own addresses and for Enterprise Server it is known",
+    )
+    audience: Annotated[str, values.AUDIENCE] = Field(
+        default="champion-gate", description="their claim aud, as the workflow file asks for it"
+    )
+
+
+class GitLabOidcEntry(_Strict):
+    """`gitlab.oidc:` whose ID tokens of gated jobs are taken."""
+
+    issuer: Annotated[str, values.ISSUER] | None = Field(
+        default=None, description="their claim iss; gitlab.url where it is not given"
+    )
+    audience: Annotated[str, values.AUDIENCE] = Field(
+        default="champion-gate", description="their claim aud, as the CI/CD file asks for it"
+    )
 
 
 class GitHubEntry(_Strict):
@@ -30,6 +52,24 @@ class GitHubEntry(_Strict):
     )
     api_version: ApiVersion = Field(
         default="2022-11-28", description="the version of GitHub's REST API to speak"
+    )
+    oidc: GitHubOidcEntry = Field(
+        default_factory=GitHubOidcEntry, description="the ID tokens of GitHub's jobs"
+    )
+
+
+class GitLabEntry(_Strict):
+    """`gitlab:` at the top: the one GitLab of all gates that ask there."""
+
+    url: Annotated[str, values.GITLAB_ADDRESS] = Field(
+        default="https://gitlab.com",
+        description="address of GitLab, with its sub-path if it has one: https://HOST/gitlab",
+    )
+    ca_file: Annotated[str, values.FILE] | None = Field(
+        default=None, description="PEM file with the certificate authorities to trust, where they are private"
+    )
+    oidc: GitLabOidcEntry = Field(
+        default_factory=GitLabOidcEntry, description="the ID tokens of GitLab's jobs"
     )
 
 
@@ -61,11 +101,65 @@ class GitHubApprovalEntry(_Strict):
     )
 
 
-class ApprovalEntry(_Strict):
-    """Who approves where."""
+class GitLabApprovalEntry(_Strict):
+    """Where in GitLab people approve, and what must not change about it."""
 
-    github: GitHubApprovalEntry = Field(description="the place in GitHub Actions where people approve")
-    gitlab: SkipJsonSchema[Annotated[Any, values.NO_GITLAB]] = None
+    project: Annotated[int, values.PROJECT] = Field(description="the project's number (Settings, General)")
+    ref: Annotated[str, values.BRANCH] = Field(
+        default="main", description="the protected branch whose pipelines are started"
+    )
+    job: Annotated[str, values.CI_JOB] = Field(default="approve", description="name of the gated manual job")
+    environment: Annotated[str, values.GITLAB_ENVIRONMENT] = Field(
+        default="champion", description="the environment that the gated job names"
+    )
+    protection: Literal["environment", "branch"] = Field(
+        default="environment",
+        description="what keeps people from starting the job: environment (a protected environment, GitLab "
+        "Premium), or branch (a protected branch of Maintainers, every tier)",
+    )
+    approvers: list[Annotated[str, values.APPROVER]] = Field(
+        default_factory=list,
+        max_length=100,
+        description="usernames of the only people who may approve; everybody whom the protection admits if empty",
+    )
+    approvals: int = Field(
+        default=1,
+        ge=1,
+        le=10,
+        description="how many different people must approve; several take approval rules on the environment",
+    )
+    namespace_id: VendorId | None = Field(
+        default=None, description="pins the numeric id of the group that the project is in"
+    )
+    bot: Annotated[str, values.USERNAME] | None = Field(
+        default=None, description="username of the trigger token's owner, where GitLab does not show it"
+    )
+
+
+def _never_null(schema: dict[str, Any]) -> None:
+    """Tell editors that the key, where it is written, has a value."""
+    schema.update(schema.pop("anyOf")[0])
+    schema.pop("default", None)
+
+
+class ApprovalEntry(_Strict):
+    """Who approves where: one key of the two."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["github"]}, {"required": ["gitlab"]}]}
+    )
+
+    # One written as null, both, or none are refused by gates_places, which sees the file as it is written.
+    github: GitHubApprovalEntry | None = Field(
+        default=None,
+        description="the place in GitHub Actions where people approve",
+        json_schema_extra=_never_null,
+    )
+    gitlab: GitLabApprovalEntry | None = Field(
+        default=None,
+        description="the place in GitLab CI/CD where people approve",
+        json_schema_extra=_never_null,
+    )
 
 
 class MetricEntry(_Strict):
@@ -99,10 +193,11 @@ class GateEntry(_Strict):
     accept_success_with_failures: bool = Field(
         default=False, description="also take runs that ended in 'succeeded with failures'"
     )
-    approval: ApprovalEntry = Field(description="who approves where; has a key github")
+    approval: ApprovalEntry = Field(description="who approves where; has one key, github or gitlab")
     identities: dict[str, Annotated[tuple[str, ...], values.LOGINS]] = Field(
         default_factory=dict,
-        description="Databricks user or service principal -> GitHub login or logins; they may not approve",
+        description="Databricks user or service principal -> GitHub login or GitLab username, or several; "
+        "they may not approve",
     )
     allow_trainer_approval: bool = Field(
         default=False, description="let the people who trained a version approve it"
@@ -125,4 +220,5 @@ class GatesEntry(_Strict):
         description="databricks-uc, the https:// address of an MLflow server, or sqlite:///path/to/mlflow.db"
     )
     github: GitHubEntry = Field(default_factory=GitHubEntry, description="GitHub")
+    gitlab: GitLabEntry = Field(default_factory=GitLabEntry, description="GitLab")
     gates: list[GateEntry] = Field(min_length=1, max_length=1000, description="the gates")

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from champion_gate.settings.gates_model import GateEntry, GatesEntry, GitHubEntry, MetricEntry
+from champion_gate.settings.gates_model import GatesEntry
 
-_CREDENTIAL_LOOKS = ("ghp_", "gho_", "ghs_", "github_pat_", "dapi", "glpat-", "-----BEGIN")
+_CREDENTIAL_LOOKS = (
+    "ghp_",
+    "gho_",
+    "ghs_",
+    "github_pat_",
+    "dapi",
+    "glpat-",
+    "glptt-",
+    "whsec_",
+    "-----BEGIN",
+)
 _EXPECTED = {
     "bool_type": "true or false",
     "dict_type": "keys with values below them",
@@ -47,25 +59,26 @@ def problem(detail: ErrorDetails) -> str:
 def _model_at(location: list[int | str]) -> type[BaseModel] | None:
     """The model whose keys stand at a place of the file."""
     model: type[BaseModel] | None = GatesEntry
-    inside = {
-        (GatesEntry, "github"): GitHubEntry,
-        (GatesEntry, "gates"): GateEntry,
-        (GateEntry, "metrics"): MetricEntry,
-    }
     for part in location:
         if model is None:
             return None
         field = model.model_fields.get(str(part))
-        if field is None:
-            continue  # an index, or the name of a metric
-        below: object = inside.get((model, str(part)), field.annotation)
-        model = below if isinstance(below, type) and issubclass(below, BaseModel) else None
+        if field is not None:  # else an index, or the name of a metric
+            model = _model_in(field.annotation)
     return model
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    """The model that a field's type names, be it in a list, under a key, or one of several."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inside = (_model_in(argument) for argument in get_args(annotation))
+    return next((model for model in inside if model is not None), None)
 
 
 def _known_keys(location: list[int | str]) -> list[str]:
     model = _model_at(location)
-    return [key for key in model.model_fields if key != "gitlab"] if model else []
+    return list(model.model_fields) if model else []
 
 
 def _description(location: list[int | str]) -> str:

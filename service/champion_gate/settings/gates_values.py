@@ -23,7 +23,10 @@ LONGEST_WAIT = timedelta(days=30)
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 _DURATION = re.compile(r"([1-9][0-9]{0,5})([dhm])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_LOGIN = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+_GITHUB_LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_USERNAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9_-])?"
+"""GitLab's; every login of GitHub's is of this form too."""
+_LONGEST_NAME = 255
 
 
 def expected(words: str) -> PydanticCustomError:
@@ -125,13 +128,55 @@ def _environment(value: object) -> str:
     return value
 
 
+def is_github_login(login: str) -> bool:
+    """Whether GitHub could have a user of this name; dots, which GitLab allows, are none of GitHub's."""
+    return _GITHUB_LOGIN.fullmatch(login) is not None
+
+
 def _logins(value: object) -> tuple[str, ...]:
     logins = [value] if isinstance(value, str) else value
     if not isinstance(logins, list) or not all(
-        isinstance(login, str) and re.fullmatch(_LOGIN, login) for login in logins
+        isinstance(login, str) and re.fullmatch(_USERNAME, login) for login in logins
     ):
-        raise expected("a person's GitHub login such as octo-login, or a list of logins (a bot is no person)")
+        raise expected(
+            "a person's GitHub login or GitLab username such as octo-login, or a list of them "
+            "(a bot is no person)"
+        )
     return tuple(logins)
+
+
+def _gitlab_address(value: object) -> str:
+    checked = _address(value)
+    if "/api/" in f"{checked}/":
+        raise expected("the address of GitLab itself, such as https://gitlab.com, without /api/v4")
+    return checked
+
+
+def _issuer(value: object) -> str:
+    # Kept letter by letter: it is compared so with the claim `iss` of tokens.
+    _address(value)
+    if str(value).endswith("/"):
+        raise expected("the issuer exactly as in the tokens' claim iss, which has no / at its end")
+    return str(value)
+
+
+def _project(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_JOB_ID:
+        return value
+    raise expected("the project's number (Settings, General); its path may be taken over by somebody else")
+
+
+def _ci_job(value: object) -> str:
+    if (
+        not isinstance(value, str)
+        or not 1 <= len(value) <= _LONGEST_NAME
+        or value.strip() != value
+        or not value.isprintable()
+    ):
+        raise expected("the name of a CI/CD job of 1 to 255 characters, such as approve")
+    if value.startswith("."):
+        raise expected("the name of a CI/CD job without a dot at its start (GitLab never runs those)")
+    return value
 
 
 def _duration(value: object) -> timedelta:
@@ -156,10 +201,6 @@ def _at_least_zero(value: object) -> float:
     if number < 0:
         raise expected("a number from 0: how much worse than the Champion the candidate may be")
     return number
-
-
-def _refuse_gitlab(_value: object) -> None:
-    raise expected("no gitlab: this version asks for approval in GitHub Actions only; use `github:`")
 
 
 REGISTRY = Is(_registry, {"type": "string", "pattern": "^(databricks-uc$|https?://|sqlite:///.)"})
@@ -190,8 +231,8 @@ LOGINS = Is(
     _logins,
     {
         "anyOf": [
-            {"type": "string", "pattern": f"^{_LOGIN}$"},
-            {"type": "array", "items": {"type": "string", "pattern": f"^{_LOGIN}$"}},
+            {"type": "string", "pattern": f"^{_USERNAME}$"},
+            {"type": "array", "items": {"type": "string", "pattern": f"^{_USERNAME}$"}},
         ]
     },
 )
@@ -199,4 +240,23 @@ DURATION = Is(_duration, {"type": "string", "pattern": "^[1-9][0-9]{0,5}[dhm]$"}
 NUMBER = Is(_number, {"type": "number"})
 AT_LEAST_ZERO = Is(_at_least_zero, {"type": "number", "minimum": 0})
 FILE = text(r"[^\x00\r\n]+", "the path of a file")
-NO_GITLAB = Is(_refuse_gitlab, {"not": {}})
+GITLAB_ADDRESS = Is(_gitlab_address, {"type": "string", "pattern": "^https?://"})
+ISSUER = Is(_issuer, {"type": "string", "pattern": "^https?://.*[^/]$"})
+AUDIENCE = text(
+    r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,254}", "a text of letters, digits and . _ : / - such as champion-gate"
+)
+PROJECT = Is(_project, {"type": "integer", "minimum": 1})
+BRANCH = text(
+    r"(?!refs/)(?!.*(\.\.|//|/\.))[A-Za-z0-9_](?:[A-Za-z0-9._/-]{0,198}[A-Za-z0-9_-])?",
+    "a branch such as main, of at most 200 characters (without refs/heads/)",
+)
+CI_JOB = Is(_ci_job, {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[^.]"})
+GITLAB_ENVIRONMENT = text(
+    r"[A-Za-z0-9](?:[A-Za-z0-9 ._/-]{0,238}[A-Za-z0-9._-])?",
+    "a GitLab environment's name of letters, digits, blanks and . _ / - (at most 240 characters)",
+)
+APPROVER = text(
+    rf"(?!(?:project|group)_[0-9]+_bot){_USERNAME}",
+    "a person's GitLab username such as jane.doe (a bot is no person)",
+)
+USERNAME = text(_USERNAME, "a GitLab username such as gate-bot")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +23,19 @@ from champion_gate.settings.credentials import (
     secret_problems,
 )
 from champion_gate.settings.environment import PREFIX, Environment, read_environment
-from champion_gate.settings.gates_cross import GITHUB
-from champion_gate.settings.gates_file import Gates, GitHubServer, load_gates
+from champion_gate.settings.gates_file import Gates, read_gates
+from champion_gate.settings.gates_servers import GITHUB, GITLAB, OidcIssuer
+from champion_gate.settings.gitlab_credentials import (
+    GitLabCredentials,
+    gitlab_credentials,
+    gitlab_secret_problems,
+    hook_tokens,
+)
+
+_REACHED_BY_JOBS = re.compile(
+    r"(https://[A-Za-z0-9.-]+(:[0-9]{1,5})?|http://127\.0\.0\.1:[0-9]{1,5})(/[A-Za-z0-9._~-]+)*"
+)
+"""What the input gate_url of deploy/gitlab/champion-gate.gitlab-ci.yml takes."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +58,39 @@ class GitHubHost:
 
 
 @dataclass(frozen=True)
+class GitLabHost:
+    """The GitLab that gates ask for approval, and the credentials that are used there and nowhere else.
+
+    Attributes:
+        url: its address with its sub-path, without a slash at the end and without /api/v4.
+        ca_file: PEM file with the certificate authorities to trust; None for the usual ones.
+        gate_url: our own address, as the pipelines' jobs reach it.
+        credentials: what starts, reads and perhaps cancels pipelines.
+        previous_credentials: access tokens to try where the current ones are refused, during a rotation.
+    """
+
+    url: str
+    ca_file: str | None
+    gate_url: str
+    credentials: GitLabCredentials
+    previous_credentials: GitLabCredentials | None = None
+
+
+@dataclass(frozen=True)
 class Settings:
     """All that the service is told from outside; secrets never show in its repr.
 
     Attributes:
         registry: `databricks-uc`, an MLflow server's address, or `sqlite:///path`.
         github_hosts: key of the ApprovalProvider (`github`, `github:<host[:port]>`) -> where and with what.
+        gitlab_hosts: key of the ApprovalProvider (`gitlab`) -> where and with what; empty if no gate uses it.
+        oidc: key of the ApprovalProvider -> whose ID tokens are taken from its jobs.
         hook_credentials: the pairs that `POST /hooks/databricks` takes, the current one first.
         api_tokens: the bearer tokens of the API, the current one first.
         github_webhook_secrets: the keys of `X-Hub-Signature-256`, the current one first.
+        gitlab_signing_tokens: `whsec_…`, the keys of GitLab's webhook signatures, the current one first.
+        gitlab_webhook_tokens: what `X-Gitlab-Token` may hold; empty wherever there is a signing token, for
+            a webhook that should be signed is never taken on a plain token.
         database_url: SQLAlchemy's; may hold a password.
         public_url: where others reach the service, without a slash at the end; None if it was not given.
         host, port: where to listen; port 0 takes any free one.
@@ -64,9 +100,13 @@ class Settings:
     gates: tuple[Gate, ...]
     registry: str
     github_hosts: Mapping[str, GitHubHost]
+    gitlab_hosts: Mapping[str, GitLabHost]
+    oidc: Mapping[str, OidcIssuer]
     hook_credentials: tuple[BasicCredentials, ...]
     api_tokens: tuple[SecretStr, ...]
     github_webhook_secrets: tuple[SecretStr, ...]
+    gitlab_signing_tokens: tuple[SecretStr, ...]
+    gitlab_webhook_tokens: tuple[SecretStr, ...]
     database_url: str = field(repr=False)
     public_url: str | None
     host: str
@@ -85,24 +125,29 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         ConfigurationError: naming every problem; secrets are never shown.
     """
     environment, problems = read_environment(environ)
-    problems += secret_problems(environment)
-    gates = None
-    try:
-        gates = load_gates(environment.config)
-    except ConfigurationError as error:
-        problems += error.problems
-    hosts = _github_hosts(environment, gates, problems)
+    reading = read_gates(environment.config)
+    gates = reading.gates
+    problems += secret_problems(environment, reading.systems)
+    problems += gitlab_secret_problems(environment, used=GITLAB in reading.systems)
+    problems += reading.problems
+    github_hosts = _github_hosts(environment, gates, problems)
+    gitlab_hosts = _gitlab_hosts(environment, gates, problems)
     if problems or gates is None:
         raise ConfigurationError(list(dict.fromkeys(problems)))
+    signing_tokens, webhook_tokens = hook_tokens(environment)
     return Settings(
         gates=gates.gates,
         registry=gates.registry,
-        github_hosts=MappingProxyType(hosts),
+        github_hosts=MappingProxyType(github_hosts),
+        gitlab_hosts=MappingProxyType(gitlab_hosts),
+        oidc=gates.oidc,
         hook_credentials=hook_credentials(environment),
         api_tokens=present(environment.api_token, environment.api_token_previous),
         github_webhook_secrets=present(
             environment.github_webhook_secret, environment.github_webhook_secret_previous
         ),
+        gitlab_signing_tokens=signing_tokens,
+        gitlab_webhook_tokens=webhook_tokens,
         database_url=environment.database_url.get_secret_value(),
         public_url=environment.public_url,
         host=environment.host,
@@ -137,7 +182,7 @@ def _github_hosts(
     previous_tokens = host_tokens(environment, "_previous", problems)
     hosts = {}
     for provider, server in (gates.github_servers if gates else {}).items():
-        problems += _file_problems(provider, server)
+        problems += _file_problems(provider, server.ca_file)
         host = host_of(server.url)
         if provider == GITHUB and host in tokens:
             problems.append(
@@ -167,12 +212,41 @@ def _is_app_begun(environment: Environment) -> bool:
     return bool(environment.github_app_client_id or environment.github_app_private_key)
 
 
-def _file_problems(provider: str, server: GitHubServer) -> list[str]:
-    if server.ca_file is None:
+def _gitlab_hosts(
+    environment: Environment, gates: Gates | None, problems: list[str]
+) -> dict[str, GitLabHost]:
+    """Give the GitLab its credentials; its jobs have to reach us, so it also needs our own address."""
+    hosts: dict[str, GitLabHost] = {}
+    if gates is None:
+        return hosts
+    for provider, server in gates.gitlab_servers.items():
+        problems += _file_problems(provider, server.ca_file)
+        places = [gate.approval.place for gate in gates.gates if gate.approval.provider == provider]
+        projects = sorted({place["project"] for place in places}, key=int)
+        if environment.gitlab_trigger_token is not None and len(projects) > 1:
+            problems.append(
+                f"{PREFIX}GITLAB_TRIGGER_TOKEN: starts pipelines of one project, and gates name "
+                f"{', '.join(projects)}; expected {PREFIX}GITLAB_API_TOKEN instead of it"
+            )
+        url = environment.public_url
+        if url is None or not _REACHED_BY_JOBS.fullmatch(url):
+            problems.append(
+                f"{PREFIX}PUBLIC_URL: {'is missing' if url is None else f'found {url!r}'}; expected the https:// "
+                "address where GitLab's jobs reach this service, of letters, digits and . - in its host, and of "
+                "letters, digits and . _ ~ - in its path"
+            )
+        credentials, previous = gitlab_credentials(environment)
+        if credentials is not None and url is not None:
+            hosts[provider] = GitLabHost(server.url, server.ca_file, url, credentials, previous)
+    return hosts
+
+
+def _file_problems(provider: str, ca_file: str | None) -> list[str]:
+    if ca_file is None:
         return []
     try:
-        with Path(server.ca_file).open("rb") as file:
+        with Path(ca_file).open("rb") as file:
             found = b"-----BEGIN CERTIFICATE-----" in file.read(1024 * 1024)
     except OSError as error:
-        return [f"ca_file of {provider}: found {server.ca_file!r}; it cannot be read ({error.strerror})"]
-    return [] if found else [f"ca_file of {provider}: found {server.ca_file!r}; expected certificates as PEM"]
+        return [f"ca_file of {provider}: found {ca_file!r}; it cannot be read ({error.strerror})"]
+    return [] if found else [f"ca_file of {provider}: found {ca_file!r}; expected certificates as PEM"]

@@ -153,8 +153,14 @@ def release(connection: Connection, taken: StoredNotification, at: datetime) -> 
 
 
 def run_is_known(connection: Connection, run_id: str, end: datetime) -> bool:
-    """Whether a notification of this job run is open, or was worked off when the run had ended at `end`."""
-    known = and_(notifications.c.job_run_id == run_id, or_(OPEN, notifications.c.job_run_end >= end))
+    """Whether a notification of this job run is open, or was worked off when the run had ended at `end`.
+
+    One that failed since then waits for a person: looking again every minute would not mend it.
+    """
+    failed = and_(
+        notifications.c.phase == NotificationPhase.FAILED.value, notifications.c.last_received_at >= end
+    )
+    known = and_(notifications.c.job_run_id == run_id, or_(OPEN, failed, notifications.c.job_run_end >= end))
     return bool(connection.scalar(select(exists().where(known))))
 
 

@@ -25,8 +25,19 @@ from champion_gate.core.promotion import (
     Promotion,
     Resolution,
     StoredNotification,
+    TokenUse,
 )
-from champion_gate.store import aliases, follow_ups, leases, ledger, notifications, promotions, schema, tables
+from champion_gate.store import (
+    aliases,
+    follow_ups,
+    job_tokens,
+    leases,
+    ledger,
+    notifications,
+    promotions,
+    schema,
+    tables,
+)
 from champion_gate.store.engine import Database
 
 
@@ -326,6 +337,15 @@ class SqlStore:
                 notifications=leases.due_ids(connection, tables.notifications, at, limit, notifications.OPEN),
                 promotions=leases.due_ids(connection, tables.promotions, at, limit, promotions.OPEN),
                 follow_ups=leases.due_ids(connection, tables.follow_ups, at, limit),
+            )
+
+    def bind_token(
+        self, token: str, *, promotion_id: str, job: str, expires_at: datetime, at: datetime
+    ) -> TokenUse:
+        """Bind a CI job's token to the promotion and job that it is first posted for."""
+        with self._write() as connection:
+            return job_tokens.bind(
+                connection, token, promotion_id=promotion_id, job=job, expires_at=expires_at, at=at
             )
 
     def release_all_leases(self) -> None:

@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 """The newest migration, named here so that checking it needs no Alembic."""
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -237,4 +237,14 @@ gates_seen = Table(
     metadata,
     Column("gate", Text, primary_key=True),
     Column("first_seen_at", UtcTime, nullable=False),
+)
+
+job_tokens = Table(
+    "job_tokens",
+    metadata,
+    Column("token", Words, primary_key=True),
+    Column("promotion_id", Text, ForeignKey("promotions.id"), nullable=False),
+    Column("job", Words, nullable=False),
+    Column("expires_at", UtcTime, nullable=False),
+    Index("job_tokens_expired", "expires_at"),
 )

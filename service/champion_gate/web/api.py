@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
-from typing import Any
 
 from flask import Response, jsonify, request
 
 from champion_gate.core.evidence_markdown import render_markdown
 from champion_gate.core.ports import Store
-from champion_gate.core.promotion import ApprovalRequest, Decision, EndRequest, Phase, Promotion
+from champion_gate.core.promotion import Phase, Promotion
 from champion_gate.errors import InvalidInputError, NotFoundError
 from champion_gate.web.auth import Auth, guarded
+from champion_gate.web.views import promotion_view
 
 MARKDOWN_LIMIT = 60_000
 _DEFAULT_LIMIT = 50
@@ -42,12 +41,12 @@ class Api:
             cursor=request.args.get("cursor"),
             limit=_limit(request.args.get("limit")),
         )
-        return jsonify({"promotions": [promotion_json(each) for each in page.items], "cursor": page.cursor})
+        return jsonify({"promotions": [promotion_view(each) for each in page.items], "cursor": page.cursor})
 
     @guarded(Auth.BEARER)
     def promotion(self, promotion_id: str) -> Response:
         """Show one promotion."""
-        return jsonify(promotion_json(self._find(promotion_id)))
+        return jsonify(promotion_view(self._find(promotion_id)))
 
     @guarded(Auth.BEARER)
     def evidence(self, promotion_id: str) -> Response:
@@ -76,77 +75,6 @@ class Api:
                 "This promotion has no evidence yet.", hint="It is frozen just before approval is asked for."
             )
         return promotion.evidence_json, promotion.evidence_sha256
-
-
-def promotion_json(promotion: Promotion) -> dict[str, Any]:
-    """A promotion as clients see it: these fields and no others, ids as strings, times in UTC."""
-    return {
-        "id": promotion.id,
-        "gate": promotion.gate,
-        "registry": promotion.registry,
-        "model": promotion.model,
-        "version": promotion.version.version,
-        "alias": promotion.alias,
-        "found_by": promotion.found_by,
-        "champion_version": promotion.champion_version,
-        "phase": promotion.phase.value,
-        "reason": promotion.reason,
-        "job": {"id": promotion.job_id, "run_id": promotion.job_run_id, "url": promotion.job_url},
-        "trainers": [{"role": each.role, "name": each.name} for each in promotion.trainers],
-        "excluded": [{"name": each.name, "login": each.login} for each in promotion.excluded],
-        "request": _request_json(promotion.request),
-        "decision": _decision_json(promotion.decision),
-        "end_request": _end_request_json(promotion.end_request),
-        "evidence_sha256": promotion.evidence_sha256,
-        "requested_at": rfc3339(promotion.requested_at),
-        "updated_at": rfc3339(promotion.updated_at),
-        "ended_at": rfc3339(promotion.ended_at),
-        "due_at": rfc3339(promotion.due_at),
-        "attempts": promotion.attempts,
-        "failing_since": rfc3339(promotion.failing_since),
-        "failed_from": promotion.failed_from.value if promotion.failed_from else None,
-        "last_error": promotion.last_error,
-    }
-
-
-def rfc3339(at: datetime | None) -> str | None:
-    """A time as in 2025-01-31T08:00:00.000Z; None stays None."""
-    if at is None:
-        return None
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _request_json(opened: ApprovalRequest | None) -> dict[str, Any] | None:
-    if opened is None:
-        return None
-    return {
-        "provider": opened.provider,
-        "external_id": opened.external_id,
-        "url": opened.url,
-        "opened_at": rfc3339(opened.opened_at),
-        "expires_at": rfc3339(opened.expires_at),
-    }
-
-
-def _decision_json(decision: Decision | None) -> dict[str, Any] | None:
-    if decision is None:
-        return None
-    return {
-        "verdict": decision.verdict.value,
-        "reason": decision.reason,
-        "source": decision.source,
-        "decided_at": rfc3339(decision.decided_at),
-        "deciders": [
-            {"user_id": each.user_id, "login": each.login, "seat": each.seat, "comment": each.comment}
-            for each in decision.deciders
-        ],
-    }
-
-
-def _end_request_json(end: EndRequest | None) -> dict[str, Any] | None:
-    if end is None:
-        return None
-    return {"phase": end.phase.value, "actor": end.actor, "reason": end.reason, "at": rfc3339(end.at)}
 
 
 def _phase(given: str | None) -> Phase | None:

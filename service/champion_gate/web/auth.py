@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, BinaryIO, TypeVar
@@ -14,13 +13,14 @@ from typing import Any, BinaryIO, TypeVar
 from flask import Flask, Request, g, request
 from werkzeug.exceptions import BadRequest, RequestTimeout
 
+from champion_gate.core.ports import ProviderHook
 from champion_gate.errors import NotAuthenticatedError, TooLargeError
 from champion_gate.log import get_logger
 
 log = get_logger(__name__)
 
+_MAX_TOKEN = 16 * 1024
 _BODY_SILENCE_SECONDS = 10.0
-_SIGNATURE = re.compile(r"sha256=([0-9a-f]{64})")
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -30,14 +30,16 @@ class Auth(StrEnum):
 
     NONE = "none"
     BASIC = "basic"
-    HMAC = "hmac"
+    SIGNATURE = "signature"
     BEARER = "bearer"
+    CI_JOB = "ci job"
 
 
 _CHALLENGES = {
     Auth.BASIC: 'Basic realm="champion-gate", charset="UTF-8"',
-    Auth.HMAC: 'HMAC-SHA256 header="X-Hub-Signature-256"',
+    Auth.SIGNATURE: "Signature",
     Auth.BEARER: 'Bearer realm="champion-gate"',
+    Auth.CI_JOB: 'Bearer realm="champion-gate", scope="decision"',
 }
 
 
@@ -62,12 +64,12 @@ class Access:
 
     Attributes:
         databricks_pairs: (username, password) of the notification destination.
-        github_secrets: the webhook's secrets.
+        provider_hooks: kind of provider -> how its webhooks are checked.
         api_tokens: the bearer tokens of the API.
     """
 
     databricks_pairs: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    github_secrets: tuple[str, ...] = field(default=(), repr=False)
+    provider_hooks: Mapping[str, ProviderHook] = field(default_factory=dict, repr=False)
     api_tokens: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
@@ -77,7 +79,7 @@ class Access:
             ValueError: a secret is empty, or a user name holds a colon, which Basic cannot carry.
         """
         flat = [part for pair in self.databricks_pairs for part in pair]
-        if not all([*flat, *self.github_secrets, *self.api_tokens]):
+        if not all([*flat, *self.api_tokens]):
             raise ValueError("a secret must not be empty")
         if any(":" in username for username, _ in self.databricks_pairs):
             raise ValueError("the user name of a notification destination must not hold a colon")
@@ -191,7 +193,22 @@ def _is_known(incoming: Request, auth: Auth, access: Access, sent: bytes) -> boo
         return _is_one_of(_basic(incoming), pairs)
     if auth is Auth.BEARER:
         return _is_one_of(_credentials(incoming, "bearer").encode("latin-1", "replace"), access.api_tokens)
-    return _is_signed(incoming.headers.get("X-Hub-Signature-256", ""), sent, access.github_secrets)
+    if auth is Auth.CI_JOB:
+        # Its issuer's keys are needed to check it, so the view does; here only that there is one to check.
+        return bool(bearer_token())
+    hook = access.provider_hooks.get((incoming.view_args or {}).get("provider", ""))
+    return hook is not None and hook.is_authentic(header, sent)
+
+
+def bearer_token() -> str:
+    """The bearer token of the request in hand, unverified; empty where it is absent or too long."""
+    token = _credentials(request, "bearer")
+    return token if len(token) <= _MAX_TOKEN else ""
+
+
+def header(name: str) -> str:
+    """A header of the request in hand, whatever its case; empty where it is absent."""
+    return request.headers.get(name, "")
 
 
 def _credentials(incoming: Request, scheme: str) -> str:
@@ -210,15 +227,4 @@ def _is_one_of(given: bytes, known: Iterable[str]) -> bool:
     # Digests have one length, and every one is compared: the time tells neither length nor which matched.
     digest = hashlib.sha256(given).digest()
     matches = [hmac.compare_digest(digest, hashlib.sha256(each.encode()).digest()) for each in known]
-    return any(matches)
-
-
-def _is_signed(header: str, sent: bytes, secrets: Iterable[str]) -> bool:
-    """Check `X-Hub-Signature-256: sha256=<hex>` (docs.github.com, "Validating webhook deliveries")."""
-    given = _SIGNATURE.fullmatch(header)
-    signature = given.group(1) if given else ""
-    matches = [
-        hmac.compare_digest(signature, hmac.new(each.encode(), sent, hashlib.sha256).hexdigest())
-        for each in secrets
-    ]
     return any(matches)

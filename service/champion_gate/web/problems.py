@@ -15,14 +15,6 @@ from champion_gate.log import get_logger
 log = get_logger(__name__)
 
 
-class StoreUnavailableError(GateError):
-    """The database did not take what was to be stored: nothing has been acknowledged."""
-
-    code = "store_unavailable"
-    status = 503
-    retryable = True
-
-
 class NotReadyError(GateError):
     """Something without which the service cannot do its work does not answer."""
 

@@ -7,39 +7,44 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from champion_gate.core.promotion import ApprovalRequest, Decision, LedgerLine, Promotion, StoredNotification
+from champion_gate.core.promotion import (
+    ApprovalRequest,
+    Decision,
+    EndRequest,
+    LedgerLine,
+    Promotion,
+    StoredNotification,
+)
 
 
 def promotion_view(promotion: Promotion) -> dict[str, object]:
-    """A promotion as clients see it."""
+    """A promotion as clients see it: these fields and no others, ids as strings, times in UTC."""
     return {
         "id": promotion.id,
-        "phase": promotion.phase.value,
-        "reason": promotion.reason,
         "gate": promotion.gate,
         "registry": promotion.registry,
         "model": promotion.model,
-        "alias": promotion.alias,
         "version": promotion.version.version,
-        "champion_version": promotion.champion_version,
+        "alias": promotion.alias,
         "found_by": promotion.found_by,
-        "job_id": promotion.job_id,
-        "job_run_id": promotion.job_run_id,
-        "job_url": promotion.job_url,
-        "trainers": [{"role": trainer.role, "name": trainer.name} for trainer in promotion.trainers],
-        "excluded": [
-            {"name": person.name, "role": person.role, "login": person.login, "user_id": person.user_id}
-            for person in promotion.excluded
-        ],
+        "champion_version": promotion.champion_version,
+        "phase": promotion.phase.value,
+        "reason": promotion.reason,
+        "job": {"id": promotion.job_id, "run_id": promotion.job_run_id, "url": promotion.job_url},
+        "trainers": [{"role": each.role, "name": each.name} for each in promotion.trainers],
+        "excluded": [{"name": each.name, "login": each.login} for each in promotion.excluded],
         "request": _request_view(promotion.request),
         "decision": _decision_view(promotion.decision),
+        "end_request": _end_request_view(promotion.end_request),
         "evidence_sha256": promotion.evidence_sha256,
+        "requested_at": rfc3339(promotion.requested_at),
+        "updated_at": rfc3339(promotion.updated_at),
+        "ended_at": rfc3339(promotion.ended_at),
+        "due_at": rfc3339(promotion.due_at),
         "attempts": promotion.attempts,
+        "failing_since": rfc3339(promotion.failing_since),
+        "failed_from": promotion.failed_from.value if promotion.failed_from else None,
         "last_error": promotion.last_error,
-        "requested_at": time_view(promotion.requested_at),
-        "updated_at": time_view(promotion.updated_at),
-        "due_at": time_view(promotion.due_at),
-        "ended_at": time_view(promotion.ended_at),
     }
 
 
@@ -60,9 +65,9 @@ def notification_view(row: StoredNotification) -> dict[str, object]:
         "count": row.count,
         "attempts": row.attempts,
         "last_error": row.last_error,
-        "first_received_at": time_view(row.first_received_at),
-        "last_received_at": time_view(row.last_received_at),
-        "due_at": time_view(row.due_at),
+        "first_received_at": rfc3339(row.first_received_at),
+        "last_received_at": rfc3339(row.last_received_at),
+        "due_at": rfc3339(row.due_at),
         "resolutions": [
             {
                 "gate": resolution.gate,
@@ -81,7 +86,7 @@ def ledger_view(line: LedgerLine) -> dict[str, object]:
     return {
         "number": line.number,
         "kind": entry.kind.value,
-        "at": time_view(entry.at),
+        "at": rfc3339(entry.at),
         "registry": entry.registry,
         "model": entry.model,
         "alias": entry.alias,
@@ -94,22 +99,22 @@ def ledger_view(line: LedgerLine) -> dict[str, object]:
     }
 
 
-def time_view(time: datetime | None) -> str | None:
-    """A time as RFC 3339 in UTC, with `Z`."""
-    if time is None:
+def rfc3339(at: datetime | None) -> str | None:
+    """A time as in 2025-01-31T08:00:00.000Z; None stays None."""
+    if at is None:
         return None
-    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _request_view(request: ApprovalRequest | None) -> dict[str, object] | None:
-    if request is None:
+def _request_view(opened: ApprovalRequest | None) -> dict[str, object] | None:
+    if opened is None:
         return None
     return {
-        "provider": request.provider,
-        "external_id": request.external_id,
-        "url": request.url,
-        "opened_at": time_view(request.opened_at),
-        "expires_at": time_view(request.expires_at),
+        "provider": opened.provider,
+        "external_id": opened.external_id,
+        "url": opened.url,
+        "opened_at": rfc3339(opened.opened_at),
+        "expires_at": rfc3339(opened.expires_at),
     }
 
 
@@ -120,9 +125,15 @@ def _decision_view(decision: Decision | None) -> dict[str, object] | None:
         "verdict": decision.verdict.value,
         "reason": decision.reason,
         "source": decision.source,
-        "decided_at": time_view(decision.decided_at),
+        "decided_at": rfc3339(decision.decided_at),
         "deciders": [
-            {"login": d.login, "user_id": d.user_id, "seat": d.seat, "comment": d.comment}
-            for d in decision.deciders
+            {"user_id": each.user_id, "login": each.login, "seat": each.seat, "comment": each.comment}
+            for each in decision.deciders
         ],
     }
+
+
+def _end_request_view(end: EndRequest | None) -> dict[str, object] | None:
+    if end is None:
+        return None
+    return {"phase": end.phase.value, "actor": end.actor, "reason": end.reason, "at": rfc3339(end.at)}

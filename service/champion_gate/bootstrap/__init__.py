@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from champion_gate import __version__
+from champion_gate.bootstrap.vendors import (
+    UNITY_CATALOG,
+    approval_providers,
+    databricks_and_registry,
+    provider_hooks,
+    token_verifier,
+)
 from champion_gate.core.alias_writer import AliasWriter
 from champion_gate.core.ports import (
     ApprovalProvider,
@@ -22,27 +26,29 @@ from champion_gate.core.ports import (
     Store,
     WakeUps,
 )
+from champion_gate.core.posted_decision import PostedDecision
 from champion_gate.core.promoter import Promoter
 from champion_gate.core.promotion import FollowUpKind
 from champion_gate.core.requesting import Requesting
 from champion_gate.core.resolver import Resolver
 from champion_gate.core.sweep import Sweep
 from champion_gate.core.turn import Turn
-from champion_gate.settings import AppCredentials, GitHubHost, Settings, TokenCredentials, load_settings
+from champion_gate.settings import (
+    Settings,
+    load_settings,
+)
 
 if TYPE_CHECKING:
     from flask import Flask
 
     from champion_gate.serving import Background
-    from champion_gate.store.sql_store import SqlStore
     from champion_gate.web.auth import Access
     from champion_gate.web.health import Check
-
-UNITY_CATALOG = "databricks-uc"
 
 _DATABRICKS_LANE = "databricks"
 _REGISTRY_LANE = "registry"
 _DUE_SECONDS = 2.0
+_OUTCOME_SECONDS = 0.1
 
 
 class SystemClock:
@@ -99,14 +105,12 @@ def build_core(
         clock: where the time comes from; the machine's by default.
         chance: where randomness comes from; the machine's by default.
         databricks: settings of the SDK that stand before its own environment variables.
-        sleep: pauses between the tries of a call to GitHub.
+        sleep: pauses between the tries of a call to GitHub or GitLab.
     """
     clock, chance = clock or SystemClock(), chance or SystemChance()
     gates = {gate.name: gate for gate in settings.gates}
-    job_runs, registry = _databricks_and_registry(settings, databricks or {})
-    providers: dict[str, ApprovalProvider] = {
-        name: _github(name, host, clock, sleep) for name, host in settings.github_hosts.items()
-    }
+    job_runs, registry = databricks_and_registry(settings, databricks or {})
+    providers = approval_providers(settings, clock, sleep)
     alias_writer = AliasWriter(store=store, registry=registry, clock=clock)
     turn = Turn(store=store, wake_ups=wake_ups, clock=clock, chance=chance)
     requesting = Requesting(
@@ -192,10 +196,24 @@ def build_service(environ: Mapping[str, str]) -> Service:
             Every("due rows", _DUE_SECONDS, core.sweep.wake_due),
         ],
     )
-    app = create_app(
-        store=store, wake_ups=wake_ups, clock=SystemClock(), access=_access(settings), checks=_checks(core)
+    clock = SystemClock()
+    posted_decision = PostedDecision(
+        store=store,
+        verifier=token_verifier(settings, clock),
+        wake_ups=wake_ups,
+        clock=clock,
+        pause=lambda: time.sleep(_OUTCOME_SECONDS),
     )
-    return Service(app, Background(worker, store, settings.database_url), core)
+    app = create_app(
+        store=store,
+        wake_ups=wake_ups,
+        clock=clock,
+        access=_access(settings, clock),
+        checks=_checks(core),
+        posted_decision=posted_decision,
+    )
+    background = Background(worker, store, settings.database_url, lambda: _warm_up(settings))
+    return Service(app, background, core)
 
 
 class Lane:
@@ -229,59 +247,29 @@ class Lane:
         return _REGISTRY_LANE
 
 
+def _warm_up(settings: Settings) -> None:
+    """Import the vendors' clients, which takes seconds, before the first notification needs them."""
+    from champion_gate.adapters.databricks_api import import_sdk
+    from champion_gate.adapters.mlflow_client import import_mlflow
+
+    import_sdk()
+    if settings.registry != UNITY_CATALOG:
+        import_mlflow(with_database=settings.registry.startswith("sqlite:"))
+
+
 def _send_looks(core: Core, wake_ups: Any) -> None:
     for name in core.sweep.run():
         wake_ups.look(name)
 
 
-def _databricks_and_registry(
-    settings: Settings, databricks: Mapping[str, str]
-) -> tuple[JobRuns, ModelRegistry]:
-    from champion_gate.adapters.databricks import DatabricksJobRuns, connect
-
-    connection = connect(product_version=__version__, config_overrides=databricks)
-    return DatabricksJobRuns(connection), _registry(settings, connection)
-
-
-def _registry(settings: Settings, connection: Any) -> ModelRegistry:
-    if settings.registry == UNITY_CATALOG:
-        from champion_gate.adapters.unity_catalog import UnityCatalog
-
-        return UnityCatalog(connection)
-    from champion_gate.adapters.mlflow_registry import MlflowRegistry
-
-    return MlflowRegistry(settings.registry)
-
-
-def _github(name: str, host: GitHubHost, clock: Clock, sleep: Callable[[float], None]) -> ApprovalProvider:
-    from champion_gate.adapters.github import GitHub
-    from champion_gate.adapters.github_auth import GitHubApp, GitHubToken
-
-    def credentials(given: AppCredentials | TokenCredentials) -> GitHubApp | GitHubToken:
-        if isinstance(given, AppCredentials):
-            return GitHubApp(given.client_id, given.private_key.get_secret_value())
-        return GitHubToken(given.token.get_secret_value())
-
-    return GitHub(
-        url=host.url,
-        credentials=credentials(host.credentials),
-        previous=credentials(host.previous_credentials) if host.previous_credentials else None,
-        clock=clock,
-        api_version=host.api_version,
-        ca_file=host.ca_file,
-        sleep=sleep,
-        name=name,
-    )
-
-
-def _access(settings: Settings) -> Access:
+def _access(settings: Settings, clock: Clock) -> Access:
     from champion_gate.web.auth import Access
 
     return Access(
         databricks_pairs=tuple(
             (pair.username, pair.password.get_secret_value()) for pair in settings.hook_credentials
         ),
-        github_secrets=tuple(secret.get_secret_value() for secret in settings.github_webhook_secrets),
+        provider_hooks=provider_hooks(settings, clock),
         api_tokens=tuple(token.get_secret_value() for token in settings.api_tokens),
     )
 
@@ -296,100 +284,3 @@ def _checks(core: Core) -> list[Check]:
     for name, provider in core.providers.items():
         checks.append(Check(name, provider.check, "Check the address and the App or token of this host."))
     return checks
-
-
-# --- for the command line --------------------------------------------------------------------------------
-
-
-def load_local_settings() -> Settings:
-    """Settings out of this process's environment."""
-    return load_settings(os.environ)
-
-
-def _local_database_url() -> str:
-    from champion_gate.settings import load_database_url
-
-    return load_database_url(os.environ)
-
-
-@contextmanager
-def open_local_store() -> Iterator[SqlStore]:
-    """The store of this process's environment; needs no other setting than its address."""
-    from champion_gate.store.sql_store import open_store
-
-    with open_store(_local_database_url()) as store:
-        store.check()
-        yield store
-
-
-@contextmanager
-def open_local_promoter() -> Iterator[Promoter]:
-    """A promoter on the local store, for orders that a running service carries out."""
-    from champion_gate.worker import HueyWakeUps, create_queue
-
-    settings = load_local_settings()
-    with open_local_store() as store:
-        wake_ups = HueyWakeUps(create_queue(settings.database_url))
-        yield build_core(settings, store=store, wake_ups=wake_ups).promoter
-
-
-def open_local_registry() -> ModelRegistry:
-    """The registry of this process's environment."""
-    return _databricks_and_registry(load_local_settings(), {})[1]
-
-
-def migrate_local() -> str:
-    """Create or upgrade the tables of this process's environment, and say where, without a password."""
-    from sqlalchemy import make_url
-
-    url = _local_database_url()
-    migrate_database(url)
-    return make_url(url).render_as_string(hide_password=True)
-
-
-def migrate_database(database_url: str) -> None:
-    """Create or upgrade the tables of the rows and of the queue."""
-    from champion_gate.store.schema import migrate
-    from champion_gate.wake_ups import prepare_queue
-
-    migrate(database_url)
-    prepare_queue(database_url)
-
-
-def check_local_config() -> str:
-    """What the configuration does, in words.
-
-    Raises:
-        ConfigurationError: naming every problem.
-    """
-    from champion_gate.settings import explain, load_gates
-
-    settings = load_local_settings()
-    return explain(load_gates(settings.config))
-
-
-def check_job_names(settings: Settings) -> None:
-    """Make sure that each job name in gates.yaml means one job. Asks Databricks only if there are names.
-
-    Raises:
-        ConfigurationError: several jobs, or none, bear a name.
-        VendorError: Databricks does not answer; the names are then checked whenever they are met.
-    """
-    from champion_gate.errors import ConfigurationError
-
-    named = [(gate.name, name) for gate in settings.gates for name in sorted(gate.job_names)]
-    if not named:
-        return
-    job_runs, _ = _databricks_and_registry(settings, {})
-    problems = []
-    for gate, name in named:
-        ids = job_runs.jobs_named(name)
-        if len(ids) != 1:
-            found = (
-                f"{len(ids)} jobs bear it ({', '.join(ids)})" if ids else "no job that we may see bears it"
-            )
-            problems.append(
-                f"jobs of gate {gate}: {name!r}: {found}; expected exactly one. Write the job's id."
-            )
-    if problems:
-        raise ConfigurationError(problems)

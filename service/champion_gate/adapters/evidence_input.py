@@ -1,0 +1,55 @@
+"""What a CI run is given besides its ids: the evidence, cut where the vendor takes no more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from champion_gate.core.promotion import Promotion
+
+
+def inputs_of(
+    promotion: Promotion, evidence: str, *, more: Mapping[str, str], most: int, vendor: str
+) -> dict[str, str]:
+    """The inputs of the shipped CI templates; evidence that is too long is cut, with a note.
+
+    Args:
+        promotion: its id is the correlation id that ends up in the run's title.
+        evidence: Markdown.
+        more: inputs that this vendor's template takes besides.
+        most: how many characters all inputs may have together, counted as JSON.
+        vendor: its name in words, for the note.
+    """
+    inputs = {
+        "promotion_id": promotion.id,
+        "model": promotion.model,
+        "version": promotion.version.version,
+        "alias": promotion.alias,
+        **more,
+        "evidence": "",
+    }
+    room = most - _size(inputs)
+    return inputs | {"evidence": _cut(evidence or "No evidence.", room, promotion, vendor)}
+
+
+def _cut(evidence: str, room: int, promotion: Promotion, vendor: str) -> str:
+    if _size(evidence) <= room:
+        return evidence
+    digest = f", sha256 {promotion.evidence_sha256}" if promotion.evidence_sha256 else ""
+    note = f"\n\n*Cut here: {vendor} takes no more. The whole evidence is on promotion {promotion.id}{digest}.*\n"
+    low, high = 0, len(evidence)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if _size(evidence[:middle] + note) <= room:
+            low = middle
+        else:
+            high = middle - 1
+    kept = evidence[:low]
+    # At a line's end where there is one near: half a row would break the table.
+    line_end = kept.rfind("\n", low // 2)
+    return (kept[:line_end] if line_end > 0 else kept) + note
+
+
+def _size(value: object) -> int:
+    """Counted as it is sent, escapes included: which characters the vendors count is not documented."""
+    return len(json.dumps(value, ensure_ascii=False).encode(errors="replace"))

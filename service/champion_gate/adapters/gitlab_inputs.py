@@ -1,0 +1,34 @@
+"""What the pipeline is given: the `spec:inputs` of deploy/gitlab/champion-gate.gitlab-ci.yml, strings all."""
+
+from __future__ import annotations
+
+import base64
+
+from champion_gate.adapters import evidence_input
+from champion_gate.core.promotion import Promotion
+
+_MAX_BYTES = 65_000
+"""As base64 it stays below the 128 KiB that Linux allows one environment variable of a job."""
+
+
+def inputs_of(promotion: Promotion, *, environment: str, gate_url: str, evidence: str) -> dict[str, str]:
+    """The inputs; evidence that is too long is cut, with a note.
+
+    It travels as base64, because GitLab puts inputs into the file's text before reading that as YAML
+    (lib/gitlab/ci/config/interpolation/text_template.rb).
+
+    Args:
+        promotion: its id is the correlation id that ends up in the pipeline's name.
+        environment: the one that the gated job names.
+        gate_url: where the gated job calls the gate.
+        evidence: Markdown.
+    """
+    inputs = evidence_input.inputs_of(
+        promotion,
+        evidence,
+        more={"environment": environment, "gate_url": gate_url},
+        most=_MAX_BYTES,
+        vendor="GitLab",
+    )
+    shown = inputs.pop("evidence").encode(errors="replace")
+    return inputs | {"evidence_base64": base64.b64encode(shown).decode()}

@@ -1,0 +1,261 @@
+"""Reads what people said about a pipeline: whose it is, who let the gated job start, who approved its deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from champion_gate.adapters.gitlab_api import ProjectApi
+from champion_gate.adapters.gitlab_json import fields
+from champion_gate.adapters.gitlab_names import Protection
+from champion_gate.adapters.gitlab_people import MAINTAINER, People
+from champion_gate.adapters.gitlab_place import Survey, changes, survey
+from champion_gate.adapters.json_fields import Record
+from champion_gate.core.promotion import RequestState, Review, Verdict
+
+ENDED = frozenset({"success", "failed", "canceled", "skipped"})
+WAITING = frozenset(
+    {
+        "created",
+        "waiting_for_resource",
+        "preparing",
+        "waiting_for_callback",
+        "pending",
+        "manual",
+        "scheduled",
+    }
+)
+CANCELLED = frozenset({"canceled", "canceling"})
+_KNOWN = ENDED | WAITING | CANCELLED | {"running"}
+_RELEASED = frozenset({"running", "success", "failed"})
+_VERDICTS = {"approved": Verdict.APPROVED, "rejected": Verdict.REJECTED}
+_CLOCK_SKEW = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What one look works with.
+
+    Attributes:
+        pins: as stored with the request.
+        looked: the place as it is now.
+        problems: what cannot be trusted at the moment is added here.
+    """
+
+    api: ProjectApi
+    pins: Mapping[str, str]
+    looked: Survey
+    people: People
+    problems: list[str]
+
+
+def state_of(
+    api: ProjectApi, pipeline_id: str, pins: Mapping[str, str], asked_at: datetime, now: datetime
+) -> RequestState:
+    """Everything that decides, without duplicates of the pipeline.
+
+    The pipeline is read before its jobs, so that of one that has ended the last word is read; a job says by
+    itself who played it, and a retry makes another job, so that no later act changes what was read.
+
+    Args:
+        api: calls about the project.
+        pipeline_id: the pipeline that was opened.
+        pins: as stored with the request.
+        asked_at: when approval was first asked for.
+        now: for what expires.
+    """
+    pipeline = api.pipeline(pipeline_id)
+    people = People(api)
+    looked = survey(api, people, now)
+    reading = _Reading(api, pins, looked, people, [*looked.problems, *changes(pins, looked)])
+    gated = [job for job in api.jobs(pipeline_id) if fields.text(job, "name") == api.spot.job]
+    status = fields.text(pipeline, "status")
+    reading.problems.extend(_unknown_status(pipeline, f"pipeline {pipeline_id}"))
+    void = pipeline_void_because(pipeline, pipeline_id, pins) or _job_void_because(reading, pipeline, gated)
+    started: dict[str, datetime] = {}
+    reviews: tuple[Review, ...] = ()
+    if gated:
+        reviews = _reviews(reading, pipeline, gated[0], asked_at)
+        reading.problems.extend(_unknown_status(gated[0], f"job {api.spot.job}"))
+        if len(gated) == 1 and has_started(gated[0]):
+            started = dict.fromkeys(api.spot.seats, fields.time(gated[0], "started_at"))
+    elif status not in ENDED | {"created"}:
+        reading.problems.append(f"Pipeline {pipeline_id} has no job named {api.spot.job}.")
+    rejected = any(review.verdict is Verdict.REJECTED for review in reviews)
+    if void is None and not rejected and not started and status in CANCELLED:
+        void = "The pipeline was cancelled, which rejects the request; GitLab does not tell by whom."
+    finished = status in ENDED
+    return RequestState(tuple(reading.problems), void, reviews, started, finished=finished)
+
+
+def _unknown_status(of: Record, what: str) -> Iterator[str]:
+    status = fields.text(of, "status")
+    if status not in _KNOWN:
+        yield f"GitLab says that {what} is {status!r}, which is not known."
+
+
+def pipeline_void_because(pipeline: Record, pipeline_id: str, pins: Mapping[str, str]) -> str | None:
+    """Why this pipeline is not the one that we opened; such a thing never heals.
+
+    Raises:
+        VendorUnavailableError: a field is missing, so that cannot be told.
+    """
+    facts = {
+        "pipeline": (fields.number_id(pipeline), pipeline_id),
+        "project": (fields.number_id(pipeline, "project_id"), pins.get("project_id")),
+        "branch": (fields.text(pipeline, "ref"), pins.get("ref")),
+        "trigger": (fields.text(pipeline, "source"), pins.get("source")),
+        "starter": (fields.number_id(fields.record(pipeline, "user")), pins.get("bot_id")),
+    }
+    for what, (found, expected) in facts.items():
+        if found != expected:
+            return f"The {what} of pipeline {pipeline_id} is {found}, and {expected} was asked for."
+    return f"Pipeline {pipeline_id} runs on a tag." if fields.flag(pipeline, "tag") else None
+
+
+def _job_void_because(reading: _Reading, pipeline: Record, gated: Sequence[Record]) -> str | None:
+    """Why the gated job cannot, or can no longer, yield a decision."""
+    name = reading.api.spot.job
+    if len(gated) > 1:
+        return f"Job {name} was retried; only a pipeline with a single one is believed."
+    for job in gated:
+        if has_started(job) and _is_opener(reading, job.get("user")):
+            return f"Job {name} was run by our own account, which is nobody's decision."
+        return _not_as_asked(job, pipeline) or _stopped_because(job)
+    return None
+
+
+def _not_as_asked(job: Record, pipeline: Record) -> str | None:
+    name, theirs = fields.text(job, "name"), fields.record(job, "pipeline")
+    if fields.number_id(theirs) != fields.number_id(pipeline):
+        return f"Job {name} belongs to pipeline {theirs['id']}."
+    if fields.text(theirs, "sha") != fields.text(pipeline, "sha"):
+        return f"Job {name} runs on commit {theirs['sha']}, its pipeline on {pipeline['sha']}."
+    if fields.flag(job, "allow_failure"):
+        return f"Job {name} is optional (allow_failure): its pipeline succeeds although nobody decided."
+    return None
+
+
+def _stopped_because(job: Record) -> str | None:
+    name, status = fields.text(job, "name"), fields.text(job, "status")
+    if status == "skipped":
+        return f"Job {name} was skipped."
+    if status in CANCELLED:
+        return f"Job {name} was cancelled, which rejects the request; GitLab does not tell by whom."
+    if job.get("archived") is True and status in WAITING:
+        return f"Job {name} is archived: GitLab lets nobody run it any more."
+    return None
+
+
+def has_started(job: Record) -> bool:
+    """Whether people let it start; it may have failed since, because the gate was down.
+
+    A job that GitLab failed without a start was refused to whoever played it (failure_reason
+    protected_environment_failure, deployment_rejected, …).
+    """
+    return fields.text(job, "status") in _RELEASED and job.get("started_at") is not None
+
+
+# --- who decided ------------------------------------------------------------------------------------------
+
+
+def _reviews(reading: _Reading, pipeline: Record, job: Record, asked_at: datetime) -> tuple[Review, ...]:
+    """Every vote: approvals of the job's deployment where the place has approval rules, else the click."""
+    played = has_started(job)
+    if reading.api.spot.protection is Protection.BRANCH:
+        return (_click(reading, job),) if played else ()
+    deployment = _deployment(reading, pipeline, job, asked_at)
+    if deployment is None:
+        if played:
+            environment = reading.api.spot.environment
+            reading.problems.append(f"GitLab lists no deployment of job {job['name']} to {environment}.")
+        return ()
+    if not reading.looked.rules.approvers:
+        return (_click(reading, job),) if played else ()
+    return _approvals(reading, deployment, played=played)
+
+
+def _click(reading: _Reading, job: Record) -> Review:
+    """Who played the job: GitLab makes them the job's user (app/services/ci/enqueue_job_service.rb)."""
+    return _review(reading, job.get("user"), reading.api.spot.seats[0], Verdict.APPROVED, "")
+
+
+def _deployment(reading: _Reading, pipeline: Record, job: Record, asked_at: datetime) -> Record | None:
+    """The deployment that this job is, which proves that the environment's rules held for it."""
+    job_id = fields.number_id(job)
+    ours = [
+        one
+        for one in reading.api.deployments(asked_at - _CLOCK_SKEW)
+        if one.get("deployable", {}) is not None
+        and fields.number_id(fields.record(one, "deployable")) == job_id
+    ]
+    if len(ours) != 1:
+        return None
+    found = reading.api.deployment(fields.number_id(ours[0]))
+    environment = fields.text(fields.record(found, "environment"), "name")
+    same = (
+        fields.number_id(fields.record(found, "deployable")) == job_id
+        and environment == reading.api.spot.environment
+        and fields.text(found, "sha") == fields.text(pipeline, "sha")
+    )
+    if not same:
+        reading.problems.append(f"Deployment {found.get('id')} is not that of job {job_id}.")
+        return None
+    return found
+
+
+def _approvals(reading: _Reading, deployment: Record, *, played: bool) -> tuple[Review, ...]:
+    """The votes on a deployment. Each may fill any seat: GitLab counts for which rule, we count people."""
+    missing = fields.whole(deployment, "pending_approval_count")
+    if played and missing != 0:
+        reading.problems.append(f"The job has started, and GitLab still lacks {missing} approvals of it.")
+    reviews: list[Review] = []
+    for approval in fields.records(deployment, "approvals"):
+        status = fields.text(approval, "status")
+        if status not in _VERDICTS:
+            reading.problems.append(f"GitLab names an approval {status!r}, which is not known to be one.")
+            continue
+        comment = fields.text_or_none(approval, "comment") or ""
+        reviews += [
+            _review(reading, approval.get("user"), seat, _VERDICTS[status], comment)
+            for seat in reading.api.spot.seats
+        ]
+    return tuple(reviews)
+
+
+def _review(reading: _Reading, user: object, seat: str, verdict: Verdict, comment: str) -> Review:
+    if user is None:
+        return Review(seat, verdict, "", "a deleted account", comment, False, False, False)
+    found = fields.as_record(user, "user")
+    user_id = fields.number_id(found)
+    is_person = reading.people.is_person(user_id)
+    return Review(
+        seat=seat,
+        verdict=verdict,
+        user_id=user_id,
+        login=fields.text(found, "username"),
+        comment=comment,
+        is_person=is_person,
+        is_opener=_is_opener(reading, found),
+        is_listed=is_person and _is_listed(reading, user_id),
+    )
+
+
+def _is_opener(reading: _Reading, user: object) -> bool:
+    """Whether it is the account that asks, as it was when the request opened or as it is now."""
+    if user is None:
+        return False
+    user_id = fields.number_id(fields.as_record(user, "user"))
+    return user_id in {reading.pins.get("bot_id"), reading.looked.pins.get("bot_id")}
+
+
+def _is_listed(reading: _Reading, user_id: str) -> bool:
+    """Whether this person may decide: as the protection has it, and among `approvers` where the gate names some."""
+    named = reading.looked.approver_ids
+    if named and user_id not in named:
+        return False
+    rules = reading.looked.rules
+    if reading.api.spot.protection is Protection.ENVIRONMENT:
+        return reading.people.fulfils(rules.approvers or rules.deployers, user_id)
+    return reading.people.level(user_id) >= MAINTAINER

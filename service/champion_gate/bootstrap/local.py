@@ -1,0 +1,142 @@
+"""What the command line works with: settings, store and registry of this process's own environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from champion_gate import __version__
+from champion_gate.bootstrap import build_core
+from champion_gate.bootstrap.vendors import databricks_and_registry
+from champion_gate.core.ports import ModelRegistry
+from champion_gate.core.promoter import Promoter
+from champion_gate.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from champion_gate.store.sql_store import SqlStore
+
+_NAMES_SECONDS = 5.0
+
+
+def load_local_settings() -> Settings:
+    """Settings out of this process's environment."""
+    return load_settings(os.environ)
+
+
+def _local_database_url() -> str:
+    from champion_gate.settings import load_database_url
+
+    return load_database_url(os.environ)
+
+
+@contextmanager
+def open_local_store() -> Iterator[SqlStore]:
+    """The store of this process's environment; needs no other setting than its address."""
+    from champion_gate.store.sql_store import open_store
+
+    url = _local_database_url()
+    with _usable(url), open_store(url) as store:
+        store.check()
+        yield store
+
+
+@contextmanager
+def open_local_promoter() -> Iterator[Promoter]:
+    """A promoter on the local store, for orders that a running service carries out."""
+    from champion_gate.worker import HueyWakeUps, create_queue
+
+    settings = load_local_settings()
+    with open_local_store() as store:
+        wake_ups = HueyWakeUps(create_queue(settings.database_url))
+        yield build_core(settings, store=store, wake_ups=wake_ups).promoter
+
+
+def open_local_registry() -> ModelRegistry:
+    """The registry of this process's environment."""
+    return databricks_and_registry(load_local_settings(), {})[1]
+
+
+def migrate_local() -> str:
+    """Create or upgrade the tables of this process's environment, and say where, without a password."""
+    from sqlalchemy import make_url
+
+    url = _local_database_url()
+    migrate_database(url)
+    return make_url(url).render_as_string(hide_password=True)
+
+
+def migrate_database(database_url: str) -> None:
+    """Create or upgrade the tables of the rows and of the queue."""
+    from champion_gate.store.schema import migrate
+    from champion_gate.wake_ups import prepare_queue
+
+    with _usable(database_url):
+        migrate(database_url)
+        prepare_queue(database_url)
+
+
+@contextmanager
+def _usable(database_url: str) -> Iterator[None]:
+    """Say in words that a database cannot be used; its drivers raise whatever they like."""
+    import sqlite3
+
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+    from champion_gate.errors import StoreUnavailableError
+
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        why = str(error.orig if isinstance(error, DBAPIError) else error).strip().partition("\n")[0]
+        shown = make_url(database_url).render_as_string(hide_password=True)
+        raise StoreUnavailableError(
+            f"The database {shown} cannot be used: {why}.",
+            hint="Is CHAMPION_GATE_DATABASE_URL right, and may this user write there?",
+        ) from error
+
+
+def check_local_config() -> str:
+    """What the configuration does, in words.
+
+    Raises:
+        ConfigurationError: naming every problem.
+    """
+    from champion_gate.settings import explain, load_gates
+
+    settings = load_local_settings()
+    return explain(load_gates(settings.config))
+
+
+def check_job_names(settings: Settings) -> None:
+    """Make sure that each job name in gates.yaml means one job. Asks Databricks only if there are names.
+
+    Raises:
+        ConfigurationError: several jobs, or none, bear a name.
+        VendorError: Databricks does not answer; the names are then checked whenever they are met.
+    """
+    from champion_gate.adapters.databricks import Budget, DatabricksJobRuns, connect
+    from champion_gate.adapters.databricks_api import import_sdk
+    from champion_gate.errors import ConfigurationError
+
+    named = [(gate.name, name) for gate in settings.gates for name in sorted(gate.job_names)]
+    if not named:
+        return
+    import_sdk()  # of whose seconds the budget knows nothing
+    # Little: the service must come up soon, also while Databricks is away.
+    budget = Budget(connect=_NAMES_SECONDS, read=_NAMES_SECONDS, total=_NAMES_SECONDS)
+    job_runs = DatabricksJobRuns(connect(product_version=__version__, budget=budget))
+    problems = []
+    for gate, name in named:
+        ids = job_runs.jobs_named(name)
+        if len(ids) != 1:
+            found = (
+                f"{len(ids)} jobs bear it ({', '.join(ids)})" if ids else "no job that we may see bears it"
+            )
+            problems.append(
+                f"jobs of gate {gate}: {name!r}: {found}; expected exactly one. Write the job's id."
+            )
+    if problems:
+        raise ConfigurationError(problems)

@@ -1,0 +1,135 @@
+"""Picks the adapters that fulfil the core's ports, and imports those alone that are used: they are slow to import."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from champion_gate import __version__
+from champion_gate.core.ports import (
+    ApprovalProvider,
+    Clock,
+    JobRuns,
+    ModelRegistry,
+    ProviderHook,
+    TokenVerifier,
+)
+from champion_gate.settings import (
+    AppCredentials,
+    GitHubHost,
+    GitLabCredentials,
+    GitLabHost,
+    Settings,
+    TokenCredentials,
+)
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+UNITY_CATALOG = "databricks-uc"
+
+
+def approval_providers(
+    settings: Settings, clock: Clock, sleep: Callable[[float], None]
+) -> dict[str, ApprovalProvider]:
+    """The CI/CD systems that gates name, by their keys."""
+    return {
+        **{name: _github(name, host, clock, sleep) for name, host in settings.github_hosts.items()},
+        **{name: _gitlab(name, host, clock, sleep) for name, host in settings.gitlab_hosts.items()},
+    }
+
+
+def databricks_and_registry(
+    settings: Settings, databricks: Mapping[str, str]
+) -> tuple[JobRuns, ModelRegistry]:
+    """The Jobs API and the registry; on Unity Catalog they share a connection."""
+    from champion_gate.adapters.databricks import DatabricksJobRuns, connect
+
+    connection = connect(product_version=__version__, config_overrides=databricks)
+    return DatabricksJobRuns(connection), _registry(settings, connection)
+
+
+def _registry(settings: Settings, connection: Any) -> ModelRegistry:
+    if settings.registry == UNITY_CATALOG:
+        from champion_gate.adapters.unity_catalog import UnityCatalog
+
+        return UnityCatalog(connection)
+    from champion_gate.adapters.mlflow_registry import MlflowRegistry
+
+    return MlflowRegistry(settings.registry)
+
+
+def _github(name: str, host: GitHubHost, clock: Clock, sleep: Callable[[float], None]) -> ApprovalProvider:
+    from champion_gate.adapters.github import GitHub
+    from champion_gate.adapters.github_auth import GitHubApp, GitHubToken
+
+    def credentials(given: AppCredentials | TokenCredentials) -> GitHubApp | GitHubToken:
+        if isinstance(given, AppCredentials):
+            return GitHubApp(given.client_id, given.private_key.get_secret_value())
+        return GitHubToken(given.token.get_secret_value())
+
+    return GitHub(
+        url=host.url,
+        credentials=credentials(host.credentials),
+        previous=credentials(host.previous_credentials) if host.previous_credentials else None,
+        clock=clock,
+        api_version=host.api_version,
+        ca_file=host.ca_file,
+        sleep=sleep,
+        name=name,
+    )
+
+
+def _gitlab(name: str, host: GitLabHost, clock: Clock, sleep: Callable[[float], None]) -> ApprovalProvider:
+    from champion_gate.adapters.gitlab import GitLab, GitLabTokens
+
+    def tokens(given: GitLabCredentials) -> GitLabTokens:
+        return GitLabTokens(
+            read_token=given.read_token.get_secret_value(),
+            trigger_token=given.trigger_token.get_secret_value() if given.trigger_token else None,
+            api_token=given.api_token.get_secret_value() if given.api_token else None,
+        )
+
+    return GitLab(
+        url=host.url,
+        credentials=tokens(host.credentials),
+        previous=tokens(host.previous_credentials) if host.previous_credentials else None,
+        clock=clock,
+        gate_url=host.gate_url,
+        ca_file=host.ca_file,
+        sleep=sleep,
+        name=name,
+    )
+
+
+def token_verifier(settings: Settings, clock: Clock) -> TokenVerifier:
+    """Who checks the ID tokens of the jobs of every CI/CD system that gates use."""
+    from champion_gate.adapters import oidc
+
+    tables = {"github": oidc.GITHUB, "gitlab": oidc.GITLAB}
+    issuers = {
+        provider: oidc.Issuer(found.issuer, found.audience, tables[found.kind], found.ca_file)
+        for provider, found in settings.oidc.items()
+    }
+    return oidc.OidcVerifier(issuers, clock=clock)
+
+
+def provider_hooks(settings: Settings, clock: Clock) -> dict[str, ProviderHook]:
+    """How webhooks are checked, for each CI/CD system that shares a secret with us."""
+    from champion_gate.adapters.github_hook import GitHubHook
+    from champion_gate.adapters.gitlab_hook import GitLabHook
+
+    hooks: dict[str, ProviderHook] = {}
+    if settings.github_webhook_secrets:
+        hooks["github"] = GitHubHook(_plain(settings.github_webhook_secrets))
+    if settings.gitlab_signing_tokens or settings.gitlab_webhook_tokens:
+        hooks["gitlab"] = GitLabHook(
+            signing_tokens=_plain(settings.gitlab_signing_tokens),
+            tokens=_plain(settings.gitlab_webhook_tokens),
+            clock=clock,
+        )
+    return hooks
+
+
+def _plain(hidden: Sequence[SecretStr]) -> list[str]:
+    return [each.get_secret_value() for each in hidden]

@@ -1,0 +1,59 @@
+"""How the command line prints: tables for people, JSON for machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+
+import click
+
+from champion_gate.core.text import escaped, one_line
+
+_LONGEST = 2000
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document, in ASCII: some terminals obey control characters beyond it."""
+    click.echo(json.dumps(value, indent=2, sort_keys=True, default=str))
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows in columns."""
+    cells = [[clean(cell) for cell in row] for row in (headings, *rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
+    for row in cells:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def print_pairs(pairs: Sequence[tuple[str, str | None]]) -> None:
+    """Print a name and a value a line, leaving out what is not there."""
+    width = max(len(name) for name, _ in pairs)
+    for name, value in pairs:
+        if value:
+            click.echo(f"{name.ljust(width)}  {clean(value)}")
+
+
+def visible(text: str) -> str:
+    """Text of several lines in which nothing is obeyed by a terminal; escapes in it stay as they are."""
+    return "".join(char if char.isprintable() or char == "\n" else escaped(char) for char in text)
+
+
+def when(time: datetime | None) -> str:
+    """A time for people: UTC, to the second."""
+    return "" if time is None else f"{time:%Y-%m-%d %H:%M:%S}Z"
+
+
+def cut(text: str, length: int) -> str:
+    """Text cut to `length` characters, with an ellipsis if anything is missing."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def print_line(text: str) -> None:
+    """Print one line that holds values from outside."""
+    click.echo(clean(text))
+
+
+def clean(text: str) -> str:
+    """Text that does not deceive a reader, nor is obeyed by a terminal; on one line."""
+    return one_line(text, _LONGEST)

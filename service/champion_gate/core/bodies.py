@@ -1,0 +1,89 @@
+"""Reads JSON that others post to us: bounded, without surprises, and never raising anything but one error."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+MAX_TEXT = 4096
+"""Characters of a name."""
+
+_ID = re.compile(r"[0-9]{1,19}")
+_MAX_ID = 10**19 - 1
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """A body that leads to nothing, and why."""
+
+    reason: str
+
+
+class UnusableBodyError(ValueError):
+    """A body of another shape; its message is the reason."""
+
+
+def json_object(sent: bytes) -> dict[str, Any]:
+    """The body as a JSON object; raises UnusableBodyError."""
+    try:
+        loaded = json.loads(sent.decode(), object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
+    except UnicodeDecodeError:
+        raise UnusableBodyError("the body is not UTF-8") from None
+    except RecursionError:
+        raise UnusableBodyError("the body is nested too deeply") from None
+    except UnusableBodyError:
+        raise
+    except ValueError:
+        raise UnusableBodyError("the body is not JSON; the content type must be application/json") from None
+    if not isinstance(loaded, dict):
+        raise UnusableBodyError("the body is no JSON object")
+    return loaded
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # Readers disagree on which of two equal keys counts.
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise UnusableBodyError("the body holds a key twice")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise UnusableBodyError(f"{name} is not JSON")
+
+
+def object_at(outer: dict[str, Any], key: str) -> dict[str, Any]:
+    """The object under a key; raises UnusableBodyError."""
+    value = outer.get(key)
+    if not isinstance(value, dict):
+        raise UnusableBodyError(f"{key} is missing or no object")
+    return value
+
+
+def id_of(value: Any, where: str) -> str:
+    """An id, sent as a number or as text, as decimal text; raises UnusableBodyError."""
+    # Databricks documents strings and sends numbers; True is an int to Python.
+    if isinstance(value, str) and _ID.fullmatch(value):
+        return str(int(value))
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_ID:
+        return str(value)
+    raise UnusableBodyError(f"{where} is missing or no id")
+
+
+def text_of(value: Any, where: str, *, may_be_empty: bool = False) -> str:
+    """A text of at most MAX_TEXT storable characters; raises UnusableBodyError."""
+    if not isinstance(value, str) or not (value or may_be_empty):
+        raise UnusableBodyError(f"{where} is missing or no text")
+    if len(value) > MAX_TEXT:
+        raise UnusableBodyError(f"{where} is longer than {MAX_TEXT} characters")
+    # NUL and lone surrogates cannot be stored in every database.
+    if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
+        raise UnusableBodyError(f"{where} holds characters that are no text")
+    return value
+
+
+def shown(value: str) -> str:
+    """A text from outside as it may be shown in a reason."""
+    return ascii(value[:100])

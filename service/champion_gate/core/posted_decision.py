@@ -1,0 +1,122 @@
+"""A gated CI job posts its token: a hint that its people have decided, and a question how it went.
+
+The token is verified, bound to the promotion and job it was first posted for, and believed in nothing else:
+`advance` re-reads the vendor's API. Posted again, the token only asks.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from champion_gate.core.ports import Clock, Store, TokenVerifier, WakeUps
+from champion_gate.core.promotion import Phase, Promotion, TokenUse
+from champion_gate.errors import NotAuthenticatedError, NotFoundError
+
+_BUDGET = timedelta(seconds=25)
+_POSTABLE_AFTER_EXPIRY = timedelta(minutes=2)
+"""A token is accepted a little after its expiry (clock skew); its binding has to live longer."""
+
+_log = logging.getLogger(__name__)
+
+
+class Standing(StrEnum):
+    """What the job is told."""
+
+    PROMOTED = "promoted"
+    OTHERS_DECIDE = "others decide"
+    UNDER_WAY = "under way"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How the promotion stands, and what that means for the job that asks."""
+
+    promotion: Promotion
+    standing: Standing
+
+
+class PostedDecision:
+    """Takes CI jobs' tokens.
+
+    Args:
+        pause: waits a moment between two looks at the row; False when there is no time left to wait.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        verifier: TokenVerifier,
+        wake_ups: WakeUps,
+        clock: Clock,
+        pause: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._verifier = verifier
+        self._wake_ups = wake_ups
+        self._clock = clock
+        self._pause = pause
+
+    def take(self, promotion_id: str, unverified_token: str, *, may_wait: bool) -> Answer:
+        """Verify the token, have the decision read if it is its first post, and say how the promotion stands.
+
+        Args:
+            promotion_id: what the job says it was released for.
+            unverified_token: the job's ID token as it was sent.
+            may_wait: whether a first post may wait for the outcome, for at most 25 s.
+
+        Raises:
+            NotAuthenticatedError: the token is not that of this promotion's gated job, or was posted for another.
+            VendorUnavailableError: the token's issuer does not tell its keys.
+        """
+        try:
+            promotion = self._store.get_promotion(promotion_id)
+        except NotFoundError as error:
+            # To somebody without a valid token all promotions look alike.
+            raise NotAuthenticatedError("The token is not accepted for this promotion.") from error
+        token = self._verifier.verify(unverified_token, promotion)
+        posted_at = self._clock.now()
+        use = self._store.bind_token(
+            token.key,
+            promotion_id=promotion_id,
+            job=token.job,
+            expires_at=token.expires_at + _POSTABLE_AFTER_EXPIRY,
+            at=posted_at,
+        )
+        if use is TokenUse.ELSEWHERE:
+            _log.warning("a token was posted for promotion %s that was first posted elsewhere", promotion_id)
+            raise NotAuthenticatedError("The token is not accepted for this promotion.")
+        if use is TokenUse.AGAIN:
+            return _answer(self._store.get_promotion(promotion_id), token.seat)
+        self._store.hint_promotion(promotion_id, posted_at)
+        self._wake_ups.promotion(promotion_id)
+        return self._wait(promotion_id, token.seat, may_wait=may_wait)
+
+    def _wait(self, promotion_id: str, seat: str | None, *, may_wait: bool) -> Answer:
+        begun = self._clock.now()
+        hinted = self._store.get_promotion(promotion_id)
+        answer = _answer(hinted, seat)
+        while may_wait and answer.standing in {Standing.UNDER_WAY, Standing.OTHERS_DECIDE}:
+            looked = answer.promotion.updated_at > hinted.updated_at
+            late = self._clock.now() - begun >= _BUDGET
+            if late or (looked and answer.standing is Standing.OTHERS_DECIDE):
+                break
+            self._pause()
+            answer = _answer(self._store.get_promotion(promotion_id), seat)
+        return answer
+
+
+def _answer(promotion: Promotion, seat: str | None) -> Answer:
+    if promotion.phase is Phase.PROMOTED:
+        return Answer(promotion, Standing.PROMOTED)
+    if not promotion.phase.is_open:
+        return Answer(promotion, Standing.ENDED)
+    if promotion.phase is Phase.PENDING_APPROVAL and promotion.outstanding and seat is not None:
+        mine = seat.casefold() in {each.casefold() for each in promotion.outstanding}
+        return Answer(promotion, Standing.UNDER_WAY if mine else Standing.OTHERS_DECIDE)
+    return Answer(promotion, Standing.UNDER_WAY)

@@ -1,0 +1,94 @@
+"""From gates.yaml and the environment to a provider that talks to GitLab."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from champion_gate.bootstrap import SystemClock, build_core
+from champion_gate.core.ports import ApprovalProvider
+from champion_gate.errors import VendorRefusedError
+from champion_gate.settings import Settings, load_settings
+from champion_gate.standins.gitlab import GitLabStandIn
+from champion_gate.standins.server import serve
+from settings_environ import environ, gitlab_environ
+
+__all__ = ["environ", "gitlab_environ"]
+
+
+@contextmanager
+def gitlab(prefix: str = "") -> Iterator[tuple[GitLabStandIn, str]]:
+    standin = GitLabStandIn(clock=lambda: datetime.now(UTC), prefix=prefix)
+    with serve(standin.app) as url:
+        yield standin, f"{url}{prefix}"
+        standin.close()
+
+
+def provider_of(settings: Settings) -> ApprovalProvider:
+    nothing = cast("Any", None)
+    core = build_core(
+        settings,
+        store=nothing,
+        wake_ups=nothing,
+        clock=SystemClock(),
+        databricks={"host": "https://dbc.example.com", "token": "t"},
+        sleep=lambda _seconds: None,
+    )
+    assert list(core.providers) == ["gitlab"]
+    return core.providers["gitlab"]
+
+
+def write(folder: Path, url: str, **place: object) -> None:
+    approval = {"gitlab": {"project": 42, "protection": "branch"} | place}
+    gate = {"name": "churn", "jobs": [1], "model": "main.ml.churn", "approval": approval}
+    file = {"registry": "databricks-uc", "gitlab": {"url": url}, "gates": [gate]}
+    (folder / "gates.yaml").write_text(json.dumps(file))
+
+
+@pytest.mark.parametrize("prefix", ["", "/gitlab"])
+def test_a_place_of_gates_yaml_is_checked_at_gitlab_with_these_tokens(
+    gitlab_environ: dict[str, str], tmp_path: Path, prefix: str
+) -> None:
+    with gitlab(prefix) as (standin, url):
+        standin.add_project("team/deploy", id=42, members={"auditor": 40, "jane.doe": 40})
+        write(tmp_path, url, approvers=["jane.doe"])
+        settings = load_settings(
+            gitlab_environ
+            | {
+                "CHAMPION_GATE_GITLAB_READ_TOKEN": standin.add_token("auditor"),
+                "CHAMPION_GATE_GITLAB_TRIGGER_TOKEN": standin.add_trigger(42, "gate-bot"),
+            }
+        )
+        provider = provider_of(settings)
+
+        provider.check()
+        pins = provider.check_place(settings.gates[0].approval)
+
+        assert (pins["project_id"], pins["bot_login"], pins["source"]) == ("42", "gate-bot", "trigger")
+        assert pins["approvers"] == str(standin.add_user("jane.doe"))
+
+
+def test_during_a_rotation_the_older_token_is_used_until_the_new_one_is_known(
+    gitlab_environ: dict[str, str], tmp_path: Path
+) -> None:
+    with gitlab() as (standin, url):
+        standin.add_project("team/deploy", id=42, members={"auditor": 40})
+        write(tmp_path, url)
+        older = standin.add_token("auditor")
+        trigger = standin.add_trigger(42, "gate-bot")
+        gitlab_environ |= {
+            "CHAMPION_GATE_GITLAB_READ_TOKEN": "glpat-not-known-yet",
+            "CHAMPION_GATE_GITLAB_TRIGGER_TOKEN": trigger,
+        }
+        alone = load_settings(gitlab_environ)
+        both = load_settings(gitlab_environ | {"CHAMPION_GATE_GITLAB_READ_TOKEN_PREVIOUS": older})
+
+        with pytest.raises(VendorRefusedError):
+            provider_of(alone).check()
+        assert provider_of(both).check_place(both.gates[0].approval)["project_id"] == "42"
