@@ -18,7 +18,7 @@ from openapi_core.datatypes import RequestParameters
 from openapi_core.templating.responses.exceptions import ResponseNotFound
 from werkzeug.datastructures import EnvironHeaders, Headers, ImmutableMultiDict
 
-from champion_gate.standins.github_faults import FAULT_HEADER
+from champion_gate.standins.faults import FAULT_HEADER
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -28,7 +28,8 @@ DEFAULT_VERSION = "2022-11-28"
 VERSIONS = (DEFAULT_VERSION, "2026-03-10")
 SERVER = "https://api.github.com"
 NOT_MODIFIED, BAD_REQUEST = 304, 400
-PAGE = re.compile(r"/[^/]+/[^/]+/actions/runs/\d+")
+NO_API = re.compile(r"/[^/]+/[^/]+/actions/runs/\d+|/\.well-known/.*|/_apis/.*")
+"""Pages for people, and the issuer of ID tokens, which the description of the REST API leaves out."""
 
 
 @dataclass
@@ -116,7 +117,7 @@ class ValidatingApp(Recorder):
         self._app = app
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Pass one exchange on, and check it. Pages for people (HTML) are none of its business."""
+        """Pass one exchange on, and check it, if it is one with the REST API."""
         request = _read_request(environ)
         sent: list[tuple[str, list[tuple[str, str]]]] = []
 
@@ -124,7 +125,7 @@ class ValidatingApp(Recorder):
             sent.append((status, headers))
             return lambda _chunk: None
 
-        if not PAGE.fullmatch(request.path):
+        if not NO_API.fullmatch(request.path):
             version = environ.get("HTTP_X_GITHUB_API_VERSION", DEFAULT_VERSION)
             self._note(request, "asked", self._request_problems(version, request))
         answer = self._app(environ, keep)
@@ -133,7 +134,7 @@ class ValidatingApp(Recorder):
             answer.close()
         status, headers = sent[-1]
         received = _Answer(int(status.split()[0]), Headers(headers), body)
-        if not PAGE.fullmatch(request.path) and FAULT_HEADER not in received.headers:
+        if not NO_API.fullmatch(request.path) and FAULT_HEADER not in received.headers:
             self._note(request, status, self._answer_problems(version, request, received))
         start_response(status, headers)
         return [body]

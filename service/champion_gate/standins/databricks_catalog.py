@@ -140,6 +140,13 @@ class Catalog:
             )
             return str(number)
 
+    def remove_version(self, full_name: str, version: str) -> None:
+        """Delete a version, and with it the aliases that it held; the next one may get its number."""
+        with self._lock:
+            model = self._models[full_name.lower()]
+            del model.versions[int(version)]
+            model.aliases = {alias: held for alias, held in model.aliases.items() if held != int(version)}
+
     def set_status(self, full_name: str, version: str, status: str) -> None:
         """Change a version's status."""
         with self._lock:

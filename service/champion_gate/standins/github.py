@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 
 from flask import Flask, Response, request
 
+from champion_gate.standins.faults import Faults
+from champion_gate.standins.gated_job import AUDIENCE, GatedJobs
 from champion_gate.standins.github_api import Api, problem
-from champion_gate.standins.github_faults import Faults
+from champion_gate.standins.github_oidc import IdTokens
 from champion_gate.standins.github_page import RunPage
 from champion_gate.standins.github_runs import Runs, new_branch
 from champion_gate.standins.github_state import (
     Credential,
     Environment,
     GitHubApp,
+    Job,
     RefusedError,
     Repository,
     Run,
@@ -42,6 +45,7 @@ class GitHubStandIn:
         webhooks: where it sends webhooks and what it has sent; see also `webhook_url`.
         api: knobs of the API's versions.
         workflow_runs: knobs of how runs behave.
+        oidc: issues the jobs' ID tokens.
     """
 
     def __init__(
@@ -63,9 +67,13 @@ class GitHubStandIn:
         self.webhooks.url, self.webhooks.secret = webhook_url, webhook_secret
         self.workflow_runs = Runs(self.state, self.webhooks.announce)
         self.api = Api(self.state, self.workflow_runs)
+        self.oidc = IdTokens(self.state)
+        self._gated_jobs: GatedJobs | None = None
         self.app = Flask(__name__)
         self.app.json.sort_keys = False  # type: ignore[attr-defined]
         self.app.register_blueprint(self.api.blueprint)
+        for blueprint in self.oidc.blueprints:
+            self.app.register_blueprint(blueprint)
         self.app.register_blueprint(RunPage(self.state, self.workflow_runs).blueprint)
         self.app.register_error_handler(RefusedError, problem)
         self.app.register_error_handler(404, lambda _error: problem(RefusedError(404, "Not Found")))
@@ -84,8 +92,28 @@ class GitHubStandIn:
         self.workflow_runs.fail_overdue()
         return None
 
+    def run_gated_jobs(self, gate_url: str) -> None:
+        """Have released jobs do from now on what deploy/github/champion-gate.yml has them do.
+
+        Args:
+            gate_url: champion-gate's address, without a slash at the end.
+        """
+        self._gated_jobs = GatedJobs(gate_url)
+        self.workflow_runs.run_job = self._run_job
+
+    def _run_job(self, run: Run, job: Job) -> None:
+        environment = job.environment.name if job.environment else ""
+        if self._gated_jobs is not None:
+            self._gated_jobs.start(
+                run.promotion_id,
+                lambda: self.oidc.id_token(run, environment, AUDIENCE),
+                lambda well: self.end_job(run.id, environment, "success" if well else "failure"),
+            )
+
     def close(self) -> None:
         """Let everything that hangs go on, and stop sending webhooks."""
+        if self._gated_jobs is not None:
+            self._gated_jobs.close()
         self.faults.clear()
         self.webhooks.close()
 

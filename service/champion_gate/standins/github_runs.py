@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
@@ -42,6 +42,7 @@ class Runs:
 
     Attributes:
         jobs_finish: whether a job that starts is done at once; otherwise it stays in_progress.
+        run_job: does what a released job does, instead of its being done at once.
         present_conclusion: how the job `present` ends; unless it is "success" the gated jobs are skipped.
     """
 
@@ -49,6 +50,7 @@ class Runs:
         self._state = state
         self._announce = announce
         self.jobs_finish = True
+        self.run_job: Callable[[Run, Job], None] | None = None
         self.present_conclusion = "success"
 
     def _now(self) -> datetime:
@@ -147,7 +149,7 @@ class Runs:
         elif environment.reviewers and not run.repository.rules_ignored:
             self._announce("deployment_review", "requested", run, jobs=[job])
         else:
-            self._release(job)
+            self._release(run, job)
 
     def _reach_environment(self, repository: Repository, name: str) -> Environment:
         """The environment; one that does not exist is made, unprotected.
@@ -158,9 +160,11 @@ class Runs:
         fresh = Environment(self._state.new_id(), name, now, now)
         return repository.environments.setdefault(name.lower(), fresh)
 
-    def _release(self, job: Job) -> None:
+    def _release(self, run: Run, job: Job) -> None:
         job.status, job.started_at = "in_progress", self._now()
-        if self.jobs_finish:
+        if self.run_job is not None:
+            self.run_job(run, job)
+        elif self.jobs_finish:
             job.end("success", self._now())
 
     def may_review(self, run: Run, environment: Environment, user: User) -> bool:
@@ -210,7 +214,7 @@ class Runs:
         self._announce("deployment_review", state, run, jobs=jobs, approval=approval)
         for job in jobs:
             if approve:
-                self._release(job)
+                self._release(run, job)
             else:
                 job.end("failure", self._now())
         if not approve:

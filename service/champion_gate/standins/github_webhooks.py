@@ -5,9 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import queue
-import threading
-import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +14,7 @@ import requests
 
 from champion_gate.standins import github_answers as answers
 from champion_gate.standins import github_run_answers as run_answers
+from champion_gate.standins.deliveries import Outbox
 from champion_gate.standins.github_state import Approval, Job, Run, State
 
 TIMEOUT_SECONDS = 10
@@ -56,8 +54,7 @@ class Webhooks:
         self.secret = ""
         self.lost = False
         self.deliveries: list[Delivery] = []
-        self._queue: queue.Queue[Delivery | None] = queue.Queue()
-        self._thread: threading.Thread | None = None
+        self._outbox = Outbox(self._send, "github-webhooks")
 
     def announce(
         self, name: str, action: str, run: Run, *, jobs: Sequence[Job] = (), approval: Approval | None = None
@@ -73,38 +70,19 @@ class Webhooks:
         if self.lost:
             delivery.result = "lost"
         else:
-            self._enqueue(delivery)
+            self._outbox.put(delivery)
 
     def redeliver(self, delivery: Delivery) -> None:
         """Send one again, under the same GUID and with the same body."""
-        self._enqueue(delivery)
+        self._outbox.put(delivery)
 
     def drain(self, seconds: float = 10.0) -> None:
         """Wait until everything queued has been sent; TimeoutError if that takes longer."""
-        end = time.monotonic() + seconds
-        with self._queue.all_tasks_done:
-            while self._queue.unfinished_tasks:
-                if not self._queue.all_tasks_done.wait(end - time.monotonic()):
-                    raise TimeoutError("Webhooks are still being sent.")
+        self._outbox.drain(seconds)
 
     def close(self) -> None:
         """Stop sending."""
-        if self._thread:
-            self._queue.put(None)
-            self._thread.join()
-            self._thread = None
-
-    def _enqueue(self, delivery: Delivery) -> None:
-        self._queue.put(delivery)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._send_all, name="github-webhooks", daemon=True)
-            self._thread.start()
-
-    def _send_all(self) -> None:
-        while (delivery := self._queue.get()) is not None:
-            self._send(delivery)
-            self._queue.task_done()
-        self._queue.task_done()
+        self._outbox.close()
 
     def _send(self, delivery: Delivery) -> None:
         headers = {

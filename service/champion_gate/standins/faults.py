@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 FAULT_HEADER = "X-Stand-In-Fault"
-"""Marks answers that a fault made up, so that nobody checks them against GitHub's description."""
+"""Marks answers that a fault made up, so that nobody checks them against a vendor's description."""
 
 
 @dataclass(eq=False)
