@@ -1,0 +1,361 @@
+"""The whole gate in one process: the real core, store and adapters between the stand-ins, on a clock that is moved by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import yaml
+
+from champion_gate.bootstrap import Core, build_core
+from champion_gate.core.ports import WakeUps
+from champion_gate.core.promotion import (
+    JobNotification,
+    NotificationPhase,
+    Phase,
+    Promotion,
+    StoredNotification,
+)
+from champion_gate.settings import Settings, load_settings
+from champion_gate.standins.databricks import DatabricksStandIn, Fault
+from champion_gate.standins.github import GitHubStandIn
+from champion_gate.standins.github_state import Run
+from champion_gate.standins.server import serve
+from champion_gate.store.schema import migrate
+from champion_gate.store.sql_store import SqlStore, open_store
+from integration.gate_models import TRAINER, CatalogModels, MlflowModels, Models
+
+REPOSITORY = "example/ml-deploy"
+SECRETS = {
+    "CHAMPION_GATE_API_TOKEN": "an-api-token-for-tests",
+    "CHAMPION_GATE_DATABRICKS_HOOK_USERNAME": "databricks",
+    "CHAMPION_GATE_DATABRICKS_HOOK_PASSWORD": "a-hook-password-for-tests",
+    "CHAMPION_GATE_GITHUB_WEBHOOK_SECRET": "a-webhook-secret-for-tests",
+}
+
+
+class MovableClock:
+    """Time as the test says it is."""
+
+    def __init__(self) -> None:
+        # A real MLflow registry dates versions by the machine's clock, so this one starts there too.
+        self.time = datetime.now(UTC).replace(microsecond=0)
+
+    def now(self) -> datetime:
+        return self.time
+
+    def move(self, **by: float) -> None:
+        self.time += timedelta(**by)
+
+
+class CountingChance:
+    """The same ids in the same order, every time."""
+
+    def __init__(self) -> None:
+        self.given = 0
+
+    def token(self) -> str:
+        self.given += 1
+        return f"{self.given:016d}"
+
+    def fraction(self) -> float:
+        return 0.5
+
+
+class SilentWakeUps:
+    """Every message is lost: only the rows say what is to be done."""
+
+    def notification(self, notification_id: str) -> None: ...
+    def promotion(self, promotion_id: str) -> None: ...
+    def follow_up(self, follow_up_id: str) -> None: ...
+
+
+@dataclass
+class GateWorld:
+    """Everything a test acts on, and what it looks at afterwards."""
+
+    folder: Path
+    databricks: DatabricksStandIn
+    github: GitHubStandIn
+    models: Models
+    clock: MovableClock
+    databricks_url: str
+    github_url: str
+    job_id: str
+    store: SqlStore
+    environ: dict[str, str]
+    chance: CountingChance = field(default_factory=CountingChance)
+    github_settings: dict[str, str] = field(default_factory=dict)
+    wake_ups: WakeUps = field(default_factory=SilentWakeUps)
+    core: Core = field(init=False)
+    settings: Settings = field(init=False)
+
+    # --- what the world does ---
+
+    def train(self, metrics: Mapping[str, float] | None = None, *, user: str | None = TRAINER) -> str:
+        """A job run that registers a version and ends well, and its notification. Returns the version."""
+        run_id, version = self.train_run(metrics, user=user)
+        self.notify(run_id)
+        return version
+
+    def train_run(
+        self,
+        metrics: Mapping[str, float] | None = None,
+        *,
+        result: str = "SUCCESS",
+        user: str | None = TRAINER,
+    ) -> tuple[str, str]:
+        """The same without a notification. Returns run and version."""
+        run_id = self.databricks.jobs.start_run(self.job_id)
+        task = self.databricks.jobs.task_run_id(run_id, "train")
+        version = self.models.train(self.job_id, task, metrics or {"f1": 0.91}, user=user)
+        self.databricks.jobs.finish_run(run_id, result, notify=False)
+        return run_id, version
+
+    def notify(self, run_id: str, **changes: str) -> str:
+        """A notification of a run arrives and is committed."""
+        fields = {
+            "event_type": "jobs.on_success",
+            "workspace_id": self.databricks.workspace_id,
+            "job_id": self.job_id,
+            "run_id": run_id,
+            "job_name": "train-churn",
+        }
+        notification = JobNotification(**{**fields, **changes})
+        return self.store.record_notification("hook", notification, self.clock.now())
+
+    def approve(
+        self, promotion: Promotion, login: str = "reviewer-1", environment: str | Sequence[str] = "champion"
+    ) -> None:
+        """A person presses Approve in GitHub."""
+        self.github.review(self.run_id_of(promotion), environment, login, approve=True, comment="looks good")
+
+    def reject(self, promotion: Promotion, login: str = "reviewer-1") -> None:
+        """A person presses Reject in GitHub."""
+        self.github.review(self.run_id_of(promotion), "champion", login, approve=False, comment="not yet")
+
+    def break_databricks(self, path: str, **how: object) -> Fault:
+        """Let calls to this path (a regular expression) go wrong."""
+        return self.databricks.faults.add(Fault(path, **how))  # type: ignore[arg-type]
+
+    # --- what the gate does ---
+
+    def reconfigure(self, **changes: object) -> None:
+        """Restart with other settings of the one gate (None removes a key)."""
+        gate = {**GATE, "jobs": [int(self.job_id)], "model": self.models.model, **changes}
+        gate = {key: value for key, value in gate.items() if value is not None}
+        self.write_gates([gate])
+
+    def write_gates(self, gates: list[dict[str, object]]) -> None:
+        """Restart with these gates."""
+        github = {"url": self.github_url, **self.github_settings}
+        file = {"registry": self.models.registry, "github": github, "gates": gates}
+        text = yaml.safe_dump(json.loads(json.dumps(file)))  # by way of JSON: no YAML aliases
+        (self.folder / "gates.yaml").write_text(text)
+        self.settings = load_settings(self.environ)
+        self.start()
+
+    def start(self) -> None:
+        """Start anew with the same settings."""
+        self.core = build_core(
+            self.settings,
+            store=self.store,
+            wake_ups=self.wake_ups,
+            clock=self.clock,
+            chance=self.chance,
+            databricks={"host": self.databricks_url, "token": "standin-token"},
+            sleep=lambda _seconds: None,
+        )
+
+    def settle(self) -> None:
+        """Advance every row that is due, until none is."""
+        for _ in range(50):
+            due = self.store.due(self.clock.now())
+            if not (due.notifications or due.promotions or due.follow_ups):
+                return
+            for notification_id in due.notifications:
+                self.core.resolver.resolve(notification_id)
+            for promotion_id in due.promotions:
+                self.core.promoter.advance(promotion_id)
+            for follow_up_id in due.follow_ups:
+                self.core.promoter.follow_up(follow_up_id)
+        raise AssertionError("the rows never come to rest")
+
+    def ask(self, metrics: Mapping[str, float] | None = None) -> Promotion:
+        """Train a version and have people asked about it."""
+        version = self.train(metrics)
+        self.settle()
+        (found,) = (p for p in self.promotions() if p.version.version == version)
+        assert found.phase is Phase.PENDING_APPROVAL, (found.phase, found.reason, found.last_error)
+        return found
+
+    def look(self) -> None:
+        """Have every open promotion looked at again, as hints do, and settle."""
+        for promotion in self.promotions():
+            self.store.hint_promotion(promotion.id, self.clock.now())
+        self.settle()
+
+    def wait(self, **time: float) -> None:
+        """Let time pass, then do what is due."""
+        self.clock.move(**time)
+        self.settle()
+
+    def live(self, **time: float) -> None:
+        """Let time pass, and do each thing just when it is due."""
+        until = self.clock.now() + timedelta(**time)
+        self.settle()
+        while (due := self._next_due()) is not None and due <= until:
+            self.clock.time = max(due, self.clock.time)
+            self.settle()
+        self.clock.time = until
+
+    def _next_due(self) -> datetime | None:
+        promotions = self.promotions()
+        times = [row.due_at for row in promotions] + [row.due_at for row in self.notifications()]
+        times += [left.due_at for p in promotions for left in self.store.get_follow_ups(p.id)]
+        return min((at for at in times if at is not None), default=None)
+
+    def crash(self) -> None:
+        """The process is killed and another starts: all leases are those of the dead."""
+        self.store.release_all_leases()
+        self.start()
+
+    def sweep(self) -> None:
+        """One whole sweep with all its looks, then everything that it woke."""
+        for look in self.core.sweep.run():
+            self.core.sweep.look(look)
+        self.settle()
+
+    # --- what the test looks at ---
+
+    def promotions(self) -> tuple[Promotion, ...]:
+        """All promotions, newest first."""
+        return self.store.list_promotions(limit=500).items
+
+    def promotion(self, phase: Phase | None = None) -> Promotion:
+        """The only promotion (of this phase)."""
+        found = [p for p in self.promotions() if phase is None or p.phase is phase]
+        described: list[object] = [(p.id, p.phase.value, p.reason, p.last_error) for p in self.promotions()]
+        assert len(found) == 1, described or [(n.phase.value, n.reason) for n in self.notifications()]
+        return found[0]
+
+    def notifications(self) -> tuple[StoredNotification, ...]:
+        """All notifications, newest first."""
+        return self.store.list_notifications(limit=500).items
+
+    def notification(self, phase: NotificationPhase | None = None) -> StoredNotification:
+        """The only notification."""
+        (found,) = self.notifications()
+        assert phase is None or found.phase is phase, (found.phase, found.reason)
+        return found
+
+    def again(self, promotion: Promotion) -> Promotion:
+        """The promotion as it is now."""
+        return self.store.get_promotion(promotion.id)
+
+    def ended(self, promotion: Promotion, phase: Phase) -> str:
+        """Assert that it is in this phase; returns its reason."""
+        now = self.again(promotion)
+        assert now.phase is phase, (now.phase, now.reason, now.last_error)
+        return now.reason
+
+    def ci_run(self, promotion: Promotion) -> Run:
+        """Its CI run at the stand-in."""
+        return self.github.run(self.run_id_of(promotion))
+
+    def run_id_of(self, promotion: Promotion) -> str:
+        """The CI run of a promotion."""
+        request = self.store.get_promotion(promotion.id).request
+        assert request is not None
+        assert request.external_id is not None
+        return request.external_id
+
+    def ledger(self) -> list[tuple[str, str]]:
+        """Kind and reason of every line, oldest first; the chain is whole."""
+        self.store.verify_ledger()
+        return [
+            (line.entry.kind.value, line.entry.reason)
+            for line in reversed(self.store.ledger_lines(limit=1000))
+        ]
+
+    def moves(self) -> list[tuple[object, object, str]]:
+        """(from, to, actor) of every alias change, oldest first."""
+        return [
+            (line.entry.facts.get("from"), line.entry.facts.get("to"), line.entry.actor)
+            for line in reversed(self.store.ledger_lines(limit=1000))
+            if line.entry.kind.value == "alias_change"
+        ]
+
+    def evidence(self, promotion: Promotion) -> dict[str, object]:
+        """The frozen evidence."""
+        document = json.loads(self.store.get_promotion(promotion.id).evidence_json or "null")
+        assert isinstance(document, dict)
+        return document
+
+
+GATE: dict[str, object] = {
+    "name": "churn",
+    "approval": {
+        "github": {
+            "repository": REPOSITORY,
+            "workflow": "champion-gate.yml",
+            "ref": "main",
+            "environments": ["champion"],
+        }
+    },
+    "identities": {TRAINER: "octo-trainer"},
+    "metrics": {"f1": {"better": "higher", "max_worse": 0.01, "at_least": 0.8}},
+}
+
+
+@contextmanager
+def gate_world(folder: Path, registry: str = "uc", **gate: object) -> Iterator[GateWorld]:
+    """A Champion v1, a watched job, a protected environment, and the gate between them.
+
+    Args:
+        folder: for the database, gates.yaml and the MLflow registry.
+        registry: "uc" or "mlflow".
+        gate: changes to the one gate.
+    """
+    clock = MovableClock()
+    databricks = DatabricksStandIn(now=lambda: int(clock.time.timestamp() * 1000))
+    github = GitHubStandIn(clock=clock.now)
+    github.add_repository(REPOSITORY)
+    for login in ("octo-trainer", "reviewer-1", "reviewer-2"):
+        github.add_user(login)
+    github.protect_environment(REPOSITORY, "champion", ["reviewer-1", "reviewer-2", "octo-trainer"])
+    with ExitStack() as stack:
+        databricks_url = stack.enter_context(serve(databricks.app))
+        github_url = stack.enter_context(serve(github.app))
+        stack.callback(github.close)
+        database_url = f"sqlite:///{folder}/gate.db"
+        migrate(database_url)
+        store = stack.enter_context(open_store(database_url))
+        models: Models = CatalogModels(databricks) if registry == "uc" else MlflowModels(folder)
+        job_id = databricks.jobs.add_job("train-churn", run_as=TRAINER, creator=TRAINER)
+        world = GateWorld(
+            folder=folder,
+            databricks=databricks,
+            github=github,
+            models=models,
+            clock=clock,
+            databricks_url=databricks_url,
+            github_url=github_url,
+            job_id=job_id,
+            store=store,
+            environ={
+                **SECRETS,
+                "CHAMPION_GATE_CONFIG": f"{folder}/gates.yaml",
+                "CHAMPION_GATE_DATABASE_URL": database_url,
+                "CHAMPION_GATE_GITHUB_TOKEN": github.add_token("champion-gate-bot"),
+            },
+        )
+        first = models.train(job_id, "1", {"f1": 0.9, "auc": 0.95})
+        models.move_alias(first)
+        clock.move(hours=1)
+        world.reconfigure(**gate)
+        yield world

@@ -1,0 +1,225 @@
+"""An approval is for one thing: whatever changes under it makes the promotion stale, before or after people approve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from champion_gate.core.promotion import NotificationPhase, Phase, Promotion
+from integration.gate_models import TRAINER
+from integration.gate_world import GATE, GateWorld, gate_world
+
+PROMOTABLE = {"f1": 0.91}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[GateWorld]:
+    with gate_world(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(params=["uc", "mlflow"])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GateWorld]:
+    with gate_world(tmp_path, request.param) as made:
+        yield made
+
+
+def approved_but_not_applied(world: GateWorld) -> Promotion:
+    """A promotion that is approved while the registry cannot be reached."""
+    pending = world.ask()
+    world.approve(pending)
+    world.break_databricks("/unity-catalog/models/main.ml.churn$", status=500)
+    world.look()
+    world.ended(pending, Phase.APPROVED)
+    world.databricks.faults.clear()
+    return pending
+
+
+# --- the alias moves -------------------------------------------------------------------------------------
+
+
+def test_the_alias_is_moved_by_hand_while_people_are_asked(either: GateWorld) -> None:
+    other = either.models.train(either.job_id, "2", PROMOTABLE)
+    pending = either.ask({"f1": 0.92})
+    either.models.move_alias(other)
+    either.look()
+    assert either.ended(pending, Phase.STALE) == (
+        f"{either.models.model}@Champion stands on v2 now; approval was asked for replacing v1. Ask afresh."
+    )
+    assert either.ci_run(pending).conclusion == "cancelled"
+    assert either.models.champion() == "2"
+    assert either.models.tags("3")["champion_gate_status"] == "stale"
+
+
+def test_the_alias_is_taken_away_while_people_are_asked(world: GateWorld) -> None:
+    pending = world.ask()
+    world.models.move_alias(None)
+    world.look()
+    assert "stands on no version now" in world.ended(pending, Phase.STALE)
+    assert world.models.champion() is None
+
+
+def test_the_alias_is_moved_by_hand_after_the_approval(world: GateWorld) -> None:
+    other = world.models.train(world.job_id, "2", PROMOTABLE)
+    pending = world.ask({"f1": 0.92})
+    world.approve(pending)
+    world.models.move_alias(other)
+    world.look()
+    assert "stands on v2 now" in world.ended(pending, Phase.STALE)
+    assert world.models.champion() == "2"
+    kinds = [kind for kind, _ in world.ledger()]
+    assert "decision" in kinds
+    assert world.databricks.catalog.alias_writes == []
+
+
+def test_the_alias_is_moved_by_hand_while_the_registry_was_away(world: GateWorld) -> None:
+    pending = approved_but_not_applied(world)
+    other = world.models.train(world.job_id, "3", PROMOTABLE)
+    world.models.move_alias(other)
+    world.wait(minutes=1)
+    assert "stands on v3 now" in world.ended(pending, Phase.STALE)
+    assert world.models.champion() == "3"
+
+
+# --- the version changes ---------------------------------------------------------------------------------
+
+
+def test_a_version_deleted_before_anybody_is_asked(world: GateWorld) -> None:
+    world.reconfigure(identities={})
+    world.train()
+    world.settle()
+    waiting = world.promotion(Phase.REQUESTED)
+    world.models.remove("2")
+    world.reconfigure()
+    world.wait(minutes=3)
+    assert "is gone from the registry" in world.ended(waiting, Phase.STALE)
+    assert world.github.runs == []
+
+
+def test_people_are_not_asked_any_longer_about_a_version_that_is_deleted(either: GateWorld) -> None:
+    pending = either.ask()
+    either.models.remove("2")
+    either.look()
+    assert "v2 is gone from the registry" in either.ended(pending, Phase.STALE)
+    assert either.ci_run(pending).conclusion == "cancelled"
+
+
+def test_a_version_deleted_after_the_approval_is_not_promoted(world: GateWorld) -> None:
+    pending = approved_but_not_applied(world)
+    world.models.remove("2")
+    world.wait(minutes=1)
+    assert "is gone from the registry" in world.ended(pending, Phase.STALE)
+    assert world.models.champion() == "1"
+
+
+def test_another_version_with_the_same_number_does_not_inherit_the_approval(world: GateWorld) -> None:
+    pending = world.ask()
+    world.approve(pending)
+    world.models.remove("2")
+    assert world.models.train(world.job_id, "9", {"f1": 0.99}) == "2"
+    world.look()
+    assert "is another version now than the one approval was asked for" in world.ended(pending, Phase.STALE)
+    assert world.models.champion() == "1"
+
+
+def test_another_version_with_the_same_number_gets_a_promotion_of_its_own(world: GateWorld) -> None:
+    first = world.ask()
+    world.models.remove("2")
+    assert world.train({"f1": 0.95}) == "2"
+    world.settle()
+    world.wait(minutes=1)
+    world.ended(first, Phase.STALE)
+    second = world.promotion(Phase.PENDING_APPROVAL)
+    assert second.id != first.id
+    assert second.version.version == "2"
+    world.approve(second)
+    world.look()
+    world.ended(second, Phase.PROMOTED)
+    assert {n.phase for n in world.notifications()} == {NotificationPhase.RESOLVED}
+
+
+def test_a_version_that_is_no_longer_ready_is_not_promoted(world: GateWorld) -> None:
+    pending = approved_but_not_applied(world)
+    world.databricks.catalog.set_status(world.models.model, "2", "FAILED_REGISTRATION")
+    world.wait(minutes=1)
+    assert "is failed now, no longer ready" in world.ended(pending, Phase.STALE)
+    assert world.models.champion() == "1"
+
+
+# --- the gate changes ------------------------------------------------------------------------------------
+
+OTHER_SETTINGS: dict[str, dict[str, object]] = {
+    "identities": {"identities": {TRAINER: ["octo-trainer", "reviewer-2"]}},
+    "trainers may approve": {"allow_trainer_approval": True},
+    "expiry": {"expires_after": "30d"},
+    "environments": {
+        "approval": {
+            "github": {"repository": "example/ml-deploy", "environments": ["champion", "second"]},
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("changes", OTHER_SETTINGS.values(), ids=OTHER_SETTINGS)
+def test_the_gates_approval_settings_change_while_people_are_asked(
+    world: GateWorld, changes: dict[str, object]
+) -> None:
+    pending = world.ask()
+    world.approve(pending)
+    world.reconfigure(**changes)
+    world.look()
+    assert "approval settings of gate churn have changed" in world.ended(pending, Phase.STALE)
+    assert world.models.champion() == "1"
+    assert not [kind for kind, _ in world.ledger() if kind == "decision"]
+
+
+def test_other_settings_of_the_gate_may_change_meanwhile(world: GateWorld) -> None:
+    pending = world.ask()
+    world.approve(pending)
+    world.reconfigure(metrics=None, newer_version="keep")
+    world.look()
+    world.ended(pending, Phase.PROMOTED)
+
+
+def test_the_approval_settings_change_after_the_approval(world: GateWorld) -> None:
+    pending = approved_but_not_applied(world)
+    world.reconfigure(expires_after="30d")
+    world.wait(minutes=1)
+    assert "have changed" in world.ended(pending, Phase.STALE)
+    assert world.models.champion() == "1"
+
+
+def other_gate(world: GateWorld) -> dict[str, object]:
+    return {**GATE, "name": "other", "jobs": [1], "model": world.models.model}
+
+
+@pytest.mark.parametrize("moment", ["requested", "pending", "approved"])
+def test_a_gate_that_is_removed_promotes_nothing(world: GateWorld, moment: str) -> None:
+    if moment == "requested":
+        world.reconfigure(identities={})
+        world.train()
+        world.settle()
+    elif moment == "pending":
+        world.approve(world.ask())
+    else:
+        approved_but_not_applied(world)
+    world.write_gates([other_gate(world)])
+    world.look()
+    world.wait(minutes=3)
+    ended = world.promotion()
+    assert world.ended(ended, Phase.STALE) == "Gate churn is not configured any more."
+    assert world.models.champion() == "1"
+
+
+@pytest.mark.parametrize("changes", [{"model": "main.ml.other"}, {"alias": "Challenger"}])
+def test_a_gate_that_is_for_something_else_now_promotes_nothing(
+    world: GateWorld, changes: dict[str, object]
+) -> None:
+    pending = world.ask()
+    world.approve(pending)
+    world.reconfigure(**changes)
+    world.look()
+    assert "not configured any more" in world.ended(pending, Phase.STALE)
+    assert world.models.champion() == "1"
