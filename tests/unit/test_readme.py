@@ -93,7 +93,8 @@ def test_gives_the_defaults_that_hold() -> None:
 def test_mentions_no_variable_that_is_unknown() -> None:
     shipped = README + (ROOT / "Dockerfile").read_text()
     mentioned = set(re.findall(rf"\b{PREFIX}[A-Z][A-Z_]*[A-Z]\b", shipped))
-    assert mentioned <= {PREFIX + name.upper() for name in Environment.model_fields}
+    # A variable of the CI system, where the released job reads it.
+    assert mentioned - {"CHAMPION_GATE_URL"} <= {PREFIX + name.upper() for name in Environment.model_fields}
 
 
 def test_lists_every_key_of_gates_yaml_and_none_that_is_refused() -> None:
