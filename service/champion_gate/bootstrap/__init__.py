@@ -166,8 +166,18 @@ class Service:
     core: Core
 
 
-def build_service(environ: Mapping[str, str]) -> Service:
+def build_service(
+    environ: Mapping[str, str],
+    *,
+    clock: Clock | None = None,
+    databricks: Mapping[str, str] | None = None,
+) -> Service:
     """Build the service; after the fork, for connections and threads do not survive one.
+
+    Args:
+        environ: the environment's variables.
+        clock: where the time comes from; the machine's by default.
+        databricks: settings of the SDK that stand before its own environment variables.
 
     Raises:
         ConfigurationError: naming every problem.
@@ -180,7 +190,8 @@ def build_service(environ: Mapping[str, str]) -> Service:
     settings = load_settings(environ)
     store = open_store(settings.database_url)
     wake_ups = HueyWakeUps(create_queue(settings.database_url))
-    core = build_core(settings, store=store, wake_ups=wake_ups)
+    clock = clock or SystemClock()
+    core = build_core(settings, store=store, wake_ups=wake_ups, clock=clock, databricks=databricks)
     worker = Worker(
         wake_ups,
         Jobs(
@@ -196,7 +207,6 @@ def build_service(environ: Mapping[str, str]) -> Service:
             Every("due rows", _DUE_SECONDS, core.sweep.wake_due),
         ],
     )
-    clock = SystemClock()
     posted_decision = PostedDecision(
         store=store,
         verifier=token_verifier(settings, clock),

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
+
+from champion_gate.cli.demo_ci import REVIEWER, GitHubDemo, GitLabDemo
+from champion_gate.cli.interrupts import Interrupts
 
 if TYPE_CHECKING:
     from champion_gate.cli.demo_world import DemoWorld
     from champion_gate.core.promotion import Promotion
 
 _PATIENCE_SECONDS = 60.0
+_JOB_SECONDS = 10.0
 
 
 @click.command(name="demo")
@@ -27,22 +29,23 @@ _PATIENCE_SECONDS = 60.0
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="The service's port; a free one by default."
 )
-def command(port: int, *, yes: bool, keep: bool) -> None:
-    """See a model version become Champion: real service, stand-ins for Databricks and GitHub, real MLflow.
+@click.option("--gitlab", is_flag=True, help="Approve in GitLab instead of GitHub.")
+def command(port: int, *, yes: bool, keep: bool, gitlab: bool) -> None:
+    """See a model version become Champion: real service, stand-ins for Databricks and GitHub or GitLab, real MLflow.
 
     Everything listens on loopback and is gone when the demo ends.
     """
     from champion_gate.cli.demo_world import demo_world
 
     # SIGTERM ends the demo as Ctrl-C does, so that its processes are stopped in either case.
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, _interrupt)
+    interrupts = Interrupts()
+    interrupts.install()
     asks = sys.stdin.isatty() and not yes
     say = _progress()
     try:
         with (
             tempfile.TemporaryDirectory(prefix="champion-gate-demo-") as folder,
-            demo_world(Path(folder), port, say) as world,
+            demo_world(Path(folder), port, say, GitLabDemo if gitlab else GitHubDemo, interrupts) as world,
         ):
             promotion = _promote(world, say, asks=asks)
             _tell(world, promotion)
@@ -64,19 +67,25 @@ def _promote(world: DemoWorld, say: Callable[[str], None], *, asks: bool) -> Pro
     say(f"approval is asked for: {pending.request.url}")
     if asks:
         click.echo(
-            f"\n  Review the deployment there, as a reviewer would on GitHub:\n\n    {pending.request.url}\n\n"
-            "  Press Approve or Reject; the demo goes on by itself (Ctrl-C stops it).\n"
+            f"\n  Decide there, as a reviewer would in {world.ci.name}:\n\n    {pending.request.url}\n\n"
+            f"  {world.ci.how}; the demo goes on by itself (Ctrl-C stops it).\n"
         )
         return _wait_for(world, "the decision", lambda p: not p.phase.is_open, patience=float("inf"))
-    world.github.review(
-        str(pending.request.external_id),
-        "champion",
-        "reviewer-1",
-        approve=True,
-        comment="Better on every metric.",
-    )
-    say("reviewer-1 has approved in GitHub")
+    world.ci.approve(str(pending.request.external_id))
+    say(f"{REVIEWER} has approved in {world.ci.name}; the released job asks the service how it went")
     return _wait_for(world, "the alias", lambda p: not p.phase.is_open)
+
+
+def _job_result(world: DemoWorld, promotion: Promotion) -> str:
+    """How the gated CI job ended; it learns the outcome a moment after the alias is set."""
+    external_id = promotion.request.external_id if promotion.request else None
+    deadline = time.monotonic() + _JOB_SECONDS
+    while external_id is not None and time.monotonic() < deadline:
+        result = world.ci.job_result(external_id)
+        if result is not None:
+            return result
+        time.sleep(0.05)
+    return "not ended"
 
 
 def _wait_for(
@@ -119,8 +128,9 @@ def _tell(world: DemoWorld, promotion: Promotion) -> None:
     click.echo("  3. It put the candidate beside the Champion and asked for approval:\n")
     _tell_metrics(promotion)
     _tell_decision(promotion)
-    click.echo(f"  5. {promotion.phase.value}: {promotion.reason}.")
-    click.echo(f"     The registry says: {_champion(world)}\n")
+    click.echo(f"  5. {promotion.phase.value}: {promotion.reason.rstrip('.')}.")
+    click.echo(f"     The registry says: {_champion(world)}")
+    click.echo(f"     The CI job in {world.ci.name} ended: {_job_result(world, promotion)}\n")
     click.echo(f"The ledger ({checked} lines, chain verified)\n")
     for line in reversed(lines):
         click.echo(
@@ -149,7 +159,7 @@ def _tell_decision(promotion: Promotion) -> None:
     decision = promotion.decision
     if decision is None:
         return
-    who = ", ".join(f"{d.login} (GitHub id {d.user_id})" for d in decision.deciders)
+    who = ", ".join(f"{d.login} (user {d.user_id})" for d in decision.deciders)
     click.echo(f"  4. {decision.verdict.value} by {who or 'nobody'}: {decision.reason}")
     kept_out = ", ".join(f"{e.name} = {e.login}" for e in promotion.excluded)
     click.echo(f"     Who trained the model may not decide: {kept_out}.\n")
@@ -189,10 +199,3 @@ def _progress() -> Callable[[str], None]:
         click.echo(f"[{time.monotonic() - begun:4.1f} s] {text}")
 
     return say
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    # A second one must not stop the stopping, which is bounded.
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt

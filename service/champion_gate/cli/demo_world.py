@@ -1,4 +1,4 @@
-"""The demo's world: stand-ins for Databricks and GitHub, a real MLflow registry, and the real service."""
+"""The demo's world: stand-ins for Databricks and a CI/CD system, a real MLflow registry, and the real service."""
 
 from __future__ import annotations
 
@@ -18,18 +18,16 @@ from typing import TYPE_CHECKING
 import requests
 import yaml
 
+from champion_gate.cli.demo_ci import TRAINER_LOGIN, DemoCi, serving
+from champion_gate.cli.interrupts import Interrupts
 from champion_gate.errors import VendorUnavailableError
 
 if TYPE_CHECKING:
     from champion_gate.standins.databricks import DatabricksStandIn
-    from champion_gate.standins.github import GitHubStandIn
 
 MODEL = "churn"
 JOB_NAME = "train-churn"
-REPOSITORY = "example/ml-deploy"
-ENVIRONMENT = "champion"
 TRAINER = "trainer@example.com"
-REVIEWER = "reviewer-1"
 _START_SECONDS = 30.0
 _STOP_SECONDS = 35.0
 
@@ -43,6 +41,7 @@ class DemoWorld:
         token: its API token.
         registry_uri: the MLflow registry.
         environ: the service's environment, for the command line.
+        ci: where approval is asked for.
         job_run_id: the run that has trained v2 and has not ended yet.
     """
 
@@ -51,61 +50,64 @@ class DemoWorld:
     registry_uri: str
     environ: dict[str, str]
     databricks: DatabricksStandIn
-    github: GitHubStandIn
+    ci: DemoCi
     job_run_id: str
 
 
 @contextmanager
-def demo_world(folder: Path, port: int, say: Callable[[str], None]) -> Iterator[DemoWorld]:
+def demo_world(
+    folder: Path,
+    port: int,
+    say: Callable[[str], None],
+    ci_kind: type[DemoCi],
+    interrupts: Interrupts,
+) -> Iterator[DemoWorld]:
     """Start everything on loopback; when the block ends nothing is left of it.
 
     Args:
         folder: for the registry, the database and gates.yaml; empty.
         port: of the service; 0 takes a free one.
         say: tells a person how far it is.
+        ci_kind: which CI/CD system.
+        interrupts: held back while the service's process is being made.
     """
     from champion_gate.standins.databricks import DatabricksStandIn, Hook
-    from champion_gate.standins.github import GitHubStandIn
     from champion_gate.standins.server import serve
 
     port = port or _free_port()
     url = f"http://127.0.0.1:{port}"
     hook = ("databricks", secrets.token_urlsafe(24))
-    webhook_secret = secrets.token_urlsafe(24)
-    databricks, github = DatabricksStandIn(), GitHubStandIn()
+    databricks = DatabricksStandIn()
     with ExitStack() as stack:
         databricks_url = stack.enter_context(serve(databricks.app))
-        github_url = stack.enter_context(serve(github.app))
-        stack.callback(github.close)
-        say(f"Databricks stand-in at {databricks_url}, GitHub stand-in at {github_url}")
+        ci = stack.enter_context(serving(ci_kind, url))
+        say(f"Databricks stand-in at {databricks_url}, {ci.name} stand-in at {ci.url}")
         job_id = databricks.jobs.add_job(
             JOB_NAME, creator=TRAINER, run_as=TRAINER, hook=Hook(f"{url}/hooks/databricks", *hook)
         )
         job_run_id = databricks.jobs.start_run(job_id, creator=TRAINER)
         registry = folder / "mlflow.db"
         registry_uri = f"sqlite:///{registry}"
-        _set_up_github(github, f"{url}/hooks/github", webhook_secret)
         environ = {
-            "CHAMPION_GATE_CONFIG": str(_write_gates(folder, registry_uri, github_url, job_id)),
+            "CHAMPION_GATE_CONFIG": str(_write_gates(folder, registry_uri, ci, job_id)),
             "CHAMPION_GATE_DATABASE_URL": f"sqlite:///{folder}/champion-gate.db",
             "CHAMPION_GATE_PORT": str(port),
             "CHAMPION_GATE_API_TOKEN": secrets.token_urlsafe(24),
             "CHAMPION_GATE_DATABRICKS_HOOK_USERNAME": hook[0],
             "CHAMPION_GATE_DATABRICKS_HOOK_PASSWORD": hook[1],
-            "CHAMPION_GATE_GITHUB_TOKEN": github.add_token("champion-gate-bot"),
-            "CHAMPION_GATE_GITHUB_WEBHOOK_SECRET": webhook_secret,
+            **ci.environ(),
             "DATABRICKS_HOST": databricks_url,
             "DATABRICKS_TOKEN": "standin-token",
         }
         # The service starts while the registry is made: both take seconds, of one core each.
         log = folder / "service.log"
-        process = stack.enter_context(started_service(environ, log))
+        process = stack.enter_context(started_service(environ, log, interrupts))
         _make_registry(registry, job_id, databricks.jobs.task_run_id(job_run_id, "train"))
         say(f"MLflow registry with {MODEL} v1 (Champion) and a freshly trained v2")
         _wait_until_alive(process, url, log)
         say(f"champion-gate at {url}")
         yield DemoWorld(
-            url, environ["CHAMPION_GATE_API_TOKEN"], registry_uri, environ, databricks, github, job_run_id
+            url, environ["CHAMPION_GATE_API_TOKEN"], registry_uri, environ, databricks, ci, job_run_id
         )
 
 
@@ -154,24 +156,29 @@ def train(registry_uri: str, job_id: str, task_run_id: str) -> None:
 
 
 @contextmanager
-def started_service(environ: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def started_service(
+    environ: dict[str, str], log: Path, interrupts: Interrupts
+) -> Iterator[subprocess.Popen[bytes]]:
     """`champion-gate serve` as a process of its own, stopped when the block ends.
 
     Args:
         environ: its settings.
         log: file that takes its log lines.
+        interrupts: held back while the process is being made.
     """
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("CHAMPION_GATE_", "DATABRICKS_"))}
     command = [sys.executable, "-m", "champion_gate", "serve"]
-    with log.open("wb") as output:
-        # A group of its own: Ctrl-C reaches the demo, which then stops the service in an orderly way.
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter
-            command, env={**inherited, **environ}, stdout=output, stderr=output, start_new_session=True
-        )
+    process = None
     try:
+        # A group of its own: Ctrl-C reaches the demo, which then stops the service in an orderly way.
+        with log.open("wb") as output, interrupts.held():
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter
+                command, env={**inherited, **environ}, stdout=output, stderr=output, start_new_session=True
+            )
         yield process
     finally:
-        _stop(process)
+        if process is not None:
+            _stop(process)
 
 
 def _wait_until_alive(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
@@ -197,28 +204,13 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             raise
 
 
-def _set_up_github(github: GitHubStandIn, hook_url: str, secret: str) -> None:
-    github.add_repository(REPOSITORY)
-    for login in ("octo-trainer", REVIEWER):
-        github.add_user(login)
-    github.protect_environment(REPOSITORY, ENVIRONMENT, [REVIEWER])
-    github.webhooks.url, github.webhooks.secret = hook_url, secret
-
-
-def _write_gates(folder: Path, registry_uri: str, github_url: str, job_id: str) -> Path:
+def _write_gates(folder: Path, registry_uri: str, ci: DemoCi, job_id: str) -> Path:
     gate = {
         "name": "churn",
         "jobs": [int(job_id)],
         "model": MODEL,
-        "approval": {
-            "github": {
-                "repository": REPOSITORY,
-                "workflow": "champion-gate.yml",
-                "ref": "main",
-                "environments": [ENVIRONMENT],
-            }
-        },
-        "identities": {TRAINER: "octo-trainer"},
+        "approval": ci.approval(),
+        "identities": {TRAINER: TRAINER_LOGIN},
         "metrics": {
             "f1": {"better": "higher", "max_worse": 0.01, "at_least": 0.8},
             "log_loss": {"better": "lower", "max_worse": 0.02},
@@ -226,9 +218,7 @@ def _write_gates(folder: Path, registry_uri: str, github_url: str, job_id: str) 
     }
     path = folder / "gates.yaml"
     path.write_text(
-        yaml.safe_dump(
-            {"registry": registry_uri, "github": {"url": github_url}, "gates": [gate]}, sort_keys=False
-        )
+        yaml.safe_dump({"registry": registry_uri, **ci.top_level(), "gates": [gate]}, sort_keys=False)
     )
     return path
 

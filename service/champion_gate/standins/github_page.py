@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, make_response, redirect, render_template, request
+from flask import Blueprint, Response, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
-from champion_gate.standins.github_markdown import render
+from champion_gate.standins.ci_page import is_foreign_form, page
 from champion_gate.standins.github_runs import Runs
 from champion_gate.standins.github_state import RefusedError, Run, State, User
-
-_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
+from champion_gate.standins.markdown_page import render
 
 
 class RunPage:
@@ -40,8 +32,7 @@ class RunPage:
     def review(self, owner: str, name: str, run_id: int) -> BaseResponse:
         """Approve or reject as the chosen reviewer, then show the run.
 
-        A form that another site posted is refused: whoever plays with the demo should see the same care
-        that the real page takes.
+        A form that another site posted is refused.
         """
         run = self._run(owner, name, run_id)
         try:
@@ -51,8 +42,8 @@ class RunPage:
         return redirect(request.path, 303)
 
     def _take(self, run: Run) -> None:
-        form, origin = request.form, request.headers.get("Origin")
-        if origin not in {None, request.host_url.rstrip("/")}:
+        form = request.form
+        if is_foreign_form():
             raise RefusedError(403, "This form was posted from another site.")
         if form.get("verdict") not in {"approve", "reject"}:
             raise RefusedError(422, "Choose Approve or Reject.")
@@ -69,14 +60,12 @@ class RunPage:
     def _page(self, run: Run, problem: RefusedError | None = None) -> Response:
         waiting = [job.environment for job in run.waiting_jobs() if job.environment]
         people: dict[int, User] = {person.id: person for place in waiting for person in place.people()}
-        page = render_template(
+        return page(
             "github_run.html",
+            problem.status if problem else 200,
             run=run,
             waiting=waiting,
             people=list(people.values()),
             evidence=render(run.inputs.get("evidence", "")),
             problem=problem,
         )
-        answer = make_response(page, problem.status if problem else 200)
-        answer.headers.update(_HEADERS)
-        return answer

@@ -12,6 +12,7 @@ from champion_gate.standins.faults import Faults
 from champion_gate.standins.gated_job import AUDIENCE, GatedJobs
 from champion_gate.standins.gitlab_api import Api, problem
 from champion_gate.standins.gitlab_oidc import IdTokens
+from champion_gate.standins.gitlab_page import PipelinePage
 from champion_gate.standins.gitlab_pipelines import Pipelines
 from champion_gate.standins.gitlab_state import (
     DEVELOPER,
@@ -85,6 +86,7 @@ class GitLabStandIn:
         self.app.json.sort_keys = False  # type: ignore[attr-defined]
         self.app.register_blueprint(self.api.blueprint)
         self.app.register_blueprint(self.id_tokens.blueprint)
+        self.app.register_blueprint(PipelinePage(self.state, self.ci).blueprint)
         self.app.register_error_handler(RefusedError, problem)
         for status in (404, 405):
             words = f"{status} {'Not Found' if status == 404 else 'Method Not Allowed'}"  # noqa: PLR2004

@@ -25,20 +25,27 @@ def migrate(database_url: str) -> None:
         ConfigurationError: the URL cannot be used.
         sqlalchemy.exc.SQLAlchemyError: the database cannot be reached or refuses.
     """
-    from alembic import command  # noqa: PLC0415 - takes long to import and is needed nowhere else
+    with closing(Database(database_url)) as database:
+        if database.is_sqlite:
+            database.use_wal()
+        with database.read() as connection:
+            is_current = _schema_of(connection) == SCHEMA_VERSION
+        if not is_current:
+            _upgrade(database)
+
+
+def _upgrade(database: Database) -> None:
+    from alembic import command  # noqa: PLC0415 - half a second, which few starts need
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
-    with closing(Database(database_url)) as database:
-        if database.is_sqlite:
-            database.use_wal()
-        with database.write() as connection:
-            if not database.is_sqlite:
-                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+    with database.write() as connection:
+        if not database.is_sqlite:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
 
 
 def check_schema(connection: Connection) -> None:
@@ -47,12 +54,18 @@ def check_schema(connection: Connection) -> None:
     Raises:
         ConfigurationError: it is not.
     """
-    found = None
-    if inspect(connection).has_table("alembic_version"):
-        found = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    found = _schema_of(connection)
     if found != SCHEMA_VERSION:
         raise ConfigurationError(
             [
                 f"the database has schema {found or 'none'} and needs {SCHEMA_VERSION}; run: champion-gate migrate"
             ]
         )
+
+
+def _schema_of(connection: Connection) -> str | None:
+    """The schema's version; None where there are no tables."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return found

@@ -1,0 +1,209 @@
+"""`champion-gate demo` as people run it: in a pipe, at a terminal, and interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from integration.process_world import PATIENCE, clean_environ, command_line, port_of, refuses, until
+
+
+class Demo:
+    """A running demo, and what it has printed so far."""
+
+    def __init__(self, folder: Path, *arguments: str, terminal: bool = False) -> None:
+        self.folder = folder
+        self.output_file = folder / "output"
+        self._terminal: int | None = None
+        environ = clean_environ({"TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"})
+        with self.output_file.open("wb") as output:
+            stdin: int = subprocess.DEVNULL
+            if terminal:
+                self._terminal, stdin = pty.openpty()
+            self.process = subprocess.Popen(
+                command_line("demo", *arguments),
+                cwd=folder,
+                env=environ,
+                stdin=stdin,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            if terminal:
+                os.close(stdin)
+        self._children: dict[int, psutil.Process] = {}
+
+    def output(self) -> str:
+        return self.output_file.read_text()
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        def said() -> re.Match[str] | None:
+            self.children()
+            found = re.search(pattern, self.output())
+            assert found or self.process.poll() is None, self.output()
+            return found
+
+        found: re.Match[str] = until(said, self.output)
+        return found
+
+    def children(self) -> list[psutil.Process]:
+        try:
+            for each in psutil.Process(self.process.pid).children(recursive=True):
+                self._children[each.pid] = each
+        except psutil.NoSuchProcess:
+            pass
+        return list(self._children.values())
+
+    def interrupt(self, by: signal.Signals = signal.SIGINT) -> int:
+        self.children()
+        self.process.send_signal(by)
+        return self.process.wait(PATIENCE)
+
+    def assert_nothing_is_left(self) -> None:
+        assert self.process.poll() is not None
+        assert [each for each in self.children() if each.is_running()] == []
+        for url in set(re.findall(r"http://127\.0\.0\.1:\d+", self.output())):
+            assert refuses(port_of(url))
+        assert list(self.folder.iterdir()) == [self.output_file]
+
+    def close(self) -> None:
+        if self._terminal is not None:
+            os.close(self._terminal)
+        for each in self.children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
+        self.process.kill()
+        self.process.wait()
+
+
+@contextlib.contextmanager
+def demo(*arguments: str, terminal: bool = False) -> Iterator[Demo]:
+    with tempfile.TemporaryDirectory() as folder:
+        running = Demo(Path(folder), *arguments, terminal=terminal)
+        try:
+            yield running
+        finally:
+            running.close()
+
+
+@pytest.mark.parametrize("system", ["GitHub", "GitLab"])
+def test_without_a_terminal_it_approves_by_itself_and_tells_the_story(system: str) -> None:
+    with demo("--yes", *(["--gitlab"] if system == "GitLab" else [])) as running:
+        assert running.process.wait(90) == 0
+        story = running.output()
+        running.assert_nothing_is_left()
+    for part in (
+        r"Databricks said that a run of 'train-churn' succeeded",
+        r"found churn v2,\s+made by trainer@example.com",
+        r"\| \*\*`f1`\*\*, higher is better \| `0.894` \| `0.871` \| \+0.023 \|",
+        r"evidence sha256 [0-9a-f]{64}",
+        r"approved by reviewer-1 \(user \d+\)",
+        r"Who trained the model may not decide: trainer@example.com = octo-trainer",
+        r"promoted: Champion of churn moved from v1 to v2",
+        r"The registry says: Champion -> v2",
+        rf"The CI job in {system} ended: success",
+        r"The ledger \(\d lines, chain verified\)",
+        r"alias_change by reviewer-1: .*\n\s+[0-9a-f]{64}",
+        r"curl -s -H \"Authorization: Bearer \S+\" http://127.0.0.1:\d+/api/v1/promotions\n",
+    ):
+        assert re.search(part, story), (part, story)
+    assert not re.search(r"INFO|WARNING|ERROR|Traceback|mlflow\.store", story)
+
+
+def curl(line: str) -> requests.Response:
+    """Do what a printed curl line does, without curl."""
+    words = shlex.split(line)
+    assert words[:2] == ["curl", "-s"]
+    headers = dict(words[i + 1].split(": ") for i, word in enumerate(words) if word == "-H")
+    return requests.get(words[-1], headers=headers, timeout=30)
+
+
+def review(running: Demo, verdict: str) -> None:
+    """Do on the printed page what a reviewer does, once the demo has waited for it."""
+    page = running.wait_for(r"Decide there.*\s+(http://\S+)").group(1)
+    assert "reviewer-1" in requests.get(page, timeout=10).text
+    time.sleep(0.5)
+    assert "What happened" not in running.output()
+    form = {"verdict": verdict, "environment": "champion", "login": "reviewer-1", "comment": "as I see it"}
+    assert requests.post(page, data=form, timeout=10).ok
+
+
+def test_approved_on_the_page_and_kept_it_serves_until_ctrl_c() -> None:
+    with demo("--keep", terminal=True) as running:
+        review(running, "approve")
+        running.wait_for("Serving at .* until Ctrl-C")
+        assert "promoted: Champion of churn moved from v1 to v2" in running.output()
+        lines = [line.strip() for line in running.output().splitlines() if line.strip().startswith("curl")]
+        answers = [curl(line) for line in lines]
+        assert [answer.status_code for answer in answers] == [200] * 4
+        assert answers[1].json()["phase"] == "promoted"
+        assert answers[1].json()["decision"]["deciders"][0]["comment"] == "as I see it"
+        assert "| candidate: v2 |" in answers[2].text
+        exports = dict(re.findall(r"export (\w+)=(\S+)", running.output()))
+        listed = subprocess.run(
+            command_line("promotions", "list", "--json"),
+            env=clean_environ(exports),
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        assert '"phase": "promoted"' in listed.stdout
+        assert running.interrupt() == 0
+        assert "nothing is left running" in running.output()
+        running.assert_nothing_is_left()
+
+
+def test_rejected_on_the_page_the_champion_stays() -> None:
+    with demo(terminal=True) as running:
+        review(running, "reject")
+        assert running.process.wait(PATIENCE) == 0
+        assert "rejected by reviewer-1" in running.output()
+        assert "The registry says: Champion -> v1" in running.output()
+        assert "The CI job in GitHub ended: failure" in running.output()
+        running.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize(
+    ("moment", "by"),
+    [("stand-in at", signal.SIGINT), ("has sent its notification", signal.SIGTERM)],
+)
+def test_interrupted_twice_at_any_moment_it_leaves_nothing(moment: str, by: signal.Signals) -> None:
+    with demo("--yes") as running:
+        running.wait_for(moment)
+        running.process.send_signal(by)
+        # A shell calls all of these an interrupt; Python chooses among them while it ends itself.
+        assert running.interrupt(by) in {130, -signal.SIGINT, -signal.SIGTERM}
+        assert "Traceback" not in running.output()
+        running.assert_nothing_is_left()
+
+
+def test_interrupted_before_it_has_begun_it_says_little() -> None:
+    with demo("--yes") as running:
+        until(lambda: psutil.Process(running.process.pid).cpu_times().user > 0.05, "it does not begin")
+        assert running.interrupt() != 0
+        running.assert_nothing_is_left()
+
+
+def test_a_port_that_is_taken_is_told_without_a_stack_trace() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        demo("--yes", "--port", str(taken.getsockname()[1])) as running,
+    ):
+        assert running.process.wait(PATIENCE) == 1
+        assert "in use" in running.output()
+        assert "Traceback" not in running.output()
+        assert not any(each.is_running() for each in running.children())
