@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -28,8 +30,10 @@ from champion_gate.standins.server import serve
 from champion_gate.store.schema import migrate
 from champion_gate.store.sql_store import SqlStore, open_store
 from integration.gate_models import TRAINER, CatalogModels, MlflowModels, Models
+from integration.gate_providers import PROVIDERS, REPOSITORY, GitHubProvider, Provider
 
-REPOSITORY = "example/ml-deploy"
+__all__ = ["GATE", "REPOSITORY", "SECRETS", "GateWorld", "MovableClock", "empty_database", "gate_world"]
+
 SECRETS = {
     "CHAMPION_GATE_API_TOKEN": "an-api-token-for-tests",
     "CHAMPION_GATE_DATABRICKS_HOOK_USERNAME": "databricks",
@@ -80,19 +84,31 @@ class GateWorld:
 
     folder: Path
     databricks: DatabricksStandIn
-    github: GitHubStandIn
     models: Models
     clock: MovableClock
     databricks_url: str
-    github_url: str
     job_id: str
     store: SqlStore
     environ: dict[str, str]
+    provider: Provider
+    provider_url: str
+    approval: dict[str, object]
     chance: CountingChance = field(default_factory=CountingChance)
     github_settings: dict[str, str] = field(default_factory=dict)
     wake_ups: WakeUps = field(default_factory=SilentWakeUps)
     core: Core = field(init=False)
     settings: Settings = field(init=False)
+
+    @property
+    def github(self) -> GitHubStandIn:
+        """The stand-in, where the gate asks in GitHub."""
+        assert isinstance(self.provider, GitHubProvider)
+        return self.provider.standin
+
+    @property
+    def github_url(self) -> str:
+        """Where it is."""
+        return self.provider_url
 
     # --- what the world does ---
 
@@ -146,14 +162,15 @@ class GateWorld:
 
     def reconfigure(self, **changes: object) -> None:
         """Restart with other settings of the one gate (None removes a key)."""
-        gate = {**GATE, "jobs": [int(self.job_id)], "model": self.models.model, **changes}
+        usual = {**GATE, "approval": self.approval}
+        gate = {**usual, "jobs": [int(self.job_id)], "model": self.models.model, **changes}
         gate = {key: value for key, value in gate.items() if value is not None}
         self.write_gates([gate])
 
     def write_gates(self, gates: list[dict[str, object]]) -> None:
         """Restart with these gates."""
-        github = {"url": self.github_url, **self.github_settings}
-        file = {"registry": self.models.registry, "github": github, "gates": gates}
+        server = {**self.provider.server(self.provider_url), **self.github_settings}
+        file = {"registry": self.models.registry, self.provider.key: server, "gates": gates}
         text = yaml.safe_dump(json.loads(json.dumps(file)))  # by way of JSON: no YAML aliases
         (self.folder / "gates.yaml").write_text(text)
         self.settings = load_settings(self.environ)
@@ -312,47 +329,60 @@ GATE: dict[str, object] = {
 }
 
 
+@cache
+def empty_database() -> bytes:
+    """An SQLite database after its migrations, which take longer than most tests; tests get copies."""
+    with tempfile.TemporaryDirectory() as folder:
+        migrate(f"sqlite:///{folder}/gate.db")
+        return (Path(folder) / "gate.db").read_bytes()
+
+
 @contextmanager
-def gate_world(folder: Path, registry: str = "uc", **gate: object) -> Iterator[GateWorld]:
-    """A Champion v1, a watched job, a protected environment, and the gate between them.
+def gate_world(
+    folder: Path,
+    registry: str = "uc",
+    provider: str = "github",
+    clock: MovableClock | None = None,
+    **gate: object,
+) -> Iterator[GateWorld]:
+    """A Champion v1, a watched job, a place where people approve, and the gate between them.
 
     Args:
         folder: for the database, gates.yaml and the MLflow registry.
         registry: "uc" or "mlflow".
+        provider: one of PROVIDERS.
+        clock: the time of everything.
         gate: changes to the one gate.
     """
-    clock = MovableClock()
-    databricks = DatabricksStandIn(now=lambda: int(clock.time.timestamp() * 1000))
-    github = GitHubStandIn(clock=clock.now)
-    github.add_repository(REPOSITORY)
-    for login in ("octo-trainer", "reviewer-1", "reviewer-2"):
-        github.add_user(login)
-    github.protect_environment(REPOSITORY, "champion", ["reviewer-1", "reviewer-2", "octo-trainer"])
+    clock = clock or MovableClock()
+    databricks = DatabricksStandIn(now=lambda: int(clock.now().timestamp() * 1000))
+    there = PROVIDERS[provider](clock.now)
     with ExitStack() as stack:
         databricks_url = stack.enter_context(serve(databricks.app))
-        github_url = stack.enter_context(serve(github.app))
-        stack.callback(github.close)
+        provider_url = stack.enter_context(serve(there.app))
+        stack.callback(there.stop)
         database_url = f"sqlite:///{folder}/gate.db"
-        migrate(database_url)
+        (folder / "gate.db").write_bytes(empty_database())
         store = stack.enter_context(open_store(database_url))
         models: Models = CatalogModels(databricks) if registry == "uc" else MlflowModels(folder)
         job_id = databricks.jobs.add_job("train-churn", run_as=TRAINER, creator=TRAINER)
         world = GateWorld(
             folder=folder,
             databricks=databricks,
-            github=github,
+            provider=there,
             models=models,
             clock=clock,
             databricks_url=databricks_url,
-            github_url=github_url,
+            provider_url=provider_url,
             job_id=job_id,
             store=store,
             environ={
                 **SECRETS,
                 "CHAMPION_GATE_CONFIG": f"{folder}/gates.yaml",
                 "CHAMPION_GATE_DATABASE_URL": database_url,
-                "CHAMPION_GATE_GITHUB_TOKEN": github.add_token("champion-gate-bot"),
+                **there.environ(),
             },
+            approval=there.approval(),
         )
         first = models.train(job_id, "1", {"f1": 0.9, "auc": 0.95})
         models.move_alias(first)

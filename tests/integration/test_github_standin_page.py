@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from champion_gate.standins.github import GitHubStandIn
-from champion_gate.standins.github_markdown import render
+from champion_gate.standins.markdown_page import render
 from champion_gate.standins.server import serve
 
 RENDERED_TAGS = {

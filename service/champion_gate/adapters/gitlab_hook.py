@@ -38,7 +38,8 @@ class GitLabHook:
         """Check the signature or, only where no signing token is set, the plain token."""
         if self._keys:
             return self._is_signed(header, body)
-        given = hashlib.sha256(header("X-Gitlab-Token").encode("utf-8", "replace")).digest()
+        # WSGI (PEP 3333) hands headers over as latin-1, whatever their bytes mean.
+        given = hashlib.sha256(header("X-Gitlab-Token").encode("latin-1", "replace")).digest()
         matches = [hmac.compare_digest(given, hashlib.sha256(token).digest()) for token in self._tokens]
         return any(matches)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -62,13 +63,16 @@ class PostedDecision:
         self._clock = clock
         self._pause = pause
 
-    def take(self, promotion_id: str, unverified_token: str, *, may_wait: bool) -> Answer:
+    def take(
+        self, promotion_id: str, unverified_token: str, *, place: AbstractContextManager[bool]
+    ) -> Answer:
         """Verify the token, have the decision read if it is its first post, and say how the promotion stands.
 
         Args:
             promotion_id: what the job says it was released for.
             unverified_token: the job's ID token as it was sent.
-            may_wait: whether a first post may wait for the outcome, for at most 25 s.
+            place: entered by a first post, which alone waits for the outcome; says whether it may, for at
+                most 25 s.
 
         Raises:
             NotAuthenticatedError: the token is not that of this promotion's gated job, or was posted for another.
@@ -95,7 +99,8 @@ class PostedDecision:
             return _answer(self._store.get_promotion(promotion_id), token.seat)
         self._store.hint_promotion(promotion_id, posted_at)
         self._wake_ups.promotion(promotion_id)
-        return self._wait(promotion_id, token.seat, may_wait=may_wait)
+        with place as may_wait:
+            return self._wait(promotion_id, token.seat, may_wait=may_wait)
 
     def _wait(self, promotion_id: str, seat: str | None, *, may_wait: bool) -> Answer:
         begun = self._clock.now()

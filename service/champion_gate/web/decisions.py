@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from flask import Response, jsonify
 
@@ -32,13 +34,16 @@ class Decisions:
     @guarded(Auth.CI_JOB, body_cap=BODY_CAP)
     def post(self, promotion_id: str) -> tuple[Response, int]:
         """200: promoted, or others have still to decide. 202: ask again. 409: it ended otherwise."""
-        may_wait = self._places.acquire(blocking=False)
+        return _response(self._posted.take(promotion_id, bearer_token(), place=self._place()))
+
+    @contextmanager
+    def _place(self) -> Iterator[bool]:
+        taken = self._places.acquire(blocking=False)
         try:
-            answer = self._posted.take(promotion_id, bearer_token(), may_wait=may_wait)
+            yield taken
         finally:
-            if may_wait:
+            if taken:
                 self._places.release()
-        return _response(answer)
 
 
 def _response(answer: Answer) -> tuple[Response, int]:
