@@ -1,0 +1,217 @@
+"""The running service under attack: one real process for many tests, each with a gate, model and place of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from threading import Barrier
+from typing import Any, TypeVar
+
+import requests
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from champion_gate.standins.databricks import DatabricksStandIn
+from champion_gate.standins.github import GitHubStandIn
+from champion_gate.standins.gitlab import GitLabStandIn
+from champion_gate.standins.server import serve
+from champion_gate.store.sql_store import SqlStore, open_store
+from integration.attacked_gate import (
+    API_TOKEN,
+    AUDIENCE,
+    GITHUB_SECRET,
+    HOOK,
+    KINDS,
+    PEOPLE,
+    PLAIN_TOKEN,
+    ROBOT,
+    SIGNING_TOKEN,
+    AttackedGate,
+)
+from integration.attacked_places import OnFreeGitLab, OnGitHub, OnGitLab
+from integration.process_world import Served, free_port
+
+T = TypeVar("T")
+
+_KINDS: Mapping[str, type[OnGitHub | OnGitLab]] = {
+    "github": OnGitHub,
+    "gitlab": OnGitLab,
+    "gitlab-free": OnFreeGitLab,
+}
+
+
+@dataclass
+class AttackWorld:
+    """The stand-ins, the running service between them, and gates that no test has used yet."""
+
+    folder: Path
+    port: int
+    databricks: DatabricksStandIn
+    github: GitHubStandIn
+    gitlab: GitLabStandIn
+    environ: dict[str, str] = field(default_factory=dict)
+    unused: dict[str, list[AttackedGate]] = field(default_factory=dict)
+    served: Served | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the service listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @cached_property
+    def store(self) -> SqlStore:
+        """The rows, beside the running service."""
+        return open_store(self.environ["CHAMPION_GATE_DATABASE_URL"])
+
+    def gate(self, kind: str) -> Any:
+        """A gate that no test has used yet."""
+        return self.unused[kind].pop()
+
+    def get(self, path: str) -> Any:
+        """What the API answers to the operator."""
+        headers = {"Authorization": f"Bearer {API_TOKEN}"}
+        answer = requests.get(f"{self.url}/api/v1{path}", headers=headers, timeout=20)
+        assert answer.ok, answer.text
+        return answer.json()
+
+    def post_hook(self, vendor: str, body: bytes, headers: Mapping[str, str]) -> requests.Response:
+        """Post to `/hooks/…` as anybody can."""
+        return requests.post(
+            f"{self.url}/hooks/{vendor}",
+            data=body,
+            headers={"Content-Type": "application/json", **headers},
+            timeout=20,
+        )
+
+    def mend(self) -> None:
+        """Take back what a test has had go wrong."""
+        self.databricks.faults.clear()
+        for standin in (self.github, self.gitlab):
+            standin.faults.clear()
+        self.github.workflow_runs.present_conclusion = self.gitlab.ci.present_status = "success"
+        self.gitlab.ci.allow_failure = False
+        self.gitlab.ci.cancels_manual_jobs = True
+
+    def log(self) -> str:
+        """Everything that the service has logged."""
+        assert self.served is not None
+        return self.served.output()
+
+    def last_lines(self) -> str:
+        """The end of the log, for whoever reads a failed test."""
+        return "\n".join(self.log().splitlines()[-15:])
+
+
+def at_once(what: Sequence[Callable[[], T]]) -> list[T]:
+    """Do all of these at the same moment, each in a thread; returns what they return, in order."""
+    barrier = Barrier(len(what))
+
+    def run(one: Callable[[], T]) -> T:
+        barrier.wait(30)
+        return one()
+
+    with ThreadPoolExecutor(len(what)) as pool:
+        return [each.result(90) for each in [pool.submit(run, one) for one in what]]
+
+
+@contextmanager
+def attack_world(folder: Path, *, trigger: bool = False, **counts: int) -> Iterator[AttackWorld]:
+    """The stand-ins and the running service; nothing that was started outlives the block.
+
+    Args:
+        folder: for the database, gates.yaml and the log.
+        trigger: open GitLab's pipelines with a trigger token, which is good for one project only.
+        counts: how many gates of each kind, `gitlab_free` for "gitlab-free".
+    """
+    databricks, github = DatabricksStandIn(), GitHubStandIn()
+    gitlab = GitLabStandIn(prefix="/gitlab")
+    world = AttackWorld(folder, free_port(), databricks, github, gitlab)
+    with ExitStack() as stack:
+        urls = {
+            "databricks": stack.enter_context(serve(databricks.app)),
+            "github": stack.enter_context(serve(github.app)),
+            "gitlab": f"{stack.enter_context(serve(gitlab.app))}/gitlab",
+        }
+        _set_up(world)
+        stack.callback(gitlab.close)
+        stack.callback(github.close)
+        kinds = [kind for kind in KINDS for _ in range(counts.get(kind.replace("-", "_"), 0))]
+        gates = [_KINDS[kind](world, number) for number, kind in enumerate(kinds, 1)]
+        for kind in KINDS:
+            world.unused[kind] = [gate for gate, its in zip(gates, kinds, strict=True) if its == kind]
+        for gate in gates:
+            databricks.catalog.set_alias(gate.model, "Champion", databricks.catalog.add_version(gate.model))
+        _write_gates(folder, urls, gates)
+        world.environ = _environ(world, urls, trigger_for=world.unused["gitlab"] if trigger else ())
+        stack.callback(databricks.faults.clear)
+        world.served = Served(world.environ, folder / "service.log")
+        stack.callback(world.served.kill)
+        world.served.wait_until_working()
+        stack.callback(world.store.close)
+        yield world
+
+
+def _set_up(world: AttackWorld) -> None:
+    github, gitlab = world.github, world.gitlab
+    for login in (*PEOPLE, "administrator"):
+        github.add_user(login)
+    # As long as its job runs, a token may be posted; and a decision must not wait for the job's end.
+    github.workflow_runs.jobs_finish = gitlab.ci.jobs_finish = False
+    # Every delivery is lost: the service looks when a test has it look.
+    github.webhooks.lost = gitlab.webhooks.lost = True
+    github.webhooks.url, github.webhooks.secret = f"{world.url}/hooks/github", GITHUB_SECRET
+    gitlab.webhooks.url, gitlab.webhooks.signing_token = f"{world.url}/hooks/gitlab", SIGNING_TOKEN
+
+
+def _write_gates(folder: Path, urls: Mapping[str, str], gates: Sequence[AttackedGate]) -> None:
+    file = {
+        "registry": "databricks-uc",
+        "github": {"url": urls["github"], "oidc": {"issuer": urls["github"], "audience": AUDIENCE}},
+        "gitlab": {"url": urls["gitlab"], "oidc": {"audience": AUDIENCE}},
+        "gates": [gate.settings() for gate in gates],
+    }
+    (folder / "gates.yaml").write_text(json.dumps(file))
+
+
+def _environ(
+    world: AttackWorld, urls: Mapping[str, str], trigger_for: Sequence[AttackedGate]
+) -> dict[str, str]:
+    private = rsa.generate_private_key(65537, 2048)
+    public = private.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    app = world.github.add_app("champion-gate", public.decode())
+    gitlab = {
+        "CHAMPION_GATE_GITLAB_READ_TOKEN": world.gitlab.add_token("reader"),
+        "CHAMPION_GATE_GITLAB_SIGNING_TOKEN": SIGNING_TOKEN,
+        "CHAMPION_GATE_GITLAB_WEBHOOK_TOKEN": PLAIN_TOKEN,
+        "CHAMPION_GATE_GITLAB_API_TOKEN": world.gitlab.add_token(ROBOT, ("api",)),
+    }
+    for gate in trigger_for:
+        assert isinstance(gate, OnGitLab)
+        gitlab["CHAMPION_GATE_GITLAB_TRIGGER_TOKEN"] = world.gitlab.add_trigger(gate.project, ROBOT)
+    return {
+        **gitlab,
+        "CHAMPION_GATE_CONFIG": f"{world.folder}/gates.yaml",
+        "CHAMPION_GATE_DATABASE_URL": f"sqlite:///{world.folder}/gate.db",
+        "CHAMPION_GATE_PORT": str(world.port),
+        "CHAMPION_GATE_PUBLIC_URL": world.url,
+        "CHAMPION_GATE_SWEEP_SECONDS": "3600",
+        "CHAMPION_GATE_API_TOKEN": API_TOKEN,
+        "CHAMPION_GATE_DATABRICKS_HOOK_USERNAME": HOOK[0],
+        "CHAMPION_GATE_DATABRICKS_HOOK_PASSWORD": HOOK[1],
+        "CHAMPION_GATE_GITHUB_WEBHOOK_SECRET": GITHUB_SECRET,
+        "CHAMPION_GATE_GITHUB_APP_CLIENT_ID": app.client_id,
+        "CHAMPION_GATE_GITHUB_APP_PRIVATE_KEY": private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        ).decode(),
+        "DATABRICKS_HOST": urls["databricks"],
+        "DATABRICKS_TOKEN": "standin-token",
+    }

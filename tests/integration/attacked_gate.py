@@ -1,0 +1,295 @@
+"""A gate under attack: what happens to it, what an operator sees of it, and what must be so in the end."""
+
+from __future__ import annotations
+
+import base64
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import requests
+
+from champion_gate.core.promotion import LedgerLine
+from champion_gate.standins.databricks import Hook
+from champion_gate.standins.faults import Faults
+from champion_gate.standins.issuer import Issuer
+from integration.gate_models import TRAINER
+from integration.process_world import until
+
+if TYPE_CHECKING:
+    from integration.attack_world import AttackWorld
+
+AUDIENCE = "champion-gate"
+ROBOT = "gate-robot"
+PEOPLE = ("reviewer-1", "reviewer-2", "octo-trainer")
+API_TOKEN = "api-token-for-attack-tests"
+HOOK = ("databricks", "hook-password-for-attack-tests")
+GITHUB_SECRET = "github-webhook-secret-for-attack-tests"
+SIGNING_TOKEN = f"whsec_{base64.b64encode(b'signing-key-for-attack-tests-123').decode()}"
+PLAIN_TOKEN = "gitlab-webhook-token-for-attack-tests"
+KINDS = ("github", "gitlab", "gitlab-free")
+"""GitHub; GitLab with a protected environment; GitLab with nothing but a protected branch."""
+
+OPEN_OR_LOST = {
+    "requested",
+    "pending_approval",
+    "rejected",
+    "expired",
+    "cancelled",
+    "superseded",
+    "stale",
+    "failed",
+}
+"""All phases of a promotion that nobody approved."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A promotion that waits for people."""
+
+    id: str
+    version: str
+    external_id: str
+
+
+@dataclass
+class AttackedGate(ABC):
+    """One gate with its job, its model (Champion v1) and the place where its people approve."""
+
+    world: AttackWorld
+    number: int
+
+    vendor = ""
+
+    # --- what differs from vendor to vendor ---
+
+    @property
+    @abstractmethod
+    def issuer(self) -> Issuer:
+        """Who signs the tokens of the vendor's jobs."""
+
+    @property
+    @abstractmethod
+    def faults(self) -> Faults:
+        """How to make the vendor misbehave; its paths hold `path`."""
+
+    @property
+    @abstractmethod
+    def path(self) -> str:
+        """What the paths of all the API's calls about this place hold, as a regular expression."""
+
+    @property
+    @abstractmethod
+    def approval(self) -> dict[str, object]:
+        """The gate's `approval` in gates.yaml."""
+
+    @abstractmethod
+    def approve(self, asked: Asked, login: str = "reviewer-1") -> None:
+        """A person lets the gated job start; it goes on running."""
+
+    @abstractmethod
+    def cancel(self, asked: Asked) -> None:
+        """Somebody cancels the run."""
+
+    @abstractmethod
+    def open_runs(self) -> list[str]:
+        """Ids of all runs that were started for this gate and not cancelled, oldest first."""
+
+    @abstractmethod
+    def start(self, inputs_of: Asked, login: str) -> str:
+        """Start another run by hand with the same inputs; returns its id."""
+
+    @abstractmethod
+    def inputs(self, asked: Asked) -> Mapping[str, str]:
+        """What the run was started with."""
+
+    @abstractmethod
+    def token(self, asked: Asked, **claims: Any) -> str:
+        """The ID token of the gated job, with these claims changed; None leaves one out."""
+
+    @abstractmethod
+    def hook_body(self, external_id: str) -> bytes:
+        """The least that a webhook about this run has to hold."""
+
+    @abstractmethod
+    def hook_headers(self, body: bytes, **changes: str) -> dict[str, str]:
+        """The headers of a genuine delivery, of its own id."""
+
+    # --- what happens ---
+
+    @property
+    def name(self) -> str:
+        """The gate's name."""
+        return f"gate-{self.number}"
+
+    @property
+    def model(self) -> str:
+        """The registered model."""
+        return f"main.ml.m{self.number}"
+
+    @cached_property
+    def job_id(self) -> str:
+        """The watched Databricks job."""
+        url = f"{self.world.url}/hooks/databricks"
+        return self.world.databricks.jobs.add_job(
+            self.name, run_as=TRAINER, creator=TRAINER, hook=Hook(url, *HOOK)
+        )
+
+    def settings(self) -> dict[str, object]:
+        """The gate's entry in gates.yaml."""
+        return {
+            "name": self.name,
+            "jobs": [int(self.job_id)],
+            "model": self.model,
+            "approval": self.approval,
+            "identities": {TRAINER: "octo-trainer"},
+        }
+
+    def add_version(self, run_id: str, **mlflow: Any) -> str:
+        """What the job run trains: an MLflow run of it, and a version of the model."""
+        task = self.world.databricks.jobs.task_run_id(run_id, "train")
+        made_by = {"mlflow.databricks.jobID": self.job_id, "mlflow.databricks.jobRunID": task}
+        run = {"metrics": {"f1": 0.91}, **mlflow, "tags": {**mlflow.get("tags", {}), **made_by}}
+        catalog = self.world.databricks.catalog
+        return catalog.add_version(self.model, run_id=catalog.add_mlflow_run(**run))
+
+    def train(self, *, notify: bool = True, **mlflow: Any) -> str:
+        """A job run ends well and says so; returns the version that it made."""
+        run_id = self.world.databricks.jobs.start_run(self.job_id)
+        version = self.add_version(run_id, **mlflow)
+        statuses = self.world.databricks.jobs.finish_run(run_id, notify=notify)
+        assert statuses == ([202] if notify else [])
+        return version
+
+    def ask(self, **mlflow: Any) -> Asked:
+        """Train a version, and return once people are asked about it."""
+        version = self.train(**mlflow)
+        view = self.wait(lambda found: found["phase"] == "pending_approval", version)
+        return Asked(view["id"], version, view["request"]["external_id"])
+
+    def hint(self, external_id: str) -> requests.Response:
+        """A genuine webhook about this run."""
+        body = self.hook_body(external_id)
+        return self.world.post_hook(self.vendor, body, self.hook_headers(body))
+
+    def post(self, asked: Asked | str, token: str, timeout: float = 60) -> requests.Response:
+        """Post a token as the gated job does."""
+        promotion_id = asked if isinstance(asked, str) else asked.id
+        return requests.post(
+            f"{self.world.url}/api/v1/promotions/{promotion_id}/decision",
+            json={},
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=timeout,
+        )
+
+    # --- what an operator sees ---
+
+    def views(self) -> list[dict[str, Any]]:
+        """All promotions of this gate, as the API shows them, newest first."""
+        found: list[dict[str, Any]] = self.world.get(f"/promotions?model={self.model}")["promotions"]
+        return found
+
+    def view(self, asked: Asked) -> dict[str, Any]:
+        """The promotion as the API shows it."""
+        found: dict[str, Any] = self.world.get(f"/promotions/{asked.id}")
+        return found
+
+    def wait(self, wanted: Callable[[dict[str, Any]], object], version: str | None = None) -> dict[str, Any]:
+        """Return the promotion (of this version) once it is as wanted."""
+
+        def found() -> dict[str, Any] | None:
+            mine = [each for each in self.views() if version in {None, each["version"]}]
+            return next((each for each in mine if wanted(each)), None)
+
+        view: dict[str, Any] = until(found, lambda: f"{self.views()}\n{self.world.last_lines()}")
+        return view
+
+    def look(self, asked: Asked) -> dict[str, Any]:
+        """Have the service look again, from now on, and return what it shows then."""
+        self._one_look(asked)  # one that was under way already may have read what is changed now
+        return self._one_look(asked)
+
+    def _one_look(self, asked: Asked) -> dict[str, Any]:
+        before = self.view(asked)
+        if before["ended_at"]:
+            return before
+        end = time.monotonic() + 40
+        while time.monotonic() < end:
+            assert self.hint(asked.external_id).status_code == 202
+            soon = time.monotonic() + 2
+            while time.monotonic() < soon:
+                now = self.view(asked)
+                if now["updated_at"] != before["updated_at"]:
+                    return now
+                time.sleep(0.01)
+        raise AssertionError(f"nobody looked: {before}\n{self.world.last_lines()}")
+
+    # --- what must be so in the end ---
+
+    @property
+    def champion(self) -> str | None:
+        """The version with the alias."""
+        return self.world.databricks.catalog.alias(self.model, "Champion")
+
+    def alias_writes(self) -> list[int | None]:
+        """The versions on which the service has put the alias."""
+        return [to for model, _, to in self.world.databricks.catalog.alias_writes if model == self.model]
+
+    def ledger(self) -> list[LedgerLine]:
+        """The lines about this model, oldest first; the whole chain holds."""
+        self.world.store.verify_ledger()
+        lines = self.world.store.ledger_lines(limit=10_000)
+        return [line for line in reversed(lines) if line.entry.model == self.model]
+
+    def approvals(self) -> list[LedgerLine]:
+        """The ledger's approving decisions about this model."""
+        return [line for line in self.ledger() if line.entry.facts.get("verdict") == "approved"]
+
+    def assert_unharmed(self, champion: str | None = "1") -> None:
+        """The alias did not move, nobody approved anything, and every promotion says why it stands as it does."""
+        assert self.champion == champion
+        assert self.alias_writes() == []
+        assert self.approvals() == []
+        for view in self.views():
+            assert view["phase"] in OPEN_OR_LOST, view
+            assert view["reason"] or view["last_error"], view
+
+    def waits(self, asked: Asked, words: str = "") -> None:
+        """Have it looked at, and assert that it still waits, and says these words."""
+        view = self.look(asked)
+        assert view["phase"] == "pending_approval", view
+        assert words in f"{view['reason']} {view['last_error']}", view
+        self.assert_unharmed()
+
+    def ends(self, asked: Asked, phase: str, words: str = "") -> None:
+        """Have it looked at, and assert that it ends so, and says these words."""
+        self.hint(asked.external_id)
+        view = self.wait(lambda found: found["id"] == asked.id and found["ended_at"])
+        assert view["phase"] == phase, view
+        assert words in view["reason"], view
+        self.assert_unharmed(self.champion)
+
+    def promotes(self, asked: Asked) -> None:
+        """It is promoted, with one write and one line each."""
+        self.hint(asked.external_id)
+        view = self.wait(lambda found: found["id"] == asked.id and found["ended_at"])
+        assert view["phase"] == "promoted", view
+        assert self.champion == asked.version
+        assert self.alias_writes() == [int(asked.version)]
+        assert [line.entry.promotion_id for line in self.approvals()] == [asked.id]
+
+    def refused_post(self, asked: Asked | str, token: str, words: str) -> None:
+        """Post a token, and assert that it is refused without effect, and that answer and log say why."""
+        seen = len(self.world.log())
+        answer = self.post(asked, token)
+        assert answer.status_code == 401, answer.text
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert words in answer.json()["detail"], answer.text
+        promotion_id = asked if isinstance(asked, str) else asked.id
+        logged = self.world.log()[seen:]
+        assert promotion_id in logged, logged
+        assert words in logged, logged
+        self.assert_unharmed()
