@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from champion_gate.core.ports import Store
+from champion_gate.core.store import Store
 from champion_gate.log import get_logger
 from champion_gate.store.exclusive import ExclusiveFile
 from champion_gate.worker import Worker

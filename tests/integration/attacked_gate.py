@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from champion_gate.core.promotion import LedgerLine
+from champion_gate.core.ledger import LedgerLine
 from champion_gate.standins.databricks import Hook
 from champion_gate.standins.faults import Faults
 from champion_gate.standins.issuer import Issuer

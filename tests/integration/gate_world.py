@@ -14,14 +14,9 @@ from pathlib import Path
 import yaml
 
 from champion_gate.bootstrap import Core, build_core
+from champion_gate.core.notifications import JobNotification, NotificationPhase, StoredNotification
 from champion_gate.core.ports import WakeUps
-from champion_gate.core.promotion import (
-    JobNotification,
-    NotificationPhase,
-    Phase,
-    Promotion,
-    StoredNotification,
-)
+from champion_gate.core.promotion import Phase, Promotion
 from champion_gate.settings import Settings, load_settings
 from champion_gate.standins.databricks import DatabricksStandIn, Fault
 from champion_gate.standins.github import GitHubStandIn

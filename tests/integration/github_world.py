@@ -15,16 +15,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from champion_gate.adapters.github import GitHub, GitHubApp, GitHubToken
 from champion_gate.adapters.http import Timeouts
+from champion_gate.core.approval import ApprovalRequest, RequestState
 from champion_gate.core.gates import ApprovalTarget
-from champion_gate.core.promotion import (
-    ApprovalRequest,
-    ModelVersion,
-    Phase,
-    Promotion,
-    RequestState,
-    Trainer,
-    VersionStatus,
-)
+from champion_gate.core.job_runs import Trainer
+from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.core.versions import ModelVersion, VersionStatus
 from champion_gate.standins.github import GitHubStandIn
 from champion_gate.standins.github_state import Job
 from champion_gate.standins.server import serve

@@ -11,9 +11,10 @@ import requests
 
 from champion_gate.adapters.gitlab import GitLab, GitLabTokens
 from champion_gate.adapters.http import Timeouts
+from champion_gate.core.approval import ApprovalRequest, RequestState, Verdict
 from champion_gate.core.gates import ApprovalTarget
 from champion_gate.core.judging import judge
-from champion_gate.core.promotion import ApprovalRequest, Phase, Promotion, RequestState, Verdict
+from champion_gate.core.promotion import Phase, Promotion
 from champion_gate.standins.gitlab import GitLabStandIn
 from champion_gate.standins.gitlab_state import DEVELOPER, MAINTAINER, Job
 from champion_gate.standins.server import serve

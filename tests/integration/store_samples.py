@@ -6,25 +6,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from champion_gate.core.promotion import (
-    AliasIntent,
-    AliasKey,
-    AliasLock,
-    ApprovalRequest,
-    FollowUp,
-    FollowUpKind,
-    JobNotification,
-    JobRun,
-    LedgerEntry,
-    LedgerKind,
-    ModelVersion,
-    Phase,
-    Promotion,
-    RunResult,
-    TaskRun,
-    Trainer,
-    VersionStatus,
-)
+from champion_gate.core.aliases import AliasIntent, AliasKey, AliasLock
+from champion_gate.core.approval import ApprovalRequest
+from champion_gate.core.job_runs import JobRun, RunResult, TaskRun, Trainer
+from champion_gate.core.ledger import LedgerEntry, LedgerKind
+from champion_gate.core.notifications import JobNotification
+from champion_gate.core.promotion import FollowUp, FollowUpKind, Phase, Promotion
+from champion_gate.core.versions import ModelVersion, VersionStatus
 from champion_gate.store import SqlStore
 
 T0 = datetime(2025, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)

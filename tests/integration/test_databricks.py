@@ -10,8 +10,8 @@ import pytest
 from databricks.sdk.service.jobs import BaseRun, Job, Run, RunOutput
 
 from champion_gate.adapters.databricks import DatabricksJobRuns
+from champion_gate.core.job_runs import RunResult, Trainer
 from champion_gate.core.ports import JobRuns
-from champion_gate.core.promotion import RunResult, Trainer
 from champion_gate.errors import (
     VendorRefusedError,
 )

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from champion_gate.core.promotion import Verdict
+from champion_gate.core.approval import Verdict
 from integration.github_world import (
     REPOSITORY,
     START,

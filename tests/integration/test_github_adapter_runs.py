@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import pytest
 
-from champion_gate.core.promotion import Promotion, RequestState
+from champion_gate.core.approval import RequestState
+from champion_gate.core.promotion import Promotion
 from champion_gate.errors import VendorUnavailableError
 from integration.github_world import (
     EVIDENCE,

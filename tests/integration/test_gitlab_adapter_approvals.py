@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from champion_gate.core.promotion import ExcludedPerson, Promotion, Verdict
+from champion_gate.core.approval import ExcludedPerson, Verdict
+from champion_gate.core.promotion import Promotion
 from champion_gate.standins.gitlab_state import DEVELOPER, RefusedError
 from integration.gitlab_world import PROJECT, World, gitlab_world, outcome, pipeline_of
 

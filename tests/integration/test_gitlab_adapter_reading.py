@@ -8,7 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from champion_gate.core.promotion import ExcludedPerson, Phase, RequestState, Verdict
+from champion_gate.core.approval import ExcludedPerson, RequestState, Verdict
+from champion_gate.core.promotion import Phase
 from champion_gate.errors import VendorRefusedError
 from champion_gate.standins.gitlab_state import DEVELOPER, MAINTAINER
 from integration.github_world import START

@@ -23,7 +23,7 @@ import pytest
 
 from champion_gate.adapters.http import Timeouts
 from champion_gate.adapters.mlflow_registry import MlflowRegistry
-from champion_gate.core.promotion import VersionStatus
+from champion_gate.core.versions import VersionStatus
 from champion_gate.errors import (
     InvalidNameError,
     VendorNotFoundError,

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from champion_gate.core.promotion import AliasKey, AliasLock, Phase
+from champion_gate.core.aliases import AliasKey, AliasLock
+from champion_gate.core.promotion import Phase
 from champion_gate.errors import ConflictError, LeaseLostError
 from champion_gate.store import SqlStore
 from integration.store_samples import (

@@ -12,7 +12,7 @@ from databricks.sdk.service.ml import Run
 
 from champion_gate.adapters.unity_catalog import UnityCatalog
 from champion_gate.core.ports import ModelRegistry
-from champion_gate.core.promotion import VersionStatus
+from champion_gate.core.versions import VersionStatus
 from champion_gate.errors import (
     InvalidInputError,
     InvalidNameError,

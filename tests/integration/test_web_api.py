@@ -15,22 +15,12 @@ import pytest
 import requests
 from flask import Flask
 
+from champion_gate.core.approval import ApprovalRequest, Decider, Decision, ExcludedPerson, Verdict
 from champion_gate.core.evidence import canonical_json, collect
 from champion_gate.core.gates import ApprovalTarget, Gate
-from champion_gate.core.promotion import (
-    ApprovalRequest,
-    Decider,
-    Decision,
-    EndRequest,
-    ExcludedPerson,
-    ModelVersion,
-    Phase,
-    Promotion,
-    Trainer,
-    Verdict,
-    VersionDetails,
-    VersionStatus,
-)
+from champion_gate.core.job_runs import Trainer
+from champion_gate.core.promotion import EndRequest, Phase, Promotion
+from champion_gate.core.versions import ModelVersion, VersionDetails, VersionStatus
 from champion_gate.standins.server import serve
 from champion_gate.store.schema import migrate
 from champion_gate.store.sql_store import SqlStore, open_store

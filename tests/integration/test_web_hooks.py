@@ -21,7 +21,9 @@ import pytest
 import requests
 
 from champion_gate.adapters.github_hook import GitHubHook
-from champion_gate.core.promotion import ApprovalRequest, ModelVersion, Phase, Promotion, VersionStatus
+from champion_gate.core.approval import ApprovalRequest
+from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.core.versions import ModelVersion, VersionStatus
 from champion_gate.standins.server import serve
 from champion_gate.store.schema import migrate
 from champion_gate.store.sql_store import SqlStore, open_store

@@ -14,7 +14,9 @@ import pytest
 import requests
 
 from champion_gate.adapters.gitlab_hook import GitLabHook
-from champion_gate.core.promotion import ApprovalRequest, ModelVersion, Phase, Promotion, VersionStatus
+from champion_gate.core.approval import ApprovalRequest
+from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.core.versions import ModelVersion, VersionStatus
 from champion_gate.standins.gitlab_webhooks import signature
 from champion_gate.standins.server import serve
 from champion_gate.store.sql_store import SqlStore, open_store

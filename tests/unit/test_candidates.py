@@ -11,18 +11,9 @@ from hypothesis import strategies as st
 
 from champion_gate.core.candidates import RUN_TAG, Found, NotFound, find_version, trainers_of
 from champion_gate.core.gates import ApprovalTarget, Gate, VersionSource
+from champion_gate.core.job_runs import JobRun, RunResult, TaskOutput, TaskRun, Trainer
 from champion_gate.core.ports import JobRuns, ModelRegistry
-from champion_gate.core.promotion import (
-    JobRun,
-    ModelVersion,
-    RunResult,
-    TaskOutput,
-    TaskRun,
-    Trainer,
-    TrainingRun,
-    VersionDetails,
-    VersionStatus,
-)
+from champion_gate.core.versions import ModelVersion, TrainingRun, VersionDetails, VersionStatus
 from champion_gate.errors import VendorNotFoundError, VendorRefusedError, VendorUnavailableError
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)

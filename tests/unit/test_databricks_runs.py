@@ -21,7 +21,7 @@ from champion_gate.adapters.databricks_runs import (
     run_result,
     task_output,
 )
-from champion_gate.core.promotion import RunResult
+from champion_gate.core.job_runs import RunResult
 from champion_gate.errors import VendorUnavailableError
 
 SUCCESSES = {RunResult.SUCCEEDED, RunResult.SUCCEEDED_WITH_FAILURES}

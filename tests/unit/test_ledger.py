@@ -9,8 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from champion_gate.core.ledger import GENESIS, ChainedText, break_in_chain, chain, read_body, write_body
-from champion_gate.core.promotion import LedgerEntry, LedgerKind
+from champion_gate.core.ledger import (
+    GENESIS,
+    ChainedText,
+    LedgerEntry,
+    LedgerKind,
+    break_in_chain,
+    chain,
+    read_body,
+    write_body,
+)
 
 ENTRY = LedgerEntry(
     kind=LedgerKind.DECISION,

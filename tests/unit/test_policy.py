@@ -12,15 +12,9 @@ from hypothesis import strategies as st
 
 from champion_gate.core import policy
 from champion_gate.core.gates import ApprovalTarget, Direction, Gate, MetricRule
+from champion_gate.core.job_runs import JobRun, RunResult
 from champion_gate.core.metrics import metric_problems, worse_by
-from champion_gate.core.promotion import (
-    JobRun,
-    ModelVersion,
-    RunResult,
-    TrainingRun,
-    VersionDetails,
-    VersionStatus,
-)
+from champion_gate.core.versions import ModelVersion, TrainingRun, VersionDetails, VersionStatus
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TARGET = ApprovalTarget("github", {"repository": "example/ml"}, ("champion",))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from champion_gate.core import policy
 from champion_gate.core.gates import ApprovalTarget, Gate
-from champion_gate.core.promotion import Trainer
+from champion_gate.core.job_runs import Trainer
 
 GATE = Gate(
     "churn",

@@ -9,18 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from champion_gate.core import policy
-from champion_gate.core.promotion import (
+from champion_gate.core.approval import (
     ApprovalRequest,
     Decision,
     ExcludedPerson,
-    ModelVersion,
-    Phase,
-    Promotion,
     RequestState,
     Review,
     Verdict,
-    VersionStatus,
 )
+from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.core.versions import ModelVersion, VersionStatus
 
 OPENED = datetime(2026, 3, 1, 12, tzinfo=UTC)
 EXPIRES = OPENED + timedelta(days=14)

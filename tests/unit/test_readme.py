@@ -12,8 +12,9 @@ import pytest
 from pydantic import BaseModel
 
 from champion_gate.cli import cli
+from champion_gate.core.notifications import NotificationPhase
 from champion_gate.core.posted_decision import PostedDecision
-from champion_gate.core.promotion import NotificationPhase, Phase
+from champion_gate.core.promotion import Phase
 from champion_gate.settings.environment import PREFIX, Environment
 from champion_gate.settings.gates_file import load_gates
 from champion_gate.settings.gates_model import GatesEntry

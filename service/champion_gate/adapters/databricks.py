@@ -31,7 +31,7 @@ from champion_gate.adapters.databricks_runs import (
     run_result,
     task_output,
 )
-from champion_gate.core.promotion import EndedRun, JobRun, RunResult, TaskOutput, TaskRun, Trainer
+from champion_gate.core.job_runs import EndedRun, JobRun, RunResult, TaskOutput, TaskRun, Trainer
 from champion_gate.errors import InvalidInputError, VendorNotFoundError, VendorRefusedError
 
 __all__ = ["Budget", "DatabricksConnection", "DatabricksJobRuns", "connect"]

@@ -15,8 +15,8 @@ from typing import Any
 
 from champion_gate.adapters.databricks_api import number_text, record, records, text
 from champion_gate.adapters.databricks_errors import unreadable
+from champion_gate.core.job_runs import RunResult, TaskOutput
 from champion_gate.core.names import check_version
-from champion_gate.core.promotion import RunResult, TaskOutput
 from champion_gate.errors import InvalidNameError
 
 _MAX_DETAIL = 300

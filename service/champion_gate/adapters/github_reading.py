@@ -10,8 +10,8 @@ from champion_gate.adapters.github_api import RepositoryApi
 from champion_gate.adapters.github_json import fields
 from champion_gate.adapters.github_place import Environment, Survey, changes, stored_environments, survey
 from champion_gate.adapters.json_fields import Record
+from champion_gate.core.approval import RequestState, Review, Verdict
 from champion_gate.core.ports import Clock
-from champion_gate.core.promotion import RequestState, Review, Verdict
 from champion_gate.errors import VendorNotFoundError, VendorRefusedError
 
 _STATUSES = frozenset({"queued", "in_progress", "completed", "waiting", "requested", "pending"})

@@ -19,9 +19,10 @@ from champion_gate.adapters.http import ApiClient, Timeouts, joined
 from champion_gate.adapters.http_answer import Answer
 from champion_gate.adapters.json_fields import Record
 from champion_gate.adapters.pending_requests import LastLooks, asked_between, by_place, earliest
+from champion_gate.core.approval import RequestState
 from champion_gate.core.gates import ApprovalTarget
 from champion_gate.core.ports import Clock, OpenedRequest, Person
-from champion_gate.core.promotion import Promotion, RequestState
+from champion_gate.core.promotion import Promotion
 from champion_gate.errors import (
     UnsafeTargetError,
     VendorNotFoundError,

@@ -12,7 +12,7 @@ from champion_gate.adapters.gitlab_names import Protection
 from champion_gate.adapters.gitlab_people import MAINTAINER, People
 from champion_gate.adapters.gitlab_place import Survey, changes, survey
 from champion_gate.adapters.json_fields import Record
-from champion_gate.core.promotion import RequestState, Review, Verdict
+from champion_gate.core.approval import RequestState, Review, Verdict
 
 ENDED = frozenset({"success", "failed", "canceled", "skipped"})
 WAITING = frozenset(

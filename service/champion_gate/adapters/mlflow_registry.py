@@ -12,7 +12,7 @@ from champion_gate.adapters.http import Timeouts
 from champion_gate.adapters.mlflow_client import MlflowCalls
 from champion_gate.adapters.mlflow_errors import unreadable
 from champion_gate.core.names import check_alias, check_model, check_version
-from champion_gate.core.promotion import ModelVersion, TrainingRun, VersionDetails, VersionStatus
+from champion_gate.core.versions import ModelVersion, TrainingRun, VersionDetails, VersionStatus
 from champion_gate.errors import InvalidNameError, VendorNotFoundError
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from champion_gate.adapters.databricks_api import (
 from champion_gate.adapters.databricks_errors import VENDOR, unreadable
 from champion_gate.adapters.databricks_runs import instant
 from champion_gate.core.names import check_alias, check_model, check_version
-from champion_gate.core.promotion import ModelVersion, TrainingRun, VersionDetails, VersionStatus
+from champion_gate.core.versions import ModelVersion, TrainingRun, VersionDetails, VersionStatus
 from champion_gate.errors import InvalidInputError, InvalidNameError, VendorNotFoundError, VendorRefusedError
 
 _MODELS = "/api/2.1/unity-catalog/models"

@@ -17,20 +17,13 @@ from champion_gate.bootstrap.vendors import (
     token_verifier,
 )
 from champion_gate.core.alias_writer import AliasWriter
-from champion_gate.core.ports import (
-    ApprovalProvider,
-    Chance,
-    Clock,
-    JobRuns,
-    ModelRegistry,
-    Store,
-    WakeUps,
-)
+from champion_gate.core.ports import ApprovalProvider, Chance, Clock, JobRuns, ModelRegistry, WakeUps
 from champion_gate.core.posted_decision import PostedDecision
 from champion_gate.core.promoter import Promoter
 from champion_gate.core.promotion import FollowUpKind
 from champion_gate.core.requesting import Requesting
 from champion_gate.core.resolver import Resolver
+from champion_gate.core.store import Store
 from champion_gate.core.sweep import Sweep
 from champion_gate.core.turn import Turn
 from champion_gate.settings import (

@@ -44,8 +44,8 @@ def get(model: str, alias: str, *, as_json: bool) -> None:
 def history(model: str, alias: str, limit: int, *, as_json: bool) -> None:
     """Show the ledger's lines of this alias, newest first."""
     from champion_gate.bootstrap.local import load_local_settings, open_local_store
+    from champion_gate.core.aliases import AliasKey
     from champion_gate.core.names import check_alias, check_model
-    from champion_gate.core.promotion import AliasKey
     from champion_gate.web.views import ledger_view
 
     settings = load_local_settings()

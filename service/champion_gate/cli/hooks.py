@@ -9,7 +9,7 @@ import click
 from champion_gate.cli.output import print_line
 
 if TYPE_CHECKING:
-    from champion_gate.core.promotion import JobNotification
+    from champion_gate.core.notifications import JobNotification
 
 
 @click.group(name="hooks")
@@ -39,7 +39,7 @@ def send(
     that no notification told about.
     """
     from champion_gate.bootstrap.local import load_local_settings, open_local_store
-    from champion_gate.core.promotion import JobNotification
+    from champion_gate.core.notifications import JobNotification
 
     settings = load_local_settings()
     if notification_id is not None:

@@ -21,7 +21,7 @@ def command() -> None:
 def list_notifications(phase: str | None, limit: int, *, as_json: bool) -> None:
     """List notifications, newest first."""
     from champion_gate.bootstrap.local import open_local_store
-    from champion_gate.core.promotion import NotificationPhase
+    from champion_gate.core.notifications import NotificationPhase
     from champion_gate.web.views import notification_view
 
     if phase is not None and phase not in list(NotificationPhase):

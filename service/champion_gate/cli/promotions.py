@@ -10,7 +10,8 @@ import click
 from champion_gate.cli.output import cut, print_json, print_line, print_pairs, print_table, when
 
 if TYPE_CHECKING:
-    from champion_gate.core.promotion import LedgerLine, Promotion
+    from champion_gate.core.ledger import LedgerLine
+    from champion_gate.core.promotion import Promotion
 
 
 @click.group(name="promotions")

@@ -10,17 +10,11 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from champion_gate.core.ports import Clock, ModelRegistry, Store
-from champion_gate.core.promotion import (
-    AliasIntent,
-    AliasKey,
-    AliasLock,
-    FollowUp,
-    LedgerEntry,
-    LedgerKind,
-    Phase,
-    Promotion,
-)
+from champion_gate.core.aliases import AliasIntent, AliasKey, AliasLock
+from champion_gate.core.ledger import LedgerEntry, LedgerKind
+from champion_gate.core.ports import Clock, ModelRegistry
+from champion_gate.core.promotion import FollowUp, Phase, Promotion
+from champion_gate.core.store import Store
 from champion_gate.errors import ConflictError, LeaseLostError, VendorNotFoundError, VendorRefusedError
 
 LEASE_SECONDS = 90.0

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from champion_gate.core.gates import Gate, VersionSource
+from champion_gate.core.job_runs import JobRun, Trainer
 from champion_gate.core.names import check_model, check_version
 from champion_gate.core.ports import JobRuns, ModelRegistry
-from champion_gate.core.promotion import JobRun, ModelVersion, Trainer, TrainingRun, VersionDetails
 from champion_gate.core.text import one_line
+from champion_gate.core.versions import ModelVersion, TrainingRun, VersionDetails
 from champion_gate.errors import InvalidNameError, VendorNotFoundError, VendorRefusedError
 
 RUN_TAG = "champion_gate_job_run_id"

@@ -9,11 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from champion_gate.core.approval import ExcludedPerson
 from champion_gate.core.evidence_markdown import render_markdown
 from champion_gate.core.gates import Gate, MetricRule
+from champion_gate.core.job_runs import Trainer
 from champion_gate.core.metrics import as_float, change, metric_of, metric_problems
-from champion_gate.core.promotion import ExcludedPerson, Trainer, VersionDetails
 from champion_gate.core.text import storable
+from champion_gate.core.versions import VersionDetails
 
 __all__ = ["canonical_json", "collect", "render_markdown", "sha256_of"]
 

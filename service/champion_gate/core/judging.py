@@ -7,14 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from champion_gate.core.promotion import (
-    Decider,
-    Decision,
-    Promotion,
-    RequestState,
-    Review,
-    Verdict,
-)
+from champion_gate.core.approval import Decider, Decision, RequestState, Review, Verdict
+from champion_gate.core.promotion import Promotion
 from champion_gate.core.text import one_line, storable
 
 _REVIEWS_APPEAR_WITHIN = timedelta(minutes=10)

@@ -5,11 +5,45 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
-from champion_gate.core.promotion import LedgerEntry, LedgerKind
+
+class LedgerKind(StrEnum):
+    """What a line of the ledger says."""
+
+    DECISION = "decision"
+    ALIAS_CHANGE = "alias_change"
+    HOLD = "hold"
+    RELEASE = "release"
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """A line to be appended. `facts` is JSON-able and holds what is particular to the kind."""
+
+    kind: LedgerKind
+    registry: str
+    model: str
+    alias: str
+    actor: str
+    reason: str
+    at: datetime
+    promotion_id: str | None = None
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LedgerLine:
+    """A line as it stands: numbered and chained to the one before it."""
+
+    number: int
+    entry: LedgerEntry
+    previous_hash: str
+    hash: str
+
 
 GENESIS = "0" * 64
 """What stands for the hash of the line before the first one."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 
 from champion_gate.core.gates import Direction, MetricRule
-from champion_gate.core.promotion import VersionDetails
+from champion_gate.core.versions import VersionDetails
 
 
 def metric_of(details: VersionDetails, name: str) -> float | None:

@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from champion_gate.core.gates import Gate
+from champion_gate.core.job_runs import JobRun, RunResult, Trainer
 from champion_gate.core.judging import Judgement, judge
 from champion_gate.core.metrics import metric_of, metric_problems
-from champion_gate.core.promotion import JobRun, Promotion, RunResult, Trainer, VersionDetails
+from champion_gate.core.promotion import Promotion
 from champion_gate.core.text import one_line
+from champion_gate.core.versions import VersionDetails
 
 __all__ = [
     "Judgement",

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from champion_gate.core.ports import Clock, Store, TokenVerifier, WakeUps
-from champion_gate.core.promotion import Phase, Promotion, TokenUse
+from champion_gate.core.approval import TokenUse
+from champion_gate.core.ports import Clock, TokenVerifier, WakeUps
+from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.core.store import Store
 from champion_gate.errors import NotAuthenticatedError, NotFoundError
 
 _BUDGET = timedelta(seconds=25)

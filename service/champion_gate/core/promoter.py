@@ -17,21 +17,14 @@ from datetime import timedelta
 
 from champion_gate.core import policy
 from champion_gate.core.alias_writer import AliasWriter, moved_under
+from champion_gate.core.approval import Decision, Verdict
 from champion_gate.core.gates import Gate
-from champion_gate.core.ports import ApprovalProvider, Chance, Clock, ModelRegistry, Store, WakeUps
-from champion_gate.core.promotion import (
-    Decision,
-    EndRequest,
-    FollowUp,
-    FollowUpKind,
-    LedgerEntry,
-    LedgerKind,
-    Phase,
-    Promotion,
-    Verdict,
-)
+from champion_gate.core.ledger import LedgerEntry, LedgerKind
+from champion_gate.core.ports import ApprovalProvider, Chance, Clock, ModelRegistry, WakeUps
+from champion_gate.core.promotion import EndRequest, FollowUp, FollowUpKind, Phase, Promotion
 from champion_gate.core.requesting import Requesting
 from champion_gate.core.retrying import BUDGET, next_try
+from champion_gate.core.store import Store
 from champion_gate.core.turn import LEASE_SECONDS, Turn, expired_reason
 from champion_gate.errors import ConflictError, GateError, LeaseLostError, UnexpectedError, VendorRefusedError
 

@@ -10,18 +10,14 @@ from datetime import datetime, timedelta
 
 from champion_gate.core import evidence, policy
 from champion_gate.core.alias_writer import AliasWriter
+from champion_gate.core.approval import ApprovalRequest, ExcludedPerson
 from champion_gate.core.gates import Gate, NewerVersion
-from champion_gate.core.ports import ApprovalProvider, Clock, ModelRegistry, OpenedRequest, Store, WakeUps
-from champion_gate.core.promotion import (
-    ApprovalRequest,
-    EndRequest,
-    ExcludedPerson,
-    LedgerKind,
-    Phase,
-    Promotion,
-    VersionDetails,
-)
+from champion_gate.core.ledger import LedgerKind
+from champion_gate.core.ports import ApprovalProvider, Clock, ModelRegistry, OpenedRequest, WakeUps
+from champion_gate.core.promotion import EndRequest, Phase, Promotion
+from champion_gate.core.store import Store
 from champion_gate.core.turn import Turn
+from champion_gate.core.versions import VersionDetails
 from champion_gate.errors import UnsafeTargetError, VendorNotFoundError, VendorRefusedError
 
 _RECHECK_UNSAFE = timedelta(minutes=2)

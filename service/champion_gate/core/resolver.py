@@ -11,21 +11,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from champion_gate.core import candidates, policy
+from champion_gate.core.aliases import AliasKey
 from champion_gate.core.gates import Gate
-from champion_gate.core.ports import Chance, Clock, JobRuns, ModelRegistry, Store, WakeUps
-from champion_gate.core.promotion import (
-    AliasKey,
-    JobRun,
-    ModelVersion,
-    NotificationPhase,
-    Phase,
-    Promotion,
-    Resolution,
-    RunResult,
-    StoredNotification,
-    VersionStatus,
-)
+from champion_gate.core.job_runs import JobRun, RunResult
+from champion_gate.core.notifications import NotificationPhase, Resolution, StoredNotification
+from champion_gate.core.ports import Chance, Clock, JobRuns, ModelRegistry, WakeUps
+from champion_gate.core.promotion import Phase, Promotion
 from champion_gate.core.retrying import next_try
+from champion_gate.core.store import Store
+from champion_gate.core.versions import ModelVersion, VersionStatus
 from champion_gate.errors import ConflictError, GateError, LeaseLostError, UnexpectedError
 
 LEASE_SECONDS = 120.0

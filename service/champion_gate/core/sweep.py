@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from champion_gate.core.alias_writer import AliasWriter
+from champion_gate.core.aliases import AliasKey
 from champion_gate.core.gates import ApprovalTarget, Gate
-from champion_gate.core.ports import ApprovalProvider, Clock, JobRuns, ModelRegistry, Store, WakeUps
-from champion_gate.core.promotion import AliasKey, JobNotification
+from champion_gate.core.notifications import JobNotification
+from champion_gate.core.ports import ApprovalProvider, Clock, JobRuns, ModelRegistry, WakeUps
+from champion_gate.core.store import Store
 
 _LOOK_BACK = timedelta(days=7)
 

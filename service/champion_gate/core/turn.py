@@ -7,16 +7,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
-from champion_gate.core.ports import Chance, Clock, Store, WakeUps
-from champion_gate.core.promotion import (
-    ApprovalRequest,
-    FollowUp,
-    FollowUpKind,
-    LedgerEntry,
-    Phase,
-    Promotion,
-)
+from champion_gate.core.approval import ApprovalRequest
+from champion_gate.core.ledger import LedgerEntry
+from champion_gate.core.ports import Chance, Clock, WakeUps
+from champion_gate.core.promotion import FollowUp, FollowUpKind, Phase, Promotion
 from champion_gate.core.retrying import BUDGET, next_try
+from champion_gate.core.store import Store
 from champion_gate.errors import GateError, LeaseLostError
 
 LEASE_SECONDS = 120.0

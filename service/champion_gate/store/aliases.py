@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, select, update
 
-from champion_gate.core.promotion import AliasIntent, AliasKey, AliasLock
+from champion_gate.core.aliases import AliasIntent, AliasKey, AliasLock
 from champion_gate.errors import ConflictError, LeaseLostError
 from champion_gate.store.leases import free_at
 from champion_gate.store.tables import aliases

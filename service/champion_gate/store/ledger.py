@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from champion_gate.core.ledger import ChainedText, break_in_chain, chain, read_body
-from champion_gate.core.promotion import AliasKey, LedgerEntry, LedgerLine
+from champion_gate.core.aliases import AliasKey
+from champion_gate.core.ledger import ChainedText, LedgerEntry, LedgerLine, break_in_chain, chain, read_body
 from champion_gate.errors import ConflictError
 from champion_gate.store.tables import ledger, ledger_head, storable
 

@@ -9,14 +9,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, exists, null, or_, select, update
 
-from champion_gate.core.ports import Page
-from champion_gate.core.promotion import (
+from champion_gate.core.job_runs import JobRun
+from champion_gate.core.notifications import (
     JobNotification,
-    JobRun,
     NotificationPhase,
     Resolution,
     StoredNotification,
 )
+from champion_gate.core.store import Page
 from champion_gate.errors import InvalidInputError, NotFoundError
 from champion_gate.store import leases
 from champion_gate.store.pages import page

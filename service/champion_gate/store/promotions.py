@@ -10,8 +10,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, literal, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from champion_gate.core.ports import Page
-from champion_gate.core.promotion import TRANSITIONS, AliasKey, EndRequest, Phase, Promotion
+from champion_gate.core.aliases import AliasKey
+from champion_gate.core.promotion import TRANSITIONS, EndRequest, Phase, Promotion
+from champion_gate.core.store import Page
 from champion_gate.errors import ConflictError, NotFoundError
 from champion_gate.store import leases
 from champion_gate.store.pages import page

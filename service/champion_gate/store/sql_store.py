@@ -10,23 +10,17 @@ from typing import Self
 
 from sqlalchemy import Connection, func, select, update
 
-from champion_gate.core.ports import Due, Page
-from champion_gate.core.promotion import (
-    AliasIntent,
-    AliasKey,
-    AliasLock,
-    EndRequest,
-    FollowUp,
+from champion_gate.core.aliases import AliasIntent, AliasKey, AliasLock
+from champion_gate.core.approval import TokenUse
+from champion_gate.core.ledger import LedgerEntry, LedgerLine
+from champion_gate.core.notifications import (
     JobNotification,
-    LedgerEntry,
-    LedgerLine,
     NotificationPhase,
-    Phase,
-    Promotion,
     Resolution,
     StoredNotification,
-    TokenUse,
 )
+from champion_gate.core.promotion import EndRequest, FollowUp, Phase, Promotion
+from champion_gate.core.store import Due, Page
 from champion_gate.store import (
     aliases,
     follow_ups,

@@ -8,8 +8,8 @@ import re
 from flask import Response, jsonify, request
 
 from champion_gate.core.evidence_markdown import render_markdown
-from champion_gate.core.ports import Store
 from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.core.store import Store
 from champion_gate.errors import InvalidInputError, NotFoundError
 from champion_gate.web.auth import Auth, guarded
 from champion_gate.web.views import promotion_view

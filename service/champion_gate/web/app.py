@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from flask import Flask, Response
 
-from champion_gate.core.ports import Clock, Store, WakeUps
+from champion_gate.core.ports import Clock, WakeUps
 from champion_gate.core.posted_decision import PostedDecision
+from champion_gate.core.store import Store
 from champion_gate.web import auth, problems
 from champion_gate.web.api import Api
 from champion_gate.web.auth import Access

@@ -18,8 +18,9 @@ from champion_gate.core.bodies import (
     shown,
     text_of,
 )
-from champion_gate.core.ports import Clock, ProviderHook, Store, WakeUps
-from champion_gate.core.promotion import JobNotification
+from champion_gate.core.notifications import JobNotification
+from champion_gate.core.ports import Clock, ProviderHook, WakeUps
+from champion_gate.core.store import Store
 from champion_gate.errors import GateError, StoreUnavailableError
 from champion_gate.log import get_logger
 from champion_gate.web.auth import Auth, body, guarded, header

@@ -7,14 +7,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from champion_gate.core.promotion import (
-    ApprovalRequest,
-    Decision,
-    EndRequest,
-    LedgerLine,
-    Promotion,
-    StoredNotification,
-)
+from champion_gate.core.approval import ApprovalRequest, Decision
+from champion_gate.core.ledger import LedgerLine
+from champion_gate.core.notifications import StoredNotification
+from champion_gate.core.promotion import EndRequest, Promotion
 
 
 def promotion_view(promotion: Promotion) -> dict[str, object]:

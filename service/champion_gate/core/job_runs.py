@@ -1,0 +1,87 @@
+"""What the Jobs API says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class RunResult(StrEnum):
+    """How a job run ended. UNKNOWN stands for every value that we have not heard of: never a success."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    SUCCEEDED_WITH_FAILURES = "succeeded_with_failures"
+    UNSUCCESSFUL = "unsuccessful"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class TaskRun:
+    """One attempt of one task (or for-each iteration) of a job run or of a job run that it started."""
+
+    run_id: str
+    job_id: str
+    task_key: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Somebody behind a model version. `name` is None where the vendor should have said and did not.
+
+    Attributes:
+        role: "job run creator", "job run-as", "version creator" or "MLflow run user".
+        name: a Databricks user name, a service principal's application id (UUID), or another name.
+    """
+
+    role: str
+    name: str | None
+
+
+@dataclass(frozen=True)
+class JobRun:
+    """A job run as re-read through the Jobs API.
+
+    Attributes:
+        result_detail: the vendor's own words for the result, for people.
+        tasks: each task's latest successful attempt, children of run-job and for-each tasks included.
+        earlier_task_run_ids: attempts that a retry or repair has replaced; their versions are no candidates.
+        trainers: creator and run-as of this run and of the job runs that it started.
+        latest_repair: id of the latest repair, None if it was never repaired.
+    """
+
+    run_id: str
+    job_id: str
+    job_name: str
+    workspace_id: str | None
+    result: RunResult
+    result_detail: str
+    tasks: tuple[TaskRun, ...]
+    earlier_task_run_ids: frozenset[str]
+    trainers: tuple[Trainer, ...]
+    start: datetime | None
+    end: datetime | None
+    latest_repair: str | None
+    url: str
+
+
+@dataclass(frozen=True)
+class EndedRun:
+    """A row of the list of a job's ended runs: just enough to know whether we have seen it."""
+
+    run_id: str
+    job_id: str
+    job_name: str
+    workspace_id: str
+    end: datetime
+
+
+@dataclass(frozen=True)
+class TaskOutput:
+    """A task's own word for the version that it registered: `{"champion_gate": {"model": …, "version": …}}`."""
+
+    task_run_id: str
+    model: str
+    version: str
