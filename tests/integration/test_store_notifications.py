@@ -227,8 +227,13 @@ class TestRunIsKnown:
         assert not store.run_is_known("30", after(100.000001))
 
     def test_a_notification_closed_without_reading_the_run_does_not_count(self, store: SqlStore) -> None:
-        store.release_notification(ended(taken(store, recorded(store)), NotificationPhase.FAILED), T0)
+        store.release_notification(ended(taken(store, recorded(store)), NotificationPhase.IGNORED), T0)
         assert not store.run_is_known("30", T0)
+
+    def test_one_that_failed_waits_for_a_person_until_the_run_ends_anew(self, store: SqlStore) -> None:
+        store.release_notification(ended(taken(store, recorded(store)), NotificationPhase.FAILED), T0)
+        assert store.run_is_known("30", T0)
+        assert not store.run_is_known("30", after(1))
 
 
 def test_a_gate_keeps_the_time_at_which_it_was_first_seen(store: SqlStore) -> None:
