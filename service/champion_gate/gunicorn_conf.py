@@ -6,6 +6,7 @@ The master imports this module and nothing heavier; the app is built after the f
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Any
 
@@ -69,6 +70,11 @@ def command(bind_to: str, *, console: bool = False) -> list[str]:
 
 def post_worker_init(worker: Any) -> None:
     """Start our workers once the app stands, in the process that serves it."""
+    # Ctrl-C ends it as SIGTERM does. Gunicorn's own quick way stops the thread pool inside the signal handler,
+    # and hangs for good where the main thread was just handing that pool a connection (gunicorn 27,
+    # ThreadWorker.handle_quit; concurrent.futures' lock is not reentrant).
+    for each in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(each, worker.handle_exit)
     _service_of(worker).worker.start()
 
 

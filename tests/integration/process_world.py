@@ -21,7 +21,8 @@ from typing import Any
 import psutil
 import requests
 
-from champion_gate.core.promotion import LedgerLine, Phase, Promotion
+from champion_gate.core.ledger import LedgerLine
+from champion_gate.core.promotion import Phase, Promotion
 from champion_gate.standins.databricks import DatabricksStandIn, Hook
 from champion_gate.standins.github import GitHubStandIn
 from champion_gate.standins.github_state import Run

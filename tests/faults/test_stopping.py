@@ -1,0 +1,122 @@
+"""SIGTERM ends everything in a bounded time, and nothing outlives the service."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from champion_gate.core.promotion import Phase
+from champion_gate.standins.databricks import Fault
+from integration.process_world import ProcessWorld, port_of, process_world, refuses, until
+
+QUICK_SECONDS = 15.0
+"""Generous: a second or two, and whatever the step in hand takes, which may be the import of the vendors' clients."""
+CONNECTED_SECONDS = 25.0
+"""Open connections are waited for a little longer; whoever hangs is killed after 30 s."""
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[ProcessWorld]:
+    with process_world(tmp_path) as made:
+        yield made
+
+
+def assert_nothing_is_left(world: ProcessWorld) -> None:
+    assert [each for served in world.started for each in served.processes()] == []
+    assert refuses(port_of(world.url))
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+def test_a_service_at_rest_ends_at_once(world: ProcessWorld, by: signal.Signals) -> None:
+    served = world.serve()
+    assert served.stop(by) < QUICK_SECONDS
+    assert served.process.returncode == 0
+    assert_nothing_is_left(world)
+
+
+def test_ctrl_c_ends_it_also_while_connections_come_in(world: ProcessWorld) -> None:
+    """At a terminal both processes get the signal; the worker may be starting threads for the connections."""
+    served = world.launch()
+    until(lambda: "workers are running" in served.output(), served.output)
+    workers = served.workers()
+    with contextlib.ExitStack() as stack:
+        for _ in range(16):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port_of(world.url)), timeout=10))
+        for each in workers:
+            each.send_signal(signal.SIGINT)
+        assert served.stop(signal.SIGINT) < CONNECTED_SECONDS
+    assert_nothing_is_left(world)
+
+
+def test_a_service_that_has_only_just_begun_ends_at_once(world: ProcessWorld) -> None:
+    served = world.launch()
+    until(lambda: "Booting worker" in served.output(), served.output)
+    assert served.stop() < QUICK_SECONDS
+    assert_nothing_is_left(world)
+
+
+def test_the_step_in_hand_is_finished(world: ProcessWorld) -> None:
+    hang = threading.Event()
+    hanging = world.databricks.faults.add(Fault("/aliases/", "PUT", hang=hang))
+    served = world.serve()
+    version = world.train()
+    world.approve(world.wait_for(Phase.PENDING_APPROVAL, version))
+    until(lambda: hanging.hits, world.story)
+    served.process.send_signal(signal.SIGTERM)
+    until(lambda: "Handling signal: term" in served.output(), served.output)
+    hang.set()
+    served.process.wait(QUICK_SECONDS)
+    world.wait_for(Phase.PROMOTED, version, 1)
+    assert world.alias_writes() == [int(version)]
+    assert_nothing_is_left(world)
+
+
+def test_a_step_that_hangs_does_not_keep_the_service_from_ending(world: ProcessWorld) -> None:
+    """Its call would go on for another half minute; the row's lease and the sweep take care of it."""
+    hanging = world.github.faults.add(".", hang=120, drop=True)
+    served = world.serve()
+    world.train()
+    until(lambda: hanging.hits, world.story)
+    assert served.stop() < 35
+    assert_nothing_is_left(world)
+
+
+def test_the_worker_ends_by_itself_when_its_master_is_killed(world: ProcessWorld) -> None:
+    served = world.serve()
+    assert served.workers()
+    served.process.kill()
+    served.process.wait()
+    begun = time.monotonic()
+    until(lambda: not served.workers(), served.output)
+    assert time.monotonic() - begun < QUICK_SECONDS
+    assert_nothing_is_left(world)
+
+
+def test_the_next_service_works_when_only_the_master_was_killed(world: ProcessWorld) -> None:
+    """The orphaned worker holds the port and the lock on the database for a moment."""
+    served = world.serve()
+    served.workers()
+    served.process.kill()
+    served.process.wait()
+    version = world.train(notify=False)
+    world.serve(CHAMPION_GATE_SWEEP_SECONDS="1")
+    world.approve(world.wait_for(Phase.PENDING_APPROVAL, version))
+    world.wait_for(Phase.PROMOTED, version)
+
+
+def test_a_killed_worker_is_replaced(world: ProcessWorld) -> None:
+    served = world.serve()
+    (worker,) = served.workers()
+    worker.kill()
+    until(lambda: [each.pid for each in served.workers()] not in ([], [worker.pid]), served.output)
+    until(served.answers, served.output)
+    version = world.train()
+    world.approve(world.wait_for(Phase.PENDING_APPROVAL, version))
+    world.wait_for(Phase.PROMOTED, version)

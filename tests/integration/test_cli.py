@@ -1,0 +1,367 @@
+"""The commands on the local database, beside a running service."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from champion_gate.core.notifications import NotificationPhase
+from champion_gate.core.promotion import Phase
+from integration.process_world import ProcessWorld, command_line, free_port, process_world, until
+
+NASTY = "train\x1b[31m\x07\x9b2J\u202eevil\nnext"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessWorld]:
+    """v2 has become Champion, v3 waits for approval, and a notification of an unwatched job was ignored."""
+    with process_world(tmp_path_factory.mktemp("cli")) as made:
+        made.serve()
+        version = made.train()
+        made.approve(made.wait_for(Phase.PENDING_APPROVAL, version))
+        made.wait_for(Phase.PROMOTED, version)
+        made.wait_for(Phase.PENDING_APPROVAL, made.train(f1=0.92))
+        unwatched = made.databricks.jobs.start_run(made.databricks.jobs.add_job(NASTY))
+        made.databricks.jobs.finish_run(unwatched)
+        body = made.notification(unwatched) | {"job": {"job_id": 4711, "name": NASTY}}
+        answer = requests.post(
+            f"{made.url}/hooks/databricks", json=body, auth=made.hook_credentials, timeout=30
+        )
+        assert answer.status_code in {200, 202}
+        yield made
+
+
+def lines(world: ProcessWorld, *arguments: str, **environ: str) -> list[str]:
+    """What a command that succeeds prints."""
+    done = world.run(*arguments, **environ)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return done.stdout.splitlines()
+
+
+def document(world: ProcessWorld, *arguments: str) -> Any:
+    """What a command prints as JSON."""
+    return json.loads("\n".join(lines(world, *arguments)))
+
+
+def refusal(world: ProcessWorld, *arguments: str, code: int = 1, **environ: str) -> str:
+    """The one line of a command that cannot do what it is asked."""
+    done = world.run(*arguments, **environ)
+    assert (done.returncode, done.stdout) == (code, ""), done.stdout
+    assert "Traceback" not in done.stderr
+    if code == 1:
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("champion-gate: ")
+    return done.stderr
+
+
+def in_phase(world: ProcessWorld, phase: Phase) -> str:
+    return next(p.id for p in world.promotions() if p.phase is phase)
+
+
+# --- config ------------------------------------------------------------------------------------------------
+
+
+def test_config_check_says_what_the_gate_does(world: ProcessWorld) -> None:
+    text = " ".join(lines(world, "config", "check"))
+    assert "1 gate" in text
+    assert world.job_id in text
+    assert "main.ml.churn" in text
+
+
+def test_config_check_names_what_is_wrong(world: ProcessWorld) -> None:
+    message = refusal(world, "config", "check", code=2, CHAMPION_GATE_SWEEP_SECONDS="often")
+    assert message.count("CHAMPION_GATE_SWEEP_SECONDS") == 1
+
+
+def test_config_schema_is_json_schema_and_needs_no_settings(world: ProcessWorld) -> None:
+    done = subprocess.run(
+        [*command_line(), "config", "schema"], check=True, capture_output=True, text=True, env={}, timeout=60
+    )
+    schema = json.loads(done.stdout)
+    assert "gates" in schema["properties"]
+    assert schema["$schema"].startswith("https://json-schema.org/")
+
+
+# --- migrate -----------------------------------------------------------------------------------------------
+
+
+def test_migrate_makes_the_tables_and_may_run_again(world: ProcessWorld, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/new.db"
+    for _ in range(2):
+        (line,) = lines(world, "migrate", CHAMPION_GATE_DATABASE_URL=url)
+        assert line == f"The tables are up to date in {url}."
+    assert lines(world, "promotions", "list", CHAMPION_GATE_DATABASE_URL=url)
+
+
+def test_a_database_that_is_not_there_is_told_in_one_line(world: ProcessWorld, tmp_path: Path) -> None:
+    for arguments in (["promotions", "list"], ["migrate"]):
+        line = refusal(world, *arguments, CHAMPION_GATE_DATABASE_URL=f"sqlite:///{tmp_path}/no/where.db")
+        assert "no/where.db" in line
+
+
+def test_a_database_without_tables_says_what_to_do(world: ProcessWorld, tmp_path: Path) -> None:
+    message = refusal(
+        world, "promotions", "list", code=2, CHAMPION_GATE_DATABASE_URL=f"sqlite:///{tmp_path}/empty.db"
+    )
+    assert "champion-gate migrate" in message
+
+
+# --- promotions --------------------------------------------------------------------------------------------
+
+
+def test_promotions_are_listed_newest_first(world: ProcessWorld) -> None:
+    table = lines(world, "promotions", "list")
+    assert table[0].split() == ["ID", "VERSION", "ALIAS", "PHASE", "CHANGED", "WHY"]
+    assert [("v3" in row, "v2" in row) for row in table[1:3]] == [(True, False), (False, True)]
+    listed = document(world, "promotions", "list", "--json")
+    assert [each["version"] for each in listed] == ["3", "2"]
+
+
+def test_promotions_are_narrowed(world: ProcessWorld) -> None:
+    only = document(world, "promotions", "list", "--phase", "promoted", "--json")
+    assert [each["phase"] for each in only] == ["promoted"]
+    assert document(world, "promotions", "list", "--model", "main.ml.other", "--json") == []
+    assert len(document(world, "promotions", "list", "--model", "main.ml.churn", "--json")) == 2
+    done = world.run("promotions", "list", "--limit", "1")
+    assert len(done.stdout.splitlines()) == 2
+    assert "more than 1" in done.stderr
+
+
+def test_a_phase_that_there_is_not(world: ProcessWorld) -> None:
+    message = refusal(world, "promotions", "list", "--phase", "nearly", code=2)
+    assert "pending_approval" in message
+
+
+def test_a_promotion_is_shown_with_its_decision_and_ledger(world: ProcessWorld) -> None:
+    promotion_id = in_phase(world, Phase.PROMOTED)
+    text = "\n".join(lines(world, "promotions", "show", promotion_id))
+    assert "Champion of main.ml.churn for v2" in text
+    assert "reviewer-1" in text
+    assert text.count("\nledger ") == 2
+    shown = document(world, "promotions", "show", promotion_id, "--json")
+    assert shown["id"] == promotion_id
+    assert [line["kind"] for line in shown["ledger"]] == ["alias_change", "decision"]
+
+
+def test_the_evidence_is_what_the_reviewer_was_shown(world: ProcessWorld) -> None:
+    text = "\n".join(lines(world, "promotions", "show", in_phase(world, Phase.PROMOTED), "--evidence"))
+    assert "| candidate: v2 |" in text
+    assert "`f1`" in text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["promotions", "show", "p-nobody"],
+        ["promotions", "retry", "p-nobody"],
+        ["promotions", "cancel", "p-nobody", "--reason", "x"],
+        ["notifications", "show", "nothing"],
+        ["hooks", "send", "nothing"],
+        ["promotions", "show", "\x1b[31m"],
+    ],
+)
+def test_an_unknown_id_is_told_in_one_line(world: ProcessWorld, arguments: list[str]) -> None:
+    line = refusal(world, *arguments)
+    assert "\x1b" not in line
+
+
+def test_what_has_not_failed_cannot_be_retried(world: ProcessWorld) -> None:
+    assert "not failed" in refusal(world, "promotions", "retry", in_phase(world, Phase.PROMOTED))
+
+
+def test_what_has_ended_cannot_be_cancelled(world: ProcessWorld) -> None:
+    line = refusal(world, "promotions", "cancel", in_phase(world, Phase.PROMOTED), "--reason", "late")
+    assert "promoted" in line
+
+
+def test_cancelling_needs_a_reason(world: ProcessWorld) -> None:
+    assert "--reason" in refusal(world, "promotions", "cancel", in_phase(world, Phase.PROMOTED), code=2)
+
+
+def test_a_cancelled_promotion_ends_with_its_ci_run(tmp_path: Path) -> None:
+    with process_world(tmp_path) as world:
+        world.serve()
+        version = world.train()
+        pending = world.wait_for(Phase.PENDING_APPROVAL, version)
+        (line,) = lines(world, "promotions", "cancel", pending.id, "--reason", "wrong data")
+        assert pending.id in line
+        ended = world.wait_for(Phase.CANCELLED, version)
+        assert ended.reason == f"Cancelled by {getpass.getuser()}: wrong data"
+        until(lambda: world.github.runs[0].cancelled, world.story)
+        assert world.alias_writes() == []
+
+
+def test_a_failed_promotion_is_taken_up_again(tmp_path: Path) -> None:
+    """GitHub refuses until a person has mended it; the person then says so."""
+    with process_world(tmp_path) as world:
+        refusing = world.github.faults.add(
+            "/dispatches$", method="POST", status=403, body='{"message": "no"}'
+        )
+        world.serve()
+        version = world.train()
+        failed = world.wait_for(Phase.FAILED, version)
+        assert f"champion-gate promotions retry {failed.id}" in failed.reason
+        assert refusing.hits
+        world.github.faults.clear()
+        (line,) = lines(world, "promotions", "retry", failed.id)
+        assert line == f"{failed.id} is taken up again."
+        world.approve(world.wait_for(Phase.PENDING_APPROVAL, version))
+        world.wait_for(Phase.PROMOTED, version)
+
+
+# --- notifications -----------------------------------------------------------------------------------------
+
+
+def test_notifications_are_listed_and_narrowed(world: ProcessWorld) -> None:
+    table = lines(world, "notifications", "list")
+    assert table[0].split() == ["ID", "FROM", "JOB", "RUN", "CAME", "PHASE", "WHY"]
+    assert any("train-churn" in row and "resolved" in row for row in table)
+    resolved = document(world, "notifications", "list", "--phase", "resolved", "--json")
+    assert {each["phase"] for each in resolved} == {"resolved"}
+    assert "received" in refusal(world, "notifications", "list", "--phase", "lost", code=2)
+
+
+def test_a_notification_is_shown_with_what_it_came_to(world: ProcessWorld) -> None:
+    with world.store() as store:
+        row = store.list_notifications(phase=NotificationPhase.RESOLVED).items[0]
+    text = "\n".join(lines(world, "notifications", "show", row.id))
+    assert "gate churn: resolved" in text
+    shown = document(world, "notifications", "show", row.id, "--json")
+    assert shown["resolutions"][0]["gate"] == "churn"
+
+
+def test_control_characters_of_others_never_reach_the_terminal(world: ProcessWorld) -> None:
+    with world.store() as store:
+        nasty = [row for row in store.list_notifications().items if "evil" in row.notification.job_name]
+    assert nasty, "the stand-in's notification has come to nothing"
+    for arguments in (["list"], ["show", nasty[0].id], ["list", "--json"], ["show", nasty[0].id, "--json"]):
+        text = "\n".join(lines(world, "notifications", *arguments))
+        assert "evil" in text
+        assert not set(text) & set("\x1b\x07\x9b\u202e")
+
+
+# --- alias -------------------------------------------------------------------------------------------------
+
+
+def test_where_the_alias_stands(world: ProcessWorld) -> None:
+    answer = document(world, "alias", "get", "main.ml.churn", "--json")
+    assert answer == {
+        "registry": "databricks-uc",
+        "model": "main.ml.churn",
+        "alias": "Champion",
+        "version": "2",
+    }
+    assert any(row.split() == ["version", "2"] for row in lines(world, "alias", "get", "MAIN.ml.churn"))
+
+
+def test_an_alias_or_model_that_there_is_not(world: ProcessWorld) -> None:
+    assert "no alias Other" in refusal(world, "alias", "get", "main.ml.churn", "Other")
+    refusal(world, "alias", "get", "main.ml.nothing")
+    refusal(world, "alias", "get", "a/b")
+    refusal(world, "alias", "history", "main.ml.churn", "a\x1bb")
+
+
+def test_who_moved_the_alias(world: ProcessWorld) -> None:
+    table = lines(world, "alias", "history", "main.ml.churn")
+    assert table[0].split() == ["LINE", "WHEN", "WHAT", "MOVE", "WHO", "WHY", "PROMOTION"]
+    assert "v1 -> v2" in table[1]
+    assert "reviewer-1" in table[1]
+    history = document(world, "alias", "history", "main.ml.churn", "--json", "--limit", "1")
+    assert [line["facts"]["to"] for line in history] == ["2"]
+    assert document(world, "alias", "history", "main.ml.churn", "Other", "--json") == []
+
+
+# --- hooks -------------------------------------------------------------------------------------------------
+
+
+def test_a_stored_notification_is_sent_again(world: ProcessWorld) -> None:
+    with world.store() as store:
+        before = store.list_notifications(phase=NotificationPhase.RESOLVED).items[-1]
+    (line,) = lines(world, "hooks", "send", before.id)
+    assert line.startswith("202 ")
+    with world.store() as store:
+        assert store.get_notification(before.id).count == before.count + 1
+
+
+def test_a_sample_notification_is_sent(world: ProcessWorld) -> None:
+    run_id = world.databricks.jobs.start_run(world.job_id)
+    (line,) = lines(
+        world,
+        *("hooks", "send", "--job", world.job_id, "--run", run_id, "--job-name", "train-churn"),
+        *("--workspace", world.databricks.workspace_id, "--url", world.url),
+    )
+    assert line.startswith("202 ")
+
+
+def test_a_sample_needs_job_and_run(world: ProcessWorld) -> None:
+    assert "--run" in refusal(world, "hooks", "send", "--job", "1", code=2)
+
+
+def test_a_service_that_does_not_answer(world: ProcessWorld) -> None:
+    line = refusal(world, *("hooks", "send", "--job", "1", "--run", "2"), CHAMPION_GATE_PORT=str(free_port()))
+    assert "champion-gate serve" in line
+
+
+def test_a_service_that_refuses_is_no_success(world: ProcessWorld) -> None:
+    line = refusal(
+        world,
+        *("hooks", "send", "--job", "1", "--run", "2"),
+        CHAMPION_GATE_DATABRICKS_HOOK_PASSWORD="another-password-altogether",
+    )
+    assert "401" in line
+
+
+# --- help --------------------------------------------------------------------------------------------------
+
+COMMANDS = [
+    [],
+    *(
+        [name]
+        for name in ("serve", "demo", "config", "migrate", "promotions", "notifications", "alias", "hooks")
+    ),
+    *(["config", name] for name in ("check", "schema")),
+    *(["promotions", name] for name in ("list", "show", "cancel", "retry")),
+    *(["notifications", name] for name in ("list", "show")),
+    *(["alias", name] for name in ("get", "history")),
+    ["hooks", "send"],
+]
+
+
+def test_every_command_explains_itself() -> None:
+    program = (
+        "import sys\nfrom champion_gate.cli import cli\n"
+        f"for command in {COMMANDS!r}:\n"
+        "    try:\n        cli([*command, '--help'], prog_name='champion-gate')\n"
+        "    except SystemExit as end:\n        assert not end.code\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.count("Usage: champion-gate") == len(COMMANDS)
+
+
+def test_help_and_version_import_nothing_heavy() -> None:
+    heavy = ["flask", "sqlalchemy", "pydantic", "databricks", "mlflow", "requests", "yaml", "huey", "alembic"]
+    program = (
+        "import sys\nfrom champion_gate.cli import cli\n"
+        "for option in ('--help', '--version'):\n"
+        "    try:\n        cli([option], prog_name='champion-gate')\n    except SystemExit:\n        pass\n"
+        f"print('imported:', *sorted(set({heavy!r}) & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert "champion-gate, version" in done.stdout
+    assert done.stdout.endswith("imported:\n")
+
+
+def test_a_command_that_there_is_not(world: ProcessWorld) -> None:
+    assert "No such command" in refusal(world, "promote", code=2)
