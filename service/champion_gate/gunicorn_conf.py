@@ -45,6 +45,9 @@ timeout = 60
 graceful_timeout = 30
 keepalive = 5
 accesslog = None
+limit_request_field_size = (
+    24 * 1024
+)  # a CI job's ID token may have 16 KiB; gunicorn's default is half of that
 logger_class = JsonLog
 control_socket_disable = True  # by default a socket that all instances of a user share
 # The heartbeat file must not wait for a slow disk (gunicorn's FAQ, "How do I avoid Gunicorn excessively blocking").

@@ -32,7 +32,7 @@ from integration.gate_models import TRAINER, CatalogModels, MlflowModels, Models
 from integration.gate_world import GATE, REPOSITORY, SECRETS
 
 LIBRARY_VARIABLES = ("CHAMPION_GATE_", "DATABRICKS_", "MLFLOW_")
-PATIENCE = 40.0
+PATIENCE = 60.0
 
 
 def until(true: Callable[[], Any], what: Callable[[], object] | str, seconds: float = PATIENCE) -> Any:

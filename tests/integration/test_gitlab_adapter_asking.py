@@ -55,8 +55,8 @@ def test_a_pipeline_is_started_as_our_account_with_inputs_only(opens_with: str) 
 
 
 def test_a_trigger_token_is_sent_in_the_body_and_with_no_other_credentials(world: World) -> None:
-    world.there.revoke_token(world.tokens.api_token or "")
     promotion = world.promotion()
+    world.there.revoke_token(world.tokens.api_token or "")
     world.there.revoke_token(world.tokens.read_token)
     assert world.here.open(world.target(), promotion, EVIDENCE)
 

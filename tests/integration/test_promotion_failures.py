@@ -238,5 +238,25 @@ def test_an_approval_that_cannot_be_applied_for_a_day_fails_and_is_not_lost(worl
 
 def test_a_promotion_that_has_not_failed_cannot_be_taken_up_again(world: GateWorld) -> None:
     pending = world.ask()
-    with pytest.raises(Exception, match="is pending_approval, not failed"):
+    with pytest.raises(Exception, match="is pending_approval: there is nothing to retry"):
         world.core.promoter.retry(pending.id, actor="operator")
+
+
+def test_an_operator_asks_afresh_for_a_version_whose_promotion_ended(world: GateWorld) -> None:
+    first = world.ask()
+    world.reject(first)
+    world.sweep()
+    assert world.store.get_promotion(first.id).phase is Phase.REJECTED
+    fresh = world.core.promoter.retry(first.id, actor="operator")
+    assert fresh != first.id
+    with pytest.raises(Exception, match="asks for Champion already"):
+        world.core.promoter.retry(first.id, actor="operator")
+    world.settle()
+    again = world.store.get_promotion(fresh)
+    assert again.phase is Phase.PENDING_APPROVAL
+    world.approve(again)
+    world.sweep()
+    assert world.models.champion() == "2"
+    assert world.store.get_promotion(first.id).phase is Phase.REJECTED
+    with pytest.raises(Exception, match="nothing to retry"):
+        world.core.promoter.retry(fresh, actor="operator")

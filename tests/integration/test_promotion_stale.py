@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from champion_gate.bootstrap import build_core
 from champion_gate.core.notifications import NotificationPhase
 from champion_gate.core.promotion import Phase, Promotion
 from integration.gate_models import TRAINER
-from integration.gate_world import GATE, GateWorld, gate_world
+from integration.gate_world import GATE, GateWorld, SilentWakeUps, gate_world
 
 PROMOTABLE = {"f1": 0.91}
 
@@ -47,7 +49,8 @@ def test_the_alias_is_moved_by_hand_while_people_are_asked(either: GateWorld) ->
     either.models.move_alias(other)
     either.look()
     assert either.ended(pending, Phase.STALE) == (
-        f"{either.models.model}@Champion stands on v2 now; approval was asked for replacing v1. Ask afresh."
+        f"{either.models.model}@Champion stands on v2 now; approval was asked for replacing v1. "
+        f"To ask afresh: champion-gate promotions retry {pending.id}"
     )
     assert either.ci_run(pending).conclusion == "cancelled"
     assert either.models.champion() == "2"
@@ -223,4 +226,20 @@ def test_a_gate_that_is_for_something_else_now_promotes_nothing(
     world.reconfigure(**changes)
     world.look()
     assert "not configured any more" in world.ended(pending, Phase.STALE)
+    assert world.models.champion() == "1"
+
+
+def test_another_registry_is_configured_while_people_are_asked(world: GateWorld, tmp_path: Path) -> None:
+    pending = world.ask()
+    world.store.hint_promotion(pending.id, world.clock.now())
+    elsewhere = build_core(
+        replace(world.settings, registry=f"sqlite:///{tmp_path}/copy.db"),
+        store=world.store,
+        wake_ups=SilentWakeUps(),
+        clock=world.clock,
+    )
+    world.approve(pending)
+    elsewhere.promoter.advance(pending.id)
+    ended = world.store.get_promotion(pending.id)
+    assert (ended.phase, ended.decision) == (Phase.STALE, None)
     assert world.models.champion() == "1"

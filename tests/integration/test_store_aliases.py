@@ -86,7 +86,7 @@ def test_a_late_unlock_does_not_take_the_row_from_its_successor(store: SqlStore)
 
 def test_an_intent_outlives_its_writer(store: SqlStore) -> None:
     lock = locked(store)
-    begun = store.begin_alias_change(lock, intent(lock), T0)
+    begun = store.begin_alias_change(lock, intent(lock), T0, LEASE)
     assert begun.intent == intent(lock)
     assert locked(store, LEASE).intent == intent(lock)
 
@@ -94,7 +94,7 @@ def test_an_intent_outlives_its_writer(store: SqlStore) -> None:
 def test_a_writer_without_the_lock_begins_nothing(store: SqlStore) -> None:
     lock = locked(store)
     with pytest.raises(LeaseLostError):
-        store.begin_alias_change(lock, intent(lock), after(LEASE))
+        store.begin_alias_change(lock, intent(lock), after(LEASE), LEASE)
     known = store.known_alias(KEY)
     assert known is not None
     assert known.intent is None
@@ -103,23 +103,23 @@ def test_a_writer_without_the_lock_begins_nothing(store: SqlStore) -> None:
 def test_an_intent_of_another_fence_is_refused(store: SqlStore) -> None:
     lock = locked(store)
     with pytest.raises(ValueError, match="fence"):
-        store.begin_alias_change(lock, intent(lock, fence=7), T0)
+        store.begin_alias_change(lock, intent(lock, fence=7), T0, LEASE)
 
 
 def test_an_open_intent_is_begun_again_but_not_replaced(store: SqlStore) -> None:
     first = locked(store)
-    store.begin_alias_change(first, intent(first), T0)
+    store.begin_alias_change(first, intent(first), T0, LEASE)
     second = locked(store, LEASE)
     with pytest.raises(ConflictError, match="not finished"):
-        store.begin_alias_change(second, intent(second, to_version="3"), after(LEASE))
-    again = store.begin_alias_change(second, intent(second), after(LEASE))
+        store.begin_alias_change(second, intent(second, to_version="3"), after(LEASE), LEASE)
+    again = store.begin_alias_change(second, intent(second), after(LEASE), LEASE)
     assert again.intent == intent(second)
 
 
 def test_finishing_clears_the_intent_and_writes_all_that_goes_with_it(store: SqlStore) -> None:
     approved = brought_to(store, taken_promotion(store), Phase.APPROVED)
     lock = locked(store)
-    lock = store.begin_alias_change(lock, intent(lock), T0)
+    lock = store.begin_alias_change(lock, intent(lock), T0, LEASE)
     done = store.finish_alias_change(
         lock,
         after(1),
@@ -140,7 +140,7 @@ def test_finishing_clears_the_intent_and_writes_all_that_goes_with_it(store: Sql
 def test_finishing_writes_all_or_nothing(store: SqlStore, lost: str) -> None:
     approved = brought_to(store, taken_promotion(store), Phase.APPROVED)
     lock = locked(store)
-    lock = store.begin_alias_change(lock, intent(lock), T0)
+    lock = store.begin_alias_change(lock, intent(lock), T0, LEASE)
     phase = Phase.PROMOTED
     if lost == "fence":
         locked(store, LEASE)

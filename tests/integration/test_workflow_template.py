@@ -99,7 +99,7 @@ def test_the_gated_job_waits_for_the_evidence_and_for_each_environment() -> None
     assert approve["name"] == "approve (${{ matrix.environment }})"
     assert approve["environment"] == {"name": "${{ matrix.environment }}"}
     assert approve["strategy"] == {
-        "fail-fast": True,
+        "fail-fast": False,
         "matrix": {"environment": "${{ fromJSON(inputs.environments) }}"},
     }
     assert "if" not in approve

@@ -231,7 +231,7 @@ SECOND = timedelta(seconds=1)
         # by its MLflow run's job tags
         ("1", "701", None, None, True),
         ("2", "801", None, None, True),
-        ("1", "700", None, None, True),  # an earlier attempt of this run
+        ("1", "700", None, None, False),  # an earlier attempt of this run
         ("1", "801", None, None, False),  # another job's task run
         ("3", "701", None, None, False),
         ("3", "700", None, None, False),
@@ -241,7 +241,7 @@ SECOND = timedelta(seconds=1)
         # by who made it and when
         (None, None, START, "ann@example.com", True),
         (None, None, SOON, "ANN@example.com ", True),
-        ("3", "300", END, PRINCIPAL.upper(), True),
+        ("3", "300", END, PRINCIPAL.upper(), False),  # made by another job's run, whoever ran it
         (None, None, START - SECOND, "ann@example.com", False),
         (None, None, SOON + SECOND, "ann@example.com", False),
         (None, None, END, "bob@example.com", False),

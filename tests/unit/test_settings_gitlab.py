@@ -266,7 +266,7 @@ def test_a_place_where_somebody_can_approve_is_taken(tmp_path: Path, keys: dict[
     assert load_gates(written(tmp_path, gitlab(**keys))).gates
 
 
-@pytest.mark.parametrize("character", list("\\&;:'\"`<>|*$"))
+@pytest.mark.parametrize("character", list("\\&;:'\"`<>|*$ (),!{}[]ü"))
 def test_a_model_that_the_pipeline_would_not_take_is_refused(tmp_path: Path, character: str) -> None:
     file = gitlab() | {"registry": "sqlite:///m.db"}
     file["gates"][0]["model"] = f"churn{character}x"
@@ -274,7 +274,7 @@ def test_a_model_that_the_pipeline_would_not_take_is_refused(tmp_path: Path, cha
     problems = problems_of(tmp_path, file)
 
     assert any(line.startswith("gates[0].model: found") for line in problems), problems
-    file["gates"][0]["model"] = "churn (new) v2, ü".replace(" ", "_")
+    file["gates"][0]["model"] = "Churn-v2_a.b@c+d=e~f"
     assert load_gates(written(tmp_path, file)).gates
 
 

@@ -58,8 +58,8 @@ class GitLabHook:
         return any(matches)
 
     def delivery_id(self, header: Callable[[str], str]) -> str:
-        """`Idempotency-Key`: the same for every try of one delivery."""
-        return header("Idempotency-Key") or header("webhook-id")
+        """The same for every try of one delivery: `webhook-id` where it is signed, else `Idempotency-Key`."""
+        return header("webhook-id") if self._keys else header("Idempotency-Key")
 
     def request_id(self, header: Callable[[str], str], body: bytes) -> str | Ignored:
         """The pipeline's id as decimal text; a body reshaped by a custom template may have none."""

@@ -100,11 +100,14 @@ def survey(api: ProjectApi, people: People, now: datetime) -> Survey:
     try:
         pins |= _project(api, problems)
         bot = own_account(api, now)
-        pins |= {"bot_id": bot.user_id, "bot_login": bot.login}
+        # The api token's account cancels pipelines; with its token somebody could also play their jobs.
+        own = {each.user_id: each for each in (bot, *([api.opener()] if api.tokens.api is not None else []))}
+        pins |= {"bot_id": bot.user_id, "bot_login": bot.login, "openers": ",".join(sorted(own))}
         approver_ids = _approvers(api, bot, problems)
         branch = _branch(api, problems)
         rules = _environment(api, branch, problems) if spot.protection is Protection.ENVIRONMENT else branch
-        problems += _bot_may_decide(spot, people, rules, bot)
+        for account in own.values():
+            problems += _bot_may_decide(spot, people, rules, account)
         problems += [
             f"{_environment_page(spot)}: {each}. Let our read token's account see the group, or name people."
             for each in people.unreadable_groups([*rules.deployers, *rules.approvers])

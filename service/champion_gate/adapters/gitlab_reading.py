@@ -247,7 +247,10 @@ def _is_opener(reading: _Reading, user: object) -> bool:
     if user is None:
         return False
     user_id = fields.number_id(fields.as_record(user, "user"))
-    return user_id in {reading.pins.get("bot_id"), reading.looked.pins.get("bot_id")}
+    own = {reading.pins.get("bot_id"), reading.looked.pins.get("bot_id")}
+    for pins in (reading.pins, reading.looked.pins):
+        own |= set(pins.get("openers", "").split(","))
+    return user_id in own - {None, ""}
 
 
 def _is_listed(reading: _Reading, user_id: str) -> bool:

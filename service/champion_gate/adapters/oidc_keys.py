@@ -106,7 +106,7 @@ class IssuerKeys:
         with self._lock:
             if self._read_at is not None and self._read_at >= asked_at:
                 return
-            if self._failed_at is not None and timedelta(0) <= asked_at - self._failed_at < OUTAGE_COOL_DOWN:
+            if self._has_just_failed(asked_at):
                 raise VendorUnavailableError(self._vendor, "its keys could not be read a moment ago.")
             try:
                 self._keys = self._read()
@@ -118,6 +118,13 @@ class IssuerKeys:
                     hint="Post the same token again in a moment.",
                 ) from error
             self._read_at, self._failed_at = self._clock.now(), None
+
+    def _has_just_failed(self, asked_at: datetime) -> bool:
+        """Whether a call failed a moment ago, or while this caller waited for its turn: one call serves them all."""
+        failed_at = self._failed_at
+        if failed_at is None:
+            return False
+        return failed_at >= asked_at or timedelta(0) <= self._clock.now() - failed_at < OUTAGE_COOL_DOWN
 
     def _read(self) -> Mapping[str, RSAPublicKey]:
         found = self._get(f"{self._path}{_DISCOVERY}")

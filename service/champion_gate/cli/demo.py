@@ -115,7 +115,7 @@ def _tell(world: DemoWorld, promotion: Promotion) -> None:
 
     with open_store(world.environ["CHAMPION_GATE_DATABASE_URL"]) as store:
         notification = store.list_notifications(limit=1).items[0]
-        lines = store.ledger_lines(promotion_id=promotion.id)
+        lines = store.ledger_lines()
         checked = store.verify_ledger()
     click.echo("\nWhat happened\n")
     click.echo(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -88,21 +89,30 @@ def cancel(promotion_id: str, reason: str) -> None:
     from champion_gate.bootstrap.local import open_local_promoter
 
     with open_local_promoter() as promoter:
-        promoter.cancel(
-            promotion_id, actor=getpass.getuser(), reason=f"Cancelled by {getpass.getuser()}: {reason}"
-        )
+        promoter.cancel(promotion_id, actor=_actor(), reason=f"Cancelled by {_actor()}: {reason}")
     click.echo(f"{promotion_id} will be cancelled as soon as its decision has been read once more.")
 
 
 @command.command()
 @click.argument("promotion_id")
 def retry(promotion_id: str) -> None:
-    """Take a failed promotion up again, where it failed."""
+    """Take a failed promotion up again where it failed, or ask afresh for a version whose promotion ended."""
     from champion_gate.bootstrap.local import open_local_promoter
 
     with open_local_promoter() as promoter:
-        promoter.retry(promotion_id, actor=getpass.getuser())
-    click.echo(f"{promotion_id} is taken up again.")
+        goes_on = promoter.retry(promotion_id, actor=_actor())
+    if goes_on == promotion_id:
+        click.echo(f"{promotion_id} is taken up again.")
+    else:
+        click.echo(f"{goes_on} asks afresh for the version of {promotion_id}.")
+
+
+def _actor() -> str:
+    """Who runs the command; in a container there may be no name for the user id."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def _print_evidence(promotion: Promotion) -> None:

@@ -120,7 +120,7 @@ class AliasWriter:
             now = self._clock.now()
             return self._store.save_promotion(ended, now, ledger=(), follow_ups=follow_ups)
         intent = self._intent(lock, promotion)
-        lock = self._store.begin_alias_change(lock, intent, self._clock.now())
+        lock = self._store.begin_alias_change(lock, intent, self._clock.now(), LEASE_SECONDS)
         return self._write_and_record(lock, intent, promotion, end)
 
     def _ending_on_record(self, promotion: Promotion) -> Ending | None:
@@ -199,7 +199,9 @@ class AliasWriter:
         if current == intent.from_version and not may_send(intent):
             return self._finish(lock, current, [])
         if current == intent.from_version:
-            lock = self._store.begin_alias_change(lock, replace(intent, fence=lock.fence), self._clock.now())
+            lock = self._store.begin_alias_change(
+                lock, replace(intent, fence=lock.fence), self._clock.now(), LEASE_SECONDS
+            )
             self._send(lock, intent)
             return self._settle_sent(lock, intent)
         return self._finish(lock, current, [self._interrupted(lock, intent, current)])
@@ -294,7 +296,8 @@ def moved_under(promotion: Promotion, current: str | None) -> str:
     """Why a promotion is stale whose alias stands elsewhere than when it was asked for."""
     return (
         f"{promotion.model}@{promotion.alias} stands on {_named(current)} now; approval was asked for "
-        f"replacing {_named(promotion.champion_version)}. Ask afresh."
+        f"replacing {_named(promotion.champion_version)}. "
+        f"To ask afresh: champion-gate promotions retry {promotion.id}"
     )
 
 

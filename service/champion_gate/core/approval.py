@@ -93,7 +93,7 @@ class Review:
     """One vote as the vendor's API gives it.
 
     Attributes:
-        seat: the approval that it fills (GitHub: the environment).
+        seat: the approval that it fills, as the vendor names it.
         is_person: False for bots and deleted users.
         is_opener: whether this is the account with which we opened the request.
         is_listed: whether this person is among those whom the place names as reviewers.

@@ -235,7 +235,11 @@ def _if_linked(
     """The version, if it can be believed that this run made it, whatever a tag or an output says."""
     runs = _TrainingRuns(registry)
     training = runs.of(version)
-    linked = _is_of(training, run) or _is_replaced(training, run) or _is_made_by_trainer(version, run)
+    if training is not None and (training.job_id or training.job_run_id):
+        # Job tags that name another task run outweigh who made it and when: principals are shared by jobs.
+        linked = _is_of(training, run)
+    else:
+        linked = not runs.unreadable and _is_made_by_trainer(version, run)
     if linked and _workspace_fits(version, run):
         return Found(version, by)
     unreadable = (

@@ -1,6 +1,6 @@
 r"""The evidence as Markdown for a CI/CD system's page. Every value from outside is data and stays data.
 
-Values stand in code spans, where GitHub knows no markup, links, mentions, emoji, HTML, mermaid or
+Values stand in code spans, where CI/CD systems know no markup, links, mentions, emoji, HTML, mermaid or
 mathematics. What could end a span, a table cell or a line, or start a command of the runner that prints
 it (`::name::` at a line's start, `##[name]` anywhere: actions/runner src/Runner.Common/ActionCommand.cs),
 is written as an escape such as `\x60`.

@@ -56,9 +56,9 @@ class ApprovalTarget:
     """Where people approve. Only the provider's adapter reads `place`.
 
     Attributes:
-        provider: key of the ApprovalProvider, e.g. "github" or "github:ghes.example.com".
+        provider: key of the ApprovalProvider: a kind, or a kind and a host.
         place: the vendor's own words for the spot, e.g. repository, workflow and ref.
-        seats: the approvals that are needed, each by a different person (GitHub: environments).
+        seats: the approvals that are needed, each by a different person.
     """
 
     provider: str

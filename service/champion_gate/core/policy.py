@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from champion_gate.core.gates import Gate
@@ -24,6 +24,7 @@ __all__ = [
     "ignored_because",
     "ineligible_because",
     "judge",
+    "rivals",
 ]
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
@@ -57,12 +58,29 @@ def gates_of_job(gates: Sequence[Gate], job_id: str, job_name: str) -> tuple[Gat
     )
 
 
-def gate_of(promotion: Promotion, gates: Mapping[str, Gate]) -> Gate | None:
-    """The gate that asked; None if it is not configured any more, or asks for something else by now."""
+def gate_of(promotion: Promotion, gates: Mapping[str, Gate], registry: str) -> Gate | None:
+    """The gate that asked; None if it is not configured any more, or asks for something else by now.
+
+    Args:
+        promotion: bound to one registry, model and alias.
+        gates: all gates, by their names.
+        registry: the name of the registry that is configured now.
+    """
     gate = gates.get(promotion.gate)
-    if gate is None or (gate.model, gate.alias) != (promotion.model, promotion.alias):
+    asked = (promotion.registry, promotion.model, promotion.alias)
+    if gate is None or (registry, gate.model, gate.alias) != asked:
         return None
     return gate
+
+
+def rivals(gate: Gate, gates: Iterable[Gate]) -> tuple[Gate, ...]:
+    """The other gates to the same alias; a job that one of them watches is theirs, also where it is started as a child."""
+    claim = (gate.model.casefold(), gate.alias.casefold())
+    return tuple(
+        each
+        for each in gates
+        if each.name != gate.name and (each.model.casefold(), each.alias.casefold()) == claim
+    )
 
 
 def ignored_because(run: JobRun, gate: Gate) -> str | None:

@@ -7,10 +7,11 @@ The token is verified, bound to the promotion and job it was first posted for, a
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from champion_gate.core.approval import TokenUse
@@ -19,6 +20,7 @@ from champion_gate.core.promotion import Phase, Promotion
 from champion_gate.core.store import Store
 from champion_gate.errors import NotAuthenticatedError, NotFoundError
 
+_PROMOTION_ID = re.compile(r"[a-z0-9-]{1,64}")
 _BUDGET = timedelta(seconds=25)
 _POSTABLE_AFTER_EXPIRY = timedelta(minutes=2)
 """A token is accepted a little after its expiry (clock skew); its binding has to live longer."""
@@ -80,11 +82,7 @@ class PostedDecision:
             NotAuthenticatedError: the token is not that of this promotion's gated job, or was posted for another.
             VendorUnavailableError: the token's issuer does not tell its keys.
         """
-        try:
-            promotion = self._store.get_promotion(promotion_id)
-        except NotFoundError as error:
-            # To somebody without a valid token all promotions look alike.
-            raise NotAuthenticatedError("The token is not accepted for this promotion.") from error
+        promotion = self._find(promotion_id)
         token = self._verifier.verify(unverified_token, promotion)
         posted_at = self._clock.now()
         use = self._store.bind_token(
@@ -96,13 +94,30 @@ class PostedDecision:
         )
         if use is TokenUse.ELSEWHERE:
             _log.warning("a token was posted for promotion %s that was first posted elsewhere", promotion_id)
-            raise NotAuthenticatedError("The token is not accepted for this promotion.")
+            raise _not_accepted()
+        if promotion.phase.is_open:
+            # Also for a repeated post: whoever was to look after the first may have died before.
+            self._hint(promotion_id, posted_at)
         if use is TokenUse.AGAIN:
             return _answer(self._store.get_promotion(promotion_id), token.seat)
-        self._store.hint_promotion(promotion_id, posted_at)
-        self._wake_ups.promotion(promotion_id)
         with place as may_wait:
             return self._wait(promotion_id, token.seat, may_wait=may_wait)
+
+    def _find(self, promotion_id: str) -> Promotion:
+        if not _PROMOTION_ID.fullmatch(promotion_id):
+            raise _not_accepted()
+        try:
+            return self._store.get_promotion(promotion_id)
+        except NotFoundError as error:
+            # To somebody without a valid token all promotions look alike.
+            raise _not_accepted() from error
+
+    def _hint(self, promotion_id: str, at: datetime) -> None:
+        self._store.hint_promotion(promotion_id, at)
+        try:
+            self._wake_ups.promotion(promotion_id)
+        except Exception:  # noqa: BLE001 - the row is hinted: the sweep finds it
+            _log.exception("a wake-up for promotion %s was lost", promotion_id)
 
     def _wait(self, promotion_id: str, seat: str | None, *, may_wait: bool) -> Answer:
         begun = self._clock.now()
@@ -116,6 +131,13 @@ class PostedDecision:
             self._pause()
             answer = _answer(self._store.get_promotion(promotion_id), seat)
         return answer
+
+
+def _not_accepted() -> NotAuthenticatedError:
+    return NotAuthenticatedError(
+        "The token is not accepted for this promotion.",
+        hint="Only the gated job that champion-gate itself asked for may post, once, with its own ID token.",
+    )
 
 
 def _answer(promotion: Promotion, seat: str | None) -> Answer:

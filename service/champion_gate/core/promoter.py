@@ -100,17 +100,52 @@ class Promoter:
             raise ConflictError(f"Promotion {promotion_id} has been ordered to end already.")
         self._wake_ups.promotion(promotion_id)
 
-    def retry(self, promotion_id: str, *, actor: str) -> None:
-        """Take a failed promotion up again, in the phase in which it failed.
+    def retry(self, promotion_id: str, *, actor: str) -> str:
+        """Take a failed promotion up again where it failed; ask afresh for a version whose promotion ended otherwise.
+
+        Returns:
+            The id of the promotion that goes on: the same, or the fresh one.
 
         Raises:
             NotFoundError: there is no such promotion.
-            ConflictError: it has not failed.
+            ConflictError: it is open or promoted, or the version asks already.
         """
         promotion = self._store.get_promotion(promotion_id)
+        if promotion.phase.is_open or promotion.phase is Phase.PROMOTED:
+            raise ConflictError(
+                f"Promotion {promotion_id} is {promotion.phase.value}: there is nothing to retry."
+            )
+        if promotion.phase is not Phase.FAILED:
+            return self._ask_afresh(promotion, actor)
         if not self._store.retry_promotion(promotion_id, self._clock.now(), f"taken up again by {actor}"):
-            raise ConflictError(f"Promotion {promotion_id} is {promotion.phase.value}, not failed.")
+            raise ConflictError(f"Promotion {promotion_id} is not failed any more.")
         self._wake_ups.promotion(promotion_id)
+        return promotion_id
+
+    def _ask_afresh(self, ended: Promotion, actor: str) -> str:
+        now = self._clock.now()
+        fresh = Promotion(
+            id=f"p-{self._chance.token()}",
+            gate=ended.gate,
+            registry=ended.registry,
+            model=ended.model,
+            alias=ended.alias,
+            version=ended.version,
+            job_id=ended.job_id,
+            job_run_id=ended.job_run_id,
+            job_url=ended.job_url,
+            trainers=ended.trainers,
+            phase=Phase.REQUESTED,
+            reason=f"{actor} asks afresh, after {ended.id} ended as {ended.phase.value}.",
+            requested_at=now,
+            updated_at=now,
+            due_at=now,
+            found_by=ended.found_by,
+        )
+        if self._store.create_promotion(fresh) is None:
+            raise ConflictError(f"v{ended.version.version} of {ended.model} asks for {ended.alias} already.")
+        self._wake_ups.promotion(fresh.id)
+        return fresh.id
 
     def follow_up(self, follow_up_id: str) -> None:
         """Do one piece of work that an ended promotion left: cancel its request, or tag its version.
@@ -122,7 +157,8 @@ class Promoter:
             return
         try:
             self._carry_out(taken)
-        except GateError as error:
+        except Exception as caught:  # noqa: BLE001 - a fault of ours must not be tried for ever
+            error = caught if isinstance(caught, GateError) else UnexpectedError.of(caught)
             planned = next_try(
                 error,
                 attempts=taken.attempts,
@@ -154,6 +190,8 @@ class Promoter:
     def _carry_out(self, follow_up: FollowUp) -> None:
         promotion = self._store.get_promotion(follow_up.promotion_id)
         if follow_up.kind is FollowUpKind.TAG_VERSION:
+            if promotion.registry != self._registry.name:
+                raise VendorRefusedError(promotion.registry, "this registry is not configured any more")
             for key, value in follow_up.facts.items():
                 self._registry.set_version_tag(promotion.model, promotion.version.version, key, value)
         elif promotion.request is not None:
@@ -242,11 +280,11 @@ class Promoter:
             self._turn.wait(waiting, judgement.waiting_because, interval, follow_ups)
 
     def _settings_changed(self, taken: Promotion) -> str | None:
-        gate = policy.gate_of(taken, self._gates)
+        gate = policy.gate_of(taken, self._gates, self._registry.name)
         if gate is None:
             return f"Gate {taken.gate} is not configured any more."
         if gate.approval_sha256() != taken.approval_sha256:
-            return f"The approval settings of gate {taken.gate} have changed since approval was asked for. Ask afresh."
+            return f"The approval settings of gate {taken.gate} have changed since approval was asked for."
         return None
 
     def _apply(self, taken: Promotion) -> None:

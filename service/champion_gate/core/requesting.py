@@ -56,7 +56,7 @@ class Requesting:
         if taken.request is not None:
             self._find_request(taken, taken.request)
             return
-        gate = policy.gate_of(taken, self._gates)
+        gate = policy.gate_of(taken, self._gates, self._registry.name)
         if taken.end_request is not None:
             self._turn.end(taken, taken.end_request.phase, taken.end_request.reason)
         elif gate is None:

@@ -93,7 +93,9 @@ class Resolver:
 
     def _resolve(self, taken: StoredNotification) -> StoredNotification:
         hint = taken.notification
-        if not policy.gates_of_job(list(self._gates.values()), hint.job_id, hint.job_name):
+        # What a notification says of the job's name is a hint too, so where gates name jobs the run is read.
+        has_names = any(gate.job_names for gate in self._gates.values())
+        if not has_names and not policy.gates_of_job(list(self._gates.values()), hint.job_id, ""):
             return _closed(
                 taken, NotificationPhase.IGNORED, f"No gate watches job {hint.job_id} ({hint.job_name})."
             )
@@ -136,7 +138,8 @@ class Resolver:
         ambiguous = self._ambiguous_name(run, gate)
         if ambiguous is not None:
             return _Outcome(replace(fresh, phase=NotificationPhase.UNRESOLVED, reason=ambiguous))
-        found = candidates.find_version(gate, run, self._job_runs, self._registry)
+        own = self._without_rivals_tasks(run, gate)
+        found = candidates.find_version(gate, own, self._job_runs, self._registry)
         if isinstance(found, candidates.NotFound):
             return _Outcome(replace(fresh, phase=NotificationPhase.UNRESOLVED, reason=found.reason))
         if found.version.status is not VersionStatus.READY:
@@ -149,6 +152,20 @@ class Resolver:
             promotion_id=promotion.id,
         )
         return _Outcome(resolved)
+
+    def _without_rivals_tasks(self, run: JobRun, gate: Gate) -> JobRun:
+        """The run without the child jobs' tasks whose versions are for another gate to the same alias.
+
+        Whoever may edit a job may have it start another one, and must not choose that one's approvers so.
+        """
+        children = {task.job_id for task in run.tasks} - {run.job_id}
+        if not children:
+            return run
+        theirs: set[str] = set()
+        for rival in policy.rivals(gate, self._gates.values()):
+            theirs |= rival.job_ids
+            theirs |= {job_id for name in rival.job_names for job_id in self._job_runs.jobs_named(name)}
+        return replace(run, tasks=tuple(task for task in run.tasks if task.job_id not in children & theirs))
 
     def _ambiguous_name(self, run: JobRun, gate: Gate) -> str | None:
         """A gate that names its job must mean one job; anybody may give a second one the same name."""

@@ -164,8 +164,10 @@ class Store(Protocol):
         """Raise LeaseLostError unless this is still the holder and its lease still runs."""
         ...
 
-    def begin_alias_change(self, lock: AliasLock, intent: AliasIntent, at: datetime) -> AliasLock:
-        """Commit the intent before the registry is called; raises LeaseLostError."""
+    def begin_alias_change(
+        self, lock: AliasLock, intent: AliasIntent, at: datetime, lease_seconds: float
+    ) -> AliasLock:
+        """Commit the intent before the registry is called, and lease the row anew; raises LeaseLostError."""
         ...
 
     def finish_alias_change(

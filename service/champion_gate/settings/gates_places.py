@@ -16,7 +16,7 @@ from champion_gate.settings.gates_servers import provider_of
 from champion_gate.settings.gates_values import is_github_login
 
 _SYSTEMS = ("github", "gitlab")
-_NO_INPUT = re.compile(r"""[\\&;:'"`<>|*$]""")
+_INPUT = re.compile(r"[A-Za-z0-9_.@+=~-]{1,255}")
 
 
 def target_of(gate: GateEntry, top: GitHubEntry) -> ApprovalTarget:
@@ -112,10 +112,10 @@ def place_problems(path: str, gate: GateEntry) -> Iterator[str]:
         yield from _github_login_problems(f"{path}.identities", gate.identities)
     if gate.approval.gitlab is not None:
         yield from _people_problems(f"{path}.approval.gitlab", gate.approval.gitlab)
-        if _NO_INPUT.search(gate.model):
+        if not _INPUT.fullmatch(gate.model):
             yield (
-                f"{path}.model: found {gate.model!r}; expected a name without \\ & ; : ' \" ` < > | * $, "
-                "which the pipeline's inputs do not take"
+                f"{path}.model: found {gate.model!r}; expected at most 255 letters, digits and _ . @ + = ~ -, "
+                "as the pipeline's inputs take no others"
             )
 
 

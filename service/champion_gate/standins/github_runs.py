@@ -217,15 +217,8 @@ class Runs:
                 self._release(run, job)
             else:
                 job.end("failure", self._now())
-        if not approve:
-            self._fail_fast(run)
         self._settle(run)
         return jobs
-
-    def _fail_fast(self, run: Run) -> None:
-        for job in run.latest_jobs():
-            if job.status != "completed":
-                job.end("cancelled", self._now())
 
     def end_job(self, run: Run, environment: str, conclusion: str) -> None:
         """Complete a gated job in whatever way, e.g. "skipped" or "failure"."""

@@ -39,8 +39,10 @@ def check_fence(connection: Connection, held: AliasLock, at: datetime) -> None:
         raise _lost(held)
 
 
-def begin(connection: Connection, held: AliasLock, intent: AliasIntent, at: datetime) -> AliasLock:
-    """Write the intent. An open one may only be begun again, not replaced by another.
+def begin(
+    connection: Connection, held: AliasLock, intent: AliasIntent, at: datetime, lease_seconds: float
+) -> AliasLock:
+    """Write the intent, and lease the row anew: the registry's write is about to begin. An open one may only be begun again, not replaced by another.
 
     Raises:
         LeaseLostError: another holds the row, or the lease ran out.
@@ -54,7 +56,8 @@ def begin(connection: Connection, held: AliasLock, intent: AliasIntent, at: date
     open_intent = _intent(row)
     if open_intent is not None and _write(open_intent) != _write(intent):
         raise ConflictError(f"An earlier change of {held.key.model}@{held.key.alias} is not finished yet.")
-    return _write_row(connection, held, at, intent=to_json(intent))
+    lease_until = at + timedelta(seconds=lease_seconds)
+    return _write_row(connection, held, at, intent=to_json(intent), lease_until=lease_until)
 
 
 def finish(connection: Connection, held: AliasLock, at: datetime, known_version: str | None) -> AliasLock:

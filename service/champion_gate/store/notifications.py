@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from datetime import datetime
 from typing import Any
 
@@ -37,9 +37,12 @@ def record(
 ) -> str:
     """Insert it, or count it on its row and make that due again; one that had ended starts afresh.
 
+    A job's name may be longer than what is kept of it: the run is re-read before the name counts.
+
     Raises:
         InvalidInputError: a field is longer than any that Databricks sends.
     """
+    notification = replace(notification, job_name=notification.job_name[:_LONGEST_FIELD])
     if any(isinstance(value, str) and len(value) > _LONGEST_FIELD for value in astuple(notification)):
         raise InvalidInputError(f"A field of the notification has more than {_LONGEST_FIELD} characters.")
     table = notifications.c

@@ -231,15 +231,12 @@ class SqlStore:
         with self._read() as connection:
             aliases.check_fence(connection, lock, at)
 
-    def begin_alias_change(self, lock: AliasLock, intent: AliasIntent, at: datetime) -> AliasLock:
-        """Commit the intent before the registry is called.
-
-        Raises:
-            LeaseLostError: another holds the row, or the lease ran out.
-            ConflictError: a different write was begun and is not finished.
-        """
+    def begin_alias_change(
+        self, lock: AliasLock, intent: AliasIntent, at: datetime, lease_seconds: float
+    ) -> AliasLock:
+        """Commit the intent before the registry is called, and lease the row anew; raises LeaseLostError."""
         with self._write() as connection:
-            return aliases.begin(connection, lock, intent, at)
+            return aliases.begin(connection, lock, intent, at, lease_seconds)
 
     def finish_alias_change(
         self,
