@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -380,3 +381,19 @@ def test_a_twin_is_used_where_the_current_token_is_refused(world: World) -> None
         assert twin.check_place(world.target())["bot_login"] == BOT
     finally:
         twin.close()
+
+
+@pytest.mark.parametrize("protection", ["environment", "branch"])
+def test_the_api_tokens_own_account_cannot_approve(protection: str) -> None:
+    with gitlab_world(protection=protection) as world:
+        tokens = replace(world.tokens, api_token=world.there.add_token("ann", ("api",)))
+        here = GitLab(
+            url=world.url, credentials=tokens, clock=world.clock, gate_url=GATE_URL, sleep=world.pauses.append
+        )
+        with closing(here):
+            if protection == "environment":
+                with pytest.raises(UnsafeTargetError, match="ann, with whose token we ask, may deploy"):
+                    here.check_place(world.target())
+            else:
+                ann = here.find_person(world.target(), "ann")
+                assert ann.user_id in here.check_place(world.target())["openers"].split(",")

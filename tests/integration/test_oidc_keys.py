@@ -326,3 +326,14 @@ def test_two_providers_of_one_vendor_have_issuers_of_their_own(world: World, tmp
                 verifier.verify(other.token(iss=world.url), promotion)
         finally:
             verifier.close()
+
+
+def test_many_at_once_during_an_outage_make_one_call(world: World) -> None:
+    hanging = world.faults.add(f"{DISCOVERY_PATH}$", hang=True)
+    tokens = [world.token() for _ in range(12)]
+    with ThreadPoolExecutor(12) as pool:
+        answers = [pool.submit(world.verify, token) for token in tokens]
+        errors = [answer.exception(timeout=60) for answer in answers]
+    assert all(isinstance(error, VendorUnavailableError) for error in errors), errors
+    assert hanging.hits <= 3, "one call with its bounded retries, not one a caller"
+    hanging.released.set()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.notifications import NotificationPhase
+from champion_gate.core.notifications import JobNotification, NotificationPhase
 from champion_gate.core.promotion import Phase
 from integration.gate_crashes import Once, StoreBetween, start_with
 from integration.gate_models import TRAINER
@@ -302,3 +302,42 @@ def test_one_run_may_feed_two_gates(world: GateWorld) -> None:
     told(world, NotificationPhase.RESOLVED)
     assert sorted(p.alias for p in world.promotions()) == ["Champion", "Shadow"]
     assert len(world.github.runs) == 2
+
+
+def test_a_child_jobs_version_goes_to_the_gate_that_watches_the_child(world: GateWorld) -> None:
+    jobs = world.databricks.jobs
+    parent = jobs.add_job("nightly", run_as=TRAINER, creator=TRAINER)
+    strict = {**GATE, "jobs": [int(world.job_id)], "model": world.models.model}
+    lax = {**strict, "name": "lax", "jobs": [int(parent)], "allow_trainer_approval": True}
+    world.write_gates([strict, lax])
+    started = jobs.start_run(parent, tasks={"go": "run_job"})
+    child = jobs.start_child(started, "go", world.job_id)
+    world.models.train(world.job_id, jobs.task_run_id(child, "train"), {"f1": 0.91})
+    for run_id in (child, started):
+        jobs.finish_run(run_id, notify=False)
+    world.store.record_notification(
+        "hook",
+        JobNotification("jobs.on_success", world.databricks.workspace_id, parent, started, "nightly"),
+        world.clock.now(),
+    )
+    assert "No version" in told(world, NotificationPhase.UNRESOLVED)
+    assert world.promotions() == ()
+    world.notify(child)
+    world.settle()
+    assert world.promotion(Phase.PENDING_APPROVAL).gate == "churn"
+
+
+def test_a_gate_that_names_its_job_does_not_trust_the_notifications_word_for_the_name(
+    world: GateWorld,
+) -> None:
+    world.reconfigure(jobs=["train-churn"])
+    run_id, _ = world.train_run()
+    for name in ("", "an older name", "x" * 4000):
+        world.store.record_notification(
+            "hook",
+            JobNotification("jobs.on_success", world.databricks.workspace_id, world.job_id, run_id, name),
+            world.clock.now(),
+        )
+        world.settle()
+        world.notification(NotificationPhase.RESOLVED)
+    assert world.promotion(Phase.PENDING_APPROVAL).job_run_id == run_id
