@@ -1,0 +1,87 @@
+"""The shipped CI templates, executed with curl, against the running service: what the released job does for real."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from champion_gate.core.promotion import Phase
+from integration.posted_world import PostedWorld, posted_world
+from integration.test_gitlab_template import rendered
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+
+
+def run(command: list[str | Path], folder: Path) -> subprocess.CompletedProcess[str]:
+    home = folder.parent / "home"
+    (home / ".config" / "act").mkdir(parents=True)
+    (home / ".config" / "act" / "actrc").touch()
+    environ = {"PATH": os.environ["PATH"], "HOME": str(home), "NO_COLOR": "1"}
+    return subprocess.run(
+        command, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=100
+    )
+
+
+def github_job(world: PostedWorld, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Have act run the workflow with the inputs that the service dispatched and the job's own ID token."""
+    github = world.gate.github
+    dispatched = github.run(world.request_id)
+    file = folder / ".github" / "workflows" / "champion-gate.yml"
+    file.parent.mkdir(parents=True)
+    shutil.copy(ROOT / "deploy" / "github" / "champion-gate.yml", file)
+    (folder / "trigger.json").write_text(json.dumps({"inputs": dict(dispatched.inputs)}))
+    command: list[str | Path] = [BIN / "act", "workflow_dispatch", "-e", "trigger.json", "-W", file]
+    command += ["-P", "ubuntu-latest=-self-hosted", f"--var=CHAMPION_GATE_URL={world.url}"]
+    variables = github.oidc.request_variables(dispatched, "champion")
+    return run([*command, *(f"--env={name}={value}" for name, value in variables.items())], folder)
+
+
+def gitlab_job(world: PostedWorld, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Have gitlab-ci-local run the manual job with the pipeline's id and the job's own ID token."""
+    (folder / ".gitlab-ci.yml").write_text(rendered(gate_url=world.url, promotion_id=world.promotion.id))
+    for step in (["init", "."], ["add", "."]):
+        subprocess.run(["git", *step], cwd=folder, check=True, capture_output=True, timeout=60)
+    with (folder / ".git" / "config").open("a") as config:
+        config.write('[remote "origin"]\n\turl = https://gitlab.example.com/example/ml-deploy.git\n')
+    variables = {"CI_PIPELINE_SOURCE": "trigger", "GATE_TOKEN": world.token()}
+    command: list[str | Path] = [BIN / "gitlab-ci-local", "--force-shell-executor", "--no-color", "approve"]
+    return run([*command, *(f"--variable={name}={value}" for name, value in variables.items())], folder)
+
+
+JOBS = {"github": github_job, "gitlab-environment": gitlab_job}
+
+
+@pytest.mark.needs("act", "gitlab-ci-local", "curl")
+@pytest.mark.parametrize("provider", list(JOBS))
+def test_the_released_job_ends_green_once_the_alias_has_moved(provider: str, tmp_path: Path) -> None:
+    (tmp_path / "project").mkdir()
+    with posted_world(tmp_path, provider) as world:
+        world.approve()
+        done = JOBS[provider](world, tmp_path / "project")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"Promotion {world.promotion.id} is promoted." in done.stdout
+        assert world.gate.models.champion() == "2"
+
+
+@pytest.mark.needs("act", "gitlab-ci-local", "curl")
+@pytest.mark.parametrize("provider", list(JOBS))
+def test_the_released_job_fails_with_the_reason_where_the_alias_moved_meanwhile(
+    provider: str, tmp_path: Path
+) -> None:
+    (tmp_path / "project").mkdir()
+    with posted_world(tmp_path, provider) as world:
+        world.gate.models.move_alias(None)
+        world.approve()
+        done = JOBS[provider](world, tmp_path / "project")
+        assert done.returncode != 0, done.stdout + done.stderr
+        assert "Refused (HTTP 409)." in done.stdout
+        assert "stands on no version now" in done.stdout
+        assert world.gate.ended(world.promotion, Phase.STALE)
+        assert world.gate.models.champion() is None
