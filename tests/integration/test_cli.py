@@ -174,7 +174,7 @@ def test_an_unknown_id_is_told_in_one_line(world: ProcessWorld, arguments: list[
 
 
 def test_what_has_not_failed_cannot_be_retried(world: ProcessWorld) -> None:
-    assert "not failed" in refusal(world, "promotions", "retry", in_phase(world, Phase.PROMOTED))
+    assert "nothing to retry" in refusal(world, "promotions", "retry", in_phase(world, Phase.PROMOTED))
 
 
 def test_what_has_ended_cannot_be_cancelled(world: ProcessWorld) -> None:
