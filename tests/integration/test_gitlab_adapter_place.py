@@ -273,6 +273,7 @@ def test_the_owner_of_our_trigger_token_is_found_among_several(world: World) -> 
         {"id": 3, "token": "bbbb", "owner": None},
     ]
     _answer_triggers(world, shown)
+    world.there.protect_branch(PROJECT, "main", merge=(MAINTAINER,))
     assert world.here.check_place(world.target())["bot_id"] == "5"
 
 
@@ -397,3 +398,20 @@ def test_the_api_tokens_own_account_cannot_approve(protection: str) -> None:
             else:
                 ann = here.find_person(world.target(), "ann")
                 assert ann.user_id in here.check_place(world.target())["openers"].split(",")
+
+
+@pytest.mark.parametrize("protection", ["environment", "branch"])
+@pytest.mark.parametrize("way", ["push", "merge"])
+def test_a_developer_who_is_named_for_the_branch_makes_it_unsafe(protection: str, way: str) -> None:
+    with gitlab_world(protection=protection) as world:
+        world.there.add_member(PROJECT, "dev", DEVELOPER)
+        levels: dict[str, tuple[int | str, ...]] = {"push": (MAINTAINER,), "merge": (MAINTAINER, BOT)}
+        levels[way] = (*levels[way], "dev")
+        world.there.protect_branch(PROJECT, "main", push=levels["push"], merge=levels["merge"])
+        assert "who may push or merge, are no Maintainers" in problem_of(world)
+
+
+@pytest.mark.parametrize("role", ["developer", "maintainer", "owner", None])
+def test_a_project_whose_jobs_take_variables_is_unsafe(world: World, role: str | None) -> None:
+    world.there.project(PROJECT).settings["ci_pipeline_variables_minimum_override_role"] = role
+    assert "`Minimum role to use pipeline variables` to `No one allowed`" in problem_of(world)

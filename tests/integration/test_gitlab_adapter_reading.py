@@ -373,4 +373,5 @@ def test_another_trigger_token_of_another_owner_is_a_problem(world: World) -> No
     promotion = world.asked()
     world.play(promotion)
     world.there.project(PROJECT).triggers[0].owner = world.there.state.user("bob")
+    world.there.protect_branch(PROJECT, "main", merge=(MAINTAINER,))
     assert "bot_id was" in " ".join(world.read(promotion).problems)

@@ -15,7 +15,7 @@ from champion_gate.adapters.gitlab_api import ProjectApi, person
 from champion_gate.adapters.gitlab_auth import own_account
 from champion_gate.adapters.gitlab_json import fields
 from champion_gate.adapters.gitlab_names import Protection, Spot
-from champion_gate.adapters.gitlab_people import AccessRule, People
+from champion_gate.adapters.gitlab_people import MAINTAINER, AccessRule, People
 from champion_gate.adapters.json_fields import Record
 from champion_gate.core.ports import Person
 from champion_gate.errors import VendorNotFoundError, VendorRefusedError
@@ -105,6 +105,7 @@ def survey(api: ProjectApi, people: People, now: datetime) -> Survey:
         pins |= {"bot_id": bot.user_id, "bot_login": bot.login, "openers": ",".join(sorted(own))}
         approver_ids = _approvers(api, bot, problems)
         branch = _branch(api, problems)
+        problems += _low_people(spot, people, branch, bot)
         rules = _environment(api, branch, problems) if spot.protection is Protection.ENVIRONMENT else branch
         for account in own.values():
             problems += _bot_may_decide(spot, people, rules, account)
@@ -165,6 +166,11 @@ def _project(api: ProjectApi, problems: list[str]) -> dict[str, str]:
         problems.append(f"GitLab answered about project {ids['project_id']} instead of {spot.project}.")
     if found.get("archived") is not False:
         problems.append(f"{path} is archived: no pipeline runs there.")
+    if found.get("ci_pipeline_variables_minimum_override_role") != "no_one_allowed":
+        problems.append(
+            f"{path}: set `Minimum role to use pipeline variables` to `No one allowed` (Settings, CI/CD, "
+            "Variables): whoever runs the job could lead its token elsewhere by a proxy of theirs."
+        )
     problems += [
         f"{path}: gates.yaml demands {key} {wanted}, and GitLab says {ids[key]}. "
         "It was moved; if that is wanted, change the number in gates.yaml."
@@ -225,6 +231,21 @@ def _branch(api: ProjectApi, problems: list[str]) -> Rules:
             "Set `Allowed to merge` to Maintainers."
         )
     return rules
+
+
+def _low_people(spot: Spot, people: People, branch: Rules, bot: Person) -> Iterator[str]:
+    """People below Maintainer who are named one by one; our own account has to be, to start pipelines.
+
+    Whoever changes the branch changes what reviewers are shown, and with `branch` may let the job start.
+    """
+    rules = {*branch.push, *branch.merge}
+    named = sorted({str(rule.number) for rule in rules if rule.kind == "user"} - {bot.user_id}, key=int)
+    low = [user_id for user_id in named if people.level(user_id) < MAINTAINER]
+    if low:
+        yield (
+            f"{_branch_page(spot)}: the users {', '.join(low)}, who may push or merge, are no Maintainers. "
+            "Take them off, or make them Maintainers."
+        )
 
 
 def _access(found: Sequence[Record], key: str) -> tuple[AccessRule, ...]:

@@ -100,7 +100,7 @@ def project(base: str, one: Project) -> Json:
         "visibility": one.visibility,
         "archived": False,
         "ci_config_path": None,
-        "ci_pipeline_variables_minimum_override_role": "developer",
+        "ci_pipeline_variables_minimum_override_role": "no_one_allowed",
         "restrict_user_defined_variables": True,
         **one.settings,
     }

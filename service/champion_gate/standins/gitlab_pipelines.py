@@ -202,8 +202,8 @@ class Pipelines:
         return job
 
     def _may_set_variables(self, project: Project, user: User) -> bool:
-        """The project setting `ci_pipeline_variables_minimum_override_role`, "developer" by default."""
-        wanted = str(project.settings.get("ci_pipeline_variables_minimum_override_role", "developer"))
+        """The project setting `ci_pipeline_variables_minimum_override_role`, "no_one_allowed" by default, as in new projects."""
+        wanted = str(project.settings.get("ci_pipeline_variables_minimum_override_role", "no_one_allowed"))
         return project.level(user) >= _OVERRIDE_ROLES.get(wanted, OWNER + 1)
 
     def retry(self, job: Job, user: User) -> Job:
