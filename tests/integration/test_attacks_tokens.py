@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import requests
 
+from champion_gate.standins.gitlab_state import RefusedError
 from integration.attack_tokens import claims_of, evil_issuer, forged
 from integration.attack_world import AttackWorld, at_once
 from integration.attacked_gate import AUDIENCE, KINDS
@@ -341,7 +342,9 @@ def test_attack_22_gitlab_a_token_that_was_led_elsewhere_is_worth_nothing(
     asked, victim = gate.ask(), other.ask()
     stolen = gate.token(asked)
     variables = {"GATE_URL": "https://evil.example.com", "GATE_TOKEN": stolen, "PROMOTION": victim.id}
-    gate.there.play(gate.job(asked), "octo-trainer", variables)
+    with pytest.raises(RefusedError, match="403"):
+        gate.there.play(gate.job(asked), "octo-trainer", variables)
+    gate.there.play(gate.job(asked), "octo-trainer")
     stolen = gate.token(asked)
     other.refused_post(victim, stolen, "does not fit this promotion")
     other.waits(victim, "Waiting for people to decide")
