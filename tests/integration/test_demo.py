@@ -95,8 +95,9 @@ def listeners_folders(port: int) -> set[Path]:
     """The working directories of the processes that listen on a port."""
     found = set()
     for each in psutil.net_connections("tcp"):
-        if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == port and each.pid:
-            with contextlib.suppress(psutil.Error):
+        if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == port:
+            assert each.pid, "a listener whose process cannot be told may be ours"
+            with contextlib.suppress(psutil.NoSuchProcess):
                 found.add(Path(psutil.Process(each.pid).cwd()))
     return found
 
