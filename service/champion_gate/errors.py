@@ -73,6 +73,21 @@ class NotAuthenticatedError(GateError):
     status = 401
 
 
+class NotPermittedError(GateError):
+    """The caller is known, and may not do this."""
+
+    code = "not_permitted"
+    status = 403
+
+
+class TooManyAttemptsError(GateError):
+    """Wrong credentials too often of late."""
+
+    code = "too_many_attempts"
+    status = 429
+    retryable = True
+
+
 class TooLargeError(GateError):
     """A body over its cap."""
 
@@ -92,6 +107,19 @@ class ConflictError(GateError):
 
     code = "conflict"
     status = 409
+
+
+class OnHoldError(ConflictError):
+    """A hold keeps the alias where it is."""
+
+    code = "on_hold"
+
+
+class PreconditionFailedError(GateError):
+    """What the caller said of the thing is not so any more (`If-Match`)."""
+
+    code = "precondition_failed"
+    status = 412
 
 
 class StoreUnavailableError(GateError):

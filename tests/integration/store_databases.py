@@ -13,7 +13,7 @@ from champion_gate.store import migrate
 
 
 class Databases(Protocol):
-    """Makes databases of one kind, and takes them away when the test session ends."""
+    """Makes databases of one kind; they go with the folder or the server that they are in."""
 
     def empty(self) -> str:
         """URL of a database without tables."""
@@ -43,7 +43,6 @@ class SqliteDatabases:
 class PostgresqlDatabases:
     def __init__(self, server_url: str) -> None:
         self._server_url = server_url
-        self._names: list[str] = []
         self._template: str | None = None
         # Databases for tests need not outlive a power cut, and without this each takes a second to make.
         self._execute("ALTER SYSTEM SET fsync = off")
@@ -52,18 +51,14 @@ class PostgresqlDatabases:
     def empty(self, template: str = "template1") -> str:
         name = f"gate_{uuid.uuid4().hex}"
         self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        self._names.append(name)
         return self._server_url.replace("/postgres?", f"/{name}?")
 
     def migrated(self) -> str:
         if self._template is None:
-            migrate(self.empty())
-            self._template = self._names[-1]
+            url = self.empty()
+            migrate(url)
+            self._template = url.partition("?")[0].rpartition("/")[2]
         return self.empty(self._template)
-
-    def drop_all(self) -> None:
-        for name in self._names:
-            self._execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     def _execute(self, statement: str) -> None:
         with psycopg.connect(self._server_url, autocommit=True) as connection:

@@ -48,9 +48,7 @@ def postgresql_databases() -> Iterator[PostgresqlDatabases]:
             server = get_server(folder, cleanup_mode="delete")
     except Exception as error:  # noqa: BLE001 - whatever keeps it from starting
         pytest.skip(f"NOT TESTED: PostgreSQL does not start on this machine: {error}")
-    databases = PostgresqlDatabases(server.get_uri())
-    yield databases
-    databases.drop_all()
+    yield PostgresqlDatabases(server.get_uri())
     with _one_at_a_time(lock):
         server.cleanup()  # the last worker's stops the server and deletes the folder
         if not folder.exists():

@@ -6,12 +6,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from champion_gate.core.aliases import AliasIntent, AliasKey, AliasLock
+from champion_gate.core.aliases import AliasIntent, AliasKey, AliasLock, Hold
 from champion_gate.core.approval import ApprovalRequest
+from champion_gate.core.callers import ApiToken, Role
 from champion_gate.core.job_runs import JobRun, RunResult, TaskRun, Trainer
 from champion_gate.core.ledger import LedgerEntry, LedgerKind
 from champion_gate.core.notifications import JobNotification
 from champion_gate.core.promotion import FollowUp, FollowUpKind, Phase, Promotion
+from champion_gate.core.store import RepeatableRequest
 from champion_gate.core.versions import ModelVersion, VersionStatus
 from champion_gate.store import SqlStore
 
@@ -171,3 +173,25 @@ def intent(lock: AliasLock, to_version: str = "2", **changes: Any) -> AliasInten
         ),
         **changes,
     )
+
+
+def hold(**changes: Any) -> Hold:
+    return replace(Hold(actor="ann", reason="the new data are wrong", at=T0), **changes)
+
+
+def api_token(token_id: str = "t1", name: str = "nightly report", **changes: Any) -> ApiToken:
+    return replace(
+        ApiToken(
+            id=token_id,
+            name=name,
+            role=Role.VIEWER,
+            secret_sha256="a" * 64,
+            created_at=T0,
+            created_by="root",
+        ),
+        **changes,
+    )
+
+
+def repeatable(key: str = "ann /path k-1", **changes: Any) -> RepeatableRequest:
+    return replace(RepeatableRequest(key=key, fingerprint="f" * 64), **changes)

@@ -5,9 +5,12 @@ from dataclasses import replace
 import pytest
 
 from champion_gate.core.aliases import AliasKey, AliasLock
+from champion_gate.core.ledger import LedgerKind
 from champion_gate.core.promotion import Phase
 from champion_gate.errors import ConflictError, LeaseLostError
-from champion_gate.store import SqlStore
+from champion_gate.store import SqlStore, open_store
+from champion_gate.store.sql_store import command_line_token
+from integration.store_databases import Databases
 from integration.store_samples import (
     KEY,
     LEASE,
@@ -16,6 +19,7 @@ from integration.store_samples import (
     brought_to,
     entry,
     follow_up,
+    hold,
     intent,
     promotion,
     taken_promotion,
@@ -187,3 +191,103 @@ def test_lines_are_found_by_alias_and_by_promotion(store: SqlStore) -> None:
     assert [line.entry.reason for line in store.ledger_lines(KEY)] == ["b", "a"]
     assert [line.entry.reason for line in store.ledger_lines(promotion_id="p-1")] == ["b"]
     assert [line.number for line in store.ledger_lines(limit=1)] == [3]
+
+
+def test_a_hold_stands_until_it_is_released(store: SqlStore) -> None:
+    lock = locked(store)
+    assert lock.hold is None
+    placed = store.set_hold(lock, T0, hold(by_rollback=True), ledger=[entry("held", kind=LedgerKind.HOLD)])
+    assert placed.hold == hold(by_rollback=True)
+    store.unlock_alias(placed)
+    assert store.known_alias(KEY) == replace(placed, lease="")
+    again = locked(store)
+    assert again.hold == placed.hold
+    assert store.finish_alias_change(again, T0, known_version="2").hold == placed.hold
+    released = store.set_hold(again, T0, None, ledger=[entry("released", kind=LedgerKind.RELEASE)])
+    assert released.hold is None
+    assert (released.seen, released.known_version) == (True, "2")
+    assert [line.entry.reason for line in store.ledger_lines(KEY)] == ["released", "held"]
+
+
+def test_a_change_may_place_a_hold_in_lieu_of_the_one_that_stands(store: SqlStore) -> None:
+    lock = store.set_hold(locked(store), T0, hold())
+    newer = hold(actor="bob", by_rollback=True)
+    assert store.finish_alias_change(lock, T0, known_version="1", hold=newer).hold == newer
+    known = store.known_alias(KEY)
+    assert known is not None
+    assert known.hold == newer
+
+
+def test_each_alias_has_its_own_hold(store: SqlStore) -> None:
+    shadow = AliasKey(KEY.registry, KEY.model, "Shadow")
+    store.set_hold(locked(store), T0, hold())
+    other = store.lock_alias(shadow, T0, LEASE)
+    assert other is not None
+    assert other.hold is None
+
+
+def test_without_the_lock_a_hold_is_neither_placed_nor_released(store: SqlStore) -> None:
+    store.create_promotion(promotion(due_at=after(600)))
+    placed = store.set_hold(locked(store), T0, hold())
+    locked(store, LEASE)
+    for change in (None, hold(actor="bob")):
+        with pytest.raises(LeaseLostError):
+            store.set_hold(placed, after(LEASE), change, ledger=[entry()])
+    known = store.known_alias(KEY)
+    assert known is not None
+    assert known.hold == hold()
+    assert store.ledger_lines() == ()
+    assert store.get_promotion("p-1").hints == 0
+
+
+def test_odd_words_of_a_hold_survive(store: SqlStore) -> None:
+    odd = hold(actor="<b>zo\u00eb</b>", reason="1\n2\u202e'; DROP TABLE aliases; --")
+    store.set_hold(locked(store), T0, odd)
+    known = store.known_alias(KEY)
+    assert known is not None
+    assert known.hold == odd
+
+
+def test_a_release_hints_every_open_promotion_for_that_alias_and_no_other(store: SqlStore) -> None:
+    later = after(600)
+    store.create_promotion(promotion("waits", 1, due_at=later))
+    held = taken_promotion(store, "held", 2)
+    ended = taken_promotion(store, "ended", 3)
+    store.save_promotion(replace(ended, phase=Phase.CANCELLED, due_at=None), T0, release=True)
+    for name, change in (
+        ("other alias", {"alias": "Shadow"}),
+        ("other model", {"model": "main.ml.other"}),
+        ("other registry", {"registry": "sqlite:///mlflow.db"}),
+    ):
+        store.create_promotion(promotion(name, 4, due_at=later, **change))
+    lock = store.set_hold(locked(store), after(1), hold())
+    assert all(found.hints == 0 for found in store.list_promotions().items), "a hold hints nobody"
+
+    store.set_hold(lock, after(2), None)
+
+    hints = {found.id: found.hints for found in store.list_promotions().items}
+    assert hints == {
+        "waits": 1,
+        "held": 1,
+        "ended": 0,
+        "other alias": 0,
+        "other model": 0,
+        "other registry": 0,
+    }
+    assert store.get_promotion("waits").due_at == after(2)
+    assert store.get_promotion("ended").due_at is None
+    given_back = store.save_promotion(replace(held, due_at=later), after(3), release=True)
+    assert given_back.due_at == after(3), "whoever held it meanwhile looks again"
+    assert store.due(after(3)).promotions == ("waits", "held")
+
+
+def test_a_service_that_starts_leaves_a_commands_lease_alone(databases: Databases) -> None:
+    other = AliasKey(KEY.registry, KEY.model, "Shadow")
+    url = databases.migrated()
+    with open_store(url, token=command_line_token) as command, open_store(url) as serving:
+        assert command.lock_alias(KEY, T0, LEASE) is not None
+        assert serving.lock_alias(other, T0, LEASE) is not None
+        serving.release_all_leases()
+        assert serving.lock_alias(KEY, after(1), LEASE) is None
+        assert serving.lock_alias(other, after(1), LEASE) is not None
+        assert serving.lock_alias(KEY, after(LEASE + 1), LEASE) is not None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
-from champion_gate.core.aliases import AliasIntent, AliasKey, AliasLock
+from champion_gate.core.aliases import AliasIntent, AliasKey, AliasLock, Hold
 from champion_gate.core.approval import TokenUse
-from champion_gate.core.ledger import LedgerEntry, LedgerLine
+from champion_gate.core.callers import ApiToken
+from champion_gate.core.ledger import ChainedText, LedgerEntry, LedgerHead, LedgerLine
 from champion_gate.core.notifications import (
     JobNotification,
     NotificationPhase,
@@ -26,6 +27,23 @@ class Due:
     notifications: tuple[str, ...]
     promotions: tuple[str, ...]
     follow_ups: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RepeatableRequest:
+    """A request with an `Idempotency-Key`: the same one sent again gets the same answer and does nothing.
+
+    Attributes:
+        key: the caller, the path and the header's value, made one text.
+        fingerprint: lower-case hex sha256 of what is asked for; the same key must not ask for something else.
+        status: HTTP status of the answer; None while the first one is being carried out, or was cut off.
+        answer: its body.
+    """
+
+    key: str
+    fingerprint: str
+    status: int | None = None
+    answer: str = ""
 
 
 T = TypeVar("T")
@@ -179,11 +197,22 @@ class Store(Protocol):
         ledger: Sequence[LedgerEntry] = (),
         promotion: Promotion | None = None,
         follow_ups: Sequence[FollowUp] = (),
+        hold: Hold | None = None,
     ) -> AliasLock:
         """Clear the intent and store where the alias stands, all in one transaction.
 
-        With it go the ledger lines and the promotion (written as by `save_promotion`, its lease kept).
+        With it go the ledger lines, the promotion (written as by `save_promotion`, its lease kept) and, if
+        one is given, a hold that is placed in lieu of the one there may be.
         Raises LeaseLostError if the fence is lost.
+        """
+        ...
+
+    def set_hold(
+        self, lock: AliasLock, at: datetime, hold: Hold | None, *, ledger: Sequence[LedgerEntry] = ()
+    ) -> AliasLock:
+        """Place a hold, or with None release the one that stands; raises LeaseLostError.
+
+        With a release every open promotion for the alias is hinted, in the same transaction.
         """
         ...
 
@@ -201,9 +230,32 @@ class Store(Protocol):
         ...
 
     def ledger_lines(
-        self, key: AliasKey | None = None, *, promotion_id: str | None = None, limit: int = 200
+        self,
+        key: AliasKey | None = None,
+        *,
+        promotion_id: str | None = None,
+        before: int | None = None,
+        limit: int | None = 200,
     ) -> tuple[LedgerLine, ...]:
-        """Lines of one alias or of one promotion, newest first."""
+        """Lines of one alias or of one promotion, newest first.
+
+        Args:
+            key: which alias; None: all.
+            promotion_id: which promotion; None: all.
+            before: only lines with a lower number.
+            limit: how many at most; None: all there are.
+        """
+        ...
+
+    def ledger_head(self) -> LedgerHead:
+        """The number and hash of the newest line; number 0 and GENESIS where there is none."""
+        ...
+
+    def ledger_export(self, since: datetime | None = None) -> Iterator[ChainedText]:
+        """Every line as it is kept, oldest first, from the first one that was written at `since` or later.
+
+        The rows are read in pieces, as of one moment.
+        """
         ...
 
     def verify_ledger(self) -> int:
@@ -247,6 +299,42 @@ class Store(Protocol):
             expires_at: until when the token could be posted again; forgotten then.
             at: now.
         """
+        ...
+
+    # API tokens and repeated requests
+    def create_api_token(self, token: ApiToken) -> None:
+        """Keep a new one; raises ConflictError where its name is borne by another that counts at `created_at`."""
+        ...
+
+    def api_token(self, token_id: str) -> ApiToken | None:
+        """One by its id."""
+        ...
+
+    def list_api_tokens(self) -> tuple[ApiToken, ...]:
+        """All of them, also expired and revoked ones, newest first."""
+        ...
+
+    def revoke_api_token(self, token_id: str, at: datetime) -> bool:
+        """It admits nobody from now on; False where there is none, or it has been revoked before."""
+        ...
+
+    def note_api_token_use(self, token_id: str, at: datetime) -> None:
+        """Remember when it was last used."""
+        ...
+
+    def begin_request(self, request: RepeatableRequest, at: datetime) -> RepeatableRequest | None:
+        """Remember that a request is being carried out; one that is known already is returned as it is kept.
+
+        Those older than a day are forgotten.
+        """
+        ...
+
+    def finish_request(self, request: RepeatableRequest) -> None:
+        """Keep the answer of a request that was begun."""
+        ...
+
+    def forget_request(self, request: RepeatableRequest) -> None:
+        """The request did nothing: it may be carried out when it comes again."""
         ...
 
     def release_all_leases(self) -> None:

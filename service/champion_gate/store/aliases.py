@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, select, update
 
-from champion_gate.core.aliases import AliasIntent, AliasKey, AliasLock
+from champion_gate.core.aliases import AliasIntent, AliasKey, AliasLock, Hold
 from champion_gate.errors import ConflictError, LeaseLostError
 from champion_gate.store.leases import free_at
 from champion_gate.store.tables import aliases
@@ -60,9 +60,17 @@ def begin(
     return _write_row(connection, held, at, intent=to_json(intent), lease_until=lease_until)
 
 
-def finish(connection: Connection, held: AliasLock, at: datetime, known_version: str | None) -> AliasLock:
-    """Clear the intent and store where the alias stands; raises LeaseLostError."""
-    return _write_row(connection, held, at, intent=None, seen=True, known_version=known_version)
+def finish(
+    connection: Connection, held: AliasLock, at: datetime, known_version: str | None, hold: Hold | None
+) -> AliasLock:
+    """Clear the intent and store where the alias stands, and a hold if there is a new one; raises LeaseLostError."""
+    placed = {} if hold is None else {"hold": to_json(hold)}
+    return _write_row(connection, held, at, intent=None, seen=True, known_version=known_version, **placed)
+
+
+def set_hold(connection: Connection, held: AliasLock, at: datetime, hold: Hold | None) -> AliasLock:
+    """Place or release a hold; raises LeaseLostError."""
+    return _write_row(connection, held, at, hold=None if hold is None else to_json(hold))
 
 
 def unlock(connection: Connection, held: AliasLock) -> None:
@@ -101,8 +109,8 @@ def _still_held(held: AliasLock, at: datetime) -> ColumnElement[bool]:
     return and_(_holder(held), aliases.c.lease_until > at)
 
 
-def _write(intent: AliasIntent) -> tuple[str | None, str | None, str | None]:
-    return intent.from_version, intent.to_version, intent.promotion_id
+def _write(intent: AliasIntent) -> tuple[str | None, ...]:
+    return intent.from_version, intent.to_version, intent.promotion_id, intent.source, intent.actor
 
 
 def _lost(held: AliasLock) -> LeaseLostError:
@@ -121,4 +129,5 @@ def _lock(row: Row[Any]) -> AliasLock:
         seen=row.seen,
         known_version=row.known_version,
         intent=_intent(row),
+        hold=None if row.hold is None else from_json(Hold, row.hold),
     )

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
@@ -37,12 +38,21 @@ class Database:
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self.engine = _sqlite_engine(url) if self.is_sqlite else _postgresql_engine(url)
         self._writing = self.engine.execution_options(begin="BEGIN IMMEDIATE")
+        # In SQLite every transaction reads as of one moment; PostgreSQL has to be asked.
+        repeatable = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        self._as_of_one_moment = self.engine.execution_options(**repeatable)
         self._writers = threading.Lock()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads."""
         with self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A transaction that only reads, and sees nothing that is committed after its first statement."""
+        with self._as_of_one_moment.begin() as connection:
             yield connection
 
     @contextmanager
@@ -117,6 +127,8 @@ def _sqlite_engine(url: URL) -> Engine:
     def _set_up(connection: Any, _record: Any) -> None:
         # The driver's own transactions begin too late and never immediately; `_begin` takes over.
         connection.isolation_level = None
+        # A text that was edited by hand may be no UTF-8: it must not keep `verify` from naming its line.
+        connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         for pragma in ("synchronous = FULL", "foreign_keys = ON", "recursive_triggers = ON"):
             connection.execute(f"PRAGMA {pragma}").close()
 

@@ -28,7 +28,9 @@ def bind(
     insert = upsert(connection, job_tokens).values(
         token=token, promotion_id=promotion_id, job=job, expires_at=expires_at
     )
-    if connection.execute(insert.on_conflict_do_nothing(index_elements=["token"])).rowcount == 1:
+    # Not `rowcount`, which SQLAlchemy does not promise for an INSERT: psycopg's is gone when it is asked for.
+    statement = insert.on_conflict_do_nothing(index_elements=["token"]).returning(job_tokens.c.token)
+    if connection.execute(statement).one_or_none() is not None:
         return TokenUse.FIRST
     row = connection.execute(select(job_tokens).where(job_tokens.c.token == token)).one()
     return TokenUse.AGAIN if (row.promotion_id, row.job) == (promotion_id, job) else TokenUse.ELSEWHERE

@@ -7,7 +7,19 @@ from dataclasses import astuple, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, exists, null, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    case,
+    exists,
+    literal_column,
+    null,
+    or_,
+    select,
+    update,
+)
 
 from champion_gate.core.job_runs import JobRun
 from champion_gate.core.notifications import (
@@ -27,8 +39,9 @@ from champion_gate.store.values import from_json, to_json
 _LONGEST_FIELD = 500
 """Characters; more than any of Databricks' ids and names, less than an index row can hold."""
 
+# Written out, because SQLite uses a partial index only where it sees that the condition is the index's.
 OPEN: ColumnElement[bool] = notifications.c.phase.in_(
-    [phase.value for phase in NotificationPhase if phase.is_open]
+    [literal_column(f"'{phase.value}'") for phase in NotificationPhase if phase.is_open]
 )
 
 

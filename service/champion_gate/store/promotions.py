@@ -7,7 +7,18 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, literal, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    case,
+    literal,
+    literal_column,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from champion_gate.core.aliases import AliasKey
@@ -20,7 +31,10 @@ from champion_gate.store.tables import UtcTime, promotions
 from champion_gate.store.upsert import upsert
 from champion_gate.store.values import from_plain, plain, to_json
 
-OPEN: ColumnElement[bool] = promotions.c.phase.in_([phase.value for phase in Phase if phase.is_open])
+# Written out, because SQLite uses a partial index only where it sees that the condition is the index's.
+OPEN: ColumnElement[bool] = promotions.c.phase.in_(
+    [literal_column(f"'{phase.value}'") for phase in Phase if phase.is_open]
+)
 _NEWEST = (promotions.c.requested_at, promotions.c.id)
 _COLUMNS = (
     *("id", "gate", "registry", "model", "alias", "phase", "reason"),
@@ -134,24 +148,20 @@ def save(connection: Connection, taken: Promotion, at: datetime, *, release: boo
     return _promotion(connection.execute(statement.returning(promotions)).one())
 
 
-def hint(connection: Connection, promotion_id: str, at: datetime, **values: Any) -> bool:
+def hint(connection: Connection, promotion_id: str, at: datetime) -> None:
     """Count a hint on an open row and make it due; whoever holds it now sees the count when giving it back."""
-    conditions = [promotions.c.end_request.is_(None)] if "end_request" in values else []
-    result = connection.execute(
-        update(promotions)
-        .where(promotions.c.id == promotion_id, OPEN, *conditions)
-        .values(
-            hints=promotions.c.hints + 1,
-            due_at=case((promotions.c.due_at < at, promotions.c.due_at), else_=literal(at, UtcTime)),
-            **values,
-        )
-    )
-    return result.rowcount == 1
+    _hint(connection, at, promotions.c.id == promotion_id)
+
+
+def hint_open(connection: Connection, key: AliasKey, at: datetime) -> None:
+    """Count a hint on every open promotion for this alias."""
+    _hint(connection, at, _asks_for(key))
 
 
 def request_end(connection: Connection, promotion_id: str, end: EndRequest) -> bool:
     """Order the end of an open promotion that has no such order yet."""
-    return hint(connection, promotion_id, end.at, end_request=to_json(end))
+    unordered = (promotions.c.id == promotion_id, promotions.c.end_request.is_(None))
+    return _hint(connection, end.at, *unordered, end_request=to_json(end)) == 1
 
 
 def retry(connection: Connection, promotion_id: str, at: datetime, reason: str) -> bool:
@@ -192,6 +202,19 @@ def retry(connection: Connection, promotion_id: str, at: datetime, reason: str) 
             f"Another promotion of v{row.version_number} of {row.model} for {row.alias} is open."
         ) from error
     return True
+
+
+def _hint(connection: Connection, at: datetime, *conditions: ColumnElement[bool], **values: Any) -> int:
+    result = connection.execute(
+        update(promotions)
+        .where(OPEN, *conditions)
+        .values(
+            hints=promotions.c.hints + 1,
+            due_at=case((promotions.c.due_at < at, promotions.c.due_at), else_=literal(at, UtcTime)),
+            **values,
+        )
+    )
+    return result.rowcount
 
 
 def _check_phase(taken: Promotion, stored: Phase) -> None:

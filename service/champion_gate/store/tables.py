@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 """The newest migration, named here so that checking it needs no Alembic."""
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -69,6 +69,7 @@ metadata = MetaData()
 
 _OPEN_NOTIFICATION = "phase IN ('received', 'waiting')"
 _OPEN_PROMOTION = "phase IN ('requested', 'pending_approval', 'approved')"
+_LEASED = "lease != ''"
 
 
 def _lease_columns() -> list[Column[Any]]:
@@ -113,6 +114,7 @@ notifications = Table(
         "source", "workspace_id", "run_id", "event_type", "task_key", name="one_row_a_notification"
     ),
     Index("notifications_newest", "first_received_at", "id"),
+    Index("notifications_in_phase", "phase", "first_received_at", "id"),
     Index("notifications_of_run", "job_run_id"),
     Index(
         "notifications_due",
@@ -169,8 +171,18 @@ promotions = Table(
         postgresql_where=text(_OPEN_PROMOTION),
     ),
     Index("promotions_newest", "requested_at", "id"),
-    Index("promotions_of_alias", "registry", "model", "alias", "requested_at"),
+    Index("promotions_of_model", "model", "requested_at", "id"),
+    Index("promotions_in_phase", "phase", "requested_at", "id"),
+    Index("promotions_of_model_in_phase", "model", "phase", "requested_at", "id"),
+    Index("promotions_of_version", "registry", "model", "alias", "version_number", "requested_at", "id"),
+    Index(
+        "promotions_open",
+        *("registry", "model", "alias", "requested_at", "id"),
+        sqlite_where=text(_OPEN_PROMOTION),
+        postgresql_where=text(_OPEN_PROMOTION),
+    ),
     Index("promotions_with_request", "external_id"),
+    Index("promotions_leased", "lease_until", sqlite_where=text(_LEASED), postgresql_where=text(_LEASED)),
     Index(
         "promotions_due",
         "due_at",
@@ -189,6 +201,7 @@ aliases = Table(
     Column("seen", Boolean, nullable=False),
     Column("known_version", Words),
     Column("intent", Text),
+    Column("hold", Text),
     *_lease_columns(),
 )
 
@@ -247,4 +260,30 @@ job_tokens = Table(
     Column("job", Words, nullable=False),
     Column("expires_at", UtcTime, nullable=False),
     Index("job_tokens_expired", "expires_at"),
+)
+
+api_tokens = Table(
+    "api_tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Words, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("secret_sha256", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("created_by", Words, nullable=False),
+    Column("expires_at", UtcTime),
+    Column("revoked_at", UtcTime),
+    Column("last_used_at", UtcTime),
+    Index("api_tokens_named", "name"),
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("key", Words, primary_key=True),
+    Column("fingerprint", Text, nullable=False),
+    Column("begun_at", UtcTime, nullable=False),
+    Column("status", Integer),
+    Column("answer", Text, nullable=False, server_default=""),
+    Index("requests_begun", "begun_at"),
 )

@@ -1,0 +1,156 @@
+"""Migrations on databases that are in use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from champion_gate.core.aliases import ChangeSource
+from champion_gate.core.promotion import Phase
+from champion_gate.errors import ConfigurationError
+from champion_gate.store import migrate, open_store
+from champion_gate.store.engine import Database
+from champion_gate.store.schema import MIGRATIONS
+from champion_gate.store.tables import metadata, write_time
+from integration.store_databases import Databases
+from integration.store_samples import (
+    KEY,
+    LEASE,
+    T0,
+    after,
+    api_token,
+    entry,
+    follow_up,
+    hold,
+    notification,
+    promotion,
+    repeatable,
+    taken_promotion,
+)
+
+pytest_plugins = ("integration.store_fixtures",)
+
+# As schema 0002 wrote it: an intent had neither a source nor facts.
+_OLD_INTENT = (
+    '{"from_version":"1","to_version":"2","fence":4,"actor":"bob","reason":"approved",'
+    f'"promotion_id":"p-1","at":"{write_time(T0)}"}}'
+)
+
+
+def bring_to(url: str, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    with closing(Database(url)) as database, database.write() as connection:
+        config.attributes["connection"] = connection
+        if revision.startswith("-"):
+            command.downgrade(config, revision)
+        else:
+            command.upgrade(config, revision)
+
+
+@pytest.fixture
+def in_use(databases: Databases) -> str:
+    """A database of schema 0002 with rows in every table, an alias in the middle of a change."""
+    url = databases.empty()
+    bring_to(url, "0002")
+    with open_store(url) as store:
+        store.record_notification("hook", notification(), T0)
+        taken_promotion(store, evidence_json="{}", reason="naïve \u2028 <b>")
+        store.create_promotion(promotion("p-2", 3, alias="Shadow"))
+        store.bind_token("i t", promotion_id="p-1", job="j", expires_at=after(60), at=T0)
+        store.append_ledger([entry("a"), entry("b", promotion_id="p-1")])
+        store.gate_first_seen("churn", T0)
+    with closing(Database(url)) as database, database.write() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO aliases (registry, model, alias, fence, seen, known_version, intent, lease)"
+                " VALUES (:registry, :model, :alias, 4, true, '1', :intent, '')"
+            ),
+            {"registry": KEY.registry, "model": KEY.model, "alias": KEY.alias, "intent": _OLD_INTENT},
+        )
+        connection.execute(
+            text(
+                "INSERT INTO follow_ups (id, promotion_id, kind, facts, due_at)"
+                " VALUES ('f-1', 'p-1', 'cancel_request', '{\"external_id\":\"77\"}', :due_at)"
+            ),
+            {"due_at": write_time(T0)},
+        )
+    return url
+
+
+def rows(url: str) -> Iterator[tuple[str, list[tuple[object, ...]]]]:
+    """What each table holds, in the columns that schema 0002 has."""
+    with closing(Database(url)) as database, database.read() as connection:
+        for table in metadata.sorted_tables:
+            if table.name not in {"api_tokens", "requests"}:
+                names = ", ".join(column.name for column in table.columns if column.name != "hold")
+                found = connection.execute(text(f"SELECT {names} FROM {table.name}"))
+                yield table.name, sorted((tuple(row) for row in found), key=repr)
+
+
+def test_a_database_before_the_migration_is_not_served(in_use: str) -> None:
+    with open_store(in_use) as store, pytest.raises(ConfigurationError, match="0002"):
+        store.check()
+
+
+def test_every_row_is_there_after_the_migration(in_use: str) -> None:
+    before = dict(rows(in_use))
+    assert [table for table, found in before.items() if not found] == ["resolutions"]
+    migrate(in_use)
+    assert dict(rows(in_use)) == before
+
+
+def test_what_was_under_way_goes_on_after_the_migration(in_use: str) -> None:
+    migrate(in_use)
+    with open_store(in_use) as store:
+        store.check()
+        assert store.verify_ledger() == 2
+        known = store.known_alias(KEY)
+        assert known is not None
+        assert (known.hold, known.known_version) == (None, "1")
+        assert known.intent is not None
+        assert (known.intent.source, dict(known.intent.facts)) == (ChangeSource.PROMOTION, {})
+        lock = store.lock_alias(KEY, T0, LEASE)
+        assert lock is not None
+        done = store.finish_alias_change(lock, T0, known_version="2", ledger=[entry("c")], hold=hold())
+        assert (done.fence, done.hold) == (5, hold())
+        assert store.verify_ledger() == 3
+        assert store.list_promotions(phase=Phase.REQUESTED, model=KEY.model).items[0].id == "p-2"
+        assert [found.id for found in store.open_promotions(KEY)] == ["p-1"]
+        assert store.get_promotion("p-1").reason == "naïve \u2028 <b>"
+        assert store.get_follow_ups("p-1") == (follow_up(),)
+        store.create_api_token(api_token())
+        assert store.begin_request(repeatable(), T0) is None
+
+
+def test_the_migration_can_be_taken_back_and_made_again(in_use: str) -> None:
+    before = dict(rows(in_use))
+    migrate(in_use)
+    bring_to(in_use, "-1")
+    assert dict(rows(in_use)) == before
+    migrate(in_use)
+    assert dict(rows(in_use)) == before
+    with closing(Database(in_use)) as database, database.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_the_ledger_stays_append_only_after_the_migration(in_use: str) -> None:
+    migrate(in_use)
+    with (
+        closing(Database(in_use)) as database,
+        pytest.raises(DBAPIError, match="append-only"),
+        database.write() as connection,
+    ):
+        connection.execute(text("DELETE FROM ledger WHERE number = 2"))
+    with open_store(in_use) as store:
+        assert store.verify_ledger() == 2
