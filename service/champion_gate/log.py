@@ -24,12 +24,14 @@ EXTRA_FIELDS = frozenset(
         "error",
         "follow_up",
         "gate",
+        "hash",
         "job_id",
         "kind",
         "lane",
         "look",
         "model",
         "notification",
+        "number",
         "phase",
         "promotion",
         "provider",
@@ -55,6 +57,7 @@ _HEADER = re.compile(
 _TOKEN = re.compile(
     r"""
       github_pat_\w{10,}
+    | cgate_[\w.-]{10,}
     | gh[oprsu]_[\w.-]{10,}
     | (?:dapi|dose)[0-9A-Za-z]{16,}(?:-\d+)?
     | whsec_[A-Za-z0-9+/=_-]{8,}

@@ -345,7 +345,7 @@ def test_a_registry_that_does_not_answer_is_no_move(world: GateWorld) -> None:
     for status in (403, 404):
         fault = world.break_databricks(MODEL, status=status, error_code="RESOURCE_DOES_NOT_EXIST")
         with pytest.raises(Exception, match=str(status)):
-            world.core.sweep.look("alias:churn")
+            world.core.sweep.look("alias:main.ml.churn@Champion")
         assert fault.hits
         world.databricks.faults.clear()
     assert len(world.ledger()) == 1

@@ -230,7 +230,7 @@ def test_an_approval_that_cannot_be_applied_for_a_day_fails_and_is_not_lost(worl
     assert "Failed while approved" in reason
     world.databricks.faults.clear()
     world.core.promoter.retry(pending.id, actor="operator")
-    assert world.again(pending).reason == "taken up again by operator"
+    assert world.again(pending).reason == "Taken up again by operator."
     world.settle()
     world.ended(pending, Phase.PROMOTED)
     assert [kind for kind, _ in world.ledger()].count("decision") == 1

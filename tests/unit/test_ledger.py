@@ -10,15 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from champion_gate.core.ledger import (
-    GENESIS,
     ChainedText,
     LedgerEntry,
     LedgerKind,
     break_in_chain,
-    chain,
     read_body,
     write_body,
 )
+from ledger_samples import ENTRIES, chained
 
 ENTRY = LedgerEntry(
     kind=LedgerKind.DECISION,
@@ -31,31 +30,6 @@ ENTRY = LedgerEntry(
     promotion_id="p-1",
     facts={"version": "2"},
 )
-
-_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=8,
-)
-ENTRIES = st.builds(
-    LedgerEntry,
-    kind=st.sampled_from(LedgerKind),
-    registry=st.text(),
-    model=st.text(),
-    alias=st.text(),
-    actor=st.text(),
-    reason=st.text(),
-    at=st.datetimes(timezones=st.just(UTC)),
-    promotion_id=st.none() | st.text(),
-    facts=st.dictionaries(st.text(), _JSON, max_size=4),
-)
-
-
-def chained(*entries: LedgerEntry) -> list[ChainedText]:
-    lines: list[ChainedText] = []
-    for entry in entries:
-        lines.append(chain(len(lines) + 1, lines[-1].hash if lines else GENESIS, entry))
-    return lines
 
 
 def first_break(lines: list[ChainedText]) -> str | None:

@@ -97,6 +97,20 @@ def trainers_of(run: JobRun, details: VersionDetails, registry: ModelRegistry) -
     return tuple(distinct.values())
 
 
+def named_version(
+    version: ModelVersion, run: JobRun, registry: ModelRegistry, by: str
+) -> ModelVersion | NotFound:
+    """The version that somebody names for this run, if it can be believed that the run made it.
+
+    Args:
+        version: as the registry has it.
+        run: ended, with the task runs that count.
+        registry: where the model is.
+        by: who or what names it, for people.
+    """
+    return _if_linked(version, run, registry, by)
+
+
 # --- the three sources ------------------------------------------------------------------------------------
 
 
@@ -132,7 +146,8 @@ def _by_task_output(
             f"A task's output names version {version} of {gate.model}, which is not there, or not visible to"
             f" us ({one_line(str(error), 300)})."
         )
-    return _if_linked(found, run, registry, VersionSource.TASK_OUTPUT)
+    linked = _if_linked(found, run, registry, "task output")
+    return linked if isinstance(linked, NotFound) else Found(linked, VersionSource.TASK_OUTPUT)
 
 
 def _by_tag(gate: Gate, run: JobRun, registry: ModelRegistry) -> Found | NotFound | _Silent:
@@ -149,7 +164,8 @@ def _by_tag(gate: Gate, run: JobRun, registry: ModelRegistry) -> Found | NotFoun
             f" ({_numbers(tagged)}), and {len(candidates)} of them come from attempts that no retry or repair"
             " has replaced; one is needed."
         )
-    return _if_linked(candidates[0], run, registry, VersionSource.TAG)
+    linked = _if_linked(candidates[0], run, registry, "tag")
+    return linked if isinstance(linked, NotFound) else Found(linked, VersionSource.TAG)
 
 
 def _by_mlflow_run(gate: Gate, run: JobRun, registry: ModelRegistry) -> Found | NotFound | _Silent:
@@ -230,8 +246,8 @@ def _is_replaced(training: TrainingRun | None, run: JobRun) -> bool:
 
 
 def _if_linked(
-    version: ModelVersion, run: JobRun, registry: ModelRegistry, by: VersionSource
-) -> Found | NotFound:
+    version: ModelVersion, run: JobRun, registry: ModelRegistry, by: str
+) -> ModelVersion | NotFound:
     """The version, if it can be believed that this run made it, whatever a tag or an output says."""
     runs = _TrainingRuns(registry)
     training = runs.of(version)
@@ -241,12 +257,12 @@ def _if_linked(
     else:
         linked = not runs.unreadable and _is_made_by_trainer(version, run)
     if linked and _workspace_fits(version, run):
-        return Found(version, by)
+        return version
     unreadable = (
         f" Its MLflow run {one_line(version.run_id or '')} cannot be read." if runs.unreadable else ""
     )
     return NotFound(
-        f"Version {version.version} of {version.model} is named by the {by.value.replace('_', ' ')} of job run"
+        f"Version {version.version} of {version.model} is named by the {by} of job run"
         f" {run.run_id}, but nothing shows that this run made it: its MLflow run bears the job tags of none of"
         f" the run's tasks in this workspace, and it was not made during the run by one of the run's principals.{unreadable}"
     )

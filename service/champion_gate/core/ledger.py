@@ -45,6 +45,14 @@ class LedgerLine:
     hash: str
 
 
+@dataclass(frozen=True)
+class LedgerHead:
+    """The end of the chain: whoever keeps a copy of it elsewhere can tell later whether the ledger was rewritten."""
+
+    number: int
+    hash: str
+
+
 GENESIS = "0" * 64
 """What stands for the hash of the line before the first one."""
 
@@ -83,7 +91,7 @@ def chain_hash(previous_hash: str, body: str) -> str:
 
 
 def write_body(number: int, entry: LedgerEntry) -> str:
-    """The entry and its number as canonical JSON: sorted keys, no white space, ASCII only, no NaN."""
+    """The entry and its number as canonical JSON."""
     if entry.at.tzinfo is None:
         raise ValueError("a ledger entry needs an aware time")
     body = {
@@ -98,7 +106,17 @@ def write_body(number: int, entry: LedgerEntry) -> str:
         "promotion_id": entry.promotion_id,
         "facts": _plain(entry.facts),
     }
-    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return canonical(body)
+
+
+def canonical(members: Mapping[str, object]) -> str:
+    """Members as the ledger writes them: sorted keys, no white space, ASCII only, no NaN.
+
+    Raises:
+        ValueError: a number is not finite.
+        TypeError: there is something that JSON does not know.
+    """
+    return json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
 def read_body(body: str) -> LedgerEntry:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from champion_gate.core.approval import RequestState
 from champion_gate.core.bodies import Ignored
+from champion_gate.core.callers import Role
 from champion_gate.core.claims import VerifiedToken
 from champion_gate.core.gates import ApprovalTarget
 from champion_gate.core.job_runs import EndedRun, JobRun, TaskOutput
@@ -239,6 +240,26 @@ class TokenVerifier(Protocol):
         ...
 
 
+class CallerVerifier(Protocol):
+    """Checks the ID tokens with which people and machines call the API."""
+
+    def verify(self, unverified_token: str) -> tuple[str, Role, str]:
+        """Make sure that the configured issuer gave it to somebody who has a role here.
+
+        Args:
+            unverified_token: as it was sent; at most 16 KiB.
+
+        Returns:
+            The actor's name, the role, and how we know: `OIDC <issuer> <sub>`.
+
+        Raises:
+            NotAuthenticatedError: it is nobody's, for whatever reason; the message holds nothing of the token.
+            NotPermittedError: it is somebody's who has no role.
+            VendorUnavailableError: the issuer's keys cannot be read.
+        """
+        ...
+
+
 class ProviderHook(Protocol):
     """How a CI/CD system's webhooks are checked and read: at `/hooks/<kind of provider>`.
 
@@ -259,7 +280,7 @@ class ProviderHook(Protocol):
 
 
 class WakeUps(Protocol):
-    """Tells workers that a row is due. May lose or repeat: the rows are the truth."""
+    """Tells workers that a row is due. May lose or repeat, and raises nothing: the rows are the truth."""
 
     def notification(self, notification_id: str) -> None:
         """Have `resolve` called."""

@@ -5,7 +5,7 @@ promotion's row, re-reads the world, goes as far as the world allows, and gives 
 
     requested         `Requesting` freezes the evidence and asks people for approval
     pending_approval  `_decide` reads what they said from the vendor's API
-    approved          `AliasWriter` sets the alias, once
+    approved          `Spending` sets the alias, once
 """
 
 from __future__ import annotations
@@ -16,17 +16,32 @@ from dataclasses import replace
 from datetime import timedelta
 
 from champion_gate.core import policy
-from champion_gate.core.alias_writer import AliasWriter, moved_under
 from champion_gate.core.approval import Decision, Verdict
 from champion_gate.core.gates import Gate
 from champion_gate.core.ledger import LedgerEntry, LedgerKind
 from champion_gate.core.ports import ApprovalProvider, Chance, Clock, ModelRegistry, WakeUps
-from champion_gate.core.promotion import EndRequest, FollowUp, FollowUpKind, Phase, Promotion
+from champion_gate.core.promotion import (
+    EndRequest,
+    FollowUp,
+    FollowUpKind,
+    Phase,
+    Promotion,
+    Subject,
+    requested,
+)
 from champion_gate.core.requesting import Requesting
 from champion_gate.core.retrying import BUDGET, next_try
+from champion_gate.core.spending import Spending, moved_under
 from champion_gate.core.store import Store
 from champion_gate.core.turn import LEASE_SECONDS, Turn, expired_reason
-from champion_gate.errors import ConflictError, GateError, LeaseLostError, UnexpectedError, VendorRefusedError
+from champion_gate.errors import (
+    ConflictError,
+    GateError,
+    LeaseLostError,
+    OnHoldError,
+    UnexpectedError,
+    VendorRefusedError,
+)
 
 _LOOK_AGAIN = timedelta(minutes=10)
 _LOOK_AGAIN_SOON = timedelta(seconds=5)
@@ -45,7 +60,7 @@ class Promoter:
         registry: ModelRegistry,
         providers: Mapping[str, ApprovalProvider],
         requesting: Requesting,
-        alias_writer: AliasWriter,
+        spending: Spending,
         wake_ups: WakeUps,
         clock: Clock,
         chance: Chance,
@@ -56,7 +71,7 @@ class Promoter:
         self._registry = registry
         self._providers = providers
         self._requesting = requesting
-        self._alias_writer = alias_writer
+        self._spending = spending
         self._wake_ups = wake_ups
         self._clock = clock
         self._chance = chance
@@ -100,8 +115,13 @@ class Promoter:
             raise ConflictError(f"Promotion {promotion_id} has been ordered to end already.")
         self._wake_ups.promotion(promotion_id)
 
-    def retry(self, promotion_id: str, *, actor: str) -> str:
+    def retry(self, promotion_id: str, *, actor: str, reason: str | None = None) -> str:
         """Take a failed promotion up again where it failed; ask afresh for a version whose promotion ended otherwise.
+
+        Args:
+            promotion_id: which.
+            actor: who wants it.
+            reason: why, if they say.
 
         Returns:
             The id of the promotion that goes on: the same, or the fresh one.
@@ -116,31 +136,23 @@ class Promoter:
                 f"Promotion {promotion_id} is {promotion.phase.value}: there is nothing to retry."
             )
         if promotion.phase is not Phase.FAILED:
-            return self._ask_afresh(promotion, actor)
-        if not self._store.retry_promotion(promotion_id, self._clock.now(), f"taken up again by {actor}"):
+            return self._ask_afresh(promotion, actor, reason)
+        why = _with_reason(f"Taken up again by {actor}", reason)
+        if not self._store.retry_promotion(promotion_id, self._clock.now(), why):
             raise ConflictError(f"Promotion {promotion_id} is not failed any more.")
         self._wake_ups.promotion(promotion_id)
         return promotion_id
 
-    def _ask_afresh(self, ended: Promotion, actor: str) -> str:
-        now = self._clock.now()
-        fresh = Promotion(
-            id=f"p-{self._chance.token()}",
-            gate=ended.gate,
-            registry=ended.registry,
-            model=ended.model,
-            alias=ended.alias,
-            version=ended.version,
-            job_id=ended.job_id,
-            job_run_id=ended.job_run_id,
-            job_url=ended.job_url,
-            trainers=ended.trainers,
-            phase=Phase.REQUESTED,
-            reason=f"{actor} asks afresh, after {ended.id} ended as {ended.phase.value}.",
-            requested_at=now,
-            updated_at=now,
-            due_at=now,
-            found_by=ended.found_by,
+    def _ask_afresh(self, ended: Promotion, actor: str, reason: str | None) -> str:
+        fresh = requested(
+            f"p-{self._chance.token()}",
+            ended.alias_key,
+            ended.gate,
+            Subject.of(ended),
+            reason=_with_reason(
+                f"{actor} asks afresh, after {ended.id} ended as {ended.phase.value}", reason
+            ),
+            at=self._clock.now(),
         )
         if self._store.create_promotion(fresh) is None:
             raise ConflictError(f"v{ended.version.version} of {ended.model} asks for {ended.alias} already.")
@@ -272,7 +284,7 @@ class Promoter:
             self._turn.end(taken, Phase.SUPERSEDED, reason, follow_ups)
         elif current != taken.champion_version:
             self._turn.end(taken, Phase.STALE, moved_under(taken, current), follow_ups)
-        elif (changed := self._alias_writer.version_changed(taken)) is not None:
+        elif (changed := self._spending.version_changed(taken)) is not None:
             self._turn.end(taken, Phase.STALE, changed, follow_ups)
         else:
             waiting = replace(taken, outstanding=judgement.outstanding)
@@ -288,11 +300,19 @@ class Promoter:
         return None
 
     def _apply(self, taken: Promotion) -> None:
-        ended = self._alias_writer.apply(
-            taken, stale_because=self._settings_changed(taken), end=self._turn.ended_with_follow_ups
-        )
+        try:
+            ended = self._spending.spend(
+                taken, stale_because=self._settings_changed(taken), end=self._turn.ended_with_follow_ups
+            )
+        except OnHoldError as held:
+            self._turn.wait(taken, held.message, _LOOK_AGAIN)
+            return
         self._turn.save(ended, release=True)
         self._turn.after_end(ended)
+
+
+def _with_reason(what: str, reason: str | None) -> str:
+    return f"{what}: {reason}" if reason else f"{what}."
 
 
 def _decision_facts(promotion: Promotion, decision: Decision) -> Mapping[str, object]:

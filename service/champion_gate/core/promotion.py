@@ -132,6 +132,58 @@ class Promotion:
         return AliasKey(self.registry, self.model, self.alias)
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What a promotion is about: a version, and the job run and people behind it.
+
+    Attributes:
+        found_by: in which way the version was found: a VersionSource, or who asked by hand.
+    """
+
+    version: ModelVersion
+    job_id: str
+    job_run_id: str
+    job_url: str
+    trainers: tuple[Trainer, ...]
+    found_by: str
+
+    @classmethod
+    def of(cls, promotion: Promotion) -> Subject:
+        """What an earlier promotion was about."""
+        return cls(
+            version=promotion.version,
+            job_id=promotion.job_id,
+            job_run_id=promotion.job_run_id,
+            job_url=promotion.job_url,
+            trainers=promotion.trainers,
+            found_by=promotion.found_by,
+        )
+
+
+def requested(
+    promotion_id: str, key: AliasKey, gate: str, subject: Subject, *, reason: str, at: datetime
+) -> Promotion:
+    """A promotion at its beginning, due at once."""
+    return Promotion(
+        id=promotion_id,
+        gate=gate,
+        registry=key.registry,
+        model=key.model,
+        alias=key.alias,
+        version=subject.version,
+        job_id=subject.job_id,
+        job_run_id=subject.job_run_id,
+        job_url=subject.job_url,
+        trainers=subject.trainers,
+        phase=Phase.REQUESTED,
+        reason=reason,
+        requested_at=at,
+        updated_at=at,
+        due_at=at,
+        found_by=subject.found_by,
+    )
+
+
 class FollowUpKind(StrEnum):
     """Work that is left after a promotion's step and must survive a crash."""
 

@@ -9,18 +9,20 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from champion_gate.core import evidence, policy
-from champion_gate.core.alias_writer import AliasWriter
+from champion_gate.core.aliases import Hold
 from champion_gate.core.approval import ApprovalRequest, ExcludedPerson
 from champion_gate.core.gates import Gate, NewerVersion
 from champion_gate.core.ledger import LedgerKind
 from champion_gate.core.ports import ApprovalProvider, Clock, ModelRegistry, OpenedRequest, WakeUps
 from champion_gate.core.promotion import EndRequest, Phase, Promotion
+from champion_gate.core.spending import Spending
 from champion_gate.core.store import Store
 from champion_gate.core.turn import Turn
 from champion_gate.core.versions import VersionDetails
 from champion_gate.errors import UnsafeTargetError, VendorNotFoundError, VendorRefusedError
 
 _RECHECK_UNSAFE = timedelta(minutes=2)
+_RECHECK_HOLD = timedelta(minutes=10)
 _RUN_APPEARS_WITHIN = timedelta(minutes=2)
 _SEARCH_AGAIN = timedelta(seconds=5)
 
@@ -37,7 +39,7 @@ class Requesting:
         store: Store,
         registry: ModelRegistry,
         providers: Mapping[str, ApprovalProvider],
-        alias_writer: AliasWriter,
+        spending: Spending,
         wake_ups: WakeUps,
         clock: Clock,
         turn: Turn,
@@ -46,7 +48,7 @@ class Requesting:
         self._store = store
         self._registry = registry
         self._providers = providers
-        self._alias_writer = alias_writer
+        self._spending = spending
         self._wake_ups = wake_ups
         self._clock = clock
         self._turn = turn
@@ -65,8 +67,10 @@ class Requesting:
             self._turn.end(
                 taken, Phase.SUPERSEDED, f"v{newer.version.version} asks for {taken.alias} already."
             )
-        elif (changed := self._alias_writer.version_changed(taken)) is not None:
+        elif (changed := self._spending.version_changed(taken)) is not None:
             self._turn.end(taken, Phase.STALE, changed)
+        elif (hold := self._hold(taken)) is not None:
+            self._turn.wait(taken, f"{taken.alias} of {taken.model} is {hold}.", _RECHECK_HOLD)
         else:
             self._freeze_and_ask(taken, gate)
 
@@ -79,6 +83,11 @@ class Requesting:
             if other.phase in asked and other.version.number > taken.version.number:
                 return other
         return None
+
+    def _hold(self, taken: Promotion) -> Hold | None:
+        """A hold on the alias: nobody is asked for what would have to wait; a release wakes those that wait."""
+        known = self._store.known_alias(taken.alias_key)
+        return None if known is None else known.hold
 
     def _freeze_and_ask(self, taken: Promotion, gate: Gate) -> None:
         """Freeze the evidence, make sure that the approval will be protected, and open the request."""

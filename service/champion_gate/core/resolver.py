@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from champion_gate.core import candidates, policy
+from champion_gate.core import candidates, policy, run_checks
 from champion_gate.core.aliases import AliasKey
 from champion_gate.core.gates import Gate
 from champion_gate.core.job_runs import JobRun, RunResult
 from champion_gate.core.notifications import NotificationPhase, Resolution, StoredNotification
 from champion_gate.core.ports import Chance, Clock, JobRuns, ModelRegistry, WakeUps
-from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.core.promotion import Promotion, Subject, requested
 from champion_gate.core.retrying import next_try
 from champion_gate.core.store import Store
 from champion_gate.core.versions import ModelVersion, VersionStatus
@@ -135,10 +135,10 @@ class Resolver:
         ignored = policy.ignored_because(run, gate)
         if ignored is not None:
             return _Outcome(replace(fresh, phase=NotificationPhase.IGNORED, reason=ignored))
-        ambiguous = self._ambiguous_name(run, gate)
+        ambiguous = run_checks.ambiguous_name(run, gate, self._job_runs)
         if ambiguous is not None:
             return _Outcome(replace(fresh, phase=NotificationPhase.UNRESOLVED, reason=ambiguous))
-        own = self._without_rivals_tasks(run, gate)
+        own = run_checks.without_rivals_tasks(run, gate, self._gates.values(), self._job_runs)
         found = candidates.find_version(gate, own, self._job_runs, self._registry)
         if isinstance(found, candidates.NotFound):
             return _Outcome(replace(fresh, phase=NotificationPhase.UNRESOLVED, reason=found.reason))
@@ -152,32 +152,6 @@ class Resolver:
             promotion_id=promotion.id,
         )
         return _Outcome(resolved)
-
-    def _without_rivals_tasks(self, run: JobRun, gate: Gate) -> JobRun:
-        """The run without the child jobs' tasks whose versions are for another gate to the same alias.
-
-        Whoever may edit a job may have it start another one, and must not choose that one's approvers so.
-        """
-        children = {task.job_id for task in run.tasks} - {run.job_id}
-        if not children:
-            return run
-        theirs: set[str] = set()
-        for rival in policy.rivals(gate, self._gates.values()):
-            theirs |= rival.job_ids
-            theirs |= {job_id for name in rival.job_names for job_id in self._job_runs.jobs_named(name)}
-        return replace(run, tasks=tuple(task for task in run.tasks if task.job_id not in children & theirs))
-
-    def _ambiguous_name(self, run: JobRun, gate: Gate) -> str | None:
-        """A gate that names its job must mean one job; anybody may give a second one the same name."""
-        if run.job_id in gate.job_ids:
-            return None
-        ids = self._job_runs.jobs_named(run.job_name)
-        if ids == (run.job_id,):
-            return None
-        return (
-            f"{len(ids)} jobs bear the name {run.job_name!r} ({', '.join(ids)}), so gate {gate.name} does not say "
-            "which it means. Put the job's id into gates.yaml."
-        )
 
     def _not_ready(self, fresh: Resolution, run: JobRun, version: ModelVersion) -> _Outcome:
         now = self._clock.now()
@@ -203,24 +177,20 @@ class Resolver:
             if known.version.same_as(found.version):
                 return known
         details = self._registry.get_details(found.version)
-        now = self._clock.now()
-        fresh = Promotion(
-            id=f"p-{self._chance.token()}",
-            gate=gate.name,
-            registry=key.registry,
-            model=key.model,
-            alias=key.alias,
-            version=found.version,
-            job_id=run.job_id,
-            job_run_id=run.run_id,
-            job_url=run.url,
-            trainers=candidates.trainers_of(run, details, self._registry),
-            phase=Phase.REQUESTED,
+        fresh = requested(
+            f"p-{self._chance.token()}",
+            key,
+            gate.name,
+            Subject(
+                version=found.version,
+                job_id=run.job_id,
+                job_run_id=run.run_id,
+                job_url=run.url,
+                trainers=candidates.trainers_of(run, details, self._registry),
+                found_by=found.by.value,
+            ),
             reason="Newly found.",
-            requested_at=now,
-            updated_at=now,
-            due_at=now,
-            found_by=found.by.value,
+            at=self._clock.now(),
         )
         created = self._store.create_promotion(fresh)
         if created is None:

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from champion_gate.core.alias_writer import AliasWriter
-from champion_gate.core.aliases import AliasKey
 from champion_gate.core.gates import ApprovalTarget, Gate
+from champion_gate.core.managed import ManagedAliases
 from champion_gate.core.notifications import JobNotification
-from champion_gate.core.ports import ApprovalProvider, Clock, JobRuns, ModelRegistry, WakeUps
+from champion_gate.core.ports import ApprovalProvider, Clock, JobRuns, WakeUps
 from champion_gate.core.store import Store
 
 _LOOK_BACK = timedelta(days=7)
@@ -32,18 +32,18 @@ class Sweep:
         gates: Mapping[str, Gate],
         store: Store,
         job_runs: JobRuns,
-        registry: ModelRegistry,
         providers: Mapping[str, ApprovalProvider],
         alias_writer: AliasWriter,
+        managed: ManagedAliases,
         wake_ups: WakeUps,
         clock: Clock,
     ) -> None:
         self._gates = gates
         self._store = store
         self._job_runs = job_runs
-        self._registry = registry
         self._providers = providers
         self._alias_writer = alias_writer
+        self._managed = managed
         self._wake_ups = wake_ups
         self._clock = clock
 
@@ -51,7 +51,7 @@ class Sweep:
         """Wake a worker for every row that is due, and say which looks are to be made.
 
         Returns:
-            Names for `look`: `runs:<gate>`, `decisions:<provider>`, `alias:<gate>`.
+            Names for `look`: `runs:<gate>`, `decisions:<provider>`, `alias:<model>@<alias>`.
         """
         now = self._clock.now()
         for gate in self._gates.values():
@@ -59,7 +59,7 @@ class Sweep:
         self.wake_due()
         looks = [f"{RUNS}:{name}" for name in self._gates]
         looks += [f"{DECISIONS}:{name}" for name in self._pending_by_provider()]
-        looks += [f"{ALIAS}:{name}" for name in self._gates]
+        looks += [f"{ALIAS}:{key.model}@{key.alias}" for key in self._managed.all()]
         return tuple(looks)
 
     def wake_due(self) -> None:
@@ -83,9 +83,10 @@ class Sweep:
             self._look_for_runs(self._gates[subject])
         elif kind == DECISIONS and subject in self._providers:
             self._look_for_decisions(subject)
-        elif kind == ALIAS and subject in self._gates:
-            gate = self._gates[subject]
-            self._alias_writer.watch(AliasKey(self._registry.name, gate.model, gate.alias))
+        elif kind == ALIAS:
+            for key in self._managed.all():
+                if subject == f"{key.model}@{key.alias}":
+                    self._alias_writer.watch(key)
 
     def _look_for_runs(self, gate: Gate) -> None:
         """Find ended runs that no notification told about; a repaired run ends anew under the same id."""

@@ -1,0 +1,107 @@
+"""The ledger's lines about an alias: our own changes, moves by others, holds and releases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from champion_gate.core.aliases import AliasIntent, AliasKey, AliasLock, ChangeSource, Hold
+from champion_gate.core.ledger import LedgerEntry, LedgerKind
+
+OUTSIDE = "outside champion-gate"
+
+
+def named(version: str | None) -> str:
+    """A version for people; None is no version."""
+    return "no version" if version is None else f"v{version}"
+
+
+def change_entry(key: AliasKey, intent: AliasIntent, at: datetime) -> LedgerEntry:
+    """A change of ours that was carried out and read back."""
+    facts = {
+        **intent.facts,
+        "from": intent.from_version,
+        "to": intent.to_version,
+        "source": intent.source.value,
+    }
+    entry = _entry(key, LedgerKind.ALIAS_CHANGE, at, facts, actor=intent.actor, reason=intent.reason)
+    return replace(entry, promotion_id=intent.promotion_id)
+
+
+def interrupted_entry(key: AliasKey, intent: AliasIntent, current: str | None, at: datetime) -> LedgerEntry:
+    """Somebody else moved the alias while a change of ours was being written."""
+    what = "approval" if intent.source is ChangeSource.PROMOTION else f"order of {intent.actor}"
+    reason = (
+        f"while champion-gate was writing {named(intent.from_version)} -> {named(intent.to_version)}, "
+        f"somebody else put the alias on {named(current)}; the {what} is not used again"
+    )
+    facts = _outside_facts(intent, current)
+    entry = _entry(key, LedgerKind.ALIAS_CHANGE, at, facts, actor=OUTSIDE, reason=reason)
+    return replace(entry, promotion_id=intent.promotion_id)
+
+
+def late_entry(key: AliasKey, intent: AliasIntent, current: str | None, at: datetime) -> LedgerEntry:
+    """A writer of ours found after its write that its turn had been over."""
+    reason = (
+        f"a writer that had lost its turn had sent {named(intent.from_version)} -> "
+        f"{named(intent.to_version)}; the alias then stood on {named(current)}"
+    )
+    late = {"late_promotion": intent.promotion_id} if intent.promotion_id else {"late_actor": intent.actor}
+    facts = {**_outside_facts(intent, current), **late}
+    return _entry(key, LedgerKind.ALIAS_CHANGE, at, facts, actor=OUTSIDE, reason=reason)
+
+
+def drift_entry(lock: AliasLock, current: str | None, at: datetime) -> LedgerEntry | None:
+    """A move made outside, or where the alias stood at our first look; None where there is nothing to tell."""
+    before = lock.known_version if lock.seen else None
+    if lock.seen:
+        reason = f"moved from {named(before)} to {named(current)} by somebody outside champion-gate"
+    elif current is None:
+        return None
+    else:
+        reason = f"stood on {named(current)} when champion-gate first looked"
+    facts = {"from": before, "to": current, "source": "outside" if lock.seen else "first_seen"}
+    return _entry(lock.key, LedgerKind.ALIAS_CHANGE, at, facts, actor=OUTSIDE, reason=reason)
+
+
+def hold_entry(key: AliasKey, hold: Hold, facts: Mapping[str, str | None]) -> LedgerEntry:
+    """A hold was placed."""
+    return _entry(key, LedgerKind.HOLD, hold.at, facts, actor=hold.actor, reason=hold.reason)
+
+
+def release_entry(
+    key: AliasKey, at: datetime, facts: Mapping[str, str | None], *, actor: str, reason: str
+) -> LedgerEntry:
+    """A hold was taken away."""
+    return _entry(key, LedgerKind.RELEASE, at, facts, actor=actor, reason=reason)
+
+
+def _outside_facts(intent: AliasIntent, current: str | None) -> dict[str, str | None]:
+    return {
+        "from": intent.from_version,
+        "intended": intent.to_version,
+        "to": current,
+        "source": "outside",
+    }
+
+
+def _entry(
+    key: AliasKey,
+    kind: LedgerKind,
+    at: datetime,
+    facts: Mapping[str, str | None],
+    *,
+    actor: str,
+    reason: str,
+) -> LedgerEntry:
+    return LedgerEntry(
+        kind=kind,
+        registry=key.registry,
+        model=key.model,
+        alias=key.alias,
+        actor=actor,
+        reason=reason,
+        at=at,
+        facts=facts,
+    )

@@ -1,0 +1,157 @@
+"""Operators' questions: ask people about a version by hand, or look at a notification once more."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from champion_gate.core import candidates, policy, run_checks
+from champion_gate.core.alias_orders import NoSuchVersionError
+from champion_gate.core.aliases import AliasKey, check_reason
+from champion_gate.core.callers import Caller
+from champion_gate.core.gates import Gate
+from champion_gate.core.job_runs import JobRun, RunResult
+from champion_gate.core.names import check_version
+from champion_gate.core.notifications import StoredNotification
+from champion_gate.core.ports import Chance, Clock, JobRuns, ModelRegistry, WakeUps
+from champion_gate.core.promotion import Promotion, Subject, requested
+from champion_gate.core.store import Store
+from champion_gate.core.versions import ModelVersion, VersionStatus
+from champion_gate.errors import ConflictError, InvalidInputError, NotFoundError, VendorNotFoundError
+
+_log = logging.getLogger(__name__)
+
+
+class Asking:
+    """Starts promotions on an operator's word. Who may approve, and all that is checked, stays the gate's."""
+
+    def __init__(
+        self,
+        *,
+        gates: Mapping[str, Gate],
+        store: Store,
+        job_runs: JobRuns,
+        registry: ModelRegistry,
+        wake_ups: WakeUps,
+        clock: Clock,
+        chance: Chance,
+    ) -> None:
+        self._gates = gates
+        self._store = store
+        self._job_runs = job_runs
+        self._registry = registry
+        self._wake_ups = wake_ups
+        self._clock = clock
+        self._chance = chance
+
+    def ask(
+        self, gate_name: str, version: str, *, job_run_id: str | None, caller: Caller, reason: str
+    ) -> Promotion:
+        """Have a version ask for the gate's alias.
+
+        Args:
+            gate_name: which gate.
+            version: of the gate's model, as decimal digits.
+            job_run_id: the job run that made it, as decimal digits; needed unless the version has asked
+                through this gate before.
+            caller: who wants it.
+            reason: why.
+
+        Raises:
+            NotFoundError: there is no such gate.
+            NoSuchVersionError: there is no such version.
+            InvalidInputError: the job run is not named.
+            ConflictError: it asks already, is not ready, or nothing shows that this run of a job that the
+                gate watches made it.
+            VendorError: Databricks or the registry did not answer or refused.
+        """
+        check_reason(reason)
+        gate = self._gates.get(gate_name)
+        if gate is None:
+            raise NotFoundError(f"There is no gate {gate_name!r}.")
+        found = self._version(gate, check_version(version))
+        key = AliasKey(self._registry.name, gate.model, gate.alias)
+        known = [
+            each
+            for each in self._store.promotions_of_version(key, found.version)
+            if each.version.same_as(found)
+        ]
+        if known and job_run_id in {None, known[0].job_run_id}:
+            subject = _asked_before(known[0], gate)
+        elif job_run_id is None:
+            raise InvalidInputError(
+                f"v{version} of {gate.model} has not asked before.",
+                hint="Name the job run that made it: job_run_id.",
+            )
+        else:
+            subject = self._subject(gate, found, job_run_id, caller)
+        why = f"{caller.actor} asks by hand: {reason}"
+        fresh = requested(
+            f"p-{self._chance.token()}", key, gate.name, subject, reason=why, at=self._clock.now()
+        )
+        created = self._store.create_promotion(fresh)
+        if created is None:
+            raise ConflictError(f"v{version} of {gate.model} asks for {gate.alias} already.")
+        _log.info("promotion %s: %s", created.id, why)
+        self._wake_ups.promotion(created.id)
+        return created
+
+    def replay(self, notification_id: str) -> StoredNotification:
+        """Have a notification resolved once more; a repeated one never reopens what has ended.
+
+        Raises:
+            NotFoundError: there is no such notification.
+        """
+        row = self._store.get_notification(notification_id)
+        self._store.record_notification(row.source, row.notification, self._clock.now())
+        self._wake_ups.notification(notification_id)
+        return self._store.get_notification(notification_id)
+
+    def _version(self, gate: Gate, version: str) -> ModelVersion:
+        try:
+            found = self._registry.get_version(gate.model, version)
+        except VendorNotFoundError as error:
+            raise NoSuchVersionError(
+                f"There is no v{version} of {gate.model}, or it is hidden from us."
+            ) from error
+        if found.status is not VersionStatus.READY:
+            raise ConflictError(f"{gate.model} v{version} is {found.status.value}, not ready.")
+        return found
+
+    def _subject(self, gate: Gate, version: ModelVersion, job_run_id: str, caller: Caller) -> Subject:
+        """What is asked, out of the job run that is named: the people behind it must be known."""
+        try:
+            run = self._job_runs.get_run(job_run_id)
+        except VendorNotFoundError as error:
+            raise ConflictError(f"There is no job run {job_run_id}, or it is hidden from us.") from error
+        refused = self._refused_because(gate, run)
+        if refused is not None:
+            raise ConflictError(refused)
+        own = run_checks.without_rivals_tasks(run, gate, self._gates.values(), self._job_runs)
+        named = candidates.named_version(version, own, self._registry, f"operator {caller.actor}")
+        if isinstance(named, candidates.NotFound):
+            raise ConflictError(named.reason)
+        return Subject(
+            version=named,
+            job_id=run.job_id,
+            job_run_id=run.run_id,
+            job_url=run.url,
+            trainers=candidates.trainers_of(run, self._registry.get_details(named), self._registry),
+            found_by=f"operator {caller.actor}",
+        )
+
+    def _refused_because(self, gate: Gate, run: JobRun) -> str | None:
+        if gate not in policy.gates_of_job(list(self._gates.values()), run.job_id, run.job_name):
+            return f"Gate {gate.name} does not watch job {run.job_id} ({run.job_name}) of run {run.run_id}."
+        if run.result is RunResult.RUNNING or run.end is None:
+            return f"Run {run.run_id} has not ended yet ({run.result_detail})."
+        return policy.ignored_because(run, gate) or run_checks.ambiguous_name(run, gate, self._job_runs)
+
+
+def _asked_before(known: Promotion, gate: Gate) -> Subject:
+    """The same question as before; whose question it was decides who may answer."""
+    if known.phase.is_open:
+        raise ConflictError(f"v{known.version.version} of {known.model} asks already: {known.id}.")
+    if known.gate != gate.name:
+        raise ConflictError(f"v{known.version.version} of {known.model} belongs to gate {known.gate}.")
+    return Subject.of(known)

@@ -1,0 +1,46 @@
+"""Whether a job run's word may be taken for a gate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from champion_gate.core import policy
+from champion_gate.core.gates import Gate
+from champion_gate.core.job_runs import JobRun
+from champion_gate.core.ports import JobRuns
+
+
+def without_rivals_tasks(run: JobRun, gate: Gate, gates: Iterable[Gate], job_runs: JobRuns) -> JobRun:
+    """The run without the child jobs' tasks whose versions are for another gate to the same alias.
+
+    Whoever may edit a job may have it start another one, and must not choose that one's approvers so.
+
+    Raises:
+        VendorError: the jobs cannot be listed by their names.
+    """
+    children = {task.job_id for task in run.tasks} - {run.job_id}
+    if not children:
+        return run
+    theirs: set[str] = set()
+    for rival in policy.rivals(gate, gates):
+        theirs |= rival.job_ids
+        theirs |= {job_id for name in rival.job_names for job_id in job_runs.jobs_named(name)}
+    return replace(run, tasks=tuple(task for task in run.tasks if task.job_id not in children & theirs))
+
+
+def ambiguous_name(run: JobRun, gate: Gate, job_runs: JobRuns) -> str | None:
+    """Why a gate that names its job does not mean this one alone: anybody may give a second one the same name.
+
+    Raises:
+        VendorError: the jobs cannot be listed by their names.
+    """
+    if run.job_id in gate.job_ids:
+        return None
+    ids = job_runs.jobs_named(run.job_name)
+    if ids == (run.job_id,):
+        return None
+    return (
+        f"{len(ids)} jobs bear the name {run.job_name!r} ({', '.join(ids)}), so gate {gate.name} does not say "
+        "which it means. Put the job's id into gates.yaml."
+    )

@@ -1,0 +1,154 @@
+"""An approval is spent once: the alias is set as it was approved, or the promotion ends as stale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from champion_gate.core.alias_entries import named
+from champion_gate.core.alias_writer import AliasWriter
+from champion_gate.core.aliases import AliasIntent, AliasLock, ChangeSource
+from champion_gate.core.ledger import LedgerKind
+from champion_gate.core.ports import Clock, ModelRegistry
+from champion_gate.core.promotion import FollowUp, Phase, Promotion
+from champion_gate.core.store import Store
+from champion_gate.errors import ConflictError, OnHoldError, VendorNotFoundError
+
+End = Callable[[Promotion, Phase, str], tuple[Promotion, list[FollowUp]]]
+"""Makes the ended promotion and its follow-ups out of phase and reason."""
+
+
+@dataclass(frozen=True)
+class _Ending:
+    phase: Phase
+    reason: str
+
+
+class Spending:
+    """Spends approvals through the alias's one writer."""
+
+    def __init__(
+        self, *, store: Store, registry: ModelRegistry, alias_writer: AliasWriter, clock: Clock
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._alias_writer = alias_writer
+        self._clock = clock
+
+    def spend(self, promotion: Promotion, *, stale_because: str | None, end: End) -> Promotion:
+        """Set the alias once, or end the promotion as stale.
+
+        Args:
+            promotion: taken, in phase `approved`.
+            stale_because: a reason known beforehand for which the approval no longer counts.
+            end: makes the ended promotion and its follow-ups.
+
+        Returns:
+            The promotion as stored, its lease still held.
+
+        Raises:
+            OnHoldError: the approval still counts, and has to wait for the hold's release.
+            AliasBusyError: another writer is at work.
+            VendorError: the registry did not answer or refused; a begun write stays on record.
+        """
+        with self._alias_writer.taken(promotion.alias_key) as lock:
+            settled = self._alias_writer.settle(
+                lock, may_send=lambda intent: self._may_send(lock, intent, promotion, stale_because)
+            )
+            return self._spend_settled(settled.lock, promotion, stale_because, end)
+
+    def version_changed(self, promotion: Promotion) -> str | None:
+        """Why the version is no longer the one that was asked for; None if it is."""
+        try:
+            version = self._registry.get_version(promotion.model, promotion.version.version)
+        except VendorNotFoundError:
+            return f"{promotion.model} v{promotion.version.version} is gone from the registry, or hidden from us."
+        if not version.same_as(promotion.version):
+            return (
+                f"{promotion.model} v{version.version} is another version now than the one approval was asked for: "
+                "its id, run or source has changed."
+            )
+        if version.status != promotion.version.status:
+            return f"{promotion.model} v{version.version} is {version.status.value} now, no longer ready."
+        return None
+
+    def _spend_settled(
+        self, lock: AliasLock, promotion: Promotion, stale_because: str | None, end: End
+    ) -> Promotion:
+        ending = self._ending_on_record(promotion) or self._stale(
+            promotion, lock.known_version, stale_because
+        )
+        if ending is not None:
+            ended, follow_ups = end(promotion, ending.phase, ending.reason)
+            return self._store.save_promotion(ended, self._clock.now(), follow_ups=follow_ups)
+        if lock.hold is not None:
+            raise OnHoldError(f"Approved; {promotion.alias} of {promotion.model} is {lock.hold}.")
+        ended_as: list[Promotion] = []
+
+        def at_end(lost: str | None) -> tuple[Promotion, list[FollowUp]]:
+            phase = Phase.PROMOTED if lost is None else Phase.STALE
+            ended, follow_ups = end(promotion, phase, lost or _promoted(promotion))
+            ended_as.append(ended)
+            return ended, follow_ups
+
+        self._alias_writer.write(lock, self._intent(lock, promotion), at_end)
+        return ended_as[0]
+
+    def _ending_on_record(self, promotion: Promotion) -> _Ending | None:
+        """What the ledger says of this promotion: an approval is spent once, whoever finished the write."""
+        for line in self._store.ledger_lines(promotion.alias_key, promotion_id=promotion.id):
+            if line.entry.kind is not LedgerKind.ALIAS_CHANGE:
+                continue
+            if line.entry.facts.get("source") == ChangeSource.PROMOTION.value:
+                return _Ending(Phase.PROMOTED, _promoted(promotion))
+            return _Ending(Phase.STALE, line.entry.reason)
+        return None
+
+    def _stale(self, promotion: Promotion, current: str | None, known_reason: str | None) -> _Ending | None:
+        if known_reason is not None:
+            return _Ending(Phase.STALE, known_reason)
+        if current != promotion.champion_version:
+            return _Ending(Phase.STALE, moved_under(promotion, current))
+        reason = self.version_changed(promotion)
+        return _Ending(Phase.STALE, reason) if reason else None
+
+    def _intent(self, lock: AliasLock, promotion: Promotion) -> AliasIntent:
+        decision = promotion.decision
+        if decision is None or promotion.phase is not Phase.APPROVED:
+            raise ConflictError(f"Promotion {promotion.id} has no approval on record.")
+        return AliasIntent(
+            from_version=lock.known_version,
+            to_version=promotion.version.version,
+            fence=lock.fence,
+            actor=", ".join(decider.login for decider in decision.deciders),
+            reason=f"approved: {decision.reason}",
+            promotion_id=promotion.id,
+            at=self._clock.now(),
+        )
+
+    def _may_send(
+        self, lock: AliasLock, intent: AliasIntent, promotion: Promotion, stale_because: str | None
+    ) -> bool:
+        """Whether a write that never arrived is sent again: in its own promotion's turn, if all is still as approved.
+
+        In another's turn it is dropped, and its promotion begins anew if it may; so too under a hold.
+        """
+        if intent.promotion_id != promotion.id or lock.hold is not None:
+            return False
+        return self._stale(promotion, intent.from_version, stale_because) is None
+
+
+def moved_under(promotion: Promotion, current: str | None) -> str:
+    """Why a promotion is stale whose alias stands elsewhere than when it was asked for."""
+    return (
+        f"{promotion.model}@{promotion.alias} stands on {named(current)} now; approval was asked for "
+        f"replacing {named(promotion.champion_version)}. "
+        f"To ask afresh: champion-gate promotions retry {promotion.id}"
+    )
+
+
+def _promoted(promotion: Promotion) -> str:
+    return (
+        f"{promotion.alias} of {promotion.model} moved from {named(promotion.champion_version)} "
+        f"to {named(promotion.version.version)}"
+    )

@@ -1,0 +1,78 @@
+"""Receipts of promotions as the running gate makes them, checked against an export of its ledger."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from champion_gate.core.ledger_export import read_jsonl, write_jsonl
+from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.core.receipt import NotEndedError, make_receipt
+from champion_gate.core.receipt_check import ReceiptCheck, check_receipt
+from champion_gate.core.receipt_reading import Receipt, read_receipt
+from champion_gate.errors import NotFoundError
+from integration.gate_world import GateWorld, gate_world
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[GateWorld]:
+    with gate_world(tmp_path) as made:
+        yield made
+
+
+def receipt_of(world: GateWorld, promotion: Promotion) -> Receipt:
+    return read_receipt(json.dumps(make_receipt(world.store, promotion.id, world.clock.now())).encode())
+
+
+def checked(world: GateWorld, receipt: Receipt, evidence: str | None = None) -> ReceiptCheck:
+    export = "".join(write_jsonl(world.store.ledger_export())).encode()
+    return check_receipt(receipt, read_jsonl(io.BytesIO(export)), evidence.encode() if evidence else None)
+
+
+def test_what_people_approved_is_borne_out_by_the_ledger_and_the_evidence(world: GateWorld) -> None:
+    pending = world.ask()
+    world.approve(pending)
+    world.look()
+    world.ended(pending, Phase.PROMOTED)
+    receipt = receipt_of(world, pending)
+    found = checked(world, receipt, world.again(pending).evidence_json)
+    assert found.problems == ()
+    assert [line.entry.kind.value for line in receipt.lines] == ["decision", "alias_change"]
+    assert [each["login"] for each in receipt.who["deciders"]] == ["reviewer-1"]
+    assert "The evidence is the one that was decided on." in found.confirmed
+    world.models.move_alias("1")
+    world.sweep()
+    assert checked(world, receipt).problems == ()
+
+
+def test_a_rejection_and_an_expiry_are_borne_out(world: GateWorld) -> None:
+    rejected = world.ask()
+    world.reject(rejected)
+    world.look()
+    world.ended(rejected, Phase.REJECTED)
+    expired = world.ask()
+    world.wait(days=15)
+    world.ended(expired, Phase.EXPIRED)
+    for each in (rejected, expired):
+        assert checked(world, receipt_of(world, each)).problems == ()
+
+
+def test_an_approval_that_came_too_late_to_count_is_borne_out(world: GateWorld) -> None:
+    pending = world.ask()
+    world.models.move_alias(None)
+    world.approve(pending)
+    world.look()
+    world.ended(pending, Phase.STALE)
+    receipt = receipt_of(world, pending)
+    assert (receipt.who["verdict"], checked(world, receipt).problems) == ("approved", ())
+
+
+def test_while_people_decide_there_is_none(world: GateWorld) -> None:
+    with pytest.raises(NotEndedError, match="pending_approval"):
+        make_receipt(world.store, world.ask().id, world.clock.now())
+    with pytest.raises(NotFoundError):
+        make_receipt(world.store, "p-none", world.clock.now())
