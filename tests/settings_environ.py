@@ -22,7 +22,7 @@ GATES = {
         }
     ],
 }
-PASSWORD, API_TOKEN, WEBHOOK_SECRET = "hook-pass-geheim", "api-token-geheim-1", "webhook-geheim-1"
+PASSWORD, WEBHOOK_SECRET = "hook-pass-geheim", "webhook-geheim-1"
 GITHUB_TOKEN = "github_pat_geheim"
 READ_TOKEN, TRIGGER_TOKEN = "glpat-geheim-read", "glptt-geheim-trigger"
 SIGNING_TOKEN = f"whsec_{base64.b64encode(b'geheim-' * 4).decode()}"
@@ -45,7 +45,6 @@ def environ(tmp_path: Path) -> dict[str, str]:
         "CHAMPION_GATE_CONFIG": gates_file(tmp_path),
         "CHAMPION_GATE_DATABRICKS_HOOK_USERNAME": "gate",
         "CHAMPION_GATE_DATABRICKS_HOOK_PASSWORD": PASSWORD,
-        "CHAMPION_GATE_API_TOKEN": API_TOKEN,
         "CHAMPION_GATE_GITHUB_WEBHOOK_SECRET": WEBHOOK_SECRET,
         "CHAMPION_GATE_GITHUB_TOKEN": GITHUB_TOKEN,
     }

@@ -22,7 +22,6 @@ from champion_gate.standins.gitlab import GitLabStandIn
 from champion_gate.standins.server import serve
 from champion_gate.store.sql_store import SqlStore, open_store
 from integration.attacked_gate import (
-    API_TOKEN,
     AUDIENCE,
     GITHUB_SECRET,
     HOOK,
@@ -34,7 +33,8 @@ from integration.attacked_gate import (
     AttackedGate,
 )
 from integration.attacked_places import OnFreeGitLab, OnGitHub, OnGitLab
-from integration.process_world import Served, free_port
+from integration.gate_world import api_token
+from integration.process_world import Served, elsewhere, free_port
 
 T = TypeVar("T")
 
@@ -68,14 +68,18 @@ class AttackWorld:
         """The rows, beside the running service."""
         return open_store(self.environ["CHAMPION_GATE_DATABASE_URL"])
 
+    @cached_property
+    def operator(self) -> dict[str, str]:
+        """The headers of the operator's calls."""
+        return {"Authorization": f"Bearer {api_token(self.store)}"}
+
     def gate(self, kind: str) -> Any:
         """A gate that no test has used yet."""
         return self.unused[kind].pop()
 
     def get(self, path: str) -> Any:
         """What the API answers to the operator."""
-        headers = {"Authorization": f"Bearer {API_TOKEN}"}
-        answer = requests.get(f"{self.url}/api/v1{path}", headers=headers, timeout=20)
+        answer = requests.get(f"{self.url}/api/v1{path}", headers=self.operator, timeout=20)
         assert answer.ok, answer.text
         return answer.json()
 
@@ -84,7 +88,7 @@ class AttackWorld:
         return requests.post(
             f"{self.url}/hooks/{vendor}",
             data=body,
-            headers={"Content-Type": "application/json", **headers},
+            headers={"Content-Type": "application/json", **elsewhere(), **headers},
             timeout=20,
         )
 
@@ -202,7 +206,7 @@ def _environ(
         "CHAMPION_GATE_PORT": str(world.port),
         "CHAMPION_GATE_PUBLIC_URL": world.url,
         "CHAMPION_GATE_SWEEP_SECONDS": "3600",
-        "CHAMPION_GATE_API_TOKEN": API_TOKEN,
+        "CHAMPION_GATE_PROXY_HOPS": "1",
         "CHAMPION_GATE_DATABRICKS_HOOK_USERNAME": HOOK[0],
         "CHAMPION_GATE_DATABRICKS_HOOK_PASSWORD": HOOK[1],
         "CHAMPION_GATE_GITHUB_WEBHOOK_SECRET": GITHUB_SECRET,

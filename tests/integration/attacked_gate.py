@@ -17,7 +17,7 @@ from champion_gate.standins.databricks import Hook
 from champion_gate.standins.faults import Faults
 from champion_gate.standins.issuer import Issuer
 from integration.gate_models import TRAINER
-from integration.process_world import until
+from integration.process_world import elsewhere, until
 
 if TYPE_CHECKING:
     from integration.attack_world import AttackWorld
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 AUDIENCE = "champion-gate"
 ROBOT = "gate-robot"
 PEOPLE = ("reviewer-1", "reviewer-2", "octo-trainer")
-API_TOKEN = "api-token-for-attack-tests"
 HOOK = ("databricks", "hook-password-for-attack-tests")
 GITHUB_SECRET = "github-webhook-secret-for-attack-tests"
 SIGNING_TOKEN = f"whsec_{base64.b64encode(b'signing-key-for-attack-tests-123').decode()}"
@@ -181,7 +180,7 @@ class AttackedGate(ABC):
         return requests.post(
             f"{self.world.url}/api/v1/promotions/{promotion_id}/decision",
             json={},
-            headers={"Authorization": f"Bearer {token}"},
+            headers={"Authorization": f"Bearer {token}", **elsewhere()},
             timeout=timeout,
         )
 

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import yaml
 
-from champion_gate.bootstrap import Core, build_core
+from champion_gate.bootstrap import Core, SystemChance, SystemClock, build_core
+from champion_gate.core.api_tokens import ApiTokens
+from champion_gate.core.callers import Role
 from champion_gate.core.notifications import JobNotification, NotificationPhase, StoredNotification
 from champion_gate.core.ports import WakeUps
 from champion_gate.core.promotion import Phase, Promotion
@@ -27,10 +29,18 @@ from champion_gate.store.sql_store import SqlStore, open_store
 from integration.gate_models import TRAINER, CatalogModels, MlflowModels, Models
 from integration.gate_providers import PROVIDERS, REPOSITORY, GitHubProvider, Provider
 
-__all__ = ["GATE", "REPOSITORY", "SECRETS", "GateWorld", "MovableClock", "empty_database", "gate_world"]
+__all__ = [
+    "GATE",
+    "REPOSITORY",
+    "SECRETS",
+    "GateWorld",
+    "MovableClock",
+    "api_token",
+    "empty_database",
+    "gate_world",
+]
 
 SECRETS = {
-    "CHAMPION_GATE_API_TOKEN": "an-api-token-for-tests",
     "CHAMPION_GATE_DATABRICKS_HOOK_USERNAME": "databricks",
     "CHAMPION_GATE_DATABRICKS_HOOK_PASSWORD": "a-hook-password-for-tests",
     "CHAMPION_GATE_GITHUB_WEBHOOK_SECRET": "a-webhook-secret-for-tests",
@@ -322,6 +332,23 @@ GATE: dict[str, object] = {
     "identities": {TRAINER: "octo-trainer"},
     "metrics": {"f1": {"better": "higher", "max_worse": 0.01, "at_least": 0.8}},
 }
+
+
+def api_token(store: SqlStore | str, role: Role = Role.OPERATOR, name: str = "") -> str:
+    """A token of the API that never expires, made as `champion-gate tokens create` does.
+
+    Args:
+        store: where it is kept, or the database's address.
+        role: what it may do.
+        name: the actor of its calls; one of its own by default.
+    """
+    if isinstance(store, str):
+        with open_store(store) as opened:
+            return api_token(opened, role, name)
+    chance = SystemChance()
+    tokens = ApiTokens(store, SystemClock(), chance)
+    _, text = tokens.create(name or f"{role}-{chance.token()}", role, expires_at=None, created_by="test")
+    return text
 
 
 @cache

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,11 @@ def free_port() -> int:
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
+
+
+def elsewhere() -> dict[str, str]:
+    """The header of a request that a proxy passes on from an address of its own: strangers slow only themselves."""
+    return {"X-Forwarded-For": str(IPv4Address(random.SystemRandom().randrange(10 << 24, 11 << 24)))}
 
 
 def command_line(*arguments: str) -> list[str]:

@@ -18,8 +18,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from champion_gate.adapters.oidc import GITHUB, GITLAB, MAX_TOKEN_BYTES, Issuer, OidcVerifier
+from champion_gate.adapters.oidc import GITHUB, GITLAB, Issuer, OidcVerifier
 from champion_gate.adapters.oidc_claims import ClaimsTable
+from champion_gate.adapters.oidc_tokens import MAX_TOKEN_BYTES
 from champion_gate.errors import NotAuthenticatedError
 from champion_gate.standins.gitlab_state import Job
 from claims_samples import github, github_claims, gitlab

@@ -14,7 +14,6 @@ from champion_gate.settings import (
     load_settings,
 )
 from settings_environ import (
-    API_TOKEN,
     GITHUB_TOKEN,
     PASSWORD,
     WEBHOOK_SECRET,
@@ -32,7 +31,6 @@ def test_the_least_that_is_needed_gets_the_documented_defaults(environ: dict[str
     assert settings.registry == "databricks-uc"
     assert [gate.name for gate in settings.gates] == ["churn"]
     assert settings.hook_credentials == (BasicCredentials("gate", SecretStr(PASSWORD)),)
-    assert settings.api_tokens == (SecretStr(API_TOKEN),)
     assert settings.github_webhook_secrets == (SecretStr(WEBHOOK_SECRET),)
     host = settings.github_hosts["github"]
     assert host.url == "https://api.github.com"
@@ -41,6 +39,7 @@ def test_the_least_that_is_needed_gets_the_documented_defaults(environ: dict[str
     assert settings.database_url == "sqlite:///champion-gate.db"
     assert settings.public_url is None
     assert (settings.host, settings.port, settings.sweep_seconds) == ("127.0.0.1", 8080, 60.0)
+    assert settings.proxy_hops == 0
     assert settings.config == Path(environ["CHAMPION_GATE_CONFIG"])
 
 
@@ -52,16 +51,18 @@ def test_every_other_variable_is_read(environ: dict[str, str]) -> None:
         HOST="0.0.0.0",
         PORT="0",
         SWEEP_SECONDS="0.5",
+        PROXY_HOPS="5",
     )
 
     assert settings.database_url == "postgresql+psycopg://gate:geheim@db/gate"
     assert settings.public_url == "https://gate.example.com/base"
     assert (settings.host, settings.port, settings.sweep_seconds) == ("0.0.0.0", 0, 0.5)
+    assert settings.proxy_hops == 5
 
 
 def test_secrets_never_show(environ: dict[str, str]) -> None:
     settings = loaded(
-        environ, DATABASE_URL="postgresql://gate:geheim@db/gate", API_TOKEN_PREVIOUS="geheim" * 4
+        environ, DATABASE_URL="postgresql://gate:geheim@db/gate", GITHUB_WEBHOOK_SECRET_PREVIOUS="geheim" * 4
     )
 
     assert "geheim" not in repr(settings)
@@ -83,17 +84,16 @@ def test_an_empty_environment_names_everything_that_is_missing(tmp_path: Path) -
     for name in (
         "DATABRICKS_HOOK_USERNAME",
         "DATABRICKS_HOOK_PASSWORD",
-        "API_TOKEN",
     ):
         assert any(line.startswith(f"CHAMPION_GATE_{name}: is missing") for line in problems)
     assert any("none.yaml: cannot be read" in line for line in problems)
     # What else is needed is up to the file, and nobody knows what that would say.
-    assert len(problems) == 4
+    assert len(problems) == 3
 
 
 def test_problems_of_the_environment_and_of_gates_yaml_come_together(environ: dict[str, str]) -> None:
     Path(environ["CHAMPION_GATE_CONFIG"]).write_text("registry: uc:x\ngates: []\n")
-    environ |= {"CHAMPION_GATE_PORT": "x", "CHAMPION_GATE_API_TOKEN": "short"}
+    environ |= {"CHAMPION_GATE_PORT": "x", "CHAMPION_GATE_DATABRICKS_HOOK_PASSWORD": "short"}
 
     problems = "\n".join(problems_of(environ))
 
@@ -101,7 +101,7 @@ def test_problems_of_the_environment_and_of_gates_yaml_come_together(environ: di
         "registry: found",
         "gates: found",
         "CHAMPION_GATE_PORT: found 'x'",
-        "CHAMPION_GATE_API_TOKEN: ",
+        "CHAMPION_GATE_DATABRICKS_HOOK_PASSWORD: ",
     ):
         assert part in problems
 
@@ -125,10 +125,12 @@ def test_problems_of_the_environment_and_of_gates_yaml_come_together(environ: di
         ("DATABASE_URL", "mysql://gate:geheim@db/gate", "DATABASE_URL: .*not shown.*sqlite:///"),
         ("DATABASE_URL", "sqlite://", "DATABASE_URL"),
         ("DATABASE_URL", "sqlite:///:memory:", "DATABASE_URL: .*forgets"),
-        ("API_TOKEN", "fifteen-chars-x", "API_TOKEN: found a text of 15 characters .*at least 16"),
-        ("API_TOKEN", "sixteen chars xx", "API_TOKEN: .*expected only letters"),
-        ("API_TOKEN", "", "API_TOKEN: is missing"),
-        ("API_TOKEN_PREVIOUS", "short", "API_TOKEN_PREVIOUS: found a text of 5"),
+        ("PROXY_HOPS", "6", "PROXY_HOPS: found '6'; expected .*X-Forwarded-For, from 0 to 5"),
+        ("PROXY_HOPS", "-1", "PROXY_HOPS"),
+        ("PROXY_HOPS", "1.0", "PROXY_HOPS"),
+        ("PROXY_HOPS", "all", "PROXY_HOPS"),
+        ("DATABRICKS_HOOK_PASSWORD", "fifteen-chars-x", "PASSWORD: found a text of 15 .*at least 16"),
+        ("DATABRICKS_HOOK_PASSWORD", "", "HOOK_PASSWORD: is missing"),
         ("DATABRICKS_HOOK_USERNAME", "a:b", "HOOK_USERNAME: .*without `:`"),
         ("DATABRICKS_HOOK_PASSWORD", "short", "HOOK_PASSWORD: found a text of 5 characters"),
         ("DATABRICKS_HOOK_PASSWORD", "tab\tinside-the-password", "HOOK_PASSWORD: .*control characters"),

@@ -22,7 +22,6 @@ from champion_gate.settings import (
     load_settings,
 )
 from settings_environ import (
-    API_TOKEN,
     PASSWORD,
     WEBHOOK_SECRET,
     environ,
@@ -44,14 +43,12 @@ def rsa_key(encryption: KeySerializationEncryption | None = None) -> str:
 def test_during_a_rotation_both_secrets_are_taken_the_current_one_first(environ: dict[str, str]) -> None:
     settings = loaded(
         environ,
-        API_TOKEN_PREVIOUS="x" * 16,
-        GITHUB_WEBHOOK_SECRET_PREVIOUS=WEBHOOK_SECRET,
+        GITHUB_WEBHOOK_SECRET_PREVIOUS="x" * 16,
         DATABRICKS_HOOK_PASSWORD_PREVIOUS="y" * 16,
         GITHUB_TOKEN_PREVIOUS="older",
     )
 
-    assert settings.api_tokens == (SecretStr(API_TOKEN), SecretStr("x" * 16))
-    assert settings.github_webhook_secrets == (SecretStr(WEBHOOK_SECRET),)
+    assert settings.github_webhook_secrets == (SecretStr(WEBHOOK_SECRET), SecretStr("x" * 16))
     assert settings.hook_credentials == (
         BasicCredentials("gate", SecretStr(PASSWORD)),
         BasicCredentials("gate", SecretStr("y" * 16)),
@@ -71,9 +68,28 @@ def test_a_previous_pair_is_never_mixed_with_the_current_one(environ: dict[str, 
 
 
 def test_a_previous_secret_alone_is_not_enough(environ: dict[str, str]) -> None:
-    environ["CHAMPION_GATE_API_TOKEN_PREVIOUS"] = environ.pop("CHAMPION_GATE_API_TOKEN")
+    name = "CHAMPION_GATE_GITHUB_WEBHOOK_SECRET"
+    environ[f"{name}_PREVIOUS"] = environ.pop(name)
 
-    assert any(line.startswith("CHAMPION_GATE_API_TOKEN: is missing") for line in problems_of(environ))
+    assert any(line.startswith(f"{name}: is missing") for line in problems_of(environ))
+
+
+def test_the_same_previous_secret_counts_once(environ: dict[str, str]) -> None:
+    settings = loaded(environ, GITHUB_WEBHOOK_SECRET_PREVIOUS=WEBHOOK_SECRET)
+
+    assert settings.github_webhook_secrets == (SecretStr(WEBHOOK_SECRET),)
+
+
+@pytest.mark.parametrize("name", ["API_TOKEN", "API_TOKEN_PREVIOUS"])
+def test_the_one_token_of_former_times_is_refused_and_never_taken_for_anothers(
+    environ: dict[str, str], name: str
+) -> None:
+    (problem,) = problems_of(environ | {f"CHAMPION_GATE_{name}": "geheim" * 4})
+
+    assert problem == (
+        f"CHAMPION_GATE_{name}: is no variable that is known; "
+        "`champion-gate tokens create` makes the tokens of the API"
+    )
 
 
 def test_a_github_app_is_its_id_and_its_key(environ: dict[str, str]) -> None:
@@ -175,14 +191,14 @@ def test_secrets_may_stand_in_files(environ: dict[str, str], tmp_path: Path, cas
     for name in list(environ):
         if name.startswith("CHAMPION_GATE_") and name != "CHAMPION_GATE_CONFIG":
             (folder / case(name)).write_text(environ.pop(name) + "\n")
-    (folder / case("CHAMPION_GATE_API_TOKEN_PREVIOUS")).write_text("x" * 20)
+    (folder / case("CHAMPION_GATE_GITHUB_WEBHOOK_SECRET_PREVIOUS")).write_text("x" * 20)
     (folder / case("CHAMPION_GATE_DATABASE_URL")).write_text("postgresql://gate:geheim@db/gate\r\n")
     (folder / "somebody-elses-secret").write_bytes(b"\xff")
     (folder / "..data").mkdir()  # as Kubernetes mounts them
 
     settings = loaded(environ, SECRETS_DIR=str(folder))
 
-    assert settings.api_tokens == (SecretStr(API_TOKEN), SecretStr("x" * 20))
+    assert settings.github_webhook_secrets == (SecretStr(WEBHOOK_SECRET), SecretStr("x" * 20))
     assert settings.hook_credentials == (BasicCredentials("gate", SecretStr(PASSWORD)),)
     assert settings.database_url == "postgresql://gate:geheim@db/gate"
 
@@ -191,13 +207,13 @@ def test_a_secret_given_twice_must_be_the_same(environ: dict[str, str], tmp_path
     folder = tmp_path / "secrets"
     folder.mkdir()
     environ["CHAMPION_GATE_SECRETS_DIR"] = str(folder)
-    (folder / "CHAMPION_GATE_API_TOKEN").write_text(API_TOKEN)
-    assert load_settings(environ).api_tokens == (SecretStr(API_TOKEN),)
+    (folder / "CHAMPION_GATE_GITHUB_WEBHOOK_SECRET").write_text(WEBHOOK_SECRET)
+    assert load_settings(environ).github_webhook_secrets == (SecretStr(WEBHOOK_SECRET),)
 
-    (folder / "CHAMPION_GATE_API_TOKEN").write_text("another-geheim-token")
-    assert problems_of(environ)[0].startswith("CHAMPION_GATE_API_TOKEN: is given twice")
+    (folder / "CHAMPION_GATE_GITHUB_WEBHOOK_SECRET").write_text("another-geheim-token")
+    assert problems_of(environ)[0].startswith("CHAMPION_GATE_GITHUB_WEBHOOK_SECRET: is given twice")
 
-    (folder / "champion_gate_api_token").write_text(API_TOKEN)
+    (folder / "champion_gate_github_webhook_secret").write_text(WEBHOOK_SECRET)
     assert any("is the same secret as" in line for line in problems_of(environ))
 
 
@@ -205,13 +221,13 @@ def test_secret_files_that_cannot_be_read_are_named(environ: dict[str, str], tmp
     folder = tmp_path / "secrets"
     folder.mkdir()
     environ["CHAMPION_GATE_SECRETS_DIR"] = str(folder)
-    (folder / "CHAMPION_GATE_API_TOKEN_PREVIOUS").write_bytes(b"\xff" * 20)
+    (folder / "CHAMPION_GATE_DATABRICKS_HOOK_PASSWORD_PREVIOUS").write_bytes(b"\xff" * 20)
     (folder / "CHAMPION_GATE_GITHUB_TOKEN_PREVIOUS").mkdir()
     (folder / "CHAMPION_GATE_GITHUB_WEBHOOK_SECRET_PREVIOUS").write_text("x" * 65537)
 
     problems = "\n".join(problems_of(environ))
 
-    assert "API_TOKEN_PREVIOUS: is no UTF-8 text" in problems
+    assert "HOOK_PASSWORD_PREVIOUS: is no UTF-8 text" in problems
     assert "GITHUB_TOKEN_PREVIOUS: cannot be read" in problems
     assert "SECRET_PREVIOUS: is larger than 64 KiB" in problems
 

@@ -12,17 +12,23 @@ from typing import TYPE_CHECKING, Any
 from champion_gate.bootstrap.vendors import (
     UNITY_CATALOG,
     approval_providers,
+    caller_verifier,
     databricks_and_registry,
     provider_hooks,
     token_verifier,
 )
+from champion_gate.core.alias_orders import AliasOrders
 from champion_gate.core.alias_writer import AliasWriter
+from champion_gate.core.asking import Asking
+from champion_gate.core.ledger_head import log_ledger_head
+from champion_gate.core.managed import ManagedAliases
 from champion_gate.core.ports import ApprovalProvider, Chance, Clock, JobRuns, ModelRegistry, WakeUps
 from champion_gate.core.posted_decision import PostedDecision
 from champion_gate.core.promoter import Promoter
 from champion_gate.core.promotion import FollowUpKind
 from champion_gate.core.requesting import Requesting
 from champion_gate.core.resolver import Resolver
+from champion_gate.core.spending import Spending
 from champion_gate.core.store import Store
 from champion_gate.core.sweep import Sweep
 from champion_gate.core.turn import Turn
@@ -42,6 +48,8 @@ _DATABRICKS_LANE = "databricks"
 _REGISTRY_LANE = "registry"
 _DUE_SECONDS = 2.0
 _OUTCOME_SECONDS = 0.1
+_BUSY_SECONDS = 0.1
+_HEAD_SECONDS = 86400.0
 
 
 class SystemClock:
@@ -77,6 +85,8 @@ class Core:
     resolver: Resolver
     promoter: Promoter
     sweep: Sweep
+    alias_orders: AliasOrders
+    asking: Asking
 
 
 def build_core(
@@ -98,20 +108,24 @@ def build_core(
         clock: where the time comes from; the machine's by default.
         chance: where randomness comes from; the machine's by default.
         databricks: settings of the SDK that stand before its own environment variables.
-        sleep: pauses between the tries of a call to GitHub or GitLab.
+        sleep: pauses between the tries of a call to GitHub or GitLab, and while an alias is busy.
     """
     clock, chance = clock or SystemClock(), chance or SystemChance()
     gates = {gate.name: gate for gate in settings.gates}
     job_runs, registry = databricks_and_registry(settings, databricks or {})
     providers = approval_providers(settings, clock, sleep)
     alias_writer = AliasWriter(store=store, registry=registry, clock=clock)
+    spending = Spending(store=store, registry=registry, alias_writer=alias_writer, clock=clock)
+    managed = ManagedAliases(
+        settings.gates, settings.further_aliases, registry=registry.name, folds_case=registry.folds_case
+    )
     turn = Turn(store=store, wake_ups=wake_ups, clock=clock, chance=chance)
     requesting = Requesting(
         gates=gates,
         store=store,
         registry=registry,
         providers=providers,
-        alias_writer=alias_writer,
+        spending=spending,
         wake_ups=wake_ups,
         clock=clock,
         turn=turn,
@@ -122,7 +136,7 @@ def build_core(
         registry=registry,
         providers=providers,
         requesting=requesting,
-        alias_writer=alias_writer,
+        spending=spending,
         wake_ups=wake_ups,
         clock=clock,
         chance=chance,
@@ -141,13 +155,31 @@ def build_core(
         gates=gates,
         store=store,
         job_runs=job_runs,
-        registry=registry,
         providers=providers,
         alias_writer=alias_writer,
+        managed=managed,
         wake_ups=wake_ups,
         clock=clock,
     )
-    return Core(store, job_runs, registry, providers, resolver, promoter, sweep)
+    alias_orders = AliasOrders(
+        store=store,
+        registry=registry,
+        alias_writer=alias_writer,
+        managed=managed,
+        wake_ups=wake_ups,
+        clock=clock,
+        pause=lambda: sleep(_BUSY_SECONDS),
+    )
+    asking = Asking(
+        gates=gates,
+        store=store,
+        job_runs=job_runs,
+        registry=registry,
+        wake_ups=wake_ups,
+        clock=clock,
+        chance=chance,
+    )
+    return Core(store, job_runs, registry, providers, resolver, promoter, sweep, alias_orders, asking)
 
 
 @dataclass(frozen=True)
@@ -177,7 +209,7 @@ def build_service(
     """
     from champion_gate.serving import Background
     from champion_gate.store.sql_store import open_store
-    from champion_gate.web.app import create_app
+    from champion_gate.web.app import Operations, create_app
     from champion_gate.worker import Every, HueyWakeUps, Jobs, Worker, create_queue
 
     settings = load_settings(environ)
@@ -198,6 +230,7 @@ def build_service(
         timers=[
             Every("sweep", settings.sweep_seconds, lambda: _send_looks(core, wake_ups)),
             Every("due rows", _DUE_SECONDS, core.sweep.wake_due),
+            Every("ledger head", _HEAD_SECONDS, lambda: log_ledger_head(store)),
         ],
     )
     posted_decision = PostedDecision(
@@ -211,9 +244,18 @@ def build_service(
         store=store,
         wake_ups=wake_ups,
         clock=clock,
-        access=_access(settings, clock),
+        access=_access(settings, store, clock),
         checks=_checks(core),
         posted_decision=posted_decision,
+        operations=Operations(
+            store=store,
+            clock=clock,
+            registry=core.registry,
+            promoter=core.promoter,
+            asking=core.asking,
+            alias_orders=core.alias_orders,
+        ),
+        proxy_hops=settings.proxy_hops,
     )
     background = Background(worker, store, settings.database_url, lambda: _warm_up(settings))
     return Service(app, background, core)
@@ -265,7 +307,8 @@ def _send_looks(core: Core, wake_ups: Any) -> None:
         wake_ups.look(name)
 
 
-def _access(settings: Settings, clock: Clock) -> Access:
+def _access(settings: Settings, store: Store, clock: Clock) -> Access:
+    from champion_gate.core.api_tokens import ApiTokens, api_caller
     from champion_gate.web.auth import Access
 
     return Access(
@@ -273,7 +316,7 @@ def _access(settings: Settings, clock: Clock) -> Access:
             (pair.username, pair.password.get_secret_value()) for pair in settings.hook_credentials
         ),
         provider_hooks=provider_hooks(settings, clock),
-        api_tokens=tuple(token.get_secret_value() for token in settings.api_tokens),
+        authenticate=api_caller(ApiTokens(store, clock, SystemChance()), caller_verifier(settings, clock)),
     )
 
 

@@ -1,20 +1,24 @@
-"""What the command line works with: settings, store and registry of this process's own environment."""
+"""What the command line works with: settings, store and core of this process's own environment."""
 
 from __future__ import annotations
 
+import getpass
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from champion_gate import __version__
-from champion_gate.bootstrap import build_core
-from champion_gate.bootstrap.vendors import databricks_and_registry
-from champion_gate.core.ports import ModelRegistry
-from champion_gate.core.promoter import Promoter
+from champion_gate.bootstrap import Core, SystemChance, SystemClock, build_core
+from champion_gate.bootstrap.vendors import UNITY_CATALOG
+from champion_gate.core.api_tokens import ApiTokens
+from champion_gate.core.callers import Caller, Role
+from champion_gate.core.managed import ManagedAliases
 from champion_gate.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from champion_gate.settings.api_access import ApiAccess
     from champion_gate.store.sql_store import SqlStore
 
 _NAMES_SECONDS = 5.0
@@ -34,28 +38,80 @@ def _local_database_url() -> str:
 @contextmanager
 def open_local_store() -> Iterator[SqlStore]:
     """The store of this process's environment; needs no other setting than its address."""
-    from champion_gate.store.sql_store import open_store
+    from champion_gate.store.sql_store import command_line_token, open_store
 
     url = _local_database_url()
-    with _usable(url), open_store(url) as store:
+    with _usable(url), open_store(url, token=command_line_token) as store:
         store.check()
         yield store
 
 
+class Local:
+    """The local store, and the core on it, which is put together when a command needs it.
+
+    What works on rows alone needs no other setting than the database's address, and no vendor's client,
+    whose import takes seconds.
+    """
+
+    def __init__(self, store: SqlStore) -> None:
+        self.store = store
+
+    @cached_property
+    def core(self) -> Core:
+        """The core; what it leaves to be done, a running service does."""
+        from champion_gate.worker import HueyWakeUps, create_queue
+
+        wake_ups = HueyWakeUps(create_queue(self._settings.database_url))
+        return build_core(self._settings, store=self.store, wake_ups=wake_ups)
+
+    @cached_property
+    def managed(self) -> ManagedAliases:
+        """Those of the core's `alias_orders`, without its adapters."""
+        settings = self._settings
+        return ManagedAliases(
+            settings.gates,
+            settings.further_aliases,
+            registry=settings.registry,
+            folds_case=settings.registry == UNITY_CATALOG,
+        )
+
+    @cached_property
+    def _settings(self) -> Settings:
+        return load_local_settings()
+
+
 @contextmanager
-def open_local_promoter() -> Iterator[Promoter]:
-    """A promoter on the local store, for orders that a running service carries out."""
-    from champion_gate.worker import HueyWakeUps, create_queue
-
-    settings = load_local_settings()
+def open_local() -> Iterator[Local]:
+    """The local store, and the core where it is needed."""
     with open_local_store() as store:
-        wake_ups = HueyWakeUps(create_queue(settings.database_url))
-        yield build_core(settings, store=store, wake_ups=wake_ups).promoter
+        yield Local(store)
 
 
-def open_local_registry() -> ModelRegistry:
-    """The registry of this process's environment."""
-    return databricks_and_registry(load_local_settings(), {})[1]
+@contextmanager
+def open_local_tokens() -> Iterator[ApiTokens]:
+    """The API tokens of the local store."""
+    with open_local_store() as store:
+        yield ApiTokens(store, SystemClock(), SystemChance())
+
+
+def local_caller() -> Caller:
+    """Who runs the command: whoever may read the database and its secrets may do everything."""
+    try:
+        actor = getpass.getuser()
+    except (KeyError, OSError):  # in a container there may be no name for the user id
+        actor = f"uid {os.getuid()}"
+    return Caller(actor=actor, role=Role.OPERATOR, authenticated_by="command line")
+
+
+def api_access(url: str | None) -> ApiAccess | None:
+    """Which service to talk to, by the option or this process's environment; None for the local database.
+
+    Raises:
+        ConfigurationError: the address or the token cannot be used.
+    """
+    from champion_gate.settings.api_access import load_api_access
+
+    return load_api_access(os.environ, url)
 
 
 def migrate_local() -> str:

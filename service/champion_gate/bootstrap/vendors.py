@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from champion_gate import __version__
 from champion_gate.core.ports import (
     ApprovalProvider,
+    CallerVerifier,
     Clock,
     JobRuns,
     ModelRegistry,
@@ -112,6 +113,17 @@ def token_verifier(settings: Settings, clock: Clock) -> TokenVerifier:
         for provider, found in settings.oidc.items()
     }
     return oidc.OidcVerifier(issuers, clock=clock)
+
+
+def caller_verifier(settings: Settings, clock: Clock) -> CallerVerifier | None:
+    """Who checks the tokens with which people call the API; None where API tokens alone are taken."""
+    if settings.api_oidc is None:
+        return None
+    from champion_gate.adapters.oidc_keys import IssuerKeys
+    from champion_gate.adapters.oidc_roles import OidcRoles
+
+    oidc = settings.api_oidc
+    return OidcRoles(oidc, IssuerKeys(oidc.issuer, clock=clock, ca_file=oidc.ca_file), clock)
 
 
 def provider_hooks(settings: Settings, clock: Clock) -> dict[str, ProviderHook]:

@@ -21,16 +21,19 @@ if TYPE_CHECKING:
 
 _PATIENCE_SECONDS = 60.0
 _JOB_SECONDS = 10.0
+_KEPT_PORT = 8765
 
 
 @click.command(name="demo")
 @click.option("--yes", is_flag=True, help="Approve without asking; so too where there is no terminal.")
 @click.option("--keep", is_flag=True, help="Go on serving afterwards, until Ctrl-C.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="The service's port; a free one by default."
+    "--port",
+    type=click.IntRange(0, 65535),
+    help=f"The service's port, 0 for a free one; with --keep {_KEPT_PORT} by default, else a free one.",
 )
 @click.option("--gitlab", is_flag=True, help="Approve in GitLab instead of GitHub.")
-def command(port: int, *, yes: bool, keep: bool, gitlab: bool) -> None:
+def command(port: int | None, *, yes: bool, keep: bool, gitlab: bool) -> None:
     """See a model version become Champion: real service, stand-ins for Databricks and GitHub or GitLab, real MLflow.
 
     Everything listens on loopback and is gone when the demo ends.
@@ -42,13 +45,15 @@ def command(port: int, *, yes: bool, keep: bool, gitlab: bool) -> None:
     interrupts.install()
     asks = sys.stdin.isatty() and not yes
     say = _progress()
+    if port is None:
+        port = _KEPT_PORT if keep else 0
     try:
         with (
             tempfile.TemporaryDirectory(prefix="champion-gate-demo-") as folder,
             demo_world(Path(folder), port, say, GitLabDemo if gitlab else GitHubDemo, interrupts) as world,
         ):
             promotion = _promote(world, say, asks=asks)
-            _tell(world, promotion)
+            _tell(world, promotion, keep=keep)
             if keep:
                 _serve_on(world)
     except KeyboardInterrupt:
@@ -108,7 +113,7 @@ def _wait_for(
     )
 
 
-def _tell(world: DemoWorld, promotion: Promotion) -> None:
+def _tell(world: DemoWorld, promotion: Promotion, *, keep: bool) -> None:
     """The story as a person wants to read it."""
     from champion_gate.cli.output import when
     from champion_gate.store.sql_store import open_store
@@ -138,6 +143,9 @@ def _tell(world: DemoWorld, promotion: Promotion) -> None:
         )
         click.echo(f"     {line.hash}")
     click.echo("\nTry\n")
+    ids = {"PROMOTION": promotion.id, "NOTIFICATION": notification.id} if keep else {}
+    for name, value in {"TOKEN": world.token, **ids}.items():
+        click.echo(f"  export {name}={value}")
     for text in _curl_lines(world, promotion):
         click.echo(f"  {text}")
     click.echo("")
@@ -174,7 +182,7 @@ def _champion(world: DemoWorld) -> str:
 
 
 def _curl_lines(world: DemoWorld, promotion: Promotion) -> list[str]:
-    head = f'curl -s -H "Authorization: Bearer {world.token}"'
+    head = 'curl -s -H "Authorization: Bearer $TOKEN"'
     return [
         f"{head} {world.url}/api/v1/promotions",
         f"{head} {world.url}/api/v1/promotions/{promotion.id}",

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import requests
 import yaml
 
 from champion_gate.cli.demo_ci import TRAINER_LOGIN, DemoCi, serving
 from champion_gate.cli.interrupts import Interrupts
+from champion_gate.cli.output import clean
 from champion_gate.errors import VendorUnavailableError
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ class DemoWorld:
 
     Attributes:
         url: the service's address.
-        token: its API token.
+        token: an operator's API token.
         registry_uri: the MLflow registry.
         environ: the service's environment, for the command line.
         ci: where approval is asked for.
@@ -92,7 +94,6 @@ def demo_world(
             "CHAMPION_GATE_CONFIG": str(_write_gates(folder, registry_uri, ci, job_id)),
             "CHAMPION_GATE_DATABASE_URL": f"sqlite:///{folder}/champion-gate.db",
             "CHAMPION_GATE_PORT": str(port),
-            "CHAMPION_GATE_API_TOKEN": secrets.token_urlsafe(24),
             "CHAMPION_GATE_DATABRICKS_HOOK_USERNAME": hook[0],
             "CHAMPION_GATE_DATABRICKS_HOOK_PASSWORD": hook[1],
             **ci.environ(),
@@ -106,9 +107,21 @@ def demo_world(
         say(f"MLflow registry with {MODEL} v1 (Champion) and a freshly trained v2")
         _wait_until_alive(process, url, log)
         say(f"champion-gate at {url}")
-        yield DemoWorld(
-            url, environ["CHAMPION_GATE_API_TOKEN"], registry_uri, environ, databricks, ci, job_run_id
-        )
+        token = _operator_token(environ["CHAMPION_GATE_DATABASE_URL"])
+        yield DemoWorld(url, token, registry_uri, environ, databricks, ci, job_run_id)
+
+
+def _operator_token(database_url: str) -> str:
+    """Make one as `champion-gate tokens create` does."""
+    from champion_gate.bootstrap import SystemChance, SystemClock
+    from champion_gate.core.api_tokens import ApiTokens
+    from champion_gate.core.callers import Role
+    from champion_gate.store.sql_store import open_store
+
+    with open_store(database_url) as store:
+        tokens = ApiTokens(store, SystemClock(), SystemChance())
+        _, text = tokens.create("demo-operator", Role.OPERATOR, expires_at=None, created_by="demo")
+    return text
 
 
 def _make_registry(file: Path, job_id: str, task_run_id: str) -> None:
@@ -189,8 +202,9 @@ def _wait_until_alive(process: subprocess.Popen[bytes], url: str, log: Path) -> 
                 return
         except requests.RequestException:
             time.sleep(0.05)
-    last = "\n".join(log.read_text(errors="replace").splitlines()[-10:])
-    raise VendorUnavailableError("the service", f"did not start:\n{last}")
+    for line in log.read_text(errors="replace").splitlines()[-10:]:
+        click.echo(clean(line), err=True)
+    raise VendorUnavailableError("the service", "did not start; its last lines stand above.")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -2,6 +2,7 @@
 
 from champion_gate.settings.credentials import AppCredentials, BasicCredentials, TokenCredentials
 from champion_gate.settings.explaining import explain
+from champion_gate.settings.gates_api import ApiOidc
 from champion_gate.settings.gates_file import Gates, gates_json_schema, load_gates
 from champion_gate.settings.gates_servers import GitHubServer, GitLabServer, OidcIssuer
 from champion_gate.settings.gitlab_credentials import GitLabCredentials
@@ -14,6 +15,7 @@ from champion_gate.settings.loading import (
 )
 
 __all__ = [
+    "ApiOidc",
     "AppCredentials",
     "BasicCredentials",
     "Gates",

@@ -20,6 +20,9 @@ PREFIX = "CHAMPION_GATE_"
 _LARGEST_SECRET_FILE = 64 * 1024
 _LARGEST_PORT = 65535
 _LONGEST_SWEEP = 3600.0
+_REPLACED = dict.fromkeys(
+    ("api_token", "api_token_previous"), "; `champion-gate tokens create` makes the tokens of the API"
+)
 _KUBERNETES = re.compile(r"SERVICE_(HOST|PORT(_.+)?)|PORT_\d+_(TCP|UDP|SCTP)(_.+)?")
 
 
@@ -60,6 +63,12 @@ def _seconds(value: object) -> float:
     return seconds
 
 
+def _hops(value: object) -> int:
+    if not re.fullmatch(r"[0-5]", str(value)):
+        raise expected("how many proxies in front append to X-Forwarded-For, from 0 to 5")
+    return int(str(value))
+
+
 class Environment(BaseSettings):
     """All variables, by their names without the prefix and in lower case."""
 
@@ -74,8 +83,10 @@ class Environment(BaseSettings):
     host: Annotated[str, Is(_host, {})] = "127.0.0.1"
     port: Annotated[int, Is(_port, {})] = 8080
     sweep_seconds: Annotated[float, Is(_seconds, {})] = 60.0
-    api_token: SecretStr | None = None
-    api_token_previous: SecretStr | None = None
+    proxy_hops: Annotated[int, Is(_hops, {})] = 0
+    # Where the command line finds a running service, and what it shows there; the service reads neither.
+    api_url: Annotated[str, ADDRESS] | None = None
+    token: SecretStr | None = None
     databricks_hook_username: SecretStr | None = None
     databricks_hook_username_previous: SecretStr | None = None
     databricks_hook_password: SecretStr | None = None
@@ -196,7 +207,7 @@ class _Given(PydanticBaseSettingsSource):
             if _KUBERNETES.fullmatch(name.upper()):
                 continue  # made by Kubernetes for a Service named champion-gate
             close = difflib.get_close_matches(name, Environment.model_fields, n=1)
-            hint = f"; did you mean {PREFIX}{close[0].upper()}?" if close else ""
+            hint = _REPLACED.get(name) or (f"; did you mean {PREFIX}{close[0].upper()}?" if close else "")
             self.problems.append(f"{PREFIX}{name.upper()}: is no variable that is known{hint}")
 
 

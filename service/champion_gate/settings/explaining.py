@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 
 from champion_gate.core.gates import Direction, Gate, MetricRule, NewerVersion, VersionSource
+from champion_gate.settings.gates_api import ApiOidc
 from champion_gate.settings.gates_file import Gates
 from champion_gate.settings.gates_servers import kind_of
 
@@ -26,7 +27,7 @@ _UNITS = ((24 * 60, "day"), (60, "hour"), (1, "minute"))
 
 
 def explain(gates: Gates) -> str:
-    """One paragraph for the registry and one for each gate.
+    """One paragraph for the registry, one for each gate, and one each for further aliases and the API's callers.
 
     Args:
         gates: checked, as `load_gates` gives them.
@@ -35,11 +36,18 @@ def explain(gates: Gates) -> str:
     count = "1 gate" if len(gates.gates) == 1 else f"{len(gates.gates)} gates"
     lines = [f"Model versions are looked up, and aliases set, in {where}. {count}:"]
     for gate in gates.gates:
-        sentences = " ".join(_sentences(gate, gates))
-        # Names and addresses stay whole, for people copy them.
-        filled = textwrap.fill(sentences, 96, break_long_words=False, break_on_hyphens=False)
-        lines += ["", f"gate {gate.name}:", textwrap.indent(filled, "  ")]
+        lines += _paragraph(f"gate {gate.name}", _sentences(gate, gates))
+    if gates.further_aliases:
+        lines += _paragraph("aliases", _further(gates))
+    if gates.api_oidc is not None:
+        lines += _paragraph("api", _callers(gates.api_oidc))
     return "\n".join(lines) + "\n"
+
+
+def _paragraph(heading: str, sentences: Iterable[str]) -> list[str]:
+    # Names and addresses stay whole, for people copy them.
+    filled = textwrap.fill(" ".join(sentences), 96, break_long_words=False, break_on_hyphens=False)
+    return ["", f"{heading}:", textwrap.indent(filled, "  ")]
 
 
 def _sentences(gate: Gate, gates: Gates) -> Iterator[str]:
@@ -169,6 +177,27 @@ def _metric(rule: MetricRule) -> str:
     if rule.at_most is not None:
         wanted.append(f"is at most {rule.at_most:g}")
     return f"{rule.name} ({direction} is better) {' and '.join(wanted) or 'is there'}"
+
+
+def _further(gates: Gates) -> Iterator[str]:
+    names = [f"{each.model}@{each.alias}" for each in gates.further_aliases]
+    yield (
+        f"operators may change {', '.join(names)} by hand, besides the gates' own aliases. No gate asks for "
+        f"{'it' if len(names) == 1 else 'them'}, so nobody is asked for approval there."
+    )
+
+
+def _callers(oidc: ApiOidc) -> Iterator[str]:
+    yield (
+        f"besides API tokens, tokens that {oidc.issuer} signed for the audience {oidc.audience} are taken, and "
+        f"the ledger names people by the claim {oidc.name_claim}."
+    )
+    for values, role in ((oidc.operator, "an operator"), (oidc.viewer, "a viewer")):
+        if values:
+            yield f"Whose claim {oidc.role_claim} is or holds {' or '.join(sorted(values))} is {role}."
+        else:
+            yield f"Nobody is {role} by such a token."
+    yield "Everybody else whom it signs for may do nothing here."
 
 
 def _duration(duration: timedelta) -> str:

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from champion_gate.core.names import check_model
 from champion_gate.errors import InvalidNameError
-from champion_gate.settings.gates_model import GateEntry, GitHubEntry, GitLabEntry, MetricEntry
+from champion_gate.settings.gates_api import alias_problems, oidc_problems
+from champion_gate.settings.gates_model import (
+    ApiOidcEntry,
+    FurtherAliasEntry,
+    GateEntry,
+    GitHubEntry,
+    GitLabEntry,
+    MetricEntry,
+)
 from champion_gate.settings.gates_places import place_problems
 from champion_gate.settings.gates_servers import server_problems
 from champion_gate.settings.gates_values import UNITY_CATALOG
@@ -15,20 +24,30 @@ from champion_gate.settings.gates_values import UNITY_CATALOG
 _UNSAFE_IDENTITY = re.compile(r"[\s\x00-\x1f\x7f]")
 
 
-def cross_problems(
-    registry: str | None,
-    github: GitHubEntry | None,
-    gitlab: GitLabEntry | None,
-    gates: Mapping[int, GateEntry],
-) -> list[str]:
-    """Check what one key alone does not show.
+@dataclass(frozen=True)
+class UsableParts:
+    """What is right by itself in a file, be it wrong elsewhere.
 
-    Args:
+    Attributes:
         registry: as written; None where it is no text.
-        github: as at the top; None where it is wrong by itself.
+        github: as at the top; None where it is wrong.
         gitlab: likewise.
-        gates: the gates that are right by themselves, by their index in the file.
+        gates: by their index in the file.
+        aliases: likewise.
+        api_oidc: None where it is absent or wrong.
     """
+
+    registry: str | None
+    github: GitHubEntry | None
+    gitlab: GitLabEntry | None
+    gates: Mapping[int, GateEntry]
+    aliases: Mapping[int, FurtherAliasEntry] = field(default_factory=dict)
+    api_oidc: ApiOidcEntry | None = None
+
+
+def cross_problems(parts: UsableParts) -> list[str]:
+    """Check what one key alone does not show."""
+    registry, gates = parts.registry, parts.gates
     on_unity_catalog = registry == UNITY_CATALOG
     problems = list(_same_names(gates))
     for index, gate in gates.items():
@@ -42,7 +61,10 @@ def cross_problems(
     problems += _same_claims(gates, on_unity_catalog=on_unity_catalog)
     if on_unity_catalog:
         problems += _spellings_of_one_alias(gates)
-    problems += server_problems(gates, github, gitlab)
+    problems += server_problems(gates, parts.github, parts.gitlab)
+    problems += alias_problems(registry, gates, parts.aliases)
+    if parts.api_oidc is not None and parts.github is not None and parts.gitlab is not None:
+        problems += oidc_problems(parts.api_oidc, gates, parts.github, parts.gitlab)
     return problems
 
 

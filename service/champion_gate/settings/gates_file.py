@@ -7,15 +7,24 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from champion_gate.core.gates import Direction, Gate, MetricRule, NewerVersion, VersionSource
+from champion_gate.core.managed import FurtherAlias
 from champion_gate.core.names import check_model
 from champion_gate.errors import ConfigurationError
-from champion_gate.settings.gates_cross import cross_problems
-from champion_gate.settings.gates_model import GateEntry, GatesEntry, GitHubEntry, GitLabEntry
+from champion_gate.settings.gates_api import ApiOidc, api_oidc, further_aliases
+from champion_gate.settings.gates_cross import UsableParts, cross_problems
+from champion_gate.settings.gates_model import (
+    ApiOidcEntry,
+    FurtherAliasEntry,
+    GateEntry,
+    GatesEntry,
+    GitHubEntry,
+    GitLabEntry,
+)
 from champion_gate.settings.gates_places import choice_problems, has_one_place, named_systems, target_of
 from champion_gate.settings.gates_problems import problem, shown
 from champion_gate.settings.gates_servers import (
@@ -39,6 +48,8 @@ class Gates:
         github_servers: the GitHubs that gates use; provider key (`github`, `github:<host[:port]>`) -> server.
         gitlab_servers: the GitLab, if a gate uses it; provider key (`gitlab`) -> server.
         oidc: provider key -> whose ID tokens are taken from its jobs.
+        further_aliases: what operators may change besides the gates' aliases.
+        api_oidc: whose tokens admit people to the API; None: API tokens alone do.
     """
 
     registry: str
@@ -46,6 +57,8 @@ class Gates:
     github_servers: Mapping[str, GitHubServer]
     gitlab_servers: Mapping[str, GitLabServer]
     oidc: Mapping[str, OidcIssuer]
+    further_aliases: tuple[FurtherAlias, ...] = ()
+    api_oidc: ApiOidc | None = None
 
     @property
     def on_unity_catalog(self) -> bool:
@@ -97,7 +110,7 @@ def read_gates(path: Path) -> Reading:
     except ValidationError as error:
         problems += [problem(detail) for detail in error.errors(include_url=False)]
     problems += choice_problems(raw.get("gates"))
-    problems += cross_problems(*_usable_parts(raw))
+    problems += cross_problems(_usable_parts(raw))
     gates = _gates(entry) if entry is not None and not problems else None
     return Reading(gates, systems, problems)
 
@@ -108,24 +121,34 @@ def gates_json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def _usable_parts(
-    raw: Mapping[str, object],
-) -> tuple[str | None, GitHubEntry | None, GitLabEntry | None, dict[int, GateEntry]]:
+Entry = TypeVar("Entry", bound=BaseModel)
+
+
+def _usable_parts(raw: Mapping[str, object]) -> UsableParts:
     """What is right in a file, be it wrong elsewhere, so that one error can name all that is wrong."""
-    registry = raw.get("registry")
-    raw_gates = raw.get("gates")
-    entries = {}
-    for index, raw_gate in enumerate(raw_gates if isinstance(raw_gates, list) else []):
-        with suppress(ValidationError):
-            entry = GateEntry.model_validate(raw_gate)
-            if has_one_place(entry):
-                entries[index] = entry
-    github, gitlab = None, None
+    registry, api = raw.get("registry"), raw.get("api")
+    gates = _usable_items(GateEntry, raw.get("gates"))
+    return UsableParts(
+        registry if isinstance(registry, str) else None,
+        _usable(GitHubEntry, raw.get("github", {})),
+        _usable(GitLabEntry, raw.get("gitlab", {})),
+        {index: gate for index, gate in gates.items() if has_one_place(gate)},
+        _usable_items(FurtherAliasEntry, raw.get("aliases")),
+        _usable(ApiOidcEntry, api.get("oidc") if isinstance(api, dict) else None),
+    )
+
+
+def _usable(form: type[Entry], raw: object) -> Entry | None:
     with suppress(ValidationError):
-        github = GitHubEntry.model_validate(raw.get("github", {}))
-    with suppress(ValidationError):
-        gitlab = GitLabEntry.model_validate(raw.get("gitlab", {}))
-    return (registry if isinstance(registry, str) else None), github, gitlab, entries
+        return form.model_validate(raw)
+    return None
+
+
+def _usable_items(form: type[Entry], raw: object) -> dict[int, Entry]:
+    """The entries of a list that are right, by their index."""
+    items = enumerate(raw if isinstance(raw, list) else [])
+    found = ((index, _usable(form, item)) for index, item in items)
+    return {index: entry for index, entry in found if entry is not None}
 
 
 def _gates(entry: GatesEntry) -> Gates:
@@ -136,6 +159,8 @@ def _gates(entry: GatesEntry) -> Gates:
         github_servers=MappingProxyType(hubs),
         gitlab_servers=MappingProxyType(labs),
         oidc=MappingProxyType(oidc_issuers(hubs, labs, entry.github, entry.gitlab)),
+        further_aliases=further_aliases(entry.aliases, entry.registry),
+        api_oidc=api_oidc(entry.api.oidc),
     )
 
 

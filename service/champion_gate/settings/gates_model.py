@@ -213,6 +213,51 @@ class GateEntry(_Strict):
     )
 
 
+class FurtherAliasEntry(_Strict):
+    """A further alias that operators may change by hand, although no gate asks for it."""
+
+    model: Annotated[str, values.MODEL] = Field(description="the registered model, catalog.schema.model")
+    alias: Annotated[str, values.ALIAS] = Field(description="the alias, such as Champion")
+
+
+class ApiOidcEntry(_Strict):
+    """`api.oidc:` whose tokens admit people to the API, and as what."""
+
+    issuer: Annotated[str, values.API_ISSUER] = Field(
+        description="the tokens' claim iss, letter by letter; an issuer that signs for people, not for CI jobs"
+    )
+    audience: Annotated[str, values.AUDIENCE] = Field(
+        description="the tokens' claim aud: the name under which the issuer knows this service"
+    )
+    name_claim: Annotated[str, values.CLAIM] = Field(
+        default="sub",
+        description="the claim that is the person's name in the ledger, e.g. email or preferred_username",
+    )
+    role_claim: Annotated[str, values.CLAIM] = Field(
+        description="the claim that makes the role, e.g. groups: a text, or a list of texts"
+    )
+    operator: list[Annotated[str, values.CLAIM_VALUE]] = Field(
+        max_length=100,
+        description="values of role_claim that make an operator; may be an empty list if viewer is none",
+    )
+    viewer: list[Annotated[str, values.CLAIM_VALUE]] = Field(
+        default_factory=list, max_length=100, description="values of role_claim that make a viewer"
+    )
+    ca_file: Annotated[str, values.FILE] | None = Field(
+        default=None, description="PEM file with the certificate authorities to trust, where they are private"
+    )
+
+
+class ApiEntry(_Strict):
+    """`api:` who may call the API besides the holders of API tokens."""
+
+    oidc: Annotated[ApiOidcEntry | None, values.NEVER_NULL] = Field(
+        default=None,
+        description="people call the API with tokens of this issuer",
+        json_schema_extra=_never_null,
+    )
+
+
 class GatesEntry(_Strict):
     """gates.yaml of champion-gate."""
 
@@ -222,3 +267,9 @@ class GatesEntry(_Strict):
     github: GitHubEntry = Field(default_factory=GitHubEntry, description="GitHub")
     gitlab: GitLabEntry = Field(default_factory=GitLabEntry, description="GitLab")
     gates: list[GateEntry] = Field(min_length=1, max_length=1000, description="the gates")
+    aliases: list[FurtherAliasEntry] = Field(
+        default_factory=list,
+        max_length=1000,
+        description="further aliases that operators may change by hand; no gate asks for them",
+    )
+    api: ApiEntry = Field(default_factory=ApiEntry, description="who may call the API besides API tokens")

@@ -125,6 +125,19 @@ def oidc_issuers(
     return issuers
 
 
+def ci_issuers(gates: Iterable[GateEntry], github: GitHubEntry, gitlab: GitLabEntry) -> dict[str, str]:
+    """Who signs for CI jobs: those of the systems at the top, whether or not a gate uses them, and of all others.
+
+    Args:
+        gates: whose systems count.
+        github: as at the top of the file.
+        gitlab: likewise.
+    """
+    hubs = {GITHUB: GitHubServer(github.url, None, github.api_version), **github_servers(gates, github)}
+    labs = {GITLAB: GitLabServer(gitlab.url, None)}
+    return {key: found.issuer for key, found in oidc_issuers(hubs, labs, github, gitlab).items()}
+
+
 def _github_issuer(api_url: str) -> str:
     """The issuer of a GitHub that is known by the address of its API (docs.github.com, "OpenID Connect reference").
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from pydantic import BeforeValidator
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from champion_gate.core.names import check_alias
@@ -160,6 +161,20 @@ def _issuer(value: object) -> str:
     return str(value)
 
 
+def _api_issuer(value: object) -> str:
+    # Kept letter by letter too; several identity providers do end their claim iss with a slash.
+    _address(value)
+    if str(value).endswith("//"):
+        raise expected("the issuer exactly as in the tokens' claim iss, with at most one / at its end")
+    return str(value)
+
+
+def _never_null(value: object) -> object:
+    if value is None:
+        raise expected("keys with values below them")
+    return value
+
+
 def _project(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_JOB_ID:
         return value
@@ -245,6 +260,17 @@ ISSUER = Is(_issuer, {"type": "string", "pattern": "^https?://.*[^/]$"})
 AUDIENCE = text(
     r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,254}", "a text of letters, digits and . _ : / - such as champion-gate"
 )
+API_ISSUER = Is(_api_issuer, {"type": "string", "pattern": "^https?://.*[^/]/?$"})
+CLAIM = text(
+    r"(?!(?:iss|aud|exp|nbf|iat|jti)$)[A-Za-z0-9_](?:[A-Za-z0-9_.:/@-]{0,253}[A-Za-z0-9_])?",
+    "the name of a claim that tells people apart, such as email or groups",
+)
+CLAIM_VALUE = text(
+    r"[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]{0,253}[^\s\x00-\x1f\x7f])?",
+    "a text of 1 to 255 characters, without blanks at its ends and without control characters",
+)
+NEVER_NULL = BeforeValidator(_never_null)
+"""Annotation of a key that may be left out, and has something below it where it is written."""
 PROJECT = Is(_project, {"type": "integer", "minimum": 1})
 BRANCH = text(
     r"(?!refs/)(?!.*(\.\.|//|/\.))[A-Za-z0-9_](?:[A-Za-z0-9._/-]{0,198}[A-Za-z0-9_-])?",

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from pydantic import SecretStr
 
 from champion_gate.core.gates import Gate
+from champion_gate.core.managed import FurtherAlias
 from champion_gate.errors import ConfigurationError
 from champion_gate.settings.addresses import host_of
 from champion_gate.settings.credentials import (
@@ -23,6 +24,7 @@ from champion_gate.settings.credentials import (
     secret_problems,
 )
 from champion_gate.settings.environment import PREFIX, Environment, read_environment
+from champion_gate.settings.gates_api import ApiOidc
 from champion_gate.settings.gates_file import Gates, read_gates
 from champion_gate.settings.gates_servers import GITHUB, GITLAB, OidcIssuer
 from champion_gate.settings.gitlab_credentials import (
@@ -85,8 +87,9 @@ class Settings:
         github_hosts: key of the ApprovalProvider (`github`, `github:<host[:port]>`) -> where and with what.
         gitlab_hosts: key of the ApprovalProvider (`gitlab`) -> where and with what; empty if no gate uses it.
         oidc: key of the ApprovalProvider -> whose ID tokens are taken from its jobs.
+        further_aliases: what operators may change besides the gates' aliases.
+        api_oidc: whose tokens admit people to the API; None: API tokens alone do.
         hook_credentials: the pairs that `POST /hooks/databricks` takes, the current one first.
-        api_tokens: the bearer tokens of the API, the current one first.
         github_webhook_secrets: the keys of `X-Hub-Signature-256`, the current one first.
         gitlab_signing_tokens: `whsec_…`, the keys of GitLab's webhook signatures, the current one first.
         gitlab_webhook_tokens: what `X-Gitlab-Token` may hold; empty wherever there is a signing token, for
@@ -95,6 +98,7 @@ class Settings:
         public_url: where others reach the service, without a slash at the end; None if it was not given.
         host, port: where to listen; port 0 takes any free one.
         sweep_seconds: how long the sweep rests between two rounds.
+        proxy_hops: how many proxies in front are believed about the source address of a request.
     """
 
     gates: tuple[Gate, ...]
@@ -102,8 +106,9 @@ class Settings:
     github_hosts: Mapping[str, GitHubHost]
     gitlab_hosts: Mapping[str, GitLabHost]
     oidc: Mapping[str, OidcIssuer]
+    further_aliases: tuple[FurtherAlias, ...]
+    api_oidc: ApiOidc | None
     hook_credentials: tuple[BasicCredentials, ...]
-    api_tokens: tuple[SecretStr, ...]
     github_webhook_secrets: tuple[SecretStr, ...]
     gitlab_signing_tokens: tuple[SecretStr, ...]
     gitlab_webhook_tokens: tuple[SecretStr, ...]
@@ -112,6 +117,7 @@ class Settings:
     host: str
     port: int
     sweep_seconds: float
+    proxy_hops: int
     config: Path
 
 
@@ -132,6 +138,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     problems += reading.problems
     github_hosts = _github_hosts(environment, gates, problems)
     gitlab_hosts = _gitlab_hosts(environment, gates, problems)
+    if gates is not None and gates.api_oidc is not None:
+        problems += _file_problems("api.oidc", gates.api_oidc.ca_file)
     if problems or gates is None:
         raise ConfigurationError(list(dict.fromkeys(problems)))
     signing_tokens, webhook_tokens = hook_tokens(environment)
@@ -141,8 +149,9 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         github_hosts=MappingProxyType(github_hosts),
         gitlab_hosts=MappingProxyType(gitlab_hosts),
         oidc=gates.oidc,
+        further_aliases=gates.further_aliases,
+        api_oidc=gates.api_oidc,
         hook_credentials=hook_credentials(environment),
-        api_tokens=present(environment.api_token, environment.api_token_previous),
         github_webhook_secrets=present(
             environment.github_webhook_secret, environment.github_webhook_secret_previous
         ),
@@ -153,6 +162,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         host=environment.host,
         port=environment.port,
         sweep_seconds=environment.sweep_seconds,
+        proxy_hops=environment.proxy_hops,
         config=environment.config,
     )
 

@@ -5,22 +5,31 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
-from flask import Flask, Request, g, request
-from werkzeug.exceptions import BadRequest, RequestTimeout
+from flask import Flask, Request, Response, g, request
 
+from champion_gate.core.callers import Caller, Role
 from champion_gate.core.ports import ProviderHook
-from champion_gate.errors import NotAuthenticatedError, TooLargeError
+from champion_gate.errors import (
+    NotAuthenticatedError,
+    NotPermittedError,
+    TooManyAttemptsError,
+)
 from champion_gate.log import get_logger
+from champion_gate.web.addresses import source_address
+from champion_gate.web.attempts import WINDOW_SECONDS, Attempts
+from champion_gate.web.bodies import put_back, read_body
+from champion_gate.web.problems import problem
 
 log = get_logger(__name__)
 
 _MAX_TOKEN = 16 * 1024
-_BODY_SILENCE_SECONDS = 10.0
+_BEARER_TEXT = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -50,27 +59,40 @@ class Guard:
     Attributes:
         auth: how the caller shows who it is.
         body_cap: bytes that a body may have; None where the view reads none.
+        role: what a caller with a bearer token must be allowed.
     """
 
     auth: Auth
     body_cap: int | None = None
+    role: Role | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it says all that has to be said."""
+        return (self.auth is Auth.BEARER) == (self.role is not None)
+
+
+def _nobody(_text: str, _address: str | None) -> Caller | None:
+    return None
 
 
 @dataclass(frozen=True)
 class Access:
-    """The secrets that callers know; two of a kind while one is being replaced.
+    """How callers are known; there are two secrets of a kind while one is being replaced.
 
     Where there is none of a kind, nobody gets in that way.
 
     Attributes:
         databricks_pairs: (username, password) of the notification destination.
         provider_hooks: kind of provider -> how its webhooks are checked.
-        api_tokens: the bearer tokens of the API.
+        authenticate: turns bearer text and the source address into a caller, or None where it admits nobody.
+        attempts: counts those who are refused, and slows them.
     """
 
     databricks_pairs: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     provider_hooks: Mapping[str, ProviderHook] = field(default_factory=dict, repr=False)
-    api_tokens: tuple[str, ...] = field(default=(), repr=False)
+    authenticate: Callable[[str, str | None], Caller | None] = field(default=_nobody, repr=False)
+    attempts: Attempts = field(default_factory=Attempts, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse what would let everybody in, or nobody.
@@ -78,23 +100,23 @@ class Access:
         Raises:
             ValueError: a secret is empty, or a user name holds a colon, which Basic cannot carry.
         """
-        flat = [part for pair in self.databricks_pairs for part in pair]
-        if not all([*flat, *self.api_tokens]):
+        if not all(part for pair in self.databricks_pairs for part in pair):
             raise ValueError("a secret must not be empty")
         if any(":" in username for username, _ in self.databricks_pairs):
             raise ValueError("the user name of a notification destination must not hold a colon")
 
 
-def guarded(auth: Auth, *, body_cap: int | None = None) -> Callable[[View], View]:
+def guarded(auth: Auth, *, role: Role | None = None, body_cap: int | None = None) -> Callable[[View], View]:
     """Declare what stands before a view; a view without this is never served.
 
     Args:
         auth: how the caller shows who it is.
-        body_cap: bytes that a body may have; None where the view reads none.
+        role: what a caller with a bearer token must be allowed; required there, and only there.
+        body_cap: bytes that a body may have; None where the view reads none, and then it finds none.
     """
 
     def declare(view: View) -> View:
-        view.guard = Guard(auth, body_cap)  # type: ignore[attr-defined]
+        view.guard = Guard(auth, body_cap, role)  # type: ignore[attr-defined]
         return view
 
     return declare
@@ -107,10 +129,13 @@ def guard_of(view: Callable[..., Any]) -> Guard | None:
 
 
 def undeclared_routes(app: Flask) -> tuple[str, ...]:
-    """The rules whose view declares no authentication."""
-    return tuple(
-        str(rule) for rule in app.url_map.iter_rules() if guard_of(app.view_functions[rule.endpoint]) is None
-    )
+    """The rules whose view declares no authentication, or takes bearer tokens without saying of which role."""
+    return tuple(str(rule) for rule in app.url_map.iter_rules() if _guard_at(app, rule.endpoint) is None)
+
+
+def _guard_at(app: Flask, endpoint: str) -> Guard | None:
+    guard = guard_of(app.view_functions[endpoint])
+    return guard if guard is not None and guard.is_complete else None
 
 
 def body() -> bytes:
@@ -119,11 +144,17 @@ def body() -> bytes:
     return read
 
 
+def caller() -> Caller:
+    """Who sent the request in hand; only behind `Auth.BEARER`."""
+    known: Caller = g.caller
+    return known
+
+
 def enforce(app: Flask, access: Access) -> None:
-    """Check every request against its view's guard before the view runs.
+    """Check every request against its view's guard before the view runs, and answer whoever is refused.
 
     Raises:
-        RuntimeError: a route declares no authentication.
+        RuntimeError: a route declares no authentication, or no role.
     """
     missing = undeclared_routes(app)
     if missing:
@@ -133,66 +164,77 @@ def enforce(app: Flask, access: Access) -> None:
     def admit() -> None:
         if request.url_rule is None:
             return  # no view will run: the framework is about to answer 404 or 405
-        guard = guard_of(app.view_functions[request.url_rule.endpoint])
+        guard = _guard_at(app, request.url_rule.endpoint)
         if guard is None:
             raise NotAuthenticatedError("This route admits nobody.")
+        g.auth = guard.auth
         g.body = b"" if guard.body_cap is None else read_body(request, guard.body_cap)
-        if guard.auth is Auth.NONE:
-            return
-        g.challenge = _CHALLENGES[guard.auth]
+        put_back(request, g.body)
+        _admit(guard, access)
+
+    @app.errorhandler(NotAuthenticatedError)
+    def refuse(error: NotAuthenticatedError) -> Response:
+        return _refusal(error, access.attempts)
+
+
+def _admit(guard: Guard, access: Access) -> None:
+    """Raise unless the sender of the request in hand is known and may do this."""
+    if guard.auth is Auth.NONE:
+        return
+    if guard.role is None:
         if not _is_known(request, guard.auth, access, g.body):
-            log.warning("caller refused", url=request.path, reason=f"{guard.auth} authentication failed")
             raise NotAuthenticatedError("The credentials are absent or wrong.")
+        return
+    text = bearer_token()
+    found = access.authenticate(text, source_address()) if text else None
+    if found is None:
+        raise NotAuthenticatedError(
+            "The bearer token is absent or wrong.",
+            hint="Send `Authorization: Bearer …`; `champion-gate tokens create` makes a token.",
+        )
+    if not found.role.includes(guard.role):
+        log.warning("caller not permitted", url=request.path, actor=found.actor, role=found.role.value)
+        raise NotPermittedError(
+            f"This needs the role {guard.role}, and {found.actor} has the role {found.role}.",
+            hint="Use credentials of that role.",
+        )
+    g.caller = found
 
 
-def read_body(incoming: Request, cap: int) -> bytes:
-    """Read a body that has at most `cap` bytes, whether or not its length is declared.
-
-    Werkzeug's own `max_content_length` cuts an undeclared (chunked) body at the cap without an error.
-
-    Raises:
-        TooLargeError: it has more; at most one byte over the cap has been read.
-        BadRequest, RequestTimeout: it is malformed, cut off, or stopped coming.
-    """
-    if (incoming.content_length or 0) > cap:
-        raise _too_large(cap)
-    environ = incoming.environ
-    if incoming.content_length is None and not environ.get("wsgi.input_terminated"):
-        return b""  # reading would never end on such a server
-    limit = cap + 1 if incoming.content_length is None else incoming.content_length
-    if (connection := environ.get("gunicorn.socket")) is not None:
-        # A sender that falls silent must not keep a thread for good.
-        connection.settimeout(_BODY_SILENCE_SECONDS)
-    try:
-        read = _read_up_to(environ["wsgi.input"], limit)
-    except TimeoutError as error:
-        raise RequestTimeout("The body stopped coming.") from error
-    except Exception as error:  # each server has its own errors for a malformed body
-        raise BadRequest("The body could not be read.") from error
-    if len(read) > cap:
-        raise _too_large(cap)
-    if incoming.content_length is not None and len(read) < incoming.content_length:
-        raise BadRequest("The body was cut off.")
-    return read
+def _refusal(error: NotAuthenticatedError, attempts: Attempts) -> Response:
+    """The answer to somebody who is not known, held back where there are too many."""
+    address, auth = source_address(), g.get("auth")
+    count, is_many = attempts.failed(address)
+    log.warning(
+        "caller refused",
+        url=request.path,
+        reason=f"{auth} authentication failed" if auth else error.message,
+        address=address,
+        count=count,
+    )
+    if is_many:
+        try:
+            attempts.hold_back()
+        except TooManyAttemptsError as many:
+            answer = problem(many.status, code=many.code, detail=many.message, hint=many.hint)
+            answer.headers["Retry-After"] = str(WINDOW_SECONDS)
+            return answer
+    answer = problem(error.status, code=error.code, detail=error.message, hint=error.hint)
+    if auth in _CHALLENGES:
+        answer.headers["WWW-Authenticate"] = _challenge(auth)
+    return answer
 
 
-def _read_up_to(stream: BinaryIO, limit: int) -> bytes:
-    read = bytearray()
-    while len(read) < limit and (piece := stream.read(limit - len(read))):
-        read += piece
-    return bytes(read)
-
-
-def _too_large(cap: int) -> TooLargeError:
-    return TooLargeError(f"The body has more than {cap} bytes.")
+def _challenge(auth: Auth) -> str:
+    """What `WWW-Authenticate` says; whoever has sent no bearer token is told of no error (RFC 6750, 3.1)."""
+    has_sent = auth in {Auth.BEARER, Auth.CI_JOB} and _scheme(request) == "bearer"
+    return _CHALLENGES[auth] + (', error="invalid_token"' if has_sent else "")
 
 
 def _is_known(incoming: Request, auth: Auth, access: Access, sent: bytes) -> bool:
     if auth is Auth.BASIC:
         pairs = (f"{username}:{password}" for username, password in access.databricks_pairs)
         return _is_one_of(_basic(incoming), pairs)
-    if auth is Auth.BEARER:
-        return _is_one_of(_credentials(incoming, "bearer").encode("latin-1", "replace"), access.api_tokens)
     if auth is Auth.CI_JOB:
         # Its issuer's keys are needed to check it, so the view does; here only that there is one to check.
         return bool(bearer_token())
@@ -201,9 +243,12 @@ def _is_known(incoming: Request, auth: Auth, access: Access, sent: bytes) -> boo
 
 
 def bearer_token() -> str:
-    """The bearer token of the request in hand, unverified; empty where it is absent or too long."""
+    """The bearer token of the request in hand, unverified; empty where there is none of its form.
+
+    Servers join several `Authorization` headers with commas, which no token holds: of two none is taken.
+    """
     token = _credentials(request, "bearer")
-    return token if len(token) <= _MAX_TOKEN else ""
+    return token if len(token) <= _MAX_TOKEN and _BEARER_TEXT.fullmatch(token) else ""
 
 
 def header(name: str) -> str:
@@ -214,6 +259,10 @@ def header(name: str) -> str:
 def _credentials(incoming: Request, scheme: str) -> str:
     given, _, rest = incoming.headers.get("Authorization", "").partition(" ")
     return rest.strip() if given.lower() == scheme else ""
+
+
+def _scheme(incoming: Request) -> str:
+    return incoming.headers.get("Authorization", "").partition(" ")[0].lower()
 
 
 def _basic(incoming: Request) -> bytes:

@@ -1,0 +1,69 @@
+"""The body of a request, read whole before anything else, and never beyond its cap."""
+
+from __future__ import annotations
+
+import io
+from typing import BinaryIO
+
+from flask import Request
+from werkzeug.exceptions import BadRequest, RequestTimeout
+
+from champion_gate.errors import TooLargeError
+
+_BODY_SILENCE_SECONDS = 10.0
+
+
+def read_body(incoming: Request, cap: int) -> bytes:
+    """Read a body that has at most `cap` bytes, whether or not its length is declared.
+
+    Werkzeug's own `max_content_length` cuts an undeclared (chunked) body at the cap without an error.
+
+    Raises:
+        TooLargeError: it has more; at most one byte over the cap has been read.
+        BadRequest, RequestTimeout: it is malformed, cut off, or stopped coming.
+    """
+    if (incoming.content_length or 0) > cap:
+        raise _too_large(cap)
+    environ = incoming.environ
+    if incoming.content_length is None and not environ.get("wsgi.input_terminated"):
+        return b""  # reading would never end on such a server
+    limit = cap + 1 if incoming.content_length is None else incoming.content_length
+    if (connection := environ.get("gunicorn.socket")) is not None:
+        # A sender that falls silent must not keep a thread for good.
+        connection.settimeout(_BODY_SILENCE_SECONDS)
+    try:
+        read = _read_up_to(environ["wsgi.input"], limit)
+    except TimeoutError as error:
+        raise RequestTimeout("The body stopped coming.") from error
+    except Exception as error:  # each server has its own errors for a malformed body
+        raise BadRequest("The body could not be read.") from error
+    if len(read) > cap:
+        raise _too_large(cap)
+    if incoming.content_length is not None and len(read) < incoming.content_length:
+        raise BadRequest("The body was cut off.")
+    return read
+
+
+def put_back(incoming: Request, read: bytes) -> None:
+    """Let the view, or a library in front of it, read what was read here, and nothing beyond.
+
+    Args:
+        incoming: the request that it was read from.
+        read: its body; empty where the view is to find none.
+    """
+    environ = incoming.environ
+    environ["wsgi.input"] = io.BytesIO(read)
+    environ["CONTENT_LENGTH"] = str(len(read))
+    environ.pop("HTTP_TRANSFER_ENCODING", None)
+    vars(incoming).pop("content_length", None)  # worked out before
+
+
+def _read_up_to(stream: BinaryIO, limit: int) -> bytes:
+    read = bytearray()
+    while len(read) < limit and (piece := stream.read(limit - len(read))):
+        read += piece
+    return bytes(read)
+
+
+def _too_large(cap: int) -> TooLargeError:
+    return TooLargeError(f"The body has more than {cap} bytes.")
