@@ -73,9 +73,13 @@ class HueyWakeUps:
         self.send("look", name)
 
     def send(self, kind: str, row_id: str) -> None:
-        """Enqueue one message."""
-        if self._is_waiting is None or not self._is_waiting(kind, row_id):
+        """Enqueue one message. Where the queue does not take it, it is lost: the sweep finds the row."""
+        if self._is_waiting is not None and self._is_waiting(kind, row_id):
+            return
+        try:
             self._enqueue(kind, row_id)
+        except Exception:  # what was ordered is stored, and must not look as if it were not
+            log.exception("wake-up failed; the sweep will find the row", kind=kind)
 
     def deliver_to(self, receiver: Receiver, is_waiting: Callable[[str, str], bool]) -> None:
         """Have this process's consumer threads hand every message to `receiver`.

@@ -208,6 +208,14 @@ def test_a_malformed_body_is_a_problem_of_the_sender(served: Served, body: bytes
     assert b"application/problem+json" in answer
 
 
+@pytest.mark.parametrize("second", [AUTHORIZATION, "authorization: Bearer x", "Authorization:"])
+def test_two_authorization_headers_admit_nobody(served: Served, second: str) -> None:
+    length = f"Content-Length: {len(NOTIFICATION)}"
+    for headers in ((AUTHORIZATION, second), (second, AUTHORIZATION)):
+        answer = served.talk("POST /hooks/databricks HTTP/1.1", *headers, length, body=NOTIFICATION)
+        assert answer.startswith(b"HTTP/1.1 401 ")
+
+
 def test_a_length_over_the_cap_is_refused_before_the_body_comes(served: Served) -> None:
     answer = served.talk("POST /hooks/databricks HTTP/1.1", AUTHORIZATION, "Content-Length: 99999999")
     assert answer.startswith(b"HTTP/1.1 413 ")

@@ -1,96 +1,265 @@
-"""The read-only API, `/api/v1`: promotions and their evidence."""
+"""The API, `/api/v1`: every route of it, with what its description says beyond its models."""
 
 from __future__ import annotations
 
-import json
-import re
+from collections.abc import Callable, Iterator
+from http import HTTPMethod, HTTPStatus
+from typing import TypeAlias
 
-from flask import Response, jsonify, request
+from flask import Response
 
-from champion_gate.core.evidence_markdown import render_markdown
-from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.core.ports import Clock
 from champion_gate.core.store import Store
-from champion_gate.errors import InvalidInputError, NotFoundError
-from champion_gate.web.auth import Auth, guarded
-from champion_gate.web.views import promotion_view
+from champion_gate.web.aliases_api import AliasChanges, AliasReads
+from champion_gate.web.decisions import Decisions
+from champion_gate.web.described import ApiApp, Described
+from champion_gate.web.models import answers
+from champion_gate.web.notifications_api import NotificationViews
+from champion_gate.web.operations import Operations, Places
+from champion_gate.web.promotions_api import PromotionOrders, PromotionReads
+from champion_gate.web.repeatable import Repeatable
 
-MARKDOWN_LIMIT = 60_000
-_DEFAULT_LIMIT = 50
-_MAX_LIMIT = 200
-_LIST_PARAMETERS = frozenset({"model", "phase", "cursor", "limit"})
-_PROMOTION_ID = re.compile(r"[a-z0-9-]{1,64}")
+Route: TypeAlias = tuple[HTTPMethod, str, Callable[..., Response], Described]
+
+_PROMOTIONS = "/api/v1/promotions"
+_PROMOTION = f"{_PROMOTIONS}/<promotion_id>"
+_MODEL = "/api/v1/models/<model>"
+_ALIAS = f"{_MODEL}/aliases/<alias>"
+_NOTIFICATIONS = "/api/v1/notifications"
+_OBJECT = {"application/json": {"type": "object", "additionalProperties": True}}
+_MARKDOWN = {"text/markdown": {"type": "string"}}
+
+_BY_HAND = (
+    "Recorded in the ledger with who, from where and why. Refused with 409 `on_hold` while a hold stands, unless "
+    "`override_hold` is true. An alias that neither a gate nor `aliases` in gates.yaml names is 404 `not_managed`."
+)
+_KEPT = "A notification of the same job run later never reopens what has ended."
 
 
-class Api:
-    """The views behind `/api/v1`."""
+def add_reads(app: ApiApp, store: Store, clock: Clock) -> None:
+    """The routes that need nothing but the rows."""
+    reads = PromotionReads(store, clock)
+    shown = answers.PromotionAnswer
+    app.describe(
+        HTTPMethod.GET,
+        _PROMOTIONS,
+        reads.promotions,
+        Described("listPromotions", "Promotions", answers.PromotionList),
+    )
+    app.describe(
+        HTTPMethod.GET,
+        _PROMOTION,
+        reads.promotion,
+        Described("getPromotion", "Promotions", shown, problems=(404,)),
+    )
+    app.describe(
+        HTTPMethod.GET,
+        f"{_PROMOTION}/evidence",
+        reads.evidence,
+        Described("getEvidence", "Promotions", _OBJECT, problems=(404,), headers=("ETag",)),
+    )
+    app.describe(
+        HTTPMethod.GET,
+        f"{_PROMOTION}/evidence.md",
+        reads.evidence_markdown,
+        Described("getEvidenceMarkdown", "Promotions", _MARKDOWN, problems=(404,)),
+    )
+    app.describe(
+        HTTPMethod.GET,
+        f"{_PROMOTION}/receipt",
+        reads.receipt,
+        Described(
+            "getReceipt",
+            "Promotions",
+            _OBJECT,
+            problems=(404, 409),
+            about="Keep it: `champion-gate ledger verify-receipt FILE` checks it against an export of the ledger. "
+            "409 `not_ended` before the promotion has ended.",
+        ),
+    )
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
 
-    @guarded(Auth.BEARER)
-    def promotions(self) -> Response:
-        """List promotions, newest first; `cursor` of the answer asks for the next part."""
-        unknown = sorted(set(request.args) - _LIST_PARAMETERS)
-        if unknown:
-            raise InvalidInputError(
-                f"There is no parameter {unknown[0]!r}.", hint=f"Use {', '.join(sorted(_LIST_PARAMETERS))}."
-            )
-        page = self._store.list_promotions(
-            model=request.args.get("model"),
-            phase=_phase(request.args.get("phase")),
-            cursor=request.args.get("cursor"),
-            limit=_limit(request.args.get("limit")),
+def add_decision(app: ApiApp, decisions: Decisions) -> None:
+    """The route on which gated CI jobs ask."""
+    app.describe(
+        HTTPMethod.POST,
+        f"{_PROMOTION}/decision",
+        decisions.post,
+        Described(
+            "postDecision",
+            "Promotions",
+            answers.DecisionAnswer,
+            also=(202,),
+            problems=(409,),
+            headers=("Retry-After",),
+            about="200: promoted, or others have still to decide. 202: under way, ask again. 409 "
+            "`promotion_ended`: it ended otherwise. The token is believed in nothing but that it is the gated job's.",
+        ),
+    )
+
+
+def add_operations(app: ApiApp, operations: Operations) -> None:
+    """The routes that need the registry or change something."""
+    repeatable = Repeatable(operations.store, operations.clock)
+    places = Places()
+    for method, rule, view, described in (
+        *_promotions(operations),
+        *_aliases(operations),
+        *_rest(operations),
+    ):
+        calls_out = HTTPStatus.SERVICE_UNAVAILABLE in described.problems
+        app.describe(
+            method,
+            rule,
+            places.bound(view) if calls_out else view,
+            described,
+            repeatable if described.is_repeatable else None,
         )
-        return jsonify({"promotions": [promotion_view(each) for each in page.items], "cursor": page.cursor})
-
-    @guarded(Auth.BEARER)
-    def promotion(self, promotion_id: str) -> Response:
-        """Show one promotion."""
-        return jsonify(promotion_view(self._find(promotion_id)))
-
-    @guarded(Auth.BEARER)
-    def evidence(self, promotion_id: str) -> Response:
-        """Give out the evidence byte for byte as it was frozen, so that its sha256 can be recomputed."""
-        text, digest = self._evidence(promotion_id)
-        response = Response(text, content_type="application/json")
-        response.set_etag(digest)
-        return response
-
-    @guarded(Auth.BEARER)
-    def evidence_markdown(self, promotion_id: str) -> Response:
-        """Give out the evidence as the reviewer sees it."""
-        text, digest = self._evidence(promotion_id)
-        markdown = render_markdown(json.loads(text), digest, MARKDOWN_LIMIT)
-        return Response(markdown, content_type="text/markdown; charset=utf-8")
-
-    def _find(self, promotion_id: str) -> Promotion:
-        if not _PROMOTION_ID.fullmatch(promotion_id):
-            raise NotFoundError("There is no such promotion.")
-        return self._store.get_promotion(promotion_id)
-
-    def _evidence(self, promotion_id: str) -> tuple[str, str]:
-        promotion = self._find(promotion_id)
-        if promotion.evidence_json is None or promotion.evidence_sha256 is None:
-            raise NotFoundError(
-                "This promotion has no evidence yet.", hint="It is frozen just before approval is asked for."
-            )
-        return promotion.evidence_json, promotion.evidence_sha256
 
 
-def _phase(given: str | None) -> Phase | None:
-    if given is None:
-        return None
-    try:
-        return Phase(given)
-    except ValueError:
-        raise InvalidInputError(
-            f"{given!r} is no phase.", hint="Use one of " + ", ".join(each.value for each in Phase) + "."
-        ) from None
+def _promotions(operations: Operations) -> Iterator[Route]:
+    orders, shown = PromotionOrders(operations), answers.PromotionAnswer
+    yield (
+        HTTPMethod.POST,
+        _PROMOTIONS,
+        orders.ask,
+        Described(
+            "askForApproval",
+            "Promotions",
+            shown,
+            status=201,
+            problems=(404, 409, 502, 503),
+            headers=("Location",),
+            is_repeatable=True,
+            about="For a version that no notification told about, or afresh for one whose promotion has ended. Who "
+            "may approve, and all that is checked, stays the gate's.",
+        ),
+    )
+    yield (
+        HTTPMethod.POST,
+        f"{_PROMOTION}/cancel",
+        orders.cancel,
+        Described(
+            "cancelPromotion",
+            "Promotions",
+            shown,
+            status=202,
+            problems=(404, 409),
+            is_repeatable=True,
+            about="Its decision is read once more first: one that was approved meanwhile goes on.",
+        ),
+    )
+    yield (
+        HTTPMethod.POST,
+        f"{_PROMOTION}/retry",
+        orders.retry,
+        Described(
+            "retryPromotion",
+            "Promotions",
+            shown,
+            status=202,
+            problems=(404, 409),
+            is_repeatable=True,
+            about="Answers with the promotion that goes on: the same, or a fresh one.",
+        ),
+    )
 
 
-def _limit(given: str | None) -> int:
-    if given is None:
-        return _DEFAULT_LIMIT
-    if not re.fullmatch(r"[0-9]{1,3}", given) or not 1 <= int(given) <= _MAX_LIMIT:
-        raise InvalidInputError(f"{given!r} is no limit.", hint=f"Use a number from 1 to {_MAX_LIMIT}.")
-    return int(given)
+def _aliases(operations: Operations) -> Iterator[Route]:
+    reads, changes = AliasReads(operations), AliasChanges(operations)
+    state, change = answers.AliasAnswer, answers.AliasChangeAnswer
+    order = (404, 409, 412, 502, 503)
+    yield (
+        HTTPMethod.GET,
+        _MODEL,
+        reads.model,
+        Described("getModel", "Aliases", answers.ModelAnswer, problems=(404, 502, 503)),
+    )
+    yield (
+        HTTPMethod.GET,
+        _ALIAS,
+        reads.alias,
+        Described(
+            "getAlias",
+            "Aliases",
+            state,
+            problems=(404, 502, 503),
+            headers=("ETag",),
+            about="404 `alias_not_set` where it is on no version; the problem then has the members of a state.",
+        ),
+    )
+    yield (
+        HTTPMethod.PUT,
+        _ALIAS,
+        changes.put,
+        Described("setAlias", "Aliases", change, problems=order, headers=("ETag",), about=_BY_HAND),
+    )
+    yield (
+        HTTPMethod.DELETE,
+        _ALIAS,
+        changes.delete,
+        Described("deleteAlias", "Aliases", change, problems=order, headers=("ETag",), about=_BY_HAND),
+    )
+    yield (
+        HTTPMethod.POST,
+        f"{_ALIAS}/rollback",
+        changes.roll_back,
+        Described(
+            "rollBackAlias",
+            "Aliases",
+            change,
+            problems=order,
+            headers=("ETag",),
+            is_repeatable=True,
+            about="To the version before in the ledger, never to one that was itself rolled back; 409 where there is "
+            f"none or it is gone. It places a hold, and the hold of a rollback does not stop another. {_BY_HAND}",
+        ),
+    )
+    yield (
+        HTTPMethod.PUT,
+        f"{_ALIAS}/hold",
+        changes.hold,
+        Described("holdAlias", "Aliases", state, problems=(404, 409, 503), headers=("ETag",)),
+    )
+    yield (
+        HTTPMethod.DELETE,
+        f"{_ALIAS}/hold",
+        changes.release,
+        Described("releaseAlias", "Aliases", state, problems=(404, 409, 503), headers=("ETag",)),
+    )
+    yield (
+        HTTPMethod.GET,
+        f"{_ALIAS}/history",
+        reads.history,
+        Described("getAliasHistory", "Aliases", answers.History, problems=(404,)),
+    )
+
+
+def _rest(operations: Operations) -> Iterator[Route]:
+    views, shown = NotificationViews(operations), answers.NotificationAnswer
+    yield (
+        HTTPMethod.GET,
+        _NOTIFICATIONS,
+        views.notifications,
+        Described("listNotifications", "Notifications", answers.NotificationList),
+    )
+    yield (
+        HTTPMethod.GET,
+        f"{_NOTIFICATIONS}/<notification_id>",
+        views.notification,
+        Described("getNotification", "Notifications", shown, problems=(404,)),
+    )
+    yield (
+        HTTPMethod.POST,
+        f"{_NOTIFICATIONS}/<notification_id>/replay",
+        views.replay,
+        Described(
+            "replayNotification",
+            "Notifications",
+            shown,
+            status=202,
+            problems=(404, 409),
+            is_repeatable=True,
+            about=_KEPT,
+        ),
+    )

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from flask import Flask, Response
+from flask import Response
 
 from champion_gate.core.ports import Clock, WakeUps
 from champion_gate.core.posted_decision import PostedDecision
 from champion_gate.core.store import Store
-from champion_gate.web import auth, problems
-from champion_gate.web.api import Api
+from champion_gate.web import api, auth, problems
+from champion_gate.web.addresses import apply_proxy_hops
 from champion_gate.web.auth import Access
 from champion_gate.web.decisions import Decisions
+from champion_gate.web.described import ApiApp
+from champion_gate.web.docs import Docs
 from champion_gate.web.health import Check, Health
 from champion_gate.web.hooks import Hooks
+from champion_gate.web.operations import Operations
 
-__all__ = ["Access", "Check", "create_app"]
+__all__ = ["Access", "Check", "Operations", "create_app"]
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -34,43 +37,50 @@ def create_app(
     access: Access,
     checks: Sequence[Check],
     posted_decision: PostedDecision | None = None,
-) -> Flask:
+    operations: Operations | None = None,
+    proxy_hops: int = 0,
+) -> ApiApp:
     """Build the app.
 
     Args:
         store: the rows.
         wake_ups: tells workers that a row is due.
         clock: where the time comes from.
-        access: the secrets that callers know.
+        access: how callers are known.
         checks: what `/readyz` runs.
         posted_decision: takes CI jobs' tokens; without it there is no such route.
+        operations: what carries operators' orders out; without it the API only shows promotions.
+        proxy_hops: how many trusted proxies stand in front.
 
     Raises:
         RuntimeError: a route declares no authentication.
     """
-    app = Flask("champion_gate", static_folder=None)
+    app = ApiApp("champion_gate", static_folder=None, template_folder="web/templates")
     # Two spellings of one path must not meet two rules of a proxy in front.
     app.url_map.merge_slashes = False
     problems.register(app)
-    _add_routes(
+    _add_plain_routes(
         app,
         Hooks(store, wake_ups, clock, access.provider_hooks),
         access.provider_hooks,
-        Api(store),
-        Health(checks, clock),
+        Health(checks, clock, ledger_head=store.ledger_head),
+        Docs(app),
     )
+    api.add_reads(app, store, clock)
     if posted_decision is not None:
-        app.add_url_rule(
-            "/api/v1/promotions/<promotion_id>/decision",
-            view_func=Decisions(posted_decision).post,
-            methods=["POST"],
-        )
+        api.add_decision(app, Decisions(posted_decision))
+    if operations is not None:
+        api.add_operations(app, operations)
+    apply_proxy_hops(app, proxy_hops)
     auth.enforce(app, access)
     app.after_request(_add_headers)
     return app
 
 
-def _add_routes(app: Flask, hooks: Hooks, provider_hooks: Iterable[str], api: Api, health: Health) -> None:
+def _add_plain_routes(
+    app: ApiApp, hooks: Hooks, provider_hooks: Iterable[str], health: Health, docs: Docs
+) -> None:
+    """The routes that the OpenAPI document leaves out."""
     app.add_url_rule("/hooks/databricks", view_func=hooks.databricks, methods=["POST"])
     for kind in provider_hooks:
         app.add_url_rule(
@@ -78,10 +88,8 @@ def _add_routes(app: Flask, hooks: Hooks, provider_hooks: Iterable[str], api: Ap
         )
     app.add_url_rule("/livez", view_func=health.livez)
     app.add_url_rule("/readyz", view_func=health.readyz)
-    app.add_url_rule("/api/v1/promotions", view_func=api.promotions)
-    app.add_url_rule("/api/v1/promotions/<promotion_id>", view_func=api.promotion)
-    app.add_url_rule("/api/v1/promotions/<promotion_id>/evidence", view_func=api.evidence)
-    app.add_url_rule("/api/v1/promotions/<promotion_id>/evidence.md", view_func=api.evidence_markdown)
+    app.add_url_rule("/openapi.json", view_func=docs.document)
+    app.add_url_rule("/docs", view_func=docs.page)
 
 
 def _add_headers(response: Response) -> Response:

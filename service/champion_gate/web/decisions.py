@@ -10,6 +10,7 @@ from flask import Response, jsonify
 
 from champion_gate.core.posted_decision import Answer, PostedDecision, Standing
 from champion_gate.web.auth import Auth, bearer_token, guarded
+from champion_gate.web.models.requests import PromotionPath
 from champion_gate.web.problems import problem
 from champion_gate.web.views import rfc3339
 
@@ -32,9 +33,9 @@ class Decisions:
         self._places = threading.BoundedSemaphore(waiting)
 
     @guarded(Auth.CI_JOB, body_cap=BODY_CAP)
-    def post(self, promotion_id: str) -> tuple[Response, int]:
-        """200: promoted, or others have still to decide. 202: ask again. 409: it ended otherwise."""
-        return _response(self._posted.take(promotion_id, bearer_token(), place=self._place()))
+    def post(self, path: PromotionPath) -> Response:
+        """Ask, as the approved CI job, how the decision of its people turned out."""
+        return _response(self._posted.take(path.promotion_id, bearer_token(), place=self._place()))
 
     @contextmanager
     def _place(self) -> Iterator[bool]:
@@ -46,7 +47,8 @@ class Decisions:
                 self._places.release()
 
 
-def _response(answer: Answer) -> tuple[Response, int]:
+def _response(answer: Answer) -> Response:
+    """200: promoted, or others have still to decide. 202: ask again. 409: it ended otherwise."""
     promotion = answer.promotion
     said = {
         "promotion": promotion.id,
@@ -59,8 +61,9 @@ def _response(answer: Answer) -> tuple[Response, int]:
     }
     if answer.standing is Standing.ENDED:
         hint = "The promotion has ended; approving this run again changes nothing."
-        return problem(409, code="promotion_ended", detail=promotion.reason, hint=hint, **said), 409
+        return problem(409, code="promotion_ended", detail=promotion.reason, hint=hint, **said)
     response = jsonify(said)
+    response.status_code = _STATUSES[answer.standing]
     if answer.standing is Standing.UNDER_WAY:
         response.headers["Retry-After"] = _ASK_AGAIN_SECONDS
-    return response, _STATUSES[answer.standing]
+    return response

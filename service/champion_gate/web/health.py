@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 
 from flask import Response, jsonify
 
+from champion_gate.core.ledger import LedgerHead
+from champion_gate.core.ledger_head import head_view
 from champion_gate.core.ports import Clock
 from champion_gate.errors import GateError
 from champion_gate.log import get_logger
@@ -25,12 +27,12 @@ class Check:
 
     Attributes:
         name: shown in `/readyz`, e.g. "database".
-        run: raises when it does not answer.
+        run: raises when it does not answer; what it returns does not matter.
         hint: what the operator should do then.
     """
 
     name: str
-    run: Callable[[], None]
+    run: Callable[[], object]
     hint: str
 
 
@@ -38,6 +40,7 @@ class Check:
 class _Report:
     at: datetime
     failed: tuple[Check, ...]
+    head: LedgerHead | None
 
 
 class Health:
@@ -48,6 +51,7 @@ class Health:
         checks: Sequence[Check],
         clock: Clock,
         *,
+        ledger_head: Callable[[], LedgerHead] | None = None,
         keep: timedelta = timedelta(seconds=5),
         bound: timedelta = timedelta(seconds=5),
     ) -> None:
@@ -56,6 +60,7 @@ class Health:
         Args:
             checks: what `/readyz` runs, all at the same time.
             clock: for the age of the last report.
+            ledger_head: reads the head that `/readyz` shows, so that others can note it; None for none.
             keep: how long a report is given out again, so that nobody can hammer the vendors through us.
             bound: how long a check may take before it counts as failed.
         """
@@ -64,6 +69,7 @@ class Health:
         self._keep = keep
         self._bound = bound.total_seconds()
         self._last: _Report | None = None
+        self._head = None if ledger_head is None else Check("ledger head", ledger_head, "")
         self._running: dict[str, _Run] = {}
         self._one_at_a_time = threading.Lock()
 
@@ -74,10 +80,11 @@ class Health:
 
     @guarded(Auth.NONE)
     def readyz(self) -> Response:
-        """Answer 200 if all checks passed, else 503 with those that failed."""
+        """Answer 200 if all checks passed, else 503 with those that failed; the ledger's head with both."""
         report = self._report()
         if report is None:
             return problem(503, code=NotReadyError.code, detail="The first checks are still running.")
+        ledger = {} if report.head is None else {"ledger": head_view(report.head)}
         if report.failed:
             return problem(
                 503,
@@ -85,8 +92,9 @@ class Health:
                 detail="Not ready: " + ", ".join(check.name for check in report.failed) + ".",
                 hint=" ".join(check.hint for check in report.failed),
                 failed=[{"check": check.name, "hint": check.hint} for check in report.failed],
+                **ledger,
             )
-        return jsonify({"status": "ready", "checks": [check.name for check in self._checks]})
+        return jsonify({"status": "ready", "checks": [check.name for check in self._checks], **ledger})
 
     def _report(self) -> _Report | None:
         last = self._last
@@ -96,26 +104,30 @@ class Health:
         if not self._one_at_a_time.acquire(blocking=False):
             return last
         try:
-            self._last = _Report(self._clock.now(), self._run_all())
+            self._last = self._run_all(self._clock.now())
             return self._last
         finally:
             self._one_at_a_time.release()
 
-    def _run_all(self) -> tuple[Check, ...]:
+    def _run_all(self, at: datetime) -> _Report:
         deadline = time.monotonic() + self._bound
-        for check in self._checks:
+        checks = self._checks if self._head is None else (*self._checks, self._head)
+        for check in checks:
             # One that still hangs from last time is waited for, not started once more.
             if check.name not in self._running:
                 self._running[check.name] = _Run(check)
         failed = []
-        for check in self._checks:
+        head: LedgerHead | None = None
+        for check in checks:
             run = self._running[check.name]
             run.done.wait(max(deadline - time.monotonic(), 0))
             if run.done.is_set():
                 del self._running[check.name]
-            if not run.passed:
+            if isinstance(run.found, LedgerHead):
+                head = run.found
+            elif not run.passed and check is not self._head:
                 failed.append(check)
-        return tuple(failed)
+        return _Report(at, tuple(failed), head)
 
 
 class _Run:
@@ -124,12 +136,13 @@ class _Run:
     def __init__(self, check: Check) -> None:
         self.done = threading.Event()
         self.passed = False
+        self.found: object = None
         self._check = check
         threading.Thread(target=self._run, name=f"check-{check.name}", daemon=True).start()
 
     def _run(self) -> None:
         try:
-            self._check.run()
+            self.found = self._check.run()
             self.passed = True
         except GateError as error:
             log.warning("check failed", kind=self._check.name, code=error.code, error=error.message)

@@ -75,7 +75,7 @@ class Hooks:
         )
         response = jsonify({"notification": notification_id})
         # A queue may be slow or away: the sender has its answer first.
-        response.call_on_close(partial(self._wake, self._wake_ups.notification, notification_id))
+        response.call_on_close(partial(self._wake_ups.notification, notification_id))
         return response, 202
 
     @guarded(Auth.SIGNATURE, body_cap=PROVIDER_BODY_CAP)
@@ -92,7 +92,7 @@ class Hooks:
         self._seen.add(delivery)
         response = jsonify({"hinted": len(hinted)})
         for promotion_id in hinted:
-            response.call_on_close(partial(self._wake, self._wake_ups.promotion, promotion_id))
+            response.call_on_close(partial(self._wake_ups.promotion, promotion_id))
         return response, 202
 
     def _hint(self, external_id: str) -> tuple[str, ...]:
@@ -101,12 +101,6 @@ class Hooks:
             self._store.hint_promotion(promotion.id, self._clock.now())
             log.info("promotion hinted", promotion=promotion.id, external_id=external_id)
         return tuple(promotion.id for promotion in waiting)
-
-    def _wake(self, wake: Callable[[str], None], row_id: str) -> None:
-        try:
-            wake(row_id)
-        except Exception:  # the row is stored: the sweep finds it
-            log.exception("wake-up failed; the sweep will find the row")
 
 
 class _Deliveries:

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import json
+import math
+import sqlite3
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, Response, g
+from flask import Flask, Response
+from pydantic import ValidationError
+from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException
 
-from champion_gate.errors import GateError
+from champion_gate.core.text import one_line
+from champion_gate.errors import GateError, InvalidInputError, StoreUnavailableError
 from champion_gate.log import get_logger
 
 log = get_logger(__name__)
+
+_CONTENT_TYPE = "application/problem+json"
+_RETRY_SECONDS = {HTTPStatus.CONFLICT: 1}
+_USUAL_RETRY_SECONDS = 5
+_MOST_FIELDS = 20
 
 
 class NotReadyError(GateError):
@@ -21,6 +32,20 @@ class NotReadyError(GateError):
     code = "not_ready"
     status = 503
     retryable = True
+
+
+class MalformedBodyError(GateError):
+    """A body that cannot be read."""
+
+    code = "malformed_body"
+    status = 400
+
+
+class UnsupportedMediaTypeError(GateError):
+    """A body that does not say that it is JSON."""
+
+    code = "unsupported_media_type"
+    status = 415
 
 
 _CODES = {
@@ -51,23 +76,61 @@ def problem(status: int, *, code: str, detail: str, hint: str = "", **more: Any)
         "hint": hint,
         **more,
     }
-    return Response(json.dumps(body), status, content_type="application/problem+json")
+    return Response(json.dumps(body), status, content_type=_CONTENT_TYPE)
 
 
 def register(app: Flask) -> None:
     """Have every error that leaves the app take this form."""
-    app.register_error_handler(GateError, _from_gate_error)
+    app.register_error_handler(GateError, of_gate_error)
     app.register_error_handler(HTTPException, _from_http_exception)
+    app.register_error_handler(OperationalError, _from_database)
     app.register_error_handler(Exception, _from_unexpected)
 
 
-def _from_gate_error(error: GateError) -> Response:
+def of_gate_error(error: GateError) -> Response:
+    """One of our errors; where repeating may help, with the seconds after which to try."""
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning("request failed", code=error.code, error=error.message)
     response = problem(error.status, code=error.code, detail=error.message, hint=error.hint)
-    if error.status == HTTPStatus.UNAUTHORIZED and (challenge := g.get("challenge")):
-        response.headers["WWW-Authenticate"] = challenge
+    if error.retryable:
+        asked = getattr(error, "retry_after", None)
+        usual = _RETRY_SECONDS.get(HTTPStatus(error.status), _USUAL_RETRY_SECONDS)
+        response.headers["Retry-After"] = str(usual if asked is None else max(1, math.ceil(asked)))
     return response
+
+
+def of_validation_error(error: ValidationError) -> Response:
+    """What pydantic found wrong, each field or parameter by its name."""
+    found = [
+        {"name": _name(each["loc"]), "detail": _what(each)}
+        for each in error.errors(include_url=False)[:_MOST_FIELDS]
+    ]
+    detail = "; ".join(f"{each['name']}: {each['detail']}" for each in found)
+    return problem(
+        InvalidInputError.status,
+        code=InvalidInputError.code,
+        detail=f"{detail}.",
+        hint="/docs describes every field and parameter.",
+        errors=found,
+    )
+
+
+def _name(location: tuple[int | str, ...]) -> str:
+    return one_line(".".join(map(str, location)), 100) or "the request"
+
+
+def _what(found: Mapping[str, Any]) -> str:
+    given = found.get("input")
+    if found["type"] == "extra_forbidden":
+        return "nothing of this name is taken here"
+    if found["type"] == "missing":
+        return "is missing"
+    if found["type"] == "string_type" and isinstance(given, int | float) and not isinstance(given, bool):
+        return f'write it in quotes: "{one_line(str(given), 40)}"'
+    if found["type"] == "string_pattern_mismatch" and isinstance(given, str) and not given.strip():
+        return "must not be blank"
+    message = str(found["msg"]).removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
 
 
 def _from_http_exception(error: HTTPException) -> Response:
@@ -78,6 +141,14 @@ def _from_http_exception(error: HTTPException) -> Response:
     if allowed:
         response.headers["Allow"] = ", ".join(sorted(allowed))
     return response
+
+
+def _from_database(error: OperationalError) -> Response:
+    """The database is away or busy; a statement of ours that it does not understand is our own fault."""
+    if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+        return _from_unexpected(error)
+    log.error("the database did not answer", exc_info=error)
+    return of_gate_error(StoreUnavailableError("The database did not answer.", hint="Send it again later."))
 
 
 def _from_unexpected(error: Exception) -> Response:

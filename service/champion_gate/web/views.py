@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from champion_gate.core.aliases import AliasChange, AliasState, Hold
 from champion_gate.core.approval import ApprovalRequest, Decision
 from champion_gate.core.ledger import LedgerLine
 from champion_gate.core.notifications import StoredNotification
 from champion_gate.core.promotion import EndRequest, Promotion
+from champion_gate.core.versions import ModelVersion
 
 
 def promotion_view(promotion: Promotion) -> dict[str, object]:
@@ -92,6 +94,45 @@ def ledger_view(line: LedgerLine) -> dict[str, object]:
         "facts": dict(entry.facts),
         "previous_hash": line.previous_hash,
         "hash": line.hash,
+    }
+
+
+def alias_view(state: AliasState) -> dict[str, object]:
+    """Where an alias stands, as clients see it."""
+    return {
+        "registry": state.key.registry,
+        "model": state.key.model,
+        "alias": state.key.alias,
+        "version": state.version,
+        "hold": hold_view(state.hold),
+    }
+
+
+def alias_change_view(change: AliasChange) -> dict[str, object]:
+    """What an order came to, as clients see it."""
+    return {**alias_view(change.state), "from_version": change.from_version, "changed": change.changed}
+
+
+def hold_view(hold: Hold | None) -> dict[str, object] | None:
+    """A hold as clients see it; None where there is none."""
+    if hold is None:
+        return None
+    return {
+        "actor": hold.actor,
+        "reason": hold.reason,
+        "at": rfc3339(hold.at),
+        "by_rollback": hold.by_rollback,
+    }
+
+
+def version_view(version: ModelVersion) -> dict[str, object]:
+    """A model version as clients see it."""
+    return {
+        "version": version.version,
+        "status": version.status.value,
+        "created_at": rfc3339(version.created_at),
+        "created_by": version.created_by,
+        "run_id": version.run_id,
     }
 
 
