@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import importlib
 import sys
+from http import HTTPStatus
+from typing import Any
 
 import click
 
 from champion_gate import __version__
 from champion_gate.errors import ConfigurationError, GateError
 
+_INTERRUPTED = 130
+
+_EXIT_CODES = """\b
+Exit codes:
+  0    done
+  1    it could not be done: refused, not found, in conflict with how things stand
+  2    the configuration or the command line is wrong
+  3    not authenticated, or not permitted
+  4    out of reach or busy (the service, the database or a vendor): try again later
+  130  interrupted by Ctrl-C
+"""
+
 _COMMANDS = {
     "serve": ("serve", "Run the service."),
     "demo": ("demo", "See a model version become Champion, on this machine, in a minute."),
     "config": ("config", "Check gates.yaml and the settings, or print the file's JSON Schema."),
     "migrate": ("migrate", "Create or upgrade the database's tables."),
-    "promotions": ("promotions", "List, show, cancel or retry promotions."),
-    "notifications": ("notifications", "List or show what Databricks told us, and what came of it."),
-    "alias": ("alias", "Show where an alias stands and who moved it."),
+    "promotions": ("promotions", "List, show or watch promotions; ask for one, cancel or retry one."),
+    "notifications": ("notifications", "List, show or replay what Databricks told us, and what came of it."),
+    "alias": ("alias", "Show where an alias stands and who moved it; set, roll back, hold or release it."),
+    "ledger": ("ledger", "Export the ledger, or verify it, an export of it or a receipt."),
+    "tokens": ("tokens", "Create, list or revoke the tokens with which the API is called."),
     "hooks": ("hooks", "Send a stored or a sample notification to a running service."),
 }
 
@@ -37,29 +53,50 @@ class _LazyGroup(click.Group):
         command: click.Command = module.command
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; Ctrl-C ends it as shells expect, without a word."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            ctx.exit(_INTERRUPTED)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_LazyGroup, epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="champion-gate")
 def cli() -> None:
     """Human approval in CI/CD before a trained model version becomes Champion.
 
-    Settings come from the environment (CHAMPION_GATE_…) and from gates.yaml; the README lists them.
-
-    Exit codes: 0 done, 1 it could not be done, 2 the configuration or the command line is wrong.
+    Settings come from the environment (CHAMPION_GATE_…) and from gates.yaml; the README lists them. The
+    commands alias, promotions and notifications work over the API of a running service where --api or
+    CHAMPION_GATE_API_URL names one (with the token in CHAMPION_GATE_TOKEN), else on the local database.
     """
+
+
+def exit_code(error: GateError) -> int:
+    """What `champion-gate` exits with after an error, as its help says."""
+    if isinstance(error, ConfigurationError):
+        return 2
+    if error.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        return 3
+    return 4 if error.retryable else 1
 
 
 def main() -> None:
     """Run `champion-gate`; errors of ours become one message on stderr and an exit code."""
-    try:
-        cli(prog_name="champion-gate")
-    except GateError as error:
-        from champion_gate.cli.output import visible
+    from champion_gate.core.text import storable
 
-        click.echo(f"champion-gate: {visible(str(error))}", err=True)
-        sys.exit(2 if isinstance(error, ConfigurationError) else 1)
+    try:
+        # Bytes that are no UTF-8 arrive as lone surrogates, which neither JSON nor a database takes.
+        cli([storable(each, len(each)) for each in sys.argv[1:]], prog_name="champion-gate")
+    except GateError as error:
+        from champion_gate.cli.output import told
+
+        click.echo(f"champion-gate: {told(error)}", err=True)
+        sys.exit(exit_code(error))
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)

@@ -1,77 +1,213 @@
-"""`champion-gate alias`: where an alias stands, and who moved it."""
+"""`champion-gate alias`: where an alias stands, who moved it, and orders to move or hold it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import click
 
-from champion_gate.cli.output import cut, print_json, print_pairs, print_table, when
+from champion_gate.cli.gateway import Gateway, Json, in_parts, json_option, on_gateway, reason_option
+from champion_gate.cli.output import (
+    cut,
+    field,
+    print_json,
+    print_line,
+    print_pairs,
+    print_table,
+    time_of,
+)
+
+_override_option = click.option("--override-hold", is_flag=True, help="Do it although the alias is on hold.")
+_only_if_option = click.option(
+    "--only-if", metavar="VERSION", help="Only if the alias is still on this version."
+)
+
+
+def _names(*, default: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    alias = click.argument("alias", default="Champion") if default else click.argument("alias")
+    return lambda command: click.argument("model")(alias(command))
 
 
 @click.group(name="alias")
 def command() -> None:
-    """Show where an alias stands and who moved it."""
+    """Show where an alias stands and who moved it; move it, roll it back, hold it.
+
+    Works on the aliases that gates.yaml names. ALIAS is Champion where it is left out.
+    """
 
 
 @command.command()
-@click.argument("model")
-@click.argument("alias", default="Champion")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def get(model: str, alias: str, *, as_json: bool) -> None:
-    """Ask the registry where the alias stands now."""
-    from champion_gate.bootstrap.local import open_local_registry
-    from champion_gate.core.names import check_alias, check_model
-    from champion_gate.errors import NotFoundError
-
-    registry = open_local_registry()
-    name = check_model(model, three_level=registry.folds_case)
-    version = registry.get_alias(name, check_alias(alias))
-    if version is None:
-        raise NotFoundError(f"{name} has no alias {alias} in {registry.name}.")
-    answer = {"registry": registry.name, "model": name, "alias": alias, "version": version}
+@_names()
+@json_option
+@on_gateway
+def get(gateway: Gateway, model: str, alias: str, *, as_json: bool) -> None:
+    """Ask the registry where the alias stands now, and whether it is on hold."""
+    found = gateway.alias(model, alias)
     if as_json:
-        print_json(answer)
-    else:
-        print_pairs(list(answer.items()))
+        print_json(found)
+        return
+    print_pairs(
+        [
+            ("registry", field(found, "registry")),
+            ("model", field(found, "model")),
+            ("alias", field(found, "alias")),
+            ("version", field(found, "version")),
+            ("on hold", _hold(found)),
+        ]
+    )
+
+
+@command.command(name="set")
+@_names(default=False)
+@click.argument("version")
+@reason_option
+@_only_if_option
+@_override_option
+@json_option
+@on_gateway
+def put(
+    gateway: Gateway,
+    model: str,
+    alias: str,
+    version: str,
+    *,
+    reason: str,
+    only_if: str | None,
+    override_hold: bool,
+    as_json: bool,
+) -> None:
+    """Put the alias on a version, by hand: nobody is asked for approval, and the ledger says so."""
+    _tell_change(
+        gateway.put_alias(model, alias, version, reason=reason, only_if=only_if, override_hold=override_hold),
+        as_json=as_json,
+    )
 
 
 @command.command()
-@click.argument("model")
-@click.argument("alias", default="Champion")
+@_names(default=False)
+@reason_option
+@_only_if_option
+@_override_option
+@json_option
+@on_gateway
+def delete(
+    gateway: Gateway,
+    model: str,
+    alias: str,
+    *,
+    reason: str,
+    only_if: str | None,
+    override_hold: bool,
+    as_json: bool,
+) -> None:
+    """Take the alias away from the version that it is on."""
+    _tell_change(
+        gateway.delete_alias(model, alias, reason=reason, only_if=only_if, override_hold=override_hold),
+        as_json=as_json,
+    )
+
+
+@command.command()
+@_names()
+@reason_option
+@_override_option
+@json_option
+@on_gateway
+def rollback(
+    gateway: Gateway, model: str, alias: str, *, reason: str, override_hold: bool, as_json: bool
+) -> None:
+    """Put the alias back on the version before, as the ledger has it, and on hold."""
+    _tell_change(gateway.roll_back(model, alias, reason=reason, override_hold=override_hold), as_json=as_json)
+
+
+@command.command()
+@_names()
+@reason_option
+@json_option
+@on_gateway
+def hold(gateway: Gateway, model: str, alias: str, *, reason: str, as_json: bool) -> None:
+    """Keep the alias where it is: promotions wait until it is released."""
+    _tell_state(gateway.hold(model, alias, reason=reason), as_json=as_json)
+
+
+@command.command()
+@_names()
+@reason_option
+@json_option
+@on_gateway
+def release(gateway: Gateway, model: str, alias: str, *, reason: str, as_json: bool) -> None:
+    """End the hold; promotions that waited are taken up."""
+    _tell_state(gateway.release(model, alias, reason=reason), as_json=as_json)
+
+
+@command.command()
+@_names()
 @click.option(
     "--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many at the most."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def history(model: str, alias: str, limit: int, *, as_json: bool) -> None:
+@json_option
+@on_gateway
+def history(gateway: Gateway, model: str, alias: str, limit: int, *, as_json: bool) -> None:
     """Show the ledger's lines of this alias, newest first."""
-    from champion_gate.bootstrap.local import load_local_settings, open_local_store
-    from champion_gate.core.aliases import AliasKey
-    from champion_gate.core.names import check_alias, check_model
-    from champion_gate.web.views import ledger_view
-
-    settings = load_local_settings()
-    name = check_model(model, three_level=settings.registry == "databricks-uc")
-    with open_local_store() as store:
-        lines = store.ledger_lines(AliasKey(settings.registry, name, check_alias(alias)), limit=limit)
+    lines, more = in_parts(
+        lambda cursor, most: gateway.history(model, alias, cursor=cursor, limit=most), "lines", limit
+    )
     if as_json:
-        print_json([ledger_view(line) for line in lines])
-        return
-    rows = [
-        (
-            str(line.number),
-            when(line.entry.at),
-            line.entry.kind.value,
-            _move(line.entry.facts),
-            line.entry.actor,
-            cut(line.entry.reason, 80),
-            line.entry.promotion_id or "",
-        )
-        for line in lines
-    ]
-    print_table(("LINE", "WHEN", "WHAT", "MOVE", "WHO", "WHY", "PROMOTION"), rows)
+        print_json(lines)
+    else:
+        rows = [
+            (
+                field(line, "number"),
+                time_of(line, "at"),
+                field(line, "kind"),
+                _move(line),
+                field(line, "actor"),
+                cut(field(line, "reason"), 80),
+                field(line, "promotion"),
+            )
+            for line in lines
+        ]
+        print_table(("LINE", "WHEN", "WHAT", "MOVE", "WHO", "WHY", "PROMOTION"), rows)
+    if more:
+        click.echo(f"… more than {limit}: raise --limit, or export the ledger.", err=True)
 
 
-def _move(facts: object) -> str:
+def _move(line: Json) -> str:
+    facts = line.get("facts")
     if not isinstance(facts, dict) or "to" not in facts:
         return ""
-    before, after = facts.get("from"), facts.get("to")
-    return f"{'v' + str(before) if before else '-'} -> {'v' + str(after) if after else '-'}"
+    return f"{_version(facts, 'from', '-')} -> {_version(facts, 'to', '-')}"
+
+
+def _version(row: object, name: str, none: str = "no version") -> str:
+    number = field(row, name)
+    return f"v{number}" if number else none
+
+
+def _tell_change(change: Json, *, as_json: bool) -> None:
+    if as_json:
+        print_json(change)
+        return
+    now = _version(change, "version")
+    moved = f"{_version(change, 'from_version')} -> {now}" if change.get("changed") else f"stays on {now}"
+    _tell(change, moved)
+
+
+def _tell_state(state: Json, *, as_json: bool) -> None:
+    if as_json:
+        print_json(state)
+    else:
+        _tell(state, f"stands on {_version(state, 'version')}" + ("" if _hold(state) else "; not on hold"))
+
+
+def _tell(state: Json, what: str) -> None:
+    held = _hold(state)
+    on_hold = f"; on hold {held}" if held else ""
+    print_line(f"{field(state, 'alias')} of {field(state, 'model')}: {what}{on_hold}")
+
+
+def _hold(state: Json) -> str:
+    if not isinstance(state.get("hold"), dict):
+        return ""
+    return f"by {field(state, 'hold', 'actor')} because {field(state, 'hold', 'reason')}"

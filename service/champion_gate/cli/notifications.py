@@ -1,15 +1,25 @@
-"""`champion-gate notifications`: what Databricks told us, and what came of it."""
+"""`champion-gate notifications`: what Databricks told us, what came of it, and a second look."""
 
 from __future__ import annotations
 
 import click
 
-from champion_gate.cli.output import cut, print_json, print_line, print_pairs, print_table, when
+from champion_gate.cli.gateway import Gateway, in_parts, json_option, on_gateway
+from champion_gate.cli.output import (
+    cut,
+    field,
+    print_json,
+    print_line,
+    print_pairs,
+    print_table,
+    rows_of,
+    time_of,
+)
 
 
 @click.group(name="notifications")
 def command() -> None:
-    """List or show job notifications and what came of them, in the local database."""
+    """List or show job notifications and what came of them, or have one looked at again."""
 
 
 @command.command(name="list")
@@ -17,62 +27,78 @@ def command() -> None:
 @click.option(
     "--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="How many at the most."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_notifications(phase: str | None, limit: int, *, as_json: bool) -> None:
+@json_option
+@on_gateway
+def list_notifications(gateway: Gateway, phase: str | None, limit: int, *, as_json: bool) -> None:
     """List notifications, newest first."""
-    from champion_gate.bootstrap.local import open_local_store
     from champion_gate.core.notifications import NotificationPhase
-    from champion_gate.web.views import notification_view
 
     if phase is not None and phase not in list(NotificationPhase):
         raise click.BadParameter(
             f"{phase!r} is none of {', '.join(NotificationPhase)}.", param_hint="--phase"
         )
-    with open_local_store() as store:
-        page = store.list_notifications(phase=NotificationPhase(phase) if phase else None, limit=limit)
+    found, more = in_parts(
+        lambda cursor, most: gateway.notifications(phase=phase, cursor=cursor, limit=most),
+        "notifications",
+        limit,
+    )
     if as_json:
-        print_json([notification_view(row) for row in page.items])
-        return
-    rows = [
-        (
-            row.id,
-            row.source,
-            f"{row.notification.job_name} ({row.notification.job_id})",
-            row.notification.job_run_id,
-            f"{row.count}x",
-            row.phase.value,
-            cut(row.reason, 80),
-        )
-        for row in page.items
-    ]
-    print_table(("ID", "FROM", "JOB", "RUN", "CAME", "PHASE", "WHY"), rows)
+        print_json(found)
+    else:
+        rows = [
+            (
+                field(row, "id"),
+                field(row, "source"),
+                f"{field(row, 'job_name')} ({field(row, 'job_id')})",
+                field(row, "job_run_id"),
+                f"{field(row, 'count')}x",
+                field(row, "phase"),
+                cut(field(row, "reason"), 80),
+            )
+            for row in found
+        ]
+        print_table(("ID", "FROM", "JOB", "RUN", "CAME", "PHASE", "WHY"), rows)
+    if more:
+        click.echo(f"… more than {limit}: narrow with --phase, or raise --limit.", err=True)
 
 
 @command.command()
 @click.argument("notification_id")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def show(notification_id: str, *, as_json: bool) -> None:
+@json_option
+@on_gateway
+def show(gateway: Gateway, notification_id: str, *, as_json: bool) -> None:
     """Show one notification and what it came to for each gate."""
-    from champion_gate.bootstrap.local import open_local_store
-    from champion_gate.web.views import notification_view
-
-    with open_local_store() as store:
-        row = store.get_notification(notification_id)
+    row = gateway.notification(notification_id)
     if as_json:
-        print_json(notification_view(row))
+        print_json(row)
         return
     print_pairs(
         [
-            ("notification", row.id),
-            ("phase", row.phase.value),
-            ("why", row.reason),
-            ("job", f"{row.notification.job_name} ({row.notification.job_id})"),
-            ("job run", row.notification.job_run_id),
-            ("page", row.job_run.url if row.job_run else None),
-            ("came", f"{row.count} times, last {when(row.last_received_at)}"),
-            ("next look", when(row.due_at)),
-            ("last error", row.last_error),
+            ("notification", field(row, "id")),
+            ("phase", field(row, "phase")),
+            ("why", field(row, "reason")),
+            ("job", f"{field(row, 'job_name')} ({field(row, 'job_id')})"),
+            ("job run", field(row, "job_run_id")),
+            ("came", f"{field(row, 'count')} times, last {time_of(row, 'last_received_at')}"),
+            ("next look", time_of(row, "due_at")),
+            ("last error", field(row, "last_error")),
         ]
     )
-    for resolution in row.resolutions:
-        print_line(f"gate {resolution.gate}: {resolution.phase.value}: {resolution.reason}")
+    for resolution in rows_of(row, "resolutions"):
+        told = f"{field(resolution, 'phase')}: {field(resolution, 'reason')}"
+        print_line(f"gate {field(resolution, 'gate')}: {told}")
+
+
+@command.command()
+@click.argument("notification_id")
+@json_option
+@on_gateway
+def replay(gateway: Gateway, notification_id: str, *, as_json: bool) -> None:
+    """Have the notification's job run looked at again; what has ended is never reopened."""
+    row = gateway.replay(notification_id)
+    if as_json:
+        print_json(row)
+    else:
+        print_line(
+            f"Notification {field(row, 'id')} of run {field(row, 'job_run_id')} will be looked at again."
+        )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 import click
 
 from champion_gate.core.text import escaped, one_line
+from champion_gate.errors import ConfigurationError, GateError
 
 _LONGEST = 2000
 
@@ -34,14 +35,52 @@ def print_pairs(pairs: Sequence[tuple[str, str | None]]) -> None:
             click.echo(f"{name.ljust(width)}  {clean(value)}")
 
 
+def print_json_line(value: object) -> None:
+    """Print one JSON document on one line, for a list that goes on."""
+    click.echo(json.dumps(value, sort_keys=True, default=str))
+
+
 def visible(text: str) -> str:
     """Text of several lines in which nothing is obeyed by a terminal; escapes in it stay as they are."""
     return "".join(char if char.isprintable() or char == "\n" else escaped(char) for char in text)
 
 
+def told(error: GateError) -> str:
+    """An error for people: on one line, but for the list of what is wrong with the configuration."""
+    text = visible(str(error))
+    return text if isinstance(error, ConfigurationError) else text.replace("\n", "\\n")
+
+
 def when(time: datetime | None) -> str:
     """A time for people: UTC, to the second."""
     return "" if time is None else f"{time:%Y-%m-%d %H:%M:%S}Z"
+
+
+def field(row: object, *path: str) -> str:
+    """One value out of an answer, as text; empty where it is absent or null.
+
+    Args:
+        row: what the API answered.
+        path: names, from the outside in.
+    """
+    for name in path:
+        row = row.get(name) if isinstance(row, dict) else None
+    return "" if row is None else str(row)
+
+
+def rows_of(row: object, name: str) -> list[object]:
+    """A list out of an answer; empty where it is absent or none."""
+    found = row.get(name) if isinstance(row, dict) else None
+    return found if isinstance(found, list) else []
+
+
+def time_of(row: object, *path: str) -> str:
+    """A time out of an answer (RFC 3339), for people; empty where it is absent."""
+    text = field(row, *path)
+    try:
+        return when(datetime.fromisoformat(text).astimezone(UTC))
+    except (ValueError, OverflowError):
+        return text
 
 
 def cut(text: str, length: int) -> str:

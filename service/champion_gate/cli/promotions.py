@@ -1,23 +1,41 @@
-"""`champion-gate promotions`: list, show, cancel, retry."""
+"""`champion-gate promotions`: list, show, watch; ask, cancel, retry."""
 
 from __future__ import annotations
 
-import getpass
-import os
-from typing import TYPE_CHECKING
+import re
+import sys
 
 import click
 
-from champion_gate.cli.output import cut, print_json, print_line, print_pairs, print_table, when
+from champion_gate.cli.gateway import (
+    Gateway,
+    Json,
+    api_option,
+    in_parts,
+    json_option,
+    on_gateway,
+    reason_option,
+)
+from champion_gate.cli.output import (
+    cut,
+    field,
+    print_json,
+    print_line,
+    print_pairs,
+    print_table,
+    rows_of,
+    time_of,
+    visible,
+)
 
-if TYPE_CHECKING:
-    from champion_gate.core.ledger import LedgerLine
-    from champion_gate.core.promotion import Promotion
+_TIME = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s|m)", re.ASCII)
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+_SHORTEST, _LONGEST = 0.2, 3600.0
 
 
 @click.group(name="promotions")
 def command() -> None:
-    """List, show, cancel or retry promotions, in the local database."""
+    """List, show or watch promotions; ask for one, cancel or retry one."""
 
 
 @command.command(name="list")
@@ -26,131 +44,189 @@ def command() -> None:
 @click.option(
     "--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="How many at the most."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_promotions(model: str | None, phase: str | None, limit: int, *, as_json: bool) -> None:
+@json_option
+@on_gateway
+def list_promotions(
+    gateway: Gateway, model: str | None, phase: str | None, limit: int, *, as_json: bool
+) -> None:
     """List promotions, newest first."""
-    from champion_gate.bootstrap.local import open_local_store
     from champion_gate.core.promotion import Phase
-    from champion_gate.web.views import promotion_view
 
     if phase is not None and phase not in list(Phase):
         raise click.BadParameter(f"{phase!r} is none of {', '.join(Phase)}.", param_hint="--phase")
-    with open_local_store() as store:
-        page = store.list_promotions(model=model, phase=Phase(phase) if phase else None, limit=limit)
+    found, more = in_parts(
+        lambda cursor, most: gateway.promotions(model=model, phase=phase, cursor=cursor, limit=most),
+        "promotions",
+        limit,
+    )
     if as_json:
-        print_json([promotion_view(promotion) for promotion in page.items])
-        return
-    rows = [
-        (
-            p.id,
-            f"{p.model} v{p.version.version}",
-            p.alias,
-            p.phase.value,
-            when(p.updated_at),
-            cut(p.reason, 70),
-        )
-        for p in page.items
-    ]
-    print_table(("ID", "VERSION", "ALIAS", "PHASE", "CHANGED", "WHY"), rows)
-    if page.cursor is not None:
+        print_json(found)
+    else:
+        rows = [
+            (
+                field(row, "id"),
+                f"{field(row, 'model')} v{field(row, 'version')}",
+                field(row, "alias"),
+                field(row, "phase"),
+                time_of(row, "updated_at"),
+                cut(field(row, "reason"), 70),
+            )
+            for row in found
+        ]
+        print_table(("ID", "VERSION", "ALIAS", "PHASE", "CHANGED", "WHY"), rows)
+    if more:
         click.echo(f"… more than {limit}: narrow with --model or --phase, or raise --limit.", err=True)
 
 
 @command.command()
 @click.argument("promotion_id")
 @click.option("--evidence", is_flag=True, help="Print what the reviewer was shown, as Markdown.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def show(promotion_id: str, *, evidence: bool, as_json: bool) -> None:
+@json_option
+@on_gateway
+def show(gateway: Gateway, promotion_id: str, *, evidence: bool, as_json: bool) -> None:
     """Show one promotion with its decision and its lines of the ledger."""
-    from champion_gate.bootstrap.local import open_local_store
-    from champion_gate.web.views import ledger_view, promotion_view
-
-    with open_local_store() as store:
-        promotion = store.get_promotion(promotion_id)
-        lines = store.ledger_lines(promotion_id=promotion_id)
-        left = store.get_follow_ups(promotion_id)
     if evidence:
-        _print_evidence(promotion)
-    elif as_json:
-        print_json({**promotion_view(promotion), "ledger": [ledger_view(line) for line in lines]})
-    else:
-        _print_promotion(promotion, lines)
-        for follow_up in left:
-            click.echo(
-                f"not done yet: {follow_up.kind.value}, next try {when(follow_up.due_at)} {follow_up.last_error or ''}"
-            )
+        click.echo(visible(gateway.evidence(promotion_id)))
+        return
+    row = gateway.promotion(promotion_id)
+    lines = gateway.lines_of(row)
+    if as_json:
+        print_json({**row, "ledger": lines})
+        return
+    _print_promotion(row)
+    for line in reversed(lines):
+        told = f"{time_of(line, 'at')} {field(line, 'kind')}: {field(line, 'reason')}"
+        print_line(f"ledger {field(line, 'number')}: {told}")
+    for left in gateway.left_of(promotion_id):
+        told = f"{field(left, 'kind')}, next try {time_of(left, 'due_at')} {field(left, 'last_error')}"
+        print_line(f"not done yet: {told}")
 
 
 @command.command()
 @click.argument("promotion_id")
-@click.option("--reason", required=True, help="Why; it is kept with the promotion.")
-def cancel(promotion_id: str, reason: str) -> None:
+@on_gateway
+def receipt(gateway: Gateway, promotion_id: str) -> None:
+    """Print what an auditor keeps of it, as JSON; `ledger verify-receipt` checks it against an export."""
+    print_json(gateway.receipt(promotion_id))
+
+
+@command.command()
+@click.option("--gate", required=True, help="The gate's name in gates.yaml.")
+@click.option("--version", required=True, help="The version of the gate's model.")
+@click.option("--job", "job_run_id", metavar="RUN_ID", help="The job run that made it.")
+@reason_option
+@json_option
+@on_gateway
+def ask(
+    gateway: Gateway, gate: str, version: str, job_run_id: str | None, reason: str, *, as_json: bool
+) -> None:
+    """Ask people for approval of a version by hand; the gate's rules hold all the same."""
+    row = gateway.ask(gate, version, job_run_id=job_run_id, reason=reason)
+    if as_json:
+        print_json(row)
+    else:
+        name = f"v{field(row, 'version')} of {field(row, 'model')}"
+        print_line(f"{field(row, 'id')} asks for {field(row, 'alias')} for {name}.")
+
+
+@command.command()
+@click.argument("promotion_id")
+@reason_option
+@json_option
+@on_gateway
+def cancel(gateway: Gateway, promotion_id: str, reason: str, *, as_json: bool) -> None:
     """End a promotion that is requested or waits for approval, and cancel its CI run."""
-    from champion_gate.bootstrap.local import open_local_promoter
-
-    with open_local_promoter() as promoter:
-        promoter.cancel(promotion_id, actor=_actor(), reason=f"Cancelled by {_actor()}: {reason}")
-    click.echo(f"{promotion_id} will be cancelled as soon as its decision has been read once more.")
+    row = gateway.cancel(promotion_id, reason=reason)
+    if as_json:
+        print_json(row)
+    else:
+        print_line(f"{promotion_id} will be cancelled as soon as its decision has been read once more.")
 
 
 @command.command()
 @click.argument("promotion_id")
-def retry(promotion_id: str) -> None:
+@click.option("--reason", help="Why; it is kept with the promotion.")
+@json_option
+@on_gateway
+def retry(gateway: Gateway, promotion_id: str, reason: str | None, *, as_json: bool) -> None:
     """Take a failed promotion up again where it failed, or ask afresh for a version whose promotion ended."""
-    from champion_gate.bootstrap.local import open_local_promoter
-
-    with open_local_promoter() as promoter:
-        goes_on = promoter.retry(promotion_id, actor=_actor())
-    if goes_on == promotion_id:
-        click.echo(f"{promotion_id} is taken up again.")
+    row = gateway.retry(promotion_id, reason=reason)
+    goes_on = field(row, "id")
+    if as_json:
+        print_json(row)
+    elif goes_on == promotion_id:
+        print_line(f"{promotion_id} is taken up again.")
     else:
-        click.echo(f"{goes_on} asks afresh for the version of {promotion_id}.")
+        print_line(f"{goes_on} asks afresh for the version of {promotion_id}.")
 
 
-def _actor() -> str:
-    """Who runs the command; in a container there may be no name for the user id."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
+def _seconds(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
+    """A pause such as 2s, 500ms or 1m."""
+    match = _TIME.fullmatch(text)
+    seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    if not _SHORTEST <= seconds <= _LONGEST:
+        raise click.BadParameter(f"{text!r} is no time such as 2s, 500ms or 1m, from 200ms to 60m.")
+    return seconds
 
 
-def _print_evidence(promotion: Promotion) -> None:
-    import json
+@command.command()
+@click.argument("promotion_id", required=False)
+@click.option(
+    "--interval",
+    metavar="TIME",
+    callback=_seconds,
+    default="2s",
+    show_default=True,
+    help="How long to rest between looks.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@api_option
+def watch(promotion_id: str | None, interval: float, *, as_json: bool, api: str | None) -> None:
+    """Print the open promotions, and a line whenever one appears or changes, until Ctrl-C (exit code 130).
 
-    from champion_gate.core.evidence import render_markdown
-    from champion_gate.errors import NotFoundError
+    With an id: only that one, until it ends; exit code 0 if it was promoted, else 1.
+    """
+    import time
 
-    if promotion.evidence_json is None or promotion.evidence_sha256 is None:
-        raise NotFoundError(f"Promotion {promotion.id} has no evidence yet.", hint=promotion.reason)
-    click.echo(render_markdown(json.loads(promotion.evidence_json), promotion.evidence_sha256))
+    from champion_gate.cli.gateway import open_gateway
+    from champion_gate.cli.watching import Watch
+
+    watching = Watch(lambda: open_gateway(api), as_json=as_json, pause=lambda: time.sleep(interval))
+    if promotion_id is None:
+        watching.all()
+    elif watching.one(promotion_id) != "promoted":
+        sys.exit(1)
 
 
-def _print_promotion(promotion: Promotion, lines: tuple[LedgerLine, ...]) -> None:
-    request, decision = promotion.request, promotion.decision
+def _print_promotion(row: Json) -> None:
+    before, sha256 = field(row, "champion_version"), field(row, "evidence_sha256")
+    trainers = [
+        f"{field(each, 'name') or 'unknown'} ({field(each, 'role')})" for each in rows_of(row, "trainers")
+    ]
+    deciders = rows_of(row.get("decision"), "deciders")
+    attempts = field(row, "attempts")
     print_pairs(
         [
-            ("promotion", promotion.id),
-            ("phase", promotion.phase.value),
-            ("why", promotion.reason),
-            ("asks for", f"{promotion.alias} of {promotion.model} for v{promotion.version.version}"),
-            ("in place of", f"v{promotion.champion_version}" if promotion.champion_version else None),
-            ("gate", promotion.gate),
-            ("job run", promotion.job_url),
-            ("trainers", ", ".join(f"{t.name or 'unknown'} ({t.role})" for t in promotion.trainers)),
-            ("may not decide", ", ".join(f"{e.login} (id {e.user_id})" for e in promotion.excluded)),
-            ("approval at", request.url if request else None),
-            ("until", when(request.expires_at) if request else None),
-            ("decided by", ", ".join(d.login for d in decision.deciders) if decision else None),
-            ("evidence", f"sha256 {promotion.evidence_sha256}" if promotion.evidence_sha256 else None),
-            ("requested", when(promotion.requested_at)),
-            ("ended", when(promotion.ended_at)),
-            ("failed tries", str(promotion.attempts) if promotion.attempts else None),
-            ("last error", promotion.last_error),
-            ("next look", when(promotion.due_at)),
+            ("promotion", field(row, "id")),
+            ("phase", field(row, "phase")),
+            ("why", field(row, "reason")),
+            (
+                "asks for",
+                f"{field(row, 'alias')} of {field(row, 'model')} for v{field(row, 'version')}",
+            ),
+            ("in place of", f"v{before}" if before else None),
+            ("gate", field(row, "gate")),
+            ("job run", field(row, "job", "url")),
+            ("trainers", ", ".join(trainers)),
+            ("may not decide", ", ".join(field(each, "login") for each in rows_of(row, "excluded"))),
+            ("approval at", field(row, "request", "url")),
+            ("until", time_of(row, "request", "expires_at")),
+            ("decided by", ", ".join(field(each, "login") for each in deciders)),
+            ("evidence", f"sha256 {sha256}" if sha256 else None),
+            ("requested", time_of(row, "requested_at")),
+            ("ended", time_of(row, "ended_at")),
+            ("failed tries", attempts if attempts != "0" else None),
+            ("last error", field(row, "last_error")),
+            ("next look", time_of(row, "due_at")),
         ]
     )
-    for line in reversed(lines):
-        print_line(
-            f"ledger {line.number}: {when(line.entry.at)} {line.entry.kind.value}: {line.entry.reason}"
-        )

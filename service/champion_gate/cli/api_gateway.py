@@ -1,0 +1,190 @@
+"""The commands over a service's API."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+from champion_gate.adapters.http import joined
+from champion_gate.cli.api_calls import ApiCalls, unreadable
+from champion_gate.cli.gateway import Json
+from champion_gate.core.names import check_alias, check_model, check_version
+from champion_gate.core.promotion import Phase
+from champion_gate.errors import InvalidInputError
+from champion_gate.web.views import rfc3339
+
+_OPEN = frozenset(phase.value for phase in Phase if phase.is_open)
+_PART = 100
+_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+
+class ApiGateway:
+    """Fulfils `Gateway`; names are checked and encoded before they enter a URL."""
+
+    def __init__(self, calls: ApiCalls) -> None:
+        self._calls = calls
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._calls.close()
+
+    # --- aliases ----------------------------------------------------------------------------------------------
+
+    def alias(self, model: str, alias: str) -> Json:
+        """Where an alias stands now."""
+        return self._calls.json("GET", _alias_path(model, alias))
+
+    def put_alias(
+        self, model: str, alias: str, version: str, *, reason: str, only_if: str | None, override_hold: bool
+    ) -> Json:
+        """Set it; `only_if` names the version on which it must still be."""
+        body = {"version": check_version(version), "reason": reason, "override_hold": override_hold}
+        return self._calls.json("PUT", _alias_path(model, alias), body=body, headers=_if_match(only_if))
+
+    def delete_alias(
+        self, model: str, alias: str, *, reason: str, only_if: str | None, override_hold: bool
+    ) -> Json:
+        """Remove it from the version that it is on."""
+        query = {"reason": reason, "override_hold": "true" if override_hold else "false"}
+        return self._calls.json("DELETE", _alias_path(model, alias), query=query, headers=_if_match(only_if))
+
+    def roll_back(self, model: str, alias: str, *, reason: str, override_hold: bool) -> Json:
+        """Put it back on the version before, and on hold."""
+        body = {"reason": reason, "override_hold": override_hold}
+        return self._calls.json("POST", _alias_path(model, alias, "rollback"), body=body)
+
+    def hold(self, model: str, alias: str, *, reason: str) -> Json:
+        """Keep it where it is."""
+        return self._calls.json("PUT", _alias_path(model, alias, "hold"), body={"reason": reason})
+
+    def release(self, model: str, alias: str, *, reason: str) -> Json:
+        """End its hold."""
+        return self._calls.json("DELETE", _alias_path(model, alias, "hold"), query={"reason": reason})
+
+    def history(self, model: str, alias: str, *, cursor: str | None, limit: int) -> Json:
+        """Its `lines` of the ledger, newest first, and a `cursor`."""
+        path = _alias_path(model, alias, "history")
+        return self._list(path, "lines", {"cursor": cursor, "limit": str(limit)})
+
+    # --- promotions -------------------------------------------------------------------------------------------
+
+    def promotions(
+        self, *, cursor: str | None, limit: int, model: str | None = None, phase: str | None = None
+    ) -> Json:
+        """One part of the `promotions`, newest first, and a `cursor`."""
+        query = {"model": model, "phase": phase, "cursor": cursor, "limit": str(limit)}
+        return self._list("/promotions", "promotions", query)
+
+    def promotion(self, promotion_id: str) -> Json:
+        """One promotion."""
+        return self._calls.json("GET", _path("promotions", promotion_id))
+
+    def lines_of(self, promotion: Mapping[str, object]) -> list[Json]:
+        """Its lines of the ledger, newest first."""
+        phase, since = str(promotion.get("phase")), str(promotion.get("requested_at"))
+        if phase not in _OPEN:
+            quoted = self.receipt(str(promotion.get("id"))).get("ledger")
+            return [_as_line(each) for each in reversed(quoted)] if isinstance(quoted, list) else []
+        if phase != Phase.APPROVED:
+            return []  # nothing that goes into the ledger has happened to it
+        return self._lines_since(promotion, since)
+
+    def left_of(self, promotion_id: str) -> list[Json]:
+        """The API does not tell."""
+        del promotion_id
+        return []
+
+    def receipt(self, promotion_id: str) -> Json:
+        """What an auditor keeps of it."""
+        return self._calls.json("GET", _path("promotions", promotion_id, "receipt"))
+
+    def evidence(self, promotion_id: str) -> str:
+        """What the reviewer was shown, as Markdown."""
+        return self._calls.raw("GET", _path("promotions", promotion_id, "evidence.md")).decode(
+            errors="replace"
+        )
+
+    def ask(self, gate: str, version: str, *, job_run_id: str | None, reason: str) -> Json:
+        """Ask for approval of a version by hand; the promotion."""
+        body = {"gate": gate, "version": check_version(version), "reason": reason}
+        if job_run_id is not None:
+            body["job_run_id"] = job_run_id
+        return self._calls.json("POST", "/promotions", body=body)
+
+    def cancel(self, promotion_id: str, *, reason: str) -> Json:
+        """Order its end; the promotion."""
+        return self._calls.json("POST", _path("promotions", promotion_id, "cancel"), body={"reason": reason})
+
+    def retry(self, promotion_id: str, *, reason: str | None) -> Json:
+        """Take it up again; the promotion that goes on, which may be a fresh one."""
+        body = {} if reason is None else {"reason": reason}
+        return self._calls.json("POST", _path("promotions", promotion_id, "retry"), body=body)
+
+    # --- notifications ----------------------------------------------------------------------------------------
+
+    def notifications(self, *, cursor: str | None, limit: int, phase: str | None = None) -> Json:
+        """One part of the `notifications`, newest first, and a `cursor`."""
+        query = {"phase": phase, "cursor": cursor, "limit": str(limit)}
+        return self._list("/notifications", "notifications", query)
+
+    def notification(self, notification_id: str) -> Json:
+        """One notification."""
+        return self._calls.json("GET", _path("notifications", notification_id))
+
+    def replay(self, notification_id: str) -> Json:
+        """Have its run looked at again; the notification."""
+        return self._calls.json("POST", _path("notifications", notification_id, "replay"))
+
+    def _lines_since(self, promotion: Mapping[str, object], since: str) -> list[Json]:
+        """Those of an alias since a promotion was asked for, as far as they are the promotion's."""
+        model, alias = str(promotion.get("model")), str(promotion.get("alias"))
+        found: list[Json] = []
+        cursor: str | None = None
+        while True:
+            part = self.history(model, alias, cursor=cursor, limit=_PART)
+            found += [line for line in part["lines"] if line.get("promotion") == promotion.get("id")]
+            cursor = part["cursor"]
+            if cursor is None or str(part["lines"][-1].get("at")) < since:
+                return found
+
+    def _list(self, path: str, name: str, query: Mapping[str, str | None]) -> Json:
+        found = self._calls.json("GET", path, query=query)
+        items, cursor = found.get(name), found.get("cursor")
+        rows = isinstance(items, list) and all(isinstance(item, dict) for item in items)
+        if not rows or not isinstance(cursor, str | None):
+            raise unreadable(f"GET {path}")
+        return found
+
+
+def _alias_path(model: str, alias: str, *more: str) -> str:
+    # Whether the name must have three levels is the service's to know; the wider rule keeps it out of the URL.
+    checked = check_model(model, three_level=False)
+    return joined("models", checked, "aliases", check_alias(alias), *more)
+
+
+def _path(kind: str, row_id: str, *more: str) -> str:
+    if not _ID.fullmatch(row_id):
+        raise InvalidInputError(f"{row_id!r} is no id of a row under {kind}.")
+    return joined(kind, row_id, *more)
+
+
+def _if_match(only_if: str | None) -> dict[str, str]:
+    return {} if only_if is None else {"If-Match": f'"{check_version(only_if)}"'}
+
+
+def _as_line(quoted: object) -> Json:
+    """A line as a receipt quotes it, in the form in which the history has it."""
+    try:
+        line: Json = dict(quoted)  # type: ignore[call-overload]
+        line["promotion"] = line.pop("promotion_id")
+        line["at"] = rfc3339(datetime.fromisoformat(line["at"]))
+    except (TypeError, ValueError, KeyError):
+        raise unreadable("The receipt") from None
+    return line

@@ -1,0 +1,169 @@
+"""The commands on the local settings and database; a running service carries out what is left to be done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from champion_gate.bootstrap.local import Local, local_caller
+from champion_gate.cli.gateway import Json
+from champion_gate.core.alias_orders import AliasNotSetError
+from champion_gate.core.aliases import OnlyIf, Order, check_reason
+from champion_gate.core.names import check_version
+from champion_gate.core.notifications import NotificationPhase
+from champion_gate.core.promotion import Phase
+from champion_gate.errors import NotFoundError
+from champion_gate.web.views import (
+    alias_change_view,
+    alias_view,
+    ledger_view,
+    notification_view,
+    promotion_view,
+    rfc3339,
+)
+
+
+class LocalGateway:
+    """Fulfils `Gateway` with the core and the views of the API."""
+
+    def __init__(self, local: Local) -> None:
+        self._local = local
+        self._store = local.store
+        self._caller = local_caller()
+
+    # --- aliases ----------------------------------------------------------------------------------------------
+
+    def alias(self, model: str, alias: str) -> Json:
+        """Where an alias stands now."""
+        state = self._local.core.alias_orders.state(model, alias)
+        if state.version is None:
+            raise AliasNotSetError(f"{state.key.model} has no alias {state.key.alias}.")
+        return alias_view(state)
+
+    def put_alias(
+        self, model: str, alias: str, version: str, *, reason: str, only_if: str | None, override_hold: bool
+    ) -> Json:
+        """Set it; `only_if` names the version on which it must still be."""
+        order = self._order(reason, only_if=only_if, override_hold=override_hold)
+        return alias_change_view(self._local.core.alias_orders.put(model, alias, version, order))
+
+    def delete_alias(
+        self, model: str, alias: str, *, reason: str, only_if: str | None, override_hold: bool
+    ) -> Json:
+        """Remove it from the version that it is on."""
+        order = self._order(reason, only_if=only_if, override_hold=override_hold)
+        return alias_change_view(self._local.core.alias_orders.delete(model, alias, order))
+
+    def roll_back(self, model: str, alias: str, *, reason: str, override_hold: bool) -> Json:
+        """Put it back on the version before, and on hold."""
+        order = self._order(reason, override_hold=override_hold)
+        return alias_change_view(self._local.core.alias_orders.roll_back(model, alias, order))
+
+    def hold(self, model: str, alias: str, *, reason: str) -> Json:
+        """Keep it where it is."""
+        return alias_view(
+            self._local.core.alias_orders.hold(model, alias, caller=self._caller, reason=reason)
+        )
+
+    def release(self, model: str, alias: str, *, reason: str) -> Json:
+        """End its hold."""
+        return alias_view(
+            self._local.core.alias_orders.release(model, alias, caller=self._caller, reason=reason)
+        )
+
+    def history(self, model: str, alias: str, *, cursor: str | None, limit: int) -> Json:
+        """Its `lines` of the ledger, newest first, and a `cursor`."""
+        key = self._local.managed.key(model, alias)
+        before = int(cursor) if cursor else None
+        lines = self._store.ledger_lines(key, before=before, limit=limit + 1)
+        more = len(lines) > limit
+        lines = lines[:limit]
+        return {
+            "lines": [ledger_view(line) for line in lines],
+            "cursor": str(lines[-1].number) if more else None,
+        }
+
+    # --- promotions -------------------------------------------------------------------------------------------
+
+    def promotions(
+        self, *, cursor: str | None, limit: int, model: str | None = None, phase: str | None = None
+    ) -> Json:
+        """One part of the `promotions`, newest first, and a `cursor`."""
+        page = self._store.list_promotions(
+            model=model, phase=Phase(phase) if phase else None, cursor=cursor, limit=limit
+        )
+        return {"promotions": [promotion_view(each) for each in page.items], "cursor": page.cursor}
+
+    def promotion(self, promotion_id: str) -> Json:
+        """One promotion."""
+        return promotion_view(self._store.get_promotion(promotion_id))
+
+    def lines_of(self, promotion: Mapping[str, object]) -> list[Json]:
+        """Its lines of the ledger, newest first."""
+        lines = self._store.ledger_lines(promotion_id=str(promotion["id"]))
+        return [ledger_view(line) for line in lines]
+
+    def left_of(self, promotion_id: str) -> list[Json]:
+        """What is left to be done after its end."""
+        return [
+            {"kind": each.kind.value, "due_at": rfc3339(each.due_at), "last_error": each.last_error}
+            for each in self._store.get_follow_ups(promotion_id)
+        ]
+
+    def receipt(self, promotion_id: str) -> Json:
+        """What an auditor keeps of it."""
+        from champion_gate.bootstrap import SystemClock
+        from champion_gate.core.receipt import make_receipt
+
+        return make_receipt(self._store, promotion_id, SystemClock().now())
+
+    def evidence(self, promotion_id: str) -> str:
+        """What the reviewer was shown, as Markdown."""
+        import json
+
+        from champion_gate.core.evidence_markdown import render_markdown
+
+        promotion = self._store.get_promotion(promotion_id)
+        if promotion.evidence_json is None or promotion.evidence_sha256 is None:
+            raise NotFoundError(f"Promotion {promotion_id} has no evidence yet.", hint=promotion.reason)
+        return render_markdown(json.loads(promotion.evidence_json), promotion.evidence_sha256)
+
+    def ask(self, gate: str, version: str, *, job_run_id: str | None, reason: str) -> Json:
+        """Ask for approval of a version by hand; the promotion."""
+        return promotion_view(
+            self._local.core.asking.ask(
+                gate, version, job_run_id=job_run_id, caller=self._caller, reason=reason
+            )
+        )
+
+    def cancel(self, promotion_id: str, *, reason: str) -> Json:
+        """Order its end; the promotion."""
+        actor = self._caller.actor
+        why = f"Cancelled by {actor}: {check_reason(reason)}"
+        self._local.core.promoter.cancel(promotion_id, actor=actor, reason=why)
+        return self.promotion(promotion_id)
+
+    def retry(self, promotion_id: str, *, reason: str | None) -> Json:
+        """Take it up again; the promotion that goes on, which may be a fresh one."""
+        promoter = self._local.core.promoter
+        return self.promotion(promoter.retry(promotion_id, actor=self._caller.actor, reason=reason))
+
+    # --- notifications ----------------------------------------------------------------------------------------
+
+    def notifications(self, *, cursor: str | None, limit: int, phase: str | None = None) -> Json:
+        """One part of the `notifications`, newest first, and a `cursor`."""
+        page = self._store.list_notifications(
+            phase=NotificationPhase(phase) if phase else None, cursor=cursor, limit=limit
+        )
+        return {"notifications": [notification_view(each) for each in page.items], "cursor": page.cursor}
+
+    def notification(self, notification_id: str) -> Json:
+        """One notification."""
+        return notification_view(self._store.get_notification(notification_id))
+
+    def replay(self, notification_id: str) -> Json:
+        """Have its run looked at again; the notification."""
+        return notification_view(self._local.core.asking.replay(notification_id))
+
+    def _order(self, reason: str, *, only_if: str | None = None, override_hold: bool) -> Order:
+        condition = None if only_if is None else OnlyIf(frozenset({check_version(only_if)}))
+        return Order(self._caller, reason, override_hold=override_hold, only_if=condition)

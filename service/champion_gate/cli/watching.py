@@ -1,0 +1,153 @@
+"""`promotions watch`: looks at the promotions again and again, and tells what has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from typing import NoReturn, TypeVar
+
+import click
+
+from champion_gate.cli.gateway import Gateway, Json
+from champion_gate.cli.output import field, print_json_line, print_line, time_of, told
+from champion_gate.core.promotion import Phase
+from champion_gate.errors import GateError
+
+_OPEN = tuple(phase.value for phase in Phase if phase.is_open)
+_PART = 100
+
+T = TypeVar("T")
+
+
+class Watch:
+    """Tells of each promotion that appears, changes its phase or its reason; one line each."""
+
+    def __init__(
+        self,
+        opens: Callable[[], AbstractContextManager[Gateway]],
+        *,
+        as_json: bool,
+        pause: Callable[[], None],
+    ) -> None:
+        """Nothing is looked at yet.
+
+        Args:
+            opens: called for every look, so that nothing outlives a service or database that went away.
+            as_json: print JSON objects: the promotion as it is, and its phase and reason `before`.
+            pause: rests between two looks; whatever it raises ends the watching.
+        """
+        self._opens = opens
+        self._as_json = as_json
+        self._pause = pause
+        self._has_looked = False
+
+    def all(self) -> NoReturn:
+        """Tell of the open promotions, and then of every change.
+
+        Raises:
+            GateError: the first look failed, or a later one in a way that time alone does not mend.
+        """
+        seen = self._steadily(lambda gateway: _look(gateway, {}))
+        self._tell({}, (row for row in seen.values() if _is_open(row)))
+        while True:
+            self._pause()
+            known = seen
+            seen = self._steadily(lambda gateway, known=known: _look(gateway, known))  # type: ignore[misc]
+            self._tell(known, seen.values())
+
+    def one(self, promotion_id: str) -> str:
+        """Tell how one promotion stands, and then of every change, until it has ended.
+
+        Returns:
+            The phase in which it ended.
+
+        Raises:
+            NotFoundError: there is no such promotion.
+            GateError: as for `all`.
+        """
+        known: dict[str, Json] = {}
+        while True:
+            row = self._steadily(lambda gateway: gateway.promotion(promotion_id))
+            self._tell(known, [row])
+            if not _is_open(row):
+                return field(row, "phase")
+            known = {field(row, "id"): row}
+            self._pause()
+
+    def _steadily(self, look: Callable[[Gateway], T]) -> T:
+        """What a look finds, waited for while the service or the database is away; said once."""
+        away = False
+        while True:
+            try:
+                with self._opens() as gateway:
+                    found = look(gateway)
+            except GateError as error:
+                if not (self._has_looked and error.retryable):
+                    raise
+                if not away:
+                    click.echo(f"champion-gate: {told(error)} Trying again until it answers.", err=True)
+                away = True
+                self._pause()
+            else:
+                if away:
+                    click.echo("champion-gate: it answers again.", err=True)
+                self._has_looked = True
+                return found
+
+    def _tell(self, known: Mapping[str, Json], rows: Iterable[Json]) -> None:
+        for row in sorted(rows, key=lambda row: field(row, "updated_at")):
+            before = known.get(field(row, "id"))
+            if before is None or _standing(before) != _standing(row):
+                self._print(before, row)
+
+    def _print(self, before: Json | None, row: Json) -> None:
+        if self._as_json:
+            was = None if before is None else {"phase": before.get("phase"), "reason": before.get("reason")}
+            print_json_line({"before": was, "promotion": row})
+            return
+        phase = field(row, "phase")
+        if before is not None and field(before, "phase") != phase:
+            phase = f"{field(before, 'phase')} -> {phase}"
+        what = f"{field(row, 'model')} v{field(row, 'version')} for {field(row, 'alias')}"
+        print_line(f"{time_of(row, 'updated_at')} {field(row, 'id')} {what}: {phase}: {field(row, 'reason')}")
+
+
+def _look(gateway: Gateway, known: Mapping[str, Json]) -> dict[str, Json]:
+    """The newest promotions back to those that are known, all open ones, and those that were open before.
+
+    What is read later replaces what was read earlier, so that no change is told backwards.
+    """
+    found: dict[str, Json] = {}
+    for phase in _OPEN:
+        cursor: str | None = None
+        while True:
+            part = gateway.promotions(phase=phase, cursor=cursor, limit=_PART)
+            found |= {field(row, "id"): row for row in part["promotions"]}
+            cursor = part["cursor"]
+            if cursor is None:
+                break
+    found |= _newest(gateway, known)
+    for promotion_id, row in known.items():
+        if _is_open(row) and promotion_id not in found:
+            found[promotion_id] = gateway.promotion(promotion_id)
+    return found
+
+
+def _newest(gateway: Gateway, known: Mapping[str, Json]) -> dict[str, Json]:
+    found: dict[str, Json] = {}
+    cursor: str | None = None
+    while True:
+        part = gateway.promotions(cursor=cursor, limit=_PART)
+        rows = {field(row, "id"): row for row in part["promotions"]}
+        found |= rows
+        cursor = part["cursor"]
+        if cursor is None or not known or rows.keys() & known.keys():
+            return found
+
+
+def _is_open(row: Json) -> bool:
+    return field(row, "phase") in _OPEN
+
+
+def _standing(row: Json) -> tuple[str, str]:
+    return field(row, "phase"), field(row, "reason")
