@@ -20,7 +20,6 @@ from champion_gate.standins.faults import Fault
 from champion_gate.standins.gitlab_webhooks import signature
 from integration.attack_world import AttackWorld, at_once, attack_world
 from integration.attacked_gate import (
-    API_TOKEN,
     GITHUB_SECRET,
     KINDS,
     PLAIN_TOKEN,
@@ -246,9 +245,8 @@ def test_attack_18_hostile_texts_reach_ci_and_markdown_as_data(attacked: AttackW
     gate = attacked.gate(kind)
     tags = {"mlflow.source.git.commit": NASTY, "mlflow.note.content": NASTY, NASTY: NASTY}
     asked = gate.ask(metrics={"f1": 0.91, NASTY: 0.5}, params={NASTY: NASTY, "depth": NASTY}, tags=tags)
-    headers = {"Authorization": f"Bearer {API_TOKEN}"}
     markdown = requests.get(
-        f"{attacked.url}/api/v1/promotions/{asked.id}/evidence.md", headers=headers, timeout=10
+        f"{attacked.url}/api/v1/promotions/{asked.id}/evidence.md", headers=attacked.operator, timeout=10
     ).text
     for shown in (shown_to_reviewers(gate, asked), markdown):
         assert not COMMANDS.search(shown)
@@ -332,10 +330,12 @@ def leaky(tmp_path: Path) -> Iterator[AttackWorld]:
 def secrets_of(world: AttackWorld) -> set[str]:
     """Everything that must stay where it is."""
     public = {"CONFIG", "DATABASE_URL", "PORT", "PUBLIC_URL", "SWEEP_SECONDS", "DATABRICKS_HOOK_USERNAME"}
-    public |= {"GITHUB_APP_CLIENT_ID"}
+    public |= {"GITHUB_APP_CLIENT_ID", "PROXY_HOPS"}
     names = {f"CHAMPION_GATE_{name}" for name in public} | {"DATABRICKS_HOST"}
     kept = {value for name, value in world.environ.items() if name not in names}
     pem = world.environ["CHAMPION_GATE_GITHUB_APP_PRIVATE_KEY"].splitlines()
+    ours = world.operator["Authorization"].removeprefix("Bearer ")
+    kept |= {ours, ours.rpartition("_")[2]}
     return kept | set(pem[1:-1]) | set(world.github.state.credentials) | set(world.gitlab.state.tokens)
 
 
@@ -388,4 +388,4 @@ def test_attack_26_no_secret_is_logged_stored_answered_or_handed_to_ci(leaky: At
         assert not re.search(pattern, everything), pattern
 
 
-TELLING = ("ghs_", "whsec_", "glpat-", "glptt-", "eyJ", "-----BEGIN")
+TELLING = ("ghs_", "whsec_", "glpat-", "glptt-", "eyJ", "-----BEGIN", "cgate_")

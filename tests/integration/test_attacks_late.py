@@ -10,15 +10,16 @@ import pytest
 import requests
 
 from champion_gate.adapters.oidc import GITHUB, Issuer, OidcVerifier
+from champion_gate.core.api_tokens import ApiTokens, api_caller
+from champion_gate.core.callers import Role
 from champion_gate.core.posted_decision import PostedDecision
 from champion_gate.core.promotion import Phase
 from champion_gate.standins.server import serve
 from champion_gate.web.app import create_app
 from champion_gate.web.auth import Access
-from integration.gate_world import GateWorld, gate_world
+from integration.gate_world import GateWorld, api_token, gate_world
 
 AUDIENCE = "champion-gate"
-API_TOKEN = "an-api-token-for-late-attacks"
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def url(world: GateWorld) -> Iterator[str]:
         store=world.store,
         wake_ups=world.wake_ups,
         clock=world.clock,
-        access=Access(api_tokens=(API_TOKEN,)),
+        access=Access(authenticate=api_caller(ApiTokens(world.store, world.clock, world.chance))),
         checks=(),
         posted_decision=posted,
     )
@@ -76,9 +77,8 @@ def test_attack_20_an_approval_after_the_expiry(world: GateWorld, url: str) -> N
     answer = post(url, pending.id, token)
     assert (answer.status_code, answer.json()["code"]) == (409, "promotion_ended")
     assert post(url, pending.id, token).status_code == 409
-    view = requests.get(
-        f"{url}/api/v1/promotions/{pending.id}", headers={"Authorization": f"Bearer {API_TOKEN}"}, timeout=20
-    ).json()
+    headers = {"Authorization": f"Bearer {api_token(world.store, Role.VIEWER)}"}
+    view = requests.get(f"{url}/api/v1/promotions/{pending.id}", headers=headers, timeout=20).json()
     assert (view["phase"], view["decision"]) == ("expired", None)
     assert view["reason"].startswith("Nobody decided before ")
     world.ended(pending, Phase.EXPIRED)

@@ -19,7 +19,16 @@ import psutil
 import pytest
 import requests
 
-from integration.process_world import PATIENCE, clean_environ, command_line, port_of, refuses, until
+from champion_gate.store.sql_store import open_store
+from integration.process_world import (
+    PATIENCE,
+    clean_environ,
+    command_line,
+    free_port,
+    port_of,
+    refuses,
+    until,
+)
 
 
 class Demo:
@@ -130,15 +139,16 @@ def test_without_a_terminal_it_approves_by_itself_and_tells_the_story(system: st
         rf"The CI job in {system} ended: success",
         r"The ledger \(\d lines, chain verified\)",
         r"alias_change by reviewer-1: .*\n\s+[0-9a-f]{64}",
-        r"curl -s -H \"Authorization: Bearer \S+\" http://127.0.0.1:\d+/api/v1/promotions\n",
+        r"export TOKEN=cgate_\w+\n",
+        r"curl -s -H \"Authorization: Bearer \$TOKEN\" http://127.0.0.1:\d+/api/v1/promotions\n",
     ):
         assert re.search(part, story), (part, story)
     assert not re.search(r"INFO|WARNING|ERROR|Traceback|mlflow\.store", story)
 
 
-def curl(line: str) -> requests.Response:
+def curl(line: str, token: str) -> requests.Response:
     """Do what a printed curl line does, without curl."""
-    words = shlex.split(line)
+    words = shlex.split(line.replace("$TOKEN", token))
     assert words[:2] == ["curl", "-s"]
     headers = dict(words[i + 1].split(": ") for i, word in enumerate(words) if word == "-H")
     return requests.get(words[-1], headers=headers, timeout=30)
@@ -155,20 +165,24 @@ def review(running: Demo, verdict: str) -> None:
 
 
 def test_approved_on_the_page_and_kept_it_serves_until_ctrl_c() -> None:
-    with demo("--keep", terminal=True) as running:
+    with demo("--keep", "--port", str(free_port()), terminal=True) as running:
         review(running, "approve")
         running.wait_for("Serving at .* until Ctrl-C")
         assert "promoted: Champion of churn moved from v1 to v2" in running.output()
         lines = [line.strip() for line in running.output().splitlines() if line.strip().startswith("curl")]
-        answers = [curl(line) for line in lines]
+        exports = dict(re.findall(r"export (\w+)=(\S+)", running.output()))
+        answers = [curl(line, exports["TOKEN"]) for line in lines]
         assert [answer.status_code for answer in answers] == [200] * 4
         assert answers[1].json()["phase"] == "promoted"
         assert answers[1].json()["decision"]["deciders"][0]["comment"] == "as I see it"
         assert "| candidate: v2 |" in answers[2].text
-        exports = dict(re.findall(r"export (\w+)=(\S+)", running.output()))
+        assert answers[1].json()["id"] == exports["PROMOTION"]
+        with open_store(exports["CHAMPION_GATE_DATABASE_URL"]) as store:
+            assert [each.id for each in store.list_notifications().items] == [exports["NOTIFICATION"]]
+            assert [each.role.value for each in store.list_api_tokens()] == ["operator"]
         listed = subprocess.run(
             command_line("promotions", "list", "--json"),
-            env=clean_environ(exports),
+            env=clean_environ({k: v for k, v in exports.items() if k.startswith("CHAMPION_GATE_")}),
             check=True,
             capture_output=True,
             text=True,
@@ -215,7 +229,7 @@ def test_a_port_that_is_taken_is_told_without_a_stack_trace() -> None:
         socket.create_server(("127.0.0.1", 0)) as taken,
         demo("--yes", "--port", str(taken.getsockname()[1])) as running,
     ):
-        assert running.process.wait(PATIENCE) == 1
+        assert running.process.wait(PATIENCE) == 4
         assert "in use" in running.output()
         assert "Traceback" not in running.output()
         assert not any(each.is_running() for each in running.children())

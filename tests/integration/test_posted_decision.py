@@ -12,7 +12,7 @@ import requests
 
 from champion_gate.core.promotion import Phase
 from integration.gate_providers import PROVIDERS, TRAINER_LOGIN
-from integration.gate_world import SECRETS
+from integration.gate_world import SECRETS, api_token
 from integration.posted_world import PostedWorld, posted_world
 from integration.process_world import until
 
@@ -287,7 +287,7 @@ def test_who_shows_no_good_token_is_refused_and_changes_nothing(world: PostedWor
     assert is_refused(world.post(None))
     assert is_refused(world.post(""))
     assert is_refused(world.post("not.a.token"))
-    assert is_refused(world.post(SECRETS["CHAMPION_GATE_API_TOKEN"]))
+    assert is_refused(world.post(api_token(world.gate.store)))
     assert is_refused(world.post(token, "p-that-never-was"))
     assert is_refused(world.post(f"{token[:-8]}AAAAAAAA"))
     assert is_refused(world.post(token + "A" * 17 * 1024))

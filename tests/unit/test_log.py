@@ -117,6 +117,7 @@ SECRETS = [
     "dose0123456789abcdef0123456789abcdef",
     "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "glpat-abcdefghij1234567890",
+    "cgate_cje47bpjz55lt4jj_gk2or09w5sbvbu4hi3r30nl26b03lrolg75nxop6ns2igpbjsfe2z7o0ufzum52o",
     "glptt-abcdefghij1234567890abcdefghij1234567890",
     "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiIxIn0.c2lnbmF0dXJl",
     "Basic " + base64.b64encode(b"user:password").decode(),
@@ -168,7 +169,7 @@ def test_what_people_need_to_read_stays(harmless: str) -> None:
 
 
 @given(
-    st.sampled_from(["ghs_", "ghp_", "gho_", "github_pat_", "dapi", "whsec_", "glpat-", "glptt-"]),
+    st.sampled_from(["ghs_", "ghp_", "gho_", "github_pat_", "dapi", "whsec_", "glpat-", "cgate_"]),
     st.text(URL_SAFE, min_size=20, max_size=60),
     st.text(max_size=20),
 )
