@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import click
 import pytest
+from click.testing import CliRunner
+from markdown_it import MarkdownIt
 from pydantic import BaseModel
 
+from champion_gate import core, web
 from champion_gate.cli import cli
 from champion_gate.core.notifications import NotificationPhase
 from champion_gate.core.posted_decision import PostedDecision
 from champion_gate.core.promotion import Phase
+from champion_gate.core.resolver import VersionBusyError
+from champion_gate.errors import ConfigurationError, GateError, UnsafeTargetError
 from champion_gate.settings.environment import PREFIX, Environment
 from champion_gate.settings.gates_file import load_gates
 from champion_gate.settings.gates_model import GatesEntry
-from champion_gate.web.app import Access, create_app
+from champion_gate.web.app import Access, Operations, create_app
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -55,6 +63,12 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [each for argument in getattr(annotation, "__args__", ()) for each in _models(argument)]
+
+
+def _kinds(error: type[GateError]) -> Iterator[type[GateError]]:
+    for each in error.__subclasses__():
+        yield each
+        yield from _kinds(each)
 
 
 def commands(group: click.Group, path: str) -> Iterator[str]:
@@ -99,22 +113,55 @@ def test_mentions_no_variable_that_is_unknown() -> None:
 
 
 def test_lists_every_key_of_gates_yaml_and_none_that_is_refused() -> None:
-    assert set(rows(r"(?:registry|git(?:hub|lab)\.[\w.]+|gates\[\]\.[\w.*]+)")) == set(keys(GatesEntry))
+    path = r"registry|(?:github|gitlab|api)\.[\w.]+|(?:gates|aliases)\[\]\.[\w.*]+"
+    assert set(rows(path)) == set(keys(GatesEntry))
 
 
-def test_example_of_gates_yaml_is_taken(tmp_path: Path) -> None:
-    (example,) = re.findall(r"^```yaml\n(registry:.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+def test_examples_of_gates_yaml_are_taken(tmp_path: Path) -> None:
+    gates, api = re.findall(r"^```yaml\n((?:registry|api):.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
     file = tmp_path / "gates.yaml"
-    file.write_text(example)
-    assert [gate.name for gate in load_gates(file).gates] == ["churn"]
+    file.write_text(gates + api)
+    loaded = load_gates(file)
+    assert [gate.name for gate in loaded.gates] == ["churn"]
+    assert loaded.api_oidc is not None
+    assert loaded.api_oidc.operator == {"ml-operators"}
 
 
 def test_lists_every_command() -> None:
-    assert set(rows(r"champion-gate [\w ]+")) == set(commands(cli, "champion-gate"))
+    assert set(rows(r"champion-gate [\w -]+")) == set(commands(cli, "champion-gate"))
+
+
+def test_lists_every_exit_code() -> None:
+    help_text = CliRunner().invoke(cli, ["--help"]).output
+    assert set(rows(r"\d+")) == set(re.findall(r"^ +(\d+)  ", help_text, flags=re.MULTILINE))
+
+
+def test_lists_every_code_of_an_error_that_the_api_answers() -> None:
+    for package in (core, web):
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+    listed = {
+        (int(status), code)
+        for status, codes in re.findall(r"^\| (\d{3}) \| (`.*?`) \|", README, flags=re.MULTILINE)
+        for code in re.findall(r"`(\w+)`", codes)
+    }
+    # Workers and the command line meet these; a view never does.
+    inner = {ConfigurationError, UnsafeTargetError, VersionBusyError}
+    # Stand-ins, adapters and tests have kinds of their own.
+    places = ("champion_gate.core.", "champion_gate.web.", "champion_gate.errors")
+    kinds = {each for each in _kinds(GateError) if each.__module__.startswith(places)} - inner
+    ours = {(each.status, each.code) for each in kinds}
+    assert listed - ours == {
+        (400, "bad_request"),
+        (405, "method_not_allowed"),
+        (408, "request_timeout"),
+        (409, "promotion_ended"),
+    }
+    assert ours <= listed
 
 
 def test_lists_every_route() -> None:
-    nothing = cast("Any", None)
+    nothing = cast("Any", SimpleNamespace(ledger_head=None))
     access = Access(provider_hooks=dict.fromkeys(("github", "gitlab"), nothing))
     decisions = PostedDecision(
         store=nothing, verifier=nothing, wake_ups=nothing, clock=nothing, pause=nothing
@@ -126,13 +173,26 @@ def test_lists_every_route() -> None:
         access=access,
         checks=(),
         posted_decision=decisions,
+        operations=Operations(nothing, nothing, nothing, nothing, nothing, nothing),
     )
     routes = {
         f"{method} {rule}"
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
-    assert set(rows(r"(?:GET|POST) /[^`]*")) == routes
+    assert set(rows(r"(?:GET|POST|PUT|DELETE) /[^`]*")) == routes
+
+
+def test_tables_and_blocks_are_what_they_look_like() -> None:
+    lines = README.splitlines()
+    tokens = MarkdownIt("commonmark").enable("table").parse(README)
+    tables = [lines[slice(*token.map)] for token in tokens if token.type == "table_open" and token.map]
+    assert [line for table in tables for line in table] == [line for line in lines if line.startswith("|")]
+    for table in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1, table[0]
+    blocks = [token.info for token in tokens if token.type == "fence"]
+    assert len(blocks) * 2 == sum(line.strip().startswith("```") for line in lines)
+    assert set(blocks) <= {"sh", "yaml", "mermaid"}
 
 
 def test_explains_every_phase_of_a_promotion() -> None:
