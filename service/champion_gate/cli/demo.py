@@ -195,6 +195,8 @@ def _serve_on(world: DemoWorld) -> None:
     click.echo(f"Serving at {world.url} until Ctrl-C. For the command line in another terminal:\n")
     for name in ("CHAMPION_GATE_CONFIG", "CHAMPION_GATE_DATABASE_URL"):
         click.echo(f"  export {name}={world.environ[name]}")
+    click.echo(f"  export CHAMPION_GATE_API_URL={world.url}")
+    click.echo('  export CHAMPION_GATE_TOKEN="$TOKEN"')
     click.echo("  champion-gate promotions list\n")
     while True:
         time.sleep(3600)
