@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from flask import Response, jsonify, render_template, request
+from markupsafe import Markup, escape
 
 from champion_gate.web.auth import Auth, guarded
 
@@ -23,6 +24,17 @@ _REFERENCE = "#/components/schemas/"
 _METHODS = ("get", "post", "put", "delete")
 
 Node = Mapping[str, Any]
+
+
+def code_spans(text: str) -> Markup:
+    """Text whose `backticks` show code, as in the document's Markdown; everything else is escaped."""
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0:
+        return escape(text)
+    code = Markup("<code>{}</code>")
+    return Markup("").join(
+        code.format(piece) if number % 2 else escape(piece) for number, piece in enumerate(pieces)
+    )
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,7 @@ class Docs:
 
     def __init__(self, app: ApiApp) -> None:
         self._app = app
+        app.add_template_filter(code_spans)
         self._style = files("champion_gate.web").joinpath("templates/docs.css").read_text(encoding="utf-8")
 
     @guarded(Auth.NONE)
