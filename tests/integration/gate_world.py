@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from champion_gate.bootstrap import Core, SystemChance, SystemClock, build_core
+from champion_gate.bootstrap.core import Core, SystemChance, SystemClock, build_core
 from champion_gate.core.api_tokens import ApiTokens
 from champion_gate.core.callers import Role
 from champion_gate.core.notifications import JobNotification, NotificationPhase, StoredNotification

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from champion_gate.bootstrap import SystemChance
+from champion_gate.bootstrap.core import SystemChance
 from champion_gate.core.api_tokens import PREFIX, ApiTokens, api_caller
 from champion_gate.core.callers import Caller, Role
 from champion_gate.errors import (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.bootstrap import build_core
+from champion_gate.bootstrap.core import build_core
 from champion_gate.core.notifications import NotificationPhase
 from champion_gate.core.promotion import Phase, Promotion
 from integration.gate_models import TRAINER

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from champion_gate.bootstrap import SystemClock, build_core
+from champion_gate.bootstrap.core import SystemClock, build_core
 from champion_gate.core.ports import ApprovalProvider
 from champion_gate.errors import VendorRefusedError
 from champion_gate.settings import Settings, load_settings

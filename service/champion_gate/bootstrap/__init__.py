@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from champion_gate.bootstrap.core import Core, SystemChance, SystemClock, build_core
 from champion_gate.bootstrap.vendors import (
     UNITY_CATALOG,
-    approval_providers,
     caller_verifier,
-    databricks_and_registry,
     provider_hooks,
     token_verifier,
 )
-from champion_gate.core.alias_orders import AliasOrders
-from champion_gate.core.alias_writer import AliasWriter
-from champion_gate.core.asking import Asking
 from champion_gate.core.ledger_head import log_ledger_head
-from champion_gate.core.managed import ManagedAliases
-from champion_gate.core.ports import ApprovalProvider, Chance, Clock, JobRuns, ModelRegistry, WakeUps
+from champion_gate.core.ports import Clock
 from champion_gate.core.posted_decision import PostedDecision
-from champion_gate.core.promoter import Promoter
 from champion_gate.core.promotion import FollowUpKind
-from champion_gate.core.requesting import Requesting
-from champion_gate.core.resolver import Resolver
-from champion_gate.core.spending import Spending
 from champion_gate.core.store import Store
-from champion_gate.core.sweep import Sweep
-from champion_gate.core.turn import Turn
-from champion_gate.settings import (
-    Settings,
-    load_settings,
-)
+from champion_gate.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -48,138 +32,7 @@ _DATABRICKS_LANE = "databricks"
 _REGISTRY_LANE = "registry"
 _DUE_SECONDS = 2.0
 _OUTCOME_SECONDS = 0.1
-_BUSY_SECONDS = 0.1
 _HEAD_SECONDS = 86400.0
-
-
-class SystemClock:
-    """The machine's clock."""
-
-    def now(self) -> datetime:
-        """Now, in UTC."""
-        return datetime.now(UTC)
-
-
-class SystemChance:
-    """The machine's source of randomness."""
-
-    _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
-
-    def token(self) -> str:
-        """16 characters, 82 bits."""
-        return "".join(secrets.choice(self._ALPHABET) for _ in range(16))
-
-    def fraction(self) -> float:
-        """From 0 up to, not including, 1."""
-        return secrets.randbelow(2**53) / 2**53
-
-
-@dataclass(frozen=True)
-class Core:
-    """The core with its adapters in place: all that works on rows."""
-
-    store: Store
-    job_runs: JobRuns
-    registry: ModelRegistry
-    providers: Mapping[str, ApprovalProvider]
-    resolver: Resolver
-    promoter: Promoter
-    sweep: Sweep
-    alias_orders: AliasOrders
-    asking: Asking
-
-
-def build_core(
-    settings: Settings,
-    *,
-    store: Store,
-    wake_ups: WakeUps,
-    clock: Clock | None = None,
-    chance: Chance | None = None,
-    databricks: Mapping[str, str] | None = None,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Core:
-    """Put the core together. No call leaves the process.
-
-    Args:
-        settings: what the operator configured.
-        store: an open store.
-        wake_ups: tells workers that a row is due.
-        clock: where the time comes from; the machine's by default.
-        chance: where randomness comes from; the machine's by default.
-        databricks: settings of the SDK that stand before its own environment variables.
-        sleep: pauses between the tries of a call to GitHub or GitLab, and while an alias is busy.
-    """
-    clock, chance = clock or SystemClock(), chance or SystemChance()
-    gates = {gate.name: gate for gate in settings.gates}
-    job_runs, registry = databricks_and_registry(settings, databricks or {})
-    providers = approval_providers(settings, clock, sleep)
-    alias_writer = AliasWriter(store=store, registry=registry, clock=clock)
-    spending = Spending(store=store, registry=registry, alias_writer=alias_writer, clock=clock)
-    managed = ManagedAliases(
-        settings.gates, settings.further_aliases, registry=registry.name, folds_case=registry.folds_case
-    )
-    turn = Turn(store=store, wake_ups=wake_ups, clock=clock, chance=chance)
-    requesting = Requesting(
-        gates=gates,
-        store=store,
-        registry=registry,
-        providers=providers,
-        spending=spending,
-        wake_ups=wake_ups,
-        clock=clock,
-        turn=turn,
-    )
-    promoter = Promoter(
-        gates=gates,
-        store=store,
-        registry=registry,
-        providers=providers,
-        requesting=requesting,
-        spending=spending,
-        wake_ups=wake_ups,
-        clock=clock,
-        chance=chance,
-        turn=turn,
-    )
-    resolver = Resolver(
-        gates=gates,
-        store=store,
-        job_runs=job_runs,
-        registry=registry,
-        wake_ups=wake_ups,
-        clock=clock,
-        chance=chance,
-    )
-    sweep = Sweep(
-        gates=gates,
-        store=store,
-        job_runs=job_runs,
-        providers=providers,
-        alias_writer=alias_writer,
-        managed=managed,
-        wake_ups=wake_ups,
-        clock=clock,
-    )
-    alias_orders = AliasOrders(
-        store=store,
-        registry=registry,
-        alias_writer=alias_writer,
-        managed=managed,
-        wake_ups=wake_ups,
-        clock=clock,
-        pause=lambda: sleep(_BUSY_SECONDS),
-    )
-    asking = Asking(
-        gates=gates,
-        store=store,
-        job_runs=job_runs,
-        registry=registry,
-        wake_ups=wake_ups,
-        clock=clock,
-        chance=chance,
-    )
-    return Core(store, job_runs, registry, providers, resolver, promoter, sweep, alias_orders, asking)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from champion_gate import __version__
-from champion_gate.bootstrap import Core, SystemChance, SystemClock, build_core
+from champion_gate.bootstrap.core import Core, SystemChance, SystemClock, build_core
 from champion_gate.bootstrap.vendors import UNITY_CATALOG
 from champion_gate.core.api_tokens import ApiTokens
 from champion_gate.core.callers import Caller, Role

@@ -113,7 +113,7 @@ def demo_world(
 
 def _operator_token(database_url: str) -> str:
     """Make one as `champion-gate tokens create` does."""
-    from champion_gate.bootstrap import SystemChance, SystemClock
+    from champion_gate.bootstrap.core import SystemChance, SystemClock
     from champion_gate.core.api_tokens import ApiTokens
     from champion_gate.core.callers import Role
     from champion_gate.store.sql_store import open_store

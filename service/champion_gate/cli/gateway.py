@@ -123,7 +123,7 @@ def open_gateway(api: str | None) -> Iterator[Gateway]:
 
     access = api_access(api)
     if access is not None:
-        from champion_gate.bootstrap import SystemChance
+        from champion_gate.bootstrap.core import SystemChance
         from champion_gate.cli.api_calls import ApiCalls
         from champion_gate.cli.api_gateway import ApiGateway
 

@@ -111,7 +111,7 @@ class LocalGateway:
 
     def receipt(self, promotion_id: str) -> Json:
         """What an auditor keeps of it."""
-        from champion_gate.bootstrap import SystemClock
+        from champion_gate.bootstrap.core import SystemClock
         from champion_gate.core.receipt import make_receipt
 
         return make_receipt(self._store, promotion_id, SystemClock().now())

@@ -1,0 +1,208 @@
+"""Builds the core: all that works on rows, with its adapters in place."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from champion_gate.bootstrap.vendors import approval_providers, databricks_and_registry
+from champion_gate.core.alias_orders import AliasOrders
+from champion_gate.core.alias_writer import AliasWriter
+from champion_gate.core.asking import Asking
+from champion_gate.core.gates import Gate
+from champion_gate.core.managed import ManagedAliases
+from champion_gate.core.ports import ApprovalProvider, Chance, Clock, JobRuns, ModelRegistry, WakeUps
+from champion_gate.core.promoter import Promoter
+from champion_gate.core.requesting import Requesting
+from champion_gate.core.resolver import Resolver
+from champion_gate.core.spending import Spending
+from champion_gate.core.store import Store
+from champion_gate.core.sweep import Sweep
+from champion_gate.core.turn import Turn
+from champion_gate.settings import Settings
+
+_BUSY_SECONDS = 0.1
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """Now, in UTC."""
+        return datetime.now(UTC)
+
+
+class SystemChance:
+    """The machine's source of randomness."""
+
+    _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+    def token(self) -> str:
+        """16 characters, 82 bits."""
+        return "".join(secrets.choice(self._ALPHABET) for _ in range(16))
+
+    def fraction(self) -> float:
+        """From 0 up to, not including, 1."""
+        return secrets.randbelow(2**53) / 2**53
+
+
+@dataclass(frozen=True)
+class Core:
+    """The core with its adapters in place: all that works on rows."""
+
+    store: Store
+    job_runs: JobRuns
+    registry: ModelRegistry
+    providers: Mapping[str, ApprovalProvider]
+    resolver: Resolver
+    promoter: Promoter
+    sweep: Sweep
+    alias_orders: AliasOrders
+    asking: Asking
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What most of the core is made of."""
+
+    gates: Mapping[str, Gate]
+    store: Store
+    job_runs: JobRuns
+    registry: ModelRegistry
+    providers: Mapping[str, ApprovalProvider]
+    alias_writer: AliasWriter
+    managed: ManagedAliases
+    wake_ups: WakeUps
+    clock: Clock
+    chance: Chance
+
+
+def build_core(
+    settings: Settings,
+    *,
+    store: Store,
+    wake_ups: WakeUps,
+    clock: Clock | None = None,
+    chance: Chance | None = None,
+    databricks: Mapping[str, str] | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Core:
+    """Put the core together. No call leaves the process.
+
+    Args:
+        settings: what the operator configured.
+        store: an open store.
+        wake_ups: tells workers that a row is due.
+        clock: where the time comes from; the machine's by default.
+        chance: where randomness comes from; the machine's by default.
+        databricks: settings of the SDK that stand before its own environment variables.
+        sleep: pauses between the tries of a call to GitHub or GitLab, and while an alias is busy.
+    """
+    clock = clock or SystemClock()
+    job_runs, registry = databricks_and_registry(settings, databricks or {})
+    parts = _Parts(
+        gates={gate.name: gate for gate in settings.gates},
+        store=store,
+        job_runs=job_runs,
+        registry=registry,
+        providers=approval_providers(settings, clock, sleep),
+        alias_writer=AliasWriter(store=store, registry=registry, clock=clock),
+        managed=ManagedAliases(
+            settings.gates, settings.further_aliases, registry=registry.name, folds_case=registry.folds_case
+        ),
+        wake_ups=wake_ups,
+        clock=clock,
+        chance=chance or SystemChance(),
+    )
+    return Core(
+        store=store,
+        job_runs=job_runs,
+        registry=registry,
+        providers=parts.providers,
+        resolver=_resolver(parts),
+        promoter=_promoter(parts),
+        sweep=_sweep(parts),
+        alias_orders=_alias_orders(parts, sleep),
+        asking=_asking(parts),
+    )
+
+
+def _resolver(parts: _Parts) -> Resolver:
+    return Resolver(
+        gates=parts.gates,
+        store=parts.store,
+        job_runs=parts.job_runs,
+        registry=parts.registry,
+        wake_ups=parts.wake_ups,
+        clock=parts.clock,
+        chance=parts.chance,
+    )
+
+
+def _promoter(parts: _Parts) -> Promoter:
+    turn = Turn(store=parts.store, wake_ups=parts.wake_ups, clock=parts.clock, chance=parts.chance)
+    spending = Spending(
+        store=parts.store, registry=parts.registry, alias_writer=parts.alias_writer, clock=parts.clock
+    )
+    requesting = Requesting(
+        gates=parts.gates,
+        store=parts.store,
+        registry=parts.registry,
+        providers=parts.providers,
+        spending=spending,
+        wake_ups=parts.wake_ups,
+        clock=parts.clock,
+        turn=turn,
+    )
+    return Promoter(
+        gates=parts.gates,
+        store=parts.store,
+        registry=parts.registry,
+        providers=parts.providers,
+        requesting=requesting,
+        spending=spending,
+        wake_ups=parts.wake_ups,
+        clock=parts.clock,
+        chance=parts.chance,
+        turn=turn,
+    )
+
+
+def _sweep(parts: _Parts) -> Sweep:
+    return Sweep(
+        gates=parts.gates,
+        store=parts.store,
+        job_runs=parts.job_runs,
+        providers=parts.providers,
+        alias_writer=parts.alias_writer,
+        managed=parts.managed,
+        wake_ups=parts.wake_ups,
+        clock=parts.clock,
+    )
+
+
+def _alias_orders(parts: _Parts, sleep: Callable[[float], None]) -> AliasOrders:
+    return AliasOrders(
+        store=parts.store,
+        registry=parts.registry,
+        alias_writer=parts.alias_writer,
+        managed=parts.managed,
+        wake_ups=parts.wake_ups,
+        clock=parts.clock,
+        pause=lambda: sleep(_BUSY_SECONDS),
+    )
+
+
+def _asking(parts: _Parts) -> Asking:
+    return Asking(
+        gates=parts.gates,
+        store=parts.store,
+        job_runs=parts.job_runs,
+        registry=parts.registry,
+        wake_ups=parts.wake_ups,
+        clock=parts.clock,
+        chance=parts.chance,
+    )
