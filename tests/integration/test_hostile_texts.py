@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-import structlog
 from markdown_it import MarkdownIt
 
-from champion_gate import log
 from champion_gate.core.ledger_export import write_csv, write_jsonl
 from champion_gate.core.promotion import Phase
 from integration.api_world import ALIAS, ApiWorld, api_world
@@ -24,18 +21,6 @@ HOSTILE = (
     "{{7*7}} ${{ secrets.X }} \"'`; =cmd()"
 )
 METRIC = HOSTILE[:200]
-
-
-@pytest.fixture
-def logged() -> Iterator[io.StringIO]:
-    root = logging.getLogger()
-    before = (list(root.handlers), root.level)
-    stream = io.StringIO()
-    log.configure(stream=stream)
-    yield stream
-    root.handlers[:], root.level = before
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
 
 
 @pytest.fixture

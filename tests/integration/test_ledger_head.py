@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,10 +11,8 @@ from pathlib import Path
 
 import pytest
 import requests
-import structlog
 from flask import Flask
 
-from champion_gate import log
 from champion_gate.core.ledger import GENESIS, LedgerHead
 from champion_gate.core.ledger_head import log_ledger_head
 from champion_gate.errors import StoreUnavailableError
@@ -99,24 +96,12 @@ def test_a_head_that_hangs_makes_nobody_wait_for_ever() -> None:
     let_go.set()
 
 
-@pytest.fixture
-def output() -> Iterator[io.StringIO]:
-    root = logging.getLogger()
-    before = (list(root.handlers), root.level)
-    stream = io.StringIO()
-    log.configure(stream=stream)
-    yield stream
-    root.handlers[:], root.level = before
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
-
-
 def test_the_log_holds_the_head_in_fields_of_its_own_and_in_words(
-    store: SqlStore, output: io.StringIO
+    store: SqlStore, logged: io.StringIO
 ) -> None:
     store.append_ledger([entry(), entry()])
     log_ledger_head(store)
-    (line,) = [json.loads(text) for text in output.getvalue().splitlines()]
+    (line,) = [json.loads(text) for text in logged.getvalue().splitlines()]
     head = store.ledger_head()
     assert (line["number"], line["hash"]) == (2, head.hash)
     assert line["message"] == f"the ledger ends with line 2, hash {head.hash}"

@@ -6,7 +6,6 @@ import base64
 import contextlib
 import io
 import json
-import logging
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,10 +16,8 @@ from typing import Any
 
 import pytest
 import requests
-import structlog
 from flask import Flask, Response, jsonify, request
 
-from champion_gate import log
 from champion_gate.core.api_tokens import ApiTokens, api_caller
 from champion_gate.core.callers import Role
 from champion_gate.standins.server import serve
@@ -160,19 +157,6 @@ def serving(databases: SqliteDatabases, hops: int = 0) -> Iterator[World]:
         with serve(app_with(world.access, hops)) as world.url:
             yield world
             world.pause.go.set()
-
-
-@pytest.fixture
-def logged() -> Iterator[io.StringIO]:
-    """What is logged, as it is when the service runs."""
-    root = logging.getLogger()
-    before = (list(root.handlers), root.level)
-    stream = io.StringIO()
-    log.configure(stream=stream)
-    yield stream
-    root.handlers[:], root.level = before
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
 
 
 def lines(logged: io.StringIO, message: str) -> list[dict[str, Any]]:

@@ -7,11 +7,9 @@ import logging
 import string
 import threading
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,25 +18,13 @@ from champion_gate import log
 URL_SAFE = string.ascii_letters + string.digits
 
 
-@pytest.fixture
-def output() -> Iterator[io.StringIO]:
-    root = logging.getLogger()
-    before = (list(root.handlers), root.level)
-    stream = io.StringIO()
-    log.configure(stream=stream)
-    yield stream
-    root.handlers[:], root.level = before
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
+def lines(logged: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in logged.getvalue().splitlines()]
 
 
-def lines(output: io.StringIO) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in output.getvalue().splitlines()]
-
-
-def test_a_line_is_one_json_object_with_a_utc_time(output: io.StringIO) -> None:
+def test_a_line_is_one_json_object_with_a_utc_time(logged: io.StringIO) -> None:
     log.get_logger("champion_gate.x").info("alias set", model="main.ml.churn", version="2")
-    (line,) = lines(output)
+    (line,) = lines(logged)
     assert line["message"] == "alias set"
     assert (line["model"], line["version"], line["level"], line["logger"]) == (
         "main.ml.churn",
@@ -49,63 +35,63 @@ def test_a_line_is_one_json_object_with_a_utc_time(output: io.StringIO) -> None:
     assert line["time"].endswith("Z")
 
 
-def test_the_ids_of_the_work_in_hand_are_on_every_line_and_gone_afterwards(output: io.StringIO) -> None:
+def test_the_ids_of_the_work_in_hand_are_on_every_line_and_gone_afterwards(logged: io.StringIO) -> None:
     with log.unit_of_work(promotion="p1", gate="churn"):
         log.get_logger("a").info("ours")
         logging.getLogger("gunicorn.error").info("theirs")
     log.get_logger("a").info("after")
-    ours, theirs, after = lines(output)
+    ours, theirs, after = lines(logged)
     assert ours["promotion"] == theirs["promotion"] == "p1"
     assert theirs["gate"] == "churn"
     assert "promotion" not in after
 
 
-def test_the_ids_stay_in_their_thread(output: io.StringIO) -> None:
+def test_the_ids_stay_in_their_thread(logged: io.StringIO) -> None:
     with log.unit_of_work(promotion="p1"):
         other = threading.Thread(target=lambda: log.get_logger("a").info("other"))
         other.start()
         other.join()
-    assert "promotion" not in lines(output)[0]
+    assert "promotion" not in lines(logged)[0]
 
 
-def test_the_standard_library_may_add_known_fields_only(output: io.StringIO) -> None:
+def test_the_standard_library_may_add_known_fields_only(logged: io.StringIO) -> None:
     logging.getLogger("champion_gate.core.x").info("x", extra={"gate": "churn", "payload": {"a": 1}})
-    assert lines(output)[0]["gate"] == "churn"
-    assert "payload" not in lines(output)[0]
+    assert lines(logged)[0]["gate"] == "churn"
+    assert "payload" not in lines(logged)[0]
 
 
-def test_an_exception_is_on_the_same_line(output: io.StringIO) -> None:
+def test_an_exception_is_on_the_same_line(logged: io.StringIO) -> None:
     try:
         raise RuntimeError("no ghs_abcdefghijklmnop here")  # noqa: TRY301
     except RuntimeError:
         logging.getLogger("x").exception("failed")
-    (line,) = lines(output)
+    (line,) = lines(logged)
     assert "RuntimeError" in line["exception"]
-    assert "ghs_" not in output.getvalue()
+    assert "ghs_" not in logged.getvalue()
 
 
-def test_warnings_of_libraries_become_lines(output: io.StringIO) -> None:
+def test_warnings_of_libraries_become_lines(logged: io.StringIO) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         logging.captureWarnings(capture=False)
         logging.captureWarnings(capture=True)
         warnings.warn("old", UserWarning, stacklevel=1)
         logging.captureWarnings(capture=False)
-    assert "old" in lines(output)[0]["message"]
+    assert "old" in lines(logged)[0]["message"]
 
 
-def test_configuring_again_does_not_double_the_lines(output: io.StringIO) -> None:
-    log.configure(stream=output)
+def test_configuring_again_does_not_double_the_lines(logged: io.StringIO) -> None:
+    log.configure(stream=logged)
     log.get_logger("a").info("once")
-    assert len(lines(output)) == 1
+    assert len(lines(logged)) == 1
 
 
-def test_lines_for_people_are_no_json(output: io.StringIO) -> None:
-    log.configure(console=True, stream=output)
+def test_lines_for_people_are_no_json(logged: io.StringIO) -> None:
+    log.configure(console=True, stream=logged)
     log.get_logger("a").info("alias set", model="churn", password="hunter2")
-    assert "alias set" in output.getvalue()
-    assert not output.getvalue().startswith("{")
-    assert "hunter2" not in output.getvalue()
+    assert "alias set" in logged.getvalue()
+    assert not logged.getvalue().startswith("{")
+    assert "hunter2" not in logged.getvalue()
 
 
 SECRETS = [
@@ -128,15 +114,15 @@ SECRETS = [
 
 
 @pytest.mark.parametrize("secret", SECRETS)
-def test_what_looks_like_a_secret_is_blotted_out_wherever_it_stands(secret: str, output: io.StringIO) -> None:
+def test_what_looks_like_a_secret_is_blotted_out_wherever_it_stands(secret: str, logged: io.StringIO) -> None:
     logger = log.get_logger("a")
     logger.info("before %s after", secret, error=f"x={secret}")
     logger.info("nested", error={"a": [secret, {secret: secret}]}, reason=(secret.encode(),))
     logging.getLogger("urllib3").warning("header %s", secret)
     telling = secret.split(" ", 1)[1] if secret.lower().startswith(("basic", "bearer")) else secret[:12]
-    assert telling not in output.getvalue()
-    assert "before" in output.getvalue()
-    assert len(lines(output)) == 3
+    assert telling not in logged.getvalue()
+    assert "before" in logged.getvalue()
+    assert len(lines(logged)) == 3
 
 
 def test_a_password_in_an_address_is_blotted_out() -> None:
