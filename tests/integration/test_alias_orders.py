@@ -17,12 +17,13 @@ from champion_gate.core.promotion import Phase
 from champion_gate.errors import (
     ConflictError,
     InvalidInputError,
+    LeaseLostError,
     NotFoundError,
     OnHoldError,
     PreconditionFailedError,
     VendorUnavailableError,
 )
-from integration.gate_crashes import DiesAtWrite, StoreBetween, start_with
+from integration.gate_crashes import DiesAtWrite, Once, StoreBetween, start_with
 from integration.gate_world import GateWorld, gate_world
 
 OPERATOR = Caller("ops", Role.OPERATOR, "API token t1", "192.0.2.7")
@@ -89,6 +90,7 @@ def test_a_version_is_put_and_the_ledger_says_who_why_and_from_where(both: GateW
         "source": "manual",
         "authenticated_by": "API token t1",
         "address": "192.0.2.7",
+        "to_version_id": both.core.registry.get_version(both.models.model, "2").version_id,
     }
     both.store.verify_ledger()
 
@@ -278,9 +280,10 @@ def test_a_rollback_never_returns_to_a_version_that_was_rolled_back(both: GateWo
     versions(both, 3)
     for version in "234":
         put(both, version)
-    assert [roll_back(both), roll_back(both), roll_back(both)] == ["3", "2", "1"]
+    gone_to = [roll_back(both, only_if=OnlyIf(frozenset({version}))) for version in "432"]
+    assert gone_to == ["3", "2", "1"]
     with pytest.raises(ConflictError, match="No version before v1"):
-        roll_back(both)
+        roll_back(both, override_hold=True)
     assert both.models.champion() == "1"
 
 
@@ -290,7 +293,7 @@ def test_a_version_that_was_rolled_back_once_is_passed_over_for_good(world: Gate
     assert roll_back(world) == "1"
     put(world, "2", override_hold=True)
     put(world, "3", override_hold=True)
-    assert roll_back(world) == "1"
+    assert roll_back(world, override_hold=True) == "1"
 
 
 def test_a_rollback_after_a_move_by_hand_records_it_first_and_returns_to_where_the_alias_was(
@@ -337,6 +340,185 @@ def test_a_promotion_is_rolled_back_in_one_command_and_the_next_run_does_not_dis
     waiting = world.promotion(Phase.REQUESTED)
     assert waiting.reason == "Champion of main.ml.churn is on hold by ops because it is bad."
     assert world.models.champion() == "1"
+
+
+def test_of_two_operators_who_roll_back_at_once_one_is_refused(both: GateWorld) -> None:
+    versions(both, 2)
+    put(both, "2")
+    put(both, "3")
+    assert roll_back(both, only_if=OnlyIf(frozenset({"3"}))) == "2"
+    with pytest.raises(PreconditionFailedError):
+        roll_back(both, only_if=OnlyIf(frozenset({"3"})))
+    with pytest.raises(OnHoldError) as refused:
+        roll_back(both)
+    assert "say from which version" in refused.value.hint
+    with pytest.raises(OnHoldError):
+        roll_back(both, only_if=OnlyIf(any_version=True))
+    assert both.models.champion() == "2"
+
+
+def test_a_rollback_leaves_a_hold_that_somebody_placed(world: GateWorld) -> None:
+    versions(world, 2)
+    put(world, "2")
+    put(world, "3")
+    hold(world, "freeze")
+    assert roll_back(world, override_hold=True) == "2"
+    state = world.core.alias_orders.state("main.ml.churn", "Champion")
+    assert str(state.hold) == "on hold by night-shift because freeze"
+    with pytest.raises(OnHoldError, match="freeze"):
+        roll_back(world, only_if=OnlyIf(frozenset({"2"})))
+
+
+def test_a_rollback_that_another_had_begun_is_not_taken_for_ones_own(world: GateWorld) -> None:
+    versions(world, 2)
+    put(world, "2")
+    put(world, "3")
+    world.break_databricks(PUT, method="PUT", times=1, lose_answer=True)
+    with pytest.raises(VendorUnavailableError):
+        roll_back(world)
+    with pytest.raises(ConflictError, match="A rollback by ops was under way and is finished now"):
+        world.core.alias_orders.roll_back("main.ml.churn", "Champion", Order(OTHER, "mine"))
+    assert world.models.champion() == "2"
+    assert world.moves()[-1] == ("3", "2", "ops")
+
+
+def test_a_rollback_does_not_take_a_version_made_anew_for_the_one_before(tmp_path: Path) -> None:
+    with gate_world(tmp_path, "mlflow") as world:
+        versions(world, 1)
+        put(world, "2")
+        client = world.models.client  # type: ignore[attr-defined]
+        client.delete_registered_model("churn")
+        client.create_registered_model("churn")
+        versions(world, 2)
+        world.models.move_alias("2")
+        with pytest.raises(ConflictError, match="bears this number now is another one"):
+            roll_back(world)
+        assert world.models.champion() == "2"
+
+
+# --- an approval for one thing ---------------------------------------------------------------------------
+
+
+def there_and_back(world: GateWorld) -> None:
+    """v2 is put by hand, found bad and rolled back, and nobody looks at promotions meanwhile."""
+    put(world, "2", override_hold=True)
+    roll_back(world, override_hold=True)
+    release(world)
+
+
+def test_an_approval_is_not_spent_after_the_alias_has_been_elsewhere_and_back(world: GateWorld) -> None:
+    pending = world.ask()
+    world.approve(pending)
+    hold(world)
+    world.look()
+    assert world.again(pending).phase is Phase.APPROVED
+    there_and_back(world)
+    world.settle()
+    assert "moved away from v1 and back" in world.ended(pending, Phase.STALE)
+    assert world.models.champion() == "1"
+
+
+def test_a_failed_promotions_approval_is_not_spent_after_the_alias_has_been_elsewhere(
+    world: GateWorld,
+) -> None:
+    pending = world.ask()
+    world.approve(pending)
+    refusal = world.break_databricks(PUT, method="PUT", times=100_000, status=403)
+    world.look()
+    world.live(hours=25)
+    world.ended(pending, Phase.FAILED)
+    world.databricks.faults.clear()
+    del refusal
+    there_and_back(world)
+    world.core.promoter.retry(pending.id, actor="ops")
+    world.settle()
+    assert "moved away from v1 and back" in world.ended(pending, Phase.STALE)
+    assert world.models.champion() == "1"
+
+
+def test_a_request_is_stale_after_the_alias_has_been_elsewhere_and_back(world: GateWorld) -> None:
+    pending = world.ask()
+    there_and_back(world)
+    world.approve(pending)
+    world.look()
+    world.ended(pending, Phase.STALE)
+    assert world.models.champion() == "1"
+
+
+def test_an_approval_is_not_spent_after_moves_by_hand_that_were_seen(world: GateWorld) -> None:
+    versions(world, 1)
+    pending = world.ask()
+    world.approve(pending)
+    hold(world)
+    world.look()
+    for version in ("2", "1"):
+        world.models.move_alias(version)
+        for name in world.core.sweep.run():
+            if name.startswith("alias:"):
+                world.core.sweep.look(name)
+    release(world)
+    world.settle()
+    assert "moved away from v1 and back" in world.ended(pending, Phase.STALE)
+
+
+def test_a_move_that_was_seen_late_does_not_make_a_good_approval_stale(world: GateWorld) -> None:
+    versions(world, 1)
+    world.sweep()
+    world.models.move_alias("2")
+    world.models.move_alias("1")
+    pending = world.ask({"f1": 0.95})
+    world.approve(pending)
+    world.look()
+    world.ended(pending, Phase.PROMOTED)
+
+
+# --- late writers ----------------------------------------------------------------------------------------
+
+
+def test_a_writer_that_is_overtaken_leaves_the_history_in_order(world: GateWorld) -> None:
+    versions(world, 2)
+    put(world, "1")
+    overtaken: list[AliasState] = []
+
+    def overtake(name: str) -> None:
+        if name == "finish_alias_change" and not overtaken:
+            world.clock.move(seconds=120)
+            core = world.core
+            world.start()
+            overtaken.append(put(world, "3"))
+            world.core = core
+
+    start_with(world, StoreBetween(world.store, before=overtake))
+    with pytest.raises(LeaseLostError):
+        put(world, "2")
+    world.start()
+    world.sweep()
+    assert world.moves()[-2:] == [("1", "2", "ops"), ("2", "3", "ops")]
+    assert world.models.champion() == "3"
+    assert roll_back(world) == "2"
+
+
+def test_a_write_that_arrives_after_another_ones_is_told_where_it_belongs(world: GateWorld) -> None:
+    versions(world, 2)
+    put(world, "1")
+
+    def overtake() -> None:
+        world.clock.move(seconds=120)
+        core = world.core
+        world.start()
+        put(world, "3")
+        world.core = core
+
+    start_with(world, StoreBetween(world.store, after=Once("check_fence", overtake)))
+    with pytest.raises(LeaseLostError):
+        put(world, "2")
+    world.start()
+    world.sweep()
+    assert world.moves()[-2:] == [("1", "3", "ops"), ("3", "2", "outside champion-gate")]
+    (line,) = newest(world)
+    assert "by a writer that had lost its turn" in line.reason
+    assert line.facts["late_actor"] == "ops"
+    assert world.models.champion() == "2"
 
 
 # --- holds -----------------------------------------------------------------------------------------------

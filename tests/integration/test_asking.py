@@ -13,7 +13,7 @@ from champion_gate.core.callers import Caller, Role
 from champion_gate.core.notifications import NotificationPhase
 from champion_gate.core.promotion import Phase, Promotion
 from champion_gate.errors import ConflictError, InvalidInputError, NotFoundError
-from integration.gate_world import GateWorld, gate_world
+from integration.gate_world import GATE, GateWorld, gate_world
 
 OPERATOR = Caller("ops", Role.OPERATOR, "API token t1")
 
@@ -126,3 +126,54 @@ def test_a_replayed_notification_is_resolved_once_more_and_reopens_nothing(world
     assert [p.phase for p in world.promotions()] == [Phase.REJECTED]
     with pytest.raises(NotFoundError):
         world.core.asking.replay("nothing")
+
+
+def untagged_version(world: GateWorld, user: str = "trainer@example.com") -> str:
+    """A version without job tags, which only its maker and its time link to a run."""
+    catalog = world.databricks.catalog
+    run = catalog.add_mlflow_run(metrics={"f1": 0.95}, user=user, tags={})
+    return catalog.add_version(world.models.model, run_id=run, created_by=user)
+
+
+def test_another_run_does_not_change_who_stands_behind_a_version(world: GateWorld) -> None:
+    jobs = world.databricks.jobs
+    first, second = jobs.start_run(world.job_id), jobs.start_run(world.job_id)
+    version = untagged_version(world)
+    for run in (first, second):
+        jobs.finish_run(run, "SUCCESS", notify=False)
+    asked = ask(world, version, first)
+    world.settle()
+    world.core.promoter.cancel(asked.id, actor="ops", reason="again")
+    world.settle()
+    with pytest.raises(ConflictError, match=f"came from job run {first}"):
+        ask(world, version, second)
+
+
+def test_a_version_that_belongs_to_one_gate_is_not_asked_for_through_a_laxer_one(world: GateWorld) -> None:
+    jobs = world.databricks.jobs
+    other_job = jobs.add_job("lax", creator="trainer@example.com", run_as="trainer@example.com")
+    strict = {**GATE, "approval": world.approval, "model": world.models.model, "jobs": [int(world.job_id)]}
+    world.write_gates([strict, {**strict, "name": "lax", "jobs": [int(other_job)]}])
+    runs = jobs.start_run(world.job_id), jobs.start_run(other_job)
+    version = untagged_version(world)
+    for run in runs:
+        jobs.finish_run(run, "SUCCESS", notify=False)
+    asked = ask(world, version, runs[0])
+    world.settle()
+    world.reject(asked)
+    world.look()
+    world.ended(asked, Phase.REJECTED)
+    with pytest.raises(ConflictError, match="belongs to gate churn"):
+        ask(world, version, runs[1], gate="lax")
+
+
+def test_a_job_that_the_gate_has_dropped_is_not_asked_for_again(world: GateWorld) -> None:
+    pending = world.ask()
+    world.reject(pending)
+    world.look()
+    other = world.databricks.jobs.add_job("other", creator="a@example.com", run_as="a@example.com")
+    world.reconfigure(jobs=[int(other)])
+    with pytest.raises(ConflictError, match="does not watch job"):
+        ask(world, "2")
+    with pytest.raises(ConflictError, match="does not watch job"):
+        world.core.promoter.retry(pending.id, actor="ops")

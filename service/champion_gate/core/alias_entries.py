@@ -10,6 +10,9 @@ from champion_gate.core.aliases import AliasIntent, AliasKey, AliasLock, ChangeS
 from champion_gate.core.ledger import LedgerEntry, LedgerKind
 
 OUTSIDE = "outside champion-gate"
+FIRST_SEEN = "first_seen"
+VERSION_ID = "to_version_id"
+"""The fact that tells one version from another that bears its number later."""
 
 
 def named(version: str | None) -> str:
@@ -41,18 +44,26 @@ def interrupted_entry(key: AliasKey, intent: AliasIntent, current: str | None, a
     return replace(entry, promotion_id=intent.promotion_id)
 
 
-def late_entry(key: AliasKey, intent: AliasIntent, current: str | None, at: datetime) -> LedgerEntry:
-    """A writer of ours found after its write that its turn had been over."""
+def late_entry(lock: AliasLock, late: AliasIntent, at: datetime) -> LedgerEntry:
+    """The alias stands where a writer of ours put it whose turn was over by then."""
     reason = (
-        f"a writer that had lost its turn had sent {named(intent.from_version)} -> "
-        f"{named(intent.to_version)}; the alias then stood on {named(current)}"
+        f"moved from {named(lock.known_version)} to {named(late.to_version)} by a writer that had lost its turn; "
+        f"it had been sent as {named(late.from_version)} -> {named(late.to_version)}"
     )
-    late = {"late_promotion": intent.promotion_id} if intent.promotion_id else {"late_actor": intent.actor}
-    facts = {**_outside_facts(intent, current), **late}
-    return _entry(key, LedgerKind.ALIAS_CHANGE, at, facts, actor=OUTSIDE, reason=reason)
+    who = {"late_promotion": late.promotion_id} if late.promotion_id else {"late_actor": late.actor}
+    facts = {
+        VERSION_ID: late.facts.get(VERSION_ID),
+        "from": lock.known_version,
+        "to": late.to_version,
+        "source": "outside",
+        **who,
+    }
+    return _entry(lock.key, LedgerKind.ALIAS_CHANGE, at, facts, actor=OUTSIDE, reason=reason)
 
 
-def drift_entry(lock: AliasLock, current: str | None, at: datetime) -> LedgerEntry | None:
+def drift_entry(
+    lock: AliasLock, current: str | None, version_id: str | None, at: datetime
+) -> LedgerEntry | None:
     """A move made outside, or where the alias stood at our first look; None where there is nothing to tell."""
     before = lock.known_version if lock.seen else None
     if lock.seen:
@@ -61,7 +72,12 @@ def drift_entry(lock: AliasLock, current: str | None, at: datetime) -> LedgerEnt
         return None
     else:
         reason = f"stood on {named(current)} when champion-gate first looked"
-    facts = {"from": before, "to": current, "source": "outside" if lock.seen else "first_seen"}
+    facts = {
+        "from": before,
+        "to": current,
+        VERSION_ID: version_id,
+        "source": "outside" if lock.seen else FIRST_SEEN,
+    }
     return _entry(lock.key, LedgerKind.ALIAS_CHANGE, at, facts, actor=OUTSIDE, reason=reason)
 
 

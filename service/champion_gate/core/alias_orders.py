@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
-from champion_gate.core.alias_entries import hold_entry, named, release_entry
+from champion_gate.core.alias_entries import VERSION_ID, hold_entry, named, release_entry
+from champion_gate.core.alias_history import version_before, version_id_of
 from champion_gate.core.alias_writer import AliasBusyError, AliasWriter
 from champion_gate.core.aliases import (
     AliasChange,
@@ -20,12 +21,12 @@ from champion_gate.core.aliases import (
     check_reason,
 )
 from champion_gate.core.callers import Caller
-from champion_gate.core.ledger import LedgerKind, LedgerLine
+from champion_gate.core.ledger import LedgerLine
 from champion_gate.core.managed import ManagedAliases
 from champion_gate.core.names import check_version
 from champion_gate.core.ports import Clock, ModelRegistry, WakeUps
 from champion_gate.core.store import Store
-from champion_gate.core.versions import VersionStatus
+from champion_gate.core.versions import ModelVersion, VersionStatus
 from champion_gate.errors import (
     ConflictError,
     InvalidInputError,
@@ -117,7 +118,7 @@ class AliasOrders:
         with self._taken(key) as taken:
             lock = self._alias_writer.settle(taken).lock
             self._check(lock, order)
-            return self._change(lock, version, order, ChangeSource.MANUAL)
+            return self._change(lock, found, order, ChangeSource.MANUAL)
 
     def delete(self, model: str, alias: str, order: Order) -> AliasChange:
         """Take the alias away.
@@ -139,26 +140,27 @@ class AliasOrders:
 
         Raises:
             ConflictError: there is no version before on record, or it is gone from the registry.
-            OnHoldError, PreconditionFailedError, VendorError: as for `put`; the hold of an earlier rollback
-                needs no override.
+            OnHoldError, PreconditionFailedError, VendorError: as for `put`. The hold of an earlier rollback
+                needs no override of an order that says from which version it rolls back: of two operators
+                who press at once, one is refused.
         """
         key = self.managed.key(model, alias)
         with self._taken(key) as taken:
             settled = self._alias_writer.settle(taken)
             lock, finished = settled.lock, settled.finished
             if finished is not None and finished.source is ChangeSource.ROLLBACK:
-                # Asked for before, cut off, and found carried out just now: not once more.
-                return AliasChange(self._known(lock), finished.from_version, changed=True)
+                return self._rolled_back_already(lock, finished, order)
             self._check(lock, order, is_rollback=True)
-            version = version_before(self._store.ledger_lines(key, limit=None), lock.known_version)
+            lines = self._store.ledger_lines(key, limit=None)
+            version = version_before(lines, lock.known_version)
             if version is None:
                 raise ConflictError(
                     f"No version before {named(lock.known_version)} is on record for {key.model}@{key.alias}; "
                     "nothing was changed.",
                     hint="Set the version that you want.",
                 )
-            self._check_return(key, version)
-            return self._change(lock, version, order, ChangeSource.ROLLBACK)
+            found = self._found_again(key, version, lines)
+            return self._change(lock, found, order, ChangeSource.ROLLBACK)
 
     def hold(self, model: str, alias: str, *, caller: Caller, reason: str) -> AliasState:
         """Keep the alias where it is, in lieu of the hold that there may be. Needs no answer of the registry.
@@ -168,8 +170,9 @@ class AliasOrders:
             AliasBusyError: another writer is at work.
         """
         key = self.managed.key(model, alias)
-        hold = Hold(caller.actor, check_reason(reason), self._clock.now())
+        check_reason(reason)
         with self._taken(key) as taken:
+            hold = Hold(caller.actor, reason, self._clock.now())
             standing = taken.hold
             if standing is not None and (standing.actor, standing.reason) == (hold.actor, hold.reason):
                 return self._state_if_told(taken)
@@ -188,8 +191,8 @@ class AliasOrders:
         """
         key = self.managed.key(model, alias)
         check_reason(reason)
-        now = self._clock.now()
         with self._taken(key) as taken:
+            now = self._clock.now()
             if taken.hold is None:
                 raise NotFoundError(f"There is no hold on {key.model}@{key.alias}.")
             facts = {**_facts(caller), "held_by": taken.hold.actor, "held_because": taken.hold.reason}
@@ -214,16 +217,32 @@ class AliasOrders:
 
     def _check(self, lock: AliasLock, order: Order, *, is_rollback: bool = False) -> None:
         hold, key = lock.hold, lock.key
-        if hold is not None and not order.override_hold and not (is_rollback and hold.by_rollback):
-            raise OnHoldError(
-                f"{key.alias} of {key.model} is {hold}.", hint="Release it, or override the hold."
-            )
+        knows = is_rollback and order.only_if is not None and not order.only_if.any_version
+        if hold is not None and not order.override_hold and not (knows and hold.by_rollback):
+            hint = "Release it, or override the hold."
+            if is_rollback and hold.by_rollback:
+                hint = "To roll back once more, say from which version (If-Match, --only-if), or override the hold."
+            raise OnHoldError(f"{key.alias} of {key.model} is {hold}.", hint=hint)
         if order.only_if is not None and not order.only_if.allows(lock.known_version):
             raise PreconditionFailedError(
                 f"{key.alias} of {key.model} stands on {named(lock.known_version)} now; nothing was changed."
             )
 
-    def _check_return(self, key: AliasKey, version: str) -> None:
+    def _rolled_back_already(self, lock: AliasLock, finished: AliasIntent, order: Order) -> AliasChange:
+        """A rollback that was cut off, and is found carried out just now: not once more."""
+        if finished.actor != order.caller.actor:
+            raise ConflictError(
+                f"A rollback by {finished.actor} was under way and is finished now: {lock.key.alias} stands on "
+                f"{named(lock.known_version)}. Nothing more was changed."
+            )
+        if order.only_if is not None and not order.only_if.allows(finished.from_version):
+            raise PreconditionFailedError(
+                f"{lock.key.alias} of {lock.key.model} stood on {named(finished.from_version)} before."
+            )
+        return AliasChange(self._known(lock), finished.from_version, changed=True)
+
+    def _found_again(self, key: AliasKey, version: str, lines: Sequence[LedgerLine]) -> ModelVersion:
+        """The version that the ledger means, as the registry has it; another of its number is none."""
         try:
             found = self._registry.get_version(key.model, version)
         except VendorNotFoundError as error:
@@ -232,16 +251,26 @@ class AliasOrders:
                 "nothing was changed.",
                 hint="Set the version that you want.",
             ) from error
+        if found.version_id != version_id_of(lines, version):
+            raise ConflictError(
+                f"The version before was v{version}, and what bears this number now is another one, or cannot be "
+                "told from it; nothing was changed.",
+                hint="Set the version that you want.",
+            )
         if found.status is not VersionStatus.READY:
             raise ConflictError(
                 f"The version before was v{version}, and it is {found.status.value}; nothing was changed."
             )
+        return found
 
-    def _change(self, lock: AliasLock, to: str | None, order: Order, source: ChangeSource) -> AliasChange:
-        before = lock.known_version
+    def _change(
+        self, lock: AliasLock, version: ModelVersion | None, order: Order, source: ChangeSource
+    ) -> AliasChange:
+        before, to = lock.known_version, None if version is None else version.version
         if before == to:
             return AliasChange(self._known(lock), before, changed=False)
         facts = _facts(order.caller)
+        facts[VERSION_ID] = None if version is None else version.version_id
         if lock.hold is not None:
             facts["hold"] = str(lock.hold)
         intent = AliasIntent(
@@ -290,25 +319,6 @@ class AliasOrders:
     @staticmethod
     def _known(lock: AliasLock) -> AliasState:
         return AliasState(lock.key, lock.known_version, lock.hold)
-
-
-def version_before(lines: Sequence[LedgerLine], current: str | None) -> str | None:
-    """The version on which an alias stood before it came to where it stands.
-
-    Args:
-        lines: all lines of the alias, newest first.
-        current: where it stands.
-
-    Returns:
-        The latest version before that no rollback has ever left; None if there is none.
-    """
-    moves = [line.entry.facts for line in lines if line.entry.kind is LedgerKind.ALIAS_CHANGE]
-    rolled_back = {facts.get("from") for facts in moves if facts.get("source") == ChangeSource.ROLLBACK.value}
-    for facts in moves:
-        before = facts.get("from")
-        if isinstance(before, str) and before != current and before not in rolled_back:
-            return before
-    return None
 
 
 def _facts(caller: Caller) -> dict[str, str | None]:

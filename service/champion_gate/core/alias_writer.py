@@ -74,13 +74,18 @@ class AliasWriter:
             self._store.unlock_alias(lock)
 
     def settle(
-        self, lock: AliasLock, *, may_send: Callable[[AliasIntent], bool] = lambda _intent: False
+        self,
+        lock: AliasLock,
+        *,
+        may_send: Callable[[AliasIntent], bool] = lambda _intent: False,
+        late: AliasIntent | None = None,
     ) -> Settled:
         """Look where the alias stands, finish what an earlier writer began, and record what others did.
 
         Args:
             lock: held.
             may_send: whether a write that never arrived is sent again; it is dropped otherwise.
+            late: a write that went out after its turn was over: a move to its version is not somebody else's.
 
         Raises:
             VendorError: the registry did not answer or refused.
@@ -89,7 +94,7 @@ class AliasWriter:
         current = self._registry.get_alias(lock.key.model, lock.key.alias)
         intent = lock.intent
         if intent is None:
-            return Settled(self._record_drift(lock, current))
+            return Settled(self._record_drift(lock, current, late))
         if current == intent.to_version:
             return Settled(self._finish_written(lock, intent), intent)
         if current != intent.from_version:
@@ -119,7 +124,7 @@ class AliasWriter:
 
         Raises:
             VendorError: the registry did not answer or refused; unless it refused, the intent stays on record.
-            LeaseLostError: it took too long; what was found is in the ledger.
+            LeaseLostError: it took too long; whoever has the alias now records what came of it.
         """
         lock = self._store.begin_alias_change(lock, intent, self._clock.now(), LEASE_SECONDS)
         self._send(lock, intent)
@@ -134,7 +139,7 @@ class AliasWriter:
                 return self._finish_written(lock, intent, promotion, follow_ups)
             return self._finish(lock, current, [lost], promotion=promotion, follow_ups=follow_ups)
         except LeaseLostError:
-            self._store.append_ledger([late_entry(lock.key, intent, current, now)])
+            self._settle_late(lock.key, intent)
             raise
 
     def watch(self, key: AliasKey) -> None:
@@ -150,10 +155,13 @@ class AliasWriter:
             return
         try:
             with self.taken(key) as lock:
-                if not self._is_its_writers(lock.intent):
-                    self.settle(lock)
+                if self._is_its_writers(lock.intent):
+                    return
+                self.settle(lock)
         except AliasBusyError:
             return  # whoever holds it records what it finds
+        for promotion in self._store.open_promotions(key):
+            self._store.hint_promotion(promotion.id, self._clock.now())
 
     def _is_its_writers(self, intent: AliasIntent | None) -> bool:
         """Whether this write was begun by a promotion that still goes on trying; operators begin anew."""
@@ -161,11 +169,35 @@ class AliasWriter:
             return False
         return self._store.get_promotion(intent.promotion_id).phase is Phase.APPROVED
 
-    def _record_drift(self, lock: AliasLock, current: str | None) -> AliasLock:
+    def _record_drift(self, lock: AliasLock, current: str | None, late: AliasIntent | None) -> AliasLock:
         if lock.seen and lock.known_version == current:
             return lock
-        entry = drift_entry(lock, current, self._clock.now())
+        if lock.seen and late is not None and late.to_version == current:
+            return self._finish(lock, current, [late_entry(lock, late, self._clock.now())])
+        version_id = self._version_id(lock.key, current)
+        entry = drift_entry(lock, current, version_id, self._clock.now())
         return self._finish(lock, current, [] if entry is None else [entry])
+
+    def _version_id(self, key: AliasKey, version: str | None) -> str | None:
+        """Which version of this number it is; None where the registry does not say."""
+        if version is None:
+            return None
+        try:
+            return self._registry.get_version(key.model, version).version_id
+        except VendorRefusedError:
+            return None
+
+    def _settle_late(self, key: AliasKey, intent: AliasIntent) -> None:
+        """Our write went out, and our turn was over before it was on record: have it told in its place.
+
+        While another holds the alias, that one tells; the next look does where the registry is away.
+        """
+        try:
+            with self.taken(key) as lock:
+                if not self._is_its_writers(lock.intent):
+                    self.settle(lock, late=intent)
+        except (AliasBusyError, LeaseLostError, VendorError) as error:
+            _log.warning("%s@%s: a late write is left to the next look: %s", key.model, key.alias, error)
 
     def _send(self, lock: AliasLock, intent: AliasIntent) -> None:
         self._store.check_fence(lock, self._clock.now())
@@ -198,7 +230,8 @@ class AliasWriter:
         now = self._clock.now()
         entries = [change_entry(lock.key, intent, now)]
         hold = None
-        if intent.source is ChangeSource.ROLLBACK:
+        stands = lock.hold is not None and not lock.hold.by_rollback  # and goes on, with its own reason
+        if intent.source is ChangeSource.ROLLBACK and not stands:
             hold = Hold(intent.actor, intent.reason, now, by_rollback=True)
             facts = {**intent.facts, "version": intent.to_version, "source": intent.source.value}
             entries.append(hold_entry(lock.key, hold, facts))

@@ -41,6 +41,7 @@ class ApprovalRequest:
         place, seats: the gate's approval settings as they were, so that the request can be read and
             cancelled where it was opened whatever gates.yaml says by then.
         asked_at: when the vendor was last about to be called to open it.
+        ledger_line: the ledger's newest line when the evidence was frozen; what came later, people did not see.
     """
 
     provider: str
@@ -53,6 +54,7 @@ class ApprovalRequest:
     place: Mapping[str, str] = field(default_factory=dict)
     seats: tuple[str, ...] = ()
     asked_at: datetime | None = None
+    ledger_line: int = 0
 
     @property
     def target(self) -> ApprovalTarget:

@@ -76,8 +76,8 @@ class Asking:
             for each in self._store.promotions_of_version(key, found.version)
             if each.version.same_as(found)
         ]
-        if known and job_run_id in {None, known[0].job_run_id}:
-            subject = _asked_before(known[0], gate)
+        if known:
+            subject = self._asked_before(known, gate, job_run_id)
         elif job_run_id is None:
             raise InvalidInputError(
                 f"v{version} of {gate.model} has not asked before.",
@@ -106,6 +106,21 @@ class Asking:
         self._store.record_notification(row.source, row.notification, self._clock.now())
         self._wake_ups.notification(notification_id)
         return self._store.get_notification(notification_id)
+
+    def _asked_before(self, known: list[Promotion], gate: Gate, job_run_id: str | None) -> Subject:
+        """The same question as before: whose it was, and from which run, decides who may answer."""
+        newest = known[0]
+        version = f"v{newest.version.version} of {newest.model}"
+        for each in known:
+            if each.phase.is_open:
+                raise ConflictError(f"{version} asks already: {each.id}.")
+            if each.gate != gate.name:
+                raise ConflictError(f"{version} belongs to gate {each.gate}.")
+            if job_run_id is not None and each.job_run_id != job_run_id:
+                raise ConflictError(f"{version} came from job run {each.job_run_id}, not {job_run_id}.")
+        if not run_checks.still_feeds(gate, newest.job_id, self._gates.values(), self._job_runs):
+            raise ConflictError(f"Gate {gate.name} does not watch job {newest.job_id} any more.")
+        return Subject.of(newest)
 
     def _version(self, gate: Gate, version: str) -> ModelVersion:
         try:
@@ -146,12 +161,3 @@ class Asking:
         if run.result is RunResult.RUNNING or run.end is None:
             return f"Run {run.run_id} has not ended yet ({run.result_detail})."
         return policy.ignored_because(run, gate) or run_checks.ambiguous_name(run, gate, self._job_runs)
-
-
-def _asked_before(known: Promotion, gate: Gate) -> Subject:
-    """The same question as before; whose question it was decides who may answer."""
-    if known.phase.is_open:
-        raise ConflictError(f"v{known.version.version} of {known.model} asks already: {known.id}.")
-    if known.gate != gate.name:
-        raise ConflictError(f"v{known.version.version} of {known.model} belongs to gate {known.gate}.")
-    return Subject.of(known)

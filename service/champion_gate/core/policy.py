@@ -24,6 +24,7 @@ __all__ = [
     "ignored_because",
     "ineligible_because",
     "judge",
+    "may_feed",
     "rivals",
 ]
 
@@ -56,6 +57,11 @@ def gates_of_job(gates: Sequence[Gate], job_id: str, job_name: str) -> tuple[Gat
             and (gate.model.casefold(), gate.alias.casefold()) not in claimed
         )
     )
+
+
+def may_feed(gate: Gate, job_id: str) -> bool:
+    """Whether this job may be one that the gate watches; where the gate names jobs, only Databricks can tell."""
+    return job_id in gate.job_ids or bool(gate.job_names)
 
 
 def gate_of(promotion: Promotion, gates: Mapping[str, Gate], registry: str) -> Gate | None:

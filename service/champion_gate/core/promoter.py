@@ -135,6 +135,9 @@ class Promoter:
             raise ConflictError(
                 f"Promotion {promotion_id} is {promotion.phase.value}: there is nothing to retry."
             )
+        gate = self._gates.get(promotion.gate)
+        if gate is not None and not policy.may_feed(gate, promotion.job_id):
+            raise ConflictError(f"Gate {gate.name} does not watch job {promotion.job_id} any more.")
         if promotion.phase is not Phase.FAILED:
             return self._ask_afresh(promotion, actor, reason)
         why = _with_reason(f"Taken up again by {actor}", reason)
@@ -284,6 +287,8 @@ class Promoter:
             self._turn.end(taken, Phase.SUPERSEDED, reason, follow_ups)
         elif current != taken.champion_version:
             self._turn.end(taken, Phase.STALE, moved_under(taken, current), follow_ups)
+        elif (moved := self._spending.moved_and_back(taken)) is not None:
+            self._turn.end(taken, Phase.STALE, moved, follow_ups)
         elif (changed := self._spending.version_changed(taken)) is not None:
             self._turn.end(taken, Phase.STALE, changed, follow_ups)
         else:

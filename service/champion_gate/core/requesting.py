@@ -91,6 +91,8 @@ class Requesting:
 
     def _freeze_and_ask(self, taken: Promotion, gate: Gate) -> None:
         """Freeze the evidence, make sure that the approval will be protected, and open the request."""
+        # Read before the alias is, so that no move of the alias from then on is missed.
+        ledger_line = self._store.ledger_head().number
         candidate = self._registry.get_details(taken.version)
         champion_version = self._registry.get_alias(taken.model, taken.alias)
         champion = self._champion(taken.model, champion_version)
@@ -136,6 +138,7 @@ class Requesting:
             pins=pins,
             place=dict(gate.approval.place),
             seats=gate.approval.seats,
+            ledger_line=ledger_line,
         )
         intended = replace(
             taken,

@@ -44,3 +44,16 @@ def ambiguous_name(run: JobRun, gate: Gate, job_runs: JobRuns) -> str | None:
         f"{len(ids)} jobs bear the name {run.job_name!r} ({', '.join(ids)}), so gate {gate.name} does not say "
         "which it means. Put the job's id into gates.yaml."
     )
+
+
+def still_feeds(gate: Gate, job_id: str, gates: Iterable[Gate], job_runs: JobRuns) -> bool:
+    """Whether a gate watches this job; one that another gate to the alias names by its id is that one's.
+
+    Raises:
+        VendorError: the jobs cannot be listed by their names.
+    """
+    if job_id in gate.job_ids:
+        return True
+    if any(job_id in rival.job_ids for rival in policy.rivals(gate, gates)):
+        return False
+    return any(job_runs.jobs_named(name) == (job_id,) for name in gate.job_names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from champion_gate.core.alias_entries import named
+from champion_gate.core.alias_entries import FIRST_SEEN, VERSION_ID, named
 from champion_gate.core.alias_writer import AliasWriter
 from champion_gate.core.aliases import AliasIntent, AliasLock, ChangeSource
 from champion_gate.core.ledger import LedgerKind
@@ -56,6 +56,27 @@ class Spending:
                 lock, may_send=lambda intent: self._may_send(lock, intent, promotion, stale_because)
             )
             return self._spend_settled(settled.lock, promotion, stale_because, end)
+
+    def moved_and_back(self, promotion: Promotion) -> str | None:
+        """Why the approval does not apply although the alias stands where it did: it has been elsewhere since.
+
+        What the reviewers compared with may have been taken back for a reason that they did not know.
+        """
+        after = promotion.request.ledger_line if promotion.request is not None else 0
+        for line in self._store.ledger_lines(promotion.alias_key, after=after, limit=None):
+            facts = line.entry.facts
+            if (
+                line.entry.kind is LedgerKind.ALIAS_CHANGE
+                and line.entry.promotion_id != promotion.id
+                and facts.get("source") != FIRST_SEEN
+                and facts.get("from") == promotion.champion_version
+            ):
+                return (
+                    f"{promotion.model}@{promotion.alias} has been moved away from "
+                    f"{named(promotion.champion_version)} and back since approval was asked for (line "
+                    f"{line.number} of the ledger). To ask afresh: champion-gate promotions retry {promotion.id}"
+                )
+        return None
 
     def version_changed(self, promotion: Promotion) -> str | None:
         """Why the version is no longer the one that was asked for; None if it is."""
@@ -109,7 +130,7 @@ class Spending:
             return _Ending(Phase.STALE, known_reason)
         if current != promotion.champion_version:
             return _Ending(Phase.STALE, moved_under(promotion, current))
-        reason = self.version_changed(promotion)
+        reason = self.moved_and_back(promotion) or self.version_changed(promotion)
         return _Ending(Phase.STALE, reason) if reason else None
 
     def _intent(self, lock: AliasLock, promotion: Promotion) -> AliasIntent:
@@ -124,6 +145,7 @@ class Spending:
             reason=f"approved: {decision.reason}",
             promotion_id=promotion.id,
             at=self._clock.now(),
+            facts={VERSION_ID: promotion.version.version_id},
         )
 
     def _may_send(

@@ -234,6 +234,7 @@ class Store(Protocol):
         key: AliasKey | None = None,
         *,
         promotion_id: str | None = None,
+        after: int = 0,
         before: int | None = None,
         limit: int | None = 200,
     ) -> tuple[LedgerLine, ...]:
@@ -242,6 +243,7 @@ class Store(Protocol):
         Args:
             key: which alias; None: all.
             promotion_id: which promotion; None: all.
+            after: only lines with a higher number.
             before: only lines with a lower number.
             limit: how many at most; None: all there are.
         """

@@ -53,6 +53,8 @@ def lines(
     connection: Connection,
     key: AliasKey | None,
     promotion_id: str | None,
+    *,
+    after: int,
     before: int | None,
     limit: int | None,
 ) -> tuple[LedgerLine, ...]:
@@ -61,7 +63,7 @@ def lines(
     Raises:
         ConflictError: one of them has been edited. Only `verify` notices all that can be done to the ledger.
     """
-    query = select(ledger).order_by(ledger.c.number.desc()).limit(limit)
+    query = select(ledger).where(ledger.c.number > after).order_by(ledger.c.number.desc()).limit(limit)
     if key is not None:
         columns: list[ColumnElement[str]] = [ledger.c.registry, ledger.c.model, ledger.c.alias]
         if promotion_id is not None:

@@ -24,6 +24,7 @@ class SqlLedger(SqlBase):
         key: AliasKey | None = None,
         *,
         promotion_id: str | None = None,
+        after: int = 0,
         before: int | None = None,
         limit: int | None = 200,
     ) -> tuple[LedgerLine, ...]:
@@ -32,6 +33,7 @@ class SqlLedger(SqlBase):
         Args:
             key: which alias; None: all.
             promotion_id: which promotion; None: all.
+            after: only lines with a higher number.
             before: only lines with a lower number.
             limit: how many at most; None: all there are.
 
@@ -39,7 +41,7 @@ class SqlLedger(SqlBase):
             ConflictError: one of these lines has been edited by hand.
         """
         with self._read() as connection:
-            return ledger.lines(connection, key, promotion_id, before, limit)
+            return ledger.lines(connection, key, promotion_id, after=after, before=before, limit=limit)
 
     def ledger_head(self) -> LedgerHead:
         """The number and hash of the newest line; number 0 and GENESIS where there is none.
