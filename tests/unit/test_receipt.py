@@ -362,6 +362,23 @@ def test_what_is_no_object_is_refused(sent: bytes) -> None:
         read_receipt(sent)
 
 
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        (b"promotion p-1", "the file is not JSON"),
+        (b'\xef\xbb\xbf{"format": 1}', "the file is not JSON"),
+        (b"\xff", "the file is not UTF-8"),
+        (b"[]", "the file is no JSON object"),
+        (b"[" * 100_000, "the file is nested too deeply"),
+        (b'{"format": 1, "format": 2}', "the file holds a key twice"),
+    ],
+)
+def test_a_file_that_is_no_object_is_called_a_file(sent: bytes, words: str) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        read_receipt(sent)
+    assert refused.value.message == f"This is no receipt: {words}."
+
+
 def test_a_document_that_is_too_long_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="at most"):
         read_receipt(b" " * (LONGEST_RECEIPT + 1))

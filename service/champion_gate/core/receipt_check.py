@@ -156,7 +156,7 @@ def _evidence(receipt: Receipt, evidence: bytes) -> Iterator[str]:
         yield f"The evidence has the sha256 {found}, and the receipt names {receipt.evidence_sha256}."
         return
     try:
-        asked = json_object(evidence).get("asked")
+        asked = json_object(evidence, "it").get("asked")
     except UnusableBodyError as error:
         yield f"The evidence cannot be read: {error}."
         return

@@ -100,7 +100,7 @@ def read_receipt(sent: bytes) -> Receipt:
     if len(sent) > LONGEST_RECEIPT:
         raise InvalidInputError(f"A receipt has at most {LONGEST_RECEIPT} bytes.")
     try:
-        return _receipt(json_object(sent))
+        return _receipt(json_object(sent, "the file"))
     except UnusableBodyError as error:
         raise InvalidInputError(f"This is no receipt: {error}.") from None
     except (InvalidInputError, ValueError, TypeError, KeyError, RecursionError) as error:
