@@ -255,6 +255,10 @@ def test_these_names_are_taken(tokens: ApiTokens, name: str) -> None:
         "\ud800",
         "a\u00a0b",
         "\ufeffci",
+        "\u3164",
+        "\u2800",
+        "\u0301",
+        "ci\u0301\u0301\u0301",
     ],
 )
 def test_names_that_could_deceive_a_reader_are_refused(tokens: ApiTokens, name: str) -> None:
@@ -265,7 +269,15 @@ def test_names_that_could_deceive_a_reader_are_refused(tokens: ApiTokens, name: 
 
 
 @pytest.mark.parametrize(
-    "name", ["champion-gate", "Champion-Gate sweep", "outside champion-gate", "OUTSIDE", "\uff43hampion-gate"]
+    "name",
+    [
+        "champion-gate",
+        "Champion-Gate sweep",
+        "outside champion-gate",
+        "OUTSIDE",
+        "\uff43hampion-gate",
+        "champion\u2011gate",
+    ],
 )
 def test_names_that_look_like_somebody_else_are_refused(tokens: ApiTokens, name: str) -> None:
     with pytest.raises(InvalidInputError, match="must not look like"):

@@ -9,17 +9,20 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from cryptography.hazmat.primitives import serialization
 
 from champion_gate.standins.faults import Faults
 from integration.attack_tokens import OWN_KEY, claims_of, evil_issuer, signed
 from integration.attack_world import AttackWorld, at_once, attack_world
 from integration.attacked_gate import AttackedGate
+from integration.process_world import until
 
 pytest_plugins = ("integration.attack_fixtures",)
 
@@ -183,6 +186,31 @@ def test_attack_11_an_issuer_whose_keys_cannot_be_read_is_no_acceptance(
                 assert "Post the same token again" in answer.json()["hint"] or "a moment ago" in answer.text
             gate.waits(asked, "Waiting for people to decide")
         assert requests_seen == []
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_attack_11_strangers_tokens_do_not_stop_the_service_while_an_issuer_hangs(
+    fresh: AttackWorld, kind: str
+) -> None:
+    gate = fresh.gate(kind)
+    asked = gate.ask()
+    gate.faults.add(DISCOVERY, hang=30.0)
+    claims = claims_of(gate.token(asked))
+    flood = [signed(claims, OWN_KEY, headers={"kid": uuid.uuid4().hex}) for _ in range(40)]
+    with ThreadPoolExecutor(len(flood)) as pool:
+        posts = [pool.submit(gate.post, asked, token) for token in flood]
+        until(lambda: any("well-known" in path for _, path in gate.faults.requests), "nobody asks the issuer")
+        took = []
+        for _ in range(5):
+            begun = time.monotonic()
+            assert requests.get(f"{fresh.url}/livez", timeout=20).ok
+            took.append(time.monotonic() - begun)
+        answers = [each.result(60) for each in posts]
+    assert max(took) < 3, took
+    assert {(each.status_code, each.json()["code"]) for each in answers} == {(503, "vendor_unavailable")}
+    assert all(int(each.headers["Retry-After"]) > 0 for each in answers)
+    assert sum("well-known" in path for _, path in gate.faults.requests) == 1
+    gate.waits(asked, "Waiting for people to decide")
 
 
 def test_attack_11_once_the_issuer_is_back_the_same_token_is_accepted(fresh: AttackWorld) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +15,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from champion_gate.adapters.oidc import GITHUB, Issuer, OidcVerifier
+from champion_gate.core.claims import VerifiedToken
 from champion_gate.errors import ConfigurationError, NotAuthenticatedError, VendorUnavailableError
+from champion_gate.standins.faults import Fault
 from champion_gate.standins.issuer import SigningKey
 from claims_samples import github
 from integration.github_world import MovableClock
 from integration.oidc_world import AUDIENCE, DISCOVERY_PATH, KEYS_PATH, World, oidc_world
+from integration.process_world import until
 
 
 @pytest.fixture
@@ -86,6 +91,63 @@ def test_a_withdrawn_key_is_not_believed_for_long(world: World) -> None:
     world.clock.move(minutes=11)
     with pytest.raises(NotAuthenticatedError, match="no such key"):
         world.verify(token)
+
+
+# --- an issuer that hangs ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def slow(world: World) -> Iterator[OidcVerifier]:
+    """One that is as patient with the issuer as the product is."""
+    verifier = OidcVerifier({"github": Issuer(world.url, AUDIENCE, GITHUB, world.ca_file)}, clock=world.clock)
+    yield verifier
+    verifier.close()
+
+
+@contextmanager
+def one_asks(world: World, slow: OidcVerifier) -> Iterator[tuple[Future[VerifiedToken], Fault]]:
+    """Somebody is asking an issuer that hangs, and has been for longer than others wait with them."""
+    before = world.asked
+    fault = world.faults.add(f"{DISCOVERY_PATH}$", hang=30.0)
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(slow.verify, world.token(), github())
+        until(lambda: world.asked > before, "nobody asks")
+        try:
+            with pytest.raises(VendorUnavailableError, match="does not answer yet"):
+                slow.verify(world.token(), github())
+            yield asking, fault
+        finally:
+            fault.times = 0
+            fault.released.set()
+
+
+def test_nobody_waits_for_long_with_the_one_who_asks(world: World, slow: OidcVerifier) -> None:
+    with one_asks(world, slow) as (asking, fault):
+        begun = time.monotonic()
+        for _ in range(50):
+            with pytest.raises(VendorUnavailableError, match="does not answer yet") as caught:
+                slow.verify(world.token(), github())
+            assert (caught.value.status, caught.value.retryable) == (503, True)
+        assert time.monotonic() - begun < 1
+        assert not asking.done()
+        fault.times = 0
+        fault.released.set()
+        assert asking.result(10).run_id == "9000"
+    assert slow.verify(world.token(), github()).run_id == "9000"
+    assert world.asked == 2
+
+
+def test_known_keys_are_used_while_somebody_asks_for_others(world: World, slow: OidcVerifier) -> None:
+    known = world.token(lifetime=3600)
+    slow.verify(known, github())
+    world.clock.move(seconds=61)
+    world.there.rotate()
+    with one_asks(world, slow) as (asking, _):
+        begun = time.monotonic()
+        assert slow.verify(known, github()).run_id == "9000"
+        assert time.monotonic() - begun < 1
+        assert not asking.done()
+    assert asking.result(10).run_id == "9000"
 
 
 # --- outages ----------------------------------------------------------------------------------------------

@@ -214,6 +214,30 @@ def test_a_name_that_is_no_name_is_refused(world: World, name: object) -> None:
     assert "claim preferred_username is no name of 1 to 200 printable characters" in said
 
 
+UNSEEN = ["\u3164", "\u2800", "\uffa0 \u3164", "\u0301", "jane\u0301\u0301\u0301", "a\\u200bb", "\u2800jane"]
+POSING = [
+    "champion-gate",
+    "Champion-Gate sweep",
+    "outside champion-gate",
+    "Outside",
+    "\uff43hampion-gate",
+    "champion\u2010gate",
+]
+
+
+@pytest.mark.parametrize("name", UNSEEN)
+def test_a_name_in_which_something_hides_is_refused(world: World, name: str) -> None:
+    assert "claim preferred_username is no name" in refused(world, world.token(preferred_username=name))
+    assert "claim sub is no id" in refused(world, world.token(sub=name))
+
+
+@pytest.mark.parametrize("name", POSING)
+def test_nobody_bears_the_gates_own_name(world: World, name: str) -> None:
+    said = refused(world, world.token(preferred_username=name, groups=["ml-platform"]))
+    assert "claim preferred_username looks like the gate itself" in said
+    assert "claim sub is no id" in refused(world, world.token(sub=name))
+
+
 @pytest.mark.parametrize("name", ["x", "x" * 200, "Jöhn O'Döe <b>", "名前"])
 def test_a_printable_name_is_kept_as_it_is(world: World, name: str) -> None:
     assert world.verify(world.token(preferred_username=name))[0] == name

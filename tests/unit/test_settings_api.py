@@ -270,6 +270,46 @@ def test_an_issuer_of_ci_jobs_does_not_admit_people(
     assert problem.endswith("else a CI job could become an operator")
 
 
+@pytest.mark.parametrize(
+    ("issuer", "system"),
+    [
+        ("https://token.actions.githubusercontent.com", "GitHub"),
+        ("https://token.actions.githubusercontent.com/acme", "GitHub"),
+        ("https://token.actions.githubusercontent.com/acme/", "GitHub"),
+        ("https://token.actions.acme.ghe.com", "GitHub"),
+        ("https://gitlab.com", "GitLab"),
+        ("https://gitlab.com/acme", "GitLab"),
+        ("https://ghes.example.com", "GitHub"),
+        ("https://GHES.example.com:443/_services/other", "GitHub"),
+    ],
+)
+def test_an_issuer_of_ci_jobs_is_known_also_where_the_gates_use_others(
+    tmp_path: Path, issuer: str, system: str
+) -> None:
+    elsewhere = {
+        "github": {"url": "https://ghes.example.com/api/v3"},
+        "gitlab": {"url": "https://git.example.com/gitlab"},
+    }
+    (problem,) = problems_of(tmp_path, with_oidc(SMALLEST | elsewhere, issuer=issuer))
+
+    assert problem.startswith(f"api.oidc.issuer: found {issuer}, which signs for the CI jobs of {system};")
+    assert problem.endswith("else a CI job could become an operator")
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "https://git.example.com/auth/realms/people",
+        "https://people.ghe.com",
+        "https://login.gitlab.com.example",
+    ],
+)
+def test_an_issuer_of_people_may_be_a_neighbour_of_one_of_ci_jobs(tmp_path: Path, issuer: str) -> None:
+    lab = SMALLEST | {"gitlab": {"url": "https://git.example.com/gitlab"}}
+
+    assert loaded(tmp_path, with_oidc(lab, issuer=issuer)).api_oidc is not None
+
+
 def test_nor_does_an_issuer_that_follows_from_an_address_or_is_given(tmp_path: Path) -> None:
     elsewhere = changed("gates 0 approval github url", "https://ghes.example.com/api/v3")
     given = SMALLEST | {"github": {"oidc": {"issuer": "https://login.example.com/Tenant"}}}

@@ -50,6 +50,8 @@ class GitHubHook:
         kind = header("X-GitHub-Event")
         if kind not in _RUN_PATHS:
             return Ignored(f"{shown(kind)} tells nothing about an approval")
+        if body.startswith(b"payload="):
+            return Ignored("the body is a form; set the webhook's content type to application/json")
         outer, inner = _RUN_PATHS[kind]
         try:
             return id_of(object_at(json_object(body), outer).get(inner), f"{outer}.{inner}")

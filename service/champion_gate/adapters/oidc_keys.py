@@ -25,13 +25,21 @@ UNKNOWN_KEY_COOL_DOWN = timedelta(seconds=60)
 OUTAGE_COOL_DOWN = timedelta(seconds=5)
 
 _DISCOVERY = "/.well-known/openid-configuration"
-_TIMEOUTS = Timeouts(connect=5.0, read=15.0, total=15.0)
+PATIENCE = 1.0
+"""Seconds from the start of a call to the issuer during which callers wait for the one who makes it.
+
+Anybody can send a token that names an unknown key: were they to wait for as long as the issuer takes, strangers
+could occupy every thread of the service while an issuer hangs. Whoever gives up gets a 503 and asks again.
+"""
+
+_TIMEOUTS = Timeouts(connect=5.0, read=5.0, total=5.0)
+_POST_AGAIN = "Post the same token again in a moment."
 _MAX_ANSWER_BYTES = 256 * 1024
 _LEAST_KEY_BITS = 2048
 
 
 class IssuerKeys:
-    """The RSA signing keys of one issuer. Safe to share between threads: one asks, the others wait for it."""
+    """The RSA signing keys of one issuer. Safe to share between threads: one asks, the others wait for it, but not for long."""
 
     def __init__(
         self,
@@ -77,6 +85,7 @@ class IssuerKeys:
         self._read_at: datetime | None = None
         self._failed_at: datetime | None = None
         self._lock = threading.Lock()
+        self._asking_since: float | None = None
 
     def close(self) -> None:
         """Close the connections that are kept open."""
@@ -89,7 +98,8 @@ class IssuerKeys:
         of made-up ids causes no flood of calls.
 
         Raises:
-            VendorUnavailableError: the keys are not known, or too old, and cannot be read now.
+            VendorUnavailableError: the keys are not known, or too old, and cannot be read now; or somebody
+                asks for them already, and the issuer lets us wait.
         """
         now = self._clock.now()
         if not self._is_fresh(now, KEYS_LAST) or (
@@ -103,21 +113,34 @@ class IssuerKeys:
         return read_at is not None and timedelta(0) <= now - read_at < lasting
 
     def _refresh(self, asked_at: datetime) -> None:
-        with self._lock:
+        if not self._lock.acquire(timeout=self._patience_left()):
+            raise VendorUnavailableError(
+                self._vendor, "it has been asked for its keys and does not answer yet.", hint=_POST_AGAIN
+            )
+        try:
             if self._read_at is not None and self._read_at >= asked_at:
                 return
             if self._has_just_failed(asked_at):
                 raise VendorUnavailableError(self._vendor, "its keys could not be read a moment ago.")
-            try:
-                self._keys = self._read()
-            except VendorError as error:
-                self._failed_at = self._clock.now()
-                raise VendorUnavailableError(
-                    self._vendor,
-                    f"its keys cannot be read: {error.message}",
-                    hint="Post the same token again in a moment.",
-                ) from error
-            self._read_at, self._failed_at = self._clock.now(), None
+            self._asking_since = time.monotonic()
+            self._ask()
+        finally:
+            self._asking_since = None
+            self._lock.release()
+
+    def _patience_left(self) -> float:
+        since = self._asking_since
+        return PATIENCE if since is None else max(0.0, since + PATIENCE - time.monotonic())
+
+    def _ask(self) -> None:
+        try:
+            self._keys = self._read()
+        except VendorError as error:
+            self._failed_at = self._clock.now()
+            raise VendorUnavailableError(
+                self._vendor, f"its keys cannot be read: {error.message}", hint=_POST_AGAIN
+            ) from error
+        self._read_at, self._failed_at = self._clock.now(), None
 
     def _has_just_failed(self, asked_at: datetime) -> bool:
         """Whether a call failed a moment ago, or while this caller waited for its turn: one call serves them all."""

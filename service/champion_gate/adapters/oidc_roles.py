@@ -7,13 +7,13 @@ import logging
 from champion_gate.adapters.oidc_claims import ClaimsError, SignedClaims
 from champion_gate.adapters.oidc_keys import IssuerKeys
 from champion_gate.adapters.oidc_tokens import LONGEST_ID, TokenRules, signed_claims, unverified_issuer
-from champion_gate.core.callers import Role
+from champion_gate.core.callers import LONGEST_NAME, Role, is_callers_name
 from champion_gate.core.ports import Clock
+from champion_gate.core.text import is_plain_name, pretends_to_be_us
 from champion_gate.errors import NotAuthenticatedError, NotPermittedError
 from champion_gate.settings import ApiOidc
 
 _REQUIRED = ("iss", "aud", "exp", "iat", "sub")
-_LONGEST_NAME = 200
 _CLAIMS_OF_JOBS = frozenset(
     {"job_workflow_ref", "runner_environment", "ci_config_ref_uri", "pipeline_id", "project_path"}
 )
@@ -78,8 +78,12 @@ class OidcRoles:
         if not _counts(claims, claim):
             raise ClaimsError("the e-mail address that it names is not verified")
         name = claims.get(claim)
-        if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME or not _is_plain(name):
-            raise ClaimsError(f"claim {claim} is no name of 1 to {_LONGEST_NAME} printable characters")
+        if not isinstance(name, str) or not is_plain_name(name, LONGEST_NAME):
+            raise ClaimsError(
+                f"claim {claim} is no name of 1 to {LONGEST_NAME} printable characters without a backslash"
+            )
+        if pretends_to_be_us(name):
+            raise ClaimsError(f"claim {claim} looks like the gate itself or like somebody outside")
         return name
 
     def _role(self, claims: SignedClaims) -> Role | None:
@@ -99,7 +103,7 @@ class OidcRoles:
 def _subject(claims: SignedClaims) -> str:
     """Who it is at the issuer, whatever the name is there (OpenID Connect Core, section 2: at most 255 characters)."""
     subject = claims["sub"]
-    if not isinstance(subject, str) or not 0 < len(subject) <= LONGEST_ID or not _is_plain(subject):
+    if not isinstance(subject, str) or not is_callers_name(subject, LONGEST_ID):
         raise ClaimsError("claim sub is no id")
     return subject
 
@@ -107,7 +111,3 @@ def _subject(claims: SignedClaims) -> str:
 def _counts(claims: SignedClaims, name: str) -> bool:
     """Whether a claim may be relied on; at some issuers people write any e-mail address into their own account."""
     return name != "email" or claims.get("email_verified", True) is True
-
-
-def _is_plain(text: str) -> bool:
-    return text.isprintable() and text.strip() == text

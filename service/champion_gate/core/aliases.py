@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from champion_gate.core.callers import Caller
+from champion_gate.core.text import is_visible
 from champion_gate.errors import InvalidInputError
 
 
@@ -107,8 +108,8 @@ LONGEST_REASON = 2000
 
 
 def check_reason(reason: str) -> str:
-    """Return the reason as it is, or raise InvalidInputError: 1 to 2000 characters, not blank."""
-    if not reason.strip() or len(reason) > LONGEST_REASON:
+    """Return the reason as it is, or raise InvalidInputError: 1 to 2000 characters, one of them visible."""
+    if not is_visible(reason) or len(reason) > LONGEST_REASON:
         raise InvalidInputError(
             "A change needs a reason.", hint=f"Say why, in at most {LONGEST_REASON} characters."
         )
@@ -120,7 +121,7 @@ class Order:
     """Who orders a change of an alias, why, and under which conditions.
 
     Attributes:
-        reason: in the operator's words; 1 to 2000 characters, not blank.
+        reason: in the operator's words; 1 to 2000 characters, one of them visible.
         override_hold: carry it out although the alias is on hold.
 
     Raises:

@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import logging
 import re
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +13,7 @@ from datetime import datetime
 from champion_gate.core.callers import ApiToken, Caller, Role
 from champion_gate.core.ports import CallerVerifier, Chance, Clock
 from champion_gate.core.store import Store
-from champion_gate.core.text import one_line
+from champion_gate.core.text import is_plain_name, one_line, pretends_to_be_us
 from champion_gate.errors import ConflictError, InvalidInputError, NotFoundError
 
 _log = logging.getLogger(__name__)
@@ -25,7 +24,6 @@ PREFIX = "cgate_"
 _FORM = re.compile(PREFIX + r"([a-z0-9]{16})_([a-z0-9]{64})")
 _SECRET_PARTS = 4  # of 16 characters, 82 bits each
 _LONGEST_NAME = 100
-_OURS = ("champion-gate", "outside")
 _NOBODYS_HASH = hashlib.sha256(b"").hexdigest()
 
 
@@ -174,14 +172,14 @@ def _hash(secret: str) -> str:
 
 
 def _check_name(name: str) -> str:
-    if not 1 <= len(name) <= _LONGEST_NAME or name != name.strip() or one_line(name) != name:
+    if not is_plain_name(name, _LONGEST_NAME):
         raise InvalidInputError(
             f"{one_line(name, _LONGEST_NAME)!r} cannot be a token's name.",
             hint=f"Use 1 to {_LONGEST_NAME} visible characters without a backslash, and no blank at either end.",
         )
-    if unicodedata.normalize("NFKC", name).casefold().startswith(_OURS):
+    if pretends_to_be_us(name):
         raise InvalidInputError(
             "A token's name must not look like the gate itself or like somebody outside.",
-            hint=f"Let it begin otherwise than with {' or '.join(_OURS)}.",
+            hint="Let it begin otherwise than with champion-gate or outside.",
         )
     return name

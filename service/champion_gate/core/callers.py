@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from champion_gate.core.text import is_plain_name, pretends_to_be_us
+
+LONGEST_NAME = 200
+
 
 class Role(StrEnum):
     """What a caller may do. An operator may do all that a viewer may."""
@@ -62,3 +66,13 @@ class ApiToken:
     def counts_at(self, at: datetime) -> bool:
         """Whether it admits anybody at that time."""
         return self.revoked_at is None and (self.expires_at is None or at < self.expires_at)
+
+
+def is_callers_name(name: str, longest: int = LONGEST_NAME) -> bool:
+    """Whether somebody may be known by this name: a reader of the ledger sees all of it, and takes it for nobody else.
+
+    Args:
+        name: as an issuer, a system or a person gives it.
+        longest: how many characters it may have.
+    """
+    return is_plain_name(name, longest) and not pretends_to_be_us(name)

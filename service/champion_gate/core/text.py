@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterator
 
 _LONGEST_ROW_OF_MARKS = 2
+_OURS = ("champion-gate", "outside")
 
 # Letters and marks that Unicode lists as shown by nothing at all (Default_Ignorable_Code_Point, and the
 # blank Braille cell); str.isprintable() lets them pass because their category is a letter's or a mark's.
@@ -41,6 +42,34 @@ def one_line(text: str, limit: int = 200) -> str:
     """
     shown = "".join(_shown(text[:limit]))
     return f"{shown}… (+{len(text) - limit})" if len(text) > limit else shown
+
+
+def is_visible(text: str) -> bool:
+    """Whether anything of it can be seen: not only blanks, marks and what is shown by nothing at all."""
+    return any(
+        char.isprintable()
+        and not char.isspace()
+        and char not in _BLANK
+        and unicodedata.category(char) not in {"Mn", "Me", "Mc"}
+        for char in text
+    )
+
+
+def pretends_to_be_us(name: str) -> bool:
+    """Whether a name looks like those that the ledger gives to the gate itself and to moves made outside it."""
+    folded = unicodedata.normalize("NFKC", name).strip().casefold()
+    dashed = "".join("-" if unicodedata.category(char) == "Pd" else char for char in folded)
+    return dashed.startswith(_OURS)
+
+
+def is_plain_name(name: str, longest: int) -> bool:
+    """Whether it is a name in which nothing hides: 1 to `longest` visible characters, no backslash, no blank at an end."""
+    return (
+        1 <= len(name) <= longest
+        and name == name.strip()
+        and is_visible(name)
+        and one_line(name, longest) == name
+    )
 
 
 def escaped(char: str) -> str:

@@ -11,6 +11,7 @@ from champion_gate.settings.loading import (
     GitLabHost,
     Settings,
     load_database_url,
+    load_environments_gates,
     load_settings,
 )
 
@@ -30,6 +31,7 @@ __all__ = [
     "explain",
     "gates_json_schema",
     "load_database_url",
+    "load_environments_gates",
     "load_gates",
     "load_settings",
 ]

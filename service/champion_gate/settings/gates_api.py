@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from champion_gate.core.managed import FurtherAlias
 from champion_gate.core.names import check_model
 from champion_gate.errors import InvalidNameError
-from champion_gate.settings.addresses import web_address
+from champion_gate.settings.addresses import host_of, web_address
 from champion_gate.settings.gates_model import (
     ApiOidcEntry,
     FurtherAliasEntry,
@@ -16,8 +16,11 @@ from champion_gate.settings.gates_model import (
     GitHubEntry,
     GitLabEntry,
 )
-from champion_gate.settings.gates_servers import GITHUB, GITLAB, ci_issuers
+from champion_gate.settings.gates_servers import GITHUB, GITLAB, ci_issuers, kind_of
 from champion_gate.settings.gates_values import UNITY_CATALOG
+
+_GITHUB_COM = "token.actions.githubusercontent.com"
+_GITLAB_COM = "gitlab.com"
 
 
 @dataclass(frozen=True)
@@ -133,10 +136,31 @@ def _issuer_problems(
     oidc: ApiOidcEntry, gates: Mapping[int, GateEntry], github: GitHubEntry, gitlab: GitLabEntry
 ) -> Iterator[str]:
     """Whoever can start a CI job there can have it ask for a token with any audience."""
-    for key, issuer in ci_issuers(gates.values(), github, gitlab).items():
-        if web_address(issuer).casefold() == web_address(oidc.issuer).casefold():
-            system = {GITHUB: "GitHub", GITLAB: "GitLab"}.get(key, key)
-            yield (
-                f"api.oidc.issuer: found {oidc.issuer}, which signs for the CI jobs of {system}; expected an issuer "
-                "that signs for people alone, else a CI job could become an operator"
-            )
+    for system in _signs_for(web_address(oidc.issuer).casefold(), ci_issuers(gates.values(), github, gitlab)):
+        yield (
+            f"api.oidc.issuer: found {oidc.issuer}, which signs for the CI jobs of {system}; expected an issuer "
+            "that signs for people alone, else a CI job could become an operator"
+        )
+
+
+def _signs_for(issuer: str, configured: Mapping[str, str]) -> Iterator[str]:
+    """For whose CI jobs it signs, also where no gate uses them.
+
+    A GitHub signs for an enterprise below a path of its own, and for nobody but jobs (docs.github.com, "OpenID
+    Connect reference"); beside a GitLab in a sub-path there may be issuers of people on the same host.
+
+    Args:
+        issuer: as `web_address` writes it, case-folded.
+        configured: provider key -> issuer of its jobs.
+    """
+    host = host_of(issuer)
+    if host == _GITHUB_COM or (host.startswith("token.actions.") and host.endswith(".ghe.com")):
+        yield "GitHub"
+        return
+    if host == _GITLAB_COM:
+        yield "GitLab"
+        return
+    for key, found in configured.items():
+        address = web_address(found).casefold()
+        if issuer == address or (kind_of(key) == GITHUB and host == host_of(address)):
+            yield {GITHUB: "GitHub", GITLAB: "GitLab"}.get(key, key)

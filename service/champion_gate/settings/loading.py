@@ -25,7 +25,7 @@ from champion_gate.settings.credentials import (
 )
 from champion_gate.settings.environment import PREFIX, Environment, read_environment
 from champion_gate.settings.gates_api import ApiOidc
-from champion_gate.settings.gates_file import Gates, read_gates
+from champion_gate.settings.gates_file import Gates, load_gates, read_gates
 from champion_gate.settings.gates_servers import GITHUB, GITLAB, OidcIssuer
 from champion_gate.settings.gitlab_credentials import (
     GitLabCredentials,
@@ -180,6 +180,21 @@ def load_database_url(environ: Mapping[str, str]) -> str:
     if problems:
         raise ConfigurationError(problems)
     return environment.database_url.get_secret_value()
+
+
+def load_environments_gates(environ: Mapping[str, str]) -> Gates:
+    """Only gates.yaml, for commands that ask no vendor.
+
+    Args:
+        environ: the environment's variables.
+
+    Raises:
+        ConfigurationError: naming what is wrong with them or the file; missing secrets do not matter here.
+    """
+    environment, problems = read_environment(environ)
+    if problems:
+        raise ConfigurationError(problems)
+    return load_gates(environment.config)
 
 
 def _github_hosts(
