@@ -282,6 +282,9 @@ def test_a_route_that_declares_none_admits_nobody(world: World) -> None:
     ("method", "path", "status", "code"),
     [
         ("GET", "/", 404, "not_found"),
+        ("GET", "//livez", 404, "not_found"),
+        ("GET", "///api/v1/promotions", 404, "not_found"),
+        ("GET", "/%2Fapi/v1/promotions", 404, "not_found"),
         ("GET", "/hooks/databricks", 405, "method_not_allowed"),
         ("PUT", "/livez", 405, "method_not_allowed"),
         ("GET", "/api//v1/promotions", 404, "not_found"),

@@ -86,7 +86,8 @@ def test_a_rollback_goes_to_the_version_before_and_holds_it_there(api: ApiWorld)
     assert (said["version"], said["from_version"], answer.headers["ETag"]) == ("1", "2", '"1"')
     assert (said["hold"]["actor"], said["hold"]["by_rollback"]) == ("anna", True)
     assert api.gate.models.champion() == "1"
-    api.problem(409, "conflict", "POST", f"{ALIAS}/rollback", {"reason": "once more"})
+    api.problem(409, "on_hold", "POST", f"{ALIAS}/rollback", {"reason": "once more"})
+    api.problem(409, "conflict", "POST", f"{ALIAS}/rollback", {"reason": "once more"}, If_Match='"1"')
     api.problem(409, "on_hold", "PUT", ALIAS, {"version": "2", "reason": WHY})
     assert api.gate.models.champion() == "1"
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,11 +15,12 @@ import requests
 
 from champion_gate.core.aliases import AliasKey
 from champion_gate.core.store import RepeatableRequest
+from champion_gate.web.repeatable import request_key
 from integration.api_world import ALIAS, OPERATOR, OTHER, ApiWorld, api_world
 
 ROLLBACK = f"{ALIAS}/rollback"
 PROMOTIONS = "/api/v1/promotions"
-WHY = {"reason": "it is bad"}
+WHY = {"reason": "it is bad", "override_hold": True}
 
 
 @pytest.fixture
@@ -88,9 +93,66 @@ def test_one_key_stands_for_one_request(api: ApiWorld) -> None:
     assert api.gate.models.champion() == "3"
 
 
+def test_a_condition_is_part_of_the_request(api: ApiWorld) -> None:
+    roll_back(api, "k")
+    api.problem(
+        *(422, "idempotency_key_reused", "POST", ROLLBACK, WHY), Idempotency_Key="k", If_Match='"999"'
+    )
+    conditional = {"Idempotency_Key": "c", "If_Match": '"3"'}
+    first = api.call("POST", ROLLBACK, WHY, **conditional)
+    assert first.status_code == 200
+    same(first, api.call("POST", ROLLBACK, WHY, **conditional))
+    api.problem(422, "idempotency_key_reused", "POST", ROLLBACK, WHY, Idempotency_Key="c")
+    assert api.gate.models.champion() == "2"
+
+
+BODIES = [b"nonsense", b"\xff", b"9" * 6000, b"[" * 20_000, b'{"a":' * 9000, b"[]", b"null", b'{"a": NaN}']
+
+
+def test_a_body_where_none_is_looked_at_may_be_anything(api: ApiWorld) -> None:
+    api.gate.notify("1000")
+    replay = f"/api/v1/notifications/{api.gate.notification().id}/replay"
+    for number, body in enumerate(BODIES):
+        key = {"Idempotency_Key": f"k{number}"}
+        assert api.call("POST", replay, body).status_code == 202, body[:20]
+        first = api.call("POST", replay, body, **key)
+        assert first.status_code == 202, body[:20]
+        same(first, api.call("POST", replay, body, **key))
+        api.problem(422, "idempotency_key_reused", "POST", replay, b"other", **key)
+
+
+def test_a_key_is_kept_short_however_long_the_path(api: ApiWorld, tmp_path: Path) -> None:
+    path = f"/api/v1/models/main.ml.{'x' * 9000}/aliases/Champion/rollback"
+    first = api.call("POST", path, WHY, Idempotency_Key="k" * 200)
+    assert first.status_code == 422
+    same(first, api.call("POST", path, WHY, Idempotency_Key="k" * 200))
+    with closing(sqlite3.connect(tmp_path / "gate.db")) as database:
+        ((key,),) = database.execute("SELECT key FROM requests")
+    assert re.fullmatch("[0-9a-f]{64}", key)
+
+
+def test_an_answer_is_given_again_while_every_place_is_taken(api: ApiWorld) -> None:
+    first, leave = roll_back(api, "k"), threading.Event()
+    hanging = api.gate.break_databricks("/models/", method="GET", hang=leave)
+    threads = [threading.Thread(target=api.call, args=("GET", ALIAS)) for _ in range(6)]
+    try:
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + 30
+        while hanging.hits < 6:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        api.problem(503, "busy", "POST", ROLLBACK, WHY, Idempotency_Key="other")
+        same(first, roll_back(api, "k"))
+    finally:
+        leave.set()
+        for thread in threads:
+            thread.join(60)
+
+
 def test_a_request_that_was_cut_off_is_not_carried_out_again_unseen(api: ApiWorld) -> None:
     roll_back(api, "k")
-    begun = RepeatableRequest(f"API token a\n{ROLLBACK}\ncut", "not that of the body below")
+    begun = RepeatableRequest(request_key("API token a", ROLLBACK, "cut"), "not that of the body below")
     api.gate.store.begin_request(begun, api.gate.clock.now())
     api.problem(422, "idempotency_key_reused", "POST", ROLLBACK, WHY, Idempotency_Key="cut")
     api.gate.break_databricks("/aliases/", method="PUT", lose_answer=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from champion_gate.core.text import is_visible
 from integration.api_world import ALIAS, OPERATOR, ApiWorld, api_world
 
 HELD = f"{ALIAS}/hold"
@@ -102,6 +104,27 @@ def test_names_from_outside_come_back_as_data_and_short(api: ApiWorld) -> None:
     assert len(name) < 200
 
 
+@pytest.mark.parametrize(
+    "body", [b'\xef\xbb\xbf{"version": "1", "reason": "x"}', b"{"], ids=["BOM", "cut off"]
+)
+def test_a_body_that_is_no_json_is_not_blamed_on_its_content_type(api: ApiWorld, body: bytes) -> None:
+    said = refused(api, body)
+    assert (said["code"], said["detail"]) == ("malformed_body", "The body is not JSON.")
+
+
+REPLAY = "/api/v1/notifications/nothing/replay"
+
+
+def test_a_route_without_fields_of_a_body_says_how_a_body_fails_nevertheless(api: ApiWorld) -> None:
+    api.problem(413, "too_large", "POST", REPLAY, b"x" * 70_000)
+    for operation in api.document.operations.values():
+        answers = operation["responses"].keys()
+        assert ("413" in answers) == ({"400", "408"} <= answers)
+    assert {"400", "408", "413"} <= api.document.operations[
+        "POST", "/api/v1/notifications/{notification_id}/replay"
+    ]["responses"].keys()
+
+
 def test_a_body_over_its_cap_is_not_read(api: ApiWorld) -> None:
     assert refused(api, b'{"reason": "' + b"x" * 70_000 + b'"}')["code"] == "too_large"
 
@@ -124,6 +147,15 @@ def test_a_body_over_its_cap_is_not_read(api: ApiWorld) -> None:
 )
 def test_a_parameter_that_means_nothing_is_named(api: ApiWorld, path: str, name: str) -> None:
     assert name in api.problem(422, "invalid_input", "GET", path)["detail"]
+
+
+@pytest.mark.parametrize("path", ["/api/v1/promotions", "/api/v1/notifications"])
+@pytest.mark.parametrize("identity", ["\ud800", "\x00"], ids=["surrogate", "NUL"])
+def test_a_cursor_that_is_made_up_is_refused(api: ApiWorld, path: str, identity: str) -> None:
+    text = json.dumps(["2026-01-01T00:00:00.000000Z", identity])
+    cursor = base64.urlsafe_b64encode(text.encode()).decode()
+    said = api.problem(422, "invalid_input", "GET", f"{path}?cursor={cursor}")
+    assert "cursor" in said["detail"]
 
 
 def test_a_parameter_in_lieu_of_the_body_is_refused(api: ApiWorld) -> None:
@@ -149,7 +181,7 @@ def test_an_optional_body_may_be_absent_but_not_something_else(api: ApiWorld) ->
 @given(
     st.text(
         st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=60
-    ).filter(str.strip)
+    ).filter(is_visible)
 )
 def test_any_reason_comes_back_as_it_was_given(api: ApiWorld, reason: str) -> None:
     held = api.call("PUT", HELD, {"reason": reason}, token=OPERATOR)

@@ -216,6 +216,17 @@ def test_two_authorization_headers_admit_nobody(served: Served, second: str) -> 
         assert answer.startswith(b"HTTP/1.1 401 ")
 
 
+@pytest.mark.parametrize(
+    "target",
+    ["//hooks/databricks", "///hooks/databricks", "/%2Fhooks/databricks", "http://x//hooks/databricks"],
+)
+def test_a_path_has_one_spelling(served: Served, target: str) -> None:
+    length = f"Content-Length: {len(NOTIFICATION)}"
+    answer = served.talk(f"POST {target} HTTP/1.1", AUTHORIZATION, length, body=NOTIFICATION)
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert b"application/problem+json" in answer
+
+
 def test_a_length_over_the_cap_is_refused_before_the_body_comes(served: Served) -> None:
     answer = served.talk("POST /hooks/databricks HTTP/1.1", AUTHORIZATION, "Content-Length: 99999999")
     assert answer.startswith(b"HTTP/1.1 413 ")

@@ -25,28 +25,43 @@ class UnusableBodyError(ValueError):
     """A body of another shape; its message is the reason."""
 
 
-def json_object(sent: bytes) -> dict[str, Any]:
-    """The body as a JSON object; raises UnusableBodyError."""
+def json_object(sent: bytes, what: str = "the body") -> dict[str, Any]:
+    """A JSON object out of its text.
+
+    Args:
+        sent: as it came.
+        what: what the reasons call it.
+
+    Raises:
+        UnusableBodyError: it is none.
+    """
     try:
-        loaded = json.loads(sent.decode(), object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
+        loaded = json.loads(
+            sent.decode(), object_pairs_hook=_object_without_duplicates, parse_constant=_no_constant
+        )
     except UnicodeDecodeError:
-        raise UnusableBodyError("the body is not UTF-8") from None
+        raise UnusableBodyError(f"{what} is not UTF-8") from None
     except RecursionError:
-        raise UnusableBodyError("the body is nested too deeply") from None
+        raise UnusableBodyError(f"{what} is nested too deeply") from None
+    except _DuplicateKeyError:
+        raise UnusableBodyError(f"{what} holds a key twice") from None
     except UnusableBodyError:
         raise
     except ValueError:
-        raise UnusableBodyError("the body is not JSON; the content type must be application/json") from None
+        raise UnusableBodyError(f"{what} is not JSON") from None
     if not isinstance(loaded, dict):
-        raise UnusableBodyError("the body is no JSON object")
+        raise UnusableBodyError(f"{what} is no JSON object")
     return loaded
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # Readers disagree on which of two equal keys counts.
+class _DuplicateKeyError(ValueError):
+    """Readers disagree on which of two equal keys counts."""
+
+
+def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise UnusableBodyError("the body holds a key twice")
+        raise _DuplicateKeyError
     return found
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
-from flask import Flask, request
-
-from champion_gate.standins.faults import Faults
 from champion_gate.standins.gated_job import AUDIENCE, GatedJobs
-from champion_gate.standins.gitlab_api import Api, problem
+from champion_gate.standins.gitlab_api import Api
+from champion_gate.standins.gitlab_app import build_app
 from champion_gate.standins.gitlab_oidc import IdTokens
 from champion_gate.standins.gitlab_page import PipelinePage
 from champion_gate.standins.gitlab_pipelines import Pipelines
@@ -34,9 +31,6 @@ from champion_gate.standins.gitlab_state import (
     commit_sha,
 )
 from champion_gate.standins.gitlab_webhooks import Webhooks
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 Who = int | str
 """Whom a protection lets in: an access level (0 = no one, 30, 40, …), or somebody's username."""
@@ -82,37 +76,10 @@ class GitLabStandIn:
         self.api = Api(self.state, self.ci)
         self.id_tokens = IdTokens(self.state, self.ci)
         self._gated_jobs: GatedJobs | None = None
-        self.app = Flask(__name__)
-        self.app.json.sort_keys = False  # type: ignore[attr-defined]
-        self.app.register_blueprint(self.api.blueprint)
-        self.app.register_blueprint(self.id_tokens.blueprint)
-        self.app.register_blueprint(PipelinePage(self.state, self.ci).blueprint)
-        self.app.register_error_handler(RefusedError, problem)
-        for status in (404, 405):
-            words = f"{status} {'Not Found' if status == 404 else 'Method Not Allowed'}"  # noqa: PLR2004
-            self.app.register_error_handler(
-                status, lambda _error, words=words, status=status: ({"error": words}, status)
-            )
-        self.app.before_request(self._before)
-        inner = self.app.wsgi_app
-
-        def locked(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-            path = environ.get("PATH_INFO", "")
-            if prefix:
-                inside = path.startswith(f"{prefix}/")
-                environ = {
-                    **environ,
-                    "SCRIPT_NAME": prefix if inside else "",
-                    "PATH_INFO": path.removeprefix(prefix) if inside else "/outside",
-                }
-            with self.state.lock:
-                return inner(environ, start_response)
-
-        self.faults = Faults(locked)
-        self.app.wsgi_app = self.faults  # type: ignore[method-assign]
-
-    def _before(self) -> None:
-        self.state.base_url = request.url_root.rstrip("/")
+        page = PipelinePage(self.state, self.ci)
+        self.app, self.faults = build_app(
+            self.state, (self.api.blueprint, self.id_tokens.blueprint, page.blueprint), prefix=prefix
+        )
 
     def run_gated_jobs(self, gate_url: str) -> None:
         """Have played jobs do from now on what deploy/gitlab/champion-gate.gitlab-ci.yml has them do.

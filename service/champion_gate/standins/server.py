@@ -8,10 +8,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 if TYPE_CHECKING:
     from flask import Flask
+
+
+class _AsSent(WSGIRequestHandler):
+    """Hands paths over as they were sent, as gunicorn does; http.server makes one of several leading slashes."""
+
+    def parse_request(self) -> bool:
+        if not super().parse_request():
+            return False
+        self.path = self.requestline.split()[1]
+        return True
 
 
 @contextmanager
@@ -26,7 +36,7 @@ def serve(app: Flask, *, port: int = 0) -> Iterator[str]:
         The base URL, without a trailing slash.
     """
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = make_server("127.0.0.1", port, app, threaded=True)
+    server = make_server("127.0.0.1", port, app, threaded=True, request_handler=_AsSent)
     server.daemon_threads = True  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from champion_gate.store.tables import UtcTime, write_time
 T = TypeVar("T")
 
 _LONGEST = 500
+_IDENTITY = re.compile(r"[a-z0-9-]{1,64}")
 
 
 def page(
@@ -64,8 +66,13 @@ def _write_cursor(time: datetime, identity: str) -> str:
 def _read_cursor(cursor: str) -> tuple[datetime, str]:
     try:
         time, identity = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-        return datetime.fromisoformat(time).astimezone(UTC), str(identity)
-    except (binascii.Error, ValueError, TypeError, OverflowError) as error:
+        at = datetime.fromisoformat(time).astimezone(UTC)
+        # Its own form again, or it was made up: other forms of the time, an object in lieu of the list.
+        is_ours = _IDENTITY.fullmatch(identity) is not None and _write_cursor(at, identity) == cursor
+    except (binascii.Error, ValueError, TypeError, OverflowError, RecursionError):
+        is_ours = False
+    if not is_ours:
         raise InvalidInputError(
             "The cursor cannot be read.", hint="Take it as it was given, or start without one."
-        ) from error
+        )
+    return at, identity

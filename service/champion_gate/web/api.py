@@ -212,7 +212,8 @@ def _aliases(operations: Operations) -> Iterator[Route]:
             headers=("ETag",),
             is_repeatable=True,
             about="To the version before in the ledger, never to one that was itself rolled back; 409 where there is "
-            f"none or it is gone. It places a hold, and the hold of a rollback does not stop another. {_BY_HAND}",
+            "none or it is gone. It places a hold; under it, another rollback must say with `If-Match` from which version "
+            f"it goes, or override. {_BY_HAND}",
         ),
     )
     yield (

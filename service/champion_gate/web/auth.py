@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from flask import Flask, Request, Response, g, request
+from werkzeug.exceptions import NotFound
 
 from champion_gate.core.callers import Caller, Role
 from champion_gate.core.ports import ProviderHook
@@ -162,6 +163,9 @@ def enforce(app: Flask, access: Access) -> None:
 
     @app.before_request
     def admit() -> None:
+        # Werkzeug merges leading slashes; a proxy's rules do not know that spelling of a path.
+        if any(request.environ.get(name, "").startswith("//") for name in ("PATH_INFO", "RAW_URI")):
+            raise NotFound
         if request.url_rule is None:
             return  # no view will run: the framework is about to answer 404 or 405
         guard = _guard_at(app, request.url_rule.endpoint)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 from flask import Request
@@ -11,12 +15,18 @@ from werkzeug.exceptions import BadRequest, RequestTimeout
 from champion_gate.errors import TooLargeError
 
 _BODY_SILENCE_SECONDS = 10.0
+_BODY_SECONDS = 15.0
 
 
-def read_body(incoming: Request, cap: int) -> bytes:
+def read_body(incoming: Request, cap: int, *, seconds: float = _BODY_SECONDS) -> bytes:
     """Read a body that has at most `cap` bytes, whether or not its length is declared.
 
     Werkzeug's own `max_content_length` cuts an undeclared (chunked) body at the cap without an error.
+
+    Args:
+        incoming: the request.
+        cap: bytes.
+        seconds: how long the whole body may take, however steadily it drips.
 
     Raises:
         TooLargeError: it has more; at most one byte over the cap has been read.
@@ -32,9 +42,10 @@ def read_body(incoming: Request, cap: int) -> bytes:
         # A sender that falls silent must not keep a thread for good.
         connection.settimeout(_BODY_SILENCE_SECONDS)
     try:
-        read = _read_up_to(environ["wsgi.input"], limit)
+        with _deadline(connection, seconds):
+            read = _read_up_to(environ["wsgi.input"], limit)
     except TimeoutError as error:
-        raise RequestTimeout("The body stopped coming.") from error
+        raise RequestTimeout("The body stopped coming, or came too slowly.") from error
     except Exception as error:  # each server has its own errors for a malformed body
         raise BadRequest("The body could not be read.") from error
     if len(read) > cap:
@@ -42,6 +53,33 @@ def read_body(incoming: Request, cap: int) -> bytes:
     if incoming.content_length is not None and len(read) < incoming.content_length:
         raise BadRequest("The body was cut off.")
     return read
+
+
+@contextmanager
+def _deadline(connection: socket.socket | None, seconds: float) -> Iterator[None]:
+    """Raise TimeoutError, whatever else went wrong, where reading from the connection took longer.
+
+    Each piece that comes starts the socket's own time-out afresh, and gunicorn reads until it has enough pieces.
+    """
+    if connection is None:
+        yield
+        return
+    is_over = threading.Event()
+    timer = threading.Timer(seconds, _stop_reading, [connection, is_over])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if is_over.is_set():
+            raise TimeoutError
+
+
+def _stop_reading(connection: socket.socket, is_over: threading.Event) -> None:
+    is_over.set()
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RD)
 
 
 def put_back(incoming: Request, read: bytes) -> None:

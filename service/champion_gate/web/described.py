@@ -55,7 +55,7 @@ _SAID = {
     401: "No or wrong credentials.",
     403: "The caller is known and may not do this.",
     404: "There is no such thing here.",
-    408: "The body stopped coming.",
+    408: "The body stopped coming, or came too slowly.",
     409: "The thing is not in a state in which this can be done.",
     412: "The alias is not on the version that `If-Match` names; nothing was changed.",
     413: "The body is too large.",
@@ -65,7 +65,7 @@ _SAID = {
     502: "Databricks or the registry refused.",
     503: "Databricks, the registry, an issuer or the database does not answer; try again later.",
 }
-_OF_BODY = (400, 408, 413, 415)
+_OF_READING = frozenset([400, 408, 413])
 _OF_AUTH = {Auth.BEARER: (401, 403, 429, 503), Auth.CI_JOB: (401, 408, 413, 429, 503)}
 _OF_PROBLEM = {"Retry-After": (409, 429, 503), "WWW-Authenticate": (401,)}
 _KEPT = (404, 409, 412, 422)
@@ -180,8 +180,10 @@ class ApiApp(OpenAPI):
         }
         guard = guard_of(view)
         statuses = {422, *described.problems, *_OF_AUTH.get(guard.auth, ())} if guard is not None else {422}
+        if guard is not None and guard.body_cap is not None:
+            statuses |= _OF_READING  # also where the view does not look at what was sent
         if "body" in get_type_hints(view):
-            statuses |= set(_OF_BODY)
+            statuses.add(415)
         if described.is_repeatable:
             statuses.add(409)
         answers: dict[str | int | HTTPStatus, Any] = {

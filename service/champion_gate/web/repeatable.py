@@ -9,6 +9,7 @@ from http import HTTPStatus
 
 from flask import Response, request
 
+from champion_gate.core.bodies import UnusableBodyError, json_object
 from champion_gate.core.ports import Clock
 from champion_gate.core.store import RepeatableRequest, Store
 from champion_gate.errors import (
@@ -64,7 +65,7 @@ class Repeatable:
         if key is None:
             return carry_out()
         asked = RepeatableRequest(
-            key=f"{caller().authenticated_by}\n{request.path}\n{key}", fingerprint=_fingerprint()
+            key=request_key(caller().authenticated_by, request.path, key), fingerprint=_fingerprint()
         )
         known = self._store.begin_request(asked, self._clock.now())
         if known is not None:
@@ -98,10 +99,29 @@ class Repeatable:
             log.exception("the answer of a repeatable request was not kept; it stays under way")
 
 
+def request_key(authenticated_by: str, path: str, key: str) -> str:
+    """Under what a request is kept: a hash, because a path may be longer than what a database indexes.
+
+    Args:
+        authenticated_by: by what its caller is known.
+        path: of the URL, decoded.
+        key: its `Idempotency-Key`.
+    """
+    return _sha256([authenticated_by, path, key])
+
+
 def _fingerprint() -> str:
-    """Of what is asked for, whatever the white space and order of keys in the body."""
-    asked = [request.method, request.path, json.loads(body() or b"{}")]
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    """Of what is asked for and on which condition, whatever the white space and order of keys in the body."""
+    query, condition = request.query_string.decode("latin-1"), request.headers.get("If-Match")
+    asked = [request.method, request.path, query, condition]
+    try:
+        return _sha256([*asked, json_object(body() or b"{}")])
+    except (UnusableBodyError, RecursionError):  # of a view that looks at no body
+        return _sha256([*asked, body().hex()])
+
+
+def _sha256(parts: list[object]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _outcome_is_unknown(error: GateError) -> bool:

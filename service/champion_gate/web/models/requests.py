@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from champion_gate.core.aliases import LONGEST_REASON
 from champion_gate.core.notifications import NotificationPhase
 from champion_gate.core.promotion import Phase
-from champion_gate.core.text import storable
+from champion_gate.core.text import is_visible, storable
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
@@ -40,16 +40,18 @@ def _true_or_false(given: object) -> object:
     return given
 
 
-def _text(text: str) -> str:
+def _reason(text: str) -> str:
+    if not is_visible(text):
+        raise ValueError("use at least one visible character")
     return storable(text, len(text))
 
 
 Reason = Annotated[
     str,
     StringConstraints(min_length=1, max_length=LONGEST_REASON, pattern=r"\S"),
-    AfterValidator(_text),
+    AfterValidator(_reason),
     Field(
-        description=f"Why, in your own words; kept in the ledger. 1 to {LONGEST_REASON} characters, not blank.",
+        description=f"Why, in your own words; kept in the ledger. 1 to {LONGEST_REASON} characters, one visible.",
         json_schema_extra={"example": "incident 4711"},
     ),
 ]
