@@ -12,6 +12,8 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from champion_gate.core.text import one_line
+
 EXTRA_FIELDS = frozenset(
     {
         "action",
@@ -66,6 +68,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+_OF_SEVERAL_LINES = frozenset({"exception", "stack"})
 _QUIET = ("huey", "werkzeug", "urllib3", "alembic", "databricks", "mlflow", "sqlalchemy")
 
 
@@ -174,7 +177,10 @@ def _shared() -> list[Processor]:
 
 def _formatter(*, console: bool) -> structlog.stdlib.ProcessorFormatter:
     last: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=False, event_key="message", timestamp_key="time")]
+        [
+            _visible_line,
+            structlog.dev.ConsoleRenderer(colors=False, event_key="message", timestamp_key="time"),
+        ]
         if console
         else [structlog.processors.JSONRenderer()]
     )
@@ -192,3 +198,16 @@ def _formatter(*, console: bool) -> structlog.stdlib.ProcessorFormatter:
 
 def _redact_line(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
     return {key: redact(value, key) for key, value in line.items()}
+
+
+def _visible_line(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+    """What others wrote must neither begin a line of its own nor be obeyed by a terminal; JSON sees to that."""
+    return {key: _visible(key, value) for key, value in line.items()}
+
+
+def _visible(key: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value  # the renderer shows its repr, which escapes
+    if key not in _OF_SEVERAL_LINES:
+        return one_line(value, len(value))
+    return "\n".join(f"  {one_line(each, len(each))}" for each in value.split("\n"))

@@ -81,6 +81,17 @@ def test_config_check_names_what_is_wrong(world: ProcessWorld) -> None:
     assert message.count("CHAMPION_GATE_SWEEP_SECONDS") == 1
 
 
+def test_config_check_tells_programs_too(world: ProcessWorld) -> None:
+    found = document(world, "config", "check", "--json")
+    assert found["valid"] is True
+    assert found["explanation"].strip() == "\n".join(lines(world, "config", "check")).strip()
+    done = world.run("config", "check", "--json", CHAMPION_GATE_SWEEP_SECONDS="often")
+    assert (done.returncode, done.stderr) == (2, "")
+    found = json.loads(done.stdout)
+    assert found["valid"] is False
+    assert [each for each in found["problems"] if "CHAMPION_GATE_SWEEP_SECONDS" in each] == found["problems"]
+
+
 def test_config_schema_is_json_schema_and_needs_no_settings(world: ProcessWorld) -> None:
     done = subprocess.run(
         [*command_line(), "config", "schema"], check=True, capture_output=True, text=True, env={}, timeout=60
@@ -98,6 +109,12 @@ def test_migrate_makes_the_tables_and_may_run_again(world: ProcessWorld, tmp_pat
     for _ in range(2):
         (line,) = lines(world, "migrate", CHAMPION_GATE_DATABASE_URL=url)
         assert line == f"The tables are up to date in {url}."
+    told = json.loads("\n".join(lines(world, "migrate", "--json", CHAMPION_GATE_DATABASE_URL=url)))
+    assert told == {"database": url, "up_to_date": True}
+    done = world.run(
+        "migrate", CHAMPION_GATE_DATABASE_URL=url, CHAMPION_GATE_API_URL="https://gate.example.com"
+    )
+    assert f"the local database {url}, not on CHAMPION_GATE_API_URL" in done.stderr
     assert lines(world, "promotions", "list", CHAMPION_GATE_DATABASE_URL=url)
 
 
@@ -283,6 +300,17 @@ def test_who_moved_the_alias(world: ProcessWorld) -> None:
     done = world.run("alias", "history", "main.ml.churn", "--json", "--limit", "1")
     assert json.loads(done.stdout) == history[:1]
     assert "more than 1" in done.stderr
+
+
+def test_who_moved_the_alias_is_told_without_any_secret_of_the_service(world: ProcessWorld) -> None:
+    needed = ("CHAMPION_GATE_CONFIG", "CHAMPION_GATE_DATABASE_URL")
+    nothing = dict.fromkeys(set(world.environ) - set(needed), "")
+    arguments = ("alias", "history", "main.ml.churn", "--json")
+    assert lines(world, *arguments, **nothing) == lines(world, *arguments)
+    refusal(world, "alias", "get", "main.ml.churn", code=2, **nothing)
+    (world.folder / "broken.yaml").write_text("gates: 7")
+    broken = str(world.folder / "broken.yaml")
+    assert "gates" in refusal(world, *arguments, code=2, **nothing | {"CHAMPION_GATE_CONFIG": broken})
 
 
 # --- hooks -------------------------------------------------------------------------------------------------

@@ -151,8 +151,8 @@ def test_both_answer_the_same(both: Both, number: int) -> None:
 
 def test_both_give_out_the_same_receipt(both: Both) -> None:
     of_local, of_api = (
-        json.loads("\n".join(each.lines("promotions", "receipt", id_in(both, Phase.PROMOTED))))
-        for each in (both.local, both.api)
+        json.loads("\n".join(each.lines("promotions", "receipt", id_in(both, Phase.PROMOTED), *option)))
+        for each, option in ((both.local, ()), (both.api, ["--json"]))
     )
     for each in (of_local, of_api):
         assert each.pop("head")["number"] >= 2
@@ -284,6 +284,8 @@ def test_an_mlflow_registry_is_ordered_about_without_any_service(tmp_path: Path)
             ("alias_change", version),
             ("alias_change", "1"),
         ]
+        refused = side.refusal("alias", "history", model.upper(), "champion")
+        assert f"{model}@Champion" in refused
 
 
 # --- promotions and notifications --------------------------------------------------------------------------

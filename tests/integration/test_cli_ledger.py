@@ -33,14 +33,14 @@ class Desk:
         self.folder, self.url, self.store = folder, url, store
 
     def run(
-        self, *arguments: str, code: int = 0, offline: bool = False, sent: str = ""
+        self, *arguments: str, code: int = 0, offline: bool = False, sent: str = "", api: str = ""
     ) -> subprocess.CompletedProcess[str]:
         """Run `champion-gate ledger …`; offline there is no setting at all."""
         environ = {} if offline else {"CHAMPION_GATE_DATABASE_URL": self.url}
         done = subprocess.run(
             command_line("ledger", *arguments),
             cwd=self.folder,
-            env=clean_environ(environ),
+            env=clean_environ(environ | ({"CHAMPION_GATE_API_URL": api} if api else {})),
             input=sent,
             capture_output=True,
             encoding="utf-8",
@@ -257,6 +257,23 @@ def test_a_receipt_is_checked_offline_and_against_the_database(desk: Desk) -> No
     )
     assert (found["promotion"], found["believable"], found["problems"]) == ("p-1", True, [])
     assert len(found["confirmed"]) >= 6
+
+
+@pytest.mark.parametrize("arguments", [("export",), ("verify",), ("verify-receipt", "receipt.json")])
+def test_where_a_service_is_named_it_says_that_it_works_on_the_local_database(
+    desk: Desk, arguments: tuple[str, ...]
+) -> None:
+    done = desk.run(*arguments, api="https://gate.example.com")
+    (told,) = done.stderr.splitlines()
+    assert f"the local database {desk.url}, not on CHAMPION_GATE_API_URL" in told
+    assert done.stdout == desk.text(*arguments)
+    assert desk.run(*arguments).stderr == ""
+
+
+@pytest.mark.parametrize("arguments", [("verify",), ("verify-receipt", "receipt.json")])
+def test_offline_no_database_is_spoken_of(desk: Desk, arguments: tuple[str, ...]) -> None:
+    done = desk.run(*arguments, "--export", "all.jsonl", offline=True, api="https://gate.example.com")
+    assert done.stderr == ""
 
 
 def test_a_forged_receipt_is_not_believed(desk: Desk) -> None:

@@ -31,11 +31,11 @@ class Shell:
 
     database: Path
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             command_line("tokens", *arguments),
             cwd=self.database.parent,
-            env=clean_environ({"CHAMPION_GATE_DATABASE_URL": f"sqlite:///{self.database}"}),
+            env=clean_environ({"CHAMPION_GATE_DATABASE_URL": f"sqlite:///{self.database}", **environ}),
             check=False,
             capture_output=True,
             text=True,
@@ -167,3 +167,27 @@ def test_a_database_that_is_not_there_is_told(shell: Shell) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert "champion-gate migrate" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_where_a_service_is_named_it_says_that_it_works_on_the_local_database(shell: Shell) -> None:
+    shell.create("ci-bot")
+    for arguments in (
+        ("list",),
+        ("create", "--name", "x", "--role", "viewer"),
+        ("revoke", "ci-bot"),
+    ):
+        done = shell.run(*arguments, CHAMPION_GATE_API_URL="https://gate.example.com")
+        assert done.returncode == 0, done.stderr
+        told = done.stderr.splitlines()[0]
+        assert f"the local database sqlite:///{shell.database}, not on CHAMPION_GATE_API_URL" in told
+        assert "local database" not in done.stdout
+    assert shell.run("list").stderr == ""
+
+
+def test_revoking_tells_programs_what_the_token_is_now(shell: Shell) -> None:
+    made = json.loads(shell.create("ci-bot", "--json"))
+    done = shell.run("revoke", "ci-bot", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    revoked = json.loads(done.stdout)
+    assert (revoked["id"], revoked["name"], revoked["state"]) == (made["id"], "ci-bot", "revoked")
+    assert shell.list() == [revoked]

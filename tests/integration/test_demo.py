@@ -141,6 +141,7 @@ def test_without_a_terminal_it_approves_by_itself_and_tells_the_story(system: st
         r"alias_change by reviewer-1: .*\n\s+[0-9a-f]{64}",
         r"export TOKEN=cgate_\w+\n",
         r"curl -s -H \"Authorization: Bearer \$TOKEN\" http://127.0.0.1:\d+/api/v1/promotions\n",
+        r"curl -s http://127.0.0.1:\d+/readyz\n  more: the README, Operating by curl\n",
     ):
         assert re.search(part, story), (part, story)
     assert not re.search(r"INFO|WARNING|ERROR|Traceback|mlflow\.store", story)
@@ -180,6 +181,8 @@ def test_approved_on_the_page_and_kept_it_serves_until_ctrl_c() -> None:
         with open_store(exports["CHAMPION_GATE_DATABASE_URL"]) as store:
             assert [each.id for each in store.list_notifications().items] == [exports["NOTIFICATION"]]
             assert [each.role.value for each in store.list_api_tokens()] == ["operator"]
+        assert exports["CHAMPION_GATE_TOKEN"] == '"$TOKEN"'  # which a shell fills in
+        exports["CHAMPION_GATE_TOKEN"] = exports["TOKEN"]
         listed = subprocess.run(
             command_line("promotions", "list", "--json"),
             env=clean_environ({k: v for k, v in exports.items() if k.startswith("CHAMPION_GATE_")}),

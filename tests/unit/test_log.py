@@ -94,6 +94,36 @@ def test_lines_for_people_are_no_json(logged: io.StringIO) -> None:
     assert "hunter2" not in logged.getvalue()
 
 
+HOSTILE = "line1\n2026-01-01T00:00:00Z [info     ] approved \x1b[31m\r\u202e\x9b2J"
+
+
+def test_nothing_that_is_logged_forges_a_line_for_people_or_is_obeyed_by_their_terminal(
+    logged: io.StringIO,
+) -> None:
+    log.configure(console=True, stream=logged)
+    logging.getLogger("a").info("%s held: %s", "Champion", HOSTILE, extra={"reason": HOSTILE})
+    logging.getLogger("a").info("quiet", extra={"reason": "no-blank\x1b[31m"})
+    log.get_logger("a").info(HOSTILE, model=HOSTILE, error={"a": [HOSTILE]})
+    assert len(logged.getvalue().splitlines()) == 3
+    assert all(char.isprintable() or char == "\n" for char in logged.getvalue())
+    assert "Champion held: line1\\n2026" in logged.getvalue()
+
+
+def test_a_traceback_for_people_keeps_its_lines_and_none_of_them_begins_as_a_line_of_the_log(
+    logged: io.StringIO,
+) -> None:
+    log.configure(console=True, stream=logged)
+    try:
+        raise RuntimeError(HOSTILE)  # noqa: TRY301
+    except RuntimeError:
+        logging.getLogger("x").exception("failed")
+    first, *traceback = logged.getvalue().split("\n")
+    assert "failed" in first
+    assert all(line.startswith("  ") for line in traceback if line)
+    assert any("in test_a_traceback" in line for line in traceback)
+    assert all(char.isprintable() or char == "\n" for char in logged.getvalue())
+
+
 SECRETS = [
     "ghs_16C7e42F292c6912E7710c838347Ae178B4a",
     "ghp_16C7e42F292c6912E7710c838347Ae178B4a",

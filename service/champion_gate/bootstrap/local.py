@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 from champion_gate import __version__
 from champion_gate.bootstrap.core import Core, SystemChance, SystemClock, build_core
-from champion_gate.bootstrap.vendors import UNITY_CATALOG
 from champion_gate.core.api_tokens import ApiTokens
-from champion_gate.core.callers import Caller, Role
+from champion_gate.core.callers import Caller, Role, is_callers_name
 from champion_gate.core.managed import ManagedAliases
 from champion_gate.settings import Settings, load_settings
 
@@ -49,8 +48,8 @@ def open_local_store() -> Iterator[SqlStore]:
 class Local:
     """The local store, and the core on it, which is put together when a command needs it.
 
-    What works on rows alone needs no other setting than the database's address, and no vendor's client,
-    whose import takes seconds.
+    What works on rows alone needs no other setting than the database's address and gates.yaml, and no
+    vendor's client, whose import takes seconds.
     """
 
     def __init__(self, store: SqlStore) -> None:
@@ -66,13 +65,15 @@ class Local:
 
     @cached_property
     def managed(self) -> ManagedAliases:
-        """Those of the core's `alias_orders`, without its adapters."""
-        settings = self._settings
+        """Those of the core's `alias_orders`, without its adapters and secrets: gates.yaml is enough."""
+        from champion_gate.settings import load_environments_gates
+
+        gates = load_environments_gates(os.environ)
         return ManagedAliases(
-            settings.gates,
-            settings.further_aliases,
-            registry=settings.registry,
-            folds_case=settings.registry == UNITY_CATALOG,
+            gates.gates,
+            gates.further_aliases,
+            registry=gates.registry,
+            folds_case=gates.on_unity_catalog,
         )
 
     @cached_property
@@ -97,9 +98,10 @@ def open_local_tokens() -> Iterator[ApiTokens]:
 def local_caller() -> Caller:
     """Who runs the command: whoever may read the database and its secrets may do everything."""
     try:
-        actor = getpass.getuser()
+        user = getpass.getuser()  # out of LOGNAME first, where anything may stand
     except (KeyError, OSError):  # in a container there may be no name for the user id
-        actor = f"uid {os.getuid()}"
+        user = ""
+    actor = user if is_callers_name(user) else f"uid {os.getuid()}"
     return Caller(actor=actor, role=Role.OPERATOR, authenticated_by="command line")
 
 
@@ -114,13 +116,24 @@ def api_access(url: str | None) -> ApiAccess | None:
     return load_api_access(os.environ, url)
 
 
+def local_instead_of_api() -> str | None:
+    """The local database, without a password, where the environment names a service beside it; else None."""
+    if not os.environ.get("CHAMPION_GATE_API_URL", "").strip():
+        return None
+    return _without_password(_local_database_url())
+
+
 def migrate_local() -> str:
     """Create or upgrade the tables of this process's environment, and say where, without a password."""
-    from sqlalchemy import make_url
-
     url = _local_database_url()
     migrate_database(url)
-    return make_url(url).render_as_string(hide_password=True)
+    return _without_password(url)
+
+
+def _without_password(database_url: str) -> str:
+    from sqlalchemy import make_url
+
+    return make_url(database_url).render_as_string(hide_password=True)
 
 
 def migrate_database(database_url: str) -> None:
@@ -138,7 +151,6 @@ def _usable(database_url: str) -> Iterator[None]:
     """Say in words that a database cannot be used; its drivers raise whatever they like."""
     import sqlite3
 
-    from sqlalchemy import make_url
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
     from champion_gate.errors import StoreUnavailableError
@@ -147,9 +159,8 @@ def _usable(database_url: str) -> Iterator[None]:
         yield
     except (SQLAlchemyError, sqlite3.Error) as error:
         why = str(error.orig if isinstance(error, DBAPIError) else error).strip().partition("\n")[0]
-        shown = make_url(database_url).render_as_string(hide_password=True)
         raise StoreUnavailableError(
-            f"The database {shown} cannot be used: {why}.",
+            f"The database {_without_password(database_url)} cannot be used: {why}.",
             hint="Is CHAMPION_GATE_DATABASE_URL right, and may this user write there?",
         ) from error
 

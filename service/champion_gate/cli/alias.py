@@ -111,14 +111,28 @@ def delete(
 @command.command()
 @_names()
 @reason_option
+@_only_if_option
 @_override_option
 @json_option
 @on_gateway
 def rollback(
-    gateway: Gateway, model: str, alias: str, *, reason: str, override_hold: bool, as_json: bool
+    gateway: Gateway,
+    model: str,
+    alias: str,
+    *,
+    reason: str,
+    only_if: str | None,
+    override_hold: bool,
+    as_json: bool,
 ) -> None:
-    """Put the alias back on the version before, as the ledger has it, and on hold."""
-    _tell_change(gateway.roll_back(model, alias, reason=reason, override_hold=override_hold), as_json=as_json)
+    """Put the alias back on the version before, as the ledger has it, and on hold.
+
+    Once more, after an earlier rollback: say with --only-if from which version.
+    """
+    _tell_change(
+        gateway.roll_back(model, alias, reason=reason, only_if=only_if, override_hold=override_hold),
+        as_json=as_json,
+    )
 
 
 @command.command()

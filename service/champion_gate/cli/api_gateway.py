@@ -55,10 +55,13 @@ class ApiGateway:
         query = {"reason": reason, "override_hold": "true" if override_hold else "false"}
         return self._calls.json("DELETE", _alias_path(model, alias), query=query, headers=_if_match(only_if))
 
-    def roll_back(self, model: str, alias: str, *, reason: str, override_hold: bool) -> Json:
-        """Put it back on the version before, and on hold."""
+    def roll_back(
+        self, model: str, alias: str, *, reason: str, only_if: str | None, override_hold: bool
+    ) -> Json:
+        """Put it back on the version before, and on hold; `only_if` names the version on which it must still be."""
         body = {"reason": reason, "override_hold": override_hold}
-        return self._calls.json("POST", _alias_path(model, alias, "rollback"), body=body)
+        path = _alias_path(model, alias, "rollback")
+        return self._calls.json("POST", path, body=body, headers=_if_match(only_if))
 
     def hold(self, model: str, alias: str, *, reason: str) -> Json:
         """Keep it where it is."""

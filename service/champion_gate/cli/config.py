@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from champion_gate.cli.output import print_json
@@ -13,11 +15,23 @@ def command() -> None:
 
 
 @command.command()
-def check() -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(*, as_json: bool) -> None:
     """Name every problem at once, or say in plain words what each gate does."""
     from champion_gate.bootstrap.local import check_local_config
+    from champion_gate.errors import ConfigurationError
 
-    click.echo(check_local_config())
+    try:
+        explanation = check_local_config()
+    except ConfigurationError as error:
+        if not as_json:
+            raise
+        print_json({"valid": False, "problems": error.problems})
+        sys.exit(2)
+    if as_json:
+        print_json({"valid": True, "explanation": explanation})
+    else:
+        click.echo(explanation)
 
 
 @command.command()

@@ -41,8 +41,10 @@ class Gateway(Protocol):
         """Remove it from the version that it is on."""
         ...
 
-    def roll_back(self, model: str, alias: str, *, reason: str, override_hold: bool) -> Json:
-        """Put it back on the version before, and on hold."""
+    def roll_back(
+        self, model: str, alias: str, *, reason: str, only_if: str | None, override_hold: bool
+    ) -> Json:
+        """Put it back on the version before, and on hold; `only_if` names the version on which it must still be."""
         ...
 
     def hold(self, model: str, alias: str, *, reason: str) -> Json:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from champion_gate.cli.output import print_line
+from champion_gate.cli.output import print_line, tell_if_local
 
 if TYPE_CHECKING:
     from champion_gate.core.notifications import JobNotification
@@ -43,6 +43,7 @@ def send(
 
     settings = load_local_settings()
     if notification_id is not None:
+        tell_if_local()
         with open_local_store() as store:
             notification = store.get_notification(notification_id).notification
     elif job_id is not None and run_id is not None:

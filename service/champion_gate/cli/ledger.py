@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from champion_gate.cli.output import print_json, print_line, print_pairs
+from champion_gate.cli.output import print_json, print_line, print_pairs, tell_if_local
 
 if TYPE_CHECKING:
     from champion_gate.core.ledger_export import Part
@@ -67,6 +67,7 @@ def export(since: str | None, form: str, output: Path) -> None:
 
     write = write_csv if form == "csv" else write_jsonl
     start = _since(since)
+    tell_if_local()
     with open_local_store() as store, _opened(output) as file:
         for text in write(store.ledger_export(start)):
             file.write(text.encode())
@@ -154,6 +155,7 @@ def _verified_database(noted: NotedHead | None) -> Part:
     from champion_gate.core.ledger import GENESIS, LedgerHead
     from champion_gate.core.ledger_export import Part, check_part
 
+    tell_if_local()
     with open_local_store() as store:
         # Looks at the chain, and at what only the database has: columns beside the text, head, triggers.
         count = store.verify_ledger()
@@ -171,6 +173,7 @@ def _checked(receipt: Receipt, export_file: BinaryIO | None, evidence: bytes | N
 
     if export_file is not None:
         return check_receipt(receipt, read_jsonl(export_file), evidence)
+    tell_if_local()
     with open_local_store() as store:
         checked = check_receipt(receipt, store.ledger_export(), evidence)
         try:

@@ -53,9 +53,11 @@ class LocalGateway:
         order = self._order(reason, only_if=only_if, override_hold=override_hold)
         return alias_change_view(self._local.core.alias_orders.delete(model, alias, order))
 
-    def roll_back(self, model: str, alias: str, *, reason: str, override_hold: bool) -> Json:
-        """Put it back on the version before, and on hold."""
-        order = self._order(reason, override_hold=override_hold)
+    def roll_back(
+        self, model: str, alias: str, *, reason: str, only_if: str | None, override_hold: bool
+    ) -> Json:
+        """Put it back on the version before, and on hold; `only_if` names the version on which it must still be."""
+        order = self._order(reason, only_if=only_if, override_hold=override_hold)
         return alias_change_view(self._local.core.alias_orders.roll_back(model, alias, order))
 
     def hold(self, model: str, alias: str, *, reason: str) -> Json:

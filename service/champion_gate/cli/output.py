@@ -93,6 +93,16 @@ def print_line(text: str) -> None:
     click.echo(clean(text))
 
 
+def tell_if_local() -> None:
+    """Say on stderr that a command works on the local database, where a service's API seems to be meant."""
+    from champion_gate.bootstrap.local import local_instead_of_api
+
+    database = local_instead_of_api()
+    if database is not None:
+        told = f"this command works on the local database {database}, not on CHAMPION_GATE_API_URL."
+        click.echo(f"champion-gate: {clean(told)}", err=True)
+
+
 def clean(text: str) -> str:
     """Text that does not deceive a reader, nor is obeyed by a terminal; on one line."""
     return one_line(text, _LONGEST)

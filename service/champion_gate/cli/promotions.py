@@ -104,9 +104,11 @@ def show(gateway: Gateway, promotion_id: str, *, evidence: bool, as_json: bool) 
 
 @command.command()
 @click.argument("promotion_id")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, as it does anyway.")
 @on_gateway
-def receipt(gateway: Gateway, promotion_id: str) -> None:
+def receipt(gateway: Gateway, promotion_id: str, *, as_json: bool) -> None:
     """Print what an auditor keeps of it, as JSON; `ledger verify-receipt` checks it against an export."""
+    del as_json
     print_json(gateway.receipt(promotion_id))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from champion_gate.cli.output import clean, print_json, print_line, print_table, when
+from champion_gate.cli.output import clean, print_json, print_line, print_table, tell_if_local, when
 
 if TYPE_CHECKING:
     from champion_gate.core.callers import ApiToken
@@ -56,6 +56,7 @@ def create(name: str, role: str, expires: timedelta | datetime | None, *, as_jso
     from champion_gate.core.callers import Role
     from champion_gate.web.views import rfc3339
 
+    tell_if_local()
     with open_local_tokens() as tokens:
         expires_at = tokens.clock.now() + expires if isinstance(expires, timedelta) else expires
         token, text = tokens.create(name, Role(role), expires_at=expires_at, created_by=local_caller().actor)
@@ -75,6 +76,7 @@ def list_tokens(*, as_json: bool) -> None:
     """List all tokens, also expired and revoked ones, newest first; never what lets one in."""
     from champion_gate.bootstrap.local import open_local_tokens
 
+    tell_if_local()
     with open_local_tokens() as tokens:
         now, found = tokens.clock.now(), tokens.list()
     if as_json:
@@ -97,12 +99,18 @@ def list_tokens(*, as_json: bool) -> None:
 
 @command.command()
 @click.argument("token", metavar="ID|NAME")
-def revoke(token: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def revoke(token: str, *, as_json: bool) -> None:
     """Have a token admit nobody from now on."""
     from champion_gate.bootstrap.local import open_local_tokens
 
+    tell_if_local()
     with open_local_tokens() as tokens:
         revoked = tokens.revoke(token)
+        now, found = tokens.clock.now(), tokens.list()
+    if as_json:
+        print_json(_view(next(each for each in found if each.id == revoked.id), now))
+        return
     print_line(f"Token {revoked.id} of {revoked.name} admits nobody any more.")
 
 

@@ -52,7 +52,8 @@ class ManagedAliases:
         if key is None:
             raise NotManagedError(
                 f"No gate names {checked}@{alias}.",
-                hint="Add a gate, or an entry under `aliases`, to gates.yaml.",
+                hint=self._other_spelling(f"{checked}@{alias}", (f"{k.model}@{k.alias}" for k in self.all()))
+                or "Add a gate, or an entry under `aliases`, to gates.yaml.",
             )
         return key
 
@@ -66,8 +67,17 @@ class ManagedAliases:
         checked = check_model(model, three_level=self._folds_case)
         found = tuple(key for key in self.all() if key.model == checked)
         if not found:
-            raise NotManagedError(f"No gate names the model {checked}.")
+            raise NotManagedError(
+                f"No gate names the model {checked}.",
+                hint=self._other_spelling(checked, (key.model for key in self.all())),
+            )
         return found
+
+    @staticmethod
+    def _other_spelling(name: str, managed: Iterable[str]) -> str:
+        """Name what is managed and differs in upper and lower case only; nothing is ever taken for it."""
+        found = dict.fromkeys(each for each in managed if each.casefold() == name.casefold())
+        return f"Upper and lower case differ here: gates.yaml names {', '.join(found)}." if found else ""
 
     def _folded(self, model: str, alias: str) -> tuple[str, str]:
         return (model.casefold(), alias.casefold()) if self._folds_case else (model, alias)
