@@ -289,6 +289,22 @@ def test_a_forged_receipt_is_not_believed(desk: Desk) -> None:
     assert found["problems"]
 
 
+def test_a_receipt_that_no_line_speaks_of_is_said_to_be_neither_borne_out_nor_contradicted(
+    desk: Desk,
+) -> None:
+    def edit(members: dict[str, Any]) -> None:
+        members.update(promotion="p-invented", phase="cancelled", ledger=[])
+        members["who"].update(verdict=None, deciders=[])
+        members["when"]["decided_at"] = None
+
+    desk.write("invented.json", forged(receipt(desk), edit))
+    text = desk.text("verify-receipt", "invented.json", "--export", "all.jsonl", offline=True)
+    assert "No line of the ledger speaks of promotion p-invented" in text
+    assert text.splitlines()[-1].startswith("Nothing in the ledger speaks of this promotion")
+    found = json.loads(desk.text("verify-receipt", "invented.json", "--json"))
+    assert (found["in_ledger"], found["since"]) == (False, [])
+
+
 def test_wrong_evidence_is_noticed(desk: Desk) -> None:
     desk.write("other.json", "{}")
     text = desk.text("verify-receipt", "receipt.json", "--evidence", "other.json", code=1)

@@ -44,6 +44,8 @@ def test_what_people_approved_is_borne_out_by_the_ledger_and_the_evidence(world:
     assert [line.entry.kind.value for line in receipt.lines] == ["decision", "alias_change"]
     assert [each["login"] for each in receipt.who["deciders"]] == ["reviewer-1"]
     assert "The evidence is the one that was decided on." in found.confirmed
+    assert "who trained it and who was excluded" in " ".join(found.confirmed)
+    assert "who was excluded" not in " ".join(found.unproven)
     world.models.move_alias("1")
     world.sweep()
     assert checked(world, receipt).problems == ()
@@ -69,6 +71,39 @@ def test_an_approval_that_came_too_late_to_count_is_borne_out(world: GateWorld) 
     world.ended(pending, Phase.STALE)
     receipt = receipt_of(world, pending)
     assert (receipt.who["verdict"], checked(world, receipt).problems) == ("approved", ())
+
+
+def test_a_failed_one_whose_change_was_found_later_is_told_as_promoted_once_it_is_taken_up_again(
+    world: GateWorld,
+) -> None:
+    pending = world.ask()
+    world.approve(pending)
+    world.break_databricks("/aliases/Champion$", method="PUT", times=10_000, status=503)
+    world.look()
+    world.live(hours=30)
+    world.ended(pending, Phase.FAILED)
+    early = receipt_of(world, pending)
+    assert checked(world, early).problems == ()
+    world.databricks.faults.clear()
+    world.models.move_alias("2")
+    world.sweep()
+    told = checked(world, early)
+    assert (told.problems, "the alias WAS moved from v1 to v2" in " ".join(told.since)) == ((), True)
+    assert "promotions retry" in " ".join(checked(world, receipt_of(world, pending)).problems)
+    world.core.promoter.retry(pending.id, actor="ops")
+    world.settle()
+    world.ended(pending, Phase.PROMOTED)
+    assert checked(world, receipt_of(world, pending)).problems == ()
+
+
+def test_what_was_never_decided_is_believed_and_not_borne_out(world: GateWorld) -> None:
+    pending = world.ask()
+    world.core.promoter.cancel(pending.id, actor="ops", reason="a slip")
+    world.settle()
+    world.ended(pending, Phase.CANCELLED)
+    found = checked(world, receipt_of(world, pending), world.again(pending).evidence_json)
+    assert (found.problems, found.in_ledger) == ((), False)
+    assert f"No line of the ledger speaks of promotion {pending.id}" in " ".join(found.unproven)
 
 
 def test_while_people_decide_there_is_none(world: GateWorld) -> None:

@@ -13,15 +13,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from champion_gate.core.approval import Decider, Decision, Verdict
+from champion_gate.core.approval import Decider, Decision, ExcludedPerson, Verdict
+from champion_gate.core.evidence import canonical_json, collect
+from champion_gate.core.gates import ApprovalTarget, Gate
+from champion_gate.core.job_runs import Trainer
 from champion_gate.core.ledger import ChainedText, LedgerHead, read_body
 from champion_gate.core.ledger_export import read_jsonl
 from champion_gate.core.promotion import Phase, Promotion
 from champion_gate.core.receipt import FORMAT, NotEndedError, receipt_of
 from champion_gate.core.receipt_check import ReceiptCheck, check_receipt
 from champion_gate.core.receipt_reading import LONGEST_RECEIPT, Receipt, read_receipt
+from champion_gate.core.versions import VersionDetails
 from champion_gate.errors import InvalidInputError
-from integration.store_samples import entry, promotion
+from integration.store_samples import entry, promotion, version
 from ledger_samples import (
     NASTY,
     T0,
@@ -106,10 +110,9 @@ def test_a_receipt_as_it_was_given_out_is_borne_out() -> None:
     assert "who trained it and who was excluded" in " ".join(found.unproven)
 
 
-def test_it_stays_so_when_the_ledger_grows_and_even_with_lines_of_its_own_promotion() -> None:
+def test_it_stays_so_when_the_ledger_grows_by_lines_of_others() -> None:
     entries = [read_body(line.body) for line in LINES]
-    grown = chained(*entries, change_entry(PROMOTED, source="outside"), entry("later"))
-    assert checked(SENT, grown).problems == ()
+    assert checked(SENT, chained(*entries, entry("later"), entry("yet", promotion_id="p-3"))).problems == ()
 
 
 def test_a_part_that_begins_before_its_lines_bears_it_out_from_there_on() -> None:
@@ -149,18 +152,79 @@ def test_every_end_has_a_receipt_that_is_borne_out(phase: Phase, verdict: Verdic
     assert found.problems == ()
     if verdict is None:
         assert "holds no line of this promotion" in " ".join(found.confirmed)
+    # A rejection's line tells its end; that it was stale or failed, the line of the approval does not.
+    assert ("phase" in " ".join(found.unproven)) == (phase is not Phase.REJECTED)
 
 
-def test_a_receipt_of_the_time_before_the_first_line_is_borne_out() -> None:
+def test_a_receipt_of_the_time_before_the_first_line_needs_an_empty_ledger() -> None:
     ended = replace(unapproved(Phase.EXPIRED, None), request=None)
-    receipt = json.loads(json.dumps(receipt_of(ended, (), LedgerHead(0, "0" * 64), T0)))
-    assert problems(json.dumps(receipt).encode()) == ""
+    sent = json.dumps(receipt_of(ended, (), LedgerHead(0, "0" * 64), T0)).encode()
+    assert problems(sent, []) == ""
+    assert "before the ledger's first line" in problems(sent, chained(entry("of another")))
 
 
-def test_one_that_failed_may_have_moved_the_alias_after_all() -> None:
+def test_one_that_failed_and_moved_the_alias_after_all_is_no_longer_told_as_failed() -> None:
     failed = unapproved(Phase.FAILED, Verdict.APPROVED)
     lines = ledger_of(failed)
-    assert problems(json.dumps(receipt_for(failed, lines)).encode(), lines) == ""
+    found = problems(json.dumps(receipt_for(failed, lines)).encode(), lines)
+    assert "It says failed, and line 4 says that the alias WAS moved" in found
+    assert "promotions retry p-1" in found
+
+
+def test_one_that_failed_may_have_been_taken_up_again_and_then_it_is_said_what_happened_since() -> None:
+    failed = unapproved(Phase.FAILED, Verdict.APPROVED)
+    found = checked(json.dumps(receipt_for(failed, LINES[:3])).encode())
+    assert found.problems == ()
+    assert "After the receipt was made" in " ".join(found.since)
+    assert "line 4: the alias WAS moved from v1 to v2" in " ".join(found.since)
+    unasked = replace(unapproved(Phase.FAILED, None), request=None)
+    told = " ".join(checked(json.dumps(receipt_for(unasked, LINES[:1])).encode()).since)
+    assert "line 2: approved by reviewer-1" in told
+
+
+@pytest.mark.parametrize("phase", [Phase.EXPIRED, Phase.CANCELLED, Phase.SUPERSEDED, Phase.STALE])
+@pytest.mark.parametrize("head", [0, 1, 2, 3])
+def test_a_receipt_cut_back_to_a_head_before_the_lines_that_contradict_it_is_noticed(
+    phase: Phase, head: int
+) -> None:
+    def cut(receipt: dict[str, Any]) -> None:
+        receipt["ledger"] = [line for line in receipt["ledger"] if line["number"] <= head]
+        receipt["phase"] = phase.value
+        receipt["who"].update(verdict=None, deciders=[])
+        receipt["when"]["decided_at"] = None
+        receipt["head"].update(number=head, hash=LINES[head - 1].hash if head else "0" * 64)
+
+    found = problems(forged(RECEIPT, cut))
+    assert "Line 4 of the ledger is about this promotion too" in found
+
+
+@pytest.mark.parametrize(
+    "phase", [phase for phase in Phase if phase is not Phase.PROMOTED and not phase.is_open]
+)
+def test_nothing_but_promoted_is_believed_where_this_promotion_moved_the_alias(phase: Phase) -> None:
+    found = problems(forged(RECEIPT, edited("phase", phase.value)))
+    assert "the alias WAS moved" in found
+
+
+@pytest.mark.parametrize("phase", [Phase.EXPIRED, Phase.CANCELLED, Phase.SUPERSEDED, Phase.INELIGIBLE])
+def test_of_what_no_line_speaks_of_nothing_is_taken_for_proved(phase: Phase) -> None:
+    ended = unapproved(phase, None)
+    lines = chained(entry("of another", promotion_id="p-0"))
+    found = checked(json.dumps(receipt_for(ended, lines)).encode(), lines)
+    assert found.problems == ()
+    assert not found.in_ledger
+    told = " ".join(found.unproven)
+    assert "No line of the ledger speaks of promotion p-1" in told
+    for word in ("the registry", "model", "alias", "version", "phase", "promotion"):
+        assert word in told
+
+
+def test_a_part_says_that_what_came_before_was_not_looked_at() -> None:
+    ended = unapproved(Phase.EXPIRED, None)
+    lines = chained(entry("one"), entry("two"))
+    sent = json.dumps(receipt_for(ended, lines)).encode()
+    assert "begins with line 2" in " ".join(checked(sent, lines[1:]).unproven)
+    assert "begins with" not in " ".join(checked(sent, lines).unproven)
 
 
 def test_hostile_text_comes_through() -> None:
@@ -207,9 +271,9 @@ def test_any_change_of_one_character_is_noticed_or_changes_no_meaning(data: st.D
         ("who.deciders.0.comment", "", "It says deciders"),
         ("when.decided_at", "2025-03-01T12:00:01+00:00", "It says decided at"),
         ("when.decided_at", None, "It says decided at"),
-        ("phase", "rejected", "quotes a change of the alias"),
+        ("phase", "rejected", "the alias WAS moved"),
         ("phase", "expired", "cannot end as expired"),
-        ("phase", "stale", "quotes a change of the alias"),
+        ("phase", "stale", "the alias WAS moved"),
         ("evidence_sha256", "c" * 64, "It says evidence sha256"),
         ("evidence_sha256", None, "It says evidence sha256"),
         ("approval_settings_sha256", "c" * 64, "It says approval settings"),
@@ -306,6 +370,115 @@ def test_evidence_of_something_else_is_noticed(text: str) -> None:
     assert "The evidence " in problems(sent, lines, text.encode())
 
 
+def full_evidence(of: Promotion = PROMOTED) -> dict[str, Any]:
+    candidate = VersionDetails(of.version, {}, None)
+    champion = VersionDetails(version(1), {}, None)
+    target = ApprovalTarget("github", {}, ("champion",))
+    gate = Gate(of.gate, frozenset({of.job_id}), frozenset(), of.model, of.alias, target)
+    document = collect(
+        gate=gate,
+        registry=of.registry,
+        promotion_id=of.id,
+        job_id=of.job_id,
+        job_run_id=of.job_run_id,
+        job_url=of.job_url,
+        found_by="task",
+        trainers=of.trainers,
+        excluded=of.excluded,
+        nobody=(),
+        candidate=candidate,
+        champion=champion,
+        champion_since=None,
+        version_url=None,
+        frozen_at=T0,
+    )
+    found: dict[str, Any] = json.loads(canonical_json(document))
+    return found
+
+
+def test_what_the_evidence_says_too_is_confirmed() -> None:
+    text = canonical_json(full_evidence())
+    sent, lines = with_evidence(text)
+    found = checked(sent, lines, text.encode())
+    assert found.problems == ()
+    confirmed, unproven = " ".join(found.confirmed), " ".join(found.unproven)
+    for words in ("gate", "job run", "MLflow run", "source", "trained it", "excluded"):
+        assert words in confirmed
+        assert words not in unproven
+    assert "when it was requested" in unproven
+
+
+def test_long_and_hostile_texts_and_many_people_agree_with_the_evidence_that_cuts_them() -> None:
+    crowd = tuple(Trainer("r" * 300, f"{NASTY}{number}" * 20) for number in range(60))
+    excluded = tuple(ExcludedPerson(NASTY * 9, "r", f"octo-{number}", "5") for number in range(60))
+    odd = replace(PROMOTED, gate="g" * 300, trainers=crowd, excluded=excluded)
+    text = canonical_json(full_evidence(odd))
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    odd = replace(odd, evidence_json=text, evidence_sha256=digest)
+    lines = ledger_of(odd)
+    assert problems(json.dumps(receipt_for(odd, lines)).encode(), lines, text.encode()) == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("what.gate", "lax", "gate"),
+        ("what.job_run", "31", "job run"),
+        ("what.mlflow_run", None, "MLflow run"),
+        ("what.mlflow_run", "other", "MLflow run"),
+        ("what.source", "s3://other", "source"),
+        ("what.source", 5, "source"),
+        ("who.trainers", [], "who trained it"),
+        ("who.trainers.0.name", "eve@example.com", "who trained it"),
+        ("who.trainers.0", "eve", "who trained it"),
+        ("who.excluded", [], "who was excluded"),
+        ("who.excluded.0.user_id", "6", "who was excluded"),
+        ("who.excluded.0.note", "cleared", "who was excluded"),
+    ],
+)
+def test_a_receipt_that_says_otherwise_than_the_evidence_is_contradicted(
+    path: str, value: object, words: str
+) -> None:
+    text = canonical_json(full_evidence())
+    sent, lines = with_evidence(text)
+    found = problems(forged(json.loads(sent), edited(path, value)), lines, text.encode())
+    assert f"not what the evidence says: {words}" in found
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("asked.model", "main.ml.other"),
+        ("asked.alias", "Challenger"),
+        ("asked.registry", "mlflow"),
+        ("asked.from_version", None),
+        ("asked.provider", "gitlab"),
+        ("candidate.version_id", "id-9"),
+        ("candidate", None),
+        ("people", []),
+        ("people.trainers", {"rows": None, "left_out": 0}),
+        ("people.excluded.left_out", 3),
+    ],
+)
+def test_evidence_that_says_otherwise_is_noticed(path: str, value: object) -> None:
+    document = full_evidence()
+    edited(path, value)(document)
+    sent, lines = with_evidence(canonical_json(document))
+    found = problems(sent, lines, canonical_json(document).encode())
+    assert "not what the evidence says" in found
+
+
+def test_evidence_that_nobody_decided_on_proves_nothing() -> None:
+    text = canonical_json(full_evidence())
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    ended = replace(unapproved(Phase.EXPIRED, None), evidence_json=text, evidence_sha256=digest)
+    lines = chained(entry("another"))
+    found = checked(json.dumps(receipt_for(ended, lines)).encode(), lines, text.encode())
+    assert found.problems == ()
+    assert "decided on" not in " ".join(found.confirmed)
+    assert "MLflow run" in " ".join(found.unproven)
+
+
 # --- what is no receipt -----------------------------------------------------------------------------------
 
 
@@ -316,6 +489,8 @@ def test_evidence_of_something_else_is_noticed(text: str) -> None:
         edited("format", None),
         edited("phase", "approved by god"),
         edited("phase", []),
+        edited("phase", "requested"),
+        edited("phase", "approved"),
         edited("what", None),
         edited("what.version", 2),
         edited("who.verdict", ["approved"]),

@@ -132,6 +132,8 @@ def verify_receipt(
                 "confirmed": checked.confirmed,
                 "problems": checked.problems,
                 "unproven": checked.unproven,
+                "since": checked.since,
+                "in_ledger": checked.in_ledger,
             }
         )
     else:
@@ -216,14 +218,20 @@ def _print_receipt(receipt: Receipt, checked: ReceiptCheck) -> None:
         ("ok       ", checked.confirmed),
         ("WRONG    ", checked.problems),
         ("unproven ", checked.unproven),
+        ("since    ", checked.since),
     ):
         for sentence in sentences:
             print_line(mark + sentence)
-    print_line(
-        "Do not believe this receipt."
-        if checked.problems
-        else "The ledger bears this receipt out, but for what is unproven."
-    )
+    print_line(_conclusion(checked))
+
+
+def _conclusion(checked: ReceiptCheck) -> str:
+    if checked.problems:
+        return "Do not believe this receipt."
+    if not checked.in_ledger:
+        return "Nothing in the ledger speaks of this promotion: it neither contradicts this receipt nor bears it out."
+    later = ", and tells more since" if checked.since else ""
+    return f"The ledger bears this receipt out, but for what is unproven{later}."
 
 
 def _deciders(receipt: Receipt) -> str:

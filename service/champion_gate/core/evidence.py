@@ -21,10 +21,10 @@ __all__ = ["canonical_json", "collect", "render_markdown", "sha256_of"]
 
 _FORMAT = 1
 _MOST_ROWS = 100
-_MOST_PEOPLE = 50
-_LONGEST_NAME = 250
-_LONGEST_VALUE = 500
-_LONGEST_URL = 2000
+MOST_PEOPLE = 50
+LONGEST_NAME = 250
+LONGEST_VALUE = 500
+LONGEST_URL = 2000
 _NOISE = (
     "champion_gate_",
     "mlflow.",
@@ -74,7 +74,7 @@ def collect(
         "format": _FORMAT,
         "frozen_at": _time(frozen_at),
         "asked": {
-            "registry": _text(registry, _LONGEST_URL),
+            "registry": _text(registry, LONGEST_URL),
             "model": _text(candidate.version.model),
             "alias": _text(gate.alias),
             "from_version": None if champion is None else champion.version.version,
@@ -82,7 +82,7 @@ def collect(
             "gate": _text(gate.name),
             "promotion": _text(promotion_id),
             "provider": _text(gate.approval.provider),
-            "seats": _bounded([_text(seat) for seat in gate.approval.seats], _MOST_PEOPLE),
+            "seats": _bounded([_text(seat) for seat in gate.approval.seats], MOST_PEOPLE),
         },
         "candidate": {**_version(candidate), "url": _url(version_url)},
         "champion": None if champion is None else _champion(champion, champion_since, frozen_at),
@@ -209,7 +209,7 @@ def _people(
 ) -> dict[str, object]:
     return {
         "trainers": _bounded(
-            ({"role": _text(each.role), "name": _optional(each.name)} for each in trainers), _MOST_PEOPLE
+            ({"role": _text(each.role), "name": _optional(each.name)} for each in trainers), MOST_PEOPLE
         ),
         "excluded": _bounded(
             (
@@ -221,9 +221,9 @@ def _people(
                 }
                 for each in excluded
             ),
-            _MOST_PEOPLE,
+            MOST_PEOPLE,
         ),
-        "nobody": _bounded((_text(name) for name in nobody), _MOST_PEOPLE),
+        "nobody": _bounded((_text(name) for name in nobody), MOST_PEOPLE),
         "trainers_may_approve": gate.allow_trainer_approval,
     }
 
@@ -236,17 +236,17 @@ def _bounded(rows: Iterable[Any], most: int = _MOST_ROWS) -> dict[str, object]:
     return {"rows": every[:most], "left_out": max(0, len(every) - most)}
 
 
-def _text(text: str, limit: int = _LONGEST_NAME) -> str:
+def _text(text: str, limit: int = LONGEST_NAME) -> str:
     return storable(text, limit)
 
 
 def _optional(text: str | None) -> str | None:
-    return None if text is None else storable(text, _LONGEST_VALUE)
+    return None if text is None else storable(text, LONGEST_VALUE)
 
 
 def _url(url: str | None) -> str | None:
     """A URL that is cut leads elsewhere, so an overlong one is left out."""
-    return None if url is None or len(url) > _LONGEST_URL else storable(url, _LONGEST_URL)
+    return None if url is None or len(url) > LONGEST_URL else storable(url, LONGEST_URL)
 
 
 def _number(number: float | None) -> float | str | None:

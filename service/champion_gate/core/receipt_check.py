@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from champion_gate.core.aliases import ChangeSource
 from champion_gate.core.approval import Verdict
-from champion_gate.core.bodies import UnusableBodyError, json_object
-from champion_gate.core.ledger import ChainedText, LedgerKind, canonical, chain_hash, read_body
-from champion_gate.core.ledger_export import Part, check_part, why_not_found
-from champion_gate.core.ledger_head import NotedHead
+from champion_gate.core.ledger import ChainedText, LedgerKind, chain_hash
+from champion_gate.core.ledger_export import Part, check_part
 from champion_gate.core.promotion import Phase
+from champion_gate.core.receipt_evidence import ONLY_IN_EVIDENCE, EvidenceCheck, check_evidence
+from champion_gate.core.receipt_held import Held, is_about, is_own_change, told
 from champion_gate.core.receipt_reading import Receipt, ReceiptLine
 from champion_gate.errors import ConflictError
 
@@ -35,11 +33,15 @@ class ReceiptCheck:
         confirmed: what was found to be so.
         problems: what contradicts it; one is enough for not believing it.
         unproven: what nothing but the receipt says.
+        since: what the ledger tells of a failed promotion after the receipt was made.
+        in_ledger: whether the receipt quotes any line; if not, the ledger does not bear it out.
     """
 
     confirmed: tuple[str, ...]
     problems: tuple[str, ...]
     unproven: tuple[str, ...]
+    since: tuple[str, ...] = ()
+    in_ledger: bool = True
 
 
 def check_receipt(
@@ -52,12 +54,18 @@ def check_receipt(
         ledger: the ledger or an export of it, oldest line first; read once, a line at a time.
         evidence: byte for byte as the API gave it out.
     """
-    confirmed, problems = [], []
-    for sentence, find in _own_checks(receipt, evidence):
+    compared = None if evidence is None else check_evidence(receipt, evidence)
+    confirmed: list[str] = []
+    problems: list[str] = []
+    unproven = list(_unproven(receipt, compared))
+    for sentence, find in _own_checks(receipt):
         found = list(find)
         problems += found
         confirmed += [] if found else [sentence]
-    held = _Held(receipt)
+    if compared is not None:
+        problems += compared.problems
+        confirmed += [] if compared.problems else _evidence_confirmed(receipt, compared)
+    held = Held(receipt)
     try:
         part = check_part(held.watching(ledger))
     except ConflictError as error:
@@ -66,18 +74,24 @@ def check_receipt(
         found = list(held.problems(part))
         problems += found
         confirmed += _chain_confirmed(part)
-        confirmed += [] if found else _held_confirmed(receipt, part)
-    return ReceiptCheck(tuple(confirmed), tuple(problems), tuple(_unproven(receipt, evidence)))
+        confirmed += [] if found else _held_confirmed(receipt, part, held)
+        unproven += _not_looked_at(part)
+    return ReceiptCheck(
+        tuple(confirmed), tuple(problems), tuple(unproven), held.since, in_ledger=bool(receipt.lines)
+    )
 
 
-def _own_checks(receipt: Receipt, evidence: bytes | None) -> Iterator[tuple[str, Iterable[str]]]:
+def _own_checks(receipt: Receipt) -> Iterator[tuple[str, Iterable[str]]]:
     yield "The receipt has the sha256 that it names for itself.", _digest(receipt)
     if receipt.lines:
         yield "Each line of the ledger that it quotes has the hash that it claims.", _lines(receipt)
-    yield "What it says of the decision is what the quoted lines say.", _decision(receipt)
-    yield "What it says of the alias is what the quoted lines say.", _alias(receipt)
-    if evidence is not None:
-        yield "The evidence is the one that was decided on.", _evidence(receipt, evidence)
+        yield "What it says of the decision is what the quoted lines say.", _decision(receipt)
+        yield "What it says of the alias is what the quoted lines say.", _alias(receipt)
+    else:
+        yield (
+            "It tells of no decision and of no change of the alias.",
+            [*_decision(receipt), *_alias(receipt)],
+        )
 
 
 def _digest(receipt: Receipt) -> Iterator[str]:
@@ -86,15 +100,13 @@ def _digest(receipt: Receipt) -> Iterator[str]:
 
 
 def _lines(receipt: Receipt) -> Iterator[str]:
-    what, expected = receipt.what, receipt.promotion_id
-    key = (what["registry"], what["model"], what["alias"], expected)
     for line in receipt.lines:
         number, entry = line.text.number, line.entry
         if line.text.hash != chain_hash(line.text.previous_hash, line.text.body):
             yield f"Line {number} on the receipt has been edited: its hash does not fit."
         if number == receipt.head.number and line.text.hash != receipt.head.hash:
             yield f"The receipt names another hash for its head than for line {number}, which is the same line."
-        if (entry.registry, entry.model, entry.alias, entry.promotion_id) != key:
+        if not is_about(entry, receipt):
             yield f"Line {number} on the receipt is about another registry, model, alias or promotion."
 
 
@@ -133,13 +145,12 @@ def _decision_claims(receipt: Receipt) -> Iterator[tuple[str, str, Any]]:
 
 
 def _alias(receipt: Receipt) -> Iterator[str]:
-    changes = _of_kind(receipt, LedgerKind.ALIAS_CHANGE)
-    own = [line for line in changes if line.entry.facts.get("source") == ChangeSource.PROMOTION.value]
+    own = [line for line in receipt.lines if is_own_change(line.entry)]
     if receipt.phase is Phase.PROMOTED and not own:
         yield "It says promoted, and quotes no line of the ledger with this promotion's change of the alias."
-    # One that failed may find later that its write had arrived after all.
-    if own and receipt.phase not in {Phase.PROMOTED, Phase.FAILED}:
-        yield f"It says {receipt.phase.value}, and quotes a change of the alias that this promotion made."
+    if own and receipt.phase is not Phase.PROMOTED:
+        line = own[0]
+        yield f"It says {receipt.phase.value}, and line {line.text.number} says that {told(line.entry)}.{_way_out(receipt)}"
     if own and receipt.who["verdict"] != Verdict.APPROVED.value:
         yield "It quotes a change of the alias without telling of an approval."
     if len(own) > 1:
@@ -150,89 +161,81 @@ def _alias(receipt: Receipt) -> Iterator[str]:
             yield f"Line {line.text.number} moves the alias between other versions than the receipt says."
 
 
-def _evidence(receipt: Receipt, evidence: bytes) -> Iterator[str]:
-    found = hashlib.sha256(evidence).hexdigest()
-    if found != receipt.evidence_sha256:
-        yield f"The evidence has the sha256 {found}, and the receipt names {receipt.evidence_sha256}."
-        return
-    try:
-        asked = json_object(evidence, "it").get("asked")
-    except UnusableBodyError as error:
-        yield f"The evidence cannot be read: {error}."
-        return
-    named = {"promotion": receipt.promotion_id, "to_version": receipt.what["version"]}
-    if not isinstance(asked, dict) or any(asked.get(name) != value for name, value in named.items()):
-        yield "The evidence is about another promotion or version."
-
-
-class _Held:
-    """What a pass over the ledger finds of a receipt's lines and head, without keeping the ledger."""
-
-    def __init__(self, receipt: Receipt) -> None:
-        self._receipt = receipt
-        self._noted = NotedHead(receipt.head.number, receipt.head.hash)
-        self._missing = {line.text.number: line.text.hash for line in receipt.lines}
-        self._first: ChainedText | None = None
-        self._head_found = False
-        self._problems: list[str] = []
-        # The hashed text is canonical, so that a line of this promotion cannot be written otherwise.
-        self._mark = canonical({"promotion_id": receipt.promotion_id})[1:-1]
-
-    def watching(self, ledger: Iterable[ChainedText]) -> Iterator[ChainedText]:
-        """The same lines."""
-        for line in ledger:
-            self._first = self._first or line
-            self._head_found = self._head_found or self._noted.is_line(line)
-            if line.number <= self._receipt.head.number:
-                self._look_at(line)
-            yield line
-
-    def problems(self, part: Part) -> Iterator[str]:
-        """What is not so; to be asked when all lines have passed."""
-        yield from self._problems
-        if not self._head_found and not self._noted.precedes(self._first):
-            yield f"The receipt's head is not in the ledger. {why_not_found(self._noted, part)}"
-        for number in self._missing:
-            yield f"Line {number}, which the receipt quotes, is not in the ledger at hand."
-
-    def _look_at(self, line: ChainedText) -> None:
-        quoted = self._missing.pop(line.number, None)
-        if quoted is not None and quoted != line.hash:
-            self._problems.append(f"Line {line.number} is another one in the ledger than on the receipt.")
-        if quoted is None and self._mark in line.body and self._is_ours(line.body):
-            self._problems.append(
-                f"Line {line.number} of the ledger is about this promotion too, and the receipt leaves it out."
-            )
-
-    def _is_ours(self, body: str) -> bool:
-        try:
-            return read_body(body).promotion_id == self._receipt.promotion_id
-        except ValueError:
-            return True
-
-
 def _chain_confirmed(part: Part) -> list[str]:
     if part.is_whole:
         return [f"The ledger's chain is unbroken from its first line to line {part.head.number}."]
     return [f"The ledger's chain is unbroken from line {part.first} to line {part.head.number}."]
 
 
-def _held_confirmed(receipt: Receipt, part: Part) -> Iterator[str]:
+def _held_confirmed(receipt: Receipt, part: Part, held: Held) -> Iterator[str]:
     head, count = receipt.head.number, len(receipt.lines)
+    last = head if held.since else part.head.number
     yield f"Line {head} of the ledger still has the hash that the receipt names as its head: nothing up to it was rewritten since."
-    since = "" if part.is_whole else f" from line {part.first} on"
+    begin = "" if part.is_whole else f" from line {part.first} on"
     if count:
-        yield f"The ledger's lines of this promotion{since} up to line {head} are the {count} that the receipt quotes, and no other."
+        yield f"The ledger's lines of this promotion{begin} up to line {last} are the {count} that the receipt quotes, and no other."
     else:
-        yield f"The ledger{since} holds no line of this promotion up to line {head}, as the receipt says."
+        yield f"The ledger{begin} holds no line of this promotion up to line {last}, as the receipt says."
 
 
-def _unproven(receipt: Receipt, evidence: bytes | None) -> Iterator[str]:
-    yield "The ledger does not say, so that only the receipt does: the gate, the job run, the MLflow run and the source; who trained it and who was excluded; when it was requested and when it ended, and the reason of its end."
+def _evidence_confirmed(receipt: Receipt, compared: EvidenceCheck) -> Iterator[str]:
     if not _of_kind(receipt, LedgerKind.DECISION):
+        yield "The evidence has the sha256 that the receipt names, and says nothing else than the receipt."
+        return
+    yield "The evidence is the one that was decided on."
+    same = [words for words in ONLY_IN_EVIDENCE if words in compared.borne_out]
+    if same:
+        yield f"The evidence says the same as the receipt of: {_listed(same)}."
+
+
+def _unproven(receipt: Receipt, compared: EvidenceCheck | None) -> Iterator[str]:
+    decided = bool(_of_kind(receipt, LedgerKind.DECISION))
+    if not receipt.lines:
+        yield (
+            f"No line of the ledger speaks of promotion {receipt.promotion_id}: only the receipt says that there was "
+            f"such a promotion, that its phase is {receipt.phase.value}, and the registry, model, alias and version."
+        )
+    elif not _tells_phase(receipt):
+        yield f"Only the receipt says that its phase is {receipt.phase.value}: the ledger does not tell how it ended."
+    # Evidence whose sha256 no line names could be made to fit, as the receipt could.
+    borne_out = compared.borne_out if compared is not None and decided and not compared.problems else ()
+    rest = [words for words in ONLY_IN_EVIDENCE if words not in borne_out]
+    rest_listed = f"{_listed(rest)}; " if rest else ""
+    yield (
+        f"The ledger does not say, so that only the receipt does: {rest_listed}when it was requested and when it "
+        "ended, and the reason of its end."
+    )
+    if not decided:
         yield "Nobody decided, so that only the receipt says which version id, evidence and request it had."
-    elif evidence is None:
+    elif compared is None:
         yield "The evidence was not looked at; give it with --evidence: it names the MLflow run and the people."
+
+
+def _tells_phase(receipt: Receipt) -> bool:
+    """Whether a quoted line leaves no other end than the one that the receipt names."""
+    if receipt.phase is Phase.STALE:
+        changes = _of_kind(receipt, LedgerKind.ALIAS_CHANGE)
+        return any(not is_own_change(line.entry) for line in changes)
+    return receipt.phase in {Phase.PROMOTED, Phase.REJECTED}
+
+
+def _not_looked_at(part: Part) -> Iterator[str]:
+    if not part.is_whole:
+        yield f"The ledger at hand begins with line {part.first}: what came before was not looked at."
+
+
+def _way_out(receipt: Receipt) -> str:
+    if receipt.phase is not Phase.FAILED:
+        return ""
+    # A write that seemed lost may be found later; only an operator's retry takes that up.
+    return (
+        " If the change was found after it had failed: champion-gate promotions retry "
+        f"{receipt.promotion_id}, and get the receipt anew."
+    )
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join([*filter(None, [", ".join(words[:-1])]), words[-1]])
 
 
 def _of_kind(receipt: Receipt, kind: LedgerKind) -> list[ReceiptLine]:

@@ -122,6 +122,9 @@ def _receipt(members: dict[str, Any]) -> Receipt:
     numbers = [line.text.number for line in lines]
     if numbers != sorted(set(numbers)) or any(number > head["number"] for number in numbers):
         raise ValueError("its lines of the ledger are out of order")
+    phase = Phase(members["phase"])
+    if phase.is_open:
+        raise ValueError(f"nobody gets one of a promotion that is {phase.value}")
     return Receipt(
         promotion_id=_text(members["promotion"]),
         what={**what, **{name: _text(what[name]) for name in ("registry", "model", "alias", "version")}},
@@ -129,7 +132,7 @@ def _receipt(members: dict[str, Any]) -> Receipt:
             name: _text_or_none(value) if name == "verdict" else _list(value) for name, value in who.items()
         },
         when=when,
-        phase=Phase(members["phase"]),
+        phase=phase,
         reason=_text(members["reason"]),
         evidence_sha256=_text_or_none(members["evidence_sha256"]),
         approval_settings_sha256=_text_or_none(members["approval_settings_sha256"]),
