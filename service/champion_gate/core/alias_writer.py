@@ -157,9 +157,11 @@ class AliasWriter:
             with self.taken(key) as lock:
                 if self._is_its_writers(lock.intent):
                     return
-                self.settle(lock)
+                settled = self.settle(lock).lock
         except AliasBusyError:
             return  # whoever holds it records what it finds
+        if not lock.seen or settled.known_version == lock.known_version:
+            return
         for promotion in self._store.open_promotions(key):
             self._store.hint_promotion(promotion.id, self._clock.now())
 
