@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import shutil
 import uuid
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
 import psycopg
+from alembic import command
+from alembic.config import Config
 
 from champion_gate.store import migrate
+from champion_gate.store.engine import Database
+from champion_gate.store.schema import MIGRATIONS
+
+
+def bring_to(url: str, revision: str) -> None:
+    """Give a database this schema: a revision, or "-1" for the one before."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    with closing(Database(url)) as database, database.write() as connection:
+        config.attributes["connection"] = connection
+        if revision.startswith("-"):
+            command.downgrade(config, revision)
+        else:
+            command.upgrade(config, revision)
 
 
 class Databases(Protocol):

@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -18,9 +16,8 @@ from champion_gate.core.promotion import Phase
 from champion_gate.errors import ConfigurationError
 from champion_gate.store import migrate, open_store
 from champion_gate.store.engine import Database
-from champion_gate.store.schema import MIGRATIONS
 from champion_gate.store.tables import metadata, write_time
-from integration.store_databases import Databases
+from integration.store_databases import Databases, bring_to
 from integration.store_samples import (
     KEY,
     LEASE,
@@ -43,18 +40,6 @@ _OLD_INTENT = (
     '{"from_version":"1","to_version":"2","fence":4,"actor":"bob","reason":"approved",'
     f'"promotion_id":"p-1","at":"{write_time(T0)}"}}'
 )
-
-
-def bring_to(url: str, revision: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.set_main_option("path_separator", "os")
-    with closing(Database(url)) as database, database.write() as connection:
-        config.attributes["connection"] = connection
-        if revision.startswith("-"):
-            command.downgrade(config, revision)
-        else:
-            command.upgrade(config, revision)
 
 
 @pytest.fixture

@@ -140,6 +140,11 @@ class Catalog:
             )
             return str(number)
 
+    def version(self, full_name: str, version: str) -> Version:
+        """A version as it is kept; what is changed there is what clients see from then on."""
+        with self._lock:
+            return self._models[full_name.lower()].versions[int(version)]
+
     def remove_version(self, full_name: str, version: str) -> None:
         """Delete a version, and with it the aliases that it held; the next one may get its number."""
         with self._lock:
