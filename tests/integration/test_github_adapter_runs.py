@@ -222,7 +222,9 @@ def test_two_jobs_of_the_gated_name_are_a_problem(world: World) -> None:
     assert "2 jobs named" in " ".join(state.problems)
 
 
-def test_a_gated_job_on_a_later_page_is_found(world: World) -> None:
+@pytest.mark.parametrize("external_url", [None, "https://github.example.com/api/v3"])
+def test_a_gated_job_on_a_later_page_is_found(world: World, external_url: str | None) -> None:
+    world.there.state.external_url = external_url
     promotion = world.asked()
     world.there.review(run_of(promotion), "champion", "ann", approve=True)
     run = world.there.run(run_of(promotion))

@@ -101,7 +101,21 @@ def test_a_list_that_shifts_while_it_is_paged_is_an_error(world: World) -> None:
         world.read(promotion)
 
 
-def test_a_next_page_on_another_host_is_not_followed(world: World) -> None:
+@pytest.mark.parametrize(
+    "external_url",
+    ["https://gitlab.example.com", "http://gitlab.internal:8080/gitlab", "https://127.0.0.1:1"],
+)
+def test_later_pages_are_read_although_gitlab_calls_itself_otherwise(world: World, external_url: str) -> None:
+    world.there.state.external_url = external_url
+    world.there.ci.jobs_finish = False
+    promotion = world.asked()
+    world.there.end_job(world.play(promotion), "failed")
+    for _ in range(110):
+        world.there.end_job(world.there.retry(world.job(promotion), "ann"), "failed")
+    assert "retried" in (world.read(promotion).void or "")
+
+
+def test_a_next_page_of_another_list_is_not_followed(world: World) -> None:
     promotion = world.asked()
     elsewhere = {"Link": '<https://evil.example.com/api/v4/x>; rel="next"'}
     world.there.faults.add("/jobs$", body="[]", headers=elsewhere)

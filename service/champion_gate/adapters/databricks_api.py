@@ -258,9 +258,11 @@ class Operation:
         for _ in range(MAX_PAGES):
             page = self.read(path, {**query, **({"page_token": token} if token else {})})
             yield page
-            token = text(page.get("next_page_token"))
+            before, token = token, text(page.get("next_page_token"))
             if not token:
                 return
+            if token == before:
+                raise VendorRefusedError(VENDOR, f"{path} names the same page as its next one again.")
         raise VendorRefusedError(VENDOR, f"{path} has more than {MAX_PAGES} pages, more than we read.")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
+from typing import Any
 
 from champion_gate.adapters.github_auth import MEMBERS, Access
 from champion_gate.adapters.github_json import fields
@@ -51,8 +52,7 @@ class RepositoryApi:
 
     def branch_policies(self, name: str) -> list[Record]:
         """All custom branch policies of an environment."""
-        path = joined(*self._repository, "environments", name, "deployment-branch-policies")
-        return self._all(path, "branch_policies", {})
+        return self._all("branch_policies", "environments", name, "deployment-branch-policies")
 
     def check_team(self, slug: str) -> None:
         """Raise unless the team's members can be read."""
@@ -77,15 +77,12 @@ class RepositoryApi:
 
     def approvals(self, run_id: str) -> list[Record]:
         """All reviews of a run; GitHub does not page them, but should it ever, none is missed."""
-        path = joined(*self._repository, "actions", "runs", run_id, "approvals")
-        pages = self._client.get_pages(path, auth=self._auth)
+        pages = self._pages("actions", "runs", run_id, "approvals")
         return [review for page in pages for review in fields.as_records(page, "approvals")]
 
     def jobs(self, run_id: str) -> list[Record]:
         """All jobs of the run's latest attempt."""
-        return self._all(
-            joined(*self._repository, "actions", "runs", run_id, "jobs"), "jobs", {"filter": "latest"}
-        )
+        return self._all("jobs", "actions", "runs", run_id, "jobs", params={"filter": "latest"})
 
     def dispatched_runs(self, since: datetime, until: datetime | None = None) -> list[Record]:
         """The workflow's runs that our own account dispatched, newest first; asked conditionally.
@@ -103,8 +100,8 @@ class RepositoryApi:
             "actor": self.own_account().login,
             "created": f">={start}" if until is None else f"{start}..{until:%Y-%m-%dT%H:%M:%SZ}",
         }
-        path = joined(*self._repository, "actions", "workflows", self.spot.workflow, "runs")
-        return self._all(path, "workflow_runs", params, conditional=True)
+        path = ("actions", "workflows", self.spot.workflow, "runs")
+        return self._all("workflow_runs", *path, params=params, conditional=True)
 
     def cancel(self, run_id: str) -> Answer:
         """`POST …/cancel`; 404 and 409 are answers here."""
@@ -116,17 +113,34 @@ class RepositoryApi:
     def _get(self, what: str, *parts: str) -> Record:
         return fields.as_record(self._client.get(joined(*self._repository, *parts), auth=self._auth), what)
 
+    def _pages(
+        self, *parts: str, params: Mapping[str, str] | None = None, conditional: bool = False
+    ) -> list[Any]:
+        """All pages of a list. GitHub's links to next pages name the repository by its number.
+
+        docs.github.com, "Using pagination in the REST API": `/repositories/1300192/…` for `/repos/OWNER/NAME/…`.
+        """
+        return self._client.get_pages(
+            joined(*self._repository, *parts),
+            auth=self._auth,
+            params=params,
+            conditional=conditional,
+            list_path=joined(*parts),
+        )
+
     def _all(
-        self, path: str, key: str, params: Mapping[str, str], *, conditional: bool = False
+        self,
+        key: str,
+        *parts: str,
+        params: Mapping[str, str] | None = None,
+        conditional: bool = False,
     ) -> list[Record]:
         pages = [
             fields.as_record(page, key)
-            for page in self._client.get_pages(
-                path, auth=self._auth, params={**params, **_PAGE}, conditional=conditional
-            )
+            for page in self._pages(*parts, params={**(params or {}), **_PAGE}, conditional=conditional)
         ]
         items = [item for page in pages for item in fields.records(page, key)]
-        total = fields.whole(pages[0], "total_count")
+        total, path = fields.whole(pages[0], "total_count"), joined(*self._repository, *parts)
         if total > _SEARCH_LIMIT:
             raise VendorRefusedError("GitHub", f"{path} lists {total} entries, more than can be read.")
         if len(items) < total:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Protocol
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import requests
 import urllib3
@@ -150,24 +150,45 @@ class ApiClient:
         params: Mapping[str, str] | None = None,
         conditional: bool = False,
         max_pages: int = 10,
+        list_path: str = "",
     ) -> list[Any]:
-        """The JSON of every page, following `Link: rel="next"` on the same host.
+        """The JSON of every page, as `Link: rel="next"` names them.
+
+        Only the query of such a link is taken: a server behind a proxy names itself by a scheme, host, port or
+        leading path by which we do not reach it.
+
+        Args:
+            path: below the base URL, made by `joined`.
+            auth: the credentials.
+            params: the query of the first page.
+            conditional: as for `get`.
+            max_pages: more are an error.
+            list_path: how the path of every next page has to end; all of `path` where it is not given.
 
         Raises:
-            VendorRefusedError: more pages than that, or a link to elsewhere.
+            VendorRefusedError: more pages than that, a link to another list, or one to a page that was read.
             VendorError: as for `get`.
         """
         pages: list[Any] = []
-        url: str | None = self._url(path, params)
-        while url is not None:
-            if len(pages) == max_pages:
-                raise VendorRefusedError(
-                    self.vendor, f"GET {path} has more than {max_pages} pages, which are not all read."
-                )
+        url = self._url(path, params)
+        read: set[str] = set()
+        while len(pages) < max_pages:
             answer = self._get(url, auth=auth, conditional=conditional)
             pages.append(answer.json())
-            url = self._next_page(answer)
-        return pages
+            read.add(url)
+            query = self._next_query(answer, list_path or path)
+            if query is None:
+                return pages
+            url = f"{self._url(path, None)}?{query}"
+            if url in read:
+                raise VendorRefusedError(
+                    self.vendor,
+                    f"{answer.call} names a page as its next one that was read before.",
+                    hint="Does a proxy in front of the server drop or change the queries of calls?",
+                )
+        raise VendorRefusedError(
+            self.vendor, f"GET {path} has more than {max_pages} pages, which are not all read."
+        )
 
     def post(
         self,
@@ -215,19 +236,25 @@ class ApiClient:
             self._cache.put(url, answer)
         return answer
 
-    def _next_page(self, answer: Answer) -> str | None:
+    def _next_query(self, answer: Answer, list_path: str) -> str | None:
+        """The query of the next page; None on the last one."""
         links = requests.utils.parse_header_links(answer.headers.get("link", ""))
-        url = next((link["url"] for link in links if link.get("rel") == "next"), None)
-        if url is None:
+        link = next((link["url"] for link in links if link.get("rel") == "next"), None)
+        if link is None:
             return None
-        there, base = urlsplit(url), urlsplit(self._base_url)
-        if (there.scheme, there.netloc) != (base.scheme, base.netloc) or not there.path.startswith(base.path):
+        try:
+            there = urlsplit(link)
+        except ValueError:
+            raise VendorUnavailableError(
+                self.vendor, f"{answer.call} names a next page whose address cannot be read."
+            ) from None
+        if not unquote(there.path).endswith(unquote(list_path)):
             raise VendorRefusedError(
                 self.vendor,
-                f"{answer.call} names a next page outside {base.scheme}://{base.netloc}{base.path}.",
-                hint="Set the URL by which the server calls itself.",
+                f"{answer.call} names {there.path!r} as its next page, which is another list.",
+                hint="Does a proxy in front of the server change the paths of calls?",
             )
-        return url
+        return there.query
 
     def _url(self, path: str, params: Mapping[str, str] | None) -> str:
         return f"{self._base_url}{path}" + (f"?{urlencode(params)}" if params else "")

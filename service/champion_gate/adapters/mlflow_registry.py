@@ -167,9 +167,11 @@ def _all_versions(client: MlflowClient, model: str) -> list[Any]:
         # check_model lets no quote through. Databases that ignore case would also give other models' versions.
         page = client.search_model_versions(f"name = '{model}'", max_results=_PAGE, page_token=token)
         found += [each for each in page if each.name == model]
-        token = page.token
+        before, token = token, page.token
         if not token:
             return found
+        if token == before:
+            raise unreadable("the next page of the list of versions, which names itself")
     raise unreadable("the end of the list of versions")
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 
 from champion_gate.standins.faults import Faults
 from champion_gate.standins.gated_job import AUDIENCE, GatedJobs
@@ -82,13 +83,21 @@ class GitHubStandIn:
 
         def locked(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             with self.state.lock:
-                return inner(environ, start_response)
+                return inner({**environ, "PATH_INFO": self._named(environ["PATH_INFO"])}, start_response)
 
         self.faults = Faults(locked)
         self.app.wsgi_app = self.faults  # type: ignore[method-assign]
 
+    def _named(self, path: str) -> str:
+        """The path with the repository's name, where it holds its number: links to next pages do."""
+        numbered = re.fullmatch(r"/repositories/([0-9]+)(/.*)", path)
+        for repository in self.state.repositories.values() if numbered else ():
+            if numbered and str(repository.id) == numbered[1]:
+                return f"/repos/{repository.full_name}{numbered[2]}"
+        return path
+
     def _before(self) -> Response | None:
-        self.state.base_url = request.url_root.rstrip("/")
+        self.state.base_url = g.own_address = self.state.external_url or request.url_root.rstrip("/")
         self.workflow_runs.fail_overdue()
         return None
 

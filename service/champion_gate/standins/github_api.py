@@ -237,7 +237,7 @@ class Api:
             key in asked
             for key in ("actor", "branch", "check_suite_id", "created", "event", "head_sha", "status")
         )
-        page, link = page_of(found[:MAX_SEARCH] if searched else found)
+        page, link = page_of(found[:MAX_SEARCH] if searched else found, repository.id)
         answer = {
             "total_count": len(found),
             "workflow_runs": [run_answers.run(self._base, run) for run in page],
@@ -289,7 +289,7 @@ class Api:
         """`GET …/jobs`, of the latest attempt unless `filter=all`."""
         _, run = self._reach_run(owner, name, run_id)
         jobs = run.jobs if request.args.get("filter") == "all" else run.latest_jobs()
-        page, link = page_of(jobs)
+        page, link = page_of(jobs, run.repository.id)
         answer = {"total_count": len(jobs), "jobs": [run_answers.job(self._base, run, job) for job in page]}
         return linked(jsonify(answer), link)
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 from urllib.parse import urlencode
 
-from flask import Response, request
+from flask import Response, g, request
 
 from champion_gate.standins.github_state import RefusedError
 
 T = TypeVar("T")
 
 
-def page_of(items: Sequence[T]) -> tuple[Sequence[T], str]:
-    """The asked-for page (at most 100 a page) and the Link header's value."""
+def page_of(items: Sequence[T], repository_id: int | None = None) -> tuple[Sequence[T], str]:
+    """The asked-for page (at most 100 a page) and the Link header's value.
+
+    Args:
+        items: all of the list.
+        repository_id: whose list it is; links name the repository by this number (docs.github.com, "Using
+            pagination in the REST API").
+    """
     try:
         size = min(max(int(request.args.get("per_page", "30")), 1), 100)
         number = max(int(request.args.get("page", "1")), 1)
@@ -28,9 +35,12 @@ def page_of(items: Sequence[T]) -> tuple[Sequence[T], str]:
         for rel, page in links.items()
         if 1 <= page <= last and (rel in {"prev", "next"} or (rel == "last") == (number < last))
     }
+    path = request.path
+    if repository_id is not None:
+        path = re.sub(r"^/repos/[^/]+/[^/]+", f"/repositories/{repository_id}", path)
     asked = {key: value for key, value in request.args.items() if key != "page"}
     link = ", ".join(
-        f'<{request.base_url}?{urlencode({**asked, "page": page})}>; rel="{rel}"'
+        f'<{g.own_address}{path}?{urlencode({**asked, "page": page})}>; rel="{rel}"'
         for rel, page in useful.items()
     )
     return items[(number - 1) * size : number * size], link if last > 1 else ""

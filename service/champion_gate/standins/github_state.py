@@ -255,13 +255,19 @@ class Credential:
 
 
 class State:
-    """Everything, behind one lock. Look-ups raise RefusedError 404."""
+    """Everything, behind one lock. Look-ups raise RefusedError 404.
+
+    Attributes:
+        external_url: the address by which the server calls itself, where that is not the one by which it is
+            reached, as behind a proxy; None = as it is reached.
+    """
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self.clock = clock
         self.lock = threading.RLock()
         self.ids: Iterator[int] = itertools.count(17_000_000_001)
         self.base_url = "http://localhost"
+        self.external_url: str | None = None
         self.users: dict[str, User] = {}
         self.teams: dict[tuple[str, str], Team] = {}
         self.repositories: dict[str, Repository] = {}

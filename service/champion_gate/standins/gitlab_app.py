@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from flask import Blueprint, Flask, request
+from flask import Blueprint, Flask, g, request
 
 from champion_gate.standins.faults import Faults
 from champion_gate.standins.gitlab_api import problem
@@ -37,7 +37,7 @@ def build_app(state: State, blueprints: Iterable[Blueprint], *, prefix: str) -> 
 
     @app.before_request
     def learn_address() -> None:
-        state.base_url = request.url_root.rstrip("/")
+        state.base_url = g.own_address = state.external_url or request.url_root.rstrip("/")
 
     inner = app.wsgi_app
 

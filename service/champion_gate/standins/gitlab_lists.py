@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from flask import Response, jsonify, request
+from flask import Response, g, jsonify, request
 
 from champion_gate.standins.gitlab_state import RefusedError
 
@@ -17,14 +17,17 @@ _DEFAULT_SIZE, _MAX_SIZE = 20, 100
 
 
 def page_of(items: Sequence[T]) -> tuple[Sequence[T], dict[str, str]]:
-    """The asked-for page and its headers (docs.gitlab.com, "REST API": offset-based pagination)."""
+    """The asked-for page and its headers (docs.gitlab.com, "REST API": offset-based pagination).
+
+    The links begin with the address that the instance believes to have.
+    """
     size = min(max(_whole("per_page", _DEFAULT_SIZE), 1), _MAX_SIZE)
     number = max(_whole("page", 1), 1)
     last = max((len(items) + size - 1) // size, 1)
     pages = {"prev": number - 1, "next": number + 1, "first": 1, "last": last}
     asked = {key: value for key, value in request.args.items() if key not in {"page", "per_page"}}
     links = [
-        f'<{request.base_url}?{urlencode({**asked, "page": page, "per_page": size})}>; rel="{rel}"'
+        f'<{g.own_address}{request.path}?{urlencode({**asked, "page": page, "per_page": size})}>; rel="{rel}"'
         for rel, page in pages.items()
         if 1 <= page <= last
     ]

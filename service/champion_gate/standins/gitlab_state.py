@@ -296,13 +296,19 @@ class Pipeline:
 
 
 class State:
-    """Everything, behind one lock. Look-ups raise RefusedError 404."""
+    """Everything, behind one lock. Look-ups raise RefusedError 404.
+
+    Attributes:
+        external_url: the address by which the instance calls itself, where that is not the one by which it is
+            reached, as behind a proxy (`external_url` of gitlab.rb); None = as it is reached.
+    """
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self.clock = clock
         self.lock = threading.RLock()
         self.ids: Iterator[int] = itertools.count(7001)
         self.base_url = "http://localhost"
+        self.external_url: str | None = None
         self.users: dict[str, User] = {}
         self.namespaces: dict[str, int] = {}
         self.projects: dict[int, Project] = {}
