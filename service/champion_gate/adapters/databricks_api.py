@@ -248,6 +248,10 @@ class Operation:
         """PUT, POST or DELETE, sent at most once; see `DatabricksConnection.call`."""
         self.connection.call(method, path, until=self.until, body=body)
 
+    def search(self, path: str, body: Mapping[str, object]) -> dict[str, Any]:
+        """POST that changes nothing, sent at most once; see `DatabricksConnection.call`."""
+        return self.connection.call("POST", path, until=self.until, body=body)
+
     def pages(self, path: str, query: Mapping[str, object]) -> Iterator[dict[str, Any]]:
         """GET page after page until none is left; a page may be empty and not be the last.
 

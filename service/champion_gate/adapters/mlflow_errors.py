@@ -52,6 +52,11 @@ def translated(error: Exception, *, writes: bool) -> VendorError:
     return VendorUnavailableError(VENDOR, words, outcome_unknown=writes)
 
 
+def is_refusal(error: Exception) -> bool:
+    """Whether the server answered, and repeating the call would not help."""
+    return isinstance(translated(error, writes=False), VendorRefusedError)
+
+
 def unreadable(what: str) -> VendorUnavailableError:
     """The answer was not of the form that we know."""
     return VendorUnavailableError(VENDOR, f"{what} in the answer could not be read.")

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from champion_gate.adapters.http import Timeouts
 from champion_gate.adapters.mlflow_client import MlflowCalls
 from champion_gate.adapters.mlflow_errors import unreadable
+from champion_gate.adapters.mlflow_runs import instant, logged_models_of, read_logged_model, training_run
+from champion_gate.core.metrics import needs_run
 from champion_gate.core.names import check_alias, check_model, check_version
-from champion_gate.core.versions import ModelVersion, TrainingRun, VersionDetails, VersionStatus
-from champion_gate.errors import InvalidNameError, VendorNotFoundError
+from champion_gate.core.versions import (
+    LoggedModel,
+    ModelVersion,
+    TrainingRun,
+    VersionDetails,
+    VersionStatus,
+    check_logged_model_id,
+    logged_model_of,
+)
+from champion_gate.errors import InvalidNameError, VendorNotFoundError, VendorRefusedError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -63,7 +73,7 @@ class MlflowRegistry:
         return _version(self._read(model, version))
 
     def get_details(self, version: ModelVersion) -> VersionDetails:
-        """The version's tags and its MLflow run; None for a run that was deleted or that we may not see.
+        """The version's tags, MLflow run and logged model; None for those that were deleted or are hidden from us.
 
         Raises:
             VendorNotFoundError: the number belongs to another version by now.
@@ -80,14 +90,36 @@ class MlflowRegistry:
                 run = self.get_training_run(version.run_id)
             except VendorNotFoundError:
                 run = None  # core takes it for a trainer who should be known and is not
-        return VersionDetails(version=version, tags=dict(found.tags), training_run=run)
+        details = VersionDetails(version=_version(found), tags=dict(found.tags), training_run=run)
+        return self._with_logged_model(details)
+
+    def _with_logged_model(self, details: VersionDetails) -> VersionDetails:
+        model_id, run = details.version.logged_model_id, details.training_run
+        if model_id is None:
+            return details
+        try:
+            details = replace(details, logged_model=self.get_logged_model(model_id))
+        except VendorRefusedError as error:
+            return replace(details, unread_because=str(error))
+        if run is not None and needs_run(details):
+            models = self._calls.run(lambda client: logged_models_of(client, run))
+            details = replace(details, training_run=replace(run, logged_models=models))
+        return details
 
     def get_training_run(self, run_id: str) -> TrainingRun:
         """One MLflow run."""
         run = self._calls.run(lambda client: client.get_run(run_id))
         if run.info.run_id != run_id:
             raise unreadable("the MLflow run")
-        return _training_run(run, self._uri if self._is_server else None)
+        return training_run(run, self._uri if self._is_server else None)
+
+    def get_logged_model(self, model_id: str) -> LoggedModel:
+        """One logged model, with NaN where the server has kept it as 0."""
+        checked = check_logged_model_id(model_id)
+        found = self._calls.run(lambda client: read_logged_model(client, checked))
+        if found.model_id != model_id:
+            raise unreadable("the logged model")
+        return found
 
     def versions_tagged(self, model: str, key: str, value: str) -> tuple[ModelVersion, ...]:
         """The versions whose tag `key` is exactly `value`, newest first.
@@ -194,35 +226,7 @@ def _version(found: Any) -> ModelVersion:
         run_id=run_id,
         source=source,
         status=_STATUSES.get(str(found.status), VersionStatus.UNKNOWN),
-        created_at=_instant(found.creation_timestamp),
+        created_at=instant(found.creation_timestamp),
         created_by=found.user_id or None,
+        logged_model_id=logged_model_of(source, found.model_id),
     )
-
-
-def _training_run(run: Any, server: str | None) -> TrainingRun:
-    tags = run.data.tags
-    url = None
-    if server:
-        experiment, run_id = quote(str(run.info.experiment_id), safe=""), quote(run.info.run_id, safe="")
-        url = f"{server}/#/experiments/{experiment}/runs/{run_id}"
-    return TrainingRun(
-        run_id=run.info.run_id,
-        user=tags.get("mlflow.user") or run.info.user_id or None,
-        job_id=tags.get("mlflow.databricks.jobID"),
-        job_run_id=tags.get("mlflow.databricks.jobRunID"),
-        metrics=dict(run.data.metrics),
-        params=dict(run.data.params),
-        git_commit=tags.get("mlflow.source.git.commit") or tags.get("mlflow.databricks.gitRepoCommit"),
-        started_at=_instant(run.info.start_time),
-        url=url,
-    )
-
-
-def _instant(milliseconds: object) -> datetime | None:
-    """A time in UTC out of milliseconds since 1970; None where there is none."""
-    if not isinstance(milliseconds, int) or milliseconds <= 0:
-        return None
-    try:
-        return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
-    except (ValueError, OverflowError, OSError):
-        return None

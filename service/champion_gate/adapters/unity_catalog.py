@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -18,18 +17,26 @@ from champion_gate.adapters.databricks_api import (
     text,
 )
 from champion_gate.adapters.databricks_errors import VENDOR, unreadable
+from champion_gate.adapters.databricks_mlflow import logged_models_of, pairs, read_logged_model, read_run
 from champion_gate.adapters.databricks_runs import instant
+from champion_gate.core.metrics import needs_run
 from champion_gate.core.names import check_alias, check_model, check_version
-from champion_gate.core.versions import ModelVersion, TrainingRun, VersionDetails, VersionStatus
+from champion_gate.core.versions import (
+    LoggedModel,
+    ModelVersion,
+    TrainingRun,
+    VersionDetails,
+    VersionStatus,
+    logged_model_of,
+)
 from champion_gate.errors import InvalidInputError, InvalidNameError, VendorNotFoundError, VendorRefusedError
 
 _MODELS = "/api/2.1/unity-catalog/models"
 _TAGGED = "/api/2.0/mlflow/unity-catalog/model-versions"
-_RUNS = "/api/2.0/mlflow/runs/get"
+_GET = f"{_TAGGED}/get"
 _NEWEST = 50
 _MAX_TAG_VALUE = 1000
 _TAG_KEY = re.compile(r"[^.,\-=/:]{1,255}")
-_RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _STATUSES = {
     "READY": VersionStatus.READY,
     "PENDING_REGISTRATION": VersionStatus.PENDING,
@@ -68,22 +75,41 @@ class UnityCatalog:
         return found
 
     def get_details(self, version: ModelVersion) -> VersionDetails:
-        """The version's tags and its MLflow run.
+        """The version's tags, its MLflow run and its logged model.
 
         Raises:
             VendorRefusedError: the run is in another workspace, where we cannot read it.
         """
         api = self._connection.begin()
-        tags = _read_tags(api, _Name.of(version.model), check_version(version.version))
+        shown = _read_tagged(api, _Name.of(version.model), check_version(version.version))
+        told = logged_model_of(version.source, shown.get("model_id") or version.logged_model_id)
+        known = replace(version, logged_model_id=told)
         run = None
         if version.run_id:
             self._refuse_foreign(version)
-            run = _read_run(api, version.run_id)
-        return VersionDetails(version=version, tags=tags, training_run=run)
+            run = read_run(api, version.run_id)
+        details = VersionDetails(version=known, tags=pairs(shown.get("tags"), _GET), training_run=run)
+        return self._with_logged_model(api, details)
+
+    def _with_logged_model(self, api: Operation, details: VersionDetails) -> VersionDetails:
+        model_id, run = details.version.logged_model_id, details.training_run
+        if model_id is None:
+            return details
+        try:
+            details = replace(details, logged_model=read_logged_model(api, model_id))
+        except VendorRefusedError as error:
+            return replace(details, unread_because=str(error))
+        if run is not None and needs_run(details):
+            details = replace(details, training_run=replace(run, logged_models=logged_models_of(api, run)))
+        return details
 
     def get_training_run(self, run_id: str) -> TrainingRun:
         """One MLflow run of this workspace."""
-        return _read_run(self._connection.begin(), run_id)
+        return read_run(self._connection.begin(), run_id)
+
+    def get_logged_model(self, model_id: str) -> LoggedModel:
+        """One logged model of this workspace."""
+        return read_logged_model(self._connection.begin(), model_id)
 
     def versions_tagged(self, model: str, key: str, value: str) -> tuple[ModelVersion, ...]:
         """The versions whose tag `key` is exactly `value`, among the newest 50.
@@ -94,7 +120,7 @@ class UnityCatalog:
         return tuple(
             version
             for version in _list_versions(api, named)[:_NEWEST]
-            if _read_tags(api, named, version.version).get(key) == value
+            if pairs(_read_tagged(api, named, version.version).get("tags"), _GET).get(key) == value
         )
 
     def get_alias(self, model: str, alias: str) -> str | None:
@@ -206,6 +232,7 @@ def _version(named: _Name, raw: Mapping[str, Any]) -> ModelVersion:
         created_at=instant(raw.get("created_at")),
         created_by=text(raw.get("created_by")),
         workspace_id=number_text(workspace, "a model version") if workspace else None,
+        logged_model_id=logged_model_of(source, raw.get("model_id")),
     )
 
 
@@ -219,13 +246,13 @@ def _version_id(raw: Mapping[str, Any]) -> str:
     return "; ".join(f"{key} {raw.get(key)}" for key in ("created_at", "run_id", "source"))
 
 
-def _read_tags(api: Operation, named: _Name, version: str) -> dict[str, str]:
-    what = "model-versions/get"
-    answer = api.read(f"{_TAGGED}/get", {"name": named.full, "version": version})
-    found = record(answer.get("model_version"), what)
-    if number_text(found.get("version"), what) != version:
-        raise unreadable(what)
-    return _pairs(found.get("tags"), what)
+def _read_tagged(api: Operation, named: _Name, version: str) -> dict[str, Any]:
+    """A version as MLflow's side of Unity Catalog shows it: with tags and, where it tells it, `model_id`."""
+    answer = api.read(_GET, {"name": named.full, "version": version})
+    found = record(answer.get("model_version"), _GET)
+    if number_text(found.get("version"), _GET) != version:
+        raise unreadable(_GET)
+    return found
 
 
 def _read_alias(api: Operation, named: _Name, alias: str) -> str | None:
@@ -241,45 +268,3 @@ def _read_alias(api: Operation, named: _Name, alias: str) -> str | None:
     if len(held) > 1:
         raise unreadable(what)
     return next(iter(held), None)
-
-
-def _read_run(api: Operation, run_id: str) -> TrainingRun:
-    if not _RUN_ID.fullmatch(run_id):
-        raise InvalidNameError(f"{run_id!r} is no MLflow run.")
-    run = record(api.read(_RUNS, {"run_id": run_id}).get("run"), _RUNS)
-    info, data = record(run.get("info"), _RUNS), record(run.get("data", {}), _RUNS)
-    if run_id not in (info.get("run_id"), info.get("run_uuid")):
-        raise unreadable(_RUNS)
-    tags = _pairs(data.get("tags"), _RUNS)
-    experiment, host = text(info.get("experiment_id")), api.connection.host
-    return TrainingRun(
-        run_id=run_id,
-        user=tags.get("mlflow.user") or text(info.get("user_id")) or text(info.get("user_name")),
-        job_id=tags.get("mlflow.databricks.jobID") or None,
-        job_run_id=tags.get("mlflow.databricks.jobRunID") or None,
-        metrics={
-            str(raw.get("key")): _number(raw.get("value")) for raw in records(data.get("metrics"), _RUNS)
-        },
-        params=_pairs(data.get("params"), _RUNS),
-        git_commit=tags.get("mlflow.source.git.commit")
-        or tags.get("mlflow.databricks.gitRepoCommit")
-        or None,
-        started_at=instant(info.get("start_time")),
-        url=f"{host}/ml/experiments/{quote(experiment, safe='')}/runs/{run_id}"
-        if host and experiment
-        else None,
-    )
-
-
-def _pairs(value: object, what: str) -> dict[str, str]:
-    return {str(raw.get("key")): str(raw.get("value") or "") for raw in records(value, what)}
-
-
-def _number(value: object) -> float:
-    """A metric. Those that JSON has no number for come as "NaN", "Infinity" or "-Infinity"."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return math.nan
-    try:
-        return float(value)
-    except (ValueError, OverflowError):
-        return math.nan

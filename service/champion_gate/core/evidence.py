@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +12,20 @@ from champion_gate.core.approval import ExcludedPerson
 from champion_gate.core.evidence_markdown import render_markdown
 from champion_gate.core.gates import Gate, MetricRule
 from champion_gate.core.job_runs import Trainer
-from champion_gate.core.metrics import as_float, change, metric_of, metric_problems
+from champion_gate.core.metrics import (
+    LOGGED_MODEL,
+    MLFLOW_RUN,
+    Figure,
+    Measurements,
+    as_float,
+    change,
+    is_number,
+    measured,
+    measurements,
+    metric_names,
+    rule_problems,
+    run_counts_not_because,
+)
 from champion_gate.core.text import storable
 from champion_gate.core.versions import VersionDetails
 
@@ -22,6 +34,7 @@ __all__ = ["canonical_json", "collect", "render_markdown", "sha256_of"]
 _FORMAT = 1
 _MOST_ROWS = 100
 MOST_PEOPLE = 50
+MOST_DATASETS = 20
 LONGEST_NAME = 250
 LONGEST_VALUE = 500
 LONGEST_URL = 2000
@@ -129,6 +142,7 @@ def _version(details: VersionDetails) -> dict[str, object]:
         "created_at": _optional_time(version.created_at),
         "created_by": _optional(version.created_by),
         "mlflow_run": _optional(version.run_id),
+        "logged_model": _optional(version.logged_model_id),
         "mlflow_run_url": _url(None if run is None else run.url),
         "git_commit": _optional(None if run is None else run.git_commit),
         "trained_at": _optional_time(None if run is None else run.started_at),
@@ -143,11 +157,12 @@ def _champion(champion: VersionDetails, since: datetime | None, now: datetime) -
 def _gate_metric(
     rule: MetricRule, candidate: VersionDetails, champion: VersionDetails | None
 ) -> dict[str, object]:
-    ours = metric_of(candidate, rule.name)
-    theirs = None if champion is None else metric_of(champion, rule.name)
-    problems = metric_problems(rule, ours, theirs)
+    ours = measurements(candidate, rule.name)
+    theirs = None if champion is None else measurements(champion, rule.name)
+    problems = rule_problems(rule, ours.on(rule.dataset), None if theirs is None else theirs.on(rule.dataset))
     return {
-        **_metric(rule.name, ours, theirs),
+        **_metric(rule.name, ours, theirs, rule.dataset),
+        "dataset": _optional(rule.dataset),
         "better": rule.better.value,
         "max_worse": _number(rule.max_worse),
         "at_least": _number(rule.at_least),
@@ -161,46 +176,84 @@ def _other_metrics(
     gate: Gate, candidate: VersionDetails, champion: VersionDetails | None
 ) -> Iterable[dict[str, object]]:
     named = {rule.name for rule in gate.metrics}
-    for name in sorted((_metric_names(candidate) | _metric_names(champion)) - named):
-        theirs = None if champion is None else metric_of(champion, name)
-        yield _metric(name, metric_of(candidate, name), theirs)
+    for name in sorted((metric_names(candidate) | metric_names(champion)) - named):
+        theirs = None if champion is None else measurements(champion, name)
+        yield _metric(name, measurements(candidate, name), theirs, None)
 
 
-def _metric_names(details: VersionDetails | None) -> set[str]:
-    if details is None or details.training_run is None:
-        return set()
-    return set(details.training_run.metrics)
-
-
-def _metric(name: str, ours: float | None, theirs: float | None) -> dict[str, object]:
+def _metric(
+    name: str, ours: Measurements, theirs: Measurements | None, dataset: str | None
+) -> dict[str, object]:
+    candidate = ours.on(dataset)
+    champion = None if theirs is None else theirs.on(dataset)
+    number, other = candidate.value, None if champion is None else champion.value
     difference = None
-    if ours is not None and theirs is not None and math.isfinite(ours) and math.isfinite(theirs):
-        difference = _number(as_float(change(ours, theirs)))
+    if number is not None and other is not None and is_number(number) and is_number(other):
+        difference = _number(as_float(change(number, other)))
     return {
         "name": _text(name),
-        "candidate": _number(ours),
-        "champion": _number(theirs),
+        "candidate": _number(number),
+        "champion": _number(other),
         "change": difference,
+        "candidate_from": _from(ours, candidate),
+        "champion_from": None if theirs is None or champion is None else _from(theirs, champion),
     }
 
 
-def _params(details: VersionDetails | None) -> Mapping[str, str]:
-    return {} if details is None or details.training_run is None else details.training_run.params
+def _from(found: Measurements, chosen: Figure) -> dict[str, object]:
+    """Where a number comes from, and what the version has on other datasets: enough to judge it again."""
+    return {
+        "kind": found.kind,
+        "id": _optional(found.of),
+        "dataset": None if chosen.row is None else _optional(chosen.row.dataset),
+        "step": None if chosen.row is None else chosen.row.step,
+        "missing": _optional(chosen.missing or None),
+        "datasets": _bounded(
+            (
+                {"name": _optional(row.dataset), "value": _number(row.value), "step": row.step}
+                for row in found.rows
+            ),
+            MOST_DATASETS,
+        ),
+    }
 
 
-def _tags(details: VersionDetails | None) -> Mapping[str, str]:
+def _params(details: VersionDetails | None) -> dict[str, tuple[str, str]]:
+    """The version's parameters, each with whose it is: its logged model's, else its MLflow run's."""
     if details is None:
         return {}
-    return {key: value for key, value in details.tags.items() if not key.startswith(_NOISE)}
+    found: dict[str, tuple[str, str]] = {}
+    if details.training_run is not None and not run_counts_not_because(details):
+        found = {name: (value, MLFLOW_RUN) for name, value in details.training_run.params.items()}
+    if details.logged_model is not None:
+        found |= {name: (value, LOGGED_MODEL) for name, value in details.logged_model.params.items()}
+    return found
 
 
-def _different(ours: Mapping[str, str], theirs: Mapping[str, str]) -> Iterable[dict[str, object]]:
+def _tags(details: VersionDetails | None) -> dict[str, tuple[str, str]]:
+    """The version's own tags, and those of its logged model that it lacks."""
+    if details is None:
+        return {}
+    found: dict[str, tuple[str, str]] = {}
+    if details.logged_model is not None:
+        found = {key: (value, LOGGED_MODEL) for key, value in details.logged_model.tags.items()}
+    found |= {key: (value, "version") for key, value in details.tags.items()}
+    return {key: each for key, each in found.items() if not key.startswith(_NOISE)}
+
+
+def _different(
+    ours: Mapping[str, tuple[str, str]], theirs: Mapping[str, tuple[str, str]]
+) -> Iterable[dict[str, object]]:
+    nothing = (None, None)
     for name in sorted(set(ours) | set(theirs)):
-        if ours.get(name) != theirs.get(name):
+        (candidate, whose), (champion, whose_too) = ours.get(name, nothing), theirs.get(name, nothing)
+        if candidate != champion:
             yield {
                 "name": _text(name),
-                "candidate": _optional(ours.get(name)),
-                "champion": _optional(theirs.get(name)),
+                "candidate": _optional(candidate),
+                "champion": _optional(champion),
+                "candidate_kind": whose,
+                "champion_kind": whose_too,
             }
 
 
@@ -251,7 +304,9 @@ def _url(url: str | None) -> str | None:
 
 def _number(number: float | None) -> float | str | None:
     """JSON has no NaN and no infinity: they become "nan", "inf" and "-inf"."""
-    return None if number is None else float(number) if math.isfinite(number) else str(float(number))
+    if number is None:
+        return None
+    return float(number) if is_number(number) else str(measured(float(number)))
 
 
 def _time(at: datetime) -> str:

@@ -42,6 +42,8 @@ class MetricRule:
         max_worse: how much worse than the Champion's value the candidate may be; None = any.
         at_least: lower bound, whatever the Champion has (higher is better).
         at_most: upper bound, whatever the Champion has (lower is better).
+        dataset: the dataset whose number counts, "" for those that name none; needed where a version has
+            different numbers on several.
     """
 
     name: str
@@ -49,6 +51,7 @@ class MetricRule:
     max_worse: float | None = None
     at_least: float | None = None
     at_most: float | None = None
+    dataset: str | None = None
 
 
 @dataclass(frozen=True)

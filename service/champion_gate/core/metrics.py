@@ -1,18 +1,216 @@
-"""Metrics of a candidate beside the Champion's: which rules are broken, and by how much."""
+"""Metrics of a candidate beside the Champion's: whose number counts, which rules are broken, and by how much."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from champion_gate.core.gates import Direction, MetricRule
-from champion_gate.core.versions import VersionDetails
+from champion_gate.core.text import one_line
+from champion_gate.core.versions import MetricRow, VersionDetails
+
+LOGGED_MODEL = "logged_model"
+MLFLOW_RUN = "mlflow_run"
+
+_EDGE = 1.797e308
+_MOST_NAMED = 10
 
 
-def metric_of(details: VersionDetails, name: str) -> float | None:
-    """The metric's value in the version's MLflow run, which may be NaN or infinite; None if it is not there."""
-    return None if details.training_run is None else details.training_run.metrics.get(name)
+def measured(number: float) -> float:
+    """The number that was logged: one at the edge of what a float holds stands for infinity.
+
+    MLflow's SQL store keeps infinity so (sqlalchemy_store.py, sanitize_metric_value: 1.7976931348623157e308).
+    """
+    return math.copysign(math.inf, number) if abs(number) >= _EDGE else number
+
+
+def is_number(number: float) -> bool:
+    """Whether it can be judged by: neither NaN nor infinite nor at the edge of what a float holds."""
+    return math.isfinite(measured(number))
+
+
+# --- whose number counts ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The number by which a rule judges a version.
+
+    Attributes:
+        value: None where there is none; may be NaN or infinite.
+        row: where it was measured, as far as that is known.
+        missing: why there is none, for people.
+        ambiguous: there is more than one, and the rule does not say which.
+    """
+
+    value: float | None
+    row: MetricRow | None = None
+    missing: str = ""
+    ambiguous: bool = False
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What is known of one metric of one version.
+
+    Attributes:
+        kind: LOGGED_MODEL or MLFLOW_RUN: whose numbers they are; None where there are none.
+        of: the id of that logged model or run.
+        rows: the number that counts of each dataset.
+        missing: why there are none, for people.
+    """
+
+    name: str
+    kind: str | None = None
+    of: str | None = None
+    rows: tuple[MetricRow, ...] = ()
+    missing: str = ""
+
+    def on(self, dataset: str | None) -> Figure:
+        """The number that counts.
+
+        Args:
+            dataset: the one that the rule names, "" for numbers that name none; None where the rule names
+                none, which does where the numbers on all datasets are the same.
+        """
+        if not self.rows:
+            return Figure(None, missing=self.missing)
+        if dataset is not None:
+            for row in self.rows:
+                if row.dataset == (dataset or None):
+                    return Figure(row.value, row)
+            return Figure(None, missing=f"it was measured on {self._datasets()}, not on {_dataset(dataset)}")
+        if len({repr(row.value) for row in self.rows}) == 1:
+            return Figure(self.rows[0].value, self.rows[0])
+        named = next(row.dataset for row in self.rows if row.dataset)
+        return Figure(
+            None,
+            missing=f"it has different values on {self._datasets()}: let the gate's rule name the dataset that "
+            f"counts, `{self.name}: {{dataset: {one_line(named)}, …}}`",
+            ambiguous=True,
+        )
+
+    def _datasets(self) -> str:
+        shown = [f"{_dataset(row.dataset)} ({row.value!r})" for row in self.rows[:_MOST_NAMED]]
+        more = len(self.rows) - len(shown)
+        return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def measurements(details: VersionDetails, name: str) -> Measurements:
+    """A version's own numbers: those of its logged model, where it has one.
+
+    Those of its MLflow run count where there is no logged model, or where the run has exactly this one, which
+    has no number of its own: a run's number is the one that was logged last, for whichever of its models.
+    """
+    model_id, model, run = details.version.logged_model_id, details.logged_model, details.training_run
+    if model_id is not None and model is None:
+        why = f"the version's logged model {model_id} cannot be read ({details.unread_because or 'not told'})"
+        return Measurements(name, missing=why)
+    own = () if model is None else counting(row for row in model.metrics if row.key == name)
+    if own:
+        return Measurements(name, LOGGED_MODEL, model_id, own)
+    foreign = run_counts_not_because(details)
+    if foreign or run is None:
+        return Measurements(name, missing=foreign)
+    if name not in run.metrics:
+        return Measurements(name)
+    return Measurements(name, MLFLOW_RUN, run.run_id, (MetricRow(name, run.metrics[name]),))
+
+
+def metric_names(details: VersionDetails | None) -> set[str]:
+    """The names of all metrics that the version has numbers for."""
+    if details is None:
+        return set()
+    names = {row.key for row in details.logged_model.metrics} if details.logged_model is not None else set()
+    if details.training_run is not None and not run_counts_not_because(details):
+        names |= set(details.training_run.metrics)
+    return names
+
+
+def run_counts_not_because(details: VersionDetails) -> str:
+    """Why what the version's MLflow run says is not of this version alone; empty where it is."""
+    model_id, run = details.version.logged_model_id, details.training_run
+    if run is None:
+        return ""
+    if model_id is None:
+        if len(run.logged_models or ()) < 2:  # noqa: PLR2004 - more than one
+            return ""
+        return (
+            f"MLflow run {run.run_id} has the logged models {_some(run.logged_models or ())}, and the version does "
+            "not say which of them it is"
+        )
+    if run.logged_models == frozenset({model_id}):
+        return ""
+    if run.logged_models is None:
+        what = "may be of another one: which logged models that run has cannot be read"
+    else:
+        what = f"may be of {_some(run.logged_models - {model_id}) or 'another one'}"
+    return f"the version's logged model {model_id} has none, and that of MLflow run {run.run_id} {what}"
+
+
+def needs_run(details: VersionDetails) -> bool:
+    """Whether the logged model lacks something that its MLflow run has, so that the run's models matter."""
+    model, run = details.logged_model, details.training_run
+    if model is None or run is None:
+        return False
+    return bool(set(run.metrics) - {row.key for row in model.metrics} or set(run.params) - set(model.params))
+
+
+def latest(rows: Iterable[MetricRow]) -> dict[str, float]:
+    """The number that counts of each metric, whatever it was measured on."""
+    return {row.key: row.value for row in counting(replace(row, dataset=None) for row in rows)}
+
+
+def counting(rows: Iterable[MetricRow]) -> tuple[MetricRow, ...]:
+    """The row that counts of each metric and dataset: of several steps the highest, then the newest.
+
+    NaN where two different numbers claim to be that.
+    """
+    found: dict[tuple[str, str], MetricRow] = {}
+    for row in rows:
+        which = (row.key, row.dataset or "")
+        known = found.get(which)
+        if known is None or (row.step, row.timestamp) > (known.step, known.timestamp):
+            found[which] = row
+        elif (row.step, row.timestamp) == (known.step, known.timestamp) and row.value != known.value:
+            found[which] = replace(known, value=math.nan)
+    return tuple(found[which] for which in sorted(found))
+
+
+def _dataset(name: str | None) -> str:
+    return f"dataset {one_line(name)}" if name else "no dataset"
+
+
+def _some(ids: Iterable[str]) -> str:
+    every = sorted(ids)
+    more = f" and {len(every) - _MOST_NAMED} more" if len(every) > _MOST_NAMED else ""
+    return ", ".join(one_line(each, 70) for each in every[:_MOST_NAMED]) + more
+
+
+# --- what a rule says of it -------------------------------------------------------------------------------
+
+
+def rule_problems(rule: MetricRule, candidate: Figure, champion: Figure | None) -> tuple[str, ...]:
+    """In which ways the candidate breaks the rule, for people; empty if in none.
+
+    Args:
+        rule: what is asked of the metric.
+        candidate: the candidate's number; where there is none, the rule is broken.
+        champion: the Champion's; where there is none, only the absolute bounds apply. One of several would
+            have to be chosen, so those break a rule that compares.
+    """
+    if candidate.value is None:
+        why = f": {candidate.missing}" if candidate.missing else ""
+        return (f"the metric {rule.name} is missing{why}",)
+    problems = metric_problems(rule, candidate.value, None if champion is None else champion.value)
+    if champion is not None and champion.ambiguous and rule.max_worse is not None:
+        return (
+            *problems,
+            f"{rule.name} cannot be compared with the version that holds the alias: {champion.missing}",
+        )
+    return problems
 
 
 def worse_by(rule: MetricRule, candidate: float, champion: float) -> Fraction:
@@ -47,16 +245,18 @@ def metric_problems(rule: MetricRule, candidate: float | None, champion: float |
     """
     if candidate is None:
         return (f"the metric {rule.name} is missing",)
-    if not math.isfinite(candidate):
-        return (f"the metric {rule.name} is {candidate}, which is no number to judge by",)
+    if not is_number(candidate):
+        return (f"the metric {rule.name} is {measured(candidate)}, which is no number to judge by",)
     problems: list[str] = []
     for name, bound in (
         ("at_least", rule.at_least),
         ("at_most", rule.at_most),
         ("max_worse", rule.max_worse),
     ):
-        if bound is not None and not math.isfinite(bound):
-            problems.append(f"the gate's {name} for {rule.name} is {bound}, which is no number to judge by")
+        if bound is not None and not is_number(bound):
+            problems.append(
+                f"the gate's {name} for {rule.name} is {measured(bound)}, which is no number to judge by"
+            )
         elif bound is not None and name == "at_least" and candidate < bound:
             problems.append(f"{rule.name} is {candidate!r}, and must be at least {bound!r}")
         elif bound is not None and name == "at_most" and candidate > bound:
@@ -66,9 +266,9 @@ def metric_problems(rule: MetricRule, candidate: float | None, champion: float |
 
 
 def _much_worse(rule: MetricRule, candidate: float, champion: float | None) -> Iterable[str]:
-    if rule.max_worse is None or not math.isfinite(rule.max_worse):
+    if rule.max_worse is None or not is_number(rule.max_worse):
         return
-    if champion is None or not math.isfinite(champion):
+    if champion is None or not is_number(champion):
         return
     worse = worse_by(rule, candidate, champion)
     if worse > _exact(rule.max_worse):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from champion_gate.core.gates import Gate
 from champion_gate.core.job_runs import JobRun, RunResult, Trainer
 from champion_gate.core.judging import Judgement, judge
-from champion_gate.core.metrics import metric_of, metric_problems
+from champion_gate.core.metrics import measurements, rule_problems
 from champion_gate.core.promotion import Promotion
 from champion_gate.core.text import one_line
 from champion_gate.core.versions import VersionDetails
@@ -127,10 +127,10 @@ def ineligible_because(gate: Gate, candidate: VersionDetails, champion: VersionD
         if ours < theirs:
             problems.append(f"version {ours} is older than version {theirs}, which is {gate.alias} now")
     for rule in gate.metrics:
-        problems += metric_problems(
+        problems += rule_problems(
             rule,
-            metric_of(candidate, rule.name),
-            None if champion is None else metric_of(champion, rule.name),
+            measurements(candidate, rule.name).on(rule.dataset),
+            None if champion is None else measurements(champion, rule.name).on(rule.dataset),
         )
     if not problems:
         return None

@@ -18,7 +18,7 @@ from champion_gate.core.claims import VerifiedToken
 from champion_gate.core.gates import ApprovalTarget
 from champion_gate.core.job_runs import EndedRun, JobRun, TaskOutput
 from champion_gate.core.promotion import Promotion
-from champion_gate.core.versions import ModelVersion, TrainingRun, VersionDetails
+from champion_gate.core.versions import LoggedModel, ModelVersion, TrainingRun, VersionDetails
 
 
 class Clock(Protocol):
@@ -99,13 +99,22 @@ class ModelRegistry(Protocol):
         ...
 
     def get_details(self, version: ModelVersion) -> VersionDetails:
-        """The version's tags and its MLflow run."""
+        """The version's tags, its MLflow run and its logged model."""
         ...
 
     def get_training_run(self, run_id: str) -> TrainingRun:
         """One MLflow run.
 
         Raises:
+            VendorNotFoundError: there is none, or we may not see it.
+        """
+        ...
+
+    def get_logged_model(self, model_id: str) -> LoggedModel:
+        """One logged model (MLflow 3).
+
+        Raises:
+            InvalidNameError: it cannot be the id of one.
             VendorNotFoundError: there is none, or we may not see it.
         """
         ...

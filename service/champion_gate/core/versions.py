@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from champion_gate.errors import InvalidNameError
+
+_LOGGED_MODEL_URI = re.compile(r"models:/+(m-[A-Za-z0-9_-]{1,64})/?")
+_LOGGED_MODEL_FOLDER = re.compile(r"/(?:logged_)?models/(m-[0-9a-f]{32})(?:/|$)")
+_LOGGED_MODEL_ID = re.compile(r"m-[A-Za-z0-9_-]{1,64}")
 
 
 class VersionStatus(StrEnum):
@@ -26,6 +33,8 @@ class ModelVersion:
         version_id: the registry's own id of this version, or what stands for it: two versions with the
             same number (of a model deleted and made anew) never share it.
         run_id: the MLflow run that made it, if any.
+        logged_model_id: the logged model (MLflow 3) whose files it has, `m-…`, as far as the registry tells.
+            Rows of before it was read do not have it, so it is no part of who the version is.
     """
 
     model: str
@@ -37,6 +46,7 @@ class ModelVersion:
     created_at: datetime | None
     created_by: str | None
     workspace_id: str | None = None
+    logged_model_id: str | None = None
 
     @property
     def number(self) -> int:
@@ -54,11 +64,78 @@ class ModelVersion:
         )
 
 
+def logged_model_of(source: str | None, told: object = None) -> str | None:
+    """The id of the logged model that a version's files are; None where neither source nor registry says.
+
+    The source goes first: it is what is loaded in the end, and who registers a version may write another id
+    beside it.
+
+    Args:
+        source: the version's source: `models:/m-…`, or a folder `…/models/m-…` (`…/logged_models/m-…` on
+            Databricks) in which MLflow keeps a logged model's files.
+        told: the version's `model_id`, which servers may leave empty (MLflow's SQL store keeps none).
+    """
+    named = _LOGGED_MODEL_URI.fullmatch(source or "") or _LOGGED_MODEL_FOLDER.search(source or "")
+    if named:
+        return named[1]
+    return told if isinstance(told, str) and _LOGGED_MODEL_ID.fullmatch(told) else None
+
+
+def check_logged_model_id(model_id: str) -> str:
+    """Return the id of a logged model, or raise InvalidNameError: it goes into a URL."""
+    if not _LOGGED_MODEL_ID.fullmatch(model_id):
+        raise InvalidNameError(f"{model_id[:100]!r} is no logged model.")
+    return model_id
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One number of a logged model.
+
+    Attributes:
+        value: may be NaN or infinite.
+        timestamp: milliseconds since 1970.
+        dataset: the name of the dataset that it was measured on; None where none was named.
+        run_id: the MLflow run that logged it.
+    """
+
+    key: str
+    value: float
+    step: int = 0
+    timestamp: int = 0
+    dataset: str | None = None
+    run_id: str | None = None
+
+
+@dataclass(frozen=True)
+class LoggedModel:
+    """A model as MLflow 3 keeps it beside the runs, with numbers of its own.
+
+    Attributes:
+        run_id: the MLflow run that logged it (`source_run_id`).
+        metrics: a row for each step and dataset.
+        artifact_uri: the folder of its files.
+        status: the vendor's own word, e.g. `READY` or `LOGGED_MODEL_READY`.
+        created_by: as the vendor tells it, a number on Databricks (`creator_id`).
+    """
+
+    model_id: str
+    run_id: str | None
+    metrics: tuple[MetricRow, ...]
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    artifact_uri: str | None = None
+    status: str | None = None
+    created_at: datetime | None = None
+    created_by: str | None = None
+
+
 @dataclass(frozen=True)
 class TrainingRun:
     """The MLflow run behind a version.
 
     Attributes:
+        logged_models: ids of the logged models that it made or read; None where that is not known.
         job_id, job_run_id: the MLflow tags `mlflow.databricks.jobID` and `…jobRunID`; the latter holds a
             task run's id (mlflow/mlflow#14266).
         git_commit: from `mlflow.source.git.commit` or `mlflow.databricks.gitRepoCommit`.
@@ -73,12 +150,21 @@ class TrainingRun:
     git_commit: str | None
     started_at: datetime | None
     url: str | None = None
+    experiment_id: str | None = None
+    logged_models: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
 class VersionDetails:
-    """A version with all that a reviewer wants to know of it."""
+    """A version with all that a reviewer wants to know of it.
+
+    Attributes:
+        logged_model: None where there is none, and where it could not be read.
+        unread_because: why the logged model that there is could not be read.
+    """
 
     version: ModelVersion
     tags: Mapping[str, str]
     training_run: TrainingRun | None
+    logged_model: LoggedModel | None = None
+    unread_because: str | None = None
