@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
+import sqlite3
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -263,6 +267,21 @@ class AttackedGate(ABC):
         assert words in f"{view['reason']} {view['last_error']}", view
         self.assert_unharmed()
 
+    def a_minute_passes(self, asked: Asked) -> None:
+        """What was seen of people once, it saw a minute ago."""
+        with closing(sqlite3.connect(self.world.folder / "gate.db", timeout=30)) as rows, rows:
+            (text,) = rows.execute("SELECT details FROM promotions WHERE id = ?", [asked.id]).fetchone()
+            details = json.loads(text)
+            ago = {key: _a_minute_before(at) for key, at in details["seen_once"].items()}
+            changed = json.dumps({**details, "seen_once": ago})
+            rows.execute("UPDATE promotions SET details = ? WHERE id = ?", [changed, asked.id])
+
+    def ends_when_seen_twice(self, asked: Asked, phase: str, words: str = "") -> None:
+        """Have it looked at twice, a minute apart, and assert that only the second look ends it so."""
+        self.waits(asked, "looked at again in a minute")
+        self.a_minute_passes(asked)
+        self.ends(asked, phase, words)
+
     def ends(self, asked: Asked, phase: str, words: str = "") -> None:
         """Have it looked at, and assert that it ends so, and says these words."""
         self.hint(asked.external_id)
@@ -292,3 +311,7 @@ class AttackedGate(ABC):
         assert promotion_id in logged, logged
         assert words in logged, logged
         self.assert_unharmed()
+
+
+def _a_minute_before(at: str) -> str:
+    return (datetime.fromisoformat(at) - timedelta(minutes=1)).isoformat()

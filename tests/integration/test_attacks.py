@@ -149,7 +149,9 @@ def test_attack_03_github_bypass_by_an_administrator(attacked: AttackWorld) -> N
     gate: OnGitHub = attacked.gate("github")
     asked = gate.ask()
     gate.there.bypass(asked.external_id, "champion", "administrator", "urgent")
-    gate.ends(asked, "rejected", "administrator does not count, who is not among the listed reviewers")
+    gate.ends_when_seen_twice(
+        asked, "rejected", "administrator does not count, who is not among the listed reviewers"
+    )
 
 
 @pytest.mark.parametrize("allowed", [True, None], ids=["allowed", "not told"])
@@ -174,7 +176,9 @@ def test_attack_03_gitlab_job_played_by_an_administrator_past_the_rules(
     gate.approve(asked, "administrator")
     gate.protect()
     gate.there.add_member(gate.project, "administrator", 0)
-    gate.ends(asked, "rejected", "administrator does not count, who is not among the listed reviewers")
+    gate.ends_when_seen_twice(
+        asked, "rejected", "administrator does not count, who is not among the listed reviewers"
+    )
 
 
 # --- 4: people who must not decide ------------------------------------------------------------------------

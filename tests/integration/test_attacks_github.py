@@ -130,6 +130,8 @@ def test_03_a_bypass_by_an_administrator_who_is_no_reviewer(world: GateWorld) ->
     pending = world.ask()
     world.github.bypass(world.run_id_of(pending), "champion", "administrator", "urgent")
     world.look()
+    unmoved(world)
+    world.wait(minutes=1)
     assert "administrator does not count, who is not among the listed reviewers" in world.ended(
         pending, Phase.REJECTED
     )

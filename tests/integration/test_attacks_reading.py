@@ -237,7 +237,9 @@ def test_attack_23_github_who_approved_has_left_the_team(attacked: AttackWorld) 
     asked = gate.ask()
     gate.approve(asked, "leaver")
     gate.there.add_team("example", slug, ["reviewer-1"])
-    gate.ends(asked, "rejected", "leaver does not count, who is not among the listed reviewers")
+    gate.ends_when_seen_twice(
+        asked, "rejected", "leaver does not count, who is not among the listed reviewers"
+    )
 
 
 def test_attack_23_github_who_approved_has_been_deleted(attacked: AttackWorld) -> None:

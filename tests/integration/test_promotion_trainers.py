@@ -22,8 +22,9 @@ def world(tmp_path: Path) -> Iterator[GateWorld]:
 
 
 def refused(world: GateWorld, promotion: Promotion) -> str:
-    """Look, and assert that the approval came to nothing; returns the reason."""
+    """Look, a minute later again, and assert that the approval came to nothing; returns the reason."""
     world.look()
+    world.wait(minutes=1)
     reason = world.ended(promotion, Phase.REJECTED)
     assert world.models.champion() == "1"
     assert world.databricks.catalog.alias_writes == []

@@ -80,6 +80,19 @@ def judge(
     )
 
 
+def judge_twice(
+    given_state: RequestState,
+    *,
+    seats: tuple[str, ...] = SEATS,
+    promotion: Promotion = PROMOTION,
+    allow: bool = False,
+) -> policy.Judgement:
+    """What it comes to when a no about people is the same a minute later."""
+    seen = judge(given_state, seats=seats, promotion=promotion, allow=allow).seen_once
+    again = replace(promotion, seen_once=seen)
+    return judge(given_state, seats=seats, promotion=again, allow=allow, now=NOW + timedelta(minutes=1))
+
+
 def rejected(judgement: policy.Judgement) -> Decision:
     assert judgement.decision is not None
     assert judgement.decision.verdict is Verdict.REJECTED
@@ -196,7 +209,7 @@ def test_where_the_gate_allows_it_the_trainer_approves() -> None:
     ],
 )
 def test_an_approval_by_somebody_who_may_not_decide_rejects(only: Review, said: str) -> None:
-    decision = rejected(judge(state(only)))
+    decision = rejected(judge_twice(state(only)))
     assert said in decision.reason
     assert "champion" in decision.reason
     assert decision.deciders == ()
@@ -216,7 +229,7 @@ def test_a_release_without_any_review_is_a_bypass_and_rejects() -> None:
     ],
 )
 def test_allowing_trainers_to_approve_allows_nobody_else(spoiled: Review) -> None:
-    rejected(judge(state(spoiled), allow=True))
+    rejected(judge_twice(state(spoiled), allow=True))
 
 
 def test_one_person_does_not_fill_two_seats() -> None:
@@ -482,7 +495,7 @@ def test_an_approval_is_found_whenever_there_is_one(
         all(person in people for person, people in zip(chosen, able, strict=True))
         for chosen in permutations(["1", "2", "3", "66"], len(seats))
     )
-    decision = judge(clean, seats=seats, allow=allow).decision
+    decision = judge_twice(clean, seats=seats, allow=allow).decision
     assert decision is not None
     assert (decision.verdict is Verdict.APPROVED) == possible
 
@@ -492,3 +505,58 @@ def test_a_review_that_is_not_listed_yet_is_waited_for() -> None:
     assert is_undecided(soon)
     assert "not listed yet" in soon.waiting_because
     assert "bypass" in rejected(judge(state(), now=RELEASED + timedelta(minutes=10))).reason
+
+
+# --- a no about people is seen twice ----------------------------------------------------------------------
+
+STRANGER = replace(review("eve", "5"), is_listed=False)
+MINUTE = timedelta(minutes=1)
+
+
+def test_who_does_not_count_is_looked_at_again_before_it_ends_anything() -> None:
+    first = judge(state(STRANGER))
+    assert is_undecided(first)
+    assert "eve (champion) is not among the listed reviewers" in first.waiting_because
+    assert first.seen_once == {"champion: 5": NOW}
+    again = replace(PROMOTION, seen_once=first.seen_once)
+    soon = judge(state(STRANGER), promotion=again, now=NOW + MINUTE - SECOND)
+    assert is_undecided(soon)
+    assert soon.seen_once == first.seen_once
+    assert judge(state(replace(STRANGER, is_listed=True)), promotion=again).decision is not None
+    assert "eve does not count" in rejected(judge(state(STRANGER), promotion=again, now=NOW + MINUTE)).reason
+
+
+def test_somebody_else_who_does_not_count_gets_a_minute_too() -> None:
+    again = replace(PROMOTION, seen_once={"champion: 5": NOW - MINUTE})
+    both = judge(state(STRANGER, replace(STRANGER, user_id="6", login="mallory")), promotion=again)
+    assert is_undecided(both)
+    assert both.seen_once == {"champion: 5": NOW - MINUTE, "champion: 6": NOW}
+
+
+@pytest.mark.parametrize("spoiled", [{"user_id": "66"}, {"is_opener": True}, {"user_id": ""}])
+def test_what_cannot_become_a_yes_is_not_waited_for(spoiled: dict[str, object]) -> None:
+    rejected(judge(state(replace(STRANGER, **spoiled))))  # type: ignore[arg-type]
+
+
+def test_a_no_that_would_not_be_enough_as_a_yes_is_not_waited_for() -> None:
+    reviews = (STRANGER, review("trainer", "66", "legal"))
+    rejected(judge(state(*reviews, released=TWO), seats=TWO))
+    reviews = (STRANGER, replace(STRANGER, seat="legal"))
+    rejected(judge(state(*reviews, released=TWO), seats=TWO))
+
+
+def test_nor_is_one_without_which_it_is_approved() -> None:
+    decision = judge(state(STRANGER, review())).decision
+    assert decision is not None
+    assert decision.verdict is Verdict.APPROVED
+
+
+def test_the_second_person_of_two_is_waited_for() -> None:
+    reviews = (review(), replace(STRANGER, seat="champion"), review(seat="legal"))
+    judgement = judge(state(*reviews, released=TWO), seats=TWO)
+    assert is_undecided(judgement)
+    assert judgement.seen_once == {"champion: 5": NOW}
+
+
+def test_after_the_expiry_it_is_still_waited_for() -> None:
+    assert is_undecided(judge(state(STRANGER), now=EXPIRES + SECOND))

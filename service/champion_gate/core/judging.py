@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from champion_gate.core.approval import Decider, Decision, RequestState, Review, Verdict
@@ -12,6 +12,8 @@ from champion_gate.core.promotion import Promotion
 from champion_gate.core.text import one_line, storable
 
 _REVIEWS_APPEAR_WITHIN = timedelta(minutes=10)
+SEEN_AGAIN_AFTER = timedelta(minutes=1)
+"""Vendors' reads of who is a member lag behind what was written: a no is believed when it is said twice."""
 _NUMERIC_ID = re.compile(r"[1-9][0-9]*", re.ASCII)
 
 
@@ -25,6 +27,8 @@ class Judgement:
         waiting_because: why there is no decision; empty where there is one.
         outstanding: the seats that have not been released, where only people are waited for.
         soon: whether the vendor is about to show more, so that looking again in a moment is worth it.
+        seen_once: what would end the request if it is seen again a minute later, to be kept on the promotion
+            until then: who does not count, and since when that is known.
     """
 
     decision: Decision | None
@@ -32,6 +36,7 @@ class Judgement:
     waiting_because: str
     outstanding: tuple[str, ...] = ()
     soon: bool = False
+    seen_once: Mapping[str, datetime] = field(default_factory=dict)
 
 
 def judge(
@@ -48,7 +53,8 @@ def judge(
     Approved is only what the vendor released for every seat in time, with an approving review by a
     different person for each: a listed reviewer, not the opener, nobody behind the version. A rejection
     counts whoever gave it; while the state cannot be trusted, only that of a listed reviewer. Whatever is
-    released otherwise can never become a decision, and is rejected with the reason.
+    released otherwise can never become a decision, and is rejected with the reason; where that rests on
+    somebody being no listed person, only when it has been seen twice, a minute apart.
 
     Args:
         promotion: with its request and the people who are excluded.
@@ -73,7 +79,8 @@ def judge(
     if undecided is not None:
         return undecided
     excluded = {} if allow_trainer_approval else {each.user_id: each.role for each in promotion.excluded}
-    return _judge_released(seats, state, excluded, source, request.expires_at)
+    released = _judge_released(seats, state, excluded, source, request.expires_at)
+    return _seen_twice(released, _doubts(seats, state, excluded), promotion.seen_once, now)
 
 
 def _undecided(
@@ -116,6 +123,40 @@ def _judge_released(
     words = _and([f"{one_line(decider.login)} ({decider.seat})" for decider in deciders])
     approved = Decision(Verdict.APPROVED, deciders, f"Approved by {words}.", source, decided_at)
     return Judgement(approved, expired=False, waiting_because="")
+
+
+def _doubts(
+    seats: Sequence[str], state: RequestState, excluded: Mapping[str, str]
+) -> Mapping[tuple[str, str], str]:
+    """(seat, user id) -> why this approval does not count, where that may change and would then be enough."""
+    perhaps = [
+        {each.user_id: each for each in _approvals(state, seat) if _never_counts(each, excluded) is None}
+        for seat in seats
+    ]
+    if _one_person_a_seat(perhaps) is None:
+        return {}
+    found = [
+        (seat, review) for seat, reviews in zip(seats, perhaps, strict=True) for review in reviews.values()
+    ]
+    return {
+        (seat, review.user_id): f"{one_line(review.login)} ({seat}) {why}"
+        for seat, review in found
+        if (why := _why_not(review, excluded)) is not None
+    }
+
+
+def _seen_twice(
+    judged: Judgement, doubts: Mapping[tuple[str, str], str], before: Mapping[str, datetime], now: datetime
+) -> Judgement:
+    """The judgement; still undecided where it rests on a no about people that was not said a minute ago too."""
+    rejected = judged.decision is not None and judged.decision.verdict is Verdict.REJECTED
+    keys = [f"{seat}: {user_id}" for seat, user_id in doubts]
+    since = {key: before.get(key, now) for key in keys}
+    if not rejected or all(now - first >= SEEN_AGAIN_AFTER for first in since.values()):
+        return judged
+    said = "; ".join(doubts.values())
+    waiting = f"Released, and as it looks not by people who may decide: {said}. That is looked at again in a minute."
+    return Judgement(None, expired=False, waiting_because=waiting, seen_once=since)
 
 
 def _without_review_yet(seats: Sequence[str], state: RequestState, now: datetime) -> list[str]:
@@ -201,14 +242,22 @@ def _why_not(review: Review, excluded: Mapping[str, str]) -> str | None:
     """Why this approval does not count; None if it does."""
     if not review.is_person:
         return "is no person"
+    never = _never_counts(review, excluded)
+    if never is not None:
+        return never
+    if not review.is_listed:
+        return "is not among the listed reviewers"
+    return None
+
+
+def _never_counts(review: Review, excluded: Mapping[str, str]) -> str | None:
+    """Why this approval does not count, whatever the vendor says of the person at another time."""
     if not _NUMERIC_ID.fullmatch(review.user_id):
         return "has no numeric id"
     if review.is_opener:
         return "is the account that opened the request"
     if review.user_id in excluded:
         return f"is behind this version ({excluded[review.user_id]})"
-    if not review.is_listed:
-        return "is not among the listed reviewers"
     return None
 
 

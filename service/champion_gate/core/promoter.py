@@ -18,6 +18,7 @@ from datetime import timedelta
 from champion_gate.core import policy
 from champion_gate.core.approval import Decision, Verdict
 from champion_gate.core.gates import Gate
+from champion_gate.core.judging import SEEN_AGAIN_AFTER
 from champion_gate.core.ledger import LedgerEntry, LedgerKind
 from champion_gate.core.ports import ApprovalProvider, Chance, Clock, ModelRegistry, WakeUps
 from champion_gate.core.promotion import (
@@ -238,6 +239,10 @@ class Promoter:
         )
         if judgement.decision is not None:
             self._decided(taken, judgement.decision, cancels)
+        elif judgement.seen_once:
+            doubted = replace(taken, seen_once=judgement.seen_once)
+            again = max(judgement.seen_once.values()) + SEEN_AGAIN_AFTER - self._clock.now()
+            self._turn.wait(doubted, judgement.waiting_because, again, cancels)
         elif judgement.expired:
             self._turn.end(taken, Phase.EXPIRED, expired_reason(request), cancels)
         elif taken.end_request is not None:

@@ -6,7 +6,7 @@ All times are aware datetimes in UTC; all ids are strings (the vendors' int64 id
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -89,6 +89,8 @@ class Promotion:
         failing_since: when the current row of errors began; None while all goes well.
         failed_from: the phase in which it failed, to which `retry` returns it.
         outstanding: the seats that had not been released when the decision was last read.
+        seen_once: who seemed to be no listed reviewer when the decision was last read, and since when; a no
+            about people ends nothing before it has been seen twice.
         hints: how often somebody asked to look again; grows also while a worker holds the row.
         lease: token of the worker that holds the row; empty where nobody does.
     """
@@ -123,6 +125,7 @@ class Promotion:
     last_error: str | None = None
     failed_from: Phase | None = None
     outstanding: tuple[str, ...] = ()
+    seen_once: Mapping[str, datetime] = field(default_factory=dict)
     hints: int = 0
     lease: str = ""
 

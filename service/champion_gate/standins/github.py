@@ -158,6 +158,19 @@ class GitHubStandIn:
             team.members = people
             return team
 
+    def lag_memberships(self, *, lag: bool = True) -> None:
+        """Have reads show who is in a team as it is at this moment, whatever is written from now on; or no longer."""
+        with self.state.lock:
+            now = {team.id: list(team.members) for team in self.state.teams.values()}
+            self.state.shown_members = now if lag else None
+
+    def rename_user(self, login: str, new: str) -> None:
+        """Rename an account; from now on anybody may take the old login."""
+        with self.state.lock:
+            account = self.state.users.pop(login.lower())
+            account.login = new
+            self.state.users[new.lower()] = account
+
     def add_repository(
         self,
         full_name: str,

@@ -150,7 +150,7 @@ class Api:
         """`GET /orgs/{org}/teams/{team_slug}/memberships/{username}`; 404 for who is no member."""
         auth.require(self._caller(), "members", "read")
         team = self._state.team(org, slug)
-        if login.lower() not in {member.login.lower() for member in team.members}:
+        if login.lower() not in {member.login.lower() for member in self._state.members(team)}:
             raise RefusedError(404, "Not Found")
         url = f"{self._base}/orgs/{team.org}/teams/{team.slug}/memberships/{login}"
         return jsonify({"url": url, "role": "member", "state": "active"})
@@ -158,7 +158,7 @@ class Api:
     def list_members(self, org: str, slug: str) -> Response:
         """`GET /orgs/{org}/teams/{team_slug}/members`."""
         auth.require(self._caller(), "members", "read")
-        members, link = page_of(self._state.team(org, slug).members)
+        members, link = page_of(self._state.members(self._state.team(org, slug)))
         return linked(jsonify([answers.user(self._base, member) for member in members]), link)
 
     # --- repositories ------------------------------------------------------------------------------------

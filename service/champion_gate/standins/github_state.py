@@ -270,6 +270,7 @@ class State:
         self.external_url: str | None = None
         self.users: dict[str, User] = {}
         self.teams: dict[tuple[str, str], Team] = {}
+        self.shown_members: dict[int, list[User]] | None = None
         self.repositories: dict[str, Repository] = {}
         self.apps: list[GitHubApp] = []
         self.credentials: dict[str, Credential] = {}
@@ -301,6 +302,10 @@ class State:
     def team(self, org: str, slug: str) -> Team:
         """A team, in whatever case."""
         return _found(self.teams.get((org.lower(), slug.lower())))
+
+    def members(self, team: Team) -> list[User]:
+        """Who is in the team as reads show it, which may lag behind what was written."""
+        return team.members if self.shown_members is None else self.shown_members.get(team.id, [])
 
     def run(self, run_id: int, repository: Repository | None = None) -> Run:
         """A run by id, of this repository if one is given."""

@@ -117,6 +117,19 @@ class GitLabStandIn:
         with self.state.lock:
             self.state.user(username).state = "blocked"
 
+    def rename_user(self, username: str, new: str) -> None:
+        """Rename an account; from now on anybody may take the old username."""
+        with self.state.lock:
+            account = self.state.users.pop(username.lower())
+            account.username = new
+            self.state.users[new.lower()] = account
+
+    def lag_memberships(self, *, lag: bool = True) -> None:
+        """Have reads show members as they are at this moment, whatever is written from now on; or no longer."""
+        with self.state.lock:
+            now = {project.id: dict(project.members) for project in self.state.projects.values()}
+            self.state.shown_members = now if lag else None
+
     def add_project(
         self,
         path: str,

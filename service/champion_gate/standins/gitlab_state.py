@@ -312,6 +312,7 @@ class State:
         self.users: dict[str, User] = {}
         self.namespaces: dict[str, int] = {}
         self.projects: dict[int, Project] = {}
+        self.shown_members: dict[int, dict[int, int]] | None = None
         self.tokens: dict[str, AccessToken] = {}
         self.pipelines: list[Pipeline] = []
         self.deployments: list[Deployment] = []
@@ -330,6 +331,10 @@ class State:
         if key not in self.users:
             self.users[key] = User(self.new_id(), username, username.title(), self.clock(), bot)
         return self.users[key]
+
+    def members(self, project: Project) -> dict[int, int]:
+        """The project's members as reads show them, which may lag behind what was written."""
+        return project.members if self.shown_members is None else self.shown_members.get(project.id, {})
 
     def project(self, project_id: int) -> Project:
         """A project by id."""
