@@ -279,7 +279,7 @@ def test_attack_23_gitlab_who_played_the_job_has_left(attacked: AttackWorld, kin
         gate.there.block_user(who)
     else:
         gate.there.add_member(gate.project, who, 0)
-    gate.ends(asked, "rejected", f"{who} does not count")
+    gate.ends_when_seen_twice(asked, "rejected", f"{who} does not count")
 
 
 # --- 24: answers that fail --------------------------------------------------------------------------------
