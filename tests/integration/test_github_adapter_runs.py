@@ -13,7 +13,7 @@ import pytest
 
 from champion_gate.core.approval import RequestState
 from champion_gate.core.promotion import Promotion
-from champion_gate.errors import VendorUnavailableError
+from champion_gate.errors import InvalidNameError, VendorUnavailableError
 from integration.github_world import (
     EVIDENCE,
     REPOSITORY,
@@ -210,6 +210,77 @@ def test_a_job_of_another_name_is_not_the_gated_one(world: World, name: str) -> 
     world.there.review(run_of(promotion), "champion", "ann", approve=True)
     gated_job_of(world, promotion).name = name
     assert world.read(promotion).released_at == {}
+
+
+# --- names that GitHub cuts -------------------------------------------------------------------------------
+
+
+def test_nobody_is_asked_in_an_environment_whose_jobs_name_is_cut(world: World) -> None:
+    world.there.protect_environment(REPOSITORY, "x" * 91, ["ann"])
+    with pytest.raises(InvalidNameError, match="1 to 90 characters"):
+        world.here.check_place(target_of("x" * 91))
+
+
+def test_who_was_asked_there_before_is_heard_all_the_same(world: World) -> None:
+    promotion = _asked_before(world, "x" * 91)
+    assert world.read(promotion).problems == ()
+    world.there.review(run_of(promotion), "x" * 91, "ann", approve=True)
+    state = world.read(promotion)
+    assert state.released_at == {"x" * 91: START}
+    assert [(review.login, review.is_listed) for review in state.reviews] == [("ann", True)]
+
+
+def test_two_jobs_that_are_listed_under_one_name_release_nothing(world: World) -> None:
+    seats = ("x" * 95 + "a", "x" * 95 + "b")
+    promotion = _asked_before(world, *seats)
+    for seat, login in zip(seats, ("ann", "bob"), strict=True):
+        world.there.review(run_of(promotion), seat, login, approve=True)
+    state = world.read(promotion)
+    assert state.released_at == {}
+    assert "2 jobs named approve (xxx" in " ".join(state.problems)
+
+
+def _asked_before(world: World, *seats: str) -> Promotion:
+    """A promotion that asked in these environments when nobody counted their characters."""
+    promotion = world.promotion()
+    assert promotion.request is not None
+    known = json.loads(promotion.request.pins["environments"])["champion"]
+    made = {seat: world.there.protect_environment(REPOSITORY, seat, ["ann", "bob"]) for seat in seats}
+    people = sorted(str(user.id) for user in made[seats[0]].people())
+    pinned = {seat: {**known, "id": str(one.id), "users": people} for seat, one in made.items()}
+    pins = {**promotion.request.pins, "environments": json.dumps(pinned)}
+    promotion = replace(promotion, request=replace(promotion.request, seats=seats, pins=pins))
+    opened = world.here.open(target_of(*seats), promotion, EVIDENCE)
+    assert opened is not None
+    return world.with_run(promotion, opened.external_id)
+
+
+@pytest.mark.parametrize("name", ["approve", "Approve (champion)", "release"])
+def test_a_run_that_waits_in_jobs_of_other_names_says_which(world: World, name: str) -> None:
+    promotion = world.asked()
+    gated_job_of(world, promotion).name = name
+    state = world.read(promotion)
+    (problem,) = state.problems
+    assert "has no job named approve (champion). Its jobs are: " in problem
+    assert f"{name} (waiting)" in problem
+    assert "present (success)" in problem
+    assert "deploy/github/champion-gate.yml" in problem
+    assert (state.void, state.finished) == (None, False)
+
+
+def test_a_run_that_ended_without_the_gated_job_says_which_jobs_it_had(world: World) -> None:
+    promotion = world.asked()
+    gated_job_of(world, promotion).name = "release"
+    world.there.review(run_of(promotion), "champion", "ann", approve=True)
+    assert "Its jobs are: present (success), release (success)." in (world.read(promotion).void or "")
+
+
+def test_a_run_that_has_only_begun_lacks_nothing_yet(world: World) -> None:
+    promotion = world.asked()
+    world.there.run(run_of(promotion)).jobs[:] = []
+    world.spoil_run(promotion, status="in_progress", conclusion=None)
+    state = world.read(promotion)
+    assert (state.problems, state.void) == ((), None)
 
 
 def test_two_jobs_of_the_gated_name_are_a_problem(world: World) -> None:

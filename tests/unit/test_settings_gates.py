@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import re
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from champion_gate.adapters.github_names import check_new, gated_job, spot_of
 from champion_gate.core.gates import Direction, MetricRule, NewerVersion, VersionSource
 from champion_gate.settings import load_gates
+from champion_gate.settings.gates_file import read_gates
 from settings_samples import FULL, SMALLEST, changed, problems_of, written
 
 
@@ -70,6 +77,46 @@ def test_every_key_reaches_the_gate(tmp_path: Path) -> None:
     assert gates.github_servers["github"].api_version == "2026-03-10"
     assert other.approval.provider == "github:ghes.example.com:8443"
     assert gates.github_servers[other.approval.provider].url == "https://ghes.example.com:8443/api/v3"
+
+
+_places = st.fixed_dictionaries(
+    {
+        "repository": st.one_of(
+            st.just("a/b"), st.from_regex(r"[a-c._-]{1,3}/[a-c._-]{1,3}", fullmatch=True)
+        ),
+        "environments": st.lists(st.text(max_size=95), min_size=1, max_size=3),
+    },
+    optional={
+        "workflow": st.from_regex(r"[a-c._-]{1,4}\.ya?ml", fullmatch=True),
+        "ref": st.from_regex(r"[a-c._/-]{1,5}|b{199,202}", fullmatch=True),
+    },
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=_places)
+def test_whatever_is_taken_here_the_adapter_takes_too(tmp_path: Path, place: dict[str, Any]) -> None:
+    file = copy.deepcopy(SMALLEST)
+    file["gates"][0]["approval"]["github"] = place
+    reading = read_gates(written(tmp_path, file))
+    if reading.gates is None:
+        assert all(line.startswith("gates[0].approval.github") for line in reading.problems)
+        return
+
+    target = reading.gates.gates[0].approval
+    check_new(target)
+
+    assert spot_of(target).seats == tuple(place["environments"])
+    assert all(len(gated_job(seat).encode("utf-16-le")) <= 200 for seat in target.seats)
+
+
+@pytest.mark.parametrize("environment", ["x" * 90, "é" * 90, "💚" * 45, "a b/c"])
+def test_an_environment_whose_job_github_names_whole_is_taken(tmp_path: Path, environment: str) -> None:
+    file = json.dumps(changed("gates 0 approval github environments", [environment]), ensure_ascii=False)
+    assert (
+        gated_job(load_gates(written(tmp_path, file)).gates[0].approval.seats[0])
+        == f"approve ({environment})"
+    )
 
 
 @pytest.mark.parametrize(
@@ -184,7 +231,20 @@ def test_every_key_reaches_the_gate(tmp_path: Path) -> None:
             r"environments: found 'champion'; expected a list",
         ),
         ("gates 0 approval github environments", [""], r"environments\[0\]: found ''"),
+        (
+            "gates 0 approval github environments",
+            ["x" * 91],
+            r"environments\[0\]: .*of 1 to 90 characters \(GitHub cuts the name of its job, `approve \(…\)`, at 100\)",
+        ),
         ("gates 0 approval github environments", ["x" * 256], r"environments\[0\]"),
+        ("gates 0 approval github environments", ["💚" * 46], r"environments\[0\]: .*1 to 90 characters"),
+        ("gates 0 approval github environments", ["."], r"environments\[0\]"),
+        ("gates 0 approval github environments", [".."], r"environments\[0\]"),
+        ("gates 0 approval github environments", ["a\u200bb"], r"environments\[0\]: .*invisible"),
+        ("gates 0 approval github environments", ["a\u00a0b"], r"environments\[0\]: .*invisible"),
+        ("gates 0 approval github ref", "b" * 201, r"ref: .*at most 200 characters"),
+        ("gates 0 approval github workflow", "-x.yml", r"workflow: found '-x.yml'"),
+        ("gates 0 approval github repository", "o" * 100 + "/x", r"repository: found"),
         ("gates 0 approval github environments", [" x"], r"environments\[0\]"),
         (
             "gates 0 approval github environments",

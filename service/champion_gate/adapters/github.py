@@ -13,7 +13,7 @@ from champion_gate.adapters.github_api import RepositoryApi
 from champion_gate.adapters.github_auth import Credentials, GitHubApp, GitHubToken, new_access, person
 from champion_gate.adapters.github_inputs import inputs_of
 from champion_gate.adapters.github_json import fields
-from champion_gate.adapters.github_names import Spot, check_login, check_run_id, spot_of
+from champion_gate.adapters.github_names import Spot, check_login, check_new, check_run_id, spot_of
 from champion_gate.adapters.http import ApiClient, Timeouts
 from champion_gate.adapters.http_answer import Answer
 from champion_gate.adapters.json_fields import Record
@@ -104,6 +104,7 @@ class GitHub:
             UnsafeTargetError: they do not; says what to change and where.
             InvalidNameError: a name in `target` is not of GitHub's form.
         """
+        check_new(target)
         looked = places.survey(self._api(target))
         if looked.problems:
             raise UnsafeTargetError(" ".join(looked.problems))

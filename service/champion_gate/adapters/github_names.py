@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 from champion_gate.core.gates import ApprovalTarget
 from champion_gate.errors import InvalidNameError
+from champion_gate.settings import gates_values as values
 
-_REPOSITORY = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9_-]{0,98}))/([A-Za-z0-9._-]{1,100})")
-_WORKFLOW = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}\.ya?ml")
-_REF = re.compile(r"(?!/)(?!.*(?:\.\.|//|@\{))[A-Za-z0-9_./-]{1,200}(?<![/.])")
 _LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,98}(?:\[bot\])?")
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}")
 _MAX_ENVIRONMENT = 255
@@ -59,24 +57,17 @@ def spot_of(target: ApprovalTarget) -> Spot:
         InvalidNameError: one of them is not of the form that GitHub takes.
     """
     place = target.place
-    repository = _REPOSITORY.fullmatch(place.get("repository", ""))
-    if repository is None or repository[2] in {".", ".."}:
-        raise InvalidNameError(f"{place.get('repository', '')!r} is no repository.", hint="Write owner/name.")
-    workflow = place.get("workflow", "champion-gate.yml")
-    if not _WORKFLOW.fullmatch(workflow):
-        raise InvalidNameError(
-            f"{workflow!r} is no workflow file.", hint="Write its name, as champion-gate.yml."
-        )
-    ref = place.get("ref", "main").removeprefix("refs/heads/")
-    if not _REF.fullmatch(ref):
-        raise InvalidNameError(f"{ref!r} is no branch.", hint="Write a branch, as main.")
+    repository = values.checked(values.REPOSITORY, place.get("repository", ""), "repository")
+    owner, _, name = repository.partition("/")
+    workflow = values.checked(values.WORKFLOW, place.get("workflow", "champion-gate.yml"), "workflow file")
+    ref = values.checked(values.BRANCH, place.get("ref", "main").removeprefix("refs/heads/"), "branch")
     pins = ("repository_id", "owner_id", *(f"environment_id:{seat}" for seat in target.seats))
     wanted = tuple((key, str(place[key])) for key in pins if place.get(key))
     for key, number in wanted:
         if not _NUMBER.fullmatch(number):
             raise InvalidNameError(f"{key} {number!r} is no number.")
     _check_environments(target.seats)
-    return Spot(repository[1], repository[2], workflow, ref, target.seats, wanted)
+    return Spot(owner, name, workflow, ref, target.seats, wanted)
 
 
 def _check_environments(seats: tuple[str, ...]) -> None:
@@ -90,6 +81,21 @@ def _check_environments(seats: tuple[str, ...]) -> None:
             f"The environments {', '.join(seats)} are not all different.",
             hint="GitHub does not tell upper from lower case here.",
         )
+
+
+def check_new(target: ApprovalTarget) -> None:
+    """Raise InvalidNameError unless people may be asked there; what was asked long ago is only read."""
+    for seat in target.seats:
+        values.checked(values.ENVIRONMENT, seat, "environment")
+
+
+def gated_job(environment: str) -> str:
+    """The name of the job that an environment protects, in deploy/github/champion-gate.yml, as GitHub lists it."""
+    name = f"approve ({environment})"
+    if values.github_length(name) <= values.GITHUB_JOB_NAME:
+        return name
+    kept = name.encode("utf-16-le", errors="surrogatepass")[: 2 * (values.GITHUB_JOB_NAME - 3)]
+    return f"{kept.decode('utf-16-le', errors='ignore')}..."
 
 
 def check_login(login: str) -> str:

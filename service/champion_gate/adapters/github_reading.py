@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from champion_gate.adapters.github_api import RepositoryApi
 from champion_gate.adapters.github_json import fields
+from champion_gate.adapters.github_names import gated_job
 from champion_gate.adapters.github_place import Environment, Survey, changes, stored_environments, survey
 from champion_gate.adapters.json_fields import Record
 from champion_gate.core.approval import RequestState, Review, Verdict
@@ -50,10 +51,15 @@ def state_of(
     status = fields.text(run, "status")
     if status not in _STATUSES:
         problems.append(f"GitHub says that workflow run {run_id} is {status!r}, which is not known.")
+    without = _no_gated_job(jobs, run_id, seats)
+    if without is not None and status == "waiting":
+        problems.append(without)
     if void is None and status == "completed" and run.get("conclusion") == "cancelled":
         rejected = any(review.verdict is Verdict.REJECTED for review in reviews)
         if not rejected and set(started) != set(seats):
             void = "The workflow run was cancelled before everybody had approved."
+    if void is None and status == "completed" and without is not None:
+        void = without
     return RequestState(tuple(problems), void, reviews, started, finished=status == "completed")
 
 
@@ -210,9 +216,20 @@ def released(
     return started
 
 
-def gated_job(seat: str) -> str:
-    """The name of the job that an environment protects, in deploy/github/champion-gate.yml."""
-    return f"approve ({seat})"
+def _no_gated_job(jobs: Sequence[Record], run_id: str, seats: Sequence[str]) -> str | None:
+    """Which gated job a run lacks, and which jobs it has, as a sentence; None where it lacks none.
+
+    Nobody could approve in it, or nobody's approval be told: the workflow file names its jobs otherwise.
+    """
+    names = {fields.text(job, "name"): job.get("conclusion") or fields.text(job, "status") for job in jobs}
+    lacking = [gated_job(seat) for seat in seats if gated_job(seat) not in names]
+    if not lacking or not names:
+        return None
+    there = ", ".join(f"{name} ({state})" for name, state in sorted(names.items()))
+    return (
+        f"Workflow run {run_id} has no job named {' and none named '.join(lacking)}. Its jobs are: {there}. "
+        "Compare the workflow file with deploy/github/champion-gate.yml."
+    )
 
 
 def _of_later_attempt(jobs: Sequence[Record]) -> bool:

@@ -80,7 +80,7 @@ class GitHubApprovalEntry(_Strict):
     workflow: Annotated[str, values.WORKFLOW] = Field(
         default="champion-gate.yml", description="file name of the workflow in .github/workflows"
     )
-    ref: Annotated[str, values.REF] = Field(
+    ref: Annotated[str, values.BRANCH] = Field(
         default="main", description="the branch whose workflow file is run"
     )
     environments: list[Annotated[str, values.ENVIRONMENT]] = Field(

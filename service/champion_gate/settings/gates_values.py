@@ -28,6 +28,9 @@ _GITHUB_LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _USERNAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9_-])?"
 """GitLab's; every login of GitHub's is of this form too."""
 _LONGEST_NAME = 255
+GITHUB_JOB_NAME = 100
+"""GitHub cuts the names of jobs here, and puts three dots at the end (seen in the answers of its API)."""
+_LONGEST_ENVIRONMENT = GITHUB_JOB_NAME - len("approve ()")
 
 
 def expected(words: str) -> PydanticCustomError:
@@ -60,6 +63,28 @@ def text(pattern: str, words: str) -> Is:
         return value
 
     return Is(check, {"type": "string", "pattern": f"^(?:{pattern})$"})
+
+
+def checked(rule: Is, value: object, what: str) -> Any:
+    """The value, as this rule takes it.
+
+    Args:
+        rule: one of those below.
+        value: a name that enters a URL or a query.
+        what: what it names, for the message.
+
+    Raises:
+        InvalidNameError: the rule does not take it; the hint says what it takes.
+    """
+    try:
+        return rule.check(value)
+    except PydanticCustomError as error:
+        raise InvalidNameError(f"{value!r} is no {what}.", hint=f"Write {error.message()}.") from None
+
+
+def github_length(name: str) -> int:
+    """How many characters GitHub counts: UTF-16 code units, as its job service, written in C#, does."""
+    return len(name.encode("utf-16-le", errors="surrogatepass")) // 2
 
 
 def _registry(value: object) -> str:
@@ -122,10 +147,14 @@ def _alias(value: object) -> str:
 
 
 def _environment(value: object) -> str:
-    if not isinstance(value, str) or not 1 <= len(value) <= 255 or value.strip() != value:  # noqa: PLR2004 - GitHub's limit
-        raise expected("a GitHub environment's name of 1 to 255 characters")
-    if _CONTROL.search(value):
-        raise expected("a GitHub environment's name without control characters")
+    # Its job is found by its name, which the workflow file makes of this one.
+    if not isinstance(value, str) or not value or github_length(value) > _LONGEST_ENVIRONMENT:
+        raise expected(
+            f"a GitHub environment's name of 1 to {_LONGEST_ENVIRONMENT} characters "
+            f"(GitHub cuts the name of its job, `approve (…)`, at {GITHUB_JOB_NAME})"
+        )
+    if value.strip() != value or value in {".", ".."} or not value.isprintable():
+        raise expected("a GitHub environment's name without blanks at its ends and invisible characters")
     return value
 
 
@@ -231,17 +260,13 @@ JOB = Is(
 MODEL = Is(_model, {"type": "string", "pattern": "^[^\\s/?#%]+$"})
 ALIAS = Is(_alias, {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,255}$"})
 REPOSITORY = text(
-    r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}", "a repository as OWNER/NAME"
+    r"[A-Za-z0-9][A-Za-z0-9_-]{0,98}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}", "a repository as OWNER/NAME"
 )
 WORKFLOW = text(
-    r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}\.ya?ml",
+    r"[A-Za-z0-9_][A-Za-z0-9._-]{0,200}\.ya?ml",
     "the file name of a workflow in .github/workflows, such as champion-gate.yml",
 )
-REF = text(
-    r"(?!refs/)(?!.*(\.\.|//|/\.))[A-Za-z0-9_](?:[A-Za-z0-9._/-]{0,253}[A-Za-z0-9_-])?",
-    "a branch such as main (without refs/heads/)",
-)
-ENVIRONMENT = Is(_environment, {"type": "string", "minLength": 1, "maxLength": 255})
+ENVIRONMENT = Is(_environment, {"type": "string", "minLength": 1, "maxLength": _LONGEST_ENVIRONMENT})
 LOGINS = Is(
     _logins,
     {

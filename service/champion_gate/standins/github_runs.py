@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MAX_INPUTS = 25
 MAX_INPUT_CHARACTERS = 65_535
+LONGEST_JOB_NAME = 100
 REVIEW_LIMIT = timedelta(days=30)
 
 
@@ -134,7 +135,9 @@ class Runs:
         self._settle(run)
 
     def _gated_job(self, run: Run, name: str, environment: Environment | None) -> Job:
-        job = Job(self._state.new_id(), name, run.run_attempt, self._now(), "waiting", environment)
+        job = Job(
+            self._state.new_id(), _listed_name(name), run.run_attempt, self._now(), "waiting", environment
+        )
         run.jobs.append(job)
         return job
 
@@ -292,6 +295,11 @@ def _checked_inputs(workflow: Workflow, inputs: Mapping[str, object]) -> dict[st
     if sum(len(value) for value in checked.values()) > MAX_INPUT_CHARACTERS:
         raise RefusedError(422, "inputs are too large.")
     return checked
+
+
+def _listed_name(name: str) -> str:
+    """A job's name as the API lists it: cut at 100 characters, the last three of them dots."""
+    return name if len(name) <= LONGEST_JOB_NAME else f"{name[: LONGEST_JOB_NAME - 3]}..."
 
 
 def _environment_names(text: str) -> list[str]:
