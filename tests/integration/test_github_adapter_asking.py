@@ -273,6 +273,14 @@ def test_a_place_whose_list_is_refused_makes_news_of_its_own_only(world: World) 
     assert world.here.with_news([here, there], {}) == ("p-there",)
 
 
+def test_a_place_whose_list_cannot_be_read_keeps_no_other_from_having_news(world: World) -> None:
+    world.there.add_repository("example/other")
+    world.there.protect_environment("example/other", "champion", ["ann"])
+    here, there = world.asked("p-here"), world.asked("p-there", target_of(repository="example/other"))
+    world.there.faults.add("/repos/example/other/actions/workflows/.*/runs$", status=500)
+    assert world.here.with_news([there, here], {}) == ("p-here",)
+
+
 def test_an_unreachable_github_has_no_news(world: World) -> None:
     promotion = world.asked()
     world.there.faults.add("/runs$", status=503)

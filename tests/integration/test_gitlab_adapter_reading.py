@@ -43,7 +43,7 @@ def test_a_click_is_read_with_who_and_when(protection: str, opens_with: str, pre
         world.play(promotion)
         state = world.read(promotion)
         (review,) = state.reviews
-        assert (state.problems, state.void, state.finished, state.duplicates) == ((), None, True, ())
+        assert (state.problems, state.void, state.finished) == ((), None, True)
         assert state.released_at == {"champion": START + timedelta(hours=3)}
         assert (review.seat, review.verdict, review.login) == ("champion", Verdict.APPROVED, "ann")
         assert review.user_id == str(world.there.state.user("ann").id)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from http import HTTPStatus
 
 from champion_gate.adapters import github_place as places
@@ -17,7 +16,7 @@ from champion_gate.adapters.github_names import Spot, check_login, check_new, ch
 from champion_gate.adapters.http import ApiClient, Timeouts
 from champion_gate.adapters.http_answer import Answer
 from champion_gate.adapters.json_fields import Record
-from champion_gate.adapters.pending_requests import LastLooks, asked_between, by_place, earliest
+from champion_gate.adapters.pending_requests import LastLooks, asked_between, by_place, each_place, earliest
 from champion_gate.core.approval import RequestState
 from champion_gate.core.gates import ApprovalTarget
 from champion_gate.core.ports import Clock, OpenedRequest, Person
@@ -170,7 +169,7 @@ class GitHub:
     # --- deciding ---------------------------------------------------------------------------------------------
 
     def read(self, target: ApprovalTarget, promotion: Promotion) -> RequestState:
-        """Re-read the run, the environments, the reviews and the gated jobs; nothing is cached but the list of runs.
+        """Re-read the run, the environments, the reviews and the gated jobs; nothing of that is cached.
 
         Raises:
             VendorRefusedError: the promotion has no request, or the run cannot be read.
@@ -179,15 +178,15 @@ class GitHub:
         if request is None or request.external_id is None:
             raise VendorRefusedError("GitHub", f"promotion {promotion.id} has no workflow run to be read.")
         api, run_id = self._api(target), check_run_id(request.external_id)
-        state = reading.state_of(api, run_id, target.seats, request.pins, self._clock)
-        return replace(state, duplicates=self._duplicates(api, promotion, run_id))
+        return reading.state_of(api, run_id, target.seats, request.pins, self._clock)
 
-    def _duplicates(self, api: RepositoryApi, promotion: Promotion, run_id: str) -> tuple[str, ...]:
+    def duplicates(self, target: ApprovalTarget, promotion: Promotion) -> tuple[str, ...]:
         """Other runs of ours for this promotion that have not ended: those that ended need no cancelling."""
+        own = promotion.request.external_id if promotion.request else None
         return tuple(
             fields.number_id(run)
-            for run in self._runs_for(api, promotion)
-            if fields.number_id(run) != run_id and fields.text(run, "status") != "completed"
+            for run in self._runs_for(self._api(target), promotion)
+            if fields.number_id(run) != own and fields.text(run, "status") != "completed"
         )
 
     def cancel(self, target: ApprovalTarget, external_id: str) -> None:
@@ -217,7 +216,7 @@ class GitHub:
         """The ids of the promotions to be read again: all but those whose run still waits, unchanged since last time.
 
         Raises:
-            VendorUnavailableError: GitHub did not answer.
+            VendorUnavailableError: GitHub answered about no place at all.
         """
         spots: dict[tuple[str, str], Spot] = {}
 
@@ -228,8 +227,10 @@ class GitHub:
             return key
 
         grouped, news = by_place(pending, targets, workflow_of)
-        for key, group in grouped.items():
-            news += self._news_of(RepositoryApi(self._client, self._access, spots[key]), group)
+        news += each_place(
+            grouped,
+            lambda key, group: self._news_of(RepositoryApi(self._client, self._access, spots[key]), group),
+        )
         self._looks.keep_only(pending)
         return tuple(news)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from http import HTTPStatus
 
 from champion_gate.adapters import gitlab_place as places
@@ -18,7 +17,7 @@ from champion_gate.adapters.gitlab_people import People
 from champion_gate.adapters.http import ApiClient, Timeouts, joined
 from champion_gate.adapters.http_answer import Answer
 from champion_gate.adapters.json_fields import Record
-from champion_gate.adapters.pending_requests import LastLooks, asked_between, by_place, earliest
+from champion_gate.adapters.pending_requests import LastLooks, asked_between, by_place, each_place, earliest
 from champion_gate.core.approval import RequestState
 from champion_gate.core.gates import ApprovalTarget
 from champion_gate.core.ports import Clock, OpenedRequest, Person
@@ -176,17 +175,17 @@ class GitLab:
             raise VendorRefusedError("GitLab", f"promotion {promotion.id} has no pipeline to be read.")
         api, pipeline_id = self._api(target), _checked_id(request.external_id)
         asked_at = min(promotion.requested_at, request.intent_at)
-        state = reading.state_of(api, pipeline_id, request.pins, asked_at, self._clock.now())
-        return replace(state, duplicates=self._duplicates(api, promotion, pipeline_id))
+        return reading.state_of(api, pipeline_id, request.pins, asked_at, self._clock.now())
 
-    def _duplicates(self, api: ProjectApi, promotion: Promotion, pipeline_id: str) -> tuple[str, ...]:
+    def duplicates(self, target: ApprovalTarget, promotion: Promotion) -> tuple[str, ...]:
         """Other pipelines of ours for this promotion that have not ended; none where nothing of ours may cancel."""
         if self._tokens.api is None:
             return ()
+        own = promotion.request.external_id if promotion.request else None
         return tuple(
             fields.number_id(one)
-            for one in self._pipelines_for(api, promotion)
-            if fields.number_id(one) != pipeline_id and fields.text(one, "status") not in reading.ENDED
+            for one in self._pipelines_for(self._api(target), promotion)
+            if fields.number_id(one) != own and fields.text(one, "status") not in reading.ENDED
         )
 
     def cancel(self, target: ApprovalTarget, external_id: str) -> None:
@@ -236,7 +235,7 @@ class GitLab:
         that the job starts, or that a rejection has failed it.
 
         Raises:
-            VendorUnavailableError: GitLab did not answer.
+            VendorUnavailableError: GitLab answered about no place at all.
         """
         apis: dict[tuple[str, str, str, str], ProjectApi] = {}
 
@@ -248,8 +247,7 @@ class GitLab:
             return key
 
         grouped, news = by_place(pending, targets, list_of)
-        for key, group in grouped.items():
-            news += self._news_of(apis[key], key[2], key[3], group)
+        news += each_place(grouped, lambda key, group: self._news_of(apis[key], key[2], key[3], group))
         self._looks.keep_only(pending)
         return tuple(news)
 

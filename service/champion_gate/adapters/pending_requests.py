@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -9,10 +10,13 @@ from typing import TypeVar
 
 from champion_gate.core.gates import ApprovalTarget
 from champion_gate.core.promotion import Promotion
+from champion_gate.errors import VendorUnavailableError
 
 K = TypeVar("K", bound=Hashable)
 
 _CLOCK_SKEW = timedelta(minutes=5)
+
+_log = logging.getLogger(__name__)
 
 
 def asked_between(promotion: Promotion) -> tuple[datetime, datetime | None]:
@@ -54,6 +58,31 @@ def by_place(
         else:
             grouped.setdefault(key_of(promotion, target), []).append(promotion)
     return grouped, nowhere
+
+
+def each_place(
+    grouped: Mapping[K, list[Promotion]], news_of: Callable[[K, list[Promotion]], list[str]]
+) -> list[str]:
+    """The news of all places; one that cannot be read keeps no other from being looked at.
+
+    Args:
+        grouped: what waits, by place.
+        news_of: asks about one place.
+
+    Raises:
+        VendorUnavailableError: no place at all could be read.
+    """
+    news: list[str] = []
+    failed: list[VendorUnavailableError] = []
+    for key, group in grouped.items():
+        try:
+            news += news_of(key, group)
+        except VendorUnavailableError as error:
+            _log.warning("news of %d promotions cannot be listed: %s", len(group), error)
+            failed.append(error)
+    if failed and len(failed) == len(grouped):
+        raise failed[0]
+    return news
 
 
 class LastLooks:

@@ -140,9 +140,9 @@ class Lane:
 
     def _of_follow_up(self, follow_up_id: str) -> str:
         follow_up = self._store.get_follow_up(follow_up_id)
-        if follow_up.kind is FollowUpKind.CANCEL_REQUEST:
-            return self._of_promotion(follow_up.promotion_id)
-        return _REGISTRY_LANE
+        if follow_up.kind is FollowUpKind.TAG_VERSION:
+            return _REGISTRY_LANE
+        return self._of_promotion(follow_up.promotion_id)
 
 
 def _warm_up(settings: Settings) -> None:

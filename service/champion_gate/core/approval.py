@@ -123,7 +123,6 @@ class RequestState:
         released_at: seat -> when the vendor let the gated job of this seat start; a seat that was
             skipped or still waits is absent.
         finished: whether the vendor will not change this any more.
-        duplicates: ids of other runs that carry the same promotion id; they are cancelled, never believed.
     """
 
     problems: tuple[str, ...]
@@ -131,7 +130,6 @@ class RequestState:
     reviews: tuple[Review, ...]
     released_at: Mapping[str, datetime]
     finished: bool
-    duplicates: tuple[str, ...] = ()
 
 
 class TokenUse(StrEnum):

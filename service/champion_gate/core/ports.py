@@ -210,6 +210,13 @@ class ApprovalProvider(Protocol):
         """Re-read everything that decides, as the vendor's API has it now."""
         ...
 
+    def duplicates(self, target: ApprovalTarget, promotion: Promotion) -> tuple[str, ...]:
+        """Ids of other open requests of ours for this promotion; they are cancelled, never believed.
+
+        A list of its own, which decides nothing: whoever asks for it goes on without.
+        """
+        ...
+
     def cancel(self, target: ApprovalTarget, external_id: str) -> None:
         """Cancel a request at the vendor; no error where it has ended already."""
         ...

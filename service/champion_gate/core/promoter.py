@@ -41,6 +41,7 @@ from champion_gate.errors import (
     LeaseLostError,
     OnHoldError,
     UnexpectedError,
+    VendorError,
     VendorRefusedError,
 )
 
@@ -216,7 +217,12 @@ class Promoter:
                 raise VendorRefusedError(
                     promotion.request.provider, "this provider is not configured any more"
                 )
-            provider.cancel(promotion.request.target, follow_up.facts["external_id"])
+            target = promotion.request.target
+            if follow_up.kind is FollowUpKind.CANCEL_REQUEST:
+                provider.cancel(target, follow_up.facts["external_id"])
+            else:
+                for double in provider.duplicates(target, promotion):
+                    provider.cancel(target, double)
 
     def _decide(self, taken: Promotion) -> None:
         request = taken.request
@@ -228,7 +234,6 @@ class Promoter:
             return
         gate = self._gates[taken.gate]
         state = self._providers[request.provider].read(request.target, taken)
-        cancels = [self._turn.cancel_follow_up(taken, external_id) for external_id in state.duplicates]
         judgement = policy.judge(
             promotion=taken,
             seats=request.seats,
@@ -238,19 +243,19 @@ class Promoter:
             now=self._clock.now(),
         )
         if judgement.decision is not None:
-            self._decided(taken, judgement.decision, cancels)
+            self._decided(taken, judgement.decision)
         elif judgement.seen_once:
             doubted = replace(taken, seen_once=judgement.seen_once)
             again = max(judgement.seen_once.values()) + SEEN_AGAIN_AFTER - self._clock.now()
-            self._turn.wait(doubted, judgement.waiting_because, again, cancels)
+            self._turn.wait(doubted, judgement.waiting_because, again)
         elif judgement.expired:
-            self._turn.end(taken, Phase.EXPIRED, expired_reason(request), cancels)
+            self._turn.end(taken, Phase.EXPIRED, expired_reason(request))
         elif taken.end_request is not None:
-            self._turn.end(taken, taken.end_request.phase, taken.end_request.reason, cancels)
+            self._turn.end(taken, taken.end_request.phase, taken.end_request.reason)
         else:
-            self._keep_waiting(taken, judgement, cancels)
+            self._keep_waiting(taken, judgement)
 
-    def _decided(self, taken: Promotion, decision: Decision, follow_ups: list[FollowUp]) -> None:
+    def _decided(self, taken: Promotion, decision: Decision) -> None:
         line = LedgerEntry(
             kind=LedgerKind.DECISION,
             registry=taken.registry,
@@ -264,7 +269,7 @@ class Promoter:
         )
         if decision.verdict is Verdict.REJECTED:
             rejected = replace(taken, decision=decision)
-            self._turn.end(rejected, Phase.REJECTED, decision.reason, follow_ups, ledger=[line])
+            self._turn.end(rejected, Phase.REJECTED, decision.reason, ledger=[line])
             return
         approved = self._turn.save(
             replace(
@@ -277,29 +282,39 @@ class Promoter:
                 last_error=None,
             ),
             ledger=[line],
-            follow_ups=follow_ups,
         )
         _log.info("promotion %s is approved: %s", taken.id, decision.reason)
         self._apply(approved)
 
-    def _keep_waiting(
-        self, taken: Promotion, judgement: policy.Judgement, follow_ups: list[FollowUp]
-    ) -> None:
+    def _keep_waiting(self, taken: Promotion, judgement: policy.Judgement) -> None:
         current = self._registry.get_alias(taken.model, taken.alias)
         newer = self._requesting.newer_request(taken, self._gates[taken.gate])
         if newer is not None:
             reason = f"v{newer.version.version} asks for {taken.alias} now ({newer.id})."
-            self._turn.end(taken, Phase.SUPERSEDED, reason, follow_ups)
+            self._turn.end(taken, Phase.SUPERSEDED, reason)
         elif current != taken.champion_version:
-            self._turn.end(taken, Phase.STALE, moved_under(taken, current), follow_ups)
+            self._turn.end(taken, Phase.STALE, moved_under(taken, current))
         elif (moved := self._spending.moved_and_back(taken)) is not None:
-            self._turn.end(taken, Phase.STALE, moved, follow_ups)
+            self._turn.end(taken, Phase.STALE, moved)
         elif (changed := self._spending.version_changed(taken)) is not None:
-            self._turn.end(taken, Phase.STALE, changed, follow_ups)
+            self._turn.end(taken, Phase.STALE, changed)
         else:
+            cancels, remark = self._doubles(taken)
             waiting = replace(taken, outstanding=judgement.outstanding)
             interval = _LOOK_AGAIN_SOON if judgement.soon else _LOOK_AGAIN
-            self._turn.wait(waiting, judgement.waiting_because, interval, follow_ups)
+            self._turn.wait(waiting, f"{judgement.waiting_because}{remark}", interval, cancels)
+
+    def _doubles(self, taken: Promotion) -> tuple[list[FollowUp], str]:
+        """Orders to cancel other requests for this promotion; where they cannot be listed, a remark that says so."""
+        request = taken.request
+        if request is None:
+            return [], ""
+        try:
+            found = self._providers[request.provider].duplicates(request.target, taken)
+        except VendorError as error:
+            _log.warning("doubles of promotion %s cannot be looked for: %s", taken.id, error)
+            return [], f" (Whether it was asked for twice cannot be read: {error})"
+        return [self._turn.cancel_follow_up(taken, double) for double in found], ""
 
     def _settings_changed(self, taken: Promotion) -> str | None:
         gate = policy.gate_of(taken, self._gates, self._registry.name)

@@ -191,6 +191,7 @@ class FollowUpKind(StrEnum):
     """Work that is left after a promotion's step and must survive a crash."""
 
     CANCEL_REQUEST = "cancel_request"
+    CANCEL_DOUBLES = "cancel_doubles"
     TAG_VERSION = "tag_version"
 
 
@@ -199,7 +200,8 @@ class FollowUp:
     """One piece of such work: retried like a promotion's step, never undoing anything.
 
     Attributes:
-        facts: CANCEL_REQUEST: {"external_id"}; TAG_VERSION: the tags, key -> value.
+        facts: CANCEL_REQUEST: {"external_id"}; CANCEL_DOUBLES: none, they are looked for; TAG_VERSION: the
+            tags, key -> value.
     """
 
     id: str

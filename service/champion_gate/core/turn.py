@@ -93,7 +93,7 @@ class Turn:
     def ended_with_follow_ups(
         self, taken: Promotion, phase: Phase, reason: str
     ) -> tuple[Promotion, list[FollowUp]]:
-        """The promotion as it ends, and what is left: tags on the version, the CI run to be cancelled."""
+        """The promotion as it ends, and what is left: tags on the version, the CI run and its doubles to be cancelled."""
         now = self._clock.now()
         ended = replace(
             taken,
@@ -107,8 +107,10 @@ class Turn:
         )
         request = taken.request
         follow_ups = [self._tag_follow_up(ended)]
-        if phase is not Phase.PROMOTED and request is not None and request.external_id is not None:
-            follow_ups.append(self.cancel_follow_up(taken, request.external_id))
+        if request is not None and request.external_id is not None:
+            if phase is not Phase.PROMOTED:
+                follow_ups.append(self.cancel_follow_up(taken, request.external_id))
+            follow_ups.append(self._follow_up(ended, FollowUpKind.CANCEL_DOUBLES, {}))
         return ended, follow_ups
 
     def after_end(self, ended: Promotion) -> None:
