@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -219,3 +220,65 @@ def test_a_deleted_reviewers_approval_is_the_ghosts(world: World, token: str) ->
     approvals = world.call("GET", f"{REPO}/actions/runs/{run_id}/approvals", token).json()
     assert approvals[0]["user"]["login"] == "ghost"
     assert world.call("GET", "/users/rita", token).status_code == 404
+
+
+# --- held, and ended otherwise ----------------------------------------------------------------------------
+
+
+def gated(world: World, token: str, run_id: int) -> dict[str, Any]:
+    jobs = world.call("GET", f"{REPO}/actions/runs/{run_id}/jobs", token).json()["jobs"]
+    found: dict[str, Any] = jobs[1]
+    return found
+
+
+def test_a_wait_timer_holds_an_approved_job_from_its_creation_on(world: World, token: str) -> None:
+    world.github.protect_environment("example/ml-deploy", "champion", ["rita"], wait_timer=30)
+    run_id = world.dispatched()
+    world.now += timedelta(minutes=20)
+    world.github.review(run_id, "champion", "rita", approve=True)
+    assert gated(world, token, run_id)["status"] == "waiting"
+    pending = world.call("GET", f"{REPO}/actions/runs/{run_id}/pending_deployments", token).json()
+    assert (pending[0]["wait_timer"], pending[0]["wait_timer_started_at"]) == (30, "2026-05-04T12:00:00Z")
+    with pytest.raises(RefusedError, match="No pending deployment"):
+        world.github.review(run_id, "champion", "rita", approve=False)
+    world.now += timedelta(minutes=10)
+    ended = gated(world, token, run_id)
+    assert (ended["conclusion"], ended["started_at"]) == ("success", "2026-05-04T12:30:00Z")
+
+
+def test_another_protection_rule_holds_an_approved_job(world: World, token: str) -> None:
+    place = world.github.protect_environment("example/ml-deploy", "champion", ["rita"])
+    place.other_rule_holds = True
+    run_id = world.dispatched()
+    world.github.review(run_id, "champion", "rita", approve=True)
+    assert gated(world, token, run_id)["status"] == "waiting"
+    place.other_rule_holds = False
+    assert gated(world, token, run_id)["conclusion"] == "success"
+
+
+def test_a_job_without_a_runner_is_queued_and_has_no_steps(world: World, token: str) -> None:
+    world.github.workflow_runs.runners = False
+    run_id = world.dispatched()
+    world.github.review(run_id, "champion", "rita", approve=True)
+    queued = gated(world, token, run_id)
+    assert (queued["status"], queued["runner_id"], queued["steps"]) == ("queued", None, [])
+    assert world.github.run(run_id).status == "queued"
+    world.github.cancel(run_id)
+    cancelled = gated(world, token, run_id)
+    assert (cancelled["conclusion"], cancelled["runner_id"], cancelled["steps"]) == ("cancelled", None, [])
+
+
+@pytest.mark.parametrize(
+    ("conclusion", "run_ends"), [("timed_out", "failure"), ("cancelled", "cancelled"), ("failure", "failure")]
+)
+def test_a_job_that_ran_shows_its_runner_and_steps_however_it_ends(
+    world: World, token: str, conclusion: str, run_ends: str
+) -> None:
+    world.github.workflow_runs.jobs_finish = False
+    run_id = world.dispatched()
+    world.github.review(run_id, "champion", "rita", approve=True)
+    world.github.end_job(run_id, "champion", conclusion)
+    ended = gated(world, token, run_id)
+    assert (ended["status"], ended["conclusion"], ended["runner_id"]) == ("completed", conclusion, 1)
+    assert [step["conclusion"] for step in ended["steps"]] == ["success", conclusion]
+    assert world.github.run(run_id).conclusion == run_ends

@@ -110,20 +110,36 @@ def test_a_review_sends_signed_webhooks(
     told = [(headers["X-Github-Event"], json.loads(body)) for headers, body in got]
     assert [(name, body["action"]) for name, body in told] == [
         ("workflow_run", "requested"),
+        ("workflow_job", "queued"),
+        ("workflow_job", "in_progress"),
+        ("workflow_job", "completed"),
+        ("workflow_job", "waiting"),
+        ("deployment_status", "created"),
         ("deployment_review", "requested"),
         ("deployment_review", "approved"),
+        ("workflow_job", "queued"),
+        ("deployment_status", "created"),
+        ("workflow_job", "in_progress"),
+        ("deployment_status", "created"),
+        ("workflow_job", "completed"),
+        ("deployment_status", "created"),
         ("workflow_run", "completed"),
     ]
-    assert all(body["workflow_run"]["id"] == run_id for _, body in told)
-    assert (told[2][1]["approver"]["login"], told[2][1]["comment"]) == ("rita", "good")
+    jobs = [body for name, body in told if name == "workflow_job"]
+    assert all(body["workflow_job"]["run_id"] == run_id for body in jobs)
+    assert not any("workflow_run" in body for body in jobs)
+    assert all(body["workflow_run"]["id"] == run_id for name, body in told if name != "workflow_job")
+    states = [body["deployment_status"]["state"] for name, body in told if name == "deployment_status"]
+    assert states == ["waiting", "queued", "in_progress", "success"]
+    assert (told[7][1]["approver"]["login"], told[7][1]["comment"]) == ("rita", "good")
     assert all(headers["X-Hub-Signature-256"] == signature("hush", body) for headers, body in got)
-    assert len({headers["X-Github-Delivery"] for headers, _ in got}) == 4
+    assert len({headers["X-Github-Delivery"] for headers, _ in got}) == len(got)
 
-    again = world.github.webhooks.deliveries[2]
+    again = world.github.webhooks.deliveries[7]
     world.github.webhooks.redeliver(again)
     world.github.webhooks.drain()
-    assert got[4] == (got[4][0], got[2][1])
-    assert got[4][0]["X-Github-Delivery"] == got[2][0]["X-Github-Delivery"]
+    assert got[-1] == (got[-1][0], got[7][1])
+    assert got[-1][0]["X-Github-Delivery"] == got[7][0]["X-Github-Delivery"]
     assert (again.result, again.sent) == ("202", 2)
 
 

@@ -127,7 +127,14 @@ def pending(run_id: str, promotion_id: str = "p1") -> Promotion:
         requested_at=NOW,
         updated_at=NOW,
         due_at=NOW,
-        request=ApprovalRequest("github", NOW, NOW + timedelta(days=14), {}, external_id=run_id),
+        request=ApprovalRequest(
+            "github",
+            NOW,
+            NOW + timedelta(days=14),
+            {},
+            external_id=run_id,
+            place={"repository": "example/ml-deploy"},
+        ),
     )
 
 
@@ -288,6 +295,36 @@ def test_a_review_hints_at_the_promotion_that_waits_for_it(world: World) -> None
     assert world.store.get_promotion(promotion_id).phase is Phase.PENDING_APPROVAL
     assert world.store.due(NOW).promotions == (promotion_id,)
     assert world.woken() == [("promotion", promotion_id)]
+
+
+JOB_PAGE = "https://github.com/example/ml-deploy/actions/runs/30433642/job/5"
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("workflow_job", {"action": "in_progress", "workflow_job": {"id": 5, "run_id": 30433642}}),
+        ("deployment_status", {"action": "created", "workflow_run": {"id": 30433642}}),
+        ("deployment_status", {"action": "created", "deployment_status": {"target_url": JOB_PAGE}}),
+        ("deployment_review", {"action": "approved", "workflow_job_runs": [{"html_url": JOB_PAGE}]}),
+        ("deployment_review", {"action": "approved", "workflow_job_runs": [{"id": 5}]}),
+        ("deployment_review", {"action": "rejected", "workflow_run": None}),
+    ],
+)
+def test_whatever_tells_of_the_run_or_of_a_review_in_its_repository_hints(
+    world: World, kind: str, told: dict[str, object]
+) -> None:
+    promotion_id = wait_for_request(world.store, "30433642")
+    body = json.dumps({**told, "repository": {"full_name": "Example/ML-deploy"}}).encode()
+    answer = world.github(kind, body, signed(body))
+    assert (answer.status_code, answer.json()) == (202, {"hinted": 1})
+    assert world.store.due(NOW).promotions == (promotion_id,)
+
+
+def test_a_review_without_a_run_in_another_repository_hints_at_nothing(world: World) -> None:
+    wait_for_request(world.store, "30433642")
+    body = json.dumps({"action": "approved", "repository": {"full_name": "example/other"}}).encode()
+    assert world.github("deployment_review", body, signed(body)).json() == {"hinted": 0}
 
 
 def test_a_run_that_nobody_waits_for_hints_at_nothing(world: World) -> None:

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from champion_gate.adapters.github_hook import GitHubHook
 from champion_gate.core.bodies import Ignored
+from champion_gate.core.ports import EveryRequestAt
 
 
-def parse_github(kind: str, sent: bytes) -> str | Ignored:
+def parse_github(kind: str, sent: bytes) -> str | EveryRequestAt | Ignored:
     return GitHubHook(["a-secret"]).request_id({"X-GitHub-Event": kind}.__getitem__, sent)
 
 
@@ -41,6 +42,44 @@ def test_a_run_id_of_another_shape_is_ignored(run_id: object) -> None:
 
 def test_a_deployment_outside_a_workflow_is_ignored() -> None:
     assert isinstance(parse_github("deployment_status", b'{"workflow_run": null}'), Ignored)
+
+
+JOB_PAGE = "https://github.com/example/ml-deploy/actions/runs/30433642/job/77"
+REPOSITORY = {"full_name": "example/ml-deploy"}
+
+
+@pytest.mark.parametrize("run", [{}, {"workflow_run": None}])
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("deployment_review", {"action": "requested", "workflow_job_run": {"html_url": JOB_PAGE}}),
+        ("deployment_review", {"action": "approved", "workflow_job_runs": [{}, {"html_url": JOB_PAGE}]}),
+        ("deployment_status", {"action": "created", "deployment_status": {"log_url": JOB_PAGE}}),
+        (
+            "deployment_status",
+            {"action": "created", "deployment_status": {"log_url": "", "target_url": JOB_PAGE}},
+        ),
+    ],
+)
+def test_a_run_that_is_not_named_is_found_by_its_page(
+    kind: str, told: dict[str, object], run: dict[str, object]
+) -> None:
+    assert parse_github(kind, json.dumps({**told, **run, "repository": REPOSITORY}).encode()) == "30433642"
+
+
+@pytest.mark.parametrize(
+    "address", [None, 5, "", "https://github.com/example/ml-deploy/actions/runs/x", "runs/1"]
+)
+def test_a_review_without_any_run_tells_of_its_repository(address: object) -> None:
+    sent = {"action": "approved", "workflow_job_runs": [{"html_url": address}], "repository": REPOSITORY}
+    told = parse_github("deployment_review", json.dumps(sent).encode())
+    assert told == EveryRequestAt("repository", "example/ml-deploy")
+
+
+@pytest.mark.parametrize("repository", [None, {}, {"full_name": 5}, "example/ml-deploy"])
+def test_a_review_of_nothing_at_all_is_ignored(repository: object) -> None:
+    sent = json.dumps({"action": "approved", "repository": repository}).encode()
+    assert isinstance(parse_github("deployment_review", sent), Ignored)
 
 
 def test_a_form_is_ignored_with_what_to_change() -> None:

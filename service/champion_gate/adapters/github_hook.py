@@ -5,11 +5,22 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from champion_gate.core.bodies import Ignored, UnusableBodyError, id_of, json_object, object_at, shown
+from champion_gate.core.bodies import (
+    Ignored,
+    UnusableBodyError,
+    id_of,
+    json_object,
+    object_at,
+    shown,
+    text_of,
+)
+from champion_gate.core.ports import EveryRequestAt
 
 _SIGNATURE = re.compile(r"sha256=([0-9a-f]{64})")
+_RUN_PAGE = re.compile(r"/actions/runs/([1-9][0-9]{0,18})(?:/|$)", re.ASCII)
 _RUN_PATHS = {
     "deployment_review": ("workflow_run", "id"),
     "deployment_status": ("workflow_run", "id"),
@@ -45,8 +56,8 @@ class GitHubHook:
         """`X-GitHub-Delivery`: the same when it is delivered again."""
         return header("X-GitHub-Delivery")
 
-    def request_id(self, header: Callable[[str], str], body: bytes) -> str | Ignored:
-        """The workflow run's id as decimal text."""
+    def request_id(self, header: Callable[[str], str], body: bytes) -> str | EveryRequestAt | Ignored:
+        """The workflow run's id as decimal text; the repository where a review does not tell its run."""
         kind = header("X-GitHub-Event")
         if kind not in _RUN_PATHS:
             return Ignored(f"{shown(kind)} tells nothing about an approval")
@@ -54,6 +65,31 @@ class GitHubHook:
             return Ignored("the body is a form; set the webhook's content type to application/json")
         outer, inner = _RUN_PATHS[kind]
         try:
-            return id_of(object_at(json_object(body), outer).get(inner), f"{outer}.{inner}")
+            sent = json_object(body)
+            # GitHub sends null where it cannot tell the run; a page of the run may be named all the same.
+            named = None if kind == "workflow_job" or sent.get(outer) is not None else _run_on_a_page(sent)
+            if named is not None:
+                return named
+            if kind == "deployment_review" and sent.get(outer) is None:
+                full_name = text_of(object_at(sent, "repository").get("full_name"), "repository.full_name")
+                return EveryRequestAt("repository", full_name)
+            return id_of(object_at(sent, outer).get(inner), f"{outer}.{inner}")
         except UnusableBodyError as error:
             return Ignored(str(error))
+
+
+def _run_on_a_page(sent: Mapping[str, Any]) -> str | None:
+    """The run whose page a review's jobs or a deployment's status name: `…/actions/runs/RUN/job/JOB`."""
+    jobs = sent.get("workflow_job_runs")
+    places = [
+        sent.get("workflow_job_run"),
+        sent.get("deployment_status"),
+        *(jobs if isinstance(jobs, list) else []),
+    ]
+    for place in places:
+        for key in ("html_url", "log_url", "target_url"):
+            address = place.get(key) if isinstance(place, dict) else None
+            found = _RUN_PAGE.search(address) if isinstance(address, str) else None
+            if found is not None:
+                return found.group(1)
+    return None

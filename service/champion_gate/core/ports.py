@@ -276,6 +276,18 @@ class CallerVerifier(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class EveryRequestAt:
+    """A webhook that tells of a place, and not of which request there.
+
+    Attributes:
+        key, value: what the requests' `place` has, e.g. `repository` and `owner/name`, in any case.
+    """
+
+    key: str
+    value: str
+
+
 class ProviderHook(Protocol):
     """How a CI/CD system's webhooks are checked and read: at `/hooks/<kind of provider>`.
 
@@ -290,7 +302,7 @@ class ProviderHook(Protocol):
         """What the system calls this delivery, the same for every try of it; empty where it does not say."""
         ...
 
-    def request_id(self, header: Callable[[str], str], body: bytes) -> str | Ignored:
+    def request_id(self, header: Callable[[str], str], body: bytes) -> str | EveryRequestAt | Ignored:
         """The vendor's id of the request that it tells about, or why it tells about none; raises nothing."""
         ...
 

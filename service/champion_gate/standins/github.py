@@ -99,6 +99,7 @@ class GitHubStandIn:
     def _before(self) -> Response | None:
         self.state.base_url = g.own_address = self.state.external_url or request.url_root.rstrip("/")
         self.workflow_runs.fail_overdue()
+        self.workflow_runs.go_on()
         return None
 
     def run_gated_jobs(self, gate_url: str) -> None:
@@ -210,7 +211,7 @@ class GitHubStandIn:
             can_admins_bypass: None leaves the field out of answers.
             prevent_self_review: whether who starts a run may not review it.
             branch_policy: the one branch that may deploy, "protected", or None for any.
-            wait_timer: minutes; shown, not waited for.
+            wait_timer: minutes from a job's creation, however soon it is reviewed.
         """
         with self.state.lock:
             found, now = self.repository(repository), self.state.clock()

@@ -261,7 +261,7 @@ class Api:
             run_answers.pending_deployment(
                 self._base, run, place, can_approve=self._runs.may_review(run, place, caller.user)
             )
-            for place in (job.environment for job in run.waiting_jobs())
+            for place in (job.environment for job in run.held_jobs())
             if place
         ]
         return jsonify(pending)

@@ -116,12 +116,24 @@ def job(base: str, which: Run, one: Job) -> Json:
         "html_url": f"{html_url}/job/{one.id}",
         "check_run_url": f"{api}/check-runs/{one.id}",
         "labels": ["ubuntu-latest"],
-        "steps": [],
+        "steps": _steps(one),
         "runner_id": 1 if ran else None,
         "runner_name": "stand-in" if ran else None,
         "runner_group_id": 1 if ran else None,
         "runner_group_name": "stand-in" if ran else None,
     }
+
+
+def _steps(one: Job) -> list[Json]:
+    """What a runner did; a job that no runner took has no steps."""
+    if one.started_at is None:
+        return []
+    done = {"status": "completed", "conclusion": "success", "completed_at": stamp(one.started_at)}
+    ran = {"status": one.status, "conclusion": one.conclusion, "completed_at": _maybe(one.completed_at)}
+    return [
+        {"name": name, "number": number, "started_at": stamp(one.started_at), **how}
+        for number, (name, how) in enumerate((("Set up job", done), ("Run", ran)), 1)
+    ]
 
 
 def approval(base: str, which: Run, review: Approval) -> Json:
@@ -143,9 +155,32 @@ def pending_deployment(base: str, which: Run, place: Environment, *, can_approve
     return {
         "environment": environment_link(base, which.repository, place),
         "wait_timer": place.wait_timer,
-        "wait_timer_started_at": None,
+        "wait_timer_started_at": stamp(which.created_at) if place.wait_timer else None,
         "current_user_can_approve": can_approve,
         "reviewers": reviewers(base, place),
+    }
+
+
+def deployment_status(base: str, which: Run, one: Job) -> Json:
+    """`deployment_status` of a webhook: the state of the job that deploys."""
+    made, job_page = deployment(base, which, one), job(base, which, one)["html_url"]
+    ended = "success" if one.conclusion == "success" else "failure"
+    at = stamp(one.completed_at or one.started_at or one.created_at)
+    return {
+        "url": f"{made['statuses_url']}/{one.id}",
+        "id": one.id,
+        "node_id": node_id("DeploymentStatus", one.id),
+        "state": ended if one.status == "completed" else one.status,
+        "creator": user(base, which.actor),
+        "description": "",
+        "environment": made["environment"],
+        "target_url": job_page,
+        "log_url": job_page,
+        "environment_url": "",
+        "created_at": at,
+        "updated_at": at,
+        "deployment_url": made["url"],
+        "repository_url": made["repository_url"],
     }
 
 

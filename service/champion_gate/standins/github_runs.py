@@ -44,6 +44,7 @@ class Runs:
     Attributes:
         jobs_finish: whether a job that starts is done at once; otherwise it stays in_progress.
         run_job: does what a released job does, instead of its being done at once.
+        runners: whether a runner is free for a job that may start; it stays queued otherwise.
         present_conclusion: how the job `present` ends; unless it is "success" the gated jobs are skipped.
     """
 
@@ -52,6 +53,7 @@ class Runs:
         self._announce = announce
         self.jobs_finish = True
         self.run_job: Callable[[Run, Job], None] | None = None
+        self.runners = True
         self.present_conclusion = "success"
 
     def _now(self) -> datetime:
@@ -123,12 +125,15 @@ class Runs:
 
     def _start(self, run: Run) -> None:
         now = self._now()
-        present = Job(self._state.new_id(), "present", run.run_attempt, now, "in_progress", started_at=now)
-        present.end(self.present_conclusion, now)
+        present = Job(self._state.new_id(), "present", run.run_attempt, now, "queued")
         run.jobs.append(present)
+        self._tell(run, present)
+        present.status, present.started_at = "in_progress", now
+        self._tell(run, present)
+        self._end(run, present, self.present_conclusion)
         names = _environment_names(run.inputs["environments"])
         if not names:
-            self._gated_job(run, "approve", None).end("failure", now)
+            self._end(run, self._gated_job(run, "approve", None), "failure")
         for name in names:
             self._start_gated(run, name)
         run.updated_at = now
@@ -144,15 +149,16 @@ class Runs:
     def _start_gated(self, run: Run, name: str) -> None:
         job = self._gated_job(run, f"approve ({name})", None)
         if self.present_conclusion != "success":
-            job.end("skipped", self._now())
+            self._end(run, job, "skipped")
             return
         job.environment = environment = self._reach_environment(run.repository, name)
         if not environment.admits(run.head_branch):
-            job.end("failure", self._now())
+            self._end(run, job, "failure")
         elif environment.reviewers and not run.repository.rules_ignored:
+            self._tell(run, job)
             self._announce("deployment_review", "requested", run, jobs=[job])
         else:
-            self._release(run, job)
+            self._let_through(run, job)
 
     def _reach_environment(self, repository: Repository, name: str) -> Environment:
         """The environment; one that does not exist is made, unprotected.
@@ -163,12 +169,53 @@ class Runs:
         fresh = Environment(self._state.new_id(), name, now, now)
         return repository.environments.setdefault(name.lower(), fresh)
 
-    def _release(self, run: Run, job: Job) -> None:
+    def _tell(self, run: Run, job: Job) -> None:
+        """Announce the state that a job has come to; that of a gated one is its deployment's too."""
+        self._announce("workflow_job", job.status, run, jobs=[job])
+        if job.environment is not None:
+            self._announce("deployment_status", "created", run, jobs=[job])
+
+    def _end(self, run: Run, job: Job, conclusion: str) -> None:
+        job.end(conclusion, self._now())
+        self._tell(run, job)
+
+    def _let_through(self, run: Run, job: Job) -> None:
+        """The reviewers, if there are any, have let the job through; it starts once no other rule holds it."""
+        job.reviewed_at = job.reviewed_at or self._now()
+        if not run.repository.rules_ignored and self._is_held(job):
+            return
+        job.status = "queued"
+        self._tell(run, job)
+        self._take_up(run, job)
+
+    def _is_held(self, job: Job) -> bool:
+        """docs.github.com, "Deployments and environments": the timer runs from when the job was triggered."""
+        place = job.environment
+        if place is None:
+            return False
+        return place.other_rule_holds or self._now() < job.created_at + timedelta(minutes=place.wait_timer)
+
+    def _take_up(self, run: Run, job: Job) -> None:
+        if not self.runners:
+            return
         job.status, job.started_at = "in_progress", self._now()
+        self._tell(run, job)
         if self.run_job is not None:
             self.run_job(run, job)
         elif self.jobs_finish:
-            job.end("success", self._now())
+            self._end(run, job, "success")
+
+    def go_on(self) -> None:
+        """Start what no rule holds any more, or what a runner is free for."""
+        for run in self._state.runs:
+            held = [job for job in run.held_jobs() if job.reviewed_at is not None]
+            queued = [job for job in run.latest_jobs() if job.status == "queued"]
+            for job in held:
+                self._let_through(run, job)
+            for job in queued:
+                self._take_up(run, job)
+            if held or queued:
+                self._settle(run)
 
     def may_review(self, run: Run, environment: Environment, user: User) -> bool:
         """Whether GitHub would let this account review."""
@@ -217,19 +264,19 @@ class Runs:
         self._announce("deployment_review", state, run, jobs=jobs, approval=approval)
         for job in jobs:
             if approve:
-                self._release(run, job)
+                self._let_through(run, job)
             else:
-                job.end("failure", self._now())
+                self._end(run, job, "failure")
         self._settle(run)
         return jobs
 
     def end_job(self, run: Run, environment: str, conclusion: str) -> None:
-        """Complete a gated job in whatever way, e.g. "skipped" or "failure"."""
+        """Complete a gated job in whatever way, e.g. "skipped", "failure" or "timed_out"."""
         if run.status == "completed":
             return
         for job in run.latest_jobs():
             if job.status != "completed" and job.name.lower() == f"approve ({environment.lower()})":
-                job.end(conclusion, self._now())
+                self._end(run, job, conclusion)
         self._settle(run)
 
     def cancel(self, run: Run) -> None:
@@ -244,7 +291,7 @@ class Runs:
         run.updated_at = self._now()
         for job in run.latest_jobs():
             if job.status != "completed":
-                job.end(conclusion, self._now())
+                self._end(run, job, conclusion)
         self._announce("workflow_run", "completed", run)
 
     def rerun(self, run: Run, user: User) -> None:
@@ -261,7 +308,7 @@ class Runs:
         for run in self._state.runs:
             overdue = [job for job in run.waiting_jobs() if self._now() - job.created_at >= REVIEW_LIMIT]
             for job in overdue:
-                job.end("failure", self._now())
+                self._end(run, job, "failure")
             if overdue:
                 self._settle(run)
 

@@ -58,7 +58,8 @@ class Environment:
     Attributes:
         can_admins_bypass: None leaves the field out of answers, as older GitHub servers do.
         branch_policy: None = any branch, "protected", or the one branch that may deploy.
-        wait_timer: minutes; shown, not waited for.
+        wait_timer: minutes from a job's creation, however soon it is reviewed.
+        other_rule_holds: whether a custom protection rule (a GitHub App's) has not let jobs through yet.
     """
 
     id: int
@@ -70,6 +71,7 @@ class Environment:
     can_admins_bypass: bool | None = True
     branch_policy: str | None = None
     wait_timer: int = 0
+    other_rule_holds: bool = False
 
     def people(self) -> list[User]:
         """Everybody who may review, team members included, each once."""
@@ -136,7 +138,12 @@ class Repository:
 
 @dataclass(eq=False)
 class Job:
-    """A job of one attempt of a run; `environment` is set on gated jobs."""
+    """A job of one attempt of a run; `environment` is set on gated jobs.
+
+    Attributes:
+        reviewed_at: when its reviewers let it through; other rules may still hold it.
+        started_at: when a runner took it; None where none ever did.
+    """
 
     id: int
     name: str
@@ -145,6 +152,7 @@ class Job:
     status: str
     environment: Environment | None = None
     conclusion: str | None = None
+    reviewed_at: datetime | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
 
@@ -197,6 +205,10 @@ class Run:
 
     def waiting_jobs(self) -> list[Job]:
         """The jobs that wait for a review."""
+        return [job for job in self.held_jobs() if job.reviewed_at is None]
+
+    def held_jobs(self) -> list[Job]:
+        """The jobs that wait for a review or for another rule of their environment."""
         return [job for job in self.latest_jobs() if job.status == "waiting"]
 
     @property
@@ -207,7 +219,7 @@ class Run:
             return "completed"
         if not states:
             return "pending"
-        return next((state for state in ("in_progress", "waiting") if state in states), "completed")
+        return next((state for state in ("in_progress", "queued", "waiting") if state in states), "completed")
 
     @property
     def conclusion(self) -> str | None:
@@ -217,7 +229,9 @@ class Run:
         ends = {job.conclusion for job in self.latest_jobs()}
         if self.cancelled:
             return "cancelled"
-        return next((end for end in ("failure", "cancelled") if end in ends), "success")
+        if ends & {"failure", "timed_out"}:
+            return "failure"
+        return "cancelled" if "cancelled" in ends else "success"
 
 
 @dataclass(eq=False)

@@ -45,6 +45,7 @@ class Webhooks:
         url: where to; None sends nothing.
         secret: shared with the receiver; empty sends unsigned.
         lost: record deliveries without sending them.
+        names_run: whether `deployment_review` names its run, which GitHub does not promise.
         deliveries: everything that was due, oldest first.
     """
 
@@ -53,6 +54,7 @@ class Webhooks:
         self.url: str | None = None
         self.secret = ""
         self.lost = False
+        self.names_run = True
         self.deliveries: list[Delivery] = []
         self._outbox = Outbox(self._send, "github-webhooks")
 
@@ -62,9 +64,7 @@ class Webhooks:
         """Queue one delivery; called with the state locked."""
         if self.url is None:
             return
-        payload = self._common(action, run)
-        if name == "deployment_review":
-            payload |= self._review(action, run, jobs, approval)
+        payload = self._payload(name, action, run, jobs, approval)
         delivery = Delivery(str(uuid.uuid4()), name, action, json.dumps(payload).encode())
         self.deliveries.append(delivery)
         if self.lost:
@@ -108,13 +108,40 @@ class Webhooks:
             delivery.result = type(error).__name__
         delivery.sent += 1
 
+    def _payload(
+        self, name: str, action: str, run: Run, jobs: Sequence[Job], approval: Approval | None
+    ) -> dict[str, Any]:
+        """As docs.github.com, "Webhook events and payloads", has it: a job's names its run by number only."""
+        base = self._state.base_url
+        told_of_run = {
+            "workflow_run": run_answers.run(base, run),
+            "workflow": run_answers.workflow(base, run.repository, run.workflow),
+        }
+        common = self._common(action, run)
+        if name == "workflow_job":
+            job = jobs[0]
+            gated = {"deployment": run_answers.deployment(base, run, job)} if job.environment else {}
+            return common | gated | {"workflow_job": run_answers.job(base, run, job)}
+        if name == "deployment_status":
+            return (
+                common
+                | told_of_run
+                | {
+                    "deployment": run_answers.deployment(base, run, jobs[0]),
+                    "deployment_status": run_answers.deployment_status(base, run, jobs[0]),
+                }
+            )
+        if name == "deployment_review":
+            return (
+                common | (told_of_run if self.names_run else {}) | self._review(action, run, jobs, approval)
+            )
+        return common | told_of_run
+
     def _common(self, action: str, run: Run) -> dict[str, Any]:
         base = self._state.base_url
         owner = run.repository.owner
         return {
             "action": action,
-            "workflow_run": run_answers.run(base, run),
-            "workflow": run_answers.workflow(base, run.repository, run.workflow),
             "repository": answers.full_repository(base, run.repository),
             "organization": answers.user(base, owner),
             "sender": answers.user(base, run.triggering_actor),

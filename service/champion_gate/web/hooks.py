@@ -19,7 +19,8 @@ from champion_gate.core.bodies import (
     text_of,
 )
 from champion_gate.core.notifications import JobNotification
-from champion_gate.core.ports import Clock, ProviderHook, WakeUps
+from champion_gate.core.ports import Clock, EveryRequestAt, ProviderHook, WakeUps
+from champion_gate.core.promotion import Promotion
 from champion_gate.core.store import Store
 from champion_gate.errors import GateError, StoreUnavailableError
 from champion_gate.log import get_logger
@@ -88,19 +89,30 @@ class Hooks:
         delivery = (provider, hook.delivery_id(header))
         if self._seen.has(delivery):
             return _ignore(provider, Ignored("this delivery was taken before"))
-        hinted = _stored(lambda: self._hint(external_id))
+        hinted = _stored(lambda: self._hint(provider, external_id))
         self._seen.add(delivery)
         response = jsonify({"hinted": len(hinted)})
         for promotion_id in hinted:
             response.call_on_close(partial(self._wake_ups.promotion, promotion_id))
         return response, 202
 
-    def _hint(self, external_id: str) -> tuple[str, ...]:
-        waiting = self._store.promotions_with_request(external_id)
+    def _hint(self, provider: str, told: str | EveryRequestAt) -> tuple[str, ...]:
+        waiting = (
+            self._store.promotions_with_request(told)
+            if isinstance(told, str)
+            else [each for each in self._store.pending_promotions() if _asked_at(each, provider, told)]
+        )
         for promotion in waiting:
             self._store.hint_promotion(promotion.id, self._clock.now())
-            log.info("promotion hinted", promotion=promotion.id, external_id=external_id)
+            log.info("promotion hinted", promotion=promotion.id, told=str(told))
         return tuple(promotion.id for promotion in waiting)
+
+
+def _asked_at(promotion: Promotion, provider: str, told: EveryRequestAt) -> bool:
+    request = promotion.request
+    if request is None or request.provider != provider:
+        return False
+    return request.place.get(told.key, "").lower() == told.value.lower()
 
 
 class _Deliveries:
