@@ -13,7 +13,7 @@ from flask import Flask
 from champion_gate.standins.faults import Faults
 from champion_gate.standins.gated_job import AUDIENCE
 from champion_gate.standins.github import GitHubStandIn
-from champion_gate.standins.gitlab import GitLabStandIn
+from champion_gate.standins.gitlab import GitLabStandIn, Who
 from champion_gate.standins.gitlab_state import DEVELOPER, MAINTAINER, Job
 from champion_gate.standins.issuer import Issuer
 
@@ -302,7 +302,7 @@ class GitLabProvider(Provider):
     def protect(self) -> None:
         self.standin.protect_branch(PROJECT, "main", merge=(MAINTAINER,) if self._free else (MAINTAINER, BOT))
         if not self._free:
-            approvals: dict[int | str, int] = {MAINTAINER: len(self.seats)} if self.rules else {}
+            approvals: dict[Who, int] = {MAINTAINER: len(self.seats)} if self.rules else {}
             self.standin.protect_environment(PROJECT, SEATS[0], approvals=approvals)
 
     def unprotect(self) -> None:

@@ -15,7 +15,7 @@ from champion_gate.core.approval import ApprovalRequest, RequestState, Verdict
 from champion_gate.core.gates import ApprovalTarget
 from champion_gate.core.judging import judge
 from champion_gate.core.promotion import Phase, Promotion
-from champion_gate.standins.gitlab import GitLabStandIn
+from champion_gate.standins.gitlab import GitLabStandIn, Who
 from champion_gate.standins.gitlab_state import DEVELOPER, MAINTAINER, Job
 from champion_gate.standins.server import serve
 from integration.github_world import EVIDENCE, MovableClock, promotion_of
@@ -176,7 +176,7 @@ def gitlab_world(
     there.add_member(project, BOT, MAINTAINER if free else DEVELOPER)
     if not free:
         there.protect_branch(project, "main", merge=(MAINTAINER, BOT))
-        rules: dict[int | str, int] = dict.fromkeys(approvals, 1)
+        rules: dict[Who, int] = dict.fromkeys(approvals, 1)
         there.protect_environment(project, "champion", deployers=("ann",), approvals=rules)
     trigger = there.add_trigger(project, BOT) if opens_with == "trigger" else None
     api = there.add_token(BOT, ("api",))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -129,6 +130,10 @@ def _developers_push(world: World) -> None:
     world.there.protect_branch(PROJECT, "main", push=(DEVELOPER,))
 
 
+def _developers_merge(world: World) -> None:
+    world.there.protect_branch(PROJECT, "main", merge=(DEVELOPER,))
+
+
 def _wildcard(world: World) -> None:
     world.there.protect_branch(PROJECT, "ma*", push=(DEVELOPER,))
 
@@ -159,6 +164,7 @@ def _file_elsewhere(world: World) -> None:
         (_developers_approve, "every Developer may approve"),
         (_two_approvals, "demands 2 approvals, and gates.yaml 1"),
         (_developers_push, "Developers may push"),
+        (_developers_merge, "Developers may merge"),
         (_wildcard, "Developers may push"),
         (_branch_free, "it is not protected"),
         (_archived, "archived"),
@@ -196,11 +202,58 @@ def test_a_group_whose_members_are_not_shown_is_unsafe(world: World) -> None:
     assert "who is in group 77 cannot be read" in problem_of(world)
 
 
-def test_an_access_level_of_an_unknown_kind_cannot_be_judged(world: World) -> None:
-    strange = {"id": 1, "access_level": None, "user_id": None, "group_id": None, "member_role_id": 5}
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (
+            {"access_level": None, "member_role_id": 5},
+            r"custom role 5 \(member_role_id\).*allow Maintainers or name",
+        ),
+        ({"access_level": 40, "member_role_id": 5}, r"custom role 5 \(member_role_id\)"),
+        (
+            {"access_level": 40, "saml_group_id": "gid://x"},
+            "somebody by saml_group_id, which champion-gate does not",
+        ),
+        ({"access_level": 40, "user_id": 3, "group_id": 4}, "somebody by group_id and user_id, which"),
+        ({"access_level": 40, "deploy_key_id": 6}, "deploy key 6 may push"),
+        ({"access_level": 40, "group_id": 4, "group_inheritance_type": 2}, "group_inheritance_type 2"),
+    ],
+)
+@pytest.mark.parametrize("key", ["deploy_access_levels", "approval_rules"])
+def test_an_environment_that_lets_in_who_knows_whom_is_unsafe(
+    world: World, entry: dict[str, object], words: str, key: str
+) -> None:
+    named = {"id": 1, "user_id": None, "group_id": None, "required_approvals": 1, **entry}
+    world.spoil(f"/projects/{PROJECT}/protected_environments/champion", **{key: [named]})
+    assert re.search(f"Environment champion of project 42.*: .*{words}", problem_of(world))
+
+
+def test_an_access_level_that_names_nobody_cannot_be_judged(world: World) -> None:
+    strange = {"id": 1, "access_level": None, "user_id": None, "group_id": None}
     world.spoil(f"/projects/{PROJECT}/protected_environments/champion", deploy_access_levels=[strange])
     with pytest.raises(VendorUnavailableError, match="access_level"):
         world.here.check_place(world.target())
+
+
+@pytest.mark.parametrize("setting", [True, None, "absent"])
+def test_a_project_whose_pipelines_starter_may_approve_is_unsafe(setting: object) -> None:
+    with gitlab_world(approvals=("ann", "bob")) as world:
+        assert world.here.check_place(world.target())
+        if setting == "absent":
+            shown = world.answer(f"/projects/{PROJECT}")
+            assert isinstance(shown, dict)
+            del shown["allow_pipeline_trigger_approve_deployment"]
+            world.there.faults.add(f"/projects/{PROJECT}$", body=json.dumps(shown))
+        else:
+            world.there.project(PROJECT).settings["allow_pipeline_trigger_approve_deployment"] = setting
+        assert "turn off `Allow pipeline triggerer to approve deployment`" in problem_of(world)
+
+
+@pytest.mark.parametrize("protection", ["environment", "branch"])
+def test_that_setting_means_nothing_where_nobody_approves_a_deployment(protection: str) -> None:
+    with gitlab_world(protection=protection) as world:
+        world.there.project(PROJECT).settings["allow_pipeline_trigger_approve_deployment"] = True
+        assert world.here.check_place(world.target())
 
 
 def test_another_environment_than_the_one_asked_for_is_unsafe(world: World) -> None:
@@ -209,10 +262,6 @@ def test_another_environment_than_the_one_asked_for_is_unsafe(world: World) -> N
 
 
 # --- the branch -------------------------------------------------------------------------------------------
-
-
-def _developers_merge(world: World) -> None:
-    world.there.protect_branch(PROJECT, "main", merge=(DEVELOPER,))
 
 
 @pytest.mark.parametrize(
@@ -408,7 +457,7 @@ def test_a_developer_who_is_named_for_the_branch_makes_it_unsafe(protection: str
         levels: dict[str, tuple[int | str, ...]] = {"push": (MAINTAINER,), "merge": (MAINTAINER, BOT)}
         levels[way] = (*levels[way], "dev")
         world.there.protect_branch(PROJECT, "main", push=levels["push"], merge=levels["merge"])
-        assert "who may push or merge, are no Maintainers" in problem_of(world)
+        assert "who may push, merge or unprotect, are no Maintainers" in problem_of(world)
 
 
 @pytest.mark.parametrize("role", ["developer", "maintainer", "owner", None])

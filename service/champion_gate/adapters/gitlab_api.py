@@ -94,6 +94,14 @@ class ProjectApi:
         """Somebody's highest membership of the project; VendorNotFoundError for who is no member."""
         return self._one("member", *self._project, "members", "all", user_id)
 
+    def members(self) -> list[Record]:
+        """Everybody's highest membership of the project, inherited and invited members included."""
+        return self._all("members", *self._project, "members", "all")
+
+    def group_members(self, group_id: str) -> list[Record]:
+        """Everybody's highest membership of a group, inherited members included."""
+        return self._all("members", "groups", group_id, "members", "all")
+
     def group_member(self, group_id: str, user_id: str, *, inherited: bool) -> Record:
         """Somebody's membership of a group; VendorNotFoundError for who is no member."""
         path = ("groups", group_id, "members", *(["all"] if inherited else []), user_id)

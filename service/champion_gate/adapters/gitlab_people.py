@@ -13,6 +13,13 @@ from champion_gate.errors import VendorNotFoundError, VendorRefusedError
 DEVELOPER = 30
 MAINTAINER = 40
 NOBODY = 0
+_KINDS = {
+    "user_id": "user",
+    "group_id": "group",
+    "deploy_key_id": "deploy key",
+    "member_role_id": "custom role",
+}
+_INHERITANCE = {None: False, 0: False, 1: True}
 
 
 @dataclass(frozen=True)
@@ -20,8 +27,9 @@ class AccessRule:
     """One line of "allowed to": one person, one group, or a role and all above it.
 
     Attributes:
-        kind: "user", "group", "deploy key" or "role".
-        number: the user's, group's or key's id, or the role's level (Developer 30, Maintainer 40, Owner 50).
+        kind: "user", "group", "deploy key", "custom role" or "role", or the keys of an entry that we do not know.
+        number: the id of what is named, or the role's level (Developer 30, Maintainer 40, Owner 50); 0 for what
+            we do not know.
         inherited: whether members of the groups above a group count too.
         approvals: how many approvals it demands; 0 where it is about something else.
     """
@@ -33,20 +41,44 @@ class AccessRule:
 
     @classmethod
     def of(cls, entry: Record) -> AccessRule:
-        """Read an entry of deploy_access_levels, approval_rules, push_ or merge_access_levels.
+        """Read an entry of deploy_access_levels, approval_rules, push_, merge_ or unprotect_access_levels.
 
         An entry for a person or a group may hold a level too, which then means nothing
         (docs.gitlab.com, "Protected environments API").
 
         Raises:
-            VendorUnavailableError: it names nobody that we know of.
+            VendorUnavailableError: it names nobody, and no role.
         """
         approvals = fields.whole(entry, "required_approvals") if "required_approvals" in entry else 0
-        for key, kind in (("user_id", "user"), ("group_id", "group"), ("deploy_key_id", "deploy key")):
-            if entry.get(key) is not None:
-                inherited = kind == "group" and entry.get("group_inheritance_type") == 1
-                return cls(kind, fields.whole(entry, key), inherited, approvals)
-        return cls("role", fields.whole(entry, "access_level"), approvals=approvals)
+        named = sorted(key for key, value in entry.items() if key.endswith("_id") and value is not None)
+        if not named:
+            return cls("role", fields.whole(entry, "access_level"), approvals=approvals)
+        kind = _KINDS.get(named[0], named[0]) if len(named) == 1 else " and ".join(named)
+        inheritance = entry.get("group_inheritance_type") if kind == "group" else None
+        if inheritance not in _INHERITANCE:
+            kind = f"group_inheritance_type {inheritance} and group_id"
+        number = fields.whole(entry, named[0]) if kind in _KINDS.values() else 0
+        return cls(kind, number, _INHERITANCE.get(inheritance, False), approvals)
+
+    @property
+    def strange_because(self) -> str | None:
+        """Why nobody can say whom this lets in, and what to do; None for a person, a group or a role."""
+        if self.kind in {"user", "group", "role"}:
+            return None
+        if self.kind == "deploy key":
+            return (
+                f"deploy key {self.number} may push, with which somebody unnamed could change the CI/CD file. "
+                "Take the key off"
+            )
+        if self.kind == "custom role":
+            return (
+                f"it lets in the custom role {self.number} (member_role_id), and GitLab does not tell what its "
+                "holders may do besides. Take the role off, and allow Maintainers or name people"
+            )
+        return (
+            f"it lets in somebody by {self.kind}, which champion-gate does not know. "
+            "Take the entry off, and allow Maintainers or name people"
+        )
 
     @property
     def admits_developers(self) -> bool:
@@ -64,6 +96,7 @@ class People:
     def __init__(self, api: ProjectApi) -> None:
         self._api = api
         self._levels: dict[str, int] = {}
+        self._in_project: dict[str, int] | None = None
         self._in_group: dict[tuple[int, bool, str], bool] = {}
         self._is_person: dict[str, bool] = {}
 
@@ -82,6 +115,29 @@ class People:
                 level = fields.whole(member, "access_level")
                 self._levels[user_id] = level if _is_active(member, user_id) else NOBODY
         return self._levels[user_id]
+
+    def below_maintainer(self, group_id: int, but: str) -> list[str]:
+        """Usernames of the group's active members, inherited ones included, who are no Maintainers of the project.
+
+        Args:
+            group_id: the group.
+            but: a user's id who is passed over.
+
+        Raises:
+            VendorRefusedError: the members of the group or of the project are not shown to us.
+        """
+        members = self._api.group_members(str(group_id))
+        if self._in_project is None:
+            self._in_project = {
+                fields.number_id(one): fields.whole(one, "access_level") for one in self._api.members()
+            }
+        return [
+            fields.text(one, "username")
+            for one in members
+            if fields.text(one, "state") == "active"
+            and fields.number_id(one) != but
+            and self._in_project.get(fields.number_id(one), NOBODY) < MAINTAINER
+        ]
 
     def is_person(self, user_id: str) -> bool:
         """Whether it is a person's account: no bot (access tokens act as such), not blocked, not deleted."""

@@ -6,16 +6,16 @@ What is asked of a place: docs.gitlab.com, "Protected environments", "Deployment
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from champion_gate.adapters.gitlab_api import ProjectApi, person
 from champion_gate.adapters.gitlab_auth import own_account
+from champion_gate.adapters.gitlab_branch import branch_problems, read_branch
 from champion_gate.adapters.gitlab_json import fields
 from champion_gate.adapters.gitlab_names import Protection, Spot
-from champion_gate.adapters.gitlab_people import MAINTAINER, AccessRule, People
+from champion_gate.adapters.gitlab_people import AccessRule, People
 from champion_gate.adapters.json_fields import Record
 from champion_gate.core.ports import Person
 from champion_gate.errors import VendorNotFoundError, VendorRefusedError
@@ -98,15 +98,19 @@ def survey(api: ProjectApi, people: People, now: datetime) -> Survey:
         "source": api.tokens.source,
     }
     try:
-        pins |= _project(api, problems)
+        found = _project(api)
+        pins |= _project_ids(spot, found, problems)
         bot = own_account(api, now)
         # The api token's account cancels pipelines; with its token somebody could also play their jobs.
         own = {each.user_id: each for each in (bot, *([api.opener()] if api.tokens.api is not None else []))}
         pins |= {"bot_id": bot.user_id, "bot_login": bot.login, "openers": ",".join(sorted(own))}
         approver_ids = _approvers(api, bot, problems)
-        branch = _branch(api, problems)
-        problems += _low_people(spot, people, branch, bot)
-        rules = _environment(api, branch, problems) if spot.protection is Protection.ENVIRONMENT else branch
+        branch = read_branch(api)
+        problems += branch_problems(spot, branch, people, bot)
+        rules = Rules(push=branch.push, merge=branch.merge)
+        if spot.protection is Protection.ENVIRONMENT:
+            rules = _environment(api, rules, problems)
+            problems += _self_approval(spot, found, rules)
         for account in own.values():
             problems += _bot_may_decide(spot, people, rules, account)
         problems += [
@@ -146,16 +150,18 @@ def _unpacked(rules: str) -> Record:
     return unpacked if isinstance(unpacked, dict) else {}
 
 
-def _project(api: ProjectApi, problems: list[str]) -> dict[str, str]:
-    spot = api.spot
+def _project(api: ProjectApi) -> Record:
     try:
-        found = api.project()
+        return api.project()
     except VendorNotFoundError as missing:
         raise VendorRefusedError(
             "GitLab",
-            f"there is no project {spot.project}, or our read token does not show it.",
+            f"there is no project {api.spot.project}, or our read token does not show it.",
             hint="Correct its number in gates.yaml, or make the token's account a member.",
         ) from missing
+
+
+def _project_ids(spot: Spot, found: Record, problems: list[str]) -> dict[str, str]:
     path = fields.text(found, "path_with_namespace")
     ids = {
         "project_id": fields.number_id(found),
@@ -208,54 +214,6 @@ def _approvers(api: ProjectApi, bot: Person, problems: list[str]) -> frozenset[s
     return frozenset(ids)
 
 
-# --- the branch -------------------------------------------------------------------------------------------
-
-
-def _branch(api: ProjectApi, problems: list[str]) -> Rules:
-    """Who may change the branch, whose CI/CD file decides what reviewers see and which job is gated.
-
-    A branch may fall under several rules, wildcards among them; the most permissive one counts.
-    """
-    spot, where = api.spot, _branch_page(api.spot)
-    found = [one for one in api.protected_branches() if _covers(fields.text(one, "name"), spot.ref)]
-    if not found:
-        problems.append(f"{where}: it is not protected. Protect it, for Maintainers only.")
-    rules = Rules(push=_access(found, "push_access_levels"), merge=_access(found, "merge_access_levels"))
-    if any(rule.admits_developers for rule in rules.push):
-        problems.append(
-            f"{where}: Developers may push to it. Set `Allowed to push` to Maintainers or no one."
-        )
-    if spot.protection is Protection.BRANCH and any(rule.admits_developers for rule in rules.merge):
-        problems.append(
-            f"{where}: Developers may merge into it, and so may let the job start. "
-            "Set `Allowed to merge` to Maintainers."
-        )
-    return rules
-
-
-def _low_people(spot: Spot, people: People, branch: Rules, bot: Person) -> Iterator[str]:
-    """People below Maintainer who are named one by one; our own account has to be, to start pipelines.
-
-    Whoever changes the branch changes what reviewers are shown, and with `branch` may let the job start.
-    """
-    rules = {*branch.push, *branch.merge}
-    named = sorted({str(rule.number) for rule in rules if rule.kind == "user"} - {bot.user_id}, key=int)
-    low = [user_id for user_id in named if people.level(user_id) < MAINTAINER]
-    if low:
-        yield (
-            f"{_branch_page(spot)}: the users {', '.join(low)}, who may push or merge, are no Maintainers. "
-            "Take them off, or make them Maintainers."
-        )
-
-
-def _access(found: Sequence[Record], key: str) -> tuple[AccessRule, ...]:
-    return tuple(AccessRule.of(entry) for one in found for entry in fields.records(one, key))
-
-
-def _covers(name: str, ref: str) -> bool:
-    return re.fullmatch(re.escape(name).replace(r"\*", ".*"), ref) is not None
-
-
 # --- the environment --------------------------------------------------------------------------------------
 
 
@@ -274,6 +232,8 @@ def _environment(api: ProjectApi, branch: Rules, problems: list[str]) -> Rules:
         return branch
     deployers = tuple(AccessRule.of(entry) for entry in fields.records(found, "deploy_access_levels"))
     approvers = tuple(_approval_rules(found, deployers))
+    strange = {rule.strange_because for rule in (*deployers, *approvers)} - {None}
+    problems += [f"{where}: {each}." for each in sorted(filter(None, strange))]
     if all(rule.kind == "role" and not rule.number for rule in deployers):
         problems.append(f"{where}: nobody is allowed to deploy to it.")
     if any(rule.admits_developers for rule in deployers):
@@ -300,6 +260,15 @@ def _approval_rules(found: Record, deployers: Sequence[AccessRule]) -> Iterator[
     if unified > 0 and not any(rule.approvals for rule in rules):
         for index, rule in enumerate(deployers):
             yield AccessRule(rule.kind, rule.number, rule.inherited, unified if index == 0 else 0)
+
+
+def _self_approval(spot: Spot, project: Record, rules: Rules) -> Iterator[str]:
+    """With this setting on, whoever starts a pipeline may approve its deployment; ours are started by a token."""
+    if rules.approvers and project.get("allow_pipeline_trigger_approve_deployment") is not False:
+        yield (
+            f"{_environment_page(spot)}: turn off `Allow pipeline triggerer to approve deployment`: "
+            "who has our token could approve what it asks for."
+        )
 
 
 def _seats_wanted(spot: Spot, rules: Rules) -> Iterator[str]:
@@ -337,7 +306,3 @@ def _environment_page(spot: Spot) -> str:
     return (
         f"Environment {spot.environment} of project {spot.project} (Settings, CI/CD, Protected environments)"
     )
-
-
-def _branch_page(spot: Spot) -> str:
-    return f"Branch {spot.ref} of project {spot.project} (Settings, Repository, Protected branches)"

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from champion_gate.standins.gated_job import AUDIENCE, GatedJobs
 from champion_gate.standins.gitlab_api import Api
 from champion_gate.standins.gitlab_app import build_app
+from champion_gate.standins.gitlab_groups import CustomRole, DeployKey, Group
+from champion_gate.standins.gitlab_groups_api import GroupsApi
 from champion_gate.standins.gitlab_oidc import IdTokens
 from champion_gate.standins.gitlab_page import PipelinePage
 from champion_gate.standins.gitlab_pipelines import Pipelines
@@ -32,8 +34,8 @@ from champion_gate.standins.gitlab_state import (
 )
 from champion_gate.standins.gitlab_webhooks import Webhooks
 
-Who = int | str
-"""Whom a protection lets in: an access level (0 = no one, 30, 40, …), or somebody's username."""
+Who = int | str | Group | DeployKey | CustomRole
+"""Whom a protection lets in: an access level (0 = no one, 30, 40, …), somebody's username, or what it is."""
 
 
 class GitLabStandIn:
@@ -76,10 +78,9 @@ class GitLabStandIn:
         self.api = Api(self.state, self.ci)
         self.id_tokens = IdTokens(self.state, self.ci)
         self._gated_jobs: GatedJobs | None = None
-        page = PipelinePage(self.state, self.ci)
-        self.app, self.faults = build_app(
-            self.state, (self.api.blueprint, self.id_tokens.blueprint, page.blueprint), prefix=prefix
-        )
+        groups, page = GroupsApi(self.state), PipelinePage(self.state, self.ci)
+        blueprints = (self.api.blueprint, groups.blueprint, self.id_tokens.blueprint, page.blueprint)
+        self.app, self.faults = build_app(self.state, blueprints, prefix=prefix)
 
     def run_gated_jobs(self, gate_url: str) -> None:
         """Have played jobs do from now on what deploy/gitlab/champion-gate.gitlab-ci.yml has them do.
@@ -127,7 +128,7 @@ class GitLabStandIn:
     def lag_memberships(self, *, lag: bool = True) -> None:
         """Have reads show members as they are at this moment, whatever is written from now on; or no longer."""
         with self.state.lock:
-            now = {project.id: dict(project.members) for project in self.state.projects.values()}
+            now = {project.id: project.levels() for project in self.state.projects.values()}
             self.state.shown_members = now if lag else None
 
     def add_project(
@@ -177,6 +178,33 @@ class GitLabStandIn:
                 del self.project(project).members[account.id]
             return account.id
 
+    def add_group(
+        self,
+        path: str,
+        members: Mapping[str, int] | None = None,
+        *,
+        parent: Group | None = None,
+        visibility: str = "private",
+    ) -> Group:
+        """Add a group.
+
+        Args:
+            path: full path.
+            members: username -> access level; accounts are made where there are none.
+            parent: the group above.
+            visibility: "private" (its members read it, and those of its projects) or "public".
+        """
+        with self.state.lock:
+            levels = {self.state.account(name).id: level for name, level in (members or {}).items()}
+            group = Group(self.state.new_id(), path, parent, levels, visibility)
+            self.state.groups[group.id] = group
+            return group
+
+    def share(self, project: Project | int, group: Group, level: int) -> None:
+        """Invite a group to a project: its members get their role in it, at most this one."""
+        with self.state.lock:
+            self.project(project).shared_with[group] = level
+
     def protect_branch(
         self,
         project: Project | int,
@@ -184,11 +212,18 @@ class GitLabStandIn:
         *,
         push: Sequence[Who] = (MAINTAINER,),
         merge: Sequence[Who] = (MAINTAINER,),
+        unprotect: Sequence[Who] = (),
     ) -> ProtectedBranch:
-        """Protect a branch, or change who may push and merge."""
+        """Protect a branch, or change who may push, merge and take the protection away."""
         with self.state.lock:
             place = self.project(project)
-            made = ProtectedBranch(self.state.new_id(), name, self._accesses(push), self._accesses(merge))
+            made = ProtectedBranch(
+                self.state.new_id(),
+                name,
+                self._accesses(push),
+                self._accesses(merge),
+                self._accesses(unprotect),
+            )
             place.protected_branches[name] = made
             return made
 
@@ -225,9 +260,18 @@ class GitLabStandIn:
             del self.project(project).protected_environments[name]
 
     def _access(self, who: Who) -> Access:
-        if isinstance(who, int):
-            return Access(self.state.new_id(), level=who)
-        return Access(self.state.new_id(), user=self.state.account(who))
+        number = self.state.new_id()
+        match who:
+            case int():
+                return Access(number, level=who)
+            case Group():
+                return Access(number, group=who)
+            case DeployKey():
+                return Access(number, deploy_key=who)
+            case CustomRole():
+                return Access(number, custom_role=who)
+            case _:
+                return Access(number, user=self.state.account(who))
 
     def _accesses(self, people: Sequence[Who]) -> list[Access]:
         return [self._access(who) for who in people]

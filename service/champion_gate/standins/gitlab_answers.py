@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from champion_gate.standins.gitlab_groups import Group
 from champion_gate.standins.gitlab_pipelines import Pipelines, approvals_for
 from champion_gate.standins.gitlab_state import (
     ROLES,
@@ -63,11 +64,11 @@ def full_user(base: str, account: User) -> Json:
     }
 
 
-def member(base: str, project: Project, account: User) -> Json:
+def member(base: str, account: User, level: int) -> Json:
     """`API::Entities::Member`."""
     return user(base, account) | {
-        "access_level": project.level(account),
-        "created_at": stamp(project.created_at),
+        "access_level": level,
+        "created_at": stamp(account.created_at),
         "expires_at": None,
         "membership_state": "active",
     }
@@ -98,22 +99,63 @@ def project(base: str, one: Project) -> Json:
             "web_url": f"{base}/groups/{namespace}",
         },
         "visibility": one.visibility,
+        "shared_with_groups": [
+            {
+                "group_id": shared.id,
+                "group_name": shared.path.rpartition("/")[2],
+                "group_full_path": shared.path,
+                "group_access_level": level,
+                "expires_at": None,
+            }
+            for shared, level in one.shared_with.items()
+        ],
         "archived": False,
         "ci_config_path": None,
         "ci_pipeline_variables_minimum_override_role": "no_one_allowed",
         "restrict_user_defined_variables": True,
+        **({} if one.tier == "free" else {"allow_pipeline_trigger_approve_deployment": False}),
         **one.settings,
     }
 
 
-def access(one: Access) -> Json:
-    """An access level of a protected branch or environment."""
+def group(base: str, one: Group) -> Json:
+    """`API::Entities::Group`, the fields that anybody here has a use for."""
+    name = one.path.rpartition("/")[2]
     return {
         "id": one.id,
-        "access_level": one.level,
-        "access_level_description": one.user.name if one.user else ROLES.get(one.level or 0, "No one"),
+        "name": name,
+        "path": name,
+        "full_name": one.path.replace("/", " / "),
+        "full_path": one.path,
+        "parent_id": one.parent.id if one.parent else None,
+        "visibility": one.visibility,
+        "web_url": f"{base}/groups/{one.path}",
+    }
+
+
+def access(one: Access) -> Json:
+    """An access level of a protected branch or environment.
+
+    An entry for a person, a group or a key may hold a level too, which then means nothing.
+    """
+    if one.custom_role is not None:
+        told: Json = {"access_level": one.custom_role.base, "access_level_description": "Custom role"}
+    elif one.deploy_key is not None:
+        told = {"access_level": 40, "access_level_description": one.deploy_key.title}
+    elif one.group is not None:
+        told = {"access_level": 40, "access_level_description": one.group.path.rpartition("/")[2]}
+    else:
+        told = {
+            "access_level": one.level,
+            "access_level_description": one.user.name if one.user else ROLES.get(one.level or 0, "No one"),
+        }
+    return {
+        "id": one.id,
+        **told,
         "user_id": one.user.id if one.user else None,
-        "group_id": None,
+        "group_id": one.group.id if one.group else None,
+        **({"member_role_id": one.custom_role.id} if one.custom_role else {}),
+        **one.more,
     }
 
 
@@ -122,10 +164,13 @@ def protected_branch(one: ProtectedBranch) -> Json:
     return {
         "id": one.id,
         "name": one.name,
-        "push_access_levels": [access(each) | {"deploy_key_id": None} for each in one.push],
+        "push_access_levels": [
+            access(each) | {"deploy_key_id": each.deploy_key.id if each.deploy_key else None}
+            for each in one.push
+        ],
         "merge_access_levels": [access(each) for each in one.merge],
         "allow_force_push": False,
-        "unprotect_access_levels": [],
+        "unprotect_access_levels": [access(each) for each in one.unprotect],
         "code_owner_approval_required": False,
         "inherited": False,
     }
@@ -136,7 +181,7 @@ def protected_environment(one: ProtectedEnvironment) -> Json:
     return {
         "name": one.name,
         "deploy_access_levels": [
-            access(each) | {"group_inheritance_type": 0} for each in one.deploy_access_levels
+            access(each) | {"group_inheritance_type": int(each.inherits)} for each in one.deploy_access_levels
         ],
         "required_approval_count": 0,
         "approval_rules": [_rule(each) for each in one.approval_rules],
@@ -146,7 +191,7 @@ def protected_environment(one: ProtectedEnvironment) -> Json:
 def _rule(one: ApprovalRule) -> Json:
     return access(one.access) | {
         "required_approvals": one.required_approvals,
-        "group_inheritance_type": 0,
+        "group_inheritance_type": int(one.access.inherits),
     }
 
 

@@ -140,8 +140,8 @@ class Api:
     def get_member(self, project_id: int, user_id: int) -> Reply:
         """`GET /projects/:id/members/all/:user_id`, inherited members included; 404 for who is none."""
         _, project = self._reach(project_id, NO_ONE)
-        account = self._user(user_id) if user_id in self._state.members(project) else found(None)
-        return jsonify(answers.member(self._base, project, account))
+        level = found(self._state.members(project).get(user_id))
+        return jsonify(answers.member(self._base, self._user(user_id), level))
 
     def list_triggers(self, project_id: int) -> Reply:
         """`GET /projects/:id/triggers`, for Maintainers."""

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 MAX_INPUT_BYTES = 1_048_576
 """docs.gitlab.com, "CI/CD inputs": a string containing an input must be less than 1 MB."""
 
+MAX_NAME = 255
+"""Of a pipeline and of a job (app/models/ci/pipeline_metadata.rb; docs.gitlab.com, "CI/CD YAML syntax", job names)."""
+
 _OVERRIDE_ROLES = {"developer": DEVELOPER, "maintainer": MAINTAINER, "owner": OWNER}
 
 
@@ -88,6 +91,11 @@ class Pipelines:
                 "Please select a different branch or contact your administrator for assistance."
             )
         checked = checked_inputs(inputs)
+        name = f"Champion {checked['model']} v{checked['version']} [{checked['promotion_id']}]"
+        if len(name) > MAX_NAME:
+            raise _invalid(
+                f"Failed to build pipeline metadata! Name is too long (maximum is {MAX_NAME} characters)"
+            )
         now = self._now()
         siblings = [each for each in self._state.pipelines if each.project is project]
         pipeline = Pipeline(
@@ -98,7 +106,7 @@ class Pipelines:
             sha=project.branches[branch],
             source=source,
             user=user,
-            name=f"Champion {checked['model']} v{checked['version']} [{checked['promotion_id']}]",
+            name=name,
             inputs=checked,
             created_at=now,
             updated_at=now,
@@ -257,7 +265,7 @@ class Pipelines:
 
         Args:
             deployment: which one.
-            user: who decides; may not have started the pipeline.
+            user: who decides; may not have started the pipeline, unless the project allows that.
             status: "approved" or "rejected"; a rejected job can never run.
             comment: what they write.
 
@@ -266,7 +274,8 @@ class Pipelines:
         """
         if deployment.status != "blocked":
             raise RefusedError(400, "This deployment is not waiting for approvals.")
-        if user is deployment.user:
+        settings = deployment.job.pipeline.project.settings
+        if user is deployment.user and not settings.get("allow_pipeline_trigger_approve_deployment"):
             raise RefusedError(400, "You cannot approve your own deployment.")
         level = deployment.job.pipeline.project.level(user)
         mine = [rule for rule in self.rules(deployment.job) if rule.access.admits(user, level)]

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from champion_gate.errors import GateError
+from champion_gate.standins.gitlab_groups import CustomRole, DeployKey, Group
 
 T = TypeVar("T")
 
@@ -75,16 +76,28 @@ class User:
 
 @dataclass(frozen=True, eq=False)
 class Access:
-    """Who is let in: a role and all above it, or one person."""
+    """Who is let in: a role and all above it, one person, a group, a deploy key or a custom role.
+
+    Attributes:
+        inherits: whether the members of the groups above the group are let in too (group_inheritance_type 1).
+        more: further fields of the answer.
+    """
 
     id: int
     level: int | None = None
     user: User | None = None
+    group: Group | None = None
+    inherits: bool = False
+    deploy_key: DeployKey | None = None
+    custom_role: CustomRole | None = None
+    more: Mapping[str, object] = field(default_factory=dict)
 
     def admits(self, user: User, level: int) -> bool:
         """Whether it lets this account in, which has this role in the project."""
         if self.user is not None:
             return user is self.user and level > NO_ONE
+        if self.group is not None:
+            return level > NO_ONE and user.id in self.group.levels(inherited=self.inherits)
         return bool(self.level) and level >= (self.level or NO_ONE)
 
 
@@ -107,12 +120,13 @@ class ProtectedEnvironment:
 
 @dataclass(eq=False)
 class ProtectedBranch:
-    """Who may push and merge."""
+    """Who may push and merge, and take the protection away; where nobody is named, Maintainers may."""
 
     id: int
     name: str
     push: list[Access]
     merge: list[Access]
+    unprotect: list[Access] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -138,6 +152,7 @@ class Project:
         path: full path, `group/project`.
         tier: "free" or "premium"; protected environments exist on premium only.
         members: user id -> access level, inherited membership included.
+        shared_with: groups that were invited, each with the highest role that its members get.
         branches: name -> head commit.
         settings: further fields of `GET /projects/:id`, e.g. `ci_pipeline_variables_minimum_override_role`.
     """
@@ -150,6 +165,7 @@ class Project:
     created_at: datetime
     visibility: str = "private"
     members: dict[int, int] = field(default_factory=dict)
+    shared_with: dict[Group, int] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
     protected_branches: dict[str, ProtectedBranch] = field(default_factory=dict)
     environments: dict[str, Environment] = field(default_factory=dict)
@@ -159,7 +175,15 @@ class Project:
 
     def level(self, user: User) -> int:
         """The account's role here; 0 for none."""
-        return self.members.get(user.id, NO_ONE) if user.state == "active" else NO_ONE
+        return self.levels().get(user.id, NO_ONE) if user.state == "active" else NO_ONE
+
+    def levels(self) -> dict[int, int]:
+        """User id -> role, those of invited groups included (docs.gitlab.com, "Share a project with a group")."""
+        found = dict(self.members)
+        for group, most in self.shared_with.items():
+            for user_id, level in group.levels().items():
+                found[user_id] = max(min(level, most), found.get(user_id, NO_ONE))
+        return found
 
     def may_write(self, user: User, branch: str) -> bool:
         """Whether the account may push or merge to a branch."""
@@ -312,6 +336,7 @@ class State:
         self.users: dict[str, User] = {}
         self.namespaces: dict[str, int] = {}
         self.projects: dict[int, Project] = {}
+        self.groups: dict[int, Group] = {}
         self.shown_members: dict[int, dict[int, int]] | None = None
         self.tokens: dict[str, AccessToken] = {}
         self.pipelines: list[Pipeline] = []
@@ -333,8 +358,8 @@ class State:
         return self.users[key]
 
     def members(self, project: Project) -> dict[int, int]:
-        """The project's members as reads show them, which may lag behind what was written."""
-        return project.members if self.shown_members is None else self.shown_members.get(project.id, {})
+        """The project's members with their roles as reads show them, which may lag behind what was written."""
+        return project.levels() if self.shown_members is None else self.shown_members.get(project.id, {})
 
     def project(self, project_id: int) -> Project:
         """A project by id."""
