@@ -180,9 +180,26 @@ class VendorUnavailableError(VendorError):
 
 
 class VendorRefusedError(VendorError):
-    """400, 401, 403 or 422: repeating does not help until a person changes something."""
+    """400, 401, 403 or 422: repeating does not help until a person changes something.
+
+    Attributes:
+        concerns_all: every call is refused like this one (credentials, network rules, a wrong address), so it says
+            nothing about what was asked for; work waits for the mending, as it does for a vendor that is away.
+    """
 
     code = "vendor_refused"
+
+    def __init__(
+        self,
+        vendor: str,
+        message: str,
+        *,
+        hint: str = "",
+        outcome_unknown: bool = False,
+        concerns_all: bool = False,
+    ) -> None:
+        super().__init__(vendor, message, hint=hint, outcome_unknown=outcome_unknown)
+        self.concerns_all = concerns_all
 
 
 class VendorNotFoundError(VendorRefusedError):

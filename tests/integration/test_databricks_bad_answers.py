@@ -96,14 +96,7 @@ def test_no_permission_on_the_job_is_final_and_says_what_to_do(
     assert "permission" in caught.value.hint
 
 
-def test_a_workspace_id_that_the_probe_missed_is_read_later(databricks: Workspace) -> None:
-    databricks.standin.faults.add(Fault(path="databricks-config", status=500, times=2))
-    job_runs = DatabricksJobRuns(databricks.connection())
-    with pytest.raises(VendorUnavailableError):
-        job_runs.workspace_id()
-    assert job_runs.workspace_id() == databricks.standin.workspace_id
-
-
-def test_a_workspace_that_does_not_tell_its_id_has_none(databricks: Workspace) -> None:
+def test_a_workspace_that_nowhere_tells_its_id_has_none(databricks: Workspace) -> None:
+    databricks.standin.tells_workspace = False
     databricks.standin.faults.add(Fault(path="databricks-config", status=404))
     assert DatabricksJobRuns(databricks.connection()).workspace_id() is None

@@ -63,7 +63,7 @@ def within(seconds: float) -> Iterator[None]:
 
 def test_nothing_is_sent_before_the_first_call(databricks: Workspace) -> None:
     connection = databricks.connection()
-    assert (connection.host, connection.configured_workspace_id) == (None, None)
+    assert (connection.host, connection.workspace_id) == (None, None)
     assert databricks.standin.requests == []
 
 
@@ -81,7 +81,7 @@ def test_threads_share_one_client(databricks: Workspace) -> None:
 def test_a_service_principal_signs_in(databricks: Workspace) -> None:
     connection = databricks.as_service_principal()
     get(connection)
-    assert connection.configured_workspace_id == databricks.standin.workspace_id
+    assert connection.workspace_id == databricks.standin.workspace_id
 
 
 def test_a_wrong_secret_is_final_and_is_not_shown(databricks: Workspace) -> None:
@@ -93,7 +93,7 @@ def test_a_wrong_secret_is_final_and_is_not_shown(databricks: Workspace) -> None
 
 
 def test_a_failed_construction_is_not_kept(databricks: Workspace) -> None:
-    databricks.standin.faults.add(Fault(path="databricks-config", status=500, times=1))
+    databricks.standin.faults.add(Fault(path="oauth-authorization-server", status=500, times=2))
     connection = databricks.as_service_principal()
     assert isinstance(failure(connection), VendorUnavailableError)
     get(connection)

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from champion_gate.adapters.databricks_api import (
+    ME,
     Budget,
     DatabricksConnection,
     Operation,
@@ -32,7 +33,7 @@ from champion_gate.adapters.databricks_runs import (
     task_output,
 )
 from champion_gate.core.job_runs import EndedRun, JobRun, RunResult, TaskOutput, TaskRun, Trainer
-from champion_gate.errors import InvalidInputError, VendorNotFoundError, VendorRefusedError
+from champion_gate.errors import InvalidInputError, VendorError, VendorNotFoundError, VendorRefusedError
 
 __all__ = ["Budget", "DatabricksConnection", "DatabricksJobRuns", "connect"]
 
@@ -58,21 +59,27 @@ class DatabricksJobRuns:
         self._connection = connection
 
     def workspace_id(self) -> str | None:
-        """The workspace's id, from DATABRICKS_WORKSPACE_ID or `/.well-known/databricks-config`.
+        """The workspace's id: from DATABRICKS_WORKSPACE_ID, from discovery, or from the answers to our calls.
 
-        Read anew as long as it is not known: the SDK goes on without it where its own probe failed.
+        None where none of them tells; that stops nothing, for what decides is read from this workspace anyway.
 
         Raises:
-            VendorUnavailableError, VendorRefusedError: it could not be read.
+            VendorRefusedError: another workspace answers than DATABRICKS_WORKSPACE_ID says.
         """
-        known = self._connection.configured_workspace_id
-        if known:
-            return known
-        try:
-            told = self._connection.begin().read("/.well-known/databricks-config")
-        except VendorNotFoundError:
-            return self._connection.configured_workspace_id
-        return text(told.get("workspace_id")) or self._connection.configured_workspace_id
+        if self._connection.workspace_id is None:
+            try:
+                self._connection.begin().read(ME)
+            except VendorError as error:
+                _log.warning("the workspace's id is not known, as it could not be asked for: %s", error)
+        known, heard = self._connection.workspace_id, self._connection.heard_workspace_id
+        if known and heard and known != heard:
+            raise VendorRefusedError(
+                VENDOR,
+                f"workspace {heard} answers our calls, not {known}, as DATABRICKS_WORKSPACE_ID or discovery say.",
+                hint="Correct DATABRICKS_HOST or DATABRICKS_WORKSPACE_ID.",
+                concerns_all=True,
+            )
+        return known
 
     def get_run(self, run_id: str) -> JobRun:
         """Re-read a job run; given a task run's id, the job run that it belongs to.
@@ -84,7 +91,6 @@ class DatabricksJobRuns:
             VendorNotFoundError: no such run; Databricks deletes runs after 60 days.
             VendorRefusedError: also where more hangs below the run than we read.
         """
-        workspace_id = self.workspace_id()
         tree = _RunTree(self._connection.begin())
         raw = _read_run(tree.api, _checked_id(run_id))
         job_run_id = number_text(raw.get("job_run_id") or raw.get("run_id"), _RUN)
@@ -99,7 +105,7 @@ class DatabricksJobRuns:
             run_id=number_text(raw.get("run_id"), _RUN),
             job_id=job_id,
             job_name=tree.jobs[job_id].name,
-            workspace_id=workspace_id,
+            workspace_id=self._connection.workspace_id,
             result=result,
             result_detail=detail,
             tasks=tuple(tree.tasks.values()),
@@ -148,7 +154,6 @@ class DatabricksJobRuns:
             "limit": _RUNS_PER_PAGE,
             "start_time_from": int(since.timestamp() * 1000),
         }
-        workspace_id = self.workspace_id() or ""
         found = []
         for page in self._connection.begin().pages("/api/2.2/jobs/runs/list", query):
             for raw in records(page.get("runs"), "jobs/runs/list"):
@@ -159,7 +164,7 @@ class DatabricksJobRuns:
                             run_id=number_text(raw.get("run_id"), "jobs/runs/list"),
                             job_id=number_text(raw.get("job_id"), "jobs/runs/list"),
                             job_name=text(raw.get("run_name")) or "",
-                            workspace_id=workspace_id,
+                            workspace_id=self._connection.workspace_id or "",
                             end=max(ends),
                         )
                     )

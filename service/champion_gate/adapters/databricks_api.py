@@ -9,89 +9,31 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-import requests
-import requests.adapters
-
+from champion_gate.adapters.databricks_advice import CREDENTIALS
 from champion_gate.adapters.databricks_errors import VENDOR, Seen, translate, unreadable
+from champion_gate.adapters.databricks_transport import (
+    MOST_AT_ONCE,
+    Budget,
+    OutOfTimeError,
+    Patience,
+    SdkClock,
+    Transport,
+)
 from champion_gate.errors import VendorError, VendorRefusedError, VendorUnavailableError
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
+    from databricks.sdk.core import Config
 
 MAX_PAGES = 100
-_MAX_AT_ONCE = 8
-_MAX_RETRY_AFTER = 86_400.0
+ME = "/api/2.0/preview/scim/v2/Me"
+"""Who we are; the SDK too reads the workspace's id from this answer's header."""
+
 _ID = re.compile(r"[0-9]{1,19}")
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How long we wait, in seconds.
-
-    Attributes:
-        connect: for a TCP and TLS connection.
-        read: between two pieces of an answer.
-        total: for one operation with all its calls, repeats and token exchanges.
-    """
-
-    connect: float = 5
-    read: float = 15
-    total: float = 60
-
-
-class _OutOfTimeError(OSError):
-    """No time is left, or the call must not be repeated; the error that led here is its context."""
-
-
-class _Patience(threading.local):
-    """What the call that runs in this thread may still do, and the last answer that it got."""
-
-    until: float = 0.0
-    may_repeat: bool = True
-    status: int | None = None
-    retry_after: float | None = None
-
-
-class _SdkClock:
-    """The SDK's clock (databricks/sdk/clock.py): it decides on repeats by sleeping, so we end them there."""
-
-    def __init__(self, patience: _Patience) -> None:
-        self._patience = patience
-
-    def time(self) -> float:
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        if not self._patience.may_repeat or time.monotonic() + seconds >= self._patience.until:
-            raise _OutOfTimeError
-        time.sleep(seconds)
-
-
-class _Transport(requests.adapters.HTTPAdapter):
-    """Own time-outs for connecting and reading, no redirects, and nothing sent after the deadline."""
-
-    def __init__(self, budget: Budget, patience: _Patience) -> None:
-        self._budget = budget
-        self._patience = patience
-        super().__init__(pool_connections=2, pool_maxsize=_MAX_AT_ONCE)
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        left = self._patience.until - time.monotonic()
-        # A write must have ended when its caller gives up and somebody else takes over.
-        needed = 0.0 if self._patience.may_repeat else self._budget.connect + self._budget.read
-        if left <= needed:
-            raise _OutOfTimeError
-        kwargs["timeout"] = (min(self._budget.connect, left), min(self._budget.read, left))
-        self._patience.status = self._patience.retry_after = None
-        response = super().send(request, *args, **kwargs)
-        self._patience.status = response.status_code
-        seconds = response.headers.get("Retry-After", "")
-        self._patience.retry_after = min(float(seconds), _MAX_RETRY_AFTER) if _ID.fullmatch(seconds) else None
-        if response.is_redirect:
-            response.close()
-            raise requests.TooManyRedirects("a redirect, which an API does not answer with")
-        return response
+_DISCOVERY_SECONDS = 5.0
+_OAUTH_ENDPOINTS = "/oidc/.well-known/oauth-authorization-server"
 
 
 class DatabricksConnection:
@@ -106,9 +48,10 @@ class DatabricksConnection:
         self._product_version = product_version
         self._overrides = dict(config_overrides or {})
         self.budget = budget
-        self._patience = _Patience()
-        self._slots = threading.BoundedSemaphore(_MAX_AT_ONCE)
+        self._patience = Patience()
+        self._slots = threading.BoundedSemaphore(MOST_AT_ONCE)
         self._client: WorkspaceClient | None = None
+        self._heard_workspace_id: str | None = None
 
     @property
     def host(self) -> str | None:
@@ -117,10 +60,15 @@ class DatabricksConnection:
         return host
 
     @property
-    def configured_workspace_id(self) -> str | None:
-        """The workspace's id as configured or as the SDK found it; None before the first call."""
+    def workspace_id(self) -> str | None:
+        """The workspace's id: DATABRICKS_WORKSPACE_ID, else what discovery or any answer told; None before that."""
         found = self._client.config.workspace_id if self._client else None
-        return str(found) if found else None
+        return str(found) if found else self._heard_workspace_id
+
+    @property
+    def heard_workspace_id(self) -> str | None:
+        """The id of the workspace that answers our calls; None where no answer told it yet."""
+        return self._heard_workspace_id
 
     def begin(self) -> Operation:
         """Start an operation: calls that share one total deadline."""
@@ -156,8 +104,7 @@ class DatabricksConnection:
         result: Future[dict[str, Any]] = Future()
 
         def run() -> None:
-            self._patience.until, self._patience.may_repeat = until, not writes
-            self._patience.status = self._patience.retry_after = None
+            self._patience.begin(until, may_repeat=not writes)
             try:
                 result.set_result(self._call(method, path, query, body))
             except BaseException as error:  # noqa: BLE001 - whatever it is, the waiting thread is told
@@ -174,7 +121,10 @@ class DatabricksConnection:
             return result.result(timeout=max(0.0, until - time.monotonic()))
         except TimeoutError:
             raise VendorUnavailableError(
-                VENDOR, f"{method} {path} had no answer in time.", outcome_unknown=writes
+                VENDOR,
+                f"{method} {path} had no answer in time.",
+                hint="" if self._client else f"We are not signed in yet. {CREDENTIALS}",
+                outcome_unknown=writes,
             ) from None
 
     def _call(
@@ -191,40 +141,79 @@ class DatabricksConnection:
             body=dict(body) if body is not None else None,
             headers=headers,
         )
+        self._client = client
         return record(answer, path)
 
     def _connect(self) -> WorkspaceClient:
         # No lock: a constructor that hangs would block every other call; two clients do no harm.
         from databricks.sdk import WorkspaceClient  # noqa: PLC0415 - a second of import, only where it is used
-        from databricks.sdk.core import Config  # noqa: PLC0415
 
-        settings: dict[str, Any] = {
-            "http_timeout_seconds": self.budget.read,
-            "retry_timeout_seconds": max(1, int(self.budget.total)),
-            "product": "champion-gate",
-            "product_version": self._product_version,
-            "clock": _SdkClock(self._patience),
-            **self._overrides,
-        }
-        client = WorkspaceClient(config=Config(**settings))
+        config, is_discovered = self._configure()
+        client = WorkspaceClient(config=config)
         # The SDK has one time-out for connecting and reading and follows redirects; its session is private.
         session = client.api_client._api_client._session  # noqa: SLF001
         for scheme in ("https://", "http://"):
-            session.mount(scheme, _Transport(self.budget, self._patience))
-        self._client = client
+            session.mount(scheme, Transport(self.budget, self._patience, self._hear))
+        if is_discovered:
+            self._client = client
         return client
+
+    def _configure(self) -> tuple[Config, bool]:
+        """The SDK's settings, and whether they may be kept before a call has shown that they are right.
+
+        The constructor asks discovery first, with the time-outs that it finds, and goes on without its answer;
+        but OAuth needs the endpoints that stand there, so the workspace's own are then tried.
+        """
+        from databricks.sdk.core import Config  # noqa: PLC0415 - as above
+
+        settings: dict[str, Any] = {
+            "http_timeout_seconds": min(self.budget.read, _DISCOVERY_SECONDS),
+            "retry_timeout_seconds": 1,
+            "product": "champion-gate",
+            "product_version": self._product_version,
+            "clock": SdkClock(self._patience),
+            **self._overrides,
+        }
+        is_discovered = True
+        try:
+            config = Config(**settings)
+        except ValueError:
+            if not settings.get("host") or "discovery_url" in settings:
+                raise
+            is_discovered = False
+            config = Config(**settings, discovery_url=f"{settings['host']}{_OAUTH_ENDPOINTS}")
+        config.http_timeout_seconds = self.budget.read
+        config.retry_timeout_seconds = max(1, int(self.budget.total))
+        self._refuse_browsers_address(config.host)
+        return config, is_discovered
+
+    def _refuse_browsers_address(self, host: str | None) -> None:
+        """A host in the environment was checked at the start; one in a profile of the SDK's is seen here first."""
+        parts = urlsplit(host or "")
+        if parts.query or parts.fragment:
+            raise VendorRefusedError(
+                VENDOR,
+                f"the host of the SDK's profile has more behind {parts.scheme}://{parts.netloc}, as in a browser.",
+                hint="Keep only that, and put the number behind ?o= into workspace_id, or DATABRICKS_WORKSPACE_ID.",
+                concerns_all=True,
+            )
+
+    def _hear(self, workspace_id: str) -> None:
+        self._heard_workspace_id = workspace_id
 
     def _translated(self, error: BaseException, what: str, *, writes: bool) -> VendorError:
         if isinstance(error, VendorError):
             return error
-        gave_up = isinstance(error, _OutOfTimeError)
+        gave_up = isinstance(error, OutOfTimeError)
         cause = error
-        while isinstance(cause, _OutOfTimeError | TimeoutError) and (cause.__cause__ or cause.__context__):
+        while isinstance(cause, OutOfTimeError | TimeoutError) and (cause.__cause__ or cause.__context__):
             cause = cause.__cause__ or cause.__context__ or cause
         seen = Seen(
             what=what,
             status=self._patience.status,
             retry_after=self._patience.retry_after,
+            web_page=self._patience.web_page,
+            redirect=self._patience.redirect,
             writes=writes,
             repeatable=gave_up or cause is not error,
         )

@@ -7,6 +7,16 @@ from dataclasses import dataclass
 
 import requests
 
+from champion_gate.adapters.databricks_advice import (
+    CREDENTIALS,
+    DISCOVERY,
+    WEB_PAGE,
+    advice,
+    redirected,
+)
+from champion_gate.adapters.no_answer import causes_of, why_not_sent
+from champion_gate.adapters.web_pages import WORDS as A_WEB_PAGE
+from champion_gate.adapters.web_pages import is_web_page
 from champion_gate.errors import (
     VendorError,
     VendorNotFoundError,
@@ -18,8 +28,7 @@ VENDOR = "Databricks"
 _MAX_WORDS = 500
 _TRANSIENT = frozenset({408, 409, 425, 429})
 _WRONG_SECRET = re.compile(r"invalid_client|unauthorized_client|invalid_grant|access_denied")
-_CREDENTIALS_HINT = "Check DATABRICKS_HOST and the DATABRICKS_* credentials of the service."
-_HINTS = {401: _CREDENTIALS_HINT, 403: "Give the service's principal the permission."}
+_NO_ENDPOINTS = re.compile(r"Invalid URL 'None'")
 
 
 class InvalidRequestError(VendorRefusedError):
@@ -33,6 +42,8 @@ class Seen:
     Attributes:
         what: method and path, for people.
         status, retry_after: of the last answer, if there was one; seconds.
+        web_page: whether that was HTML.
+        redirect: where it sent us instead of answering; None if it did not.
         writes: whether it may have changed something.
         repeatable: whether the SDK would have repeated it, had there been time.
     """
@@ -40,6 +51,8 @@ class Seen:
     what: str
     status: int | None
     retry_after: float | None
+    web_page: bool
+    redirect: str | None
     writes: bool
     repeatable: bool
 
@@ -64,18 +77,15 @@ def translate(error: BaseException, seen: Seen) -> VendorError:
     """
     from databricks.sdk.errors.base import DatabricksError  # noqa: PLC0415 - a second of import
 
+    if seen.redirect is not None:
+        return seen.unavailable(f"{seen.what} answered with a redirect.", redirected(seen.redirect))
+    if seen.web_page or any(
+        isinstance(cause, requests.JSONDecodeError) and is_web_page(cause.doc) for cause in causes_of(error)
+    ):
+        return _web_page(seen)
     if isinstance(error, DatabricksError):
         return _answered(error, seen)
-    if isinstance(error, requests.JSONDecodeError | TypeError):
-        return seen.unavailable(f"{seen.what} gave an answer that cannot be read.")
-    if isinstance(error, requests.TooManyRedirects):
-        return seen.unavailable(f"{seen.what} answered with a redirect.", "Check DATABRICKS_HOST.")
-    if isinstance(error, ValueError) and _WRONG_SECRET.search(str(error)):
-        words = f"our credentials are refused: {_words(error)}"
-        return VendorRefusedError(VENDOR, words, hint=_CREDENTIALS_HINT)
-    if isinstance(error, OSError):
-        return seen.unavailable(f"{seen.what} had no answer ({type(error).__name__}).")
-    return seen.unavailable(f"{seen.what} failed: {_words(error)}", _CREDENTIALS_HINT)
+    return _not_answered(error, seen)
 
 
 def unreadable(what: str) -> VendorUnavailableError:
@@ -83,19 +93,45 @@ def unreadable(what: str) -> VendorUnavailableError:
     return VendorUnavailableError(VENDOR, f"the answer of {what} is not of the form that we know.")
 
 
+def _not_answered(error: BaseException, seen: Seen) -> VendorError:
+    if isinstance(error, requests.JSONDecodeError | TypeError):
+        return seen.unavailable(f"{seen.what} gave an answer that cannot be read.", WEB_PAGE)
+    if isinstance(error, ValueError) and _WRONG_SECRET.search(str(error)):
+        words = f"our credentials are refused: {_words(error)}"
+        return VendorRefusedError(VENDOR, words, hint=CREDENTIALS, concerns_all=True)
+    if isinstance(error, ValueError) and _NO_ENDPOINTS.search(str(error)):
+        return seen.unavailable(f"{seen.what} failed: we could not sign in.", DISCOVERY)
+    if isinstance(error, OSError):
+        why, hint = why_not_sent(error) or (f"there was no answer ({type(error).__name__})", "")
+        return seen.unavailable(f"{seen.what} failed: {why}.", hint)
+    return seen.unavailable(f"{seen.what} failed: {_words(error)}", CREDENTIALS)
+
+
+def _web_page(seen: Seen) -> VendorError:
+    """A login, a front page or a proxy's error in place of an answer: it says nothing about what was asked for."""
+    answered = f"was answered {seen.status}" if seen.status else "could not sign in, which was answered"
+    words = f"{seen.what} {answered} with {A_WEB_PAGE}."
+    refused = seen.status in {401, 403, 404, 407}
+    if refused and not seen.repeatable:
+        return VendorRefusedError(VENDOR, words, hint=WEB_PAGE, concerns_all=True)
+    return seen.unavailable(words, WEB_PAGE)
+
+
 def _answered(error: OSError, seen: Seen) -> VendorError:
     from databricks.sdk.errors import NotFound  # noqa: PLC0415 - as above
 
-    status = seen.status
-    words = f"{seen.what} answered {status or 'an error'}: {_words(error)}"
-    if seen.repeatable or status is None or status >= 500 or status in _TRANSIENT:  # noqa: PLR2004 - HTTP
-        return seen.unavailable(words)
-    if isinstance(error, NotFound):
-        hint = "It does not exist, or the service's principal may not see it."
-        return VendorNotFoundError(VENDOR, words, hint=hint)
-    if status == 400:  # noqa: PLR2004 - HTTP
-        return InvalidRequestError(VENDOR, words)
-    return VendorRefusedError(VENDOR, words, hint=_HINTS.get(status, ""))
+    status = seen.status or 0
+    words = f"{seen.what} answered {seen.status or 'an error'}: {_words(error)}"
+    code = str(getattr(error, "error_code", None) or "")
+    # The SDK knows which 400s of the Jobs API mean that a run or job is not there.
+    found = advice(404 if isinstance(error, NotFound) else status, code, str(error), seen.what)
+    if seen.repeatable or status == 0 or status >= 500 or status in _TRANSIENT:  # noqa: PLR2004 - HTTP
+        return seen.unavailable(words, found.hint)
+    if isinstance(error, NotFound) and not found.concerns_all:
+        return VendorNotFoundError(VENDOR, words, hint=found.hint)
+    if status == 400 and not found.concerns_all:  # noqa: PLR2004 - HTTP
+        return InvalidRequestError(VENDOR, words, hint=found.hint)
+    return VendorRefusedError(VENDOR, words, hint=found.hint, concerns_all=found.concerns_all)
 
 
 def _words(error: BaseException) -> str:

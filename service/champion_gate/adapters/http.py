@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import ssl
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -16,10 +15,10 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import requests
 import urllib3
-from urllib3.exceptions import ConnectTimeoutError
 
 from champion_gate.adapters.http_answer import Answer
 from champion_gate.adapters.http_session import Deadline, new_session
+from champion_gate.adapters.no_answer import why_not_sent
 from champion_gate.errors import (
     ConfigurationError,
     InvalidNameError,
@@ -30,7 +29,6 @@ from champion_gate.errors import (
 _RETRIES = 2
 _FIRST_PAUSE = 0.5
 _CHUNK = 64 * 1024
-_DEEPEST_CAUSE = 8
 _MIB = 1024 * 1024
 
 
@@ -334,13 +332,10 @@ class ApiClient:
         return bytes(body)
 
     def _no_answer(self, call: _Call, error: Exception | None, *, cut: bool) -> VendorUnavailableError:
-        """Say why there is no answer, in words of ours: the library's may hold URLs with credentials (proxies)."""
-        sent = True
-        causes = [type(cause) for cause in _causes(error)]
-        if ssl.SSLCertVerificationError in causes:
-            why, sent = "its certificate could not be verified", False
-        elif any(issubclass(cause, ConnectTimeoutError) for cause in causes):
-            why, sent = "no connection could be made", False
+        not_sent = why_not_sent(error)
+        hint = ""
+        if not_sent is not None:
+            why, hint = not_sent
         elif cut:
             why = f"no whole answer within {self._timeouts.total:g} s"
         elif isinstance(error, requests.Timeout):
@@ -348,7 +343,10 @@ class ApiClient:
         else:
             why = f"the connection broke ({type(error).__name__})"
         return VendorUnavailableError(
-            self.vendor, f"{call.name} failed: {why}.", outcome_unknown=sent and call.may_act
+            self.vendor,
+            f"{call.name} failed: {why}.",
+            hint=hint,
+            outcome_unknown=not_sent is None and call.may_act,
         )
 
 
@@ -392,12 +390,3 @@ class _Cache:
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and those that it wraps, as requests wraps those of urllib3, and urllib3 those of ssl."""
-    for _ in range(_DEEPEST_CAUSE):
-        if not isinstance(error, BaseException):
-            return
-        yield error
-        error = getattr(error, "reason", None) or (error.args[0] if error.args else error.__cause__)

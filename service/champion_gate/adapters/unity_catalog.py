@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from champion_gate.adapters.databricks_api import (
+    ME,
     DatabricksConnection,
     Operation,
     number_text,
@@ -167,7 +168,7 @@ class UnityCatalog:
 
     def check(self) -> None:
         """Ask who we are: shows that the workspace answers and takes our credentials."""
-        self._connection.begin().read("/api/2.0/preview/scim/v2/Me")
+        self._connection.begin().read(ME)
 
     def version_url(self, version: ModelVersion) -> str | None:
         """The version's page in Catalog Explorer; None before the first call, as the host is not known."""
@@ -178,7 +179,7 @@ class UnityCatalog:
         return f"{host}/explore/data/models/{named.parts}/version/{check_version(version.version)}"
 
     def _refuse_foreign(self, version: ModelVersion) -> None:
-        ours = self._connection.configured_workspace_id
+        ours = self._connection.workspace_id
         if ours and version.workspace_id and version.workspace_id != ours:
             raise VendorRefusedError(
                 VENDOR,

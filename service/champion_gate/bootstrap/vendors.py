@@ -46,7 +46,7 @@ def databricks_and_registry(
     """The Jobs API and the registry; on Unity Catalog they share a connection."""
     from champion_gate.adapters.databricks import DatabricksJobRuns, connect
 
-    connection = connect(product_version=__version__, config_overrides=databricks)
+    connection = connect(product_version=__version__, config_overrides={**settings.databricks, **databricks})
     return DatabricksJobRuns(connection), _registry(settings, connection)
 
 

@@ -223,7 +223,9 @@ class _TrainingRuns:
         if run_id not in self._known:
             try:
                 self._known[run_id] = self._registry.get_training_run(run_id)
-            except VendorRefusedError:
+            except VendorRefusedError as error:
+                if error.concerns_all:
+                    raise
                 self._known[run_id] = None
                 self.unreadable.add(one_line(run_id, 64))
         return self._known[run_id]

@@ -163,6 +163,8 @@ class Requesting:
         try:
             return self._registry.get_details(champion)
         except VendorRefusedError as error:
+            if error.concerns_all:
+                raise
             _log.warning("the MLflow run of Champion %s v%s cannot be read: %s", model, version, error)
             return VersionDetails(champion, {}, None)
 

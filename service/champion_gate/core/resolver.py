@@ -26,6 +26,7 @@ LEASE_SECONDS = 120.0
 _FIRST_LOOK_AGAIN = timedelta(seconds=5)
 _LONGEST_LOOK_AGAIN = timedelta(minutes=2)
 _READY_WITHIN = timedelta(hours=1)
+_NOT_COMPARED = "(The notification's workspace was not compared with ours, which does not tell its id: set DATABRICKS_WORKSPACE_ID.)"
 
 _log = logging.getLogger(__name__)
 
@@ -100,7 +101,8 @@ class Resolver:
                 taken, NotificationPhase.IGNORED, f"No gate watches job {hint.job_id} ({hint.job_name})."
             )
         ours = self._job_runs.workspace_id()
-        if ours is not None and hint.workspace_id != ours:
+        # The sweep's own notifications bear no id where it was not known: they come from our own lists.
+        if ours is not None and hint.workspace_id not in {ours, ""}:
             reason = f"It is from workspace {hint.workspace_id}; this service watches {ours}."
             return _closed(taken, NotificationPhase.IGNORED, reason)
         run = self._job_runs.get_run(hint.job_run_id)
@@ -112,7 +114,12 @@ class Resolver:
         if run.result is RunResult.RUNNING or run.end is None:
             return self._look_again(taken, f"Run {run.run_id} has not ended yet ({run.result_detail}).")
         outcomes = [self._resolve_gate(taken, run, gate) for gate in gates]
-        return _summed_up(taken, outcomes)
+        summed_up = _summed_up(taken, outcomes)
+        return (
+            summed_up
+            if ours is not None
+            else replace(summed_up, reason=f"{summed_up.reason} {_NOT_COMPARED}")
+        )
 
     def _resolve_gate(self, taken: StoredNotification, run: JobRun, gate: Gate) -> _Outcome:
         before = next((r for r in taken.resolutions if r.gate == gate.name), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from champion_gate.errors import GateError, VendorUnavailableError
+from champion_gate.errors import GateError, VendorRefusedError, VendorUnavailableError
 
 BUDGET = timedelta(hours=24)
 _LONGEST_SECONDS = 15 * 60.0
@@ -37,7 +37,8 @@ def next_try(
     """Plan the attempt after a failed one: 1 s doubling to 15 min, with jitter, for 24 h.
 
     Args:
-        error: what went wrong; one that is not retryable gets no further attempt.
+        error: what went wrong; one that is not retryable gets no further attempt, unless it concerns every call
+            to the vendor: a token that ran out must not fail all that is open in that minute.
         attempts: how many failed before this one.
         failing_since: when the first of them failed.
         now: the time of this failure.
@@ -50,6 +51,7 @@ def next_try(
     if isinstance(error, VendorUnavailableError) and error.retry_after is not None:
         seconds = max(seconds, min(error.retry_after, _LONGEST_SECONDS))
     due_at: datetime | None = now + timedelta(seconds=seconds)
-    if budget is not None and (not error.retryable or now - since >= budget):
+    heals = error.retryable or (isinstance(error, VendorRefusedError) and error.concerns_all)
+    if budget is not None and (not heals or now - since >= budget):
         due_at = None
     return NextTry(attempts + 1, since, due_at, str(error))

@@ -23,6 +23,7 @@ from champion_gate.settings.credentials import (
     present,
     secret_problems,
 )
+from champion_gate.settings.databricks import databricks_settings
 from champion_gate.settings.environment import PREFIX, Environment, read_environment
 from champion_gate.settings.gates_api import ApiOidc
 from champion_gate.settings.gates_file import Gates, load_gates, read_gates
@@ -84,6 +85,7 @@ class Settings:
 
     Attributes:
         registry: `databricks-uc`, an MLflow server's address, or `sqlite:///path`.
+        databricks: what the SDK is given in place of its own variables: `host`, `workspace_id`, each where known.
         github_hosts: key of the ApprovalProvider (`github`, `github:<host[:port]>`) -> where and with what.
         gitlab_hosts: key of the ApprovalProvider (`gitlab`) -> where and with what; empty if no gate uses it.
         oidc: key of the ApprovalProvider -> whose ID tokens are taken from its jobs.
@@ -103,6 +105,7 @@ class Settings:
 
     gates: tuple[Gate, ...]
     registry: str
+    databricks: Mapping[str, str]
     github_hosts: Mapping[str, GitHubHost]
     gitlab_hosts: Mapping[str, GitLabHost]
     oidc: Mapping[str, OidcIssuer]
@@ -125,7 +128,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     """Read and check everything.
 
     Args:
-        environ: the environment's variables; those with our prefix are read, and none besides.
+        environ: the environment's variables; those with our prefix are read, and the workspace's address and id.
 
     Raises:
         ConfigurationError: naming every problem; secrets are never shown.
@@ -136,6 +139,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     problems += secret_problems(environment, reading.systems)
     problems += gitlab_secret_problems(environment, used=GITLAB in reading.systems)
     problems += reading.problems
+    databricks, databricks_problems = databricks_settings(environ)
+    problems += databricks_problems
     github_hosts = _github_hosts(environment, gates, problems)
     gitlab_hosts = _gitlab_hosts(environment, gates, problems)
     if gates is not None and gates.api_oidc is not None:
@@ -146,6 +151,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     return Settings(
         gates=gates.gates,
         registry=gates.registry,
+        databricks=MappingProxyType(databricks),
         github_hosts=MappingProxyType(github_hosts),
         gitlab_hosts=MappingProxyType(gitlab_hosts),
         oidc=gates.oidc,

@@ -49,6 +49,8 @@ class DatabricksStandIn:
         jobs: jobs, runs and notifications.
         catalog: models and MLflow runs.
         faults: what goes wrong on purpose.
+        tells_workspace: whether answers of the API bear the workspace's id in X-Databricks-Org-Id; the SDK reads
+            it there where discovery did not tell (databricks/sdk/__init__.py, get_workspace_id).
         requests: every request that arrived, in order.
     """
 
@@ -67,6 +69,7 @@ class DatabricksStandIn:
         self.jobs = Jobs(workspace_id, now)
         self.catalog = Catalog(workspace_id, now)
         self.faults = Faults()
+        self.tells_workspace = True
         self.requests: list[Request] = []
         self._tokens = tokens
         self._secret = base64.b64encode(f"{client_id}:{client_secret}".encode()).decode()
@@ -78,6 +81,7 @@ class DatabricksStandIn:
         self.app.before_request(self._record)
         self.faults.attach(self.app)
         self.app.before_request(self._authenticate)
+        self.app.after_request(self._sign)
         self.app.register_error_handler(HTTPException, _error)
         self.app.get("/.well-known/databricks-config")(self._workspace_config)
         self.app.get("/oidc/.well-known/oauth-authorization-server")(self._oauth_endpoints)
@@ -100,6 +104,11 @@ class DatabricksStandIn:
         if token not in self._tokens:
             return _answer(403, "403", "Invalid access token.")
         return None
+
+    def _sign(self, response: Response) -> Response:
+        if self.tells_workspace and request.path.startswith("/api/"):
+            response.headers["X-Databricks-Org-Id"] = self.workspace_id
+        return response
 
     def _workspace_config(self) -> Response:
         return jsonify(

@@ -25,6 +25,7 @@ class Fault:
         error_code, message: the body that goes with `status`.
         retry_after: seconds for the Retry-After header that goes with `status`.
         body: raw body: with `status`, or with 200 where there is none.
+        content_type: of the raw body.
         location: redirect there.
         hang: wait until this is set, then go on; a lost client is not noticed.
         drop: close the connection before carrying the request out.
@@ -41,6 +42,7 @@ class Fault:
     message: str = "A fault on purpose."
     retry_after: int | None = None
     body: bytes | None = None
+    content_type: str = "application/json"
     location: str | None = None
     hang: threading.Event | None = None
     drop: bool = False
@@ -52,7 +54,7 @@ class Fault:
         if self.location is not None:
             return Response(status=self.status or 302, headers={"Location": self.location})
         if self.body is not None:
-            return Response(self.body, status=self.status or 200, content_type="application/json")
+            return Response(self.body, status=self.status or 200, content_type=self.content_type)
         if self.status is None:
             return None
         response = jsonify(error_code=self.error_code, message=self.message)
