@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 import requests
 
@@ -13,7 +14,7 @@ from champion_gate.adapters.gitlab import GitLab, GitLabTokens
 from champion_gate.adapters.http import Timeouts
 from champion_gate.core.approval import ApprovalRequest, RequestState, Verdict
 from champion_gate.core.gates import ApprovalTarget
-from champion_gate.core.judging import judge
+from champion_gate.core.judging import Judgement, judge
 from champion_gate.core.promotion import Phase, Promotion
 from champion_gate.standins.gitlab import GitLabStandIn, Who
 from champion_gate.standins.gitlab_state import DEVELOPER, MAINTAINER, Job
@@ -134,16 +135,22 @@ def pipeline_of(promotion: Promotion) -> str:
 
 
 def outcome(world: World, promotion: Promotion, state: RequestState) -> tuple[Verdict | None, str]:
-    """What the core makes of it."""
+    """What the core makes of it, where it is still so a minute later."""
     assert promotion.request is not None
-    judgement = judge(
-        promotion=promotion,
-        seats=promotion.request.seats,
-        state=state,
-        allow_trainer_approval=False,
-        source="gitlab",
-        now=world.clock.now(),
-    )
+    seats, now = promotion.request.seats, world.clock.now()
+
+    def judged(at: datetime, promotion: Promotion) -> Judgement:
+        return judge(
+            promotion=promotion,
+            seats=seats,
+            state=state,
+            allow_trainer_approval=False,
+            source="gitlab",
+            now=at,
+        )
+
+    seen = judged(now, promotion).seen_once
+    judgement = judged(now + timedelta(minutes=1), replace(promotion, seen_once=seen))
     if judgement.decision is None:
         return None, judgement.waiting_because
     return judgement.decision.verdict, judgement.decision.reason

@@ -54,6 +54,18 @@ def test_a_pipeline_is_started_as_our_account_with_inputs_only(opens_with: str) 
         assert "[p-1]" in pipeline.name
 
 
+@pytest.mark.parametrize("length", [140, 141, 200, 255, 767])
+def test_a_long_name_of_a_model_neither_stops_the_start_nor_hides_the_id(world: World, length: int) -> None:
+    model = "main." + "m" * (length - 11) + ".churn"
+    promotion = replace(world.promotion("p" * 49), model=model)
+    opened = world.here.open(world.target(), promotion, EVIDENCE)
+    (pipeline,) = world.there.pipelines
+    assert world.here.find(world.target(), promotion) == (opened,)
+    assert pipeline.name.startswith("Champion main.mmm")
+    assert pipeline.name.endswith(f".churn v2 [{'p' * 49}]")
+    assert (pipeline.inputs["model"] == model) is (length == 140)
+
+
 def test_a_trigger_token_is_sent_in_the_body_and_with_no_other_credentials(world: World) -> None:
     promotion = world.promotion()
     world.there.revoke_token(world.tokens.api_token or "")

@@ -291,13 +291,31 @@ def test_a_status_that_is_not_known_is_a_problem(world: World, status: str) -> N
 def test_a_pipeline_without_the_gated_job_is_a_problem(world: World) -> None:
     world.there.ci.gated_job = "deploy"
     promotion = world.asked()
-    assert "has no job named approve" in " ".join(world.read(promotion).problems)
+    problems = " ".join(world.read(promotion).problems)
+    assert "has no job named approve. Its jobs are: " in problems
+    assert "present (success)" in problems
 
 
 def test_a_promotion_without_a_pipeline_cannot_be_read(world: World) -> None:
     promotion = replace(world.promotion(), phase=Phase.PENDING_APPROVAL)
     with pytest.raises(VendorRefusedError, match="no pipeline"):
         world.read(promotion)
+
+
+@pytest.mark.parametrize("ended", ["success", "failed", "canceled"])
+def test_a_pipeline_that_ended_without_the_gated_job_says_which_jobs_it_had(world: World, ended: str) -> None:
+    world.there.ci.gated_job = "release"
+    world.there.ci.jobs_finish = False
+    promotion = world.asked()
+    (job,) = (each for each in world.there.pipelines[0].jobs if each.name == "release")
+    world.there.play(job, "ann")
+    world.there.end_job(job, ended)
+    void = world.read(promotion).void or ""
+    if ended == "canceled":
+        assert "cancelled" in void
+    else:
+        assert f"has no job named approve. Its jobs are: present (success), release ({ended})." in void
+        assert "as `job` in gates.yaml" in void
 
 
 # --- the place changed meanwhile --------------------------------------------------------------------------

@@ -7,6 +7,10 @@ from collections.abc import Mapping
 
 from champion_gate.core.promotion import Promotion
 
+_MODEL = 140
+"""With it the title of a run, `Champion MODEL vVERSION [ID]`, stays below 255 characters: GitLab refuses or cuts longer
+names of pipelines, and with its end the id would be lost by which the run is found."""
+
 
 def inputs_of(
     promotion: Promotion, evidence: str, *, more: Mapping[str, str], most: int, vendor: str
@@ -22,7 +26,7 @@ def inputs_of(
     """
     inputs = {
         "promotion_id": promotion.id,
-        "model": promotion.model,
+        "model": _shown(promotion.model),
         "version": promotion.version.version,
         "alias": promotion.alias,
         **more,
@@ -30,6 +34,14 @@ def inputs_of(
     }
     room = most - _size(inputs)
     return inputs | {"evidence": _cut(evidence or "No evidence.", room, promotion, vendor)}
+
+
+def _shown(model: str) -> str:
+    """The model's name as it stands in titles; of a long one the middle is left out, and the evidence has it whole."""
+    if len(model) <= _MODEL:
+        return model
+    half = (_MODEL - 3) // 2
+    return f"{model[:half]}...{model[-half:]}"
 
 
 def _cut(evidence: str, room: int, promotion: Promotion, vendor: str) -> str:

@@ -8,9 +8,9 @@ from enum import StrEnum
 
 from champion_gate.core.gates import ApprovalTarget
 from champion_gate.errors import InvalidNameError
+from champion_gate.settings import gates_values as values
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}")
-_REF = re.compile(r"(?!/)(?!.*(?:\.\.|//|@\{))[A-Za-z0-9_./-]{1,200}(?<![/.])")
 _LOGIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
 _LONGEST_NAME = 255
 _PINNABLE = ("project_id", "namespace_id")
@@ -67,9 +67,6 @@ def spot_of(target: ApprovalTarget) -> Spot:
     """
     place = target.place
     project = check_number(place.get("project", ""), "project", "Write its number (Settings, General).")
-    ref = place.get("ref", "main").removeprefix("refs/heads/")
-    if not _REF.fullmatch(ref):
-        raise InvalidNameError(f"{ref!r} is no branch.", hint="Write a branch, as main.")
     protection = place.get("protection", Protection.ENVIRONMENT.value)
     if protection not in set(Protection):
         raise InvalidNameError(
@@ -82,9 +79,11 @@ def spot_of(target: ApprovalTarget) -> Spot:
     logins = [login.strip() for login in place.get("approvers", "").split(",")]
     return Spot(
         project=project,
-        ref=ref,
-        job=_check_name(place.get("job", "approve"), "job"),
-        environment=_check_name(place.get("environment", "champion"), "environment"),
+        ref=values.checked(values.BRANCH, place.get("ref", "main").removeprefix("refs/heads/"), "branch"),
+        job=values.checked(values.CI_JOB, place.get("job", "approve"), "job"),
+        environment=values.checked(
+            values.GITLAB_ENVIRONMENT, place.get("environment", "champion"), "environment"
+        ),
         protection=Protection(protection),
         approvers=tuple(check_login(login) for login in logins if login),
         bot=check_login(place["bot"]) if place.get("bot") else "",

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from champion_gate.adapters.gitlab_api import ProjectApi
 from champion_gate.adapters.gitlab_json import fields
-from champion_gate.adapters.gitlab_names import Protection
+from champion_gate.adapters.gitlab_names import Protection, Spot
 from champion_gate.adapters.gitlab_people import MAINTAINER, People
 from champion_gate.adapters.gitlab_place import Survey, changes, survey
 from champion_gate.adapters.json_fields import Record
@@ -69,7 +69,8 @@ def state_of(
     people = People(api)
     looked = survey(api, people, now)
     reading = _Reading(api, pins, looked, people, [*looked.problems, *changes(pins, looked)])
-    gated = [job for job in api.jobs(pipeline_id) if fields.text(job, "name") == api.spot.job]
+    jobs = api.jobs(pipeline_id)
+    gated = [job for job in jobs if fields.text(job, "name") == api.spot.job]
     status = fields.text(pipeline, "status")
     reading.problems.extend(_unknown_status(pipeline, f"pipeline {pipeline_id}"))
     void = pipeline_void_because(pipeline, pipeline_id, pins) or _job_void_because(reading, pipeline, gated)
@@ -81,12 +82,23 @@ def state_of(
         if len(gated) == 1 and has_started(gated[0]):
             started = dict.fromkeys(api.spot.seats, fields.time(gated[0], "started_at"))
     elif status not in ENDED | {"created"}:
-        reading.problems.append(f"Pipeline {pipeline_id} has no job named {api.spot.job}.")
+        reading.problems.append(_no_gated_job(api.spot, pipeline_id, jobs))
+    elif status in ENDED - CANCELLED and jobs:
+        void = void or _no_gated_job(api.spot, pipeline_id, jobs)
     rejected = any(review.verdict is Verdict.REJECTED for review in reviews)
     if void is None and not rejected and not started and status in CANCELLED:
         void = "The pipeline was cancelled, which rejects the request; GitLab does not tell by whom."
     finished = status in ENDED
     return RequestState(tuple(reading.problems), void, reviews, started, finished=finished)
+
+
+def _no_gated_job(spot: Spot, pipeline_id: str, jobs: Sequence[Record]) -> str:
+    """That nobody could decide there, and which jobs there are: the CI/CD file names its jobs otherwise."""
+    there = sorted(f"{fields.text(job, 'name')} ({fields.text(job, 'status')})" for job in jobs)
+    return (
+        f"Pipeline {pipeline_id} has no job named {spot.job}. Its jobs are: {', '.join(there) or 'none'}. "
+        "Write the name of the gated one as `job` in gates.yaml."
+    )
 
 
 def _unknown_status(of: Record, what: str) -> Iterator[str]:

@@ -16,7 +16,7 @@ from champion_gate.settings.gates_servers import provider_of
 from champion_gate.settings.gates_values import is_github_login
 
 _SYSTEMS = ("github", "gitlab")
-_INPUT = re.compile(r"[A-Za-z0-9_.@+=~-]{1,255}")
+_INPUT = re.compile(r"[A-Za-z0-9_.@+=~-]+")
 
 
 def target_of(gate: GateEntry, top: GitHubEntry) -> ApprovalTarget:
@@ -114,7 +114,7 @@ def place_problems(path: str, gate: GateEntry) -> Iterator[str]:
         yield from _people_problems(f"{path}.approval.gitlab", gate.approval.gitlab)
         if not _INPUT.fullmatch(gate.model):
             yield (
-                f"{path}.model: found {gate.model!r}; expected at most 255 letters, digits and _ . @ + = ~ -, "
+                f"{path}.model: found {gate.model!r}; expected letters, digits and _ . @ + = ~ -, "
                 "as the pipeline's inputs take no others"
             )
 
