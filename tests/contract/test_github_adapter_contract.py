@@ -28,7 +28,7 @@ def test_a_whole_approval_speaks_as_github_describes(version: str, credentials: 
         world.here.find_person(target, "ann")
         promotion = world.asked(target=target)
         other = world.asked("p-2", target)
-        assert {one.external_id for one in world.here.find(target, promotion)} == {run_of(promotion)}
+        assert {one.external_id for one in world.here.find(target, promotion).ours} == {run_of(promotion)}
         assert world.here.with_news([promotion, other], {"churn": target})
         assert world.read(promotion).reviews == ()
         world.there.review(run_of(promotion), "champion", "ann", approve=True, comment="good")
@@ -63,7 +63,7 @@ def test_refusals_and_outages_are_met_with_the_same_requests(version: str) -> No
         world.there.faults.add("/dispatches$", drop=True, carry_out=True, times=1)
         with pytest.raises(VendorUnavailableError):
             world.here.open(target_of(), promotion, EVIDENCE)
-        (found,) = world.here.find(target_of(), promotion)
+        (found,) = world.here.find(target_of(), promotion).ours
         world.there.faults.add("/approvals$", status=503, times=1)
         assert world.read(world.with_run(promotion, found.external_id)).reviews == ()
         world.there.delete_environment(REPOSITORY, "champion")

@@ -311,7 +311,7 @@ def test_18_texts_from_outside_cannot_fake_a_row_or_a_command(world: GateWorld) 
     assert not [line for line in lines if line.startswith(("::", "| fake"))]
     assert "</table>" not in shown
     assert "<!--" not in shown
-    assert world.ci_run(pending).display_title == f"Champion main.ml.churn v2 [{pending.id}]"
+    assert world.ci_run(pending).display_title == f"Champion main.ml.churn v2 [{pending.correlation_id}]"
 
 
 # --- 23: people who leave --------------------------------------------------------------------------------

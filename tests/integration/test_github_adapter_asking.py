@@ -75,7 +75,7 @@ def test_a_server_that_tells_no_run_id_is_asked_once_and_the_run_is_found(
     promotion = world.promotion()
     assert world.here.open(target_of(), promotion, EVIDENCE) is None
     (run,) = world.there.runs
-    (found,) = world.here.find(target_of(), promotion)
+    (found,) = world.here.find(target_of(), promotion).ours
     assert found.external_id == str(run.id)
 
 
@@ -119,7 +119,7 @@ def test_a_dispatch_is_sent_once_whatever_happens_and_its_doubt_is_told(
         world.here.open(target_of(), promotion, EVIDENCE)
     assert caught.value.outcome_unknown is unknown
     assert hit.hits == 1
-    found = world.here.find(target_of(), promotion)
+    found = world.here.find(target_of(), promotion).ours
     assert [request.external_id for request in found] == [str(run.id) for run in world.there.runs]
 
 
@@ -131,7 +131,7 @@ def test_a_dispatch_whose_answer_never_comes_is_found_afterwards() -> None:
             world.here.open(target_of(), promotion, EVIDENCE)
         assert caught.value.outcome_unknown
         (run,) = world.there.runs
-        (found,) = world.here.find(target_of(), promotion)
+        (found,) = world.here.find(target_of(), promotion).ours
         assert found.external_id == str(run.id)
 
 
@@ -158,15 +158,15 @@ def test_a_refused_dispatch_says_what_github_said(world: World) -> None:
 def test_only_runs_that_we_ourselves_started_are_found(world: World) -> None:
     promotion = world.promotion()
     world.there.dispatch(REPOSITORY, {**INPUTS, "promotion_id": "p-1"}, login="mallory")
-    assert world.here.find(target_of(), promotion) == ()
+    assert world.here.find(target_of(), promotion).ours == ()
     world.here.open(target_of(), promotion, EVIDENCE)
-    (found,) = world.here.find(target_of(), promotion)
+    (found,) = world.here.find(target_of(), promotion).ours
     assert found.external_id == str(world.there.runs[1].id)
 
 
 def test_runs_of_other_promotions_are_not_found(world: World) -> None:
     world.here.open(target_of(), world.promotion("p-10"), EVIDENCE)
-    assert world.here.find(target_of(), world.promotion("p-1")) == ()
+    assert world.here.find(target_of(), world.promotion("p-1")).ours == ()
 
 
 def test_a_doubled_request_is_found_twice_oldest_first(world: World) -> None:
@@ -174,7 +174,7 @@ def test_a_doubled_request_is_found_twice_oldest_first(world: World) -> None:
     first = world.here.open(target_of(), promotion, EVIDENCE)
     world.clock.move(seconds=1)
     second = world.here.open(target_of(), promotion, EVIDENCE)
-    assert world.here.find(target_of(), promotion) == (first, second)
+    assert world.here.find(target_of(), promotion).ours == (first, second)
 
 
 def test_a_run_of_an_earlier_intent_is_found(world: World) -> None:
@@ -183,7 +183,7 @@ def test_a_run_of_an_earlier_intent_is_found(world: World) -> None:
     world.clock.move(days=2)
     assert promotion.request is not None
     again = replace(promotion, request=replace(promotion.request, intent_at=world.clock.now()))
-    assert len(world.here.find(target_of(), again)) == 1
+    assert len(world.here.find(target_of(), again).ours) == 1
 
 
 def test_a_run_on_a_later_page_is_found(world: World) -> None:
@@ -193,7 +193,7 @@ def test_a_run_on_a_later_page_is_found(world: World) -> None:
         world.there.dispatch(
             REPOSITORY, {**INPUTS, "promotion_id": f"other-{number}"}, login="champion-gate[bot]"
         )
-    assert len(world.here.find(target_of(), promotion)) == 1
+    assert len(world.here.find(target_of(), promotion).ours) == 1
 
 
 def test_a_list_that_was_not_given_whole_is_an_error(world: World) -> None:

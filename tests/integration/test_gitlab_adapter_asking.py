@@ -135,7 +135,7 @@ def test_a_lost_answer_is_an_unknown_outcome_and_the_pipeline_is_found_again(
         world.here.open(world.target(), promotion, EVIDENCE)
     assert caught.value.outcome_unknown
     assert posts(world) == 1
-    (found,) = world.here.find(world.target(), promotion)
+    (found,) = world.here.find(world.target(), promotion).ours
     assert found.external_id == str(world.there.pipelines[0].id)
 
 
@@ -162,13 +162,13 @@ def test_only_our_own_pipelines_of_this_promotion_are_found_oldest_first(world: 
     inputs = world.there.pipelines[0].inputs
     for username, source in (("bob", "trigger"), (BOT, "web"), (BOT, "schedule")):
         world.there.start(PROJECT, inputs, username=username, source=source)
-    assert world.here.find(target, promotion) == (first, second)
+    assert world.here.find(target, promotion).ours == (first, second)
 
 
 def test_pipelines_from_long_before_the_intent_are_not_searched(world: World) -> None:
     world.here.open(world.target(), world.promotion(), EVIDENCE)
     world.clock.move(days=3)
-    assert world.here.find(world.target(), world.promotion()) == ()
+    assert world.here.find(world.target(), world.promotion()).ours == ()
 
 
 def test_pipelines_on_later_pages_are_found_too(world: World) -> None:
@@ -177,7 +177,7 @@ def test_pipelines_on_later_pages_are_found_too(world: World) -> None:
     inputs = {**world.there.pipelines[0].inputs, "promotion_id": "other"}
     for _ in range(120):
         world.there.start(PROJECT, inputs, username=BOT, source="trigger")
-    assert world.here.find(world.target(), promotion) == (opened,)
+    assert world.here.find(world.target(), promotion).ours == (opened,)
 
 
 def test_an_older_gitlab_that_lists_no_names_is_asked_for_each(world: World) -> None:
@@ -187,7 +187,7 @@ def test_an_older_gitlab_that_lists_no_names_is_asked_for_each(world: World) -> 
     assert isinstance(listed, list)
     bare = [{key: value for key, value in one.items() if key != "name"} for one in listed]
     world.there.faults.add("/pipelines$", body=json.dumps(bare))
-    assert world.here.find(world.target(), promotion) == (opened,)
+    assert world.here.find(world.target(), promotion).ours == (opened,)
     world.there.faults.clear()
     many = json.dumps([{**bare[0], "id": number} for number in range(1, 60)])
     world.there.faults.add("/pipelines$", body=many)
@@ -199,7 +199,7 @@ def test_a_pipeline_whose_template_gave_it_no_name_is_not_found(world: World) ->
     promotion = world.promotion()
     world.here.open(world.target(), promotion, EVIDENCE)
     world.spoil(f"/projects/{PROJECT}/pipelines?", name=None)
-    assert world.here.find(world.target(), promotion) == ()
+    assert world.here.find(world.target(), promotion).ours == ()
 
 
 def test_an_orphan_is_reported_until_it_has_ended_and_its_approval_is_not_believed(world: World) -> None:
@@ -216,7 +216,7 @@ def test_an_orphan_is_reported_until_it_has_ended_and_its_approval_is_not_believ
 def test_before_anything_was_pinned_we_are_known_all_the_same(world: World) -> None:
     promotion = world.promotion()
     opened = world.here.open(world.target(), promotion, EVIDENCE)
-    assert world.here.find(world.target(), replace(promotion, request=None)) == (opened,)
+    assert world.here.find(world.target(), replace(promotion, request=None)).ours == (opened,)
 
 
 # --- cancel -----------------------------------------------------------------------------------------------

@@ -18,14 +18,14 @@ def inputs_of(
     """The inputs of the shipped CI templates; evidence that is too long is cut, with a note.
 
     Args:
-        promotion: its id is the correlation id that ends up in the run's title.
+        promotion: its correlation id ends up in the run's title, and in the path to which its jobs post.
         evidence: Markdown.
         more: inputs that this vendor's template takes besides.
         most: how many characters all inputs may have together, counted as JSON.
         vendor: its name in words, for the note.
     """
     inputs = {
-        "promotion_id": promotion.id,
+        "promotion_id": promotion.correlation_id,
         "model": _shown(promotion.model),
         "version": promotion.version.version,
         "alias": promotion.alias,

@@ -8,6 +8,7 @@ from http import HTTPStatus
 
 from champion_gate.adapters import github_place as places
 from champion_gate.adapters import github_reading as reading
+from champion_gate.adapters import github_starts as starts
 from champion_gate.adapters.github_api import RepositoryApi
 from champion_gate.adapters.github_auth import Credentials, GitHubApp, GitHubToken, new_access, person
 from champion_gate.adapters.github_inputs import inputs_of
@@ -16,10 +17,10 @@ from champion_gate.adapters.github_names import Spot, check_login, check_new, ch
 from champion_gate.adapters.http import ApiClient, Timeouts
 from champion_gate.adapters.http_answer import Answer
 from champion_gate.adapters.json_fields import Record
-from champion_gate.adapters.pending_requests import LastLooks, asked_between, by_place, each_place, earliest
+from champion_gate.adapters.pending_requests import LastLooks, by_place, each_place, earliest
 from champion_gate.core.approval import RequestState
 from champion_gate.core.gates import ApprovalTarget
-from champion_gate.core.ports import Clock, OpenedRequest, Person
+from champion_gate.core.ports import Clock, FoundRequests, OpenedRequest, Person
 from champion_gate.core.promotion import Promotion
 from champion_gate.errors import (
     UnsafeTargetError,
@@ -155,16 +156,9 @@ class GitHub:
             raise answer.error()
         return _opened(answer)
 
-    def find(self, target: ApprovalTarget, promotion: Promotion) -> tuple[OpenedRequest, ...]:
-        """The runs that we dispatched for this promotion, oldest first, known by `[id]` in their title."""
-        ours = self._runs_for(self._api(target), promotion)
-        ours.sort(key=lambda run: (fields.time(run, "created_at"), fields.whole(run, "id")))
-        return tuple(OpenedRequest(fields.number_id(run), fields.text(run, "html_url")) for run in ours)
-
-    def _runs_for(self, api: RepositoryApi, promotion: Promotion) -> list[Record]:
-        since, until = asked_between(promotion)
-        bot = api.own_account()
-        return [run for run in api.dispatched_runs(since, until) if _is_for(run, promotion, bot)]
+    def find(self, target: ApprovalTarget, promotion: Promotion) -> FoundRequests:
+        """The runs that we dispatched for this promotion, known by the id in their title."""
+        return starts.find(self._api(target), promotion)
 
     # --- deciding ---------------------------------------------------------------------------------------------
 
@@ -183,9 +177,10 @@ class GitHub:
     def duplicates(self, target: ApprovalTarget, promotion: Promotion) -> tuple[str, ...]:
         """Other runs of ours for this promotion that have not ended: those that ended need no cancelling."""
         own = promotion.request.external_id if promotion.request else None
+        ours, _ = starts.started_by_us(self._api(target), promotion)
         return tuple(
             fields.number_id(run)
-            for run in self._runs_for(self._api(target), promotion)
+            for run in starts.dispatched_for(promotion, ours)
             if fields.number_id(run) != own and fields.text(run, "status") != "completed"
         )
 
@@ -265,14 +260,3 @@ def _opened(answer: Answer) -> OpenedRequest | None:
         raise VendorUnavailableError(
             "GitHub", f"a run was dispatched, but {error.message}", outcome_unknown=True
         ) from error
-
-
-def _is_for(run: Record, promotion: Promotion, bot: Person) -> bool:
-    """Whether we ourselves started the run for this promotion; anybody may write its id into a title."""
-    actor = run.get("actor")
-    return (
-        isinstance(actor, dict)
-        and str(actor.get("id")) == bot.user_id
-        and run.get("event") == "workflow_dispatch"
-        and f"[{promotion.id}]" in fields.text(run, "display_title")
-    )

@@ -16,7 +16,7 @@ def inputs_of(promotion: Promotion, seats: Sequence[str], evidence: str) -> dict
     """The inputs of deploy/github/champion-gate.yml; evidence that is too long is cut, with a note.
 
     Args:
-        promotion: its id is the correlation id that ends up in the run's title.
+        promotion: its correlation id ends up in the run's title.
         seats: environments; one gated job is made of each.
         evidence: Markdown.
     """

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 
 from champion_gate.adapters import gitlab_place as places
 from champion_gate.adapters import gitlab_reading as reading
+from champion_gate.adapters import gitlab_starts as starts
 from champion_gate.adapters.gitlab_api import ProjectApi, person
 from champion_gate.adapters.gitlab_auth import GitLabTokens, own_account, tokens_of
 from champion_gate.adapters.gitlab_inputs import inputs_of
@@ -17,10 +19,10 @@ from champion_gate.adapters.gitlab_people import People
 from champion_gate.adapters.http import ApiClient, Timeouts, joined
 from champion_gate.adapters.http_answer import Answer
 from champion_gate.adapters.json_fields import Record
-from champion_gate.adapters.pending_requests import LastLooks, asked_between, by_place, each_place, earliest
+from champion_gate.adapters.pending_requests import LastLooks, by_place, each_place, earliest
 from champion_gate.core.approval import RequestState
 from champion_gate.core.gates import ApprovalTarget
-from champion_gate.core.ports import Clock, OpenedRequest, Person
+from champion_gate.core.ports import Clock, FoundRequests, OpenedRequest, Person
 from champion_gate.core.promotion import Promotion
 from champion_gate.errors import (
     UnsafeTargetError,
@@ -30,8 +32,6 @@ from champion_gate.errors import (
 )
 
 __all__ = ["GitLab", "GitLabTokens"]
-
-_UNNAMED_LOOKED_UP = 50
 
 
 class GitLab:
@@ -138,21 +138,11 @@ class GitLab:
         )
         return _opened(api.start(inputs))
 
-    def find(self, target: ApprovalTarget, promotion: Promotion) -> tuple[OpenedRequest, ...]:
-        """The pipelines that we started for this promotion, oldest first, known by `[id]` in their name."""
-        ours = self._pipelines_for(self._api(target), promotion)
-        ours.sort(key=lambda one: int(fields.number_id(one)))
-        return tuple(OpenedRequest(fields.number_id(one), fields.text(one, "web_url")) for one in ours)
-
-    def _pipelines_for(self, api: ProjectApi, promotion: Promotion) -> list[Record]:
-        """Anybody may write a promotion's id into a name: only what our own account started counts."""
-        since, until = asked_between(promotion)
-        listed = api.pipelines(*self._starter(api, promotion), since, until)
-        unnamed = [one for one in listed if "name" not in one]
-        if len(unnamed) > _UNNAMED_LOOKED_UP:
-            raise VendorRefusedError("GitLab", f"{len(unnamed)} pipelines are listed without their names.")
-        named = [one if "name" in one else api.pipeline(fields.number_id(one)) for one in listed]
-        return [one for one in named if f"[{promotion.id}]" in (fields.text_or_none(one, "name") or "")]
+    def find(self, target: ApprovalTarget, promotion: Promotion) -> FoundRequests:
+        """The pipelines that we started for this promotion; none to be cancelled where nothing of ours may."""
+        api = self._api(target)
+        found = starts.find(api, promotion, self._starter(api, promotion))
+        return found if self._tokens.api is not None else replace(found, outdated=())
 
     def _starter(self, api: ProjectApi, promotion: Promotion) -> tuple[str, str]:
         """As whom and in which way the promotion's pipelines were started: username and source."""
@@ -181,10 +171,11 @@ class GitLab:
         """Other pipelines of ours for this promotion that have not ended; none where nothing of ours may cancel."""
         if self._tokens.api is None:
             return ()
-        own = promotion.request.external_id if promotion.request else None
+        api, own = self._api(target), promotion.request.external_id if promotion.request else None
+        ours = starts.started_by(api, promotion, self._starter(api, promotion))
         return tuple(
             fields.number_id(one)
-            for one in self._pipelines_for(self._api(target), promotion)
+            for one in starts.started_for(promotion, ours)
             if fields.number_id(one) != own and fields.text(one, "status") not in reading.ENDED
         )
 

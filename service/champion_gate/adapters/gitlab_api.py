@@ -154,6 +154,24 @@ class ProjectApi:
         }
         return self._all("pipelines", *self._project, "pipelines", params=params, conditional=True)
 
+    def newest_pipelines(self, *, most: int) -> tuple[list[Record], bool]:
+        """The newest pipelines of our ref, whoever started them and in whatever way; asked conditionally.
+
+        Args:
+            most: how many are read, 100 at most.
+
+        Returns:
+            The pipelines, and whether they are all.
+        """
+        answer = self._client.get(
+            joined(*self._project, "pipelines"),
+            auth=self.tokens.read,
+            params={"ref": self.spot.ref, "per_page": str(most)},
+            conditional=True,
+        )
+        listed = fields.as_records(answer, "pipelines")
+        return listed, len(listed) < most
+
     def jobs(self, pipeline_id: str) -> list[Record]:
         """All jobs of a pipeline, also those that a retry has replaced."""
         path = (*self._project, "pipelines", pipeline_id, "jobs")

@@ -18,7 +18,7 @@ def inputs_of(promotion: Promotion, *, environment: str, gate_url: str, evidence
     (lib/gitlab/ci/config/interpolation/text_template.rb).
 
     Args:
-        promotion: its id is the correlation id that ends up in the pipeline's name.
+        promotion: its correlation id ends up in the pipeline's name.
         environment: the one that the gated job names.
         gate_url: where the gated job calls the gate.
         evidence: Markdown.

@@ -14,6 +14,9 @@ from champion_gate.errors import VendorUnavailableError
 
 K = TypeVar("K", bound=Hashable)
 
+CLOCKS_DIFFER = timedelta(days=1)
+"""A run whose time, by the vendor's clock, is further from ours than that is none of the promotion's."""
+
 _CLOCK_SKEW = timedelta(minutes=5)
 
 _log = logging.getLogger(__name__)
@@ -31,6 +34,12 @@ def asked_between(promotion: Promotion) -> tuple[datetime, datetime | None]:
     if request is None or request.opened_at is None:
         return since, None
     return since, _midnight(request.opened_at + timedelta(days=1)) + timedelta(days=1)
+
+
+def last_asked(promotion: Promotion) -> datetime:
+    """Since when the run of the latest call may have been started."""
+    request = promotion.request
+    return (request.asked_at or request.intent_at if request else promotion.requested_at) - _CLOCK_SKEW
 
 
 def earliest(promotions: Iterable[Promotion]) -> datetime:

@@ -8,6 +8,7 @@ from champion_gate.bootstrap.local import Local, local_caller
 from champion_gate.cli.gateway import Json
 from champion_gate.core.alias_orders import AliasNotSetError
 from champion_gate.core.aliases import OnlyIf, Order, check_reason
+from champion_gate.core.correlation import promotion_named
 from champion_gate.core.names import check_version
 from champion_gate.core.notifications import NotificationPhase
 from champion_gate.core.promotion import Phase
@@ -97,7 +98,7 @@ class LocalGateway:
 
     def promotion(self, promotion_id: str) -> Json:
         """One promotion."""
-        return promotion_view(self._store.get_promotion(promotion_id))
+        return promotion_view(promotion_named(self._store, promotion_id))
 
     def lines_of(self, promotion: Mapping[str, object]) -> list[Json]:
         """Its lines of the ledger, newest first."""
@@ -116,7 +117,7 @@ class LocalGateway:
         from champion_gate.bootstrap.core import SystemClock
         from champion_gate.core.receipt import make_receipt
 
-        return make_receipt(self._store, promotion_id, SystemClock().now())
+        return make_receipt(self._store, self._id(promotion_id), SystemClock().now())
 
     def evidence(self, promotion_id: str) -> str:
         """What the reviewer was shown, as Markdown."""
@@ -124,7 +125,7 @@ class LocalGateway:
 
         from champion_gate.core.evidence_markdown import render_markdown
 
-        promotion = self._store.get_promotion(promotion_id)
+        promotion = promotion_named(self._store, promotion_id)
         if promotion.evidence_json is None or promotion.evidence_sha256 is None:
             raise NotFoundError(f"Promotion {promotion_id} has no evidence yet.", hint=promotion.reason)
         return render_markdown(json.loads(promotion.evidence_json), promotion.evidence_sha256)
@@ -141,13 +142,18 @@ class LocalGateway:
         """Order its end; the promotion."""
         actor = self._caller.actor
         why = f"Cancelled by {actor}: {check_reason(reason)}"
-        self._local.core.promoter.cancel(promotion_id, actor=actor, reason=why)
+        self._local.core.promoter.cancel(self._id(promotion_id), actor=actor, reason=why)
         return self.promotion(promotion_id)
 
     def retry(self, promotion_id: str, *, reason: str | None) -> Json:
         """Take it up again; the promotion that goes on, which may be a fresh one."""
         promoter = self._local.core.promoter
-        return self.promotion(promoter.retry(promotion_id, actor=self._caller.actor, reason=reason))
+        goes_on = promoter.retry(self._id(promotion_id), actor=self._caller.actor, reason=reason)
+        return self.promotion(goes_on)
+
+    def _id(self, text: str) -> str:
+        """The id of the promotion that is named, perhaps as the name of its CI run has it."""
+        return promotion_named(self._store, text).id
 
     # --- notifications ----------------------------------------------------------------------------------------
 

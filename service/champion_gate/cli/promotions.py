@@ -97,7 +97,7 @@ def show(gateway: Gateway, promotion_id: str, *, evidence: bool, as_json: bool) 
     for line in reversed(lines):
         told = f"{time_of(line, 'at')} {field(line, 'kind')}: {field(line, 'reason')}"
         print_line(f"ledger {field(line, 'number')}: {told}")
-    for left in gateway.left_of(promotion_id):
+    for left in gateway.left_of(str(row["id"])):
         told = f"{field(left, 'kind')}, next try {time_of(left, 'due_at')} {field(left, 'last_error')}"
         print_line(f"not done yet: {told}")
 

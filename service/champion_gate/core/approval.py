@@ -42,6 +42,10 @@ class ApprovalRequest:
             cancelled where it was opened whatever gates.yaml says by then.
         asked_at: when the vendor was last about to be called to open it.
         ledger_line: the ledger's newest line when the evidence was frozen; what came later, people did not see.
+        correlation_id: what the request bears in its name at the vendor; empty in one that was stored before
+            the evidence's hash was part of it, which bears the promotion's id alone.
+        starts: how often the vendor was called to open it without a certain refusal, earlier evidence included.
+        most_starts: how often it may be; more takes an operator.
     """
 
     provider: str
@@ -55,6 +59,9 @@ class ApprovalRequest:
     seats: tuple[str, ...] = ()
     asked_at: datetime | None = None
     ledger_line: int = 0
+    correlation_id: str = ""
+    starts: int = 1
+    most_starts: int = 2
 
     @property
     def target(self) -> ApprovalTarget:

@@ -157,6 +157,22 @@ class OpenedRequest:
 
 
 @dataclass(frozen=True)
+class FoundRequests:
+    """What we have opened at the provider for one promotion, as its lists tell.
+
+    Attributes:
+        ours: those that bear its correlation id, oldest first: any of them may count.
+        outdated: ids of those that have not ended and show earlier evidence of it: they are cancelled, and
+            never count.
+        remark: what else the lists tell that a person should know where none was found; may be empty.
+    """
+
+    ours: tuple[OpenedRequest, ...] = ()
+    outdated: tuple[str, ...] = ()
+    remark: str = ""
+
+
+@dataclass(frozen=True)
 class Person:
     """Somebody with an account at the provider; the numeric id, as a string, decides who is who."""
 
@@ -191,7 +207,7 @@ class ApprovalProvider(Protocol):
 
         Args:
             target: the gate's approval settings.
-            promotion: with `request` set (the intent) and its id as the correlation id.
+            promotion: with `request` set (the intent) and, in it, the correlation id.
             evidence: Markdown shown to the reviewer.
 
         Returns:
@@ -202,8 +218,8 @@ class ApprovalProvider(Protocol):
         """
         ...
 
-    def find(self, target: ApprovalTarget, promotion: Promotion) -> tuple[OpenedRequest, ...]:
-        """The requests that we opened for this promotion since its intent, oldest first."""
+    def find(self, target: ApprovalTarget, promotion: Promotion) -> FoundRequests:
+        """Look for the requests that we opened for this promotion, whatever became of the calls."""
         ...
 
     def read(self, target: ApprovalTarget, promotion: Promotion) -> RequestState:

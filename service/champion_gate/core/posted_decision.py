@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from champion_gate.core.approval import TokenUse
+from champion_gate.core.correlation import promotion_named
 from champion_gate.core.ports import Clock, TokenVerifier, WakeUps
 from champion_gate.core.promotion import Phase, Promotion
 from champion_gate.core.store import Store
@@ -73,7 +74,8 @@ class PostedDecision:
         """Verify the token, have the decision read if it is its first post, and say how the promotion stands.
 
         Args:
-            promotion_id: what the job says it was released for.
+            promotion_id: what the job says it was released for: the promotion's id, or its correlation id with
+                the hash of the evidence that its people saw.
             unverified_token: the job's ID token as it was sent.
             place: entered by a first post, which alone waits for the outcome; says whether it may, for at
                 most 25 s.
@@ -83,6 +85,7 @@ class PostedDecision:
             VendorUnavailableError: the token's issuer does not tell its keys.
         """
         promotion = self._find(promotion_id)
+        promotion_id = promotion.id
         token = self._verifier.verify(unverified_token, promotion)
         posted_at = self._clock.now()
         use = self._store.bind_token(
@@ -107,9 +110,10 @@ class PostedDecision:
         if not _PROMOTION_ID.fullmatch(promotion_id):
             raise _not_accepted()
         try:
-            return self._store.get_promotion(promotion_id)
+            return promotion_named(self._store, promotion_id)
         except NotFoundError as error:
             # To somebody without a valid token all promotions look alike.
+            _log.warning("a token was posted for %s: %s", promotion_id, error)
             raise _not_accepted() from error
 
     def _hint(self, promotion_id: str, at: datetime) -> None:
@@ -136,7 +140,8 @@ class PostedDecision:
 def _not_accepted() -> NotAuthenticatedError:
     return NotAuthenticatedError(
         "The token is not accepted for this promotion.",
-        hint="Only the gated job that champion-gate itself asked for may post, once, with its own ID token.",
+        hint="Only the gated job that champion-gate itself asked for may post, once, with its own ID token. "
+        "A run that shows earlier evidence does not count any more.",
     )
 
 

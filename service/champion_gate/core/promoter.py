@@ -120,6 +120,8 @@ class Promoter:
     def retry(self, promotion_id: str, *, actor: str, reason: str | None = None) -> str:
         """Take a failed promotion up again where it failed; ask afresh for a version whose promotion ended otherwise.
 
+        One whose request was opened as often as it may be, and never appeared, is opened again.
+
         Args:
             promotion_id: which.
             actor: who wants it.
@@ -133,18 +135,26 @@ class Promoter:
             ConflictError: it is open or promoted, or the version asks already.
         """
         promotion = self._store.get_promotion(promotion_id)
-        if promotion.phase.is_open or promotion.phase is Phase.PROMOTED:
-            raise ConflictError(
-                f"Promotion {promotion_id} is {promotion.phase.value}: there is nothing to retry."
-            )
+        nothing = ConflictError(
+            f"Promotion {promotion_id} is {promotion.phase.value}: there is nothing to retry."
+        )
+        if promotion.phase in {Phase.PENDING_APPROVAL, Phase.APPROVED, Phase.PROMOTED}:
+            raise nothing
         gate = self._gates.get(promotion.gate)
         if gate is not None and not policy.may_feed(gate, promotion.job_id):
             raise ConflictError(f"Gate {gate.name} does not watch job {promotion.job_id} any more.")
+        why = _with_reason(f"Taken up again by {actor}", reason)
+        if promotion.phase is Phase.REQUESTED:
+            if not self._requesting.allow_more_starts(promotion_id, why):
+                raise nothing
+            self._wake_ups.promotion(promotion_id)
+            return promotion_id
         if promotion.phase is not Phase.FAILED:
             return self._ask_afresh(promotion, actor, reason)
-        why = _with_reason(f"Taken up again by {actor}", reason)
         if not self._store.retry_promotion(promotion_id, self._clock.now(), why):
             raise ConflictError(f"Promotion {promotion_id} is not failed any more.")
+        if promotion.failed_from is Phase.REQUESTED:
+            self._requesting.allow_more_starts(promotion_id, why)
         self._wake_ups.promotion(promotion_id)
         return promotion_id
 

@@ -42,6 +42,7 @@ TRANSITIONS: Mapping[Phase, frozenset[Phase]] = {
         {
             Phase.PENDING_APPROVAL,
             Phase.INELIGIBLE,
+            Phase.EXPIRED,
             Phase.SUPERSEDED,
             Phase.CANCELLED,
             Phase.STALE,
@@ -77,7 +78,7 @@ class Promotion:
     """One model version asking for one alias.
 
     Attributes:
-        id: also the correlation id at the provider; `[a-z0-9-]+`.
+        id: `[a-z0-9-]+`.
         job_run_id: the job run that it came from.
         trainers: everybody behind the version; none of them may decide.
         reason: why it is where it is, in words for people.
@@ -133,6 +134,11 @@ class Promotion:
     def alias_key(self) -> AliasKey:
         """Which alias it asks for."""
         return AliasKey(self.registry, self.model, self.alias)
+
+    @property
+    def correlation_id(self) -> str:
+        """What its request bears in its name at the vendor: see `core.correlation`."""
+        return (self.request.correlation_id if self.request else "") or self.id
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
-"""From `requested` to `pending_approval`: is the version eligible, is the place safe, then ask people once."""
+"""From `requested` to `pending_approval`: is the version eligible, is the place safe, then ask people once.
+
+Here the evidence is frozen; `Opening` asks.
+"""
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,10 +13,12 @@ from datetime import datetime, timedelta
 from champion_gate.core import evidence, policy
 from champion_gate.core.aliases import Hold
 from champion_gate.core.approval import ApprovalRequest, ExcludedPerson
+from champion_gate.core.correlation import correlation_id
 from champion_gate.core.gates import Gate, NewerVersion
 from champion_gate.core.ledger import LedgerKind
-from champion_gate.core.ports import ApprovalProvider, Clock, ModelRegistry, OpenedRequest, WakeUps
-from champion_gate.core.promotion import EndRequest, Phase, Promotion
+from champion_gate.core.opening import MOST_STARTS, Opening
+from champion_gate.core.ports import ApprovalProvider, Clock, ModelRegistry, WakeUps
+from champion_gate.core.promotion import Phase, Promotion
 from champion_gate.core.spending import Spending
 from champion_gate.core.store import Store
 from champion_gate.core.turn import Turn
@@ -23,14 +27,12 @@ from champion_gate.errors import UnsafeTargetError, VendorNotFoundError, VendorR
 
 _RECHECK_UNSAFE = timedelta(minutes=2)
 _RECHECK_HOLD = timedelta(minutes=10)
-_RUN_APPEARS_WITHIN = timedelta(minutes=2)
-_SEARCH_AGAIN = timedelta(seconds=5)
 
 _log = logging.getLogger(__name__)
 
 
 class Requesting:
-    """Opens approval requests: the intent is stored before the vendor is called, and found again after a crash."""
+    """Prepares approval requests, and decides whether one whose fate is not known is asked again."""
 
     def __init__(
         self,
@@ -49,20 +51,24 @@ class Requesting:
         self._registry = registry
         self._providers = providers
         self._spending = spending
-        self._wake_ups = wake_ups
         self._clock = clock
         self._turn = turn
+        self._opening = Opening(
+            gates=gates, store=store, providers=providers, wake_ups=wake_ups, clock=clock, turn=turn
+        )
 
     def request(self, taken: Promotion) -> None:
         """Take a requested promotion as far as an open request, an end, or the reason why it waits."""
-        if taken.request is not None:
-            self._find_request(taken, taken.request)
+        found = self._opening.search(taken)
+        if found is None:
             return
         gate = policy.gate_of(taken, self._gates, self._registry.name)
         if taken.end_request is not None:
             self._turn.end(taken, taken.end_request.phase, taken.end_request.reason)
         elif gate is None:
             self._turn.end(taken, Phase.STALE, f"Gate {taken.gate} is not configured any more.")
+        elif taken.request is not None and self._clock.now() > taken.request.expires_at:
+            self._turn.end(taken, Phase.EXPIRED, _never_seen(taken.request))
         elif (newer := self.newer_request(taken, gate)) is not None:
             self._turn.end(
                 taken, Phase.SUPERSEDED, f"v{newer.version.version} asks for {taken.alias} already."
@@ -71,8 +77,14 @@ class Requesting:
             self._turn.end(taken, Phase.STALE, changed)
         elif (hold := self._hold(taken)) is not None:
             self._turn.wait(taken, f"{taken.alias} of {taken.model} is {hold}.", _RECHECK_HOLD)
-        else:
+        elif self._opening.may_ask(taken):
             self._freeze_and_ask(taken, gate)
+        else:
+            self._opening.wait_for_operator(taken, found)
+
+    def allow_more_starts(self, promotion_id: str, why: str) -> bool:
+        """Let an operator have a request opened again that was opened as often as it may be; whether it waits for that."""
+        return self._opening.allow_more(promotion_id, why)
 
     def newer_request(self, taken: Promotion, gate: Gate) -> Promotion | None:
         """A higher version that people are asked about for the same alias, where the gate lets it supersede."""
@@ -111,6 +123,11 @@ class Requesting:
         except UnsafeTargetError as unsafe:
             self._turn.wait(taken, f"The place for approval is not safe: {unsafe}", _RECHECK_UNSAFE)
             return
+        before = taken.request
+        asked = (champion_version, gate.approval_sha256(), excluded, dict(pins))
+        if before is not None and asked == _asked_before(taken, before) and not self._is_outdated(taken):
+            self._opening.ask(taken, before)
+            return
         now = self._clock.now()
         document = evidence.collect(
             gate=gate,
@@ -130,27 +147,33 @@ class Requesting:
             frozen_at=now,
         )
         text = evidence.canonical_json(document)
+        digest = evidence.sha256_of(text)
         request = ApprovalRequest(
             provider=gate.approval.provider,
             intent_at=now,
-            asked_at=now,
             expires_at=now + gate.expires_after,
             pins=pins,
             place=dict(gate.approval.place),
             seats=gate.approval.seats,
             ledger_line=ledger_line,
+            correlation_id=correlation_id(taken.id, digest),
+            starts=before.starts if before is not None else 0,
+            most_starts=before.most_starts if before is not None else MOST_STARTS,
         )
-        intended = replace(
+        frozen = replace(
             taken,
             champion_version=champion_version,
             evidence_json=text,
-            evidence_sha256=evidence.sha256_of(text),
+            evidence_sha256=digest,
             approval_sha256=gate.approval_sha256(),
             excluded=excluded,
-            request=request,
-            reason="Asking for approval.",
         )
-        self._ask(self._turn.save(intended), gate)
+        self._opening.ask(frozen, request)
+
+    def _is_outdated(self, taken: Promotion) -> bool:
+        """Whether people must see fresh evidence although Champion and settings are those that were frozen."""
+        unhashed = taken.request is not None and not taken.request.correlation_id
+        return unhashed or self._spending.moved_and_back(taken) is not None
 
     def _champion(self, model: str, version: str | None) -> VersionDetails | None:
         """The Champion to compare with. Its MLflow run may be long deleted, or in another workspace.
@@ -189,70 +212,14 @@ class Requesting:
                 return line.entry.at if line.entry.facts.get("to") == champion_version else None
         return None
 
-    def _ask(self, intended: Promotion, gate: Gate) -> None:
-        """Open the request. Whatever becomes of the call, the stored intent lets the next turn find it."""
-        provider = self._providers[gate.approval.provider]
-        markdown = evidence.render_markdown(
-            json.loads(intended.evidence_json or "{}"), intended.evidence_sha256 or ""
-        )
-        try:
-            opened = provider.open(gate.approval, intended, markdown)
-        except VendorRefusedError:
-            # Refused is certain: nothing was opened, so a retry starts from the beginning.
-            self._turn.save(replace(intended, request=None))
-            raise
-        if opened is not None:
-            self._opened(intended, (opened,))
-        else:
-            self._find_request(intended, intended.request)
 
-    def _find_request(self, taken: Promotion, request: ApprovalRequest | None) -> None:
-        """A request was about to be opened and its id is not known: find it before anything is repeated."""
-        if request is None:
-            return
-        provider = self._providers.get(request.provider)
-        found = provider.find(request.target, taken) if provider is not None else ()
-        now = self._clock.now()
-        if found:
-            self._opened(taken, found)
-        elif now - (request.asked_at or request.intent_at) < _RUN_APPEARS_WITHIN:
-            why = "Asked for approval; waiting for the request to appear."
-            self._turn.wait(taken, why, _SEARCH_AGAIN, mended=False)
-        else:
-            self.request(self._turn.save(replace(taken, request=None)))
+def _asked_before(taken: Promotion, request: ApprovalRequest) -> tuple[object, ...]:
+    """On what the frozen evidence rests, besides the version: as long as that stays, it is shown again."""
+    return (taken.champion_version, taken.approval_sha256, taken.excluded, dict(request.pins))
 
-    def _opened(self, taken: Promotion, found: tuple[OpenedRequest, ...]) -> None:
-        first, *doubles = found
-        if taken.request is None:
-            return
-        now = self._clock.now()
-        request = replace(taken.request, external_id=first.external_id, url=first.url, opened_at=now)
-        pending = replace(
-            taken,
-            phase=Phase.PENDING_APPROVAL,
-            request=request,
-            reason="Waiting for approval.",
-            due_at=now if taken.end_request else now + _SEARCH_AGAIN,
-            attempts=0,
-            failing_since=None,
-            last_error=None,
-        )
-        cancels = [self._turn.cancel_follow_up(taken, double.external_id) for double in doubles]
-        self._turn.save(pending, release=True, follow_ups=cancels)
-        _log.info("promotion %s waits for approval at %s", taken.id, first.url)
-        self._supersede_older(pending)
 
-    def _supersede_older(self, opened: Promotion) -> None:
-        gate = self._gates.get(opened.gate)
-        if gate is None or gate.newer_version is not NewerVersion.SUPERSEDE:
-            return
-        for other in self._store.open_promotions(opened.alias_key):
-            if other.version.number < opened.version.number and other.phase is not Phase.APPROVED:
-                end = EndRequest(
-                    phase=Phase.SUPERSEDED,
-                    actor="champion-gate",
-                    reason=f"The newer v{opened.version.version} asks for {opened.alias} now ({opened.id}).",
-                    at=self._clock.now(),
-                )
-                if self._store.request_end(other.id, end):
-                    self._wake_ups.promotion(other.id)
+def _never_seen(request: ApprovalRequest) -> str:
+    return (
+        f"Approval was asked for, and until {request.expires_at:%Y-%m-%d %H:%M} UTC no request has appeared "
+        f"at {request.provider}."
+    )

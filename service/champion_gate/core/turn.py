@@ -66,11 +66,8 @@ class Turn:
         """
         now = self._clock.now()
         due_at = now + interval
-        if (
-            taken.phase is Phase.PENDING_APPROVAL
-            and taken.request is not None
-            and now < taken.request.expires_at
-        ):
+        asked = taken.phase in {Phase.REQUESTED, Phase.PENDING_APPROVAL}
+        if asked and taken.request is not None and now < taken.request.expires_at:
             due_at = min(due_at, taken.request.expires_at + timedelta(seconds=1))
         waiting = replace(taken, reason=why, due_at=due_at)
         if mended:
@@ -107,8 +104,8 @@ class Turn:
         )
         request = taken.request
         follow_ups = [self._tag_follow_up(ended)]
-        if request is not None and request.external_id is not None:
-            if phase is not Phase.PROMOTED:
+        if request is not None:
+            if phase is not Phase.PROMOTED and request.external_id is not None:
                 follow_ups.append(self.cancel_follow_up(taken, request.external_id))
             follow_ups.append(self._follow_up(ended, FollowUpKind.CANCEL_DOUBLES, {}))
         return ended, follow_ups

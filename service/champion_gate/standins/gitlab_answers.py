@@ -243,7 +243,7 @@ def basic_pipeline(base: str, one: Pipeline) -> Json:
 
 def listed_pipeline(base: str, one: Pipeline) -> Json:
     """`API::Entities::Ci::PipelineBasicWithMetadata`."""
-    return basic_pipeline(base, one) | {"name": one.name}
+    return basic_pipeline(base, one) | {"name": one.name or None}
 
 
 def pipeline(base: str, one: Pipeline) -> Json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
@@ -35,12 +36,14 @@ class Api:
     Attributes:
         takes_inputs: False ignores `inputs`, as GitLab did before version 17.11: the template's defaults hold,
             and its workflow rules refuse the pipeline.
+        listed_after: how old a pipeline is when lists show it, as those of a replica that lags behind.
     """
 
     def __init__(self, state: State, pipelines: Pipelines) -> None:
         self._state = state
         self._pipelines = pipelines
         self.takes_inputs = True
+        self.listed_after = timedelta(0)
         self.blueprint = Blueprint("api", __name__, url_prefix="/api/v4")
         self._add_routes()
 
@@ -214,6 +217,7 @@ class Api:
             one
             for one in self._state.pipelines
             if one.project is project
+            and self._state.clock() - one.created_at >= self.listed_after
             and all(asked.get(key, str(getattr(one, key))) == str(getattr(one, key)) for key in _FILTERS)
             and asked.get("username", one.user.username).lower() == one.user.username.lower()
             and (updated_after is None or one.updated_at > updated_after)

@@ -53,6 +53,7 @@ class Pipelines:
         present_status: how the job `present` ends; unless it is "success", `approve` is skipped.
         gated_job: name of the gated job.
         allow_failure: whether the gated job is an optional manual job, as by a careless edit of the template.
+        name: `workflow: name` as a format string over the inputs; empty where the file has lost it.
         cancels_manual_jobs: whether cancelling also cancels jobs that wait to be played. Older GitLab
             answers 200 and leaves them playable (gitlab-org/gitlab issues 9082 and 460256).
     """
@@ -65,6 +66,7 @@ class Pipelines:
         self.present_status = "success"
         self.gated_job = "approve"
         self.allow_failure = False
+        self.name = "Champion {model} v{version} [{promotion_id}]"
         self.cancels_manual_jobs = True
 
     def _now(self) -> datetime:
@@ -91,7 +93,7 @@ class Pipelines:
                 "Please select a different branch or contact your administrator for assistance."
             )
         checked = checked_inputs(inputs)
-        name = f"Champion {checked['model']} v{checked['version']} [{checked['promotion_id']}]"
+        name = self.name.format_map(checked)
         if len(name) > MAX_NAME:
             raise _invalid(
                 f"Failed to build pipeline metadata! Name is too long (maximum is {MAX_NAME} characters)"

@@ -285,7 +285,7 @@ class Job:
 
 @dataclass(eq=False)
 class Pipeline:
-    """A pipeline with all its jobs, retried ones included."""
+    """A pipeline with all its jobs, retried ones included; `name` is empty where the CI file gives none."""
 
     id: int
     iid: int

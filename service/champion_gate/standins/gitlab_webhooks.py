@@ -151,7 +151,7 @@ class Webhooks:
             "user": _user(job.user),
             "commit": {
                 "id": pipeline.id,
-                "name": pipeline.name,
+                "name": pipeline.name or None,
                 "sha": pipeline.sha,
                 "status": pipeline.status,
             },
@@ -166,7 +166,7 @@ class Webhooks:
             "object_attributes": {
                 "id": pipeline.id,
                 "iid": pipeline.iid,
-                "name": pipeline.name,
+                "name": pipeline.name or None,
                 "ref": pipeline.ref,
                 "tag": False,
                 "sha": pipeline.sha,

@@ -8,6 +8,7 @@ import re
 from flask import Response, jsonify
 
 from champion_gate.core.callers import Role
+from champion_gate.core.correlation import promotion_named
 from champion_gate.core.evidence_markdown import render_markdown
 from champion_gate.core.ports import Clock
 from champion_gate.core.promotion import Promotion
@@ -68,10 +69,10 @@ class PromotionReads:
     @guarded(Auth.BEARER, role=Role.VIEWER)
     def receipt(self, path: PromotionPath) -> Response:
         """Give out one document for the auditor: what, who, when, the evidence's sha256 and the ledger's head."""
-        return jsonify(make_receipt(self._store, checked_id(path), self._clock.now()))
+        return jsonify(make_receipt(self._store, self._find(path).id, self._clock.now()))
 
     def _find(self, path: PromotionPath) -> Promotion:
-        return self._store.get_promotion(checked_id(path))
+        return promotion_named(self._store, checked_id(path))
 
     def _evidence(self, path: PromotionPath) -> tuple[str, str]:
         promotion = self._find(path)
@@ -102,7 +103,7 @@ class PromotionOrders:
     @guarded(Auth.BEARER, role=Role.OPERATOR, body_cap=BODY_CAP)
     def cancel(self, path: PromotionPath, body: ReasonBody) -> Response:
         """End a promotion that is requested or waits for approval, and cancel its CI run."""
-        promotion_id, actor = checked_id(path), caller().actor
+        promotion_id, actor = self._id(path), caller().actor
         self._operations.promoter.cancel(
             promotion_id, actor=actor, reason=f"Cancelled by {actor}: {body.reason}"
         )
@@ -111,8 +112,11 @@ class PromotionOrders:
     @guarded(Auth.BEARER, role=Role.OPERATOR, body_cap=BODY_CAP)
     def retry(self, path: PromotionPath, body: RetryBody) -> Response:
         """Take a failed promotion up again where it failed, or ask afresh for a version whose promotion ended."""
-        goes_on = self._operations.promoter.retry(checked_id(path), actor=caller().actor, reason=body.reason)
+        goes_on = self._operations.promoter.retry(self._id(path), actor=caller().actor, reason=body.reason)
         return self._accepted(goes_on)
+
+    def _id(self, path: PromotionPath) -> str:
+        return promotion_named(self._operations.store, checked_id(path)).id
 
     def _accepted(self, promotion_id: str) -> Response:
         response = jsonify(promotion_view(self._operations.store.get_promotion(promotion_id)))
