@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 
 from bench.report import Report
+from integration.mlflow_server import mlflow_server
 from integration.process_world import ProcessWorld, process_world, until
-from integration.test_mlflow_registry import mlflow_server
 
 WATCHED_SECONDS = 30.0
 MEGABYTE = 1024 * 1024

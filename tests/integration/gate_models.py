@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 import tempfile
 from collections.abc import Mapping
+from contextlib import closing
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Protocol
+from unittest.mock import patch
 
 from champion_gate.standins.databricks import DatabricksStandIn
+from integration.mlflow_server import MlflowServer
 
 TRAINER = "trainer@example.com"
+
+_names = count(1)
 
 
 class Models(Protocol):
@@ -27,10 +35,18 @@ class Models(Protocol):
         *,
         user: str | None = TRAINER,
     ) -> str: ...
+    def run(self, job_id: str, task_run_id: str, metrics: Mapping[str, float] | None = None) -> str: ...
+    def log_model(self, run_id: str, params: Mapping[str, str] | None = None) -> str: ...
+    def measure(
+        self, model_id: str, name: str, value: float, *, step: int = 0, dataset: str | None = None
+    ) -> None: ...
+    def register(self, model_id: str) -> str: ...
+    def forget(self, model_id: str) -> None: ...
     def move_alias(self, version: str | None) -> None: ...
     def champion(self) -> str | None: ...
     def tags(self, version: str) -> Mapping[str, str]: ...
     def remove(self, version: str) -> None: ...
+    def remove_beneath(self, version: str) -> None: ...
 
 
 class CatalogModels:
@@ -51,9 +67,33 @@ class CatalogModels:
         *,
         user: str | None = TRAINER,
     ) -> str:
-        tags = {"mlflow.databricks.jobID": job_id, "mlflow.databricks.jobRunID": task_run_id}
-        run_id = self.catalog.add_mlflow_run(metrics=dict(metrics), user=user, tags=tags)
+        run_id = self.run(job_id, task_run_id, metrics, user=user)
         return self.catalog.add_version(self.model, run_id=run_id, created_by=user)
+
+    def run(
+        self,
+        job_id: str,
+        task_run_id: str,
+        metrics: Mapping[str, float] | None = None,
+        *,
+        user: str | None = TRAINER,
+    ) -> str:
+        tags = {"mlflow.databricks.jobID": job_id, "mlflow.databricks.jobRunID": task_run_id}
+        return self.catalog.add_mlflow_run(metrics=metrics, user=user, tags=tags)
+
+    def log_model(self, run_id: str, params: Mapping[str, str] | None = None) -> str:
+        return self.catalog.mlflow.log_model(run_id, params=params)
+
+    def measure(
+        self, model_id: str, name: str, value: float, *, step: int = 0, dataset: str | None = None
+    ) -> None:
+        self.catalog.mlflow.log_metric(model_id, name, value, step=step, dataset=dataset)
+
+    def register(self, model_id: str) -> str:
+        return self.catalog.add_version(self.model, logged_model=model_id)
+
+    def forget(self, model_id: str) -> None:
+        self.catalog.mlflow.remove_model(model_id)
 
     def move_alias(self, version: str | None) -> None:
         if version is None:
@@ -70,6 +110,9 @@ class CatalogModels:
     def remove(self, version: str) -> None:
         self.catalog.remove_version(self.model, version)
 
+    def remove_beneath(self, version: str) -> None:
+        self.catalog.remove_version(self.model, version, keep_aliases=True)
+
 
 @cache
 def _empty_mlflow_database() -> bytes:
@@ -83,18 +126,24 @@ def _empty_mlflow_database() -> bytes:
 
 
 class MlflowModels:
-    """A real embedded MLflow registry in an SQLite file."""
+    """A real MLflow registry: embedded in an SQLite file, or on a server that others use too."""
 
-    model = "churn"
-
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, server: MlflowServer | None = None) -> None:
         from mlflow import MlflowClient  # noqa: PLC0415 - slow, and only one of the two registries needs it
 
-        (folder / "mlflow.db").write_bytes(_empty_mlflow_database())
-        self.registry = f"sqlite:///{folder}/mlflow.db"
+        if server is None:
+            self.model = "churn"
+            self.database = folder / "mlflow.db"
+            self.database.write_bytes(_empty_mlflow_database())
+            self.registry = f"sqlite:///{self.database}"
+        else:
+            self.model = f"churn-{next(_names)}"
+            self.database, self.registry = server.database, server.uri
         self.client = MlflowClient(tracking_uri=self.registry, registry_uri=self.registry)
         self.client.create_registered_model(self.model)
-        self.experiment = self.client.create_experiment("train-churn", artifact_location="s3://bucket/churn")
+        self.experiment = self.client.create_experiment(
+            f"train-{self.model}", artifact_location="s3://bucket/churn"
+        )
 
     def train(
         self,
@@ -104,14 +153,62 @@ class MlflowModels:
         *,
         user: str | None = TRAINER,
     ) -> str:
-        tags = {"mlflow.databricks.jobID": job_id, "mlflow.databricks.jobRunID": task_run_id}
-        run = self.client.create_run(self.experiment, tags={**tags, "mlflow.user": user or ""})
-        for name, value in metrics.items():
-            self.client.log_metric(run.info.run_id, name, value)
+        run_id = self.run(job_id, task_run_id, metrics, user=user)
         made = self.client.create_model_version(
-            self.model, source=f"s3://bucket/churn/{run.info.run_id}", run_id=run.info.run_id
+            self.model, source=f"s3://bucket/churn/{run_id}", run_id=run_id
         )
         return str(made.version)
+
+    def run(
+        self,
+        job_id: str,
+        task_run_id: str,
+        metrics: Mapping[str, float] | None = None,
+        *,
+        user: str | None = TRAINER,
+    ) -> str:
+        tags = {"mlflow.databricks.jobID": job_id, "mlflow.databricks.jobRunID": task_run_id}
+        run = self.client.create_run(self.experiment, tags={**tags, "mlflow.user": user or ""})
+        for name, value in (metrics or {}).items():
+            self.client.log_metric(run.info.run_id, name, value)
+        return str(run.info.run_id)
+
+    def log_model(self, run_id: str, params: Mapping[str, str] | None = None) -> str:
+        from mlflow.entities import LoggedModelOutput  # noqa: PLC0415 - as above
+
+        made = self.client.create_logged_model(
+            self.experiment, name="model", source_run_id=run_id, params=dict(params or {})
+        )
+        self.client.finalize_logged_model(made.model_id, "READY")
+        self.client.log_outputs(run_id, [LoggedModelOutput(made.model_id, 0)])
+        return str(made.model_id)
+
+    def measure(
+        self, model_id: str, name: str, value: float, *, step: int = 0, dataset: str | None = None
+    ) -> None:
+        run_id = self.client.get_logged_model(model_id).source_run_id
+        digest = "0f1e2d" if dataset else None
+        self.client.log_metric(
+            run_id,
+            name,
+            value,
+            step=step,
+            model_id=model_id,
+            dataset_name=dataset,
+            dataset_digest=digest,
+        )
+
+    def register(self, model_id: str) -> str:
+        run_id = self.client.get_logged_model(model_id).source_run_id
+        # The store looks the logged model up through the tracking address of the process.
+        with patch.dict(os.environ, {"MLFLOW_TRACKING_URI": self.registry}):
+            made = self.client.create_model_version(
+                self.model, f"models:/{model_id}", run_id, model_id=model_id
+            )
+        return str(made.version)
+
+    def forget(self, model_id: str) -> None:
+        self.client.delete_logged_model(model_id)
 
     def move_alias(self, version: str | None) -> None:
         if version is None:
@@ -128,3 +225,12 @@ class MlflowModels:
 
     def remove(self, version: str) -> None:
         self.client.delete_model_version(self.model, version)
+
+    def remove_beneath(self, version: str) -> None:
+        """Delete a version while its alias stays, as where one is deleted and the other set at the same moment."""
+        self.remove(version)
+        with closing(sqlite3.connect(self.database, timeout=30)) as connection, connection:
+            connection.execute(
+                "INSERT INTO registered_model_aliases (name, alias, version) VALUES (?, 'Champion', ?)",
+                (self.model, int(version)),
+            )

@@ -26,8 +26,14 @@ from champion_gate.standins.github_state import Run
 from champion_gate.standins.server import serve
 from champion_gate.store.schema import migrate
 from champion_gate.store.sql_store import SqlStore, open_store
-from integration.gate_models import TRAINER, CatalogModels, MlflowModels, Models
+from integration.gate_models import (
+    TRAINER,
+    CatalogModels,
+    MlflowModels,
+    Models,
+)
 from integration.gate_providers import PROVIDERS, REPOSITORY, GitHubProvider, Provider
+from integration.mlflow_server import MlflowServer
 
 __all__ = [
     "GATE",
@@ -365,6 +371,7 @@ def gate_world(
     registry: str = "uc",
     provider: str = "github",
     clock: MovableClock | None = None,
+    server: MlflowServer | None = None,
     **gate: object,
 ) -> Iterator[GateWorld]:
     """A Champion v1, a watched job, a place where people approve, and the gate between them.
@@ -374,6 +381,7 @@ def gate_world(
         registry: "uc" or "mlflow".
         provider: one of PROVIDERS.
         clock: the time of everything.
+        server: where MLflow's registry is; an SQLite file if None.
         gate: changes to the one gate.
     """
     clock = clock or MovableClock()
@@ -386,7 +394,7 @@ def gate_world(
         database_url = f"sqlite:///{folder}/gate.db"
         (folder / "gate.db").write_bytes(empty_database())
         store = stack.enter_context(open_store(database_url))
-        models: Models = CatalogModels(databricks) if registry == "uc" else MlflowModels(folder)
+        models: Models = CatalogModels(databricks) if registry == "uc" else MlflowModels(folder, server)
         job_id = databricks.jobs.add_job("train-churn", run_as=TRAINER, creator=TRAINER)
         world = GateWorld(
             folder=folder,

@@ -16,7 +16,9 @@ from champion_gate.settings import explain, gates_json_schema, load_gates
 from settings_samples import FULL, SMALLEST, changed, problems_of, written
 
 
-@pytest.mark.parametrize("number", [".nan", ".inf", "-.inf", "1e999"])
+@pytest.mark.parametrize(
+    "number", [".nan", ".inf", "-.inf", "1e999", "1.7976931348623157e+308", "-1.797e+308", "1" + 400 * "0"]
+)
 def test_numbers_without_a_value_are_refused(tmp_path: Path, number: str) -> None:
     text = yaml.safe_dump(changed("gates 0 metrics", {"f1": {"better": "higher", "at_least": "NUMBER"}}))
 

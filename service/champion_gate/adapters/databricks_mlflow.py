@@ -103,8 +103,9 @@ def logged_models_of(api: Operation, run: TrainingRun) -> frozenset[str] | None:
             if not token:
                 return frozenset(found)
             query["page_token"] = token
-    except VendorRefusedError:
-        return None
+    except VendorRefusedError as error:
+        if error.concerns_all:
+            raise
     return None
 
 

@@ -53,8 +53,9 @@ def translated(error: Exception, *, writes: bool) -> VendorError:
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether the server answered, and repeating the call would not help."""
-    return isinstance(translated(error, writes=False), VendorRefusedError)
+    """Whether the server refused just this, so that repeating the call would not help."""
+    ours = translated(error, writes=False)
+    return isinstance(ours, VendorRefusedError) and not ours.concerns_all
 
 
 def unreadable(what: str) -> VendorUnavailableError:

@@ -100,6 +100,8 @@ class MlflowRegistry:
         try:
             details = replace(details, logged_model=self.get_logged_model(model_id))
         except VendorRefusedError as error:
+            if error.concerns_all:
+                raise
             return replace(details, unread_because=str(error))
         if run is not None and needs_run(details):
             models = self._calls.run(lambda client: logged_models_of(client, run))

@@ -99,6 +99,8 @@ class UnityCatalog:
         try:
             details = replace(details, logged_model=read_logged_model(api, model_id))
         except VendorRefusedError as error:
+            if error.concerns_all:
+                raise
             return replace(details, unread_because=str(error))
         if run is not None and needs_run(details):
             details = replace(details, training_run=replace(run, logged_models=logged_models_of(api, run)))

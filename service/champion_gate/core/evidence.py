@@ -61,6 +61,7 @@ def collect(
     champion_since: datetime | None,
     version_url: str | None,
     frozen_at: datetime,
+    gone_version: str | None = None,
 ) -> dict[str, object]:
     """Put together all that a reviewer decides on, as a JSON-able document that is bounded everywhere.
 
@@ -78,10 +79,11 @@ def collect(
         excluded: who of them may not decide.
         nobody: service principals and the like behind whom no person stands.
         candidate: the version that asks.
-        champion: the version that holds the alias now; None where there is none.
+        champion: the version that holds the alias now; None where there is none to compare with.
         champion_since: since when, as far as that is known.
         version_url: the candidate's page, where there is one.
         frozen_at: aware; when the numbers were read.
+        gone_version: the number on which the alias stands, where that version is gone from the registry.
     """
     document: dict[str, object] = {
         "format": _FORMAT,
@@ -90,7 +92,8 @@ def collect(
             "registry": _text(registry, LONGEST_URL),
             "model": _text(candidate.version.model),
             "alias": _text(gate.alias),
-            "from_version": None if champion is None else champion.version.version,
+            "from_version": gone_version if champion is None else champion.version.version,
+            "from_is_gone": champion is None and gone_version is not None,
             "to_version": candidate.version.version,
             "gate": _text(gate.name),
             "promotion": _text(promotion_id),

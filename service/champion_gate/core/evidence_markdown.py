@@ -23,6 +23,8 @@ _CUT = "\n_Cut here: the rest is too long for this page. `champion-gate promotio
 
 Document = Mapping[str, Any]
 
+_KINDS = {"logged_model": "logged model", "mlflow_run": "MLflow run", "version": "version"}
+
 
 def render_markdown(document: Document, sha256: str, limit: int = 60_000) -> str:
     """Write the evidence for people.
@@ -59,12 +61,20 @@ def _cut(text: str, limit: int) -> str:
 
 def _lines(document: Document, sha256: str) -> Iterator[str]:
     asked, candidate, champion = document["asked"], document["candidate"], document["champion"]
-    before = "none" if champion is None else _v(asked["from_version"])
+    gone = asked.get("from_is_gone", False)
+    before = "none" if champion is None and not gone else _v(asked["from_version"])
     yield f"## {code(asked['alias'])} of {code(asked['model'])}: {before} → {_v(asked['to_version'])}"
     yield ""
     yield from _first_table(document)
     yield ""
-    if champion is None:
+    yield from _sources(document)
+    if gone:
+        yield (
+            f"**{code(asked['alias'])} stands on version {_v(asked['from_version'])}, which is gone from the registry**:"
+            " nothing stands beside this version, and no rule compared it."
+        )
+        yield ""
+    elif champion is None:
         yield (
             f"**There is no {code(asked['alias'])} yet**: this version would be the first, and nothing stands beside it."
         )
@@ -72,7 +82,7 @@ def _lines(document: Document, sha256: str) -> Iterator[str]:
     yield (
         f"Approving puts the alias {code(asked['alias'])} of {code(asked['model'], 400)} in {code(asked['registry'], 400)}"
         f" on version {_v(asked['to_version'])}"
-        + ("." if champion is None else f", and takes it from version {_v(asked['from_version'])}.")
+        + ("." if before == "none" else f", and takes it from version {before}.")
     )
     yield (
         f"champion-gate itself read all numbers here from the registry, on {code(document['frozen_at'])}; the"
@@ -94,6 +104,8 @@ def _first_table(document: Document) -> Iterator[str]:
     asked = document["asked"]
     alias = code(asked["alias"])
     now = f"no {alias} yet" if champion is None else f"{alias} now: {_v(asked['from_version'])}"
+    if asked.get("from_is_gone", False):
+        now = f"{alias} now: {_v(asked['from_version'])}, gone"
     yield _row(
         "read by champion-gate", f"candidate: {_v(asked['to_version'])}", now, "change", "asked for", "ok?"
     )
@@ -114,6 +126,53 @@ def _first_table(document: Document) -> Iterator[str]:
     yield _row("has served", "—", _served(champion), "", "", "")
 
 
+def _sources(document: Document) -> Iterator[str]:
+    """Where each number of the first table comes from; evidence of earlier releases does not say."""
+    said = False
+    for metric in document["gate_metrics"]["rows"]:
+        for whose, key in (("candidate", "candidate_from"), ("Champion", "champion_from")):
+            found = metric.get(key)
+            if found is None:
+                continue
+            said = True
+            yield f"- {code(metric['name'])} of the {whose}: {_source(found)}"
+    if said:
+        yield ""
+
+
+def _source(found: Document) -> str:
+    if found["missing"] is not None:
+        return f"no number, as {code(found['missing'], 400)}"
+    if found["kind"] is None:
+        return "not there"
+    where = [f"{_KINDS.get(found['kind'], 'elsewhere')} {code(found['id'])}"]
+    if found["dataset"] is not None:
+        where.append(f"dataset {code(found['dataset'])}")
+    if found["kind"] == "logged_model":
+        where.append(f"step {code(found['step'])}")
+    others = [each for each in found["datasets"]["rows"] if each["name"] != found["dataset"]]
+    if others:
+        shown = [
+            f"{code(each['value'])} on {'no dataset' if each['name'] is None else code(each['name'])}"
+            for each in others
+        ]
+        where.append(f"besides {', '.join(shown)}")
+    return ", ".join(where)
+
+
+def _short_source(each: Document) -> str:
+    """In a table: whose the candidate's and the Champion's values are."""
+    kinds = [_kind_of(each, "candidate"), _kind_of(each, "champion")]
+    told = [_KINDS.get(kind, "elsewhere") if kind else "—" for kind in kinds]
+    return told[0] if told[0] == told[1] else f"{told[0]}; {told[1]}"
+
+
+def _kind_of(each: Document, whose: str) -> str | None:
+    found = each.get(f"{whose}_from")
+    kind = found["kind"] if found is not None else each.get(f"{whose}_kind")
+    return None if kind is None else str(kind)
+
+
 def _numbers(metric: Document) -> tuple[str, str, str]:
     change = metric["change"]
     signed = f"{change:+.6g}" if isinstance(change, int | float) else code(change)
@@ -126,9 +185,12 @@ def _better(metric: Document) -> str:
 
 def _rule(metric: Document) -> str:
     rules = (("max_worse", "at most {} worse"), ("at_least", "at least {}"), ("at_most", "at most {}"))
+    dataset = metric.get("dataset")
     said = [words.format(code(metric[key])) for key, words in rules if metric[key] is not None]
     if metric["max_worse"] is not None and metric["change"] is None:
         said[0] += " (nothing to compare with)"
+    if dataset is not None:
+        said.append(f"on dataset {code(dataset)}" if dataset else "on no dataset")
     return "; ".join(said) or "to be there"
 
 
@@ -150,10 +212,10 @@ def _other_metrics(document: Document) -> Iterator[str]:
     if not metrics["rows"]:
         return
     yield from _section("Other metrics, on which the gate has no rule")
-    yield _row("metric", "candidate", "Champion", "change")
-    yield _row("---", "---:", "---:", "---:")
+    yield _row("metric", "candidate", "Champion", "change", "of")
+    yield _row("---", "---:", "---:", "---:", "---")
     for metric in metrics["rows"]:
-        yield _row(code(metric["name"]), *_numbers(metric))
+        yield _row(code(metric["name"]), *_numbers(metric), _short_source(metric))
     yield from _left_out(metrics)
 
 
@@ -161,10 +223,10 @@ def _differences(title: str, differing: Document, champion: Document | None) -> 
     if not differing["rows"]:
         return
     yield from _section(title if champion is not None else title.removesuffix(" that differ"))
-    yield _row("name", "candidate", "Champion")
-    yield _row("---", "---", "---")
+    yield _row("name", "candidate", "Champion", "of")
+    yield _row("---", "---", "---", "---")
     for each in differing["rows"]:
-        yield _row(code(each["name"]), code(each["candidate"]), code(each["champion"]))
+        yield _row(code(each["name"]), code(each["candidate"]), code(each["champion"]), _short_source(each))
     yield from _left_out(differing)
 
 
@@ -193,6 +255,8 @@ def _origin(document: Document, candidate: Document) -> Iterator[str]:
     yield f"- Version: {_link(_plain_version(asked['to_version']), candidate['url'])}, id {code(candidate['version_id'], 250)}"
     yield f"- Source: {code(candidate['source'], 500)}"
     yield f"- MLflow run: {code(candidate['mlflow_run'], 250)}, {code(candidate['mlflow_run_url'], 500)}"
+    if candidate.get("logged_model") is not None:
+        yield f"- Logged model: {code(candidate['logged_model'], 250)}"
     yield (
         f"- Gate {code(asked['gate'])}, promotion {code(asked['promotion'])}, to be approved in "
         + ", ".join(code(seat) for seat in asked["seats"]["rows"])

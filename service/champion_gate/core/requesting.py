@@ -107,7 +107,7 @@ class Requesting:
         ledger_line = self._store.ledger_head().number
         candidate = self._registry.get_details(taken.version)
         champion_version = self._registry.get_alias(taken.model, taken.alias)
-        champion = self._champion(taken.model, champion_version)
+        champion = self._champion(taken, champion_version)
         reason = policy.ineligible_because(gate, candidate, champion)
         if reason is not None:
             self._turn.end(replace(taken, champion_version=champion_version), Phase.INELIGIBLE, reason)
@@ -145,6 +145,7 @@ class Requesting:
             champion_since=self._champion_since(taken, champion_version),
             version_url=self._registry.version_url(taken.version),
             frozen_at=now,
+            gone_version=champion_version if champion is None else None,
         )
         text = evidence.canonical_json(document)
         digest = evidence.sha256_of(text)
@@ -175,21 +176,44 @@ class Requesting:
         unhashed = taken.request is not None and not taken.request.correlation_id
         return unhashed or self._spending.moved_and_back(taken) is not None
 
-    def _champion(self, model: str, version: str | None) -> VersionDetails | None:
-        """The Champion to compare with. Its MLflow run may be long deleted, or in another workspace.
+    def _champion(self, taken: Promotion, version: str | None) -> VersionDetails | None:
+        """The Champion to compare with; None also where the alias stands on a version that is gone.
 
-        Then its metrics are shown as missing, and the reviewer judges without them.
+        Its MLflow run may be long deleted, or in another workspace: then what that alone says is shown as
+        missing, and the reviewer judges without it.
         """
         if version is None:
             return None
-        champion = self._registry.get_version(model, version)
+        try:
+            champion = self._registry.get_version(taken.model, version)
+        except VendorNotFoundError:
+            if self._is_gone(taken, version):
+                return None
+            raise
         try:
             return self._registry.get_details(champion)
         except VendorRefusedError as error:
             if error.concerns_all:
                 raise
-            _log.warning("the MLflow run of Champion %s v%s cannot be read: %s", model, version, error)
-            return VersionDetails(champion, {}, None)
+            _log.warning("the MLflow run of Champion %s v%s cannot be read: %s", taken.model, version, error)
+            return self._without_run(VersionDetails(champion, {}, None, unread_because=str(error)))
+
+    def _without_run(self, details: VersionDetails) -> VersionDetails:
+        """With the logged model, which may be there although the run is not."""
+        if details.version.logged_model_id is None:
+            return details
+        try:
+            model = self._registry.get_logged_model(details.version.logged_model_id)
+        except VendorRefusedError as error:
+            if error.concerns_all:
+                raise
+            return replace(details, unread_because=str(error))
+        return replace(details, logged_model=model)
+
+    def _is_gone(self, taken: Promotion, version: str) -> bool:
+        """Whether the registry's list, which must hold the candidate to be believed, lacks the version too."""
+        listed = {each.version for each in self._registry.list_versions(taken.model)}
+        return taken.version.version in listed and version not in listed
 
     def _excluded(
         self, provider: ApprovalProvider, gate: Gate, identities: policy.TrainerIdentities

@@ -176,7 +176,10 @@ def _metric(rule: MetricRule) -> str:
         wanted.append(f"is at least {rule.at_least:g}")
     if rule.at_most is not None:
         wanted.append(f"is at most {rule.at_most:g}")
-    return f"{rule.name} ({direction} is better) {' and '.join(wanted) or 'is there'}"
+    where = (
+        "" if rule.dataset is None else f" on {f'dataset {rule.dataset}' if rule.dataset else 'no dataset'}"
+    )
+    return f"{rule.name}{where} ({direction} is better) {' and '.join(wanted) or 'is there'}"
 
 
 def _further(gates: Gates) -> Iterator[str]:

@@ -179,7 +179,9 @@ def _gate(entry: GateEntry, file: GatesEntry) -> Gate:
         expires_after=entry.expires_after,
         newer_version=NewerVersion(entry.newer_version),
         metrics=tuple(
-            MetricRule(name, Direction(rule.better), rule.max_worse, rule.at_least, rule.at_most)
+            MetricRule(
+                name, Direction(rule.better), rule.max_worse, rule.at_least, rule.at_most, rule.dataset
+            )
             for name, rule in entry.metrics.items()
         ),
     )

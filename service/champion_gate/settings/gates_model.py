@@ -175,6 +175,10 @@ class MetricEntry(_Strict):
     at_most: Annotated[float, values.NUMBER] | None = Field(
         default=None, description="the highest value that is good enough (better: lower)"
     )
+    dataset: Annotated[str, values.DATASET] | None = Field(
+        default=None,
+        description='the dataset whose number counts, where a logged model has several; "" for that of none',
+    )
 
 
 class GateEntry(_Strict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from pydantic import BeforeValidator
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from champion_gate.core.metrics import is_number
 from champion_gate.core.names import check_alias
 from champion_gate.errors import InvalidNameError
 from champion_gate.settings.addresses import host_of, web_address
@@ -235,9 +235,15 @@ def _duration(value: object) -> timedelta:
 
 
 def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise expected("a finite number")
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        raise expected("a finite number") from None
+    if not is_number(number):
+        raise expected("a finite number")
+    return number
 
 
 def _at_least_zero(value: object) -> float:
@@ -278,6 +284,7 @@ LOGINS = Is(
 )
 DURATION = Is(_duration, {"type": "string", "pattern": "^[1-9][0-9]{0,5}[dhm]$"})
 NUMBER = Is(_number, {"type": "number"})
+DATASET = text(r"[^\x00-\x1f\x7f]{0,500}", 'the name of a dataset, or "" for numbers that name none')
 AT_LEAST_ZERO = Is(_at_least_zero, {"type": "number", "minimum": 0})
 FILE = text(r"[^\x00\r\n]+", "the path of a file")
 GITLAB_ADDRESS = Is(_gitlab_address, {"type": "string", "pattern": "^https?://"})

@@ -14,6 +14,8 @@ from typing import Any
 
 from flask import Flask, Response, abort, jsonify, request
 
+from champion_gate.standins.databricks_mlflow import MlflowRuns, pairs
+
 _PAGE = 100
 
 
@@ -85,15 +87,16 @@ class Catalog:
     any thread.
 
     Attributes:
+        mlflow: MLflow runs and the models that they logged.
         alias_writes: every alias write that was carried out: (model, alias, version, or None for a delete).
     """
 
     def __init__(self, workspace_id: str, now: Callable[[], int]) -> None:
         self.alias_writes: list[tuple[str, str, int | None]] = []
+        self.mlflow = MlflowRuns(now)
         self._workspace_id = int(workspace_id)
         self._now = now
         self._models: dict[str, Model] = {}
-        self._mlflow_runs: dict[str, dict[str, Any]] = {}
         self._lock = threading.RLock()
 
     # what tests and the demo do
@@ -107,32 +110,38 @@ class Catalog:
         full_name: str,
         *,
         run_id: str | None = None,
+        logged_model: str | None = None,
         run_workspace_id: int | None = None,
         status: str = "READY",
         created_by: str | None = "trainer@example.com",
         tags: Mapping[str, str] | None = None,
         with_id: bool = True,
+        source: str | None = None,
     ) -> str:
         """Register the next version and return its number.
 
         Args:
             full_name: a model made before.
-            run_id: the MLflow run that made it.
+            run_id: the MLflow run that made it; that of the logged model, where there is one.
+            logged_model: the logged model that is registered.
             run_workspace_id: where that run is; this workspace if None.
             status: also one that nobody has heard of.
             created_by: who registered it; None where Databricks leaves it out.
             tags: version tags.
             with_id: whether Databricks tells an `id`.
+            source: where its files came from; the logged model, or a folder of its own, if None.
         """
         with self._lock:
             model = self._models[full_name.lower()]
-            number = max(model.versions, default=0) + 1
+            number = max([*model.versions, *model.aliases.values()], default=0) + 1
+            if logged_model is not None:
+                run_id = run_id or self.mlflow.run_of(logged_model)
             model.versions[number] = Version(
                 number=number,
                 version_id=str(uuid.uuid4()) if with_id else None,
                 run_id=run_id,
                 run_workspace_id=(run_workspace_id or self._workspace_id) if run_id else None,
-                source=f"dbfs:/databricks/mlflow/{run_id or uuid.uuid4().hex}/model",
+                source=source or _source_of(logged_model, run_id),
                 status=status,
                 created_at=self._now(),
                 created_by=created_by,
@@ -145,11 +154,19 @@ class Catalog:
         with self._lock:
             return self._models[full_name.lower()].versions[int(version)]
 
-    def remove_version(self, full_name: str, version: str) -> None:
-        """Delete a version, and with it the aliases that it held; the next one may get its number."""
+    def remove_version(self, full_name: str, version: str, *, keep_aliases: bool = False) -> None:
+        """Delete a version, and with it the aliases that it held; the next one may get its number.
+
+        Args:
+            full_name: the model.
+            version: its number.
+            keep_aliases: leave aliases where they are: on a version that is gone.
+        """
         with self._lock:
             model = self._models[full_name.lower()]
             del model.versions[int(version)]
+            if keep_aliases:
+                return
             model.aliases = {alias: held for alias, held in model.aliases.items() if held != int(version)}
 
     def set_status(self, full_name: str, version: str, status: str) -> None:
@@ -188,24 +205,7 @@ class Catalog:
         tags: Mapping[str, str] | None = None,
     ) -> str:
         """Log an MLflow run and return its id."""
-        made = run_id or uuid.uuid4().hex
-        now = self._now()
-        every_tag = {**({"mlflow.user": user} if user else {}), **(tags or {})}
-        info = {"run_id": made, "run_uuid": made, "experiment_id": "4711", "status": "FINISHED"}
-        run = {
-            "info": {**info, "start_time": now, "end_time": now, "lifecycle_stage": "active"},
-            "data": {
-                "metrics": [
-                    {"key": key, "value": value, "timestamp": now, "step": 0}
-                    for key, value in (metrics or {}).items()
-                ],
-                "params": _pairs(params or {}),
-                "tags": _pairs(every_tag),
-            },
-        }
-        with self._lock:
-            self._mlflow_runs[made] = run
-        return made
+        return self.mlflow.add_run(run_id=run_id, user=user, metrics=metrics, params=params, tags=tags)
 
     # what clients see
     def attach(self, app: Flask) -> None:
@@ -218,7 +218,7 @@ class Catalog:
         app.delete(f"{models}/aliases/<alias>")(self._delete_alias)
         app.get("/api/2.0/mlflow/unity-catalog/model-versions/get")(self._get_tagged)
         app.post("/api/2.0/mlflow/unity-catalog/model-versions/set-tag")(self._set_tag)
-        app.get("/api/2.0/mlflow/runs/get")(self._get_mlflow_run)
+        self.mlflow.attach(app)
 
     def _get_model(self, full_name: str) -> Response:
         with self._lock:
@@ -266,7 +266,8 @@ class Catalog:
                 "name": model.full_name,
                 "version": str(version.number),
                 "status": version.status,
-                "tags": _pairs(version.tags),
+                "model_id": "",
+                "tags": pairs(version.tags),
             }
             return jsonify(model_version=shown)
 
@@ -279,13 +280,6 @@ class Catalog:
             model = self._model(str(body.get("name", "")))
             _version_of(model, int(body.get("version", 0))).tags[key] = value
             return jsonify({})
-
-    def _get_mlflow_run(self) -> Response:
-        with self._lock:
-            run = self._mlflow_runs.get(request.args.get("run_id", ""))
-            if run is None:
-                abort(404, f"Run '{request.args.get('run_id')}' not found.")
-            return jsonify(run=run)
 
     def _model(self, full_name: str) -> Model:
         model = self._models.get(full_name.lower())
@@ -301,5 +295,7 @@ def _version_of(model: Model, number: int) -> Version:
     return version
 
 
-def _pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"key": key, "value": value} for key, value in values.items()]
+def _source_of(logged_model: str | None, run_id: str | None) -> str:
+    if logged_model is not None:
+        return f"models:/{logged_model}"
+    return f"dbfs:/databricks/mlflow/{run_id or uuid.uuid4().hex}/model"

@@ -1,0 +1,56 @@
+"""MLflow's own server, as its users run it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class MlflowServer:
+    """Where it listens, and the SQLite file that it keeps everything in."""
+
+    uri: str
+    database: Path
+
+
+@contextmanager
+def mlflow_server(folder: Path) -> Iterator[str]:
+    """MLflow's own server as its users run it, on a port that is bound before it starts."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.set_inheritable(True)
+    environment = {
+        **os.environ,
+        # What `mlflow server` itself sets; that command is no part of the skinny package's test set-up.
+        "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{folder}/mlflow.db",
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": f"{folder}/artifacts",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "HOME": str(folder),
+        "PYTHONWARNINGS": "ignore",
+    }
+    command = [sys.executable, "-m", "gunicorn", "--workers=1", "--threads=4", "--log-level=error"]
+    with (folder / "server.log").open("wb") as log:
+        server = subprocess.Popen(
+            [*command, f"--bind=fd://{listener.fileno()}", "mlflow.server:app"],
+            env=environment,
+            pass_fds=[listener.fileno()],
+            stdout=log,
+            stderr=log,
+        )
+    uri = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    try:
+        with urllib.request.urlopen(f"{uri}/health", timeout=60) as answer:
+            assert answer.read() == b"OK", (folder / "server.log").read_text()
+        yield uri
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+        listener.close()

@@ -1,0 +1,117 @@
+"""An alias that stands on a version that is gone: there is nothing to compare with, and promotions go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from champion_gate.core.alias_orders import AliasOrders
+from champion_gate.core.aliases import Order
+from champion_gate.core.callers import Caller, Role
+from champion_gate.core.evidence_markdown import render_markdown
+from champion_gate.core.promotion import Phase
+from champion_gate.errors import ConflictError
+from integration.gate_world import GateWorld, gate_world
+
+OPERATOR = Caller("operator-1", Role.OPERATOR, "token", "127.0.0.1")
+
+pytest_plugins = ("integration.mlflow_fixtures",)
+
+
+@pytest.fixture
+def uc(tmp_path: Path) -> Iterator[GateWorld]:
+    with gate_world(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(params=["uc", "mlflow", "server"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GateWorld]:
+    server = request.getfixturevalue("running_mlflow") if request.param == "server" else None
+    with gate_world(tmp_path, request.param, server=server) as made:
+        yield made
+
+
+def test_people_are_asked_without_a_champion_to_compare_with(world: GateWorld) -> None:
+    world.models.remove_beneath("1")
+    assert world.models.champion() == "1"
+    promotion = world.ask({"f1": 0.81, "auc": 0.1})
+
+    document: Any = world.evidence(promotion)
+    assert document["champion"] is None
+    assert (document["asked"]["from_version"], document["asked"]["from_is_gone"]) == ("1", True)
+    assert document["gate_metrics"]["rows"][0]["champion"] is None
+    shown = render_markdown(document, promotion.evidence_sha256 or "")
+    assert "`Champion` stands on version v1, which is gone from the registry**" in shown
+    assert "and takes it from version v1." in shown
+    assert "There is no `Champion` yet" not in shown
+
+    world.approve(promotion)
+    world.look()
+    assert world.ended(promotion, Phase.PROMOTED) == f"Champion of {world.models.model} moved from v1 to v2"
+    assert world.models.champion() == "2"
+    assert world.moves()[-1] == ("1", "2", "reviewer-1")
+
+
+def test_the_bounds_apply_still(uc: GateWorld) -> None:
+    uc.models.remove_beneath("1")
+    uc.train({"f1": 0.79})
+    uc.settle()
+    assert uc.ended(uc.promotion(), Phase.INELIGIBLE) == "F1 is 0.79, and must be at least 0.8."
+
+
+def test_a_champion_that_goes_while_people_decide_changes_nothing(world: GateWorld) -> None:
+    promotion = world.ask()
+    world.models.remove_beneath("1")
+    world.look()
+    world.approve(promotion)
+    world.look()
+    world.ended(promotion, Phase.PROMOTED)
+    assert world.moves()[-1] == ("1", "2", "reviewer-1")
+
+
+def test_a_champion_that_is_hidden_is_not_gone(uc: GateWorld) -> None:
+    uc.break_databricks("/models/.*/versions/1$", status=403)
+    uc.train({"f1": 0.81})
+    uc.settle()
+    assert uc.promotion().phase is Phase.FAILED
+    assert "answered 403" in uc.promotion().reason
+
+
+def test_a_champion_that_the_list_still_has_is_not_gone(uc: GateWorld) -> None:
+    uc.break_databricks("/models/.*/versions/1$", status=404, error_code="RESOURCE_DOES_NOT_EXIST")
+    uc.train({"f1": 0.81})
+    uc.settle()
+    assert uc.promotion().phase is Phase.FAILED
+
+
+def test_a_list_that_lacks_the_candidate_too_shows_nothing(uc: GateWorld) -> None:
+    uc.models.remove_beneath("1")
+    uc.break_databricks("/models/[^/]*/versions$", body=b"{}", skip=2)  # two are the search
+    uc.train({"f1": 0.81})
+    uc.settle()
+    assert uc.promotion().phase is Phase.FAILED
+
+
+def test_the_watch_and_orders_go_on(world: GateWorld) -> None:
+    second = world.models.train(world.job_id, "9", {"f1": 0.9})
+    world.sweep()
+    world.models.remove_beneath("1")
+    world.sweep()
+    orders: AliasOrders = world.core.alias_orders
+    change = orders.put(world.models.model, "Champion", second, Order(OPERATOR, "the other one is gone"))
+    assert (change.from_version, change.state.version) == ("1", second)
+    assert world.moves()[-1] == ("1", second, "operator-1")
+    with pytest.raises(ConflictError, match="v1, and it is gone from the registry"):
+        orders.roll_back(world.models.model, "Champion", Order(OPERATOR, "back"))
+    assert world.models.champion() == second
+
+
+def test_a_first_look_at_an_alias_on_a_version_that_is_gone(world: GateWorld) -> None:
+    world.models.remove_beneath("1")
+    world.sweep()
+    assert world.moves() == [(None, "1", "outside champion-gate")]
+    world.sweep()
+    assert len(world.moves()) == 1
