@@ -186,7 +186,7 @@ class MlflowModels:
     def measure(
         self, model_id: str, name: str, value: float, *, step: int = 0, dataset: str | None = None
     ) -> None:
-        run_id = self.client.get_logged_model(model_id).source_run_id
+        run_id = self.client.get_logged_model(model_id).source_run_id or ""
         digest = "0f1e2d" if dataset else None
         self.client.log_metric(
             run_id,

@@ -93,6 +93,7 @@ def test_it_says_what_is_asked() -> None:
         "model": "main.ml.churn",
         "alias": "Champion",
         "from_version": "1",
+        "from_is_gone": False,
         "to_version": "2",
         "gate": "churn",
         "promotion": "p-1",

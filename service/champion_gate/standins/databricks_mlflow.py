@@ -59,8 +59,6 @@ class MlflowRuns:
                 "params": pairs(params or {}),
                 "tags": pairs(every_tag),
             },
-            "inputs": {},
-            "outputs": {},
         }
         with self._lock:
             self._runs[made] = run
@@ -101,7 +99,7 @@ class MlflowRuns:
         with self._lock:
             self._models[made] = {"info": info, "data": {"params": pairs(params or {}), "metrics": []}}
             if as_output:
-                outputs = self._runs[run_id]["outputs"].setdefault("model_outputs", [])
+                outputs = self._runs[run_id].setdefault("outputs", {}).setdefault("model_outputs", [])
                 outputs.append({"model_id": made, "step": 0})
         return made
 
@@ -129,7 +127,8 @@ class MlflowRuns:
     def read_model(self, run_id: str, model_id: str) -> None:
         """Have a run say that it read a model, to measure it."""
         with self._lock:
-            self._runs[run_id]["inputs"].setdefault("model_inputs", []).append({"model_id": model_id})
+            inputs = self._runs[run_id].setdefault("inputs", {})
+            inputs.setdefault("model_inputs", []).append({"model_id": model_id})
 
     def remove_model(self, model_id: str) -> None:
         """Delete a logged model; the run goes on naming it."""
