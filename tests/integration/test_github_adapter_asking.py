@@ -59,12 +59,12 @@ def test_a_request_is_one_run_that_waits_for_its_reviewers(credentials: str, api
 
 @pytest.mark.parametrize("model", ["main." + "m" * 249 + ".churn", "é" * 767])
 def test_the_title_of_a_run_stays_short_and_keeps_its_id(world: World, model: str) -> None:
-    promotion = replace(world.promotion("p" * 49), model=model)
+    promotion = replace(world.promotion("p" * 49), model=model, evidence_sha256="a" * 64)
     opened = world.here.open(target_of(), promotion, EVIDENCE)
     (run,) = world.there.runs
     assert len(run.display_title) <= 255
-    assert run.display_title.endswith(f"{model[-6:]} v2 [{'p' * 49}]")
-    assert world.here.find(target_of(), promotion) == (opened,)
+    assert run.display_title.endswith(f"{model[-6:]} v2 [{promotion.correlation_id}]")
+    assert world.here.find(target_of(), promotion).ours == (opened,)
 
 
 @pytest.mark.parametrize("older_server", ["ignored", "refused"])

@@ -57,12 +57,12 @@ def test_a_pipeline_is_started_as_our_account_with_inputs_only(opens_with: str) 
 @pytest.mark.parametrize("length", [140, 141, 200, 255, 767])
 def test_a_long_name_of_a_model_neither_stops_the_start_nor_hides_the_id(world: World, length: int) -> None:
     model = "main." + "m" * (length - 11) + ".churn"
-    promotion = replace(world.promotion("p" * 49), model=model)
+    promotion = replace(world.promotion("p" * 49), model=model, evidence_sha256="a" * 64)
     opened = world.here.open(world.target(), promotion, EVIDENCE)
     (pipeline,) = world.there.pipelines
-    assert world.here.find(world.target(), promotion) == (opened,)
+    assert world.here.find(world.target(), promotion).ours == (opened,)
     assert pipeline.name.startswith("Champion main.mmm")
-    assert pipeline.name.endswith(f".churn v2 [{'p' * 49}]")
+    assert pipeline.name.endswith(f".churn v2 [{promotion.correlation_id}]")
     assert (pipeline.inputs["model"] == model) is (length == 140)
 
 
