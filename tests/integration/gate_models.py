@@ -115,13 +115,15 @@ class CatalogModels:
 
 
 @cache
-def _empty_mlflow_database() -> bytes:
+def empty_mlflow_database() -> bytes:
     """A registry with its tables made, which takes seconds; tests get copies."""
     from mlflow import MlflowClient  # noqa: PLC0415 - as below
 
     with tempfile.TemporaryDirectory() as folder:
         uri = f"sqlite:///{folder}/mlflow.db"
-        MlflowClient(tracking_uri=uri, registry_uri=uri).search_registered_models()
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        client.search_registered_models()
+        client.search_experiments()
         return (Path(folder) / "mlflow.db").read_bytes()
 
 
@@ -134,7 +136,7 @@ class MlflowModels:
         if server is None:
             self.model = "churn"
             self.database = folder / "mlflow.db"
-            self.database.write_bytes(_empty_mlflow_database())
+            self.database.write_bytes(empty_mlflow_database())
             self.registry = f"sqlite:///{self.database}"
         else:
             self.model = f"churn-{next(_names)}"

@@ -52,5 +52,5 @@ def mlflow_server(folder: Path) -> Iterator[str]:
         yield uri
     finally:
         server.terminate()
-        server.wait(timeout=20)
+        server.wait(timeout=60)
         listener.close()

@@ -1,0 +1,139 @@
+"""Frozen numbers, judged again by the rules of today."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from champion_gate.core import evidence
+from champion_gate.core.frozen_metrics import frozen_problems
+from champion_gate.core.gates import ApprovalTarget, Direction, Gate, MetricRule
+from champion_gate.core.versions import (
+    LoggedModel,
+    MetricRow,
+    ModelVersion,
+    TrainingRun,
+    VersionDetails,
+    VersionStatus,
+)
+
+AT = datetime(2026, 11, 1, tzinfo=UTC)
+RULE = MetricRule("f1", Direction.HIGHER, at_least=0.8)
+HIGHER, LOWER = Direction.HIGHER, Direction.LOWER
+
+
+def details(number: int, rows: Sequence[MetricRow] = (), **of_run: float) -> VersionDetails:
+    model_id = f"m-{number}" if rows else None
+    version = ModelVersion(
+        "main.ml.churn", str(number), f"id{number}", "r", None, VersionStatus.READY, AT, "ann", None, model_id
+    )
+    run = TrainingRun("r", "ann", "1", "2", of_run, {}, None, AT)
+    model = LoggedModel(model_id, "r", tuple(rows), {}, {}) if model_id else None
+    return VersionDetails(version, {}, run, model)
+
+
+def frozen(
+    candidate: VersionDetails, champion: VersionDetails | None = None, *rules: MetricRule
+) -> dict[str, Any]:
+    gate = Gate(
+        name="churn",
+        job_ids=frozenset({"1"}),
+        job_names=frozenset(),
+        model="main.ml.churn",
+        alias="Champion",
+        approval=ApprovalTarget("github", {}, ("champion",)),
+        metrics=rules,
+    )
+    document = evidence.collect(
+        gate=gate,
+        registry="databricks-uc",
+        promotion_id="p-1",
+        job_id="1",
+        job_run_id="2",
+        job_url="",
+        found_by="tag",
+        trainers=(),
+        excluded=(),
+        nobody=(),
+        candidate=candidate,
+        champion=champion,
+        champion_since=None,
+        version_url=None,
+        frozen_at=AT,
+    )
+    found: dict[str, Any] = json.loads(evidence.canonical_json(document))
+    return found
+
+
+EVAL, TRAIN = MetricRow("f1", 0.85, dataset="eval"), MetricRow("f1", 0.99, dataset="train")
+
+
+@pytest.mark.parametrize("rules", [(RULE,), ()], ids=["with a rule", "among the others"])
+def test_a_bound_that_was_raised(rules: tuple[MetricRule, ...]) -> None:
+    document = frozen(details(2, f1=0.85), None, *rules)
+    assert frozen_problems(RULE, document) == ()
+    raised = MetricRule("f1", HIGHER, at_least=0.9)
+    assert frozen_problems(raised, document) == ("f1 is 0.85, and must be at least 0.9",)
+
+
+def test_a_comparison_that_is_stricter() -> None:
+    document = frozen(details(2, f1=0.85), details(1, f1=0.9), RULE)
+    assert frozen_problems(MetricRule("f1", HIGHER, max_worse=0.05), document) == ()
+    assert "worse by 0.05" in frozen_problems(MetricRule("f1", HIGHER, max_worse=0.04), document)[0]
+
+
+def test_a_rule_on_a_metric_that_was_not_there() -> None:
+    document = frozen(details(2, f1=0.85), None, RULE)
+    rule = MetricRule("loss", LOWER, at_most=1)
+    assert frozen_problems(rule, document) == ("the metric loss is missing in the frozen evidence",)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "least", "words"),
+    [
+        ("eval", 0.8, ""),
+        ("eval", 0.9, "f1 is 0.85"),
+        ("train", 0.9, ""),
+        ("test", 0.8, "not on dataset test"),
+        (None, 0.8, "different values"),
+    ],
+)
+def test_another_dataset_than_that_of_the_rule_of_then(dataset: str | None, least: float, words: str) -> None:
+    then = MetricRule("f1", HIGHER, at_least=0.8, dataset="eval")
+    document = frozen(details(2, [EVAL, TRAIN]), None, then)
+    problems = frozen_problems(MetricRule("f1", HIGHER, at_least=least, dataset=dataset), document)
+    assert words in "".join(problems)
+    assert bool(problems) == bool(words)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_number_stays_none(value: float) -> None:
+    document = frozen(details(2, f1=value))
+    assert "no number to judge by" in frozen_problems(RULE, document)[0]
+
+
+def without_origins(document: dict[str, Any]) -> dict[str, Any]:
+    """As releases before froze it."""
+    for part in ("gate_metrics", "other_metrics"):
+        for row in document[part]["rows"]:
+            for key in ("candidate_from", "champion_from", "dataset"):
+                row.pop(key, None)
+    return document
+
+
+def test_evidence_of_an_earlier_release() -> None:
+    document = without_origins(frozen(details(2, f1=0.85), details(1, f1=0.9), RULE))
+    assert frozen_problems(RULE, document) == ()
+    assert frozen_problems(MetricRule("f1", HIGHER, at_least=0.9), document)
+    assert frozen_problems(MetricRule("f1", HIGHER, max_worse=0.01), document)
+    assert frozen_problems(MetricRule("f1", HIGHER, at_least=0.8, dataset="eval"), document)
+
+
+def test_an_edge_that_an_earlier_release_froze_is_infinite() -> None:
+    document = without_origins(frozen(details(2, f1=0.85), None, RULE))
+    document["gate_metrics"]["rows"][0]["candidate"] = 1.7976931348623157e308
+    assert frozen_problems(RULE, document) == ("the metric f1 is inf, which is no number to judge by",)
