@@ -128,18 +128,24 @@ def empty_mlflow_database() -> bytes:
 
 
 class MlflowModels:
-    """A real MLflow registry: embedded in an SQLite file, or on a server that others use too."""
+    """A real MLflow registry: embedded in an SQLite file, or on a server that others use too.
 
-    def __init__(self, folder: Path, server: MlflowServer | None = None) -> None:
+    Args:
+        folder: for the file.
+        server: None embeds.
+        model: the registered model's name; one that nobody else has by default.
+    """
+
+    def __init__(self, folder: Path, server: MlflowServer | None = None, model: str | None = None) -> None:
         from mlflow import MlflowClient  # noqa: PLC0415 - slow, and only one of the two registries needs it
 
         if server is None:
-            self.model = "churn"
+            self.model = model or "churn"
             self.database = folder / "mlflow.db"
             self.database.write_bytes(empty_mlflow_database())
             self.registry = f"sqlite:///{self.database}"
         else:
-            self.model = f"churn-{next(_names)}"
+            self.model = model or f"churn-{next(_names)}"
             self.database, self.registry = server.database, server.uri
         self.client = MlflowClient(tracking_uri=self.registry, registry_uri=self.registry)
         self.client.create_registered_model(self.model)

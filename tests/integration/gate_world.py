@@ -371,7 +371,9 @@ def gate_world(
     registry: str = "uc",
     provider: str = "github",
     clock: MovableClock | None = None,
+    *,
     server: MlflowServer | None = None,
+    model: str | None = None,
     **gate: object,
 ) -> Iterator[GateWorld]:
     """A Champion v1, a watched job, a place where people approve, and the gate between them.
@@ -382,6 +384,7 @@ def gate_world(
         provider: one of PROVIDERS.
         clock: the time of everything.
         server: where MLflow's registry is; an SQLite file if None.
+        model: the registered model's name in MLflow, where it matters.
         gate: changes to the one gate.
     """
     clock = clock or MovableClock()
@@ -394,7 +397,9 @@ def gate_world(
         database_url = f"sqlite:///{folder}/gate.db"
         (folder / "gate.db").write_bytes(empty_database())
         store = stack.enter_context(open_store(database_url))
-        models: Models = CatalogModels(databricks) if registry == "uc" else MlflowModels(folder, server)
+        models: Models = (
+            CatalogModels(databricks) if registry == "uc" else MlflowModels(folder, server, model)
+        )
         job_id = databricks.jobs.add_job("train-churn", run_as=TRAINER, creator=TRAINER)
         world = GateWorld(
             folder=folder,

@@ -1,6 +1,6 @@
 """Names from outside cannot leave their place in a URL."""
 
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import given
@@ -85,11 +85,74 @@ def test_what_is_not_three_plain_parts_is_no_unity_catalog_model(model: str) -> 
 
 
 @pytest.mark.parametrize(
-    "model", ["", ".", "..", "...", "a/b", "a\\b", "a?b", "a#b", "a%b", "a b", "a\tb", "a&b", "a'b", "a\x00b"]
+    ("model", "named"),
+    [
+        ("", "Write the model's name"),
+        ("  ", "Write the model's name"),
+        (".", "path"),
+        ("..", "path"),
+        ("...", "path"),
+        ("..churn", "path"),
+        (" churn", "blank"),
+        ("churn ", "blank"),
+        ("churn\n", "blank"),
+        ("a/b", "character /"),
+        ("models:/a", "character :"),
+        ("a\\b", "character \\"),
+        ("a?b", "character ?"),
+        ("a#b", "character #"),
+        ("a%b", "character %"),
+        ("a\tb", "\\x09"),
+        ("a\nb", "\\x0a"),
+        ("a\x00b", "\\x00"),
+        ("a\x7fb", "\\x7f"),
+        ("a\u00a0b", "\\xa0"),
+        ("a\u202eb", "\\u202e"),
+        ("a\u200bb", "\\u200b"),
+        ("a\ud800b", "\\ud800"),
+        ("a" + "\u0301" * 4, "piled up"),
+        ("x" * 257, "257 characters"),
+    ],
 )
-def test_what_a_url_would_read_is_no_model_name_elsewhere(model: str) -> None:
-    with pytest.raises(InvalidNameError):
+def test_what_cannot_be_sent_or_seen_is_no_model_name_elsewhere_and_the_hint_names_it(
+    model: str, named: str
+) -> None:
+    with pytest.raises(InvalidNameError) as caught:
         check_model(model, three_level=False)
+    assert named in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "Churn Model",
+        "churn (v2), weekly",
+        "a&b=c",
+        "a;b",
+        "it's",
+        'the "big" one',
+        'it\'s "both"',
+        "<churn>",
+        "a|b*c",
+        "[a] {b} $c",
+        "@a~b^c`d`",
+        "Kündigung",
+        "離脱",
+        "e\u0301",
+        "v..1",
+        ".hidden",
+        "x" * 256,
+    ],
+)
+def test_all_else_that_mlflow_takes_is_a_model_name_elsewhere(model: str) -> None:
+    assert check_model(model, three_level=False) == model
+
+
+@pytest.mark.parametrize(("model", "named"), [("main.ml.my churn", "blank"), ("main.ml.a/b", "character /")])
+def test_the_hint_names_what_is_wrong_with_a_unity_catalog_model(model: str, named: str) -> None:
+    with pytest.raises(InvalidNameError) as caught:
+        check_model(model, three_level=True)
+    assert named in caught.value.hint
 
 
 @given(st.text(max_size=40), st.booleans())
@@ -98,7 +161,9 @@ def test_whatever_passes_holds_nothing_that_a_url_would_read(text: str, three_le
         model = check_model(text, three_level=three_level)
     except InvalidNameError:
         return
-    assert not set(model) & set("/?#%\\ \t\r\n&;")
+    assert not set(model) & set("/:?#%\\\t\r\n" if not three_level else "/?#%\\ \t\r\n&;")
+    assert model == model.strip()
+    assert unquote(quote(model, safe="")) == model
     assert model.strip(".")
     if model.isascii() and model.isalnum():
         assert quote(model, safe="") == model

@@ -6,6 +6,7 @@ import copy
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import yaml
@@ -13,10 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
+from champion_gate.adapters.gitlab_inputs import spelled
 from champion_gate.adapters.gitlab_names import Protection, spot_of
 from champion_gate.settings import explain, gates_json_schema, load_gates
 from champion_gate.settings.gates_file import read_gates
 from champion_gate.settings.gates_model import GitLabApprovalEntry
+from champion_gate.standins.gitlab_state import TEMPLATE_INPUTS
 from settings_samples import FULL_GITLAB, GITLAB, changed, problems_of, written
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "deploy/gitlab/champion-gate.gitlab-ci.yml"
@@ -266,16 +269,16 @@ def test_a_place_where_somebody_can_approve_is_taken(tmp_path: Path, keys: dict[
     assert load_gates(written(tmp_path, gitlab(**keys))).gates
 
 
-@pytest.mark.parametrize("character", list("\\&;:'\"`<>|*$ (),!{}[]ü"))
-def test_a_model_that_the_pipeline_would_not_take_is_refused(tmp_path: Path, character: str) -> None:
+@pytest.mark.parametrize("character", list("&;'\"`<>|*$ (),!{}[]ü"))
+def test_a_model_of_any_name_is_taken_and_spelled_as_the_pipelines_inputs_take_it(
+    tmp_path: Path, character: str
+) -> None:
     file = gitlab() | {"registry": "sqlite:///m.db"}
-    file["gates"][0]["model"] = f"churn{character}x"
-
-    problems = problems_of(tmp_path, file)
-
-    assert any(line.startswith("gates[0].model: found") for line in problems), problems
-    file["gates"][0]["model"] = "Churn-v2_a.b@c+d=e~f"
-    assert load_gates(written(tmp_path, file)).gates
+    file["gates"][0]["model"] = model = f"churn{character}x=1"
+    assert load_gates(written(tmp_path, file)).gates[0].model == model
+    assert re.fullmatch(TEMPLATE_INPUTS["model"], spelled(model))
+    assert unquote(spelled(model).replace("=", "%")) == model
+    assert spelled("Churn-v2_a.b@c+d=e~f") == "Churn-v2_a.b@c+d=e~f"
 
 
 def test_problems_of_gates_in_both_systems_come_in_one_message(tmp_path: Path) -> None:

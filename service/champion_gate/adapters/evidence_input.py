@@ -26,7 +26,7 @@ def inputs_of(
     """
     inputs = {
         "promotion_id": promotion.correlation_id,
-        "model": _shown(promotion.model),
+        "model": in_titles(promotion.model),
         "version": promotion.version.version,
         "alias": promotion.alias,
         **more,
@@ -36,7 +36,7 @@ def inputs_of(
     return inputs | {"evidence": _cut(evidence or "No evidence.", room, promotion, vendor)}
 
 
-def _shown(model: str) -> str:
+def in_titles(model: str) -> str:
     """The model's name as it stands in titles; of a long one the middle is left out, and the evidence has it whole."""
     if len(model) <= _MODEL:
         return model

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import re
 
 from champion_gate.adapters import evidence_input
 from champion_gate.core.promotion import Promotion
 
+_PLAIN = re.compile(r"[A-Za-z0-9_.@+=~-]")
 _MAX_BYTES = 65_000
 """As base64 it stays below the 128 KiB that Linux allows one environment variable of a job."""
 
@@ -31,4 +33,22 @@ def inputs_of(promotion: Promotion, *, environment: str, gate_url: str, evidence
         vendor="GitLab",
     )
     shown = inputs.pop("evidence").encode(errors="replace")
-    return inputs | {"evidence_base64": base64.b64encode(shown).decode()}
+    return inputs | {
+        "model": evidence_input.in_titles(spelled(promotion.model)),
+        "evidence_base64": base64.b64encode(shown).decode(),
+    }
+
+
+def spelled(model: str) -> str:
+    """The model's name as the pipeline's name and button show it; the evidence has the name itself.
+
+    GitLab puts it into the text of the CI file, whose expression lets no blank and little punctuation in: what is
+    not of that form is written as `=20` (RFC 2045, section 6.7), so that two names never look alike.
+    """
+    if all(_PLAIN.fullmatch(char) for char in model):
+        return model
+    return "".join(char if _PLAIN.fullmatch(char) and char != "=" else _quoted(char) for char in model)
+
+
+def _quoted(char: str) -> str:
+    return "".join(f"={byte:02X}" for byte in char.encode())

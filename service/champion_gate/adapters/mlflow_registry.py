@@ -198,8 +198,8 @@ def _all_versions(client: MlflowClient, model: str) -> list[Any]:
     found: list[Any] = []
     token = None
     for _ in range(_MOST_PAGES):
-        # check_model lets no quote through. Databases that ignore case would also give other models' versions.
-        page = client.search_model_versions(f"name = '{model}'", max_results=_PAGE, page_token=token)
+        # The filter may give other models' versions too, as do databases that ignore case.
+        page = client.search_model_versions(_filter(model), max_results=_PAGE, page_token=token)
         found += [each for each in page if each.name == model]
         before, token = token, page.token
         if not token:
@@ -207,6 +207,19 @@ def _all_versions(client: MlflowClient, model: str) -> list[Any]:
         if token == before:
             raise unreadable("the next page of the list of versions, which names itself")
     raise unreadable("the end of the list of versions")
+
+
+def _filter(model: str) -> str:
+    """A filter that gives at least this model's versions.
+
+    MLflow's filters know no escapes (mlflow/utils/search_utils.py): a text stands between quotes that are not in
+    it. Where both kinds are, wildcards stand for one of them.
+    """
+    for quotes in ("'", '"'):
+        if quotes not in model:
+            return f"name = {quotes}{model}{quotes}"
+    pattern = model.replace("'", "_")
+    return f"name LIKE '{pattern}'"
 
 
 def _number(version: object) -> str:

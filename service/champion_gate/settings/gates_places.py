@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from champion_gate.core.gates import ApprovalTarget
@@ -16,7 +15,6 @@ from champion_gate.settings.gates_servers import provider_of
 from champion_gate.settings.gates_values import is_github_login
 
 _SYSTEMS = ("github", "gitlab")
-_INPUT = re.compile(r"[A-Za-z0-9_.@+=~-]+")
 
 
 def target_of(gate: GateEntry, top: GitHubEntry) -> ApprovalTarget:
@@ -112,11 +110,6 @@ def place_problems(path: str, gate: GateEntry) -> Iterator[str]:
         yield from _github_login_problems(f"{path}.identities", gate.identities)
     if gate.approval.gitlab is not None:
         yield from _people_problems(f"{path}.approval.gitlab", gate.approval.gitlab)
-        if not _INPUT.fullmatch(gate.model):
-            yield (
-                f"{path}.model: found {gate.model!r}; expected letters, digits and _ . @ + = ~ -, "
-                "as the pipeline's inputs take no others"
-            )
 
 
 def _environment_problems(path: str, github: GitHubApprovalEntry) -> Iterator[str]:

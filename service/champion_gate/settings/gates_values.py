@@ -263,7 +263,7 @@ JOB = Is(
     _job,
     {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "minLength": 1, "maxLength": 4096}]},
 )
-MODEL = Is(_model, {"type": "string", "pattern": "^[^\\s/?#%]+$"})
+MODEL = Is(_model, {"type": "string", "pattern": "^[^/:?#%\\\\\\u0000-\\u001f]+$"})
 ALIAS = Is(_alias, {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,255}$"})
 REPOSITORY = text(
     r"[A-Za-z0-9][A-Za-z0-9_-]{0,98}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}", "a repository as OWNER/NAME"
