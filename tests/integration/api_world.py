@@ -128,7 +128,13 @@ def api_world(folder: Path, **gate: object) -> Iterator[ApiWorld]:
             access=Access(authenticate=known, attempts=Attempts(pause=lambda _seconds: None)),
             checks=(),
             operations=Operations(
-                world.store, world.clock, core.registry, core.promoter, core.asking, core.alias_orders
+                world.store,
+                world.clock,
+                core.registry,
+                core.promoter,
+                core.asking,
+                core.alias_orders,
+                core.identities,
             ),
         )
         with serve(app) as url:

@@ -7,6 +7,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,11 @@ import pytest
 
 from champion_gate.core.callers import Role
 from champion_gate.core.notifications import NotificationPhase
+from champion_gate.core.ports import Person
 from champion_gate.core.promotion import Phase
+from champion_gate.core.store import TrainerAccount
+from champion_gate.store import open_store
+from integration.gate_models import TRAINER
 from integration.gate_world import api_token
 from integration.process_world import ProcessWorld, free_port, process_world, until
 
@@ -324,6 +329,64 @@ def test_a_promotion_is_cancelled_and_asked_for_afresh(which: str, tmp_path: Pat
         assert notification["id"] in line
         again = side.document("notifications", "show", notification["id"])
         assert again["count"] == notification["count"] + 1
+
+
+# --- identities -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("which", ["local", "api"])
+def test_whose_a_login_is_can_be_listed_accepted_and_forgotten(both: Both, which: str) -> None:
+    side: Side = getattr(both, which)
+    accounts = [{"trainer": TRAINER, "gate": None, "user_id": "11"}]
+    with open_store(both.world.environ["CHAMPION_GATE_DATABASE_URL"]) as store:
+        at, login = datetime(2026, 3, 1, 8, tzinfo=UTC), f"octo-{which}"
+        for number, days in (("11", 0), ("22", 1)):
+            store.remember_login("github", login, Person(number, login), at + timedelta(days=days))
+        store.remember_trainer_account(TrainerAccount("github", TRAINER, "", login, "11"), at)
+        (found,) = [each for each in side.document("identities", "list") if each["login"] == login]
+        assert (found["user_id"], found["other_id"], found["accounts"]) == ("11", "22", accounts)
+        (row,) = [line for line in side.lines("identities", "list") if login in line]
+        assert row.split() == [
+            *(
+                "github",
+                login,
+                "11",
+                "2026-03-01",
+                "08:00:00Z",
+                "2026-03-01",
+                "08:00:00Z",
+                "22",
+                TRAINER,
+                "(11)",
+            )
+        ]
+        why = ("--reason", "asked them")
+        assert "not 33" in side.refusal("identities", "accept", "github", login, "--id", "33", *why)
+        (said,) = side.lines("identities", "accept", "github", login.upper(), "--id", "22", *why)
+        assert said == f"{login} is account 22 from now on."
+        assert "nothing to accept" in side.refusal("identities", "accept", "github", login, *why)
+        assert (
+            store.ledger_lines()[0].entry.actor,
+            store.ledger_lines()[0].entry.facts["accepted_id"],
+        ) == (side.actor, "22")
+        (said,) = side.lines("identities", "forget", "github", login, *why)
+        assert said == f"{login} (account 11, 22) is forgotten."
+        assert f"Nothing is remembered of {login}" in side.refusal(
+            "identities", "forget", "github", login, *why
+        )
+        assert login not in str(side.document("identities", "list"))
+        assert store.ledger_lines()[0].entry.facts["forgotten_ids"] == ["11", "22"]
+
+
+def test_a_viewer_lists_identities_and_changes_none(both: Both) -> None:
+    assert [each["login"] for each in both.viewer.document("identities", "list")] == ["octo-trainer"]
+    for order in ("accept", "forget"):
+        both.viewer.refusal("identities", order, "github", "octo-trainer", "--reason", "x", code=3)
+
+
+@pytest.mark.parametrize("wrong", [("git hub", "ann"), ("github", "../x"), ("github", "a b")])
+def test_what_is_no_login_does_not_enter_a_url(both: Both, wrong: tuple[str, str]) -> None:
+    assert " is no " in both.api.refusal("identities", "forget", *wrong, "--reason", "x")
 
 
 # --- who may, and where the service is ---------------------------------------------------------------------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -12,7 +14,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from champion_gate.core.aliases import ChangeSource
-from champion_gate.core.promotion import Phase
+from champion_gate.core.approval import ExcludedPerson
+from champion_gate.core.promotion import Phase, Promotion
 from champion_gate.errors import ConfigurationError
 from champion_gate.store import migrate, open_store
 from champion_gate.store.engine import Database
@@ -30,6 +33,7 @@ from integration.store_samples import (
     notification,
     promotion,
     repeatable,
+    request,
     taken_promotion,
 )
 
@@ -76,7 +80,7 @@ def rows(url: str) -> Iterator[tuple[str, list[tuple[object, ...]]]]:
     """What each table holds, in the columns that schema 0002 has."""
     with closing(Database(url)) as database, database.read() as connection:
         for table in metadata.sorted_tables:
-            if table.name not in {"api_tokens", "requests"}:
+            if table.name not in {"api_tokens", "requests", "identities", "trainer_accounts"}:
                 names = ", ".join(column.name for column in table.columns if column.name != "hold")
                 found = connection.execute(text(f"SELECT {names} FROM {table.name}"))
                 yield table.name, sorted((tuple(row) for row in found), key=repr)
@@ -120,13 +124,60 @@ def test_what_was_under_way_goes_on_after_the_migration(in_use: str) -> None:
 def test_the_migration_can_be_taken_back_and_made_again(in_use: str) -> None:
     before = dict(rows(in_use))
     migrate(in_use)
-    bring_to(in_use, "-1")
+    bring_to(in_use, "-2")
     assert dict(rows(in_use)) == before
     migrate(in_use)
     assert dict(rows(in_use)) == before
     with closing(Database(in_use)) as database, database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
+
+
+TRAINER = "Ann@Example.com"
+PRINCIPAL = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
+
+
+def excluding(
+    number: int, gate: str, days: int, *people: tuple[str, str, str], provider: str = "github"
+) -> Promotion:
+    """A promotion about whom nobody of these was allowed to decide."""
+    asked_at = T0 + timedelta(days=days)
+    return promotion(
+        f"p-{number}",
+        number,
+        gate=gate,
+        requested_at=asked_at,
+        excluded=tuple(ExcludedPerson(name, "job run-as", login, user_id) for name, login, user_id in people),
+        request=request(provider=provider, intent_at=asked_at),
+    )
+
+
+def test_accounts_of_earlier_requests_are_remembered(databases: Databases) -> None:
+    url = databases.empty()
+    bring_to(url, "0003")
+    with open_store(url) as store:
+        store.create_promotion(
+            excluding(3, "churn", 0, (TRAINER, "Octo-Trainer", "11"), (PRINCIPAL, "bob", "7"))
+        )
+        store.create_promotion(excluding(4, "fraud", 1, (TRAINER, "octo-trainer", "11")))
+        store.create_promotion(excluding(5, "churn", 2, (TRAINER, "octo-trainer", "22")))
+        store.create_promotion(excluding(6, "churn", 3, (TRAINER, "ann", "5"), provider="gitlab"))
+        store.create_promotion(replace(excluding(7, "churn", 4, (TRAINER, "lost", "9")), request=None))
+    migrate(url)
+    with open_store(url) as store:
+        known = {(each.provider, each.login): each for each in store.remembered_logins()}
+        assert known.keys() == {("github", "octo-trainer"), ("github", "bob"), ("gitlab", "ann")}
+        trainer = known["github", "octo-trainer"]
+        assert (trainer.user_id, trainer.other_id) == ("22", None)
+        assert trainer.first_resolved_at == trainer.last_resolved_at == T0 + timedelta(days=2)
+        mine = store.trainer_accounts("github", "ann@example.com", "")
+        assert [each.user_id for each in mine] == ["11", "22"]
+        assert [each.user_id for each in store.trainer_accounts("github", PRINCIPAL, "churn")] == ["7"]
+        assert store.trainer_accounts("github", PRINCIPAL, "fraud") == ()
+        assert [each.login for each in store.trainer_accounts("gitlab", "ann@example.com", "")] == ["ann"]
+        store.check()
+    bring_to(url, "-1")
+    migrate(url)
 
 
 def test_the_ledger_stays_append_only_after_the_migration(in_use: str) -> None:

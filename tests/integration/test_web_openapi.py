@@ -66,7 +66,13 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiApp]:
                 pause=lambda: None,
             ),
             operations=Operations(
-                world.store, world.clock, core.registry, core.promoter, core.asking, core.alias_orders
+                world.store,
+                world.clock,
+                core.registry,
+                core.promoter,
+                core.asking,
+                core.alias_orders,
+                core.identities,
             ),
         )
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from champion_gate.core import policy
-from champion_gate.core.gates import ApprovalTarget, Gate
+from champion_gate.core.gates import Account, ApprovalTarget, Gate
 from champion_gate.core.job_runs import Trainer
 
 GATE = Gate(
@@ -23,13 +23,17 @@ GATE = Gate(
 PRINCIPAL = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
 
+def accounts(identities: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[Account, ...]]:
+    return {name: tuple(map(Account, logins)) for name, logins in identities.items()}
+
+
 def identify(identities: Mapping[str, tuple[str, ...]], *names: str | None) -> policy.TrainerIdentities:
-    gate = replace(GATE, identities=identities)
+    gate = replace(GATE, identities=accounts(identities))
     return policy.identify(gate, [Trainer("job run creator", name) for name in names])
 
 
 def logins(found: policy.TrainerIdentities) -> list[str]:
-    return [login for _, login in found.logins]
+    return [named.login for _, named in found.logins]
 
 
 @pytest.mark.parametrize(
@@ -119,8 +123,8 @@ def test_a_version_without_any_trainer_at_all_is_not_nobodys() -> None:
 def test_one_person_in_two_roles_is_asked_for_and_excluded_once() -> None:
     trainers = [Trainer("job run creator", "Ann@example.com"), Trainer("job run-as", "ann@example.com")]
     assert len(policy.identify(GATE, trainers).missing) == 1
-    found = policy.identify(replace(GATE, identities={"ann@example.com": ("ann",)}), trainers)
-    assert found.logins == ((trainers[0], "ann"),)
+    found = policy.identify(replace(GATE, identities=accounts({"ann@example.com": ("ann",)})), trainers)
+    assert found.logins == ((trainers[0], Account("ann")),)
 
 
 def test_two_absent_roles_are_both_named() -> None:
@@ -129,7 +133,7 @@ def test_two_absent_roles_are_both_named() -> None:
 
 
 def test_where_trainers_may_approve_nobody_is_missing_or_excluded() -> None:
-    gate = replace(GATE, identities={"ann@example.com": ("ann",)}, allow_trainer_approval=True)
+    gate = replace(GATE, identities=accounts({"ann@example.com": ("ann",)}), allow_trainer_approval=True)
     trainers = [
         Trainer("job run-as", each) for each in ("ann@example.com", "bob@example.com", None, PRINCIPAL)
     ]

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from champion_gate import core, web
 from champion_gate.cli import cli
+from champion_gate.core.identities import AnotherAccountError
 from champion_gate.core.notifications import NotificationPhase
 from champion_gate.core.posted_decision import PostedDecision
 from champion_gate.core.promotion import Phase
@@ -146,7 +147,7 @@ def test_lists_every_code_of_an_error_that_the_api_answers() -> None:
         for code in re.findall(r"`(\w+)`", codes)
     }
     # Workers and the command line meet these; a view never does.
-    inner = {ConfigurationError, UnsafeTargetError, VersionBusyError}
+    inner = {AnotherAccountError, ConfigurationError, UnsafeTargetError, VersionBusyError}
     # Stand-ins, adapters and tests have kinds of their own.
     places = ("champion_gate.core.", "champion_gate.web.", "champion_gate.errors")
     kinds = {each for each in _kinds(GateError) if each.__module__.startswith(places)} - inner
@@ -173,7 +174,7 @@ def test_lists_every_route() -> None:
         access=access,
         checks=(),
         posted_decision=decisions,
-        operations=Operations(nothing, nothing, nothing, nothing, nothing, nothing),
+        operations=Operations(*[nothing] * 7),
     )
     routes = {
         f"{method} {rule}"

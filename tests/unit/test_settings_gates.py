@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from champion_gate.adapters.github_names import check_new, gated_job, spot_of
-from champion_gate.core.gates import Direction, MetricRule, NewerVersion, VersionSource
+from champion_gate.core.gates import Account, Direction, MetricRule, NewerVersion, VersionSource
 from champion_gate.settings import load_gates
 from champion_gate.settings.gates_file import read_gates
 from settings_samples import FULL, SMALLEST, changed, problems_of, written
@@ -66,8 +66,8 @@ def test_every_key_reaches_the_gate(tmp_path: Path) -> None:
         "environment_id:champion": "99",
     }
     assert dict(gate.identities) == {
-        "first.last@example.com": ("octo-login",),
-        "two@example.com": ("one", "two"),
+        "first.last@example.com": (Account("octo-login"),),
+        "two@example.com": (Account("one"), Account("two")),
         "0a1b2c3d-1111-2222-3333-444455556666": (),
     }
     assert gate.metrics == (
@@ -289,6 +289,23 @@ def test_an_environment_whose_job_github_names_whole_is_taken(tmp_path: Path, en
         ),
         ("gates 0 identities", {"a@example.com": [5]}, r"identities\.a@example\.com: found a list of 1"),
         ("gates 0 identities", {"a@example.com": "b c"}, r"identities\.a@example\.com"),
+        *(
+            (
+                "gates 0 identities",
+                {"a@example.com": wrong},
+                r"identities\.a@example\.com: found .*{login: octo",
+            )
+            for wrong in (
+                {"login": "ann"},
+                {"id": 5},
+                {"login": "ann", "id": "5"},
+                {"login": "ann", "id": 0},
+                {"login": "ann", "id": True},
+                {"login": "ann", "id": 5, "name": "Ann"},
+                [{"login": "bot[bot]", "id": 5}],
+                ["ann", {"login": "bob"}],
+            )
+        ),
         (
             "gates 0 identities",
             {"a@example.com": ["octo", "jane.doe"]},

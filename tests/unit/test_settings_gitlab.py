@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from champion_gate.adapters.gitlab_inputs import spelled
 from champion_gate.adapters.gitlab_names import Protection, spot_of
+from champion_gate.core.gates import Account
 from champion_gate.settings import explain, gates_json_schema, load_gates
 from champion_gate.settings.gates_file import read_gates
 from champion_gate.settings.gates_model import GitLabApprovalEntry
@@ -66,8 +67,8 @@ def test_every_key_reaches_the_gate(tmp_path: Path) -> None:
         "namespace_id": "7",
     }
     assert dict(gate.identities) == {
-        "first.last@example.com": ("jane.doe",),
-        "two@example.com": ("one", "two.x"),
+        "first.last@example.com": (Account("jane.doe"),),
+        "two@example.com": (Account("one"), Account("two.x")),
     }
     assert gates.gitlab_servers["gitlab"].url == "https://gitlab.example.com/gitlab"
     assert gates.gitlab_servers["gitlab"].ca_file == "/etc/ca.pem"

@@ -21,8 +21,8 @@ from champion_gate.adapters.http_answer import Answer
 from champion_gate.adapters.json_fields import Record
 from champion_gate.adapters.pending_requests import LastLooks, by_place, each_place, earliest
 from champion_gate.core.approval import RequestState
-from champion_gate.core.gates import ApprovalTarget
-from champion_gate.core.ports import Clock, FoundRequests, OpenedRequest, Person
+from champion_gate.core.gates import Account, ApprovalTarget
+from champion_gate.core.ports import Accounts, Clock, FoundRequests, OpenedRequest, Person
 from champion_gate.core.promotion import Promotion
 from champion_gate.errors import (
     UnsafeTargetError,
@@ -49,6 +49,7 @@ class GitLab:
         timeouts: Timeouts | None = None,
         name: str = "gitlab",
         previous: GitLabTokens | None = None,
+        accounts: Accounts | None = None,
     ) -> None:
         """Nothing is called yet.
 
@@ -62,11 +63,13 @@ class GitLab:
             timeouts: of every call.
             name: the key under which gates refer to this provider.
             previous: access tokens to use where GitLab refuses the current ones, while they are replaced.
+            accounts: remembers whose the usernames in gates.yaml are; None takes whoever has them now.
 
         Raises:
             ConfigurationError: one of these cannot be used.
         """
         self.name = name
+        self._accounts = accounts
         self._tokens = tokens_of(credentials, previous)
         self._client = ApiClient(
             vendor="GitLab",
@@ -263,7 +266,10 @@ class GitLab:
         return self._looks.changed(pipeline_id, look) or look[0] not in reading.WAITING
 
     def _api(self, target: ApprovalTarget) -> ProjectApi:
-        return ProjectApi(self._client, self._tokens, spot_of(target))
+        return ProjectApi(self._client, self._tokens, spot_of(target), self._remembered)
+
+    def _remembered(self, login: str, find: Callable[[], Person]) -> Person:
+        return find() if self._accounts is None else self._accounts.account(self.name, Account(login), find)
 
 
 def _checked_id(pipeline_id: str) -> str:

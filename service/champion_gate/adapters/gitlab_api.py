@@ -5,7 +5,7 @@ Paths and fields: docs.gitlab.com, REST API; lib/api/ and lib/api/entities/ of g
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
@@ -17,7 +17,12 @@ from champion_gate.adapters.http_answer import Answer
 from champion_gate.adapters.http_auth import NoAuth
 from champion_gate.adapters.json_fields import Record
 from champion_gate.core.ports import Person
-from champion_gate.errors import VendorNotFoundError, VendorUnavailableError
+from champion_gate.errors import (
+    UnsafeTargetError,
+    VendorNotFoundError,
+    VendorRefusedError,
+    VendorUnavailableError,
+)
 
 _PAGE = {"per_page": "100"}
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -46,10 +51,18 @@ class Tokens:
 class ProjectApi:
     """Calls about one project. Errors are those of ApiClient."""
 
-    def __init__(self, client: ApiClient, tokens: Tokens, spot: Spot) -> None:
+    def __init__(
+        self,
+        client: ApiClient,
+        tokens: Tokens,
+        spot: Spot,
+        remembered: Callable[[str, Callable[[], Person]], Person],
+    ) -> None:
+        """Nothing is called yet; `remembered` makes sure that a username is still whose it was."""
         self.spot = spot
         self.tokens = tokens
         self._client = client
+        self._remembered = remembered
         self._project = ("projects", spot.project)
 
     # --- the place --------------------------------------------------------------------------------------------
@@ -89,6 +102,17 @@ class ProjectApi:
         if len(matching) != 1:
             raise VendorNotFoundError("GitLab", f"nobody has the username {login}.")
         return matching[0]
+
+    def account(self, login: str) -> Person:
+        """Whose a username in gates.yaml is; VendorNotFoundError where it is nobody's and never was.
+
+        Raises:
+            VendorRefusedError: it is another account than it was.
+        """
+        try:
+            return self._remembered(login, lambda: person(self.user_named(login)))
+        except UnsafeTargetError as another:
+            raise VendorRefusedError("GitLab", another.message, hint=another.hint) from another
 
     def member(self, user_id: str) -> Record:
         """Somebody's highest membership of the project; VendorNotFoundError for who is no member."""

@@ -73,7 +73,7 @@ def own_account(api: ProjectApi, now: datetime) -> Person:
     if api.tokens.trigger is None:
         return api.opener()
     if api.spot.bot:
-        return person(api.user_named(api.spot.bot))
+        return api.account(api.spot.bot)
     try:
         triggers = api.triggers()
     except VendorRefusedError as refused:

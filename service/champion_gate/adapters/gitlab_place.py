@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from champion_gate.adapters.gitlab_api import ProjectApi, person
+from champion_gate.adapters.gitlab_api import ProjectApi
 from champion_gate.adapters.gitlab_auth import own_account
 from champion_gate.adapters.gitlab_branch import branch_problems, read_branch
 from champion_gate.adapters.gitlab_json import fields
@@ -206,9 +206,11 @@ def _approvers(api: ProjectApi, bot: Person, problems: list[str]) -> frozenset[s
     ids = set()
     for login in api.spot.approvers:
         try:
-            ids.add(person(api.user_named(login)).user_id)
+            ids.add(api.account(login).user_id)
         except VendorNotFoundError:
             problems.append(f"`approvers` names {login}, whom nobody knows at GitLab.")
+        except VendorRefusedError as refused:
+            problems.append(f"`approvers` names {login}: {refused}")
     if ids and ids <= {bot.user_id}:
         problems.append(f"`approvers` names nobody but {bot.login}, who asks. Add somebody else.")
     return frozenset(ids)

@@ -107,6 +107,7 @@ def build_service(
             promoter=core.promoter,
             asking=core.asking,
             alias_orders=core.alias_orders,
+            identities=core.identities,
         ),
         proxy_hops=settings.proxy_hops,
     )

@@ -13,6 +13,7 @@ from champion_gate.core.alias_orders import AliasOrders
 from champion_gate.core.alias_writer import AliasWriter
 from champion_gate.core.asking import Asking
 from champion_gate.core.gates import Gate
+from champion_gate.core.identities import Identities
 from champion_gate.core.managed import ManagedAliases
 from champion_gate.core.ports import ApprovalProvider, Chance, Clock, JobRuns, ModelRegistry, WakeUps
 from champion_gate.core.promoter import Promoter
@@ -62,6 +63,7 @@ class Core:
     sweep: Sweep
     alias_orders: AliasOrders
     asking: Asking
+    identities: Identities
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class _Parts:
     providers: Mapping[str, ApprovalProvider]
     alias_writer: AliasWriter
     managed: ManagedAliases
+    identities: Identities
     wake_ups: WakeUps
     clock: Clock
     chance: Chance
@@ -102,17 +105,19 @@ def build_core(
         sleep: pauses between the tries of a call to GitHub or GitLab, and while an alias is busy.
     """
     clock = clock or SystemClock()
+    identities = Identities(store, clock)
     job_runs, registry = databricks_and_registry(settings, databricks or {})
     parts = _Parts(
         gates={gate.name: gate for gate in settings.gates},
         store=store,
         job_runs=job_runs,
         registry=registry,
-        providers=approval_providers(settings, clock, sleep),
+        providers=approval_providers(settings, clock, sleep, identities),
         alias_writer=AliasWriter(store=store, registry=registry, clock=clock),
         managed=ManagedAliases(
             settings.gates, settings.further_aliases, registry=registry.name, folds_case=registry.folds_case
         ),
+        identities=identities,
         wake_ups=wake_ups,
         clock=clock,
         chance=chance or SystemChance(),
@@ -127,6 +132,7 @@ def build_core(
         sweep=_sweep(parts),
         alias_orders=_alias_orders(parts, sleep),
         asking=_asking(parts),
+        identities=identities,
     )
 
 
@@ -153,6 +159,7 @@ def _promoter(parts: _Parts) -> Promoter:
         registry=parts.registry,
         providers=parts.providers,
         spending=spending,
+        identities=parts.identities,
         wake_ups=parts.wake_ups,
         clock=parts.clock,
         turn=turn,
@@ -164,6 +171,7 @@ def _promoter(parts: _Parts) -> Promoter:
         providers=parts.providers,
         requesting=requesting,
         spending=spending,
+        identities=parts.identities,
         wake_ups=parts.wake_ups,
         clock=parts.clock,
         chance=parts.chance,

@@ -13,6 +13,7 @@ from champion_gate import __version__
 from champion_gate.bootstrap.core import Core, SystemChance, SystemClock, build_core
 from champion_gate.core.api_tokens import ApiTokens
 from champion_gate.core.callers import Caller, Role, is_callers_name
+from champion_gate.core.identities import Identities
 from champion_gate.core.managed import ManagedAliases
 from champion_gate.settings import Settings, load_settings
 
@@ -62,6 +63,11 @@ class Local:
 
         wake_ups = HueyWakeUps(create_queue(self._settings.database_url))
         return build_core(self._settings, store=self.store, wake_ups=wake_ups)
+
+    @cached_property
+    def identities(self) -> Identities:
+        """What is remembered of logins; needs the rows alone."""
+        return Identities(self.store, SystemClock())
 
     @cached_property
     def managed(self) -> ManagedAliases:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from champion_gate import __version__
 from champion_gate.core.ports import (
+    Accounts,
     ApprovalProvider,
     CallerVerifier,
     Clock,
@@ -31,12 +32,12 @@ UNITY_CATALOG = "databricks-uc"
 
 
 def approval_providers(
-    settings: Settings, clock: Clock, sleep: Callable[[float], None]
+    settings: Settings, clock: Clock, sleep: Callable[[float], None], accounts: Accounts
 ) -> dict[str, ApprovalProvider]:
     """The CI/CD systems that gates name, by their keys."""
     return {
         **{name: _github(name, host, clock, sleep) for name, host in settings.github_hosts.items()},
-        **{name: _gitlab(name, host, clock, sleep) for name, host in settings.gitlab_hosts.items()},
+        **{name: _gitlab(name, host, clock, sleep, accounts) for name, host in settings.gitlab_hosts.items()},
     }
 
 
@@ -81,7 +82,9 @@ def _github(name: str, host: GitHubHost, clock: Clock, sleep: Callable[[float], 
     )
 
 
-def _gitlab(name: str, host: GitLabHost, clock: Clock, sleep: Callable[[float], None]) -> ApprovalProvider:
+def _gitlab(
+    name: str, host: GitLabHost, clock: Clock, sleep: Callable[[float], None], accounts: Accounts
+) -> ApprovalProvider:
     from champion_gate.adapters.gitlab import GitLab, GitLabTokens
 
     def tokens(given: GitLabCredentials) -> GitLabTokens:
@@ -97,6 +100,7 @@ def _gitlab(name: str, host: GitLabHost, clock: Clock, sleep: Callable[[float], 
         previous=tokens(host.previous_credentials) if host.previous_credentials else None,
         clock=clock,
         gate_url=host.gate_url,
+        accounts=accounts,
         ca_file=host.ca_file,
         sleep=sleep,
         name=name,

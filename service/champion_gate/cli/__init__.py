@@ -31,6 +31,7 @@ _COMMANDS = {
     "migrate": ("migrate", "Create or upgrade the database's tables."),
     "promotions": ("promotions", "List, show or watch promotions; ask for one, cancel or retry one."),
     "notifications": ("notifications", "List, show or replay what Databricks told us, and what came of it."),
+    "identities": ("identities", "List whose logins are whose accounts; accept or forget one."),
     "alias": ("alias", "Show where an alias stands and who moved it; set, roll back, hold or release it."),
     "ledger": ("ledger", "Export the ledger, or verify it, an export of it or a receipt."),
     "tokens": ("tokens", "Create, list or revoke the tokens with which the API is called."),
@@ -72,7 +73,7 @@ def cli() -> None:
     """Human approval in CI/CD before a trained model version becomes Champion.
 
     Settings come from the environment (CHAMPION_GATE_…) and from gates.yaml; the README lists them. The
-    commands alias, promotions and notifications work over the API of a running service where --api or
+    commands alias, promotions, notifications and identities work over the API of a running service where --api or
     CHAMPION_GATE_API_URL names one (with the token in CHAMPION_GATE_TOKEN), else on the local database.
     """
 

@@ -19,6 +19,8 @@ from champion_gate.web.views import rfc3339
 _OPEN = frozenset(phase.value for phase in Phase if phase.is_open)
 _PART = 100
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_PROVIDER = re.compile(r"[a-z]+(:[A-Za-z0-9.:\[\]-]{1,255})?")
+_LOGIN = re.compile(r"(?!\.)[A-Za-z0-9_.-]{1,255}")
 
 
 class ApiGateway:
@@ -145,6 +147,24 @@ class ApiGateway:
         """Have its run looked at again; the notification."""
         return self._calls.json("POST", _path("notifications", notification_id, "replay"))
 
+    # --- identities -------------------------------------------------------------------------------------------
+
+    def identities(self) -> Json:
+        """Every login that is remembered, with its accounts."""
+        found = self._calls.json("GET", "/identities")
+        if not _is_rows(found.get("identities")):
+            raise unreadable("GET /identities")
+        return found
+
+    def accept_identity(self, provider: str, login: str, *, reason: str, user_id: str | None) -> Json:
+        """Let a login stand for the account that has it now; the login."""
+        body = {"reason": reason, **({} if user_id is None else {"user_id": user_id})}
+        return self._calls.json("POST", _identity_path(provider, login, "accept"), body=body)
+
+    def forget_identity(self, provider: str, login: str, *, reason: str) -> Json:
+        """Forget what a login stood for; what was remembered."""
+        return self._calls.json("POST", _identity_path(provider, login, "forget"), body={"reason": reason})
+
     def _lines_since(self, promotion: Mapping[str, object], since: str) -> list[Json]:
         """Those of an alias since a promotion was asked for, as far as they are the promotion's."""
         model, alias = str(promotion.get("model")), str(promotion.get("alias"))
@@ -160,10 +180,21 @@ class ApiGateway:
     def _list(self, path: str, name: str, query: Mapping[str, str | None]) -> Json:
         found = self._calls.json("GET", path, query=query)
         items, cursor = found.get(name), found.get("cursor")
-        rows = isinstance(items, list) and all(isinstance(item, dict) for item in items)
-        if not rows or not isinstance(cursor, str | None):
+        if not _is_rows(items) or not isinstance(cursor, str | None):
             raise unreadable(f"GET {path}")
         return found
+
+
+def _is_rows(items: object) -> bool:
+    return isinstance(items, list) and all(isinstance(item, dict) for item in items)
+
+
+def _identity_path(provider: str, login: str, order: str) -> str:
+    if not _PROVIDER.fullmatch(provider):
+        raise InvalidInputError(f"{provider!r} is no provider.", hint="Write github, github:HOST or gitlab.")
+    if not _LOGIN.fullmatch(login):
+        raise InvalidInputError(f"{login!r} is no login.")
+    return joined("identities", provider, login, order)
 
 
 def _alias_path(model: str, alias: str, *more: str) -> str:

@@ -109,6 +109,18 @@ class Gateway(Protocol):
         """Have its run looked at again; the notification."""
         ...
 
+    def identities(self) -> Json:
+        """The `identities`: every login that is remembered, with its accounts."""
+        ...
+
+    def accept_identity(self, provider: str, login: str, *, reason: str, user_id: str | None) -> Json:
+        """Let a login stand for the account that has it now (only if it is `user_id`); the login."""
+        ...
+
+    def forget_identity(self, provider: str, login: str, *, reason: str) -> Json:
+        """Forget what a login stood for; what was remembered."""
+        ...
+
 
 @contextmanager
 def open_gateway(api: str | None) -> Iterator[Gateway]:

@@ -16,6 +16,7 @@ from champion_gate.errors import NotFoundError
 from champion_gate.web.views import (
     alias_change_view,
     alias_view,
+    identity_view,
     ledger_view,
     notification_view,
     promotion_view,
@@ -171,6 +172,25 @@ class LocalGateway:
     def replay(self, notification_id: str) -> Json:
         """Have its run looked at again; the notification."""
         return notification_view(self._local.core.asking.replay(notification_id))
+
+    # --- identities -------------------------------------------------------------------------------------------
+
+    def identities(self) -> Json:
+        """Every login that is remembered, with its accounts."""
+        return {"identities": [identity_view(each) for each in self._local.identities.known()]}
+
+    def accept_identity(self, provider: str, login: str, *, reason: str, user_id: str | None) -> Json:
+        """Let a login stand for the account that has it now; the login."""
+        accepted = self._local.identities.accept(
+            provider, login, caller=self._caller, reason=reason, user_id=user_id
+        )
+        return identity_view(accepted)
+
+    def forget_identity(self, provider: str, login: str, *, reason: str) -> Json:
+        """Forget what a login stood for; what was remembered."""
+        return identity_view(
+            self._local.identities.forget(provider, login, caller=self._caller, reason=reason)
+        )
 
     def _order(self, reason: str, *, only_if: str | None = None, override_hold: bool) -> Order:
         condition = None if only_if is None else OnlyIf(frozenset({check_version(only_if)}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -55,6 +55,18 @@ class MetricRule:
 
 
 @dataclass(frozen=True)
+class Account:
+    """Somebody's account at the provider, by its login.
+
+    Attributes:
+        user_id: the vendor's numeric id, where the operator has pinned it.
+    """
+
+    login: str
+    user_id: str | None = None
+
+
+@dataclass(frozen=True)
 class ApprovalTarget:
     """Where people approve. Only the provider's adapter reads `place`.
 
@@ -79,7 +91,7 @@ class Gate:
     Attributes:
         job_ids: Databricks job ids as decimal strings.
         job_names: names of jobs; a name that several jobs bear is refused when it is met.
-        identities: Databricks user or service principal -> logins at the provider. An empty tuple says
+        identities: Databricks user or service principal -> accounts at the provider. An empty tuple says
             that nobody stands behind this name; allowed for names that are no person's e-mail address.
         expires_after: how long people may decide, from the opening of the request.
     """
@@ -92,7 +104,7 @@ class Gate:
     approval: ApprovalTarget
     version: VersionSource = VersionSource.AUTO
     accept_success_with_failures: bool = False
-    identities: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    identities: Mapping[str, tuple[Account, ...]] = field(default_factory=dict)
     allow_trainer_approval: bool = False
     expires_after: timedelta = timedelta(days=14)
     newer_version: NewerVersion = NewerVersion.SUPERSEDE
@@ -101,14 +113,25 @@ class Gate:
     def __post_init__(self) -> None:
         object.__setattr__(self, "identities", MappingProxyType(dict(self.identities)))
 
-    def approval_sha256(self) -> str:
-        """Hash of all settings that say who may approve; an approval counts only while they stay."""
+    def approval_sha256(self, accounts: Mapping[str, Sequence[str]] | None = None) -> str:
+        """Hash of all settings that say who may approve; an approval counts only while they stay.
+
+        Args:
+            accounts: trainer -> the ids of the accounts that stand for them; None hashes `identities` as they
+                are written, as releases did that remembered no accounts.
+        """
         settings = {
             "provider": self.approval.provider,
             "place": dict(self.approval.place),
             "seats": list(self.approval.seats),
-            "identities": {name: list(logins) for name, logins in self.identities.items()},
+            "identities": self._written_identities() if accounts is None else {"accounts": {**accounts}},
             "allow_trainer_approval": self.allow_trainer_approval,
             "expires_after": self.expires_after.total_seconds(),
         }
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+    def _written_identities(self) -> dict[str, list[object]]:
+        return {
+            name: [one.login if one.user_id is None else [one.login, one.user_id] for one in named]
+            for name, named in self.identities.items()
+        }

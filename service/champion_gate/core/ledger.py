@@ -18,6 +18,7 @@ class LedgerKind(StrEnum):
     ALIAS_CHANGE = "alias_change"
     HOLD = "hold"
     RELEASE = "release"
+    IDENTITY = "identity"
 
 
 @dataclass(frozen=True)

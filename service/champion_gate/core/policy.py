@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from champion_gate.core.gates import Gate
+from champion_gate.core.gates import Account, Gate
 from champion_gate.core.job_runs import JobRun, RunResult, Trainer
 from champion_gate.core.judging import Judgement, judge
 from champion_gate.core.metrics import measurements, rule_problems
@@ -18,6 +18,7 @@ from champion_gate.core.versions import VersionDetails
 __all__ = [
     "Judgement",
     "TrainerIdentities",
+    "folded_name",
     "gate_of",
     "gates_of_job",
     "identify",
@@ -146,13 +147,13 @@ class TrainerIdentities:
     """Who the people behind a version are at the provider.
 
     Attributes:
-        logins: the trainer and a login that must not decide; empty where trainers may approve.
+        logins: the trainer and whose account must not decide; empty where trainers may approve.
         missing: whole sentences, one for each trainer of whom that cannot be told; while there is one
             nobody is asked.
         nobody: trainers who are no person and stand for none, to be shown to the reviewer.
     """
 
-    logins: tuple[tuple[Trainer, str], ...]
+    logins: tuple[tuple[Trainer, Account], ...]
     missing: tuple[str, ...]
     nobody: tuple[str, ...]
 
@@ -169,7 +170,7 @@ def identify(gate: Gate, trainers: Sequence[Trainer]) -> TrainerIdentities:
         trainers: everybody behind the version; none at all counts as unknown.
     """
     entries = _folded(gate.identities)
-    logins: dict[tuple[str, str], tuple[Trainer, str]] = {}
+    logins: dict[tuple[str, str, str | None], tuple[Trainer, Account]] = {}
     missing: dict[str, str] = {}
     nobody: dict[str, str] = {}
     for trainer in trainers:
@@ -177,11 +178,11 @@ def identify(gate: Gate, trainers: Sequence[Trainer]) -> TrainerIdentities:
         if not name or not name.isprintable():
             missing.setdefault(f"role {trainer.role}", _unreadable(trainer))
             continue
-        key = name.casefold()
+        key = folded_name(name)
         mapped = entries.get(key)
         if mapped:
-            for login in mapped:
-                logins.setdefault((key, login.casefold()), (trainer, login))
+            for named in mapped:
+                logins.setdefault((key, named.login.casefold(), named.user_id), (trainer, named))
         elif "@" not in name and (mapped is not None or _UUID.fullmatch(name)):
             nobody.setdefault(key, name)
         else:
@@ -193,12 +194,18 @@ def identify(gate: Gate, trainers: Sequence[Trainer]) -> TrainerIdentities:
     return TrainerIdentities(tuple(logins.values()), tuple(missing.values()), tuple(nobody.values()))
 
 
-def _folded(identities: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    """The entries by casefolded name; those that differ only in case are taken together."""
-    folded: dict[str, tuple[str, ...]] = {}
-    for name, logins in identities.items():
-        key = name.strip().casefold()
-        folded[key] = folded.get(key, ()) + tuple(login.strip() for login in logins if login.strip())
+def folded_name(name: str | None) -> str:
+    """A trainer's name as it is compared."""
+    return (name or "").strip().casefold()
+
+
+def _folded(identities: Mapping[str, tuple[Account, ...]]) -> dict[str, tuple[Account, ...]]:
+    """The entries by folded name; those that differ only in case are taken together."""
+    folded: dict[str, tuple[Account, ...]] = {}
+    for name, accounts in identities.items():
+        key = folded_name(name)
+        named = (replace(each, login=each.login.strip()) for each in accounts)
+        folded[key] = folded.get(key, ()) + tuple(each for each in named if each.login)
     return folded
 
 

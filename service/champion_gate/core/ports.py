@@ -15,7 +15,7 @@ from champion_gate.core.approval import RequestState
 from champion_gate.core.bodies import Ignored
 from champion_gate.core.callers import Role
 from champion_gate.core.claims import VerifiedToken
-from champion_gate.core.gates import ApprovalTarget
+from champion_gate.core.gates import Account, ApprovalTarget
 from champion_gate.core.job_runs import EndedRun, JobRun, TaskOutput
 from champion_gate.core.promotion import Promotion
 from champion_gate.core.versions import LoggedModel, ModelVersion, TrainingRun, VersionDetails
@@ -178,6 +178,24 @@ class Person:
 
     user_id: str
     login: str
+
+
+class Accounts(Protocol):
+    """Which accounts logins stand for: a name that somebody else takes over does not make them the same."""
+
+    def account(self, provider: str, named: Account, find: Callable[[], Person]) -> Person:
+        """The account that has the login, if it is the one that had it before; one that is gone is whose it was.
+
+        Args:
+            provider: key of the ApprovalProvider.
+            named: the login.
+            find: asks the vendor who has it.
+
+        Raises:
+            UnsafeTargetError: somebody else has it now.
+            VendorNotFoundError: nobody has it, and it is not known who had.
+        """
+        ...
 
 
 class ApprovalProvider(Protocol):

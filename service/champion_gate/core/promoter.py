@@ -18,6 +18,7 @@ from datetime import timedelta
 from champion_gate.core import policy
 from champion_gate.core.approval import Decision, Verdict
 from champion_gate.core.gates import Gate
+from champion_gate.core.identities import Identities
 from champion_gate.core.judging import SEEN_AGAIN_AFTER
 from champion_gate.core.ledger import LedgerEntry, LedgerKind
 from champion_gate.core.ports import ApprovalProvider, Chance, Clock, ModelRegistry, WakeUps
@@ -63,6 +64,7 @@ class Promoter:
         providers: Mapping[str, ApprovalProvider],
         requesting: Requesting,
         spending: Spending,
+        identities: Identities,
         wake_ups: WakeUps,
         clock: Clock,
         chance: Chance,
@@ -74,6 +76,7 @@ class Promoter:
         self._providers = providers
         self._requesting = requesting
         self._spending = spending
+        self._identities = identities
         self._wake_ups = wake_ups
         self._clock = clock
         self._chance = chance
@@ -330,7 +333,7 @@ class Promoter:
         gate = policy.gate_of(taken, self._gates, self._registry.name)
         if gate is None:
             return f"Gate {taken.gate} is not configured any more."
-        if gate.approval_sha256() != taken.approval_sha256:
+        if not self._identities.settings_are_those_of(taken, gate):
             return f"The approval settings of gate {taken.gate} have changed since approval was asked for."
         return None
 

@@ -12,9 +12,10 @@ from datetime import datetime, timedelta
 
 from champion_gate.core import evidence, policy
 from champion_gate.core.aliases import Hold
-from champion_gate.core.approval import ApprovalRequest, ExcludedPerson
+from champion_gate.core.approval import ApprovalRequest
 from champion_gate.core.correlation import correlation_id
 from champion_gate.core.gates import Gate, NewerVersion
+from champion_gate.core.identities import Identities
 from champion_gate.core.ledger import LedgerKind
 from champion_gate.core.opening import MOST_STARTS, Opening
 from champion_gate.core.ports import ApprovalProvider, Clock, ModelRegistry, WakeUps
@@ -42,6 +43,7 @@ class Requesting:
         registry: ModelRegistry,
         providers: Mapping[str, ApprovalProvider],
         spending: Spending,
+        identities: Identities,
         wake_ups: WakeUps,
         clock: Clock,
         turn: Turn,
@@ -51,6 +53,7 @@ class Requesting:
         self._registry = registry
         self._providers = providers
         self._spending = spending
+        self._identities = identities
         self._clock = clock
         self._turn = turn
         self._opening = Opening(
@@ -118,13 +121,19 @@ class Requesting:
             return
         provider = self._providers[gate.approval.provider]
         try:
-            excluded = self._excluded(provider, gate, identities)
+            excluded = self._identities.excluded(
+                gate, taken.trainers, lambda login: provider.find_person(gate.approval, login)
+            )
+            if excluded.problems:
+                self._turn.wait(taken, " ".join(excluded.problems), _RECHECK_UNSAFE)
+                return
             pins = provider.check_place(gate.approval)
         except UnsafeTargetError as unsafe:
             self._turn.wait(taken, f"The place for approval is not safe: {unsafe}", _RECHECK_UNSAFE)
             return
         before = taken.request
-        asked = (champion_version, gate.approval_sha256(), excluded, dict(pins))
+        settings_sha256 = gate.approval_sha256(excluded.accounts)
+        asked = (champion_version, settings_sha256, excluded.people, dict(pins))
         if before is not None and asked == _asked_before(taken, before) and not self._is_outdated(taken):
             self._opening.ask(taken, before)
             return
@@ -138,8 +147,8 @@ class Requesting:
             job_url=taken.job_url,
             found_by=taken.found_by,
             trainers=taken.trainers,
-            excluded=excluded,
-            nobody=identities.nobody,
+            excluded=excluded.people,
+            nobody=excluded.without_accounts(identities.nobody),
             candidate=candidate,
             champion=champion,
             champion_since=self._champion_since(taken, champion_version),
@@ -166,8 +175,8 @@ class Requesting:
             champion_version=champion_version,
             evidence_json=text,
             evidence_sha256=digest,
-            approval_sha256=gate.approval_sha256(),
-            excluded=excluded,
+            approval_sha256=settings_sha256,
+            excluded=excluded.people,
         )
         self._opening.ask(frozen, request)
 
@@ -214,21 +223,6 @@ class Requesting:
         """Whether the registry's list, which must hold the candidate to be believed, lacks the version too."""
         listed = {each.version for each in self._registry.list_versions(taken.model)}
         return taken.version.version in listed and version not in listed
-
-    def _excluded(
-        self, provider: ApprovalProvider, gate: Gate, identities: policy.TrainerIdentities
-    ) -> tuple[ExcludedPerson, ...]:
-        people = []
-        for trainer, login in identities.logins:
-            try:
-                person = provider.find_person(gate.approval, login)
-            except VendorNotFoundError as error:
-                raise UnsafeTargetError(
-                    f"`identities` of gate {gate.name} maps {trainer.name} to {login}, whom nobody knows there.",
-                    hint="Correct the login in gates.yaml.",
-                ) from error
-            people.append(ExcludedPerson(trainer.name or "", trainer.role, person.login, person.user_id))
-        return tuple(people)
 
     def _champion_since(self, taken: Promotion, champion_version: str | None) -> datetime | None:
         for line in self._store.ledger_lines(taken.alias_key):

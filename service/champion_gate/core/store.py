@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
@@ -17,6 +17,7 @@ from champion_gate.core.notifications import (
     Resolution,
     StoredNotification,
 )
+from champion_gate.core.ports import Person
 from champion_gate.core.promotion import EndRequest, FollowUp, Phase, Promotion
 
 
@@ -45,6 +46,50 @@ class RepeatableRequest:
     status: int | None = None
     answer: str = ""
 
+
+@dataclass(frozen=True)
+class TrainerAccount:
+    """An account that a trainer was resolved to; it stays excluded until it is forgotten.
+
+    Attributes:
+        provider: key of the ApprovalProvider.
+        trainer: casefolded name at Databricks.
+        gate: which gate says so; empty for people, who are the same everywhere.
+        login, user_id: the account, under its login of then.
+    """
+
+    provider: str
+    trainer: str
+    gate: str
+    login: str
+    user_id: str
+
+
+@dataclass(frozen=True)
+class RememberedLogin:
+    """Which account a login stands for.
+
+    Attributes:
+        provider: key of the ApprovalProvider.
+        login: as the vendor wrote it; no two differ only in case.
+        user_id: the account.
+        first_resolved_at: since when it stands for it.
+        last_resolved_at: when the vendor last said so, to the hour.
+        other_id: the account that has the login now, until an operator accepts it; else None.
+        accounts: all that it was ever resolved to for trainers.
+    """
+
+    provider: str
+    login: str
+    user_id: str
+    first_resolved_at: datetime
+    last_resolved_at: datetime
+    other_id: str | None = None
+    accounts: tuple[TrainerAccount, ...] = ()
+
+
+EntryOf = Callable[[RememberedLogin], LedgerEntry]
+"""Makes the ledger's line about a login out of what was remembered of it before."""
 
 T = TypeVar("T")
 
@@ -300,6 +345,50 @@ class Store(Protocol):
             job: which CI job posts it.
             expires_at: until when the token could be posted again; forgotten then.
             at: now.
+        """
+        ...
+
+    # logins and accounts
+    def remember_login(self, provider: str, login: str, found: Person, at: datetime) -> RememberedLogin:
+        """Remember who has a login: the first account stays, another one is noted beside it.
+
+        Returns:
+            What is remembered then, without `accounts`.
+        """
+        ...
+
+    def remembered_login(self, provider: str, login: str) -> RememberedLogin | None:
+        """What is remembered of a login, in any case of its letters."""
+        ...
+
+    def remembered_logins(self) -> tuple[RememberedLogin, ...]:
+        """All of them, by provider and login."""
+        ...
+
+    def remember_trainer_account(self, account: TrainerAccount, at: datetime) -> None:
+        """Remember that an account is a trainer's."""
+        ...
+
+    def trainer_accounts(self, provider: str, trainer: str, gate: str) -> tuple[TrainerAccount, ...]:
+        """All accounts that were ever a trainer's."""
+        ...
+
+    def accept_login(
+        self, provider: str, login: str, user_id: str | None, at: datetime, line: EntryOf
+    ) -> RememberedLogin:
+        """Let the login stand for its other account; whatever waits to be asked is due, in the same transaction.
+
+        Raises:
+            NotFoundError: it is not remembered.
+            ConflictError: there is no other account, or it is not `user_id`.
+        """
+        ...
+
+    def forget_login(self, provider: str, login: str, line: EntryOf) -> RememberedLogin:
+        """Forget the login and the trainers' accounts that it was resolved to; returns what was remembered.
+
+        Raises:
+            NotFoundError: it is not remembered.
         """
         ...
 

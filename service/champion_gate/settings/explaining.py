@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 
-from champion_gate.core.gates import Direction, Gate, MetricRule, NewerVersion, VersionSource
+from champion_gate.core.gates import Account, Direction, Gate, MetricRule, NewerVersion, VersionSource
 from champion_gate.settings.gates_api import ApiOidc
 from champion_gate.settings.gates_file import Gates
 from champion_gate.settings.gates_servers import kind_of
@@ -152,12 +152,20 @@ def _people(gate: Gate, vendor: str) -> Iterator[str]:
             "Nobody who trained the version may approve it; a trainer who is a person and has no entry under "
             "identities keeps the request waiting."
         )
-    known = [f"{name} is {' or '.join(logins)}" for name, logins in gate.identities.items() if logins]
-    nobody = [name for name, logins in gate.identities.items() if not logins]
+    known = [
+        f"{name} is {' or '.join(map(_account, accounts))}"
+        for name, accounts in gate.identities.items()
+        if accounts
+    ]
+    nobody = [name for name, accounts in gate.identities.items() if not accounts]
     if known:
         yield f"On {vendor}, {'; '.join(known)}."
     if nobody:
         yield f"Nobody stands behind {', '.join(nobody)}."
+
+
+def _account(account: Account) -> str:
+    return account.login if account.user_id is None else f"{account.login} (account {account.user_id})"
 
 
 def _metrics(rules: Sequence[MetricRule]) -> Iterator[str]:

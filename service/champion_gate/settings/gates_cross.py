@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from champion_gate.core.gates import Account
 from champion_gate.core.names import check_model
 from champion_gate.errors import InvalidNameError
 from champion_gate.settings.gates_api import alias_problems, oidc_problems
@@ -118,7 +119,7 @@ def _job_problems(path: str, jobs: list[int | str]) -> Iterator[str]:
             yield f"{path}[{index}]: found {job!r} a second time; keep one"
 
 
-def _identity_problems(path: str, identities: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+def _identity_problems(path: str, identities: Mapping[str, tuple[Account, ...]]) -> Iterator[str]:
     seen: dict[str, str] = {}
     for name, logins in identities.items():
         first = seen.setdefault(name.casefold(), name)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from champion_gate.core.gates import Account
 from champion_gate.settings import gates_values as values
 
 ApiVersion = Literal["2022-11-28", "2026-03-10"]
@@ -198,10 +199,10 @@ class GateEntry(_Strict):
         default=False, description="also take runs that ended in 'succeeded with failures'"
     )
     approval: ApprovalEntry = Field(description="who approves where; has one key, github or gitlab")
-    identities: dict[str, Annotated[tuple[str, ...], values.LOGINS]] = Field(
+    identities: dict[str, Annotated[tuple[Account, ...], values.ACCOUNTS]] = Field(
         default_factory=dict,
         description="Databricks user or service principal -> GitHub login or GitLab username, or several; "
-        "they may not approve",
+        "they may not approve. {login, id} pins a login to the account's numeric id",
     )
     allow_trainer_approval: bool = Field(
         default=False, description="let the people who trained a version approve it"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from champion_gate.core.gates import ApprovalTarget
+from champion_gate.core.gates import Account, ApprovalTarget
 from champion_gate.settings.gates_model import (
     GateEntry,
     GitHubApprovalEntry,
@@ -121,11 +121,11 @@ def _environment_problems(path: str, github: GitHubApprovalEntry) -> Iterator[st
         yield f"{path}.ca_file: stands without url; expected it in github: at the top of the file"
 
 
-def _github_login_problems(path: str, identities: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    for name, logins in identities.items():
-        for login in logins:
-            if not is_github_login(login):
-                yield f"{path}.{name}: found {login!r}; expected a person's GitHub login such as octo-login"
+def _github_login_problems(path: str, identities: Mapping[str, Sequence[Account]]) -> Iterator[str]:
+    for name, accounts in identities.items():
+        for account in accounts:
+            if not is_github_login(account.login):
+                yield f"{path}.{name}: found {account.login!r}; expected a person's GitHub login such as octo-login"
 
 
 def _people_problems(path: str, gitlab: GitLabApprovalEntry) -> Iterator[str]:

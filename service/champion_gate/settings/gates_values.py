@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BeforeValidator
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from champion_gate.core.gates import Account
 from champion_gate.core.metrics import is_number
 from champion_gate.core.names import check_alias
 from champion_gate.errors import InvalidNameError
@@ -163,16 +164,24 @@ def is_github_login(login: str) -> bool:
     return _GITHUB_LOGIN.fullmatch(login) is not None
 
 
-def _logins(value: object) -> tuple[str, ...]:
-    logins = [value] if isinstance(value, str) else value
-    if not isinstance(logins, list) or not all(
-        isinstance(login, str) and re.fullmatch(_USERNAME, login) for login in logins
-    ):
+def _accounts(value: object) -> tuple[Account, ...]:
+    return tuple(_account(each) for each in (value if isinstance(value, list) else [value]))
+
+
+def _account(value: object) -> Account:
+    login, user_id = value, None
+    if isinstance(value, dict) and value.keys() == {"login", "id"} and _is_id(value["id"]):
+        login, user_id = value["login"], str(value["id"])
+    if not isinstance(login, str) or not re.fullmatch(_USERNAME, login):
         raise expected(
-            "a person's GitHub login or GitLab username such as octo-login, or a list of them "
-            "(a bot is no person)"
+            "a person's GitHub login or GitLab username such as octo-login, {login: octo-login, id: 583231}, "
+            "or a list of such (a bot is no person)"
         )
-    return tuple(logins)
+    return Account(login, user_id)
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_JOB_ID
 
 
 def _gitlab_address(value: object) -> str:
@@ -273,15 +282,21 @@ WORKFLOW = text(
     "the file name of a workflow in .github/workflows, such as champion-gate.yml",
 )
 ENVIRONMENT = Is(_environment, {"type": "string", "minLength": 1, "maxLength": _LONGEST_ENVIRONMENT})
-LOGINS = Is(
-    _logins,
-    {
-        "anyOf": [
-            {"type": "string", "pattern": f"^{_USERNAME}$"},
-            {"type": "array", "items": {"type": "string", "pattern": f"^{_USERNAME}$"}},
-        ]
-    },
-)
+_ONE_ACCOUNT: Mapping[str, Any] = {
+    "anyOf": [
+        {"type": "string", "pattern": f"^{_USERNAME}$"},
+        {
+            "type": "object",
+            "properties": {
+                "login": {"type": "string", "pattern": f"^{_USERNAME}$"},
+                "id": {"type": "integer", "minimum": 1},
+            },
+            "required": ["login", "id"],
+            "additionalProperties": False,
+        },
+    ]
+}
+ACCOUNTS = Is(_accounts, {"anyOf": [_ONE_ACCOUNT, {"type": "array", "items": _ONE_ACCOUNT}]})
 DURATION = Is(_duration, {"type": "string", "pattern": "^[1-9][0-9]{0,5}[dhm]$"})
 NUMBER = Is(_number, {"type": "number"})
 DATASET = text(r"[^\x00-\x1f\x7f]{0,500}", 'the name of a dataset, or "" for numbers that name none')

@@ -158,6 +158,11 @@ def hint_open(connection: Connection, key: AliasKey, at: datetime) -> None:
     _hint(connection, at, _asks_for(key))
 
 
+def hint_requested(connection: Connection, at: datetime) -> None:
+    """Count a hint on every promotion about which nobody has been asked yet."""
+    _hint(connection, at, promotions.c.phase == Phase.REQUESTED.value)
+
+
 def request_end(connection: Connection, promotion_id: str, end: EndRequest) -> bool:
     """Order the end of an open promotion that has no such order yet."""
     unordered = (promotions.c.id == promotion_id, promotions.c.end_request.is_(None))

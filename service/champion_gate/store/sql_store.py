@@ -14,6 +14,7 @@ from champion_gate.store import follow_ups, leases, notifications, promotions, s
 from champion_gate.store.engine import Database
 from champion_gate.store.sql_aliases import SqlAliases
 from champion_gate.store.sql_callers import SqlCallers
+from champion_gate.store.sql_identities import SqlIdentities
 from champion_gate.store.sql_ledger import SqlLedger
 from champion_gate.store.sql_notifications import SqlNotifications
 from champion_gate.store.sql_promotions import SqlPromotions
@@ -45,7 +46,7 @@ def open_store(database_url: str, *, token: Callable[[], str] = _token) -> SqlSt
     return SqlStore(Database(database_url), token)
 
 
-class SqlStore(SqlNotifications, SqlPromotions, SqlAliases, SqlLedger, SqlCallers):
+class SqlStore(SqlNotifications, SqlPromotions, SqlAliases, SqlLedger, SqlIdentities, SqlCallers):
     """Fulfils `core.store.Store`, where each method's contract is written down."""
 
     def get_follow_ups(self, promotion_id: str) -> tuple[FollowUp, ...]:

@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 """The newest migration, named here so that checking it needs no Alembic."""
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -286,4 +286,29 @@ requests = Table(
     Column("status", Integer),
     Column("answer", Text, nullable=False, server_default=""),
     Index("requests_begun", "begun_at"),
+)
+
+identities = Table(
+    "identities",
+    metadata,
+    Column("provider", Words, primary_key=True),
+    Column("login", Words, primary_key=True, comment="casefolded"),
+    Column("shown", Words, nullable=False, comment="as the vendor writes it"),
+    Column("user_id", Words, nullable=False),
+    Column("first_resolved_at", UtcTime, nullable=False),
+    Column("last_resolved_at", UtcTime, nullable=False),
+    Column("other_id", Words, comment="which account has the login now, until an operator accepts it"),
+)
+
+trainer_accounts = Table(
+    "trainer_accounts",
+    metadata,
+    Column("provider", Words, primary_key=True),
+    Column("trainer", Words, primary_key=True, comment="casefolded"),
+    Column("gate", Words, primary_key=True, comment="empty for people, who are the same everywhere"),
+    Column("login", Words, primary_key=True, comment="casefolded"),
+    Column("user_id", Words, primary_key=True),
+    Column("shown", Words, nullable=False, comment="the login as the vendor wrote it"),
+    Column("first_resolved_at", UtcTime, nullable=False),
+    Index("trainer_accounts_by_login", "provider", "login"),
 )

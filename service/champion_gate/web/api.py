@@ -13,6 +13,7 @@ from champion_gate.core.store import Store
 from champion_gate.web.aliases_api import AliasChanges, AliasReads
 from champion_gate.web.decisions import Decisions
 from champion_gate.web.described import ApiApp, Described
+from champion_gate.web.identities_api import IdentityViews
 from champion_gate.web.models import answers
 from champion_gate.web.notifications_api import NotificationViews
 from champion_gate.web.operations import Operations, Places
@@ -26,6 +27,8 @@ _PROMOTION = f"{_PROMOTIONS}/<promotion_id>"
 _MODEL = "/api/v1/models/<model>"
 _ALIAS = f"{_MODEL}/aliases/<alias>"
 _NOTIFICATIONS = "/api/v1/notifications"
+_IDENTITIES = "/api/v1/identities"
+_IDENTITY = f"{_IDENTITIES}/<provider>/<login>"
 _OBJECT = {"application/json": {"type": "object", "additionalProperties": True}}
 _MARKDOWN = {"text/markdown": {"type": "string"}}
 
@@ -105,6 +108,7 @@ def add_operations(app: ApiApp, operations: Operations) -> None:
     for method, rule, view, described in (
         *_promotions(operations),
         *_aliases(operations),
+        *_identities(operations),
         *_rest(operations),
     ):
         calls_out = HTTPStatus.SERVICE_UNAVAILABLE in described.problems
@@ -233,6 +237,44 @@ def _aliases(operations: Operations) -> Iterator[Route]:
         f"{_ALIAS}/history",
         reads.history,
         Described("getAliasHistory", "Aliases", answers.History, problems=(404,)),
+    )
+
+
+def _identities(operations: Operations) -> Iterator[Route]:
+    views, shown = IdentityViews(operations), answers.IdentityAnswer
+    yield (
+        HTTPMethod.GET,
+        _IDENTITIES,
+        views.identities,
+        Described("listIdentities", "Identities", answers.IdentityList),
+    )
+    yield (
+        HTTPMethod.POST,
+        f"{_IDENTITY}/accept",
+        views.accept,
+        Described(
+            "acceptIdentity",
+            "Identities",
+            shown,
+            problems=(404, 409),
+            is_repeatable=True,
+            about="For a login that another account has than before, which keeps requests waiting. The account that "
+            "had it stays excluded where it was a trainer's. Recorded in the ledger. 409 where nothing is to be accepted.",
+        ),
+    )
+    yield (
+        HTTPMethod.POST,
+        f"{_IDENTITY}/forget",
+        views.forget,
+        Described(
+            "forgetIdentity",
+            "Identities",
+            shown,
+            problems=(404, 409),
+            is_repeatable=True,
+            about="None of its accounts is excluded because of it from what is asked from now on; a login that "
+            "gates.yaml still names is resolved anew. Recorded in the ledger.",
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from flask import Response
 
 from champion_gate.core.alias_orders import AliasOrders
 from champion_gate.core.asking import Asking
+from champion_gate.core.identities import Identities
 from champion_gate.core.ports import Clock, ModelRegistry
 from champion_gate.core.promoter import Promoter
 from champion_gate.core.store import Store
@@ -27,6 +28,7 @@ class Operations:
     promoter: Promoter
     asking: Asking
     alias_orders: AliasOrders
+    identities: Identities
 
 
 class BusyError(GateError):

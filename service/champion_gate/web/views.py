@@ -12,6 +12,7 @@ from champion_gate.core.approval import ApprovalRequest, Decision
 from champion_gate.core.ledger import LedgerLine
 from champion_gate.core.notifications import StoredNotification
 from champion_gate.core.promotion import EndRequest, Promotion
+from champion_gate.core.store import RememberedLogin
 from champion_gate.core.versions import ModelVersion
 
 
@@ -122,6 +123,22 @@ def hold_view(hold: Hold | None) -> dict[str, object] | None:
         "reason": hold.reason,
         "at": rfc3339(hold.at),
         "by_rollback": hold.by_rollback,
+    }
+
+
+def identity_view(login: RememberedLogin) -> dict[str, object]:
+    """A login and its accounts, as clients see them."""
+    return {
+        "provider": login.provider,
+        "login": login.login,
+        "user_id": login.user_id,
+        "first_resolved_at": rfc3339(login.first_resolved_at),
+        "last_resolved_at": rfc3339(login.last_resolved_at),
+        "other_id": login.other_id,
+        "accounts": [
+            {"trainer": each.trainer, "gate": each.gate or None, "user_id": each.user_id}
+            for each in login.accounts
+        ],
     }
 
 

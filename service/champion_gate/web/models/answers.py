@@ -268,3 +268,33 @@ class NotificationList(_Answer):
 
     notifications: list[NotificationAnswer]
     cursor: str | None = Field(description="Asks for the next part; null at the end.")
+
+
+class TrainerAccountAnswer(_Answer):
+    """An account that is kept from deciding on what a trainer has made."""
+
+    trainer: str = Field(description="Who that is to Databricks.")
+    gate: str | None = Field(description="At which gate; null: at all.")
+    user_id: str
+
+
+class IdentityAnswer(_Answer):
+    """Which account a login stands for."""
+
+    provider: str = Field(description="`github`, `github:<host>` or `gitlab`.")
+    login: str
+    user_id: str = Field(description="The vendor's numeric id of the account.")
+    first_resolved_at: datetime = Field(description="Since when it stands for this account.")
+    last_resolved_at: datetime = Field(description="When the vendor last said so, to the hour.")
+    other_id: str | None = Field(
+        description="The account that has the login now, until it is accepted; requests wait for that."
+    )
+    accounts: list[TrainerAccountAnswer] = Field(
+        description="Every account that the login was resolved to for a trainer; none of them may decide."
+    )
+
+
+class IdentityList(_Answer):
+    """All logins that are remembered."""
+
+    identities: list[IdentityAnswer]

@@ -117,6 +117,15 @@ class AliasPath(ModelPath):
     )
 
 
+class IdentityPath(BaseModel):
+    """Which login."""
+
+    provider: str = Field(
+        description="Where: `github`, `github:<host>` or `gitlab`.", json_schema_extra={"example": "github"}
+    )
+    login: str = Field(description="In any case.", json_schema_extra={"example": "octo-trainer"})
+
+
 class PromotionsQuery(_Query):
     """Narrows the list of promotions."""
 
@@ -199,6 +208,16 @@ class ReasonBody(_Body):
     """Why."""
 
     reason: Reason
+
+
+class AcceptBody(ReasonBody):
+    """Why, and which account."""
+
+    user_id: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,18}$")] | None = Field(
+        None,
+        description="Only if it is this account, by the vendor's numeric id as text.",
+        json_schema_extra={"example": "583231"},
+    )
 
 
 class RetryBody(_Body):

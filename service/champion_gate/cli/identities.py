@@ -1,0 +1,83 @@
+"""`champion-gate identities`: which accounts logins stand for, and operators' word about them."""
+
+from __future__ import annotations
+
+import click
+
+from champion_gate.cli.gateway import Gateway, json_option, on_gateway, reason_option
+from champion_gate.cli.output import field, print_json, print_line, print_table, rows_of, time_of
+
+
+@click.group(name="identities")
+def command() -> None:
+    """List which accounts logins stand for; accept another account, or forget a login."""
+
+
+@command.command(name="list")
+@json_option
+@on_gateway
+def list_identities(gateway: Gateway, *, as_json: bool) -> None:
+    """List the logins that are remembered, and who is kept from deciding because of them."""
+    found = rows_of(gateway.identities(), "identities")
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (
+            field(row, "provider"),
+            field(row, "login"),
+            field(row, "user_id"),
+            time_of(row, "first_resolved_at"),
+            time_of(row, "last_resolved_at"),
+            field(row, "other_id"),
+            ", ".join(_account(each) for each in rows_of(row, "accounts")),
+        )
+        for row in found
+    ]
+    print_table(("AT", "LOGIN", "ACCOUNT", "SINCE", "LAST SEEN", "NOW", "EXCLUDED FOR"), rows)
+
+
+@command.command()
+@click.argument("provider")
+@click.argument("login")
+@click.option("--id", "user_id", help="Only if it is this account now, by the vendor's numeric id.")
+@reason_option
+@json_option
+@on_gateway
+def accept(
+    gateway: Gateway, provider: str, login: str, user_id: str | None, reason: str, *, as_json: bool
+) -> None:
+    """Let a login stand for the account that has it now; requests wait for that.
+
+    The account that had it stays excluded where it was a trainer's. PROVIDER is github, github:HOST or gitlab.
+    """
+    accepted = gateway.accept_identity(provider, login, reason=reason, user_id=user_id)
+    if as_json:
+        print_json(accepted)
+    else:
+        print_line(f"{field(accepted, 'login')} is account {field(accepted, 'user_id')} from now on.")
+
+
+@command.command()
+@click.argument("provider")
+@click.argument("login")
+@reason_option
+@json_option
+@on_gateway
+def forget(gateway: Gateway, provider: str, login: str, reason: str, *, as_json: bool) -> None:
+    """Forget what a login stood for: none of its accounts is excluded because of it from what is asked from now on.
+
+    A login that gates.yaml still names is resolved anew. PROVIDER is github, github:HOST or gitlab.
+    """
+    forgotten = gateway.forget_identity(provider, login, reason=reason)
+    if as_json:
+        print_json(forgotten)
+        return
+    ids = {field(each, "user_id") for each in rows_of(forgotten, "accounts")} | {field(forgotten, "user_id")}
+    print_line(f"{field(forgotten, 'login')} (account {', '.join(sorted(ids))}) is forgotten.")
+
+
+def _account(row: object) -> str:
+    gate = field(row, "gate")
+    where = f" at gate {gate}" if gate else ""
+    return f"{field(row, 'trainer')}{where} ({field(row, 'user_id')})"
