@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import closing
 from functools import cache
@@ -19,6 +20,16 @@ from integration.mlflow_server import MlflowServer
 TRAINER = "trainer@example.com"
 
 _names = count(1)
+
+Row = tuple[str, float] | tuple[str, float, int] | tuple[str, float, int, str | None]
+"""Name, value, step (0) and dataset (none) of one number."""
+
+
+def whole(row: Row) -> tuple[str, float, int, str | None]:
+    """A row with all that it leaves out."""
+    if len(row) == 4:
+        return row
+    return row[0], row[1], row[2] if len(row) == 3 else 0, None
 
 
 class Models(Protocol):
@@ -37,9 +48,7 @@ class Models(Protocol):
     ) -> str: ...
     def run(self, job_id: str, task_run_id: str, metrics: Mapping[str, float] | None = None) -> str: ...
     def log_model(self, run_id: str, params: Mapping[str, str] | None = None) -> str: ...
-    def measure(
-        self, model_id: str, name: str, value: float, *, step: int = 0, dataset: str | None = None
-    ) -> None: ...
+    def measure(self, model_id: str, *rows: Row) -> None: ...
     def register(self, model_id: str) -> str: ...
     def forget(self, model_id: str) -> None: ...
     def move_alias(self, version: str | None) -> None: ...
@@ -84,10 +93,9 @@ class CatalogModels:
     def log_model(self, run_id: str, params: Mapping[str, str] | None = None) -> str:
         return self.catalog.mlflow.log_model(run_id, params=params)
 
-    def measure(
-        self, model_id: str, name: str, value: float, *, step: int = 0, dataset: str | None = None
-    ) -> None:
-        self.catalog.mlflow.log_metric(model_id, name, value, step=step, dataset=dataset)
+    def measure(self, model_id: str, *rows: Row) -> None:
+        for name, value, step, dataset in map(whole, rows):
+            self.catalog.mlflow.log_metric(model_id, name, value, step=step, dataset=dataset)
 
     def register(self, model_id: str) -> str:
         return self.catalog.add_version(self.model, logged_model=model_id)
@@ -148,6 +156,7 @@ class MlflowModels:
             self.model = model or f"churn-{next(_names)}"
             self.database, self.registry = server.database, server.uri
         self.client = MlflowClient(tracking_uri=self.registry, registry_uri=self.registry)
+        self._runs: dict[str, str] = {}
         self.client.create_registered_model(self.model)
         self.experiment = self.client.create_experiment(
             f"train-{self.model}", artifact_location="s3://bucket/churn"
@@ -189,29 +198,25 @@ class MlflowModels:
         )
         self.client.finalize_logged_model(made.model_id, "READY")
         self.client.log_outputs(run_id, [LoggedModelOutput(made.model_id, 0)])
+        self._runs[made.model_id] = run_id
         return str(made.model_id)
 
-    def measure(
-        self, model_id: str, name: str, value: float, *, step: int = 0, dataset: str | None = None
-    ) -> None:
-        run_id = self.client.get_logged_model(model_id).source_run_id or ""
-        digest = "0f1e2d" if dataset else None
-        self.client.log_metric(
-            run_id,
-            name,
-            value,
-            step=step,
-            model_id=model_id,
-            dataset_name=dataset,
-            dataset_digest=digest,
-        )
+    def measure(self, model_id: str, *rows: Row) -> None:
+        from mlflow.entities import Metric  # noqa: PLC0415 - as above
+
+        now = int(time.time() * 1000)
+        # The store keeps one number of each metric, step and moment, whatever the dataset.
+        metrics = [
+            Metric(name, value, now + later, step, model_id, dataset, "0f1e2d" if dataset else None)
+            for later, (name, value, step, dataset) in enumerate(map(whole, rows))
+        ]
+        self.client.log_batch(self._runs[model_id], metrics=metrics)
 
     def register(self, model_id: str) -> str:
-        run_id = self.client.get_logged_model(model_id).source_run_id
         # The store looks the logged model up through the tracking address of the process.
         with patch.dict(os.environ, {"MLFLOW_TRACKING_URI": self.registry}):
             made = self.client.create_model_version(
-                self.model, f"models:/{model_id}", run_id, model_id=model_id
+                self.model, f"models:/{model_id}", self._runs[model_id], model_id=model_id
             )
         return str(made.version)
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from integration.gate_models import Row
 from integration.gate_world import GateWorld
-
-Row = tuple[str, float] | tuple[str, float, int] | tuple[str, float, int, str | None]
-"""Name, value, step (0) and dataset (none) of one number."""
 
 
 def log_models(world: GateWorld, *models: Sequence[Row]) -> tuple[str, list[str]]:
@@ -23,9 +21,8 @@ def log_models(world: GateWorld, *models: Sequence[Row]) -> tuple[str, list[str]
     made = []
     for rows in models:
         model_id = world.models.log_model(training)
-        for row in rows:
-            name, value, step, dataset = (*row, 0, None)[:4] if len(row) != 3 else (*row, None)
-            world.models.measure(model_id, name, value, step=step, dataset=dataset)
+        if rows:
+            world.models.measure(model_id, *rows)
         made.append(model_id)
     world.databricks.jobs.finish_run(run_id, "SUCCESS", notify=False)
     return run_id, made

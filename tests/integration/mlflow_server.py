@@ -47,7 +47,7 @@ def mlflow_server(folder: Path) -> Iterator[str]:
         )
     uri = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
-        with urllib.request.urlopen(f"{uri}/health", timeout=60) as answer:
+        with urllib.request.urlopen(f"{uri}/health", timeout=110) as answer:
             assert answer.read() == b"OK", (folder / "server.log").read_text()
         yield uri
     finally:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from champion_gate.core.promotion import Phase
+from integration.gate_models import Row
 from integration.gate_world import GateWorld, gate_world
-from integration.logged_models_world import Row, train_models
+from integration.logged_models_world import train_models
 
 pytest_plugins = ("integration.mlflow_fixtures",)
 
@@ -39,7 +40,7 @@ def test_attack_27_the_numbers_of_a_better_model_of_the_same_run(world: GateWorl
 
 WORN: dict[str, list[Row]] = {
     "an early step": [("f1", 0.97, 1), ("f1", 0.55, 100)],
-    "the data it was trained on": [("f1", 0.99, 0, "train"), ("f1", 0.55, 0, "eval")],
+    "the data it was trained on": [("f1", 0.55, 0, "eval"), ("f1", 0.99, 0, "train")],
 }
 
 

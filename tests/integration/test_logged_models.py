@@ -77,8 +77,7 @@ def test_of_a_hundred_steps_the_highest_counts(every: GateWorld) -> None:
 def test_of_one_step_the_newest_counts(uc: GateWorld) -> None:
     run_id, (model_id,) = log_models(uc, [("f1", 0.95, 3)])
     uc.clock.move(seconds=1)
-    uc.models.measure(model_id, "f1", 0.6, step=3)
-    uc.models.measure(model_id, "f1", 0.99, step=2)
+    uc.models.measure(model_id, ("f1", 0.6, 3), ("f1", 0.99, 2))
     uc.models.register(model_id)
     uc.notify(run_id)
     assert "F1 is 0.6, " in ineligible(uc)
@@ -332,7 +331,7 @@ def test_parameters_are_the_logged_models_own(world: GateWorld) -> None:
     training = world.models.run(world.job_id, world.databricks.jobs.task_run_id(run_id, "train"))
     ours = world.models.log_model(training, params={"depth": "3"})
     world.models.log_model(training, params={"depth": "12"})
-    world.models.measure(ours, "f1", 0.9)
+    world.models.measure(ours, ("f1", 0.9))
     world.databricks.jobs.finish_run(run_id, "SUCCESS", notify=False)
     world.models.register(ours)
     world.notify(run_id)

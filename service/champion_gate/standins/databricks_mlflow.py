@@ -121,7 +121,10 @@ class MlflowRuns:
             self._log(run_id, {"key": key, "value": _shown(value), "timestamp": self._now(), "step": 0})
 
     def _log(self, run_id: str, row: dict[str, Any]) -> None:
+        """A run shows one number of each metric: that of the highest step, then the newest."""
         data = self._runs[run_id]["data"]
+        if any(each["key"] == row["key"] and each["step"] > row["step"] for each in data["metrics"]):
+            return
         data["metrics"] = [each for each in data["metrics"] if each["key"] != row["key"]] + [row]
 
     def read_model(self, run_id: str, model_id: str) -> None:
