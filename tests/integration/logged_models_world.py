@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from integration.gate_models import Row
 from integration.gate_world import GateWorld
+
+# The first test that needs MLflow's server waits until it has started.
+EVERY_REGISTRY = ["uc", "mlflow", pytest.param("server", marks=pytest.mark.timeout(300))]
 
 
 def log_models(world: GateWorld, *models: Sequence[Row]) -> tuple[str, list[str]]:

@@ -11,12 +11,12 @@ import pytest
 from champion_gate.core.promotion import Phase
 from integration.gate_models import Row
 from integration.gate_world import GateWorld, gate_world
-from integration.logged_models_world import train_models
+from integration.logged_models_world import EVERY_REGISTRY, train_models
 
 pytest_plugins = ("integration.mlflow_fixtures",)
 
 
-@pytest.fixture(params=["uc", "mlflow", "server"])
+@pytest.fixture(params=EVERY_REGISTRY)
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GateWorld]:
     server = request.getfixturevalue("running_mlflow") if request.param == "server" else None
     with gate_world(tmp_path, request.param, server=server) as made:

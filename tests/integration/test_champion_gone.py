@@ -15,6 +15,7 @@ from champion_gate.core.evidence_markdown import render_markdown
 from champion_gate.core.promotion import Phase
 from champion_gate.errors import ConflictError
 from integration.gate_world import GateWorld, gate_world
+from integration.logged_models_world import EVERY_REGISTRY
 
 OPERATOR = Caller("operator-1", Role.OPERATOR, "token", "127.0.0.1")
 
@@ -27,7 +28,7 @@ def uc(tmp_path: Path) -> Iterator[GateWorld]:
         yield made
 
 
-@pytest.fixture(params=["uc", "mlflow", "server"])
+@pytest.fixture(params=EVERY_REGISTRY)
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GateWorld]:
     server = request.getfixturevalue("running_mlflow") if request.param == "server" else None
     with gate_world(tmp_path, request.param, server=server) as made:

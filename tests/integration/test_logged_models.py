@@ -12,7 +12,7 @@ from champion_gate.core.evidence_markdown import render_markdown
 from champion_gate.core.notifications import NotificationPhase
 from champion_gate.core.promotion import Phase
 from integration.gate_world import GateWorld, gate_world
-from integration.logged_models_world import log_models, row_of, train_models
+from integration.logged_models_world import EVERY_REGISTRY, log_models, row_of, train_models
 
 BOUND: dict[str, object] = {"f1": {"better": "higher", "at_least": 0.8}}
 ON_EVAL: dict[str, object] = {"f1": {"better": "higher", "at_least": 0.8, "dataset": "eval"}}
@@ -33,7 +33,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GateWorld]
         yield made
 
 
-@pytest.fixture(params=["uc", "mlflow", "server"])
+@pytest.fixture(params=EVERY_REGISTRY)
 def every(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GateWorld]:
     server = request.getfixturevalue("running_mlflow") if request.param == "server" else None
     with gate_world(tmp_path, request.param, server=server, metrics=BOUND) as made:

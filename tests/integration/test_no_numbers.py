@@ -10,7 +10,7 @@ import pytest
 
 from champion_gate.core.promotion import Phase
 from integration.gate_world import GateWorld, gate_world
-from integration.logged_models_world import row_of, train_models
+from integration.logged_models_world import EVERY_REGISTRY, row_of, train_models
 
 EDGE = 1.7976931348623157e308
 
@@ -23,7 +23,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GateWorld]
         yield made
 
 
-@pytest.fixture(params=["uc", "mlflow", "server"])
+@pytest.fixture(params=EVERY_REGISTRY)
 def every(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GateWorld]:
     server = request.getfixturevalue("running_mlflow") if request.param == "server" else None
     with gate_world(tmp_path, request.param, server=server) as made:
