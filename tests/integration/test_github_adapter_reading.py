@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -155,6 +156,26 @@ def test_a_team_that_cannot_be_read_is_a_problem(world: World, path: str) -> Non
     world.there.review(run_of(promotion), "champion", "bob", approve=True)
     world.there.faults.add(path, status=403)
     assert "mlops" in " ".join(world.read(promotion).problems)
+
+
+def test_a_members_login_in_other_hands_since_the_vote_makes_nobody_a_member(world: World) -> None:
+    team = world.there.add_team("example", "mlops", ["bob"])
+    world.there.protect_environment(REPOSITORY, "champion", [team])
+    promotion = world.asked()
+    world.there.review(run_of(promotion), "champion", "bob", approve=True)
+    place = world.there.repository(REPOSITORY).environments["champion"]
+    said = {
+        "state": "approved",
+        "comment": "",
+        "user": {"id": world.there.state.user("bob").id, "login": "bob", "type": "User"},
+        "environments": [{"id": place.id, "name": "champion"}],
+    }
+    world.there.rename_user("bob", "bob-renamed")
+    world.there.add_team("example", "mlops", ["bob"])
+    world.there.faults.add("/approvals$", body=json.dumps([said]))
+    state = world.read(promotion)
+    assert not state.reviews[0].is_listed
+    assert "bob is another account now than the one that decided." in state.problems
 
 
 def test_a_stranger_is_not_listed(world: World) -> None:

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from champion_gate.adapters.github_names import check_new, gated_job, spot_of
 from champion_gate.core.gates import Account, Direction, MetricRule, NewerVersion, VersionSource
-from champion_gate.settings import load_gates
+from champion_gate.settings import explain, gates_json_schema, load_gates
 from champion_gate.settings.gates_file import read_gates
 from settings_samples import FULL, SMALLEST, changed, problems_of, written
 
@@ -42,6 +43,21 @@ def test_a_small_file_gets_the_documented_defaults(tmp_path: Path) -> None:
     }
     assert gates.github_servers["github"].url == "https://api.github.com"
     assert gates.github_servers["github"].api_version == "2022-11-28"
+
+
+def test_a_login_may_be_pinned_to_its_account(tmp_path: Path) -> None:
+    pinned = {"login": "one", "id": 9007199254740993}
+    file = changed("gates 0 identities", {"a@example.com": pinned, "b@example.com": ["two", pinned]})
+    gates = load_gates(written(tmp_path, file))
+
+    one = Account("one", "9007199254740993")
+    assert dict(gates.gates[0].identities) == {
+        "a@example.com": (one,),
+        "b@example.com": (Account("two"), one),
+    }
+    said = " ".join(explain(gates).split())
+    assert "a@example.com is one (account 9007199254740993); b@example.com is two or one (account" in said
+    Draft202012Validator(gates_json_schema()).validate(file)
 
 
 def test_every_key_reaches_the_gate(tmp_path: Path) -> None:

@@ -180,16 +180,23 @@ class _Listed:
             return False
         if voter.user_id in environment.user_ids:
             return True
-        return any(self._is_member(slug, voter.login) for slug in environment.teams.values())
+        return any(self._is_member(slug, voter) for slug in environment.teams.values())
 
-    def _is_member(self, slug: str, login: str) -> bool:
-        if (slug, login) not in self._known:
-            self._known[slug, login] = self._ask(slug, login)
-        return self._known[slug, login]
+    def _is_member(self, slug: str, voter: _Voter) -> bool:
+        if (slug, voter.user_id) not in self._known:
+            self._known[slug, voter.user_id] = self._ask(slug, voter)
+        return self._known[slug, voter.user_id]
 
-    def _ask(self, slug: str, login: str) -> bool:
-        """The survey made sure that the team can be read, so that 404 means no member."""
+    def _ask(self, slug: str, voter: _Voter) -> bool:
+        """The survey made sure that the team can be read, so that 404 means no member.
+
+        GitHub is asked by login, which may have changed hands since the vote.
+        """
+        login = voter.login
         try:
+            if fields.number_id(self._api.user(login)) != voter.user_id:
+                self._problems.append(f"{login} is another account now than the one that decided.")
+                return False
             return fields.text(self._api.membership(slug, login), "state") == "active"
         except VendorNotFoundError:
             return False

@@ -150,24 +150,22 @@ class Identities:
         """
         provider, key, now = gate.approval.provider, policy.folded_name(trainer.name), self._clock.now()
 
-        def found() -> Person:
-            person = find(named.login)
+        def noted(person: Person) -> Person:
             mine = TrainerAccount(provider, key, _scope(gate, key), person.login, person.user_id)
             self._store.remember_trainer_account(mine, now)
             return person
 
-        maps = f"`identities` of gate {gate.name} maps {trainer.name} to {named.login}"
         try:
-            person = self.account(provider, named, found)
+            return noted(self.account(provider, named, lambda: noted(find(named.login))))
         except VendorNotFoundError as error:
             raise AnotherAccountError(
-                f"{maps}, whom nobody knows there.", hint="Correct the login in gates.yaml."
+                f"{_maps(gate, trainer, named)}, whom nobody knows there.",
+                hint="Correct the login in gates.yaml.",
             ) from error
         except AnotherAccountError as error:
-            raise AnotherAccountError(f"{error.message} {maps}.", hint=error.hint) from error
-        mine = TrainerAccount(provider, key, _scope(gate, key), person.login, person.user_id)
-        self._store.remember_trainer_account(mine, now)
-        return person
+            raise AnotherAccountError(
+                f"{error.message} {_maps(gate, trainer, named)}.", hint=error.hint
+            ) from error
 
     def _id_of(self, promotion: Promotion, gate: Gate, key: str, named: Account) -> str:
         """The id for which a login stands today; one that is not remembered stands for what it stood for then."""
@@ -240,17 +238,21 @@ class Identities:
 
 
 def _by_name(gate: Gate, trainers: tuple[Trainer, ...]) -> dict[str, Trainer]:
-    """Those who must not decide by their folded names; nobody where the gate lets them."""
-    if gate.allow_trainer_approval:
-        return {}
+    """Those who must not decide, by their folded names; of those behind the version nobody where the gate lets them."""
+    named = [trainer for trainer, _ in policy.identify(gate, trainers).logins]
     found: dict[str, Trainer] = {}
-    for trainer in trainers:
+    for trainer in (*(() if gate.allow_trainer_approval else trainers), *named):
         found.setdefault(policy.folded_name(trainer.name), trainer)
     return found
 
 
 def _nobodies(gate: Gate, trainers: tuple[Trainer, ...]) -> dict[str, set[str]]:
     return {key: set() for key in _by_name(gate, trainers)}
+
+
+def _maps(gate: Gate, trainer: Trainer, named: Account) -> str:
+    """What gates.yaml says."""
+    return f"`identities` of gate {gate.name} maps {trainer.name} to {named.login}"
 
 
 def _sorted(accounts: Mapping[str, set[str]]) -> Mapping[str, tuple[str, ...]]:
