@@ -77,7 +77,7 @@ class CatalogModels:
         user: str | None = TRAINER,
     ) -> str:
         run_id = self.run(job_id, task_run_id, metrics, user=user)
-        return self.catalog.add_version(self.model, run_id=run_id, created_by=user)
+        return self.catalog.add_version(self.model, run_id=run_id, created_by=TRAINER)
 
     def run(
         self,
@@ -172,7 +172,7 @@ class MlflowModels:
     ) -> str:
         run_id = self.run(job_id, task_run_id, metrics, user=user)
         made = self.client.create_model_version(
-            self.model, source=f"s3://bucket/churn/{run_id}", run_id=run_id
+            self.model, source=f"{self.client.get_run(run_id).info.artifact_uri}/model", run_id=run_id
         )
         return str(made.version)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from champion_gate.core.notifications import NotificationPhase
 from champion_gate.core.promotion import Phase, Promotion
 from integration.gate_models import TRAINER
 from integration.gate_world import GATE, REPOSITORY, GateWorld, gate_world
@@ -93,7 +94,7 @@ def ask_as(
     *,
     run_as: str = TRAINER,
     creator: str = TRAINER,
-    version: str = TRAINER,
+    version: str | None = TRAINER,
     user: str = TRAINER,
 ) -> None:
     """Train with these four people behind the version."""
@@ -112,7 +113,6 @@ def ask_as(
 ROLES = {
     "run_as": "job run-as",
     "creator": "job run creator",
-    "version": "version creator",
     "user": "MLflow run user",
 }
 
@@ -157,12 +157,23 @@ def test_a_trainer_that_databricks_does_not_tell_is_not_excused(world: GateWorld
     world.train(user=None)
     world.settle()
     waiting = world.promotion(Phase.REQUESTED)
-    assert "The version creator of this version was not told" in waiting.reason
+    assert "The MLflow run user of this version was not told" in waiting.reason
     assert world.github.runs == []
 
 
+@pytest.mark.parametrize("creator", ["second@example.com", "new@example.com", None])
+def test_a_version_that_none_of_the_runs_principals_created_is_not_asked_about(
+    world: GateWorld, creator: str | None
+) -> None:
+    ask_as(world, version=creator)
+    assert world.promotions() == ()
+    reason = world.notification(NotificationPhase.UNRESOLVED).reason
+    said = f"{creator} created it, who is none of the run's principals ({TRAINER})"
+    assert (said if creator else "the registry does not tell who created it") in reason
+
+
 def test_a_service_principal_is_nobody_and_the_reviewer_is_told(world: GateWorld) -> None:
-    ask_as(world, run_as=PRINCIPAL, creator=PRINCIPAL)
+    ask_as(world, run_as=PRINCIPAL, creator=PRINCIPAL, version=PRINCIPAL)
     pending = world.promotion(Phase.PENDING_APPROVAL)
     assert PRINCIPAL in json.dumps(world.evidence(pending))
     shown = world.ci_run(pending).inputs["evidence"]

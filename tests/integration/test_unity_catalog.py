@@ -208,15 +208,27 @@ def test_another_runs_answer_is_not_believed(databricks: Workspace, registry: Un
         registry.get_training_run("mine")
 
 
-def test_versions_are_found_by_tag_among_the_newest_fifty(
+def test_versions_are_found_by_tag_among_all_that_are_given(
     databricks: Workspace, registry: UnityCatalog
 ) -> None:
-    catalog = databricks.standin.catalog
-    for index in range(53):
-        catalog.add_version(MODEL, tags={"champion_gate_job_run_id": "5" if index in {1, 20, 52} else "6"})
-    found = registry.versions_tagged(MODEL, "champion_gate_job_run_id", "5")
-    assert [version.version for version in found] == ["53", "21"]
-    assert registry.versions_tagged(MODEL, "champion_gate_job_run_id", "55") == ()
+    catalog, key = databricks.standin.catalog, "champion_gate_job_run_id"
+    for index in range(130):
+        catalog.add_version(MODEL, tags={key: "5" if index in {1, 20, 129} else "6"})
+    versions = registry.list_versions(MODEL)
+    found, unread = registry.with_tag(versions, key, "5")
+    assert ([version.version for version in found], unread) == (["130", "21", "2"], 0)
+    assert registry.with_tag(versions[1:], key, "5")[0] == found[1:]
+    assert registry.with_tag(versions[:60], key, "55") == ((), 0)
+    assert registry.with_tag((), key, "5") == ((), 0)
+
+
+def test_so_many_versions_that_not_all_tags_are_read_are_said(
+    databricks: Workspace, registry: UnityCatalog
+) -> None:
+    number = databricks.standin.catalog.add_version(MODEL, tags={"k": "v"})
+    version = registry.get_version(MODEL, number)
+    found, unread = registry.with_tag((version,) * 507, "k", "v")
+    assert (len(found), unread) == (500, 7)
 
 
 # --- tags and the rest ------------------------------------------------------------------------------------
@@ -250,7 +262,6 @@ def test_the_check_shows_that_our_credentials_are_taken(
 CALLS: list[Callable[[UnityCatalog, str], object]] = [
     lambda registry, model: registry.list_versions(model),
     lambda registry, model: registry.get_version(model, "1"),
-    lambda registry, model: registry.versions_tagged(model, "k", "v"),
     lambda registry, model: registry.get_alias(model, "Champion"),
     lambda registry, model: registry.set_alias(model, "Champion", "1"),
     lambda registry, model: registry.delete_alias(model, "Champion"),

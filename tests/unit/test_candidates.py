@@ -1,5 +1,6 @@
 """Which model version a job run made, and who is behind it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from champion_gate.core.candidates import RUN_TAG, Found, NotFound, find_version, trainers_of
 from champion_gate.core.gates import ApprovalTarget, Gate, VersionSource
 from champion_gate.core.job_runs import JobRun, RunResult, TaskOutput, TaskRun, Trainer
+from champion_gate.core.origin import Sought
 from champion_gate.core.ports import JobRuns, ModelRegistry
 from champion_gate.core.versions import ModelVersion, TrainingRun, VersionDetails, VersionStatus
 from champion_gate.errors import VendorNotFoundError, VendorRefusedError, VendorUnavailableError
@@ -52,6 +54,8 @@ class World:
     folds_case: bool = True
     records_creators: bool = True
     read: list[str] = field(default_factory=list)
+    job_runs: dict[str, JobRun] = field(default_factory=dict)
+    most_tags: int = 500
 
     def task_outputs(self, run: JobRun) -> Sequence[TaskOutput]:
         assert run.run_id == "77"
@@ -75,9 +79,18 @@ class World:
             raise VendorNotFoundError("Databricks", "no such run")
         return self.runs[run_id]
 
-    def versions_tagged(self, model: str, key: str, value: str) -> tuple[ModelVersion, ...]:
+    def with_tag(
+        self, versions: Sequence[ModelVersion], key: str, value: str
+    ) -> tuple[tuple[ModelVersion, ...], int]:
         assert key == RUN_TAG == "champion_gate_job_run_id"
-        return tuple(each for each in self.list_versions(model) if self.tags.get(each.version) == value)
+        read = versions[: self.most_tags]
+        tagged = tuple(each for each in read if self.tags.get(each.version) == value)
+        return tagged, len(versions) - len(read)
+
+    def get_run(self, run_id: str) -> JobRun:
+        if run_id not in self.job_runs:
+            raise VendorNotFoundError("Databricks", f"Run {run_id} does not exist.")
+        return self.job_runs[run_id]
 
     def make(
         self,
@@ -86,7 +99,7 @@ class World:
         job: str | None = None,
         task_run: str | None = None,
         created_at: datetime | None = START + timedelta(hours=1),
-        created_by: str | None = "somebody@example.com",
+        created_by: str | None = "ann@example.com",
         tagged: bool = False,
         workspace: str | None = None,
     ) -> ModelVersion:
@@ -110,7 +123,14 @@ class World:
 
 def find(world: World, source: VersionSource = VersionSource.AUTO, run: JobRun = RUN) -> Found | NotFound:
     gate = replace(GATE, version=source)
-    return find_version(gate, run, cast("JobRuns", world), cast("ModelRegistry", world))
+    jobs, registry = cast("JobRuns", world), cast("ModelRegistry", world)
+    return find_version(Sought(gate, run, (gate,), jobs, registry, END + timedelta(minutes=1)))
+
+
+def found_it(found: Found | NotFound) -> tuple[ModelVersion, VersionSource]:
+    assert isinstance(found, Found), found
+    assert found.linked.marks
+    return found.version, found.by
 
 
 def reason(found: Found | NotFound) -> str:
@@ -132,7 +152,7 @@ def test_a_task_says_which_version_it_made(source: VersionSource, model: str) ->
     world = World([says("3", model), says("3")])
     made = world.make(3, job="1", task_run="701")
     world.make(4, job="1", task_run="701", tagged=True)
-    assert find(world, source) == Found(made, VersionSource.TASK_OUTPUT)
+    assert found_it(find(world, source)) == (made, VersionSource.TASK_OUTPUT)
 
 
 def test_outside_unity_catalog_case_matters() -> None:
@@ -151,7 +171,7 @@ def test_an_output_about_another_model_says_nothing_about_this_one() -> None:
     world = World([says("9", "main.ml.other")])
     assert "main.ml.other" in reason(find(world, VersionSource.TASK_OUTPUT))
     made = world.make(3, tagged=True, job="1", task_run="701")
-    assert find(world) == Found(made, VersionSource.TAG)
+    assert found_it(find(world)) == (made, VersionSource.TAG)
 
 
 @pytest.mark.parametrize(
@@ -181,6 +201,7 @@ def test_what_may_work_later_is_not_taken_for_an_answer() -> None:
     world.make(3)
     world.refused["run3"] = VendorUnavailableError("Databricks", "503")
     for source in VersionSource:
+        world.records_creators = source is not VersionSource.TRUSTED_TAG
         world.tags = {"3": "77"}
         with pytest.raises(VendorUnavailableError):
             find(world, source)
@@ -193,8 +214,8 @@ def test_a_tag_names_the_version() -> None:
     world = World()
     made = world.make(3, job="1", task_run="701", tagged=True)
     world.make(4, job="1", task_run="701")
-    assert find(world) == Found(made, VersionSource.TAG)
-    assert find(world, VersionSource.TAG) == Found(made, VersionSource.TAG)
+    assert found_it(find(world)) == (made, VersionSource.TAG)
+    assert found_it(find(world, VersionSource.TAG)) == (made, VersionSource.TAG)
 
 
 def test_two_tagged_versions_decide_nothing() -> None:
@@ -208,10 +229,12 @@ def test_after_a_repair_the_version_of_the_attempt_that_was_replaced_stands_back
     world = World()
     world.make(3, job="1", task_run="700", tagged=True)
     made = world.make(4, job="1", task_run="701", tagged=True)
-    assert find(world) == Found(made, VersionSource.TAG)
+    assert found_it(find(world)) == (made, VersionSource.TAG)
     world.versions.remove(made)
     world.make(5, job="1", task_run="700", tagged=True)
-    assert "0 of them" in reason(find(world))
+    said = reason(find(world))
+    for version in ("v3", "v5"):
+        assert f"{version}: its MLflow run belongs to task run 700 of job 1, which a retry" in said
 
 
 def test_no_tag_is_said() -> None:
@@ -228,20 +251,24 @@ SECOND = timedelta(seconds=1)
 @pytest.mark.parametrize(
     ("job", "task_run", "created_at", "created_by", "linked"),
     [
-        # by its MLflow run's job tags
-        ("1", "701", None, None, True),
-        ("2", "801", None, None, True),
-        ("1", "700", None, None, False),  # an earlier attempt of this run
-        ("1", "801", None, None, False),  # another job's task run
-        ("3", "701", None, None, False),
-        ("3", "700", None, None, False),
-        (None, "701", None, None, False),
-        ("1", None, None, None, False),
-        ("1", "77", None, None, False),  # the job run's id is no task run's
-        # by who made it and when
+        # made by one of the run's principals, and its MLflow run bears the job tags of the run's tasks
+        ("1", "701", None, "ann@example.com", True),
+        ("2", "801", None, PRINCIPAL, True),
+        ("1", "700", None, "ann@example.com", False),  # an earlier attempt of this run
+        ("1", "801", None, "ann@example.com", False),  # another job's task run
+        ("3", "701", None, "ann@example.com", False),
+        ("3", "700", None, "ann@example.com", False),
+        (None, "701", None, "ann@example.com", False),
+        ("1", None, None, "ann@example.com", False),
+        ("1", "77", None, "ann@example.com", False),  # the job run's id is no task run's
+        # made by anybody else, whatever else fits
+        ("1", "701", END, "bob@example.com", False),
+        ("1", "701", END, None, False),
+        # no job tags: by who made it and when
         (None, None, START, "ann@example.com", True),
+        ("", "", START, "ann@example.com", True),
         (None, None, SOON, "ANN@example.com ", True),
-        ("3", "300", END, PRINCIPAL.upper(), False),  # made by another job's run, whoever ran it
+        ("3", "300", END, PRINCIPAL.upper(), False),  # made by another job's run, which cannot be read
         (None, None, START - SECOND, "ann@example.com", False),
         (None, None, SOON + SECOND, "ann@example.com", False),
         (None, None, END, "bob@example.com", False),
@@ -266,9 +293,9 @@ def test_a_version_that_is_named_must_be_linked_to_the_run(
     )
     found = find(world, source)
     if linked:
-        assert found == Found(made, source)
+        assert found_it(found) == (made, source)
     else:
-        assert "nothing shows that this run made it" in reason(found)
+        assert re.search("[Nn]othing shows (either )?that this run made (it|v3): ", reason(found))
 
 
 def test_absent_names_and_times_link_nothing() -> None:
@@ -320,7 +347,7 @@ def test_the_version_whose_mlflow_run_a_task_made(source: VersionSource, job: st
     world.make(4, job="3", task_run="701")
     world.make(5)
     world.versions.append(replace(made, version="6", run_id=None))
-    assert find(world, source) == Found(made, VersionSource.MLFLOW_RUN)
+    assert found_it(find(world, source)) == (made, VersionSource.MLFLOW_RUN)
 
 
 def test_several_of_them_decide_nothing() -> None:
@@ -341,9 +368,12 @@ def test_two_versions_of_one_mlflow_run_decide_nothing_and_it_is_read_once() -> 
 def test_those_of_replaced_attempts_are_named_and_no_candidates() -> None:
     world = World()
     world.make(3, job="1", task_run="700")
-    assert "v3 belong to attempts that a retry or repair has replaced" in reason(find(world))
+    assert (
+        "v3: its MLflow run belongs to task run 700 of job 1, which a retry or repair has replaced"
+        in reason(find(world))
+    )
     made = world.make(4, job="1", task_run="701")
-    assert find(world) == Found(made, VersionSource.MLFLOW_RUN)
+    assert found_it(find(world)) == (made, VersionSource.MLFLOW_RUN)
 
 
 def test_no_version_at_all_says_all_that_was_tried() -> None:
@@ -366,7 +396,9 @@ def test_mlflow_runs_that_cannot_be_read_are_named() -> None:
     world.make(4, job="1", task_run="999")
     world.refused["run3"] = VendorRefusedError("Databricks", "403")
     del world.runs["run4"]
-    assert "cannot be read: run3, run4." in reason(find(world))
+    said = reason(find(world))
+    assert "v3: its MLflow run run3 cannot be read (Databricks: 403)" in said
+    assert "v4: its MLflow run run4 cannot be read (Databricks: no such run)" in said
 
 
 @pytest.mark.parametrize(
@@ -395,9 +427,9 @@ def test_a_model_with_thousands_of_versions_costs_two_hundred_reads_of_the_newes
         world.make(number)
     said = reason(find(world))
     assert world.read == [f"run{number}" for number in range(1000, 800, -1)]
-    assert "800 older ones were not looked at" in said
+    assert "800 more are of that time, and they were not looked at" in said
     world.refused = {f"run{number}": VendorRefusedError("Databricks", "403") for number in range(1, 1001)}
-    assert len(reason(find(world))) < 1000
+    assert len(reason(find(world))) < 2000
 
 
 # --- the people behind it ---------------------------------------------------------------------------------
@@ -478,7 +510,8 @@ def test_what_is_found_is_always_linked_and_the_only_one(
         return
     run = world.runs[found.version.run_id or ""]
     current = {("1", "701"), ("2", "801")}
-    assert (run.job_id, run.job_run_id) in current | {("1", "700"), ("2", "700")}
+    by_time = set() if found.by is VersionSource.MLFLOW_RUN else {(None, None)}
+    assert (run.job_id, run.job_run_id) in current | by_time
     if found.by is VersionSource.TASK_OUTPUT:
         assert {version for version, model in outputs if model == MODEL} == {found.version.version}
     elif found.by is VersionSource.MLFLOW_RUN:

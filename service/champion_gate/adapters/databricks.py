@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -32,7 +32,7 @@ from champion_gate.adapters.databricks_runs import (
     run_result,
     task_output,
 )
-from champion_gate.core.job_runs import EndedRun, JobRun, RunResult, TaskOutput, TaskRun, Trainer
+from champion_gate.core.job_runs import GROUP_ROLE, EndedRun, JobRun, RunResult, TaskOutput, TaskRun, Trainer
 from champion_gate.errors import InvalidInputError, VendorError, VendorNotFoundError, VendorRefusedError
 
 __all__ = ["Budget", "DatabricksConnection", "DatabricksJobRuns", "connect"]
@@ -41,6 +41,7 @@ _log = logging.getLogger(__name__)
 
 _RUN = "/api/2.2/jobs/runs/get"
 _OUTPUT = "/api/2.2/jobs/runs/get-output"
+_RUN_AS = "job run-as"
 _RUNS_PER_PAGE = 25
 _JOBS_PER_PAGE = 100
 _MAX_DEPTH = 5
@@ -115,6 +116,7 @@ class DatabricksJobRuns:
             end=max(ends) if ends and result is not RunResult.RUNNING else None,
             latest_repair=repairs.latest,
             url=text(raw.get("run_page_url")) or "",
+            replaced_by={earlier: by for earlier, by in tree.replaced_by.items() if by in tree.tasks},
         )
 
     def task_outputs(self, run: JobRun) -> tuple[TaskOutput, ...]:
@@ -186,7 +188,7 @@ class DatabricksJobRuns:
 @dataclass(frozen=True)
 class _Job:
     name: str
-    run_as: str | None
+    run_as: tuple[Trainer, ...]
 
 
 @dataclass
@@ -196,6 +198,7 @@ class _RunTree:
     api: Operation
     tasks: dict[str, TaskRun] = field(default_factory=dict)
     earlier: set[str] = field(default_factory=set)
+    replaced_by: dict[str, str] = field(default_factory=dict)
     trainers: list[Trainer] = field(default_factory=list)
     jobs: dict[str, _Job] = field(default_factory=dict)
     job_runs: set[str] = field(default_factory=set)
@@ -212,14 +215,23 @@ class _RunTree:
         self.job_runs.add(run_id)
         job = self._job(job_id)
         self.trainers.append(Trainer("job run creator", text(raw.get("creator_user_name"))))
-        self.trainers.append(Trainer("job run-as", job.run_as))
+        self.trainers += job.run_as
         latest, earlier = latest_successes(attempts_of(records(raw.get("tasks"), _RUN), repairs))
-        self.earlier |= earlier | repairs.generation.keys()
+        self.earlier |= earlier.keys() | repairs.generation.keys()
+        self.replaced_by |= earlier
         self._add(latest, job_id, depth)
 
     def _add(self, attempts: Iterable[Attempt], job_id: str, depth: int) -> None:
         for attempt in attempts:
-            self.tasks[attempt.run_id] = TaskRun(attempt.run_id, job_id, attempt.task_key, attempt.number)
+            self.tasks[attempt.run_id] = TaskRun(
+                attempt.run_id,
+                job_id,
+                attempt.task_key,
+                attempt.number,
+                start=attempt.start,
+                end=attempt.end,
+                is_wrapper=attempt.kind is not TaskKind.PLAIN,
+            )
             if attempt.kind is TaskKind.PLAIN or depth > _MAX_DEPTH:
                 continue
             if depth == _MAX_DEPTH:
@@ -241,7 +253,7 @@ class _RunTree:
         child = child_run_id(_read_output(self.api, wrapper.run_id))
         if child is None:
             # Whoever trained there is unknown, and must not go unnoticed.
-            self.trainers += [Trainer("job run creator", None), Trainer("job run-as", None)]
+            self.trainers += [Trainer("job run creator", None), Trainer(_RUN_AS, None)]
             return
         raw = _read_run(self.api, child)
         self.add_job_run(raw, repairs_of(raw), depth=depth)
@@ -253,16 +265,38 @@ class _RunTree:
 
 
 def _read_job(api: Operation, job_id: str) -> _Job:
-    """The job's name and the principal that it runs as now; neither where the job is gone.
+    """The job's name and the principals that it runs as now; neither is told where the job is gone.
 
     A run's own name is not taken instead: whoever submits a run may choose it.
     """
     try:
         raw = api.read("/api/2.2/jobs/get", {"job_id": job_id})
     except VendorNotFoundError:
-        return _Job("", None)
+        return _Job("", (Trainer(_RUN_AS, None),))
     settings = record(raw.get("settings", {}), "jobs/get")
-    return _Job(text(settings.get("name")) or "", text(raw.get("run_as_user_name")))
+    set_run_as = record(settings.get("run_as") or {}, "jobs/get")
+    return _Job(text(settings.get("name")) or "", _run_as(set_run_as, text(raw.get("run_as_user_name"))))
+
+
+def _run_as(chosen: Mapping[str, Any], shown: str | None) -> tuple[Trainer, ...]:
+    """As whom a job runs; two where its settings and what Databricks shows differ.
+
+    Args:
+        chosen: `settings.run_as`: one of the keys of JobRunAs in databricks/sdk/service/jobs.py. What
+            `run_as_user_name` says of a job that runs as a group is documented nowhere.
+        shown: `run_as_user_name`.
+    """
+    group = text(chosen.get("group_name"))
+    person = text(chosen.get("user_name")) or text(chosen.get("service_principal_name"))
+    if group:
+        known = [Trainer(GROUP_ROLE, group)]
+    elif person or not chosen:
+        known = [Trainer(_RUN_AS, person or shown)]
+    else:
+        known = [Trainer(_RUN_AS, None)]
+    if shown and shown.casefold() not in {(each.name or "").casefold() for each in known}:
+        known.append(Trainer(_RUN_AS, shown))
+    return tuple(known)
 
 
 def _read_run(api: Operation, run_id: str) -> dict[str, Any]:

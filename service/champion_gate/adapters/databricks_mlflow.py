@@ -52,6 +52,7 @@ def read_run(api: Operation, run_id: str) -> TrainingRun:
         else None,
         experiment_id=experiment,
         logged_models=_named_by(run),
+        artifact_uri=text(info.get("artifact_uri")),
     )
 
 

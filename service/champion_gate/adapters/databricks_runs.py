@@ -152,6 +152,8 @@ class Attempt:
     kind: TaskKind
     result: RunResult
     order: tuple[int, int, int, int]
+    start: datetime | None = None
+    end: datetime | None = None
 
     @property
     def succeeded(self) -> bool:
@@ -210,6 +212,8 @@ def attempts_of(raw_tasks: Iterable[Mapping[str, Any]], repairs: Repairs | None 
             kind=_kind(raw),
             result=result,
             order=(generation, _int(raw.get("start_time")), number, _int(run_id)),
+            start=instant(raw.get("start_time")),
+            end=instant(raw.get("end_time")),
         )
         if attempt.succeeded and not run_id:
             raise unreadable("a task that succeeded without a run id")
@@ -217,10 +221,13 @@ def attempts_of(raw_tasks: Iterable[Mapping[str, Any]], repairs: Repairs | None 
     return attempts
 
 
-def latest_successes(attempts: Iterable[Attempt]) -> tuple[list[Attempt], frozenset[str]]:
+def latest_successes(attempts: Iterable[Attempt]) -> tuple[list[Attempt], Mapping[str, str]]:
     """Split into the latest attempts that succeeded, and the run ids of the attempts before the latest.
 
     Where a task's latest attempt failed, an older success was replaced on purpose and does not count.
+
+    Returns:
+        The attempts that count; earlier attempt's run id -> the latest attempt's.
     """
     latest: dict[str, Attempt] = {}
     every = list(attempts)
@@ -229,7 +236,11 @@ def latest_successes(attempts: Iterable[Attempt]) -> tuple[list[Attempt], frozen
         if known is None or attempt.order > known.order:
             latest[attempt.task_key] = attempt
     last_ids = {attempt.run_id for attempt in latest.values()}
-    earlier = frozenset(attempt.run_id for attempt in every if attempt.run_id) - last_ids
+    earlier = {
+        attempt.run_id: latest[attempt.task_key].run_id
+        for attempt in every
+        if attempt.run_id and attempt.run_id not in last_ids
+    }
     return [attempt for attempt in latest.values() if attempt.succeeded], earlier
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -123,12 +124,20 @@ class MlflowRegistry:
             raise unreadable("the logged model")
         return found
 
-    def versions_tagged(self, model: str, key: str, value: str) -> tuple[ModelVersion, ...]:
-        """The versions whose tag `key` is exactly `value`, newest first.
+    def with_tag(
+        self, versions: Sequence[ModelVersion], key: str, value: str
+    ) -> tuple[tuple[ModelVersion, ...], int]:
+        """Those of these versions whose tag `key` is exactly `value`.
 
         All versions are listed with their tags, which spares us putting a stranger's value into a filter.
         """
-        return tuple(_version(each) for each in self._listed(model) if each.tags.get(key) == value)
+        if not versions:
+            return (), 0
+        listed = self._listed(versions[0].model)
+        tagged = {_number(each.version): _version(each) for each in listed if each.tags.get(key) == value}
+        return tuple(
+            each for each in versions if each.version in tagged and tagged[each.version].same_as(each)
+        ), 0
 
     def get_alias(self, model: str, alias: str) -> str | None:
         """The version that holds the alias; None only after the model itself was read.

@@ -45,6 +45,7 @@ def training_run(run: Any, server: str | None) -> TrainingRun:
         url=url,
         experiment_id=str(run.info.experiment_id),
         logged_models=_named_by(run),
+        artifact_uri=run.info.artifact_uri or None,
     )
 
 

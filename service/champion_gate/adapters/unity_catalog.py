@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
@@ -35,7 +36,8 @@ from champion_gate.errors import InvalidInputError, InvalidNameError, VendorNotF
 _MODELS = "/api/2.1/unity-catalog/models"
 _TAGGED = "/api/2.0/mlflow/unity-catalog/model-versions"
 _GET = f"{_TAGGED}/get"
-_NEWEST = 50
+_MOST_TAGS_READ = 500
+_READ_AT_ONCE = 4
 _MAX_TAG_VALUE = 1000
 _TAG_KEY = re.compile(r"[^.,\-=/:]{1,255}")
 _STATUSES = {
@@ -114,17 +116,28 @@ class UnityCatalog:
         """One logged model of this workspace."""
         return read_logged_model(self._connection.begin(), model_id)
 
-    def versions_tagged(self, model: str, key: str, value: str) -> tuple[ModelVersion, ...]:
-        """The versions whose tag `key` is exactly `value`, among the newest 50.
+    def with_tag(
+        self, versions: Sequence[ModelVersion], key: str, value: str
+    ) -> tuple[tuple[ModelVersion, ...], int]:
+        """Those of these versions whose tag `key` is exactly `value`, among the first 500 of them.
 
-        Unity Catalog cannot search by tag, so the tags of each are read, one call a version.
+        Unity Catalog cannot search by tag and lists no tags, so those of each are read: one call a version,
+        a few of them at once.
         """
-        api, named = self._connection.begin(), _Name.of(model)
-        return tuple(
-            version
-            for version in _list_versions(api, named)[:_NEWEST]
-            if pairs(_read_tagged(api, named, version.version).get("tags"), _GET).get(key) == value
-        )
+        read = versions[:_MOST_TAGS_READ]
+        if not read:
+            return (), 0
+        api = self._connection.begin()
+
+        def has_tag(version: ModelVersion) -> bool:
+            named = _Name.of(version.model)
+            shown = _read_tagged(api, named, check_version(version.version))
+            return pairs(shown.get("tags"), _GET).get(key) == value
+
+        with ThreadPoolExecutor(_READ_AT_ONCE, thread_name_prefix="uc-tags") as pool:
+            tagged = list(pool.map(has_tag, read))
+        found = tuple(version for version, has in zip(read, tagged, strict=True) if has)
+        return found, len(versions) - len(read)
 
     def get_alias(self, model: str, alias: str) -> str | None:
         """The version that holds the alias; None only after the model itself was read.

@@ -13,6 +13,7 @@ from champion_gate.core.gates import Gate
 from champion_gate.core.job_runs import JobRun, RunResult
 from champion_gate.core.names import check_version
 from champion_gate.core.notifications import StoredNotification
+from champion_gate.core.origin import Sought
 from champion_gate.core.ports import Chance, Clock, JobRuns, ModelRegistry, WakeUps
 from champion_gate.core.promotion import Promotion, Subject, requested
 from champion_gate.core.store import Store
@@ -143,16 +144,21 @@ class Asking:
         if refused is not None:
             raise ConflictError(refused)
         own = run_checks.without_rivals_tasks(run, gate, self._gates.values(), self._job_runs)
-        named = candidates.named_version(version, own, self._registry, f"operator {caller.actor}")
+        sought = Sought(
+            gate, own, tuple(self._gates.values()), self._job_runs, self._registry, self._clock.now()
+        )
+        named = candidates.named_version(sought, version, f"operator {caller.actor}")
         if isinstance(named, candidates.NotFound):
             raise ConflictError(named.reason)
+        details = self._registry.get_details(named.version)
         return Subject(
-            version=named,
+            version=named.version,
             job_id=run.job_id,
             job_run_id=run.run_id,
             job_url=run.url,
-            trainers=candidates.trainers_of(run, self._registry.get_details(named), self._registry),
+            trainers=candidates.trainers_of(run, details, self._registry, named.people),
             found_by=f"operator {caller.actor}",
+            origin=named.marks,
         )
 
     def _refused_because(self, gate: Gate, run: JobRun) -> str | None:

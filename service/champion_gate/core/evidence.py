@@ -53,6 +53,7 @@ def collect(
     job_run_id: str,
     job_url: str,
     found_by: str,
+    origin: Sequence[str] = (),
     trainers: Sequence[Trainer],
     excluded: Sequence[ExcludedPerson],
     nobody: Sequence[str],
@@ -75,6 +76,7 @@ def collect(
         job_run_id: decimal string.
         job_url: the job run's page.
         found_by: in which way the version was found (a VersionSource).
+        origin: what shows that the job run made it.
         trainers: everybody behind the version.
         excluded: who of them may not decide.
         nobody: service principals and the like behind whom no person stands.
@@ -111,6 +113,7 @@ def collect(
             "run_id": _text(job_run_id),
             "url": _url(job_url),
             "found_by": _text(found_by),
+            "origin": _bounded((_text(mark, LONGEST_VALUE) for mark in origin), MOST_PEOPLE),
         },
         "people": _people(gate, trainers, excluded, nobody),
     }

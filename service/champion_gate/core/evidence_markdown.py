@@ -237,10 +237,11 @@ def _people(people: Document) -> Iterator[str]:
     yield from _left_out(people["trainers"])
     if people["trainers_may_approve"]:
         yield "- **The gate lets trainers approve their own model** (`allow_trainer_approval`)."
-        return
     for person in people["excluded"]["rows"]:
         yield f"- {code(person['login'])} may not decide: {code(person['role'])} {code(person['name'])}"
     yield from _left_out(people["excluded"])
+    if people["trainers_may_approve"]:
+        return
     for name in people["nobody"]["rows"]:
         yield f"- {code(name)} is no person, and nobody is named who stands behind it."
     yield from _left_out(people["nobody"])
@@ -252,6 +253,8 @@ def _origin(document: Document, candidate: Document) -> Iterator[str]:
     asked, job = document["asked"], document["job"]
     yield from _section("Where it comes from")
     yield f"- Job run: {_link(job['run_id'], job['url'])} of job {code(job['id'])}; version found by {code(job['found_by'])}"
+    for mark in job.get("origin", {"rows": []})["rows"]:
+        yield f"- {code(mark, 500)}"
     yield f"- Version: {_link(_plain_version(asked['to_version']), candidate['url'])}, id {code(candidate['version_id'], 250)}"
     yield f"- Source: {code(candidate['source'], 500)}"
     yield f"- MLflow run: {code(candidate['mlflow_run'], 250)}, {code(candidate['mlflow_run_url'], 500)}"

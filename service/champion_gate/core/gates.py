@@ -12,12 +12,16 @@ from types import MappingProxyType
 
 
 class VersionSource(StrEnum):
-    """Where the model version of a job run is looked up; AUTO tries the others in this order."""
+    """Where the model version of a job run is looked up; AUTO tries the first three in this order.
+
+    TRUSTED_TAG believes a version's tag as it stands; only for registries that record no creators.
+    """
 
     TASK_OUTPUT = "task_output"
     TAG = "tag"
     MLFLOW_RUN = "mlflow_run"
     AUTO = "auto"
+    TRUSTED_TAG = "trusted_tag"
 
 
 class Direction(StrEnum):
@@ -93,6 +97,7 @@ class Gate:
         job_names: names of jobs; a name that several jobs bear is refused when it is met.
         identities: Databricks user or service principal -> accounts at the provider. An empty tuple says
             that nobody stands behind this name; allowed for names that are no person's e-mail address.
+        trainers: logins at the provider of people who train; they may not decide, whoever trained a version.
         expires_after: how long people may decide, from the opening of the request.
     """
 
@@ -109,6 +114,7 @@ class Gate:
     expires_after: timedelta = timedelta(days=14)
     newer_version: NewerVersion = NewerVersion.SUPERSEDE
     metrics: tuple[MetricRule, ...] = ()
+    trainers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "identities", MappingProxyType(dict(self.identities)))
@@ -128,6 +134,8 @@ class Gate:
             "allow_trainer_approval": self.allow_trainer_approval,
             "expires_after": self.expires_after.total_seconds(),
         }
+        if self.trainers and accounts is None:
+            settings["trainers"] = sorted(self.trainers)
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
     def _written_identities(self) -> dict[str, list[object]]:

@@ -12,7 +12,7 @@ from champion_gate.core.aliases import check_reason
 from champion_gate.core.approval import ExcludedPerson
 from champion_gate.core.callers import Caller
 from champion_gate.core.gates import Account, Gate
-from champion_gate.core.job_runs import Trainer
+from champion_gate.core.job_runs import LISTED_ROLE, Trainer
 from champion_gate.core.ledger import LedgerEntry, LedgerKind
 from champion_gate.core.ports import Clock, Person
 from champion_gate.core.promotion import Promotion
@@ -252,6 +252,8 @@ def _nobodies(gate: Gate, trainers: tuple[Trainer, ...]) -> dict[str, set[str]]:
 
 def _maps(gate: Gate, trainer: Trainer, named: Account) -> str:
     """What gates.yaml says."""
+    if trainer.role == LISTED_ROLE:
+        return f"`trainers` of gate {gate.name} lists {named.login}"
     return f"`identities` of gate {gate.name} maps {trainer.name} to {named.login}"
 
 

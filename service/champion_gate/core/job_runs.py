@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -19,12 +20,27 @@ class RunResult(StrEnum):
 
 @dataclass(frozen=True)
 class TaskRun:
-    """One attempt of one task (or for-each iteration) of a job run or of a job run that it started."""
+    """One attempt of one task (or for-each iteration) of a job run or of a job run that it started.
+
+    Attributes:
+        start, end: when it ran, as far as Databricks tells.
+        is_wrapper: whether it only starts others (a run-job or for-each task), and makes nothing itself.
+    """
 
     run_id: str
     job_id: str
     task_key: str
     attempt: int
+    start: datetime | None = None
+    end: datetime | None = None
+    is_wrapper: bool = False
+
+
+GROUP_ROLE = "job run-as group"
+"""The role of a trainer that is a group of people, whatever its name looks like."""
+
+LISTED_ROLE = "listed trainer"
+"""The role of the people whom a gate's `trainers` list by their logins."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +48,7 @@ class Trainer:
     """Somebody behind a model version. `name` is None where the vendor should have said and did not.
 
     Attributes:
-        role: "job run creator", "job run-as", "version creator" or "MLflow run user".
+        role: "job run creator", "job run-as", GROUP_ROLE, "version creator" or "MLflow run user".
         name: a Databricks user name, a service principal's application id (UUID), or another name.
     """
 
@@ -48,6 +64,7 @@ class JobRun:
         result_detail: the vendor's own words for the result, for people.
         tasks: each task's latest successful attempt, children of run-job and for-each tasks included.
         earlier_task_run_ids: attempts that a retry or repair has replaced; their versions are no candidates.
+        replaced_by: earlier attempt -> the attempt among `tasks` that has replaced it, as far as that is known.
         trainers: creator and run-as of this run and of the job runs that it started.
         latest_repair: id of the latest repair, None if it was never repaired.
     """
@@ -65,6 +82,7 @@ class JobRun:
     end: datetime | None
     latest_repair: str | None
     url: str
+    replaced_by: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from champion_gate.core.approval import Decider, Decision, RequestState, Review, Verdict
+from champion_gate.core.approval import Decider, Decision, ExcludedPerson, RequestState, Review, Verdict
+from champion_gate.core.job_runs import LISTED_ROLE
 from champion_gate.core.promotion import Promotion
 from champion_gate.core.text import one_line, storable
 
@@ -60,7 +61,8 @@ def judge(
         promotion: with its request and the people who are excluded.
         seats: the approvals that are needed, compared in any case.
         state: as just re-read through the vendor's API.
-        allow_trainer_approval: whether excluded people may approve all the same.
+        allow_trainer_approval: whether excluded people may approve all the same, but for those whom the gate
+            lists.
         source: goes into the decision: which provider said so.
         now: aware, UTC; the time of a rejection, for which vendors give none.
     """
@@ -78,7 +80,7 @@ def judge(
     undecided = _undecided(state, seats, source, request.expires_at, now)
     if undecided is not None:
         return undecided
-    excluded = {} if allow_trainer_approval else {each.user_id: each.role for each in promotion.excluded}
+    excluded = {each.user_id: each.role for each in _kept_out(promotion, allow_trainer_approval)}
     released = _judge_released(seats, state, excluded, source, request.expires_at)
     return _seen_twice(released, _doubts(seats, state, excluded), promotion.seen_once, now)
 
@@ -175,11 +177,14 @@ def _without_review_yet(seats: Sequence[str], state: RequestState, now: datetime
 def _unjudgeable(promotion: Promotion, seats: tuple[str, ...], allow_trainer_approval: bool) -> Iterable[str]:
     if not seats:
         yield "the gate names no seat in which people would approve"
-    if allow_trainer_approval:
-        return
-    for person in promotion.excluded:
+    for person in _kept_out(promotion, allow_trainer_approval):
         if not _NUMERIC_ID.fullmatch(person.user_id):
             yield f"the numeric id of {one_line(person.name)}, who must not decide, is not known"
+
+
+def _kept_out(promotion: Promotion, allow_trainer_approval: bool) -> list[ExcludedPerson]:
+    """Who must not decide: everybody who is excluded, or only those whom the gate lists by login."""
+    return [each for each in promotion.excluded if each.role == LISTED_ROLE or not allow_trainer_approval]
 
 
 def _rejection(state: RequestState, *, listed_only: bool) -> Review | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from champion_gate.core.gates import Account, Gate
-from champion_gate.core.job_runs import JobRun, RunResult, Trainer
+from champion_gate.core.job_runs import GROUP_ROLE, LISTED_ROLE, JobRun, RunResult, Trainer
 from champion_gate.core.judging import Judgement, judge
 from champion_gate.core.metrics import measurements, rule_problems
 from champion_gate.core.promotion import Promotion
@@ -147,7 +147,7 @@ class TrainerIdentities:
     """Who the people behind a version are at the provider.
 
     Attributes:
-        logins: the trainer and whose account must not decide; empty where trainers may approve.
+        logins: the trainer and whose account must not decide; where trainers may approve, those of `trainers`.
         missing: whole sentences, one for each trainer of whom that cannot be told; while there is one
             nobody is asked.
         nobody: trainers who are no person and stand for none, to be shown to the reviewer.
@@ -162,11 +162,12 @@ def identify(gate: Gate, trainers: Sequence[Trainer]) -> TrainerIdentities:
     """Map the trainers of a version to logins through the gate's `identities` (names match in any case).
 
     A name with "@" is a person and must be mapped. A UUID is a service principal: no person, but may be
-    mapped to people. Any other name ("root", "spark") needs an entry, if only an empty one. A name that is
-    absent or unreadable is not a person who may be ignored.
+    mapped to people. Any other name ("root", "spark", a group) needs an entry, if only an empty one. A name
+    that is absent or unreadable is not a person who may be ignored.
 
     Args:
-        gate: `allow_trainer_approval` there lets everybody decide, and then nobody is missing.
+        gate: `allow_trainer_approval` there lets everybody decide but whom `trainers` lists, and then nobody
+            is missing.
         trainers: everybody behind the version; none at all counts as unknown.
     """
     entries = _folded(gate.identities)
@@ -183,15 +184,27 @@ def identify(gate: Gate, trainers: Sequence[Trainer]) -> TrainerIdentities:
         if mapped:
             for named in mapped:
                 logins.setdefault((key, named.login.casefold(), named.user_id), (trainer, named))
-        elif "@" not in name and (mapped is not None or _UUID.fullmatch(name)):
+        elif "@" not in name and (mapped is not None or _is_service_principal(trainer)):
             nobody.setdefault(key, name)
         else:
             missing.setdefault(key, _unmapped(gate, trainer.role, name))
     if not trainers:
         missing[""] = "It is not known who trained this version, so nobody can be kept from deciding on it."
     if gate.allow_trainer_approval:
-        return TrainerIdentities((), (), tuple(nobody.values()))
-    return TrainerIdentities(tuple(logins.values()), tuple(missing.values()), tuple(nobody.values()))
+        return TrainerIdentities(_listed(gate), (), tuple(nobody.values()))
+    return TrainerIdentities(
+        (*logins.values(), *_listed(gate)), tuple(missing.values()), tuple(nobody.values())
+    )
+
+
+def _listed(gate: Gate) -> tuple[tuple[Trainer, Account], ...]:
+    """The people of `trainers`, who may not decide whoever trained the version."""
+    trainer = Trainer(LISTED_ROLE, f"trainers of gate {gate.name}")
+    return tuple((trainer, Account(login)) for login in gate.trainers)
+
+
+def _is_service_principal(trainer: Trainer) -> bool:
+    return trainer.role != GROUP_ROLE and _UUID.fullmatch((trainer.name or "").strip()) is not None
 
 
 def folded_name(name: str | None) -> str:
@@ -216,6 +229,11 @@ def _unreadable(trainer: Trainer) -> str:
 
 def _unmapped(gate: Gate, role: str, name: str) -> str:
     written = name if _PLAIN_YAML_EMAIL.fullmatch(name) else json.dumps(name, ensure_ascii=False)
+    if role == GROUP_ROLE:
+        return (
+            f"It is not known who is in the group {name} ({role}): add `identities: {{{written}: [<login of each"
+            f" member at the provider>]}}` to gate {gate.name!r}."
+        )
     line = f"identities: {{{written}: <login at the provider>}}"
     if "@" in name:
         return f"No login at the provider is known for {name} ({role}): add `{line}` to gate {gate.name!r}."

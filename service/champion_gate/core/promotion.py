@@ -83,6 +83,7 @@ class Promotion:
         trainers: everybody behind the version; none of them may decide.
         reason: why it is where it is, in words for people.
         found_by: in which way the version was found (a VersionSource).
+        origin: what showed that the version comes from the job run; none in rows of before it was kept.
         champion_version: the version that held the alias when the request opened; None if there was none.
         evidence_json: what the reviewer is shown, as canonical JSON; None before it is frozen.
         approval_sha256: hash of the gate's approval settings when the request opened.
@@ -129,6 +130,7 @@ class Promotion:
     seen_once: Mapping[str, datetime] = field(default_factory=dict)
     hints: int = 0
     lease: str = ""
+    origin: tuple[str, ...] = ()
 
     @property
     def alias_key(self) -> AliasKey:
@@ -147,6 +149,7 @@ class Subject:
 
     Attributes:
         found_by: in which way the version was found: a VersionSource, or who asked by hand.
+        origin: what shows that the version comes from the job run, in whole sentences.
     """
 
     version: ModelVersion
@@ -155,6 +158,7 @@ class Subject:
     job_url: str
     trainers: tuple[Trainer, ...]
     found_by: str
+    origin: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, promotion: Promotion) -> Subject:
@@ -166,6 +170,7 @@ class Subject:
             job_url=promotion.job_url,
             trainers=promotion.trainers,
             found_by=promotion.found_by,
+            origin=promotion.origin,
         )
 
 
@@ -190,6 +195,7 @@ def requested(
         updated_at=at,
         due_at=at,
         found_by=subject.found_by,
+        origin=subject.origin,
     )
 
 

@@ -146,6 +146,7 @@ class Requesting:
             job_run_id=taken.job_run_id,
             job_url=taken.job_url,
             found_by=taken.found_by,
+            origin=taken.origin,
             trainers=taken.trainers,
             excluded=excluded.people,
             nobody=excluded.without_accounts(identities.nobody),

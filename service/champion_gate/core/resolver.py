@@ -15,6 +15,7 @@ from champion_gate.core.aliases import AliasKey
 from champion_gate.core.gates import Gate
 from champion_gate.core.job_runs import JobRun, RunResult
 from champion_gate.core.notifications import NotificationPhase, Resolution, StoredNotification
+from champion_gate.core.origin import Sought
 from champion_gate.core.ports import Chance, Clock, JobRuns, ModelRegistry, WakeUps
 from champion_gate.core.promotion import Promotion, Subject, requested
 from champion_gate.core.retrying import next_try
@@ -25,7 +26,6 @@ from champion_gate.errors import ConflictError, GateError, LeaseLostError, Unexp
 LEASE_SECONDS = 120.0
 _FIRST_LOOK_AGAIN = timedelta(seconds=5)
 _LONGEST_LOOK_AGAIN = timedelta(minutes=2)
-_READY_WITHIN = timedelta(hours=1)
 _NOT_COMPARED = "(The notification's workspace was not compared with ours, which does not tell its id: set DATABRICKS_WORKSPACE_ID.)"
 
 _log = logging.getLogger(__name__)
@@ -146,7 +146,9 @@ class Resolver:
         if ambiguous is not None:
             return _Outcome(replace(fresh, phase=NotificationPhase.UNRESOLVED, reason=ambiguous))
         own = run_checks.without_rivals_tasks(run, gate, self._gates.values(), self._job_runs)
-        found = candidates.find_version(gate, own, self._job_runs, self._registry)
+        found = candidates.find_version(
+            Sought(gate, own, tuple(self._gates.values()), self._job_runs, self._registry, self._clock.now())
+        )
         if isinstance(found, candidates.NotFound):
             return _Outcome(replace(fresh, phase=NotificationPhase.UNRESOLVED, reason=found.reason))
         if found.version.status is not VersionStatus.READY:
@@ -164,7 +166,7 @@ class Resolver:
         now = self._clock.now()
         named = f"{version.model} v{version.version} is {version.status.value}"
         ended = run.end or now
-        if version.status is VersionStatus.PENDING and now < ended + _READY_WITHIN:
+        if version.status is VersionStatus.PENDING and now < ended + candidates.READY_WITHIN:
             waiting = replace(
                 fresh, phase=NotificationPhase.WAITING, reason=f"{named}; waiting until it is ready."
             )
@@ -193,8 +195,9 @@ class Resolver:
                 job_id=run.job_id,
                 job_run_id=run.run_id,
                 job_url=run.url,
-                trainers=candidates.trainers_of(run, details, self._registry),
+                trainers=candidates.trainers_of(run, details, self._registry, found.linked.people),
                 found_by=found.by.value,
+                origin=found.linked.marks,
             ),
             reason="Newly found.",
             at=self._clock.now(),

@@ -46,6 +46,21 @@ def ambiguous_name(run: JobRun, gate: Gate, job_runs: JobRuns) -> str | None:
     )
 
 
+def is_rivals(job_id: str, gate: Gate, gates: Iterable[Gate], job_runs: JobRuns) -> bool:
+    """Whether the job's versions are for another gate to the same alias, and not for this one.
+
+    Raises:
+        VendorError: the jobs cannot be listed by their names.
+    """
+    if job_id in gate.job_ids:
+        return False
+    rivals = policy.rivals(gate, gates)
+    return any(
+        job_id in rival.job_ids or any(job_id in job_runs.jobs_named(name) for name in rival.job_names)
+        for rival in rivals
+    )
+
+
 def still_feeds(gate: Gate, job_id: str, gates: Iterable[Gate], job_runs: JobRuns) -> bool:
     """Whether a gate watches this job; one that another gate to the alias names by its id is that one's.
 

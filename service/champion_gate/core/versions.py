@@ -81,6 +81,12 @@ def logged_model_of(source: str | None, told: object = None) -> str | None:
     return told if isinstance(told, str) and _LOGGED_MODEL_ID.fullmatch(told) else None
 
 
+def logged_model_uri(source: str) -> str | None:
+    """The id of the logged model where a version's source is its URI, `models:/m-…`."""
+    named = _LOGGED_MODEL_URI.fullmatch(source)
+    return named[1] if named else None
+
+
 def check_logged_model_id(model_id: str) -> str:
     """Return the id of a logged model, or raise InvalidNameError: it goes into a URL."""
     if not _LOGGED_MODEL_ID.fullmatch(model_id):
@@ -139,6 +145,7 @@ class TrainingRun:
         job_id, job_run_id: the MLflow tags `mlflow.databricks.jobID` and `…jobRunID`; the latter holds a
             task run's id (mlflow/mlflow#14266).
         git_commit: from `mlflow.source.git.commit` or `mlflow.databricks.gitRepoCommit`.
+        artifact_uri: the folder of its artifacts.
     """
 
     run_id: str
@@ -152,6 +159,7 @@ class TrainingRun:
     url: str | None = None
     experiment_id: str | None = None
     logged_models: frozenset[str] | None = None
+    artifact_uri: str | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ _SOURCES = {
     VersionSource.TASK_OUTPUT: "in what its tasks hand back (dbutils.notebook.exit)",
     VersionSource.TAG: "among the versions tagged champion_gate_job_run_id",
     VersionSource.MLFLOW_RUN: "among the versions whose MLflow run belongs to this job run",
+    VersionSource.TRUSTED_TAG: "among the versions tagged champion_gate_job_run_id, whoever wrote the tag",
 }
 _BRANCH_ONLY = (
     "Only the protected branch guards this gate (protection: branch). What that cannot promise: GitLab itself "
@@ -90,7 +91,9 @@ def _jobs(gate: Gate) -> str:
 def _source(source: VersionSource) -> str:
     if source is not VersionSource.AUTO:
         return _SOURCES[source]
-    first, second, third = _SOURCES.values()
+    first, second, third = (
+        _SOURCES[each] for each in (VersionSource.TASK_OUTPUT, VersionSource.TAG, VersionSource.MLFLOW_RUN)
+    )
     return f"first {first}, then {second}, then {third}"
 
 
@@ -162,6 +165,8 @@ def _people(gate: Gate, vendor: str) -> Iterator[str]:
         yield f"On {vendor}, {'; '.join(known)}."
     if nobody:
         yield f"Nobody stands behind {', '.join(nobody)}."
+    if gate.trainers:
+        yield f"Whoever trained it, {', '.join(gate.trainers)} may never approve."
 
 
 def _account(account: Account) -> str:

@@ -22,7 +22,7 @@ from champion_gate.settings.gates_places import place_problems
 from champion_gate.settings.gates_servers import server_problems
 from champion_gate.settings.gates_values import UNITY_CATALOG
 
-_UNSAFE_IDENTITY = re.compile(r"[\s\x00-\x1f\x7f]")
+_UNSAFE_IDENTITY = re.compile(r"^\s|\s$|[^\S ]|[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ def cross_problems(parts: UsableParts) -> list[str]:
         problems += _model_problem(f"{path}.model", gate.model, registry)
         problems += _job_problems(f"{path}.jobs", gate.jobs)
         problems += _identity_problems(f"{path}.identities", gate.identities)
+        problems += _trainer_problems(path, gate, on_unity_catalog=on_unity_catalog)
         problems += place_problems(path, gate)
         for name, rule in gate.metrics.items():
             problems += _metric_problems(f"{path}.metrics.{name}", rule)
@@ -126,9 +127,27 @@ def _identity_problems(path: str, identities: Mapping[str, tuple[Account, ...]])
         if first != name:
             yield f"{path}.{name}: is the same as {first} but for upper and lower case; keep one"
         if not name or _UNSAFE_IDENTITY.search(name) or len(name) > 255:  # noqa: PLR2004 - longer than any user name
-            yield f"{path}: found {name[:80]!r}; expected a Databricks user or service principal, without white space"
+            yield f"{path}: found {name[:80]!r}; expected a Databricks user, service principal or group"
         elif "@" in name and not logins:
             yield f"{path}.{name}: found nobody; expected the login of this person ([] is for service principals)"
+
+
+def _trainer_problems(path: str, gate: GateEntry, *, on_unity_catalog: bool) -> Iterator[str]:
+    for index, login in enumerate(gate.trainers):
+        if login.casefold() in {other.casefold() for other in gate.trainers[:index]}:
+            yield f"{path}.trainers[{index}]: found {login!r} a second time; keep one"
+    if gate.version != "trusted_tag":
+        return
+    if on_unity_catalog:
+        yield (
+            f"{path}.version: found 'trusted_tag', which is for MLflow registries; expected another way, as Unity"
+            " Catalog records who created a version"
+        )
+    if not gate.trainers:
+        yield (
+            f"{path}.trainers: is missing; with version: trusted_tag nothing tells who trained a version, so"
+            " expected the logins of all who may have"
+        )
 
 
 def _metric_problems(path: str, rule: MetricEntry) -> Iterator[str]:

@@ -175,6 +175,7 @@ def _gate(entry: GateEntry, file: GatesEntry) -> Gate:
         version=VersionSource(entry.version),
         accept_success_with_failures=entry.accept_success_with_failures,
         identities=entry.identities,
+        trainers=tuple(entry.trainers),
         allow_trainer_approval=entry.allow_trainer_approval,
         expires_after=entry.expires_after,
         newer_version=NewerVersion(entry.newer_version),

@@ -191,9 +191,10 @@ class GateEntry(_Strict):
     )
     model: Annotated[str, values.MODEL] = Field(description="the registered model, catalog.schema.model")
     alias: Annotated[str, values.ALIAS] = Field(default="Champion", description="the alias to be set")
-    version: Literal["auto", "task_output", "tag", "mlflow_run"] = Field(
+    version: Literal["auto", "task_output", "tag", "mlflow_run", "trusted_tag"] = Field(
         default="auto",
-        description="where a run's model version is looked up; auto tries the others in this order",
+        description="where a run's model version is looked up; auto tries task_output, tag and mlflow_run in "
+        "this order; trusted_tag (not on Unity Catalog) takes a version's tag for its word, and needs trainers",
     )
     accept_success_with_failures: bool = Field(
         default=False, description="also take runs that ended in 'succeeded with failures'"
@@ -203,6 +204,11 @@ class GateEntry(_Strict):
         default_factory=dict,
         description="Databricks user or service principal -> GitHub login or GitLab username, or several; "
         "they may not approve. {login, id} pins a login to the account's numeric id",
+    )
+    trainers: list[Annotated[str, values.USERNAME]] = Field(
+        default_factory=list,
+        max_length=100,
+        description="GitHub logins or GitLab usernames of people who train; none of them may ever approve",
     )
     allow_trainer_approval: bool = Field(
         default=False, description="let the people who trained a version approve it"

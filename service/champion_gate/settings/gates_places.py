@@ -108,6 +108,7 @@ def place_problems(path: str, gate: GateEntry) -> Iterator[str]:
     if gate.approval.github is not None:
         yield from _environment_problems(f"{path}.approval.github", gate.approval.github)
         yield from _github_login_problems(f"{path}.identities", gate.identities)
+        yield from _github_login_problems(path, {"trainers": [Account(login) for login in gate.trainers]})
     if gate.approval.gitlab is not None:
         yield from _people_problems(f"{path}.approval.gitlab", gate.approval.gitlab)
 

@@ -55,6 +55,18 @@ class Jobs:
             self._jobs[job.job_id] = job
             return str(job.job_id)
 
+    def run_job_as(self, job_id: str, run_as: str | None, settings: Mapping[str, str] | None = None) -> None:
+        """Have a job run as somebody else from now on.
+
+        Args:
+            job_id: a job's id.
+            run_as: `run_as_user_name`; None where Databricks leaves it out.
+            settings: `settings.run_as`, e.g. {"group_name": …}; None where it is left out.
+        """
+        with self._lock:
+            job = self._jobs[int(job_id)]
+            job.run_as, job.settings_run_as = run_as, settings
+
     def remove_job(self, job_id: str) -> None:
         """Delete a job; its runs stay readable."""
         with self._lock:

@@ -6,6 +6,7 @@ Fields as in https://docs.databricks.com/api/workspace/jobs/getrun and databrick
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,22 +37,29 @@ class Hook:
 
 @dataclass
 class Job:
-    """A job; `run_as` is None where Databricks would leave it out."""
+    """A job; `run_as` is None where Databricks would leave it out.
+
+    Attributes:
+        settings_run_as: its `settings.run_as`, such as {"group_name": …}; left out if None.
+    """
 
     job_id: int
     name: str
     creator: str | None
     run_as: str | None
     hook: Hook | None = None
+    settings_run_as: Mapping[str, str] | None = None
 
     def shown(self) -> dict[str, Any]:
         """As `jobs/get` and `jobs/list` show it."""
+        run_as = {} if self.settings_run_as is None else {"run_as": dict(self.settings_run_as)}
+        settings = {"name": self.name, "max_concurrent_runs": 1, "format": "MULTI_TASK", **run_as}
         return _present(
             {
                 "job_id": self.job_id,
                 "creator_user_name": self.creator,
                 "run_as_user_name": self.run_as,
-                "settings": {"name": self.name, "max_concurrent_runs": 1, "format": "MULTI_TASK"},
+                "settings": settings,
                 "created_time": 1_700_000_000_000,
             }
         )

@@ -26,6 +26,7 @@ def promotion_view(promotion: Promotion) -> dict[str, object]:
         "version": promotion.version.version,
         "alias": promotion.alias,
         "found_by": promotion.found_by,
+        "origin": list(promotion.origin),
         "champion_version": promotion.champion_version,
         "phase": promotion.phase.value,
         "reason": promotion.reason,

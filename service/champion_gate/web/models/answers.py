@@ -116,6 +116,7 @@ class PromotionAnswer(_Answer):
     version: str
     alias: str
     found_by: str = Field(description="In which way the version was found.")
+    origin: list[str] = Field(description="What shows that the job run made it, in words.")
     champion_version: str | None = Field(
         description="Which version held the alias when approval was asked for."
     )

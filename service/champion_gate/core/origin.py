@@ -1,0 +1,395 @@
+"""Whether a model version comes from a job run: the marks that say so, or the one that is missing.
+
+Whoever may register a version chooses its MLflow run, its tags and its source. Where the registry records
+creators, nothing counts unless the creator is one of the run's principals. Where it does not, the files must
+be those of the version's MLflow run, and that stays the registrant's word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum, auto
+
+from champion_gate.core import run_checks
+from champion_gate.core.artifacts import is_of_logged_model, lies_under
+from champion_gate.core.gates import Gate
+from champion_gate.core.job_runs import JobRun, TaskRun, Trainer
+from champion_gate.core.ports import JobRuns, ModelRegistry
+from champion_gate.core.text import one_line
+from champion_gate.core.versions import LoggedModel, ModelVersion, TrainingRun
+from champion_gate.errors import GateError, InvalidInputError, InvalidNameError, VendorRefusedError
+
+_JOB_ID, _JOB_RUN_ID = "mlflow.databricks.jobID", "mlflow.databricks.jobRunID"
+_AROUND_RUN = timedelta(days=1)
+_AFTER_TASK = timedelta(minutes=10)
+_READ_AT_ONCE = 4
+_LONGEST_NAME = 100
+_MOST_PRINCIPALS = 5
+
+REGISTRANTS_WORD = (
+    "This registry does not record who created a version: that it is this run's is the word of whoever"
+    " registered it."
+)
+
+
+class Word(Enum):
+    """Who names a version as the run's; what else must be there depends on it."""
+
+    NOBODY = auto()
+    RUN = auto()
+    """The run itself, by the output of a task of its own."""
+    REGISTRANT = auto()
+    """A tag of the version, or an operator: they may be mistaken or lie."""
+    TRUSTED = auto()
+    """A tag of the version at a gate that trusts it."""
+
+
+@dataclass(frozen=True)
+class Sought:
+    """What is looked for: versions of the gate's model that the run made; and where.
+
+    Attributes:
+        gate: its `model` has been checked and, where the registry folds case, is lower-case.
+        run: ended, with the task runs that count for this gate.
+        gates: all gates; a job that a rival watches is its.
+        at: now.
+    """
+
+    gate: Gate
+    run: JobRun
+    gates: tuple[Gate, ...]
+    job_runs: JobRuns
+    registry: ModelRegistry
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Linked:
+    """A version that comes from the run.
+
+    Attributes:
+        marks: what shows it, in whole sentences for the evidence.
+        people: those behind another job run that trained it.
+    """
+
+    version: ModelVersion
+    marks: tuple[str, ...]
+    people: tuple[Trainer, ...] = ()
+
+
+@dataclass(frozen=True)
+class Unlinked:
+    """A version of which nothing shows that it comes from the run; `why` names the mark that failed."""
+
+    version: ModelVersion
+    why: str
+
+
+class _MarkFailedError(Exception):
+    """Why a version is not linked; a clause about "it"."""
+
+
+@dataclass(frozen=True)
+class _JobTags:
+    """The tags with which MLflow marks what was made inside a Databricks job."""
+
+    holder: str
+    job_id: str
+    task_run_id: str
+
+
+class Origins:
+    """Says of versions whether they come from the run. Reads each MLflow run and job run once."""
+
+    def __init__(self, sought: Sought) -> None:
+        self._gate = sought.gate
+        self._run = sought.run
+        self._gates = sought.gates
+        self._job_runs = sought.job_runs
+        self._registry = sought.registry
+        self._tasks = {(task.job_id, task.run_id): task for task in sought.run.tasks}
+        self._training_runs: dict[str, TrainingRun | GateError] = {}
+        self._logged_models: dict[str, LoggedModel | GateError] = {}
+        self._other_runs: dict[str, JobRun] = {}
+
+    def of(self, version: ModelVersion, word: Word) -> Linked | Unlinked:
+        """Whether the version comes from the run.
+
+        Args:
+            version: as the registry has it.
+            word: who names it.
+
+        Raises:
+            VendorUnavailableError: later it can be told.
+        """
+        try:
+            return self._linked(version, word)
+        except _MarkFailedError as failed:
+            return Unlinked(version, str(failed))
+
+    def read_ahead(self, versions: Sequence[ModelVersion]) -> None:
+        """Read what `of` will need of these versions, a few at once.
+
+        Raises:
+            VendorUnavailableError: later they can be read.
+        """
+        runs = dict.fromkeys(each.run_id for each in versions if each.run_id)
+        models = dict.fromkeys(each.logged_model_id for each in versions if each.logged_model_id)
+        with ThreadPoolExecutor(_READ_AT_ONCE, thread_name_prefix="origins") as pool:
+            list(pool.map(self._read_run, runs))
+            list(pool.map(self._read_logged_model, models))
+
+    def at_a_glance(self, version: ModelVersion) -> Unlinked | None:
+        """Why the version cannot come from the run, as far as that takes no call."""
+        try:
+            self._check_workspace(version)
+            self._by_creator(version)
+        except _MarkFailedError as failed:
+            return Unlinked(version, str(failed))
+        return None
+
+    def is_near(self, version: ModelVersion) -> bool:
+        """Whether the version was made within a day of the run; clocks differ, and not all times are told."""
+        at, run = version.created_at, self._run
+        if at is None:
+            return True
+        return (run.start is None or at >= run.start - _AROUND_RUN) and (
+            run.end is None or at <= run.end + _AROUND_RUN
+        )
+
+    def is_within(self, version: ModelVersion) -> bool:
+        """Whether the version was made while a task ran that counts, or shortly after."""
+        return any(self._is_made_in(version, task) for task in self._run.tasks)
+
+    # --- one mark each --------------------------------------------------------------------------------
+
+    def _linked(self, version: ModelVersion, word: Word) -> Linked:
+        self._check_workspace(version)
+        marks = self._by_creator(version)
+        logged = self._logged_model(version)
+        training = self._training_run(version, logged)
+        marks += self._by_files(version, training, logged)
+        tags = _job_tags(training, logged)
+        people: tuple[Trainer, ...] = ()
+        if tags is not None:
+            more, people = self._by_job_tags(version, tags, word)
+            marks += more
+        elif word is Word.TRUSTED:
+            marks.append("Its tag names the job run, and the gate trusts tags.")
+        else:
+            marks.append(self._without_job_tags(version, word))
+        if training is not None and not version.run_id:
+            people = (*people, Trainer("MLflow run user", training.user))
+        return Linked(version, tuple(marks), people)
+
+    def _check_workspace(self, version: ModelVersion) -> None:
+        """Job and run ids are unique in one workspace only, and a Unity Catalog model may have several."""
+        theirs, ours = version.workspace_id, self._run.workspace_id
+        if theirs and ours and theirs != ours:
+            raise _MarkFailedError(f"its MLflow run is in workspace {theirs}, and the job run in {ours}")
+
+    def _by_creator(self, version: ModelVersion) -> list[str]:
+        if not self._registry.records_creators:
+            return []
+        creator = (version.created_by or "").strip()
+        told = ((each.name or "").strip() for each in self._run.trainers)
+        names = list(dict.fromkeys(name for name in told if name))
+        if not creator:
+            raise _MarkFailedError("the registry does not tell who created it")
+        if creator.casefold() not in {name.casefold() for name in names}:
+            known = (
+                ", ".join(one_line(name, _LONGEST_NAME) for name in names[:_MOST_PRINCIPALS])
+                or "none is told"
+            )
+            raise _MarkFailedError(
+                f"{one_line(creator, _LONGEST_NAME)} created it, who is none of the run's principals ({known})"
+            )
+        return [f"{one_line(creator, _LONGEST_NAME)}, a principal of the job run, created it."]
+
+    def _training_run(self, version: ModelVersion, logged: LoggedModel | None) -> TrainingRun | None:
+        run_id = version.run_id or (logged.run_id if logged is not None else None)
+        if not run_id:
+            return None
+        found = self._read_run(run_id)
+        if isinstance(found, GateError):
+            why = one_line(str(found), 200)
+            raise _MarkFailedError(f"its MLflow run {one_line(run_id, 64)} cannot be read ({why})")
+        return found
+
+    def _logged_model(self, version: ModelVersion) -> LoggedModel | None:
+        found = None if version.logged_model_id is None else self._read_logged_model(version.logged_model_id)
+        return None if isinstance(found, GateError) else found
+
+    def _by_files(
+        self, version: ModelVersion, training: TrainingRun | None, logged: LoggedModel | None
+    ) -> list[str]:
+        """Whose files the version has. Where creators are recorded, that only adds to what shows its origin."""
+        try:
+            mark = _files_mark(version, training, logged)
+        except _MarkFailedError:
+            if self._registry.records_creators:
+                return []
+            raise
+        return [mark] if self._registry.records_creators else [mark, REGISTRANTS_WORD]
+
+    def _by_job_tags(
+        self, version: ModelVersion, tags: _JobTags, word: Word
+    ) -> tuple[list[str], tuple[Trainer, ...]]:
+        named = f"task run {one_line(tags.task_run_id, 64)} of job {one_line(tags.job_id, 64)}"
+        if not tags.job_id or not tags.task_run_id:
+            raise _MarkFailedError(f"{tags.holder} bears one of the two job tags only")
+        if (tags.job_id, tags.task_run_id) in self._tasks:
+            return [f"{_upper(tags.holder)} bears the job tags of {named}."], ()
+        if tags.task_run_id in self._run.earlier_task_run_ids and tags.job_id in self._job_ids():
+            return [self._resumed(version, tags, named)], ()
+        bears = f"{tags.holder} bears the job tags of {named}"
+        if word is Word.NOBODY or tags.job_id in self._job_ids():
+            raise _MarkFailedError(bears)
+        if word is not Word.TRUSTED:
+            self._check_time(version, f"{bears}, and ")
+        other = self._other_run(tags, bears)
+        if _is_its_own(version, tags, other):
+            raise _MarkFailedError(f"{bears}, and it was made while that ran itself")
+        mark = f"{_upper(bears)}, whose people count as trainers too."
+        return [mark, *self._time_mark(version)], other.trainers
+
+    def _resumed(self, version: ModelVersion, tags: _JobTags, named: str) -> str:
+        """A retried task may go on with the MLflow run of an earlier attempt; the time tells its versions apart."""
+        by = self._run.replaced_by.get(tags.task_run_id)
+        task = next((task for task in self._run.tasks if task.run_id == by), None)
+        begun = f"{tags.holder} belongs to {named}, which a retry or repair has replaced"
+        if task is None:
+            raise _MarkFailedError(begun)
+        if not self._is_made_in(version, task):
+            raise _MarkFailedError(
+                f"{begun}, and it was made {_at(version.created_at)}, not while attempt {task.run_id} ran"
+            )
+        return f"{_upper(tags.holder)} was begun by {named} and resumed by {task.run_id}, in whose time it was made."
+
+    def _without_job_tags(self, version: ModelVersion, word: Word) -> str:
+        if word is Word.NOBODY:
+            raise _MarkFailedError(
+                "its MLflow run bears no job tags" if version.run_id else "it has no MLflow run"
+            )
+        if word is Word.REGISTRANT and not self._registry.records_creators:
+            raise _MarkFailedError(
+                "its MLflow run bears no job tags, and this registry does not record who created it; a gate may"
+                " trust the version's tag (`version: trusted_tag`, with `trainers`)"
+            )
+        self._check_time(version, "its MLflow run bears no job tags, and " if version.run_id else "")
+        return " ".join(self._time_mark(version))
+
+    def _check_time(self, version: ModelVersion, before: str) -> None:
+        if not self.is_within(version):
+            raise _MarkFailedError(
+                f"{before}it was made {_at(version.created_at)}, not while a task ran that counts in this run"
+            )
+
+    def _time_mark(self, version: ModelVersion) -> list[str]:
+        task = next((task for task in self._run.tasks if self._is_made_in(version, task)), None)
+        return [] if task is None else [f"It was made while task run {task.run_id} ran."]
+
+    # --- what they are read from ----------------------------------------------------------------------
+
+    def _is_made_in(self, version: ModelVersion, task: TaskRun) -> bool:
+        at, start, end = version.created_at, task.start or self._run.start, task.end or self._run.end
+        if task.is_wrapper or at is None or start is None or end is None:
+            return False
+        return start <= at <= end + _AFTER_TASK
+
+    def _read_run(self, run_id: str) -> TrainingRun | GateError:
+        if run_id not in self._training_runs:
+            try:
+                self._training_runs[run_id] = self._registry.get_training_run(run_id)
+            except (VendorRefusedError, InvalidNameError) as error:
+                _raise_if_all(error)
+                self._training_runs[run_id] = error
+        return self._training_runs[run_id]
+
+    def _read_logged_model(self, model_id: str) -> LoggedModel | GateError:
+        if model_id not in self._logged_models:
+            try:
+                self._logged_models[model_id] = self._registry.get_logged_model(model_id)
+            except (VendorRefusedError, InvalidNameError) as error:
+                _raise_if_all(error)
+                self._logged_models[model_id] = error
+        return self._logged_models[model_id]
+
+    def _job_ids(self) -> set[str]:
+        return {self._run.job_id, *(task.job_id for task in self._run.tasks)}
+
+    def _other_run(self, tags: _JobTags, bears: str) -> JobRun:
+        """The job run that trained what this one registered: its people count too."""
+        if run_checks.is_rivals(tags.job_id, self._gate, self._gates, self._job_runs):
+            raise _MarkFailedError(f"{bears}, a job that another gate watches")
+        if tags.task_run_id not in self._other_runs:
+            try:
+                self._other_runs[tags.task_run_id] = self._job_runs.get_run(tags.task_run_id)
+            except (VendorRefusedError, InvalidInputError) as error:
+                _raise_if_all(error)
+                raise _MarkFailedError(
+                    f"{bears}, which cannot be read ({one_line(str(error), 200)}), so it is not known who trained it"
+                ) from error
+        other = self._other_runs[tags.task_run_id]
+        if tags.job_id not in {other.job_id, *(task.job_id for task in other.tasks)}:
+            raise _MarkFailedError(f"{bears}, and that run is one of job {other.job_id}")
+        return other
+
+
+def _is_its_own(version: ModelVersion, tags: _JobTags, other: JobRun) -> bool:
+    """Whether the task that trained the version registered it too, so that nobody else did."""
+    task = next((task for task in other.tasks if task.run_id == tags.task_run_id), None)
+    start, end = (other.start, other.end) if task is None else (task.start, task.end)
+    at = version.created_at
+    return at is not None and start is not None and end is not None and start <= at < end
+
+
+def _raise_if_all(error: GateError) -> None:
+    """A refusal of every call, such as of our credentials, says nothing of this version."""
+    if isinstance(error, VendorRefusedError) and error.concerns_all:
+        raise error
+
+
+def _files_mark(version: ModelVersion, training: TrainingRun | None, logged: LoggedModel | None) -> str:
+    """That the version's files are those of its MLflow run, so that its numbers are theirs."""
+    source = version.source or ""
+    if training is None:
+        raise _MarkFailedError("it has no MLflow run")
+    if lies_under(source, training.artifact_uri) or lies_under(source, f"runs:/{training.run_id}"):
+        return "Its source lies under the artifacts of its MLflow run."
+    if logged is not None and logged.run_id != training.run_id:
+        raise _MarkFailedError(
+            f"its logged model {logged.model_id} is one of MLflow run {one_line(str(logged.run_id), 64)}, not of"
+            f" its own ({one_line(training.run_id, 64)})"
+        )
+    if logged is not None and is_of_logged_model(source, logged):
+        return f"Its files are those of the logged model {logged.model_id} of its MLflow run."
+    raise _MarkFailedError(
+        f"its source {one_line(source, 200) or '(none)'} is neither under the artifacts of its MLflow run nor a"
+        " logged model of that run"
+    )
+
+
+def _job_tags(training: TrainingRun | None, logged: LoggedModel | None) -> _JobTags | None:
+    """The job tags of what was registered; empty ones are absent.
+
+    Those of the logged model go first: its MLflow run may have been begun by another attempt or job run.
+    """
+    if logged is not None and (logged.tags.get(_JOB_ID) or logged.tags.get(_JOB_RUN_ID)):
+        return _JobTags(
+            "its logged model", logged.tags.get(_JOB_ID) or "", logged.tags.get(_JOB_RUN_ID) or ""
+        )
+    if training is not None and (training.job_id or training.job_run_id):
+        return _JobTags("its MLflow run", training.job_id or "", training.job_run_id or "")
+    return None
+
+
+def _at(at: datetime | None) -> str:
+    return "at a time that is not told" if at is None else f"at {at.isoformat(timespec='seconds')}"
+
+
+def _upper(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}"
