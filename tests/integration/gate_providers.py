@@ -109,6 +109,10 @@ class Provider(ABC):
         """End the released jobs."""
 
     @abstractmethod
+    def cut_off(self, request_id: str, end: str) -> None:
+        """Released jobs end as "cancelled", "timed_out" or "failure", in the vendor's word for that."""
+
+    @abstractmethod
     def run_gated_jobs(self, gate_url: str) -> None:
         """Released jobs do what the shipped templates do."""
 
@@ -198,6 +202,10 @@ class GitHubProvider(Provider):
     def end_jobs(self, request_id: str, *, well: bool) -> None:
         for seat in self.seats:
             self.standin.end_job(request_id, seat, "success" if well else "failure")
+
+    def cut_off(self, request_id: str, end: str) -> None:
+        for seat in self.seats:
+            self.standin.end_job(request_id, seat, end)
 
     def run_gated_jobs(self, gate_url: str) -> None:
         self.standin.run_gated_jobs(gate_url)
@@ -316,6 +324,11 @@ class GitLabProvider(Provider):
 
     def end_jobs(self, request_id: str, *, well: bool) -> None:
         self.standin.end_job(self._job(request_id), "success" if well else "failed")
+
+    def cut_off(self, request_id: str, end: str) -> None:
+        status = "canceled" if end == "cancelled" else "failed"
+        reason = {"timed_out": "job_execution_timeout", "failure": "script_failure"}.get(end)
+        self.standin.end_job(self._job(request_id), status, reason)
 
     def run_gated_jobs(self, gate_url: str) -> None:
         self.standin.run_gated_jobs(gate_url)

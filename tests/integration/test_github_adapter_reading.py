@@ -148,13 +148,16 @@ def test_a_membership_that_is_only_offered_does_not_list(world: World) -> None:
     assert not world.read(promotion).reviews[0].is_listed
 
 
-@pytest.mark.parametrize("path", ["/memberships/bob", "/teams/mlops/members$"])
-def test_a_team_that_cannot_be_read_is_a_problem(world: World, path: str) -> None:
+@pytest.mark.parametrize(
+    "faults", [{"/memberships/bob": 403}, {"/memberships/bob": 404, "/mlops/members$": 403}]
+)
+def test_a_team_that_cannot_be_read_is_a_problem(world: World, faults: dict[str, int]) -> None:
     team = world.there.add_team("example", "mlops", ["bob"])
     world.there.protect_environment(REPOSITORY, "champion", [team])
     promotion = world.asked()
     world.there.review(run_of(promotion), "champion", "bob", approve=True)
-    world.there.faults.add(path, status=403)
+    for path, status in faults.items():
+        world.there.faults.add(path, status=status)
     assert "mlops" in " ".join(world.read(promotion).problems)
 
 
@@ -176,6 +179,28 @@ def test_a_members_login_in_other_hands_since_the_vote_makes_nobody_a_member(wor
     state = world.read(promotion)
     assert not state.reviews[0].is_listed
     assert "bob is another account now than the one that decided." in state.problems
+
+
+@pytest.mark.parametrize("login", ["ann", "bob"])
+def test_a_team_whose_list_cannot_be_read_stops_nobody_who_is_known_to_be_a_reviewer(
+    world: World, login: str
+) -> None:
+    team = world.there.add_team("example", "mlops", ["bob"])
+    world.there.protect_environment(REPOSITORY, "champion", ["ann", team])
+    promotion = world.asked()
+    world.there.review(run_of(promotion), "champion", login, approve=True)
+    world.there.faults.add("/teams/mlops/members$", status=500)
+    state = world.read(promotion)
+    assert (state.problems, state.reviews[0].is_listed) == ((), True)
+
+
+def test_a_reviewer_of_whom_it_is_not_told_whether_it_is_a_person_is_a_problem(world: World) -> None:
+    promotion = world.asked()
+    number = world.there.repository(REPOSITORY).environments["champion"].id
+    user = '{"login": "ann", "id": 2}'
+    body = f'[{{"environments": [{{"id": {number}}}], "state": "approved", "user": {user}, "comment": ""}}]'
+    world.there.faults.add("/approvals$", body=body)
+    assert "whether ann, who gave a review, is a person" in " ".join(world.read(promotion).problems)
 
 
 def test_a_stranger_is_not_listed(world: World) -> None:

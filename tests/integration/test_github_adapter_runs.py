@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
+import requests
 
 from champion_gate.core.approval import RequestState
 from champion_gate.core.promotion import Promotion
@@ -149,11 +150,106 @@ def test_a_run_of_another_workflow_file_is_void(world: World, path: str) -> None
     assert "file" in (world.read(promotion).void or "")
 
 
-@pytest.mark.parametrize("ref", ["@main", "@refs/heads/main"])
-def test_a_workflow_path_may_name_its_branch(world: World, ref: str) -> None:
+FILE = ".github/workflows/champion-gate.yml"
+LIKE = [
+    f"{FILE}@main",
+    f"{FILE}@refs/heads/main",
+    f"{FILE}@HEAD_SHA",
+    f"{REPOSITORY}/{FILE}",
+    f"{REPOSITORY}/{FILE}@main",
+    f"Example/ML-Deploy/{FILE}@refs/heads/main",
+    f"{REPOSITORY}/{FILE}@HEAD_SHA",
+]
+UNLIKE = [
+    f"example/other/{FILE}@main",
+    f"{REPOSITORY}/.github/workflows/evil.yml@main",
+    f"{REPOSITORY}/{FILE}@feature",
+    f"{FILE}@refs/tags/main",
+    f"{FILE}@refs/pull/7/merge",
+    f"{FILE}@{'0' * 40}",
+]
+UNKNOWN = [
+    f"{FILE}@",
+    f"{FILE}@0123abc",
+    f"{FILE}@main@main",
+    f"https://github.com/{REPOSITORY}/blob/main/{FILE}",
+    f"github.com/{REPOSITORY}/{FILE}@main",
+    "champion-gate.yml",
+    "dynamic/agents/champion-gate",
+    "",
+]
+
+
+def named_path(world: World, promotion: Promotion, path: str) -> None:
+    head = world.there.run(run_of(promotion)).head_sha
+    world.spoil_run(promotion, path=path.replace("HEAD_SHA", head))
+
+
+@pytest.mark.parametrize("path", LIKE)
+def test_a_workflow_path_may_name_its_repository_and_its_branch_or_commit(world: World, path: str) -> None:
     promotion = world.asked()
-    world.spoil_run(promotion, path=f".github/workflows/champion-gate.yml{ref}")
-    assert world.read(promotion).void is None
+    world.there.review(run_of(promotion), "champion", "ann", approve=True)
+    named_path(world, promotion, path)
+    state = world.read(promotion)
+    assert (state.problems, state.void) == ((), None)
+
+
+@pytest.mark.parametrize("path", UNLIKE)
+def test_a_workflow_path_that_names_something_else_is_void(world: World, path: str) -> None:
+    promotion = world.asked()
+    named_path(world, promotion, path)
+    assert "workflow file" in (world.read(promotion).void or "")
+
+
+@pytest.mark.parametrize("path", UNKNOWN)
+def test_a_workflow_path_of_an_unknown_form_is_a_problem_and_ends_nothing(world: World, path: str) -> None:
+    promotion = world.asked()
+    world.there.review(run_of(promotion), "champion", "ann", approve=True)
+    named_path(world, promotion, path)
+    state = world.read(promotion)
+    assert state.void is None
+    assert "workflow file" in " ".join(state.problems)
+    world.there.faults.clear()
+    assert world.read(promotion).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("event", "", "trigger"),
+        ("event", "workflow-dispatch", "trigger"),
+        ("head_branch", "", "branch"),
+        ("workflow_id", 0, "workflow"),
+        ("run_attempt", 0, "attempt 0"),
+        ("id", 0, "run of"),
+        ("actor", {"id": 0, "login": "x"}, "starter"),
+        ("repository", {"id": 0, "full_name": REPOSITORY}, "repository"),
+    ],
+)
+def test_any_field_of_an_unknown_form_is_a_problem_and_ends_nothing(
+    world: World, field: str, value: object, words: str
+) -> None:
+    promotion = world.asked()
+    world.there.review(run_of(promotion), "champion", "ann", approve=True)
+    world.spoil_run(promotion, **{field: value})
+    state = world.read(promotion)
+    assert state.void is None
+    assert words in " ".join(state.problems)
+
+
+def test_a_branch_may_be_named_as_a_whole_ref(world: World) -> None:
+    promotion = world.asked()
+    world.spoil_run(promotion, head_branch="refs/heads/main")
+    state = world.read(promotion)
+    assert (state.problems, state.void) == ((), None)
+
+
+def test_a_run_that_ended_while_its_gated_job_has_not_is_a_problem(world: World) -> None:
+    promotion = world.asked()
+    world.spoil_run(promotion, status="completed", conclusion="success")
+    state = world.read(promotion)
+    assert state.void is None
+    assert "its job approve (champion) has not" in " ".join(state.problems)
 
 
 @pytest.mark.parametrize(
@@ -183,20 +279,93 @@ def test_a_green_run_whose_gated_job_was_skipped_released_nothing(world: World) 
     assert (state.finished, state.reviews, state.released_at) == (True, (), {})
 
 
-@pytest.mark.parametrize(
-    "conclusion", ["skipped", "cancelled", "neutral", "timed_out", "action_required", "blessed"]
-)
+ENDS = ["cancelled", "timed_out", "failure", "neutral", "action_required"]
+
+
+@pytest.mark.parametrize("conclusion", [*ENDS, "skipped", "blessed"])
 def test_an_approval_whose_job_never_started_released_nothing(world: World, conclusion: str) -> None:
+    world.there.workflow_runs.runners = False
     promotion = world.asked()
     world.there.review(run_of(promotion), "champion", "ann", approve=True)
-    gated_job_of(world, promotion).conclusion = conclusion
+    world.there.end_job(run_of(promotion), "champion", conclusion)
     state = world.read(promotion)
     assert state.reviews
     assert state.released_at == {}
 
 
+@pytest.mark.parametrize("conclusion", ENDS)
+def test_a_job_that_ran_was_released_however_it_ended(world: World, conclusion: str) -> None:
+    world.there.workflow_runs.jobs_finish = False
+    promotion = world.asked()
+    world.there.review(run_of(promotion), "champion", "ann", approve=True)
+    world.there.end_job(run_of(promotion), "champion", conclusion)
+    state = world.read(promotion)
+    assert state.released_at == {"champion": START}
+    assert (state.problems, state.void) == ((), None)
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        {"runner_id": 7},
+        {"runner_name": "runner-1"},
+        {"steps": [{"name": "Set up job", "started_at": "2026-11-20T10:00:00Z", "conclusion": "success"}]},
+        {"steps": [{"name": "Run", "started_at": "2026-11-20T10:00:00Z", "conclusion": None}]},
+    ],
+)
+def test_a_runner_or_a_step_that_began_shows_that_a_job_ran(world: World, sign: dict[str, object]) -> None:
+    promotion = asked_and_cut_off(world, sign)
+    assert world.read(promotion).released_at == {"champion": START}
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        {"runner_id": 0, "runner_name": ""},
+        {"steps": None},
+        {"steps": [{"name": "Run", "started_at": None, "conclusion": "cancelled"}]},
+        {"steps": [{"name": "Run", "started_at": "2026-11-20T10:00:00Z", "conclusion": "skipped"}]},
+    ],
+)
+def test_what_is_no_sign_of_a_runner_shows_nothing(world: World, sign: dict[str, object]) -> None:
+    promotion = asked_and_cut_off(world, sign)
+    assert world.read(promotion).released_at == {}
+
+
+def asked_and_cut_off(world: World, sign: dict[str, object]) -> Promotion:
+    """An approved request whose job was cancelled without a runner, but for what the sign says of it."""
+    world.there.workflow_runs.runners = False
+    promotion = world.asked()
+    world.there.review(run_of(promotion), "champion", "ann", approve=True)
+    world.there.cancel(run_of(promotion))
+    path = f"/repos/{REPOSITORY}/actions/runs/{run_of(promotion)}/jobs"
+    headers = {"Authorization": f"Bearer {world.there.add_token('somebody')}"}
+    listed = requests.get(f"{world.url}{path}", headers=headers, timeout=10).json()
+    listed["jobs"] = [
+        {**job, **(sign if job["name"] == "approve (champion)" else {})} for job in listed["jobs"]
+    ]
+    world.there.faults.add(f"{path}$", body=json.dumps(listed))
+    return promotion
+
+
+@pytest.mark.parametrize(
+    ("status", "conclusion"), [("blessed", None), ("completed", "blessed"), ("completed", None)]
+)
+def test_a_state_of_the_job_that_is_not_known_is_a_problem(
+    world: World, status: str, conclusion: str | None
+) -> None:
+    promotion = world.asked()
+    world.there.review(run_of(promotion), "champion", "ann", approve=True)
+    job = gated_job_of(world, promotion)
+    job.status, job.conclusion = status, conclusion
+    state = world.read(promotion)
+    assert state.released_at == {}
+    assert "approve (champion)" in " ".join(state.problems)
+
+
 @pytest.mark.parametrize("status", ["waiting", "queued", "pending", "requested", "blessed"])
 def test_a_job_that_waits_is_not_released_although_it_names_a_start(world: World, status: str) -> None:
+    world.there.workflow_runs.runners = False
     promotion = world.asked()
     gated_job_of(world, promotion).status = status
     assert world.read(promotion).released_at == {}

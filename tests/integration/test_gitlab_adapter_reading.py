@@ -10,7 +10,7 @@ import pytest
 
 from champion_gate.core.approval import ExcludedPerson, RequestState, Verdict
 from champion_gate.core.promotion import Phase
-from champion_gate.errors import VendorRefusedError
+from champion_gate.errors import VendorRefusedError, VendorUnavailableError
 from champion_gate.standins.gitlab_state import DEVELOPER, MAINTAINER
 from integration.github_world import START
 from integration.gitlab_world import BOT, PROJECT, World, gitlab_world, outcome, pipeline_of
@@ -218,12 +218,72 @@ def test_a_cancelled_pipeline_is_a_rejection_in_words(world: World) -> None:
     assert "cancelled, which rejects the request" in reason
 
 
-def test_cancelled_while_it_ran_is_a_rejection_too(world: World) -> None:
+@pytest.mark.parametrize("protection", ["environment", "branch"])
+@pytest.mark.parametrize("how", ["canceled", "canceling", "failed", "pipeline cancelled"])
+def test_a_job_that_ran_was_released_however_it_ended(protection: str, how: str) -> None:
+    with gitlab_world(protection=protection) as world:
+        world.there.ci.jobs_finish = False
+        promotion = world.asked()
+        played = world.play(promotion)
+        if how == "pipeline cancelled":
+            world.there.cancel(pipeline_of(promotion))
+        else:
+            world.there.end_job(played, how, "job_execution_timeout")
+        state = world.read(promotion)
+        assert (state.problems, state.void) == ((), None)
+        assert state.released_at == {"champion": START}
+        assert outcome(world, promotion, state)[0] is Verdict.APPROVED
+
+
+def test_a_played_job_that_was_cancelled_before_a_runner_took_it_is_a_rejection(world: World) -> None:
     world.there.ci.jobs_finish = False
     promotion = world.asked()
-    world.play(promotion)
+    job = world.play(promotion)
+    job.started_at = None
     world.there.cancel(pipeline_of(promotion))
-    assert outcome(world, promotion, world.read(promotion))[0] is Verdict.REJECTED
+    state = world.read(promotion)
+    assert state.released_at == {}
+    assert outcome(world, promotion, state)[0] is Verdict.REJECTED
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"ref": ""}, "branch"),
+        ({"source": "Trigger!"}, "trigger"),
+        ({"id": 0}, "pipeline of"),
+        ({"project_id": 0}, "project of"),
+        ({"user": {"id": 0, "username": "x"}}, "starter of"),
+        ({"sha": "0123abc"}, "no whole commit id"),
+        ({"sha": ""}, "no whole commit id"),
+    ],
+)
+def test_a_field_of_an_unknown_form_is_a_problem_and_ends_nothing(
+    world: World, changed: dict[str, object], words: str
+) -> None:
+    promotion = world.asked()
+    world.play(promotion)
+    world.spoil(f"/projects/{PROJECT}/pipelines/{pipeline_of(promotion)}", **changed)
+    state = world.read(promotion)
+    assert state.void is None
+    assert words in " ".join(state.problems)
+    assert outcome(world, promotion, state)[0] is None
+
+
+@pytest.mark.parametrize("absent", ["id", "project_id", "ref", "source", "user", "tag", "sha", "status"])
+def test_a_field_that_is_absent_ends_nothing(world: World, absent: str) -> None:
+    promotion = world.asked()
+    world.play(promotion)
+    world.spoil(f"/projects/{PROJECT}/pipelines/{pipeline_of(promotion)}", **{absent: None})
+    with pytest.raises(VendorUnavailableError, match=absent):
+        world.read(promotion)
+
+
+def test_a_branch_may_be_named_as_a_whole_ref(world: World) -> None:
+    promotion = world.asked()
+    world.play(promotion)
+    world.spoil(f"/projects/{PROJECT}/pipelines/{pipeline_of(promotion)}", ref="refs/heads/main")
+    assert outcome(world, promotion, world.read(promotion))[0] is Verdict.APPROVED
 
 
 def test_a_skipped_job_is_nobodys_decision(world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from http import HTTPStatus
 
 from champion_gate.adapters import github_place as places
@@ -97,17 +98,27 @@ class GitHub:
 
     # --- before anybody is asked ------------------------------------------------------------------------------
 
-    def check_place(self, target: ApprovalTarget) -> Mapping[str, str]:
+    def check_place(
+        self, target: ApprovalTarget, expires_after: timedelta | None = None
+    ) -> Mapping[str, str]:
         """Make sure that the environments protect an approval; returns the pins (numeric ids as strings).
+
+        Args:
+            target: the gate's approval settings.
+            expires_after: how long people will have; no timer may be as long.
 
         Raises:
             UnsafeTargetError: they do not; says what to change and where.
             InvalidNameError: a name in `target` is not of GitHub's form.
         """
         check_new(target)
-        looked = places.survey(self._api(target))
-        if looked.problems:
-            raise UnsafeTargetError(" ".join(looked.problems))
+        api = self._api(target)
+        looked = places.survey(api)
+        problems = [*looked.problems, *places.unreadable_teams(api, looked)]
+        if expires_after is not None:
+            problems += places.too_long_waits(api, looked, expires_after)
+        if problems:
+            raise UnsafeTargetError(" ".join(problems))
         return looked.pins
 
     def find_person(self, target: ApprovalTarget, login: str) -> Person:

@@ -80,6 +80,14 @@ class RepositoryApi:
         pages = self._pages("actions", "runs", run_id, "approvals")
         return [review for page in pages for review in fields.as_records(page, "approvals")]
 
+    def pending_deployments(self, run_id: str) -> list[Record]:
+        """What the run's jobs wait for, by environment: reviewers, timers and other rules."""
+        return [
+            one
+            for page in self._pages("actions", "runs", run_id, "pending_deployments")
+            for one in fields.as_records(page, "pending_deployments")
+        ]
+
     def jobs(self, run_id: str) -> list[Record]:
         """All jobs of the run's latest attempt."""
         return self._all("jobs", "actions", "runs", run_id, "jobs", params={"filter": "latest"})

@@ -7,8 +7,9 @@ self-review, administrators' bypass, deployment branches).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from champion_gate.adapters.github_api import RepositoryApi
 from champion_gate.adapters.github_json import fields
@@ -17,6 +18,7 @@ from champion_gate.adapters.json_fields import Record
 from champion_gate.core.ports import Person
 from champion_gate.errors import VendorNotFoundError, VendorRefusedError
 
+_MINUTE = timedelta(minutes=1)
 _COMPARED = ("repository_id", "owner_id", "bot_id", "workflow_id", "workflow_path", "ref")
 
 
@@ -30,6 +32,7 @@ class Environment:
         user_ids: people named as reviewers.
         teams: id -> slug of the teams named as reviewers.
         rules: everything else that protects it, in a form that can be compared.
+        waits: how long its timer holds a job, from the job's creation on.
     """
 
     seat: str
@@ -37,6 +40,7 @@ class Environment:
     user_ids: frozenset[str]
     teams: Mapping[str, str]
     rules: tuple[str, ...]
+    waits: timedelta
 
     def pin(self) -> Record:
         """What must stay the same. A team's slug may change, its id may not."""
@@ -83,6 +87,31 @@ def survey(api: RepositoryApi) -> Survey:
     pinned = {environment.seat: environment.pin() for environment in environments}
     pins["environments"] = json.dumps(pinned, sort_keys=True, separators=(",", ":"))
     return Survey(pins, tuple(environments), tuple(problems))
+
+
+def unreadable_teams(api: RepositoryApi, looked: Survey) -> Iterator[str]:
+    """Reviewing teams whose members cannot be read: an approval by one of them could not be told from others'."""
+    for environment in looked.environments:
+        for slug in environment.teams.values():
+            try:
+                api.check_team(slug)
+            except VendorRefusedError as refused:
+                yield (
+                    f"{_where(api.spot, environment.seat)}: who is in the team {slug} cannot be read "
+                    f"({refused.message}). Give the App or token the organization permission Members: read, or "
+                    "name people instead."
+                )
+
+
+def too_long_waits(api: RepositoryApi, looked: Survey, expires_after: timedelta) -> Iterator[str]:
+    """Environments whose timer lets no job start before the request expires."""
+    for environment in looked.environments:
+        if environment.waits >= expires_after:
+            yield (
+                f"{_where(api.spot, environment.seat)}: its wait timer of {environment.waits // _MINUTE} minutes is "
+                f"no shorter than the gate's `expires_after`, {expires_after // _MINUTE} minutes: no approval could "
+                "ever count. Shorten the timer, or lengthen `expires_after` in gates.yaml."
+            )
 
 
 def changes(stored: Mapping[str, str], now: Survey) -> list[str]:
@@ -195,7 +224,7 @@ def _environment(api: RepositoryApi, seat: str, bot: Person, problems: list[str]
             "(in private repositories this takes GitHub Enterprise)."
         )
         return []
-    users, teams = _reviewers(api, where, reviewed[0], problems)
+    users, teams = _reviewers(where, reviewed[0], problems)
     if users <= {bot.user_id} and not teams:
         problems.append(f"{where}: nobody but {bot.login}, who asks, could approve. Add another reviewer.")
     if reviewed[0].get("prevent_self_review") is not True:
@@ -206,12 +235,11 @@ def _environment(api: RepositoryApi, seat: str, bot: Person, problems: list[str]
             "a bypass cannot be told from an approval."
         )
     described = {*_branches(api, seat, found, problems), *map(_described, rules)}
-    return [Environment(seat, number, users, teams, tuple(sorted(described)))]
+    waits = sum(fields.whole(rule, "wait_timer") for rule in rules if rule.get("type") == "wait_timer")
+    return [Environment(seat, number, users, teams, tuple(sorted(described)), waits * _MINUTE)]
 
 
-def _reviewers(
-    api: RepositoryApi, where: str, rule: Record, problems: list[str]
-) -> tuple[frozenset[str], dict[str, str]]:
+def _reviewers(where: str, rule: Record, problems: list[str]) -> tuple[frozenset[str], dict[str, str]]:
     users: set[str] = set()
     teams: dict[str, str] = {}
     for entry in fields.records(rule, "reviewers"):
@@ -219,15 +247,7 @@ def _reviewers(
         if entry.get("type") == "User":
             users.add(fields.number_id(reviewer))
         elif entry.get("type") == "Team":
-            slug = fields.text(reviewer, "slug")
-            teams[fields.number_id(reviewer)] = slug
-            try:
-                api.check_team(slug)
-            except VendorRefusedError as refused:
-                problems.append(
-                    f"{where}: who is in the team {slug} cannot be read ({refused.message}). "
-                    "Give the App or token the organization permission Members: read, or name people instead."
-                )
+            teams[fields.number_id(reviewer)] = fields.text(reviewer, "slug")
         else:
             problems.append(f"{where}: a reviewer of the unknown type {entry.get('type')!r}.")
     return frozenset(users), teams

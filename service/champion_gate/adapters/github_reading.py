@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from champion_gate.adapters.github_api import RepositoryApi
+from champion_gate.adapters.github_jobs import gated_jobs, held_by, not_ended, released
 from champion_gate.adapters.github_json import fields
 from champion_gate.adapters.github_names import gated_job
 from champion_gate.adapters.github_place import Environment, Survey, changes, stored_environments, survey
+from champion_gate.adapters.github_run import RUN_AGAIN, is_later_attempt, void_because
 from champion_gate.adapters.json_fields import Record
 from champion_gate.core.approval import RequestState, Review, Verdict
 from champion_gate.core.ports import Clock
@@ -17,9 +19,7 @@ from champion_gate.errors import VendorNotFoundError, VendorRefusedError
 
 _STATUSES = frozenset({"queued", "in_progress", "completed", "waiting", "requested", "pending"})
 _VERDICTS = {"approved": Verdict.APPROVED, "rejected": Verdict.REJECTED}
-_RUN_AGAIN = "The workflow run was run a second time; only the first attempt is believed."
 _REVIEW_APPEARS_WITHIN = timedelta(minutes=1)
-_RELEASED_ENDS = {"success", "failure"}
 
 
 def state_of(
@@ -42,25 +42,47 @@ def state_of(
     looked = survey(api)
     problems = [*looked.problems, *changes(pins, looked)]
     jobs, approvals = api.jobs(run_id), api.approvals(run_id)
-    started = released(jobs, run_id, seats, problems)
+    gated = gated_jobs(jobs, run_id, seats, problems)
+    started = released(gated, problems)
     reviews = reviews_of(api, approvals, looked, pins, problems)
     problems += _reviews_to_come(started, reviews, clock.now())
-    void = void_because(run, run_id, pins)
-    if void is None and (_of_later_attempt(jobs) or (started and _run_again(api, run_id))):
-        void = _RUN_AGAIN
+    void = void_because(run, run_id, pins, problems)
+    later = any(is_later_attempt(job, problems) for job in jobs)
+    # Reviews do not tell which attempt they are of, so the run is asked once more.
+    if void is None and (later or (started and is_later_attempt(api.run(run_id), problems))):
+        void = RUN_AGAIN
+    finished = _has_ended(run, run_id, gated, problems)
+    without = _no_gated_job(jobs, run_id, seats)
+    if without is not None and fields.text(run, "status") == "waiting":
+        problems.append(without)
+    if void is None and finished:
+        void = _cancelled_because(run, seats, started, reviews) or without
+    approved = {review.seat for review in reviews if review.verdict is Verdict.APPROVED}
+    waiting = {seat: job for seat, job in gated.items() if seat in approved - started.keys()}
+    held = {} if finished else held_by(api, run_id, waiting, looked.environments, clock.now())
+    return RequestState(tuple(problems), void, reviews, started, finished, held)
+
+
+def _has_ended(run: Record, run_id: str, gated: Mapping[str, Record], problems: list[str]) -> bool:
     status = fields.text(run, "status")
     if status not in _STATUSES:
         problems.append(f"GitHub says that workflow run {run_id} is {status!r}, which is not known.")
-    without = _no_gated_job(jobs, run_id, seats)
-    if without is not None and status == "waiting":
-        problems.append(without)
-    if void is None and status == "completed" and run.get("conclusion") == "cancelled":
-        rejected = any(review.verdict is Verdict.REJECTED for review in reviews)
-        if not rejected and set(started) != set(seats):
-            void = "The workflow run was cancelled before everybody had approved."
-    if void is None and status == "completed" and without is not None:
-        void = without
-    return RequestState(tuple(problems), void, reviews, started, finished=status == "completed")
+    if status != "completed":
+        return False
+    problems += [
+        f"GitHub says that workflow run {run_id} has ended, and that its job {name} has not."
+        for name in not_ended(gated)
+    ]
+    return True
+
+
+def _cancelled_because(
+    run: Record, seats: Sequence[str], started: Mapping[str, datetime], reviews: Sequence[Review]
+) -> str | None:
+    rejected = any(review.verdict is Verdict.REJECTED for review in reviews)
+    if run.get("conclusion") != "cancelled" or rejected or set(started) == set(seats):
+        return None
+    return "The workflow run was cancelled before every gated job was let start."
 
 
 def _reviews_to_come(
@@ -71,33 +93,6 @@ def _reviews_to_come(
     for seat, at in started.items():
         if seat not in reviewed and now - at < _REVIEW_APPEARS_WITHIN:
             yield f"The job of environment {seat} has just started, and GitHub lists no review of it yet."
-
-
-def void_because(run: Record, run_id: str, pins: Mapping[str, str]) -> str | None:
-    """Why this run is not, or no longer, the one that we opened; such a thing never heals.
-
-    Raises:
-        VendorUnavailableError: a field is missing, so that cannot be told.
-    """
-    if fields.whole(run, "run_attempt") != 1:
-        return _RUN_AGAIN
-    path, _, at = fields.text(run, "path").partition("@")
-    ref = pins.get("ref", "")
-    facts = {
-        "run": (fields.number_id(run), run_id),
-        "repository": (fields.number_id(fields.record(run, "repository")), pins.get("repository_id")),
-        "trigger": (fields.text(run, "event"), "workflow_dispatch"),
-        "workflow": (fields.number_id(run, "workflow_id"), pins.get("workflow_id")),
-        "workflow file": (path, pins.get("workflow_path")),
-        "branch": (fields.text(run, "head_branch"), ref),
-        "starter": (fields.number_id(fields.record(run, "actor")), pins.get("bot_id")),
-    }
-    for what, (found, expected) in facts.items():
-        if found != expected:
-            return f"The {what} of workflow run {run_id} is {found}, and {expected} was asked for."
-    if at and at.removeprefix("refs/heads/") != ref:
-        return f"The workflow file of run {run_id} is that of {at}, and {ref} was asked for."
-    return None
 
 
 def reviews_of(
@@ -129,7 +124,7 @@ def reviews_of(
         if state not in _VERDICTS:
             problems.append(f"GitHub names a review {state!r}, which is not known to be an approval.")
             continue
-        voter = _Voter.of(approval, pins)
+        voter = _Voter.of(approval, pins, problems)
         reviews += [
             Review(
                 seat=seat,
@@ -154,14 +149,16 @@ class _Voter:
     is_opener: bool
 
     @classmethod
-    def of(cls, approval: Record, pins: Mapping[str, str]) -> _Voter:
+    def of(cls, approval: Record, pins: Mapping[str, str], problems: list[str]) -> _Voter:
         if approval.get("user") is None:
             return cls("", "a deleted account", is_person=False, is_opener=False)
         user = fields.record(approval, "user")
-        user_id = fields.number_id(user)
+        user_id, login = fields.number_id(user), fields.text(user, "login")
+        if not isinstance(user.get("type"), str):
+            problems.append(f"GitHub does not tell whether {login}, who gave a review, is a person.")
         return cls(
             user_id,
-            fields.text(user, "login"),
+            login,
             is_person=user.get("type") == "User",
             is_opener=user_id == pins.get("bot_id"),
         )
@@ -188,7 +185,7 @@ class _Listed:
         return self._known[slug, voter.user_id]
 
     def _ask(self, slug: str, voter: _Voter) -> bool:
-        """The survey made sure that the team can be read, so that 404 means no member.
+        """404 means no member only where the team can be read at all.
 
         GitHub is asked by login, which may have changed hands since the vote.
         """
@@ -199,28 +196,18 @@ class _Listed:
                 return False
             return fields.text(self._api.membership(slug, login), "state") == "active"
         except VendorNotFoundError:
-            return False
+            return self._no_member(slug)
         except VendorRefusedError as refused:
             self._problems.append(f"Whether {login} is in the team {slug} cannot be read: {refused}")
             return False
 
-
-def released(
-    jobs: Sequence[Record], run_id: str, seats: Sequence[str], problems: list[str]
-) -> dict[str, datetime]:
-    """Seat -> when its gated job started; absent where it waits, was skipped, or cannot be told.
-
-    A job that failed was still let start (it fails where the gate was down); one that was skipped never
-    was, although its run ends as a success. Until it starts, `started_at` is the time of its creation.
-    """
-    started: dict[str, datetime] = {}
-    for seat in seats:
-        gated = [job for job in jobs if fields.text(job, "name") == gated_job(seat)]
-        if len(gated) > 1:
-            problems.append(f"Workflow run {run_id} has {len(gated)} jobs named {gated_job(seat)}.")
-        elif gated and fields.number_id(gated[0], "run_id") == run_id and _has_started(gated[0]):
-            started[seat] = fields.time(gated[0], "started_at")
-    return started
+    def _no_member(self, slug: str) -> bool:
+        """False, with a problem where the team's members cannot be read and a 404 may mean anything."""
+        try:
+            self._api.check_team(slug)
+        except VendorRefusedError as refused:
+            self._problems.append(f"Who is in the team {slug} cannot be read: {refused}")
+        return False
 
 
 def _no_gated_job(jobs: Sequence[Record], run_id: str, seats: Sequence[str]) -> str | None:
@@ -237,19 +224,3 @@ def _no_gated_job(jobs: Sequence[Record], run_id: str, seats: Sequence[str]) -> 
         f"Workflow run {run_id} has no job named {' and none named '.join(lacking)}. Its jobs are: {there}. "
         "Compare the workflow file with deploy/github/champion-gate.yml."
     )
-
-
-def _of_later_attempt(jobs: Sequence[Record]) -> bool:
-    return any(fields.whole(job, "run_attempt") != 1 for job in jobs)
-
-
-def _run_again(api: RepositoryApi, run_id: str) -> bool:
-    """Whether it was started again since: reviews do not tell which attempt they are of."""
-    return fields.whole(api.run(run_id), "run_attempt") != 1
-
-
-def _has_started(job: Record) -> bool:
-    status = fields.text(job, "status")
-    if status == "in_progress":
-        return True
-    return status == "completed" and job.get("conclusion") in _RELEASED_ENDS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from http import HTTPStatus
 
 from champion_gate.adapters import gitlab_place as places
@@ -95,13 +96,20 @@ class GitLab:
 
     # --- before anybody is asked ------------------------------------------------------------------------------
 
-    def check_place(self, target: ApprovalTarget) -> Mapping[str, str]:
+    def check_place(
+        self, target: ApprovalTarget, expires_after: timedelta | None = None
+    ) -> Mapping[str, str]:
         """Make sure that the place protects an approval; returns the pins (numeric ids as strings).
+
+        Args:
+            target: the gate's approval settings.
+            expires_after: how long people will have; GitLab's environments have no timers to compare it with.
 
         Raises:
             UnsafeTargetError: it does not; says what to change and where.
             InvalidNameError: a name in `target` is not of GitLab's form.
         """
+        del expires_after
         api = self._api(target)
         looked = places.survey(api, People(api), self._clock.now())
         if looked.problems:

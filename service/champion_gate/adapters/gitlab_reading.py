@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from champion_gate.adapters.gitlab_api import ProjectApi
@@ -28,7 +29,11 @@ WAITING = frozenset(
 )
 CANCELLED = frozenset({"canceled", "canceling"})
 _KNOWN = ENDED | WAITING | CANCELLED | {"running"}
-_RELEASED = frozenset({"running", "success", "failed"})
+_RELEASED = frozenset({"running", "success", "failed", *CANCELLED})
+_PLAYED = frozenset({"waiting_for_resource", "preparing", "waiting_for_callback", "pending"})
+_NUMBER = re.compile(r"[1-9][0-9]*")
+_FORMS = {"branch": re.compile(r"\S+"), "trigger": re.compile(r"[a-z_]+")}
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _VERDICTS = {"approved": Verdict.APPROVED, "rejected": Verdict.REJECTED}
 _CLOCK_SKEW = timedelta(minutes=5)
 
@@ -41,6 +46,7 @@ class _Reading:
         pins: as stored with the request.
         looked: the place as it is now.
         problems: what cannot be trusted at the moment is added here.
+        held_by: what GitLab waits for is added here, as a RequestState has it.
     """
 
     api: ProjectApi
@@ -48,6 +54,7 @@ class _Reading:
     looked: Survey
     people: People
     problems: list[str]
+    held_by: dict[str, str] = field(default_factory=dict)
 
 
 def state_of(
@@ -73,7 +80,8 @@ def state_of(
     gated = [job for job in jobs if fields.text(job, "name") == api.spot.job]
     status = fields.text(pipeline, "status")
     reading.problems.extend(_unknown_status(pipeline, f"pipeline {pipeline_id}"))
-    void = pipeline_void_because(pipeline, pipeline_id, pins) or _job_void_because(reading, pipeline, gated)
+    void = pipeline_void_because(pipeline, pipeline_id, pins, reading.problems)
+    void = void or _job_void_because(reading, pipeline, pipeline_id, gated)
     started: dict[str, datetime] = {}
     reviews: tuple[Review, ...] = ()
     if gated:
@@ -89,7 +97,9 @@ def state_of(
     if void is None and not rejected and not started and status in CANCELLED:
         void = "The pipeline was cancelled, which rejects the request; GitLab does not tell by whom."
     finished = status in ENDED
-    return RequestState(tuple(reading.problems), void, reviews, started, finished=finished)
+    if finished and void is None:
+        reading.problems.extend(_goes_on(gated, pipeline_id))
+    return RequestState(tuple(reading.problems), void, reviews, started, finished, reading.held_by)
 
 
 def _no_gated_job(spot: Spot, pipeline_id: str, jobs: Sequence[Record]) -> str:
@@ -101,32 +111,56 @@ def _no_gated_job(spot: Spot, pipeline_id: str, jobs: Sequence[Record]) -> str:
     )
 
 
+def _goes_on(gated: Sequence[Record], pipeline_id: str) -> Iterator[str]:
+    """What is wrong where a pipeline has ended and its gated job has not."""
+    for job in gated:
+        if job["status"] not in ENDED | CANCELLED:
+            yield f"GitLab says that pipeline {pipeline_id} has ended, and that its job {job['name']} is {job['status']}."
+
+
 def _unknown_status(of: Record, what: str) -> Iterator[str]:
     status = fields.text(of, "status")
     if status not in _KNOWN:
         yield f"GitLab says that {what} is {status!r}, which is not known."
 
 
-def pipeline_void_because(pipeline: Record, pipeline_id: str, pins: Mapping[str, str]) -> str | None:
+def pipeline_void_because(
+    pipeline: Record, pipeline_id: str, pins: Mapping[str, str], problems: list[str]
+) -> str | None:
     """Why this pipeline is not the one that we opened; such a thing never heals.
+
+    Args:
+        pipeline: as the API has it.
+        pipeline_id: the pipeline that was opened.
+        pins: as stored with the request.
+        problems: what is of a form that we do not know is added here, and only keeps the request waiting.
 
     Raises:
         VendorUnavailableError: a field is missing, so that cannot be told.
     """
+    branch = fields.text(pipeline, "ref").removeprefix("refs/heads/")
     facts = {
         "pipeline": (fields.number_id(pipeline), pipeline_id),
         "project": (fields.number_id(pipeline, "project_id"), pins.get("project_id")),
-        "branch": (fields.text(pipeline, "ref"), pins.get("ref")),
+        "branch": (branch, pins.get("ref")),
         "trigger": (fields.text(pipeline, "source"), pins.get("source")),
         "starter": (fields.number_id(fields.record(pipeline, "user")), pins.get("bot_id")),
     }
     for what, (found, expected) in facts.items():
-        if found != expected:
+        if expected is None:
+            problems.append(f"Nothing was stored about the {what} of pipeline {pipeline_id}.")
+        elif not _FORMS.get(what, _NUMBER).fullmatch(found):
+            problems.append(
+                f"The {what} of pipeline {pipeline_id} is {found!r}, which is not known to be one."
+            )
+        elif found != expected:
             return f"The {what} of pipeline {pipeline_id} is {found}, and {expected} was asked for."
     return f"Pipeline {pipeline_id} runs on a tag." if fields.flag(pipeline, "tag") else None
 
 
-def _job_void_because(reading: _Reading, pipeline: Record, gated: Sequence[Record]) -> str | None:
+def _job_void_because(
+    reading: _Reading, pipeline: Record, pipeline_id: str, gated: Sequence[Record]
+) -> str | None:
     """Why the gated job cannot, or can no longer, yield a decision."""
     name = reading.api.spot.job
     if len(gated) > 1:
@@ -134,15 +168,20 @@ def _job_void_because(reading: _Reading, pipeline: Record, gated: Sequence[Recor
     for job in gated:
         if has_started(job) and _is_opener(reading, job.get("user")):
             return f"Job {name} was run by our own account, which is nobody's decision."
-        return _not_as_asked(job, pipeline) or _stopped_because(job)
+        if fields.number_id(fields.record(job, "pipeline")) != pipeline_id:
+            return f"Job {name} belongs to pipeline {job['pipeline']['id']}."
+        return _not_as_asked(job, pipeline, reading.problems) or _stopped_because(job)
     return None
 
 
-def _not_as_asked(job: Record, pipeline: Record) -> str | None:
+def _not_as_asked(job: Record, pipeline: Record, problems: list[str]) -> str | None:
     name, theirs = fields.text(job, "name"), fields.record(job, "pipeline")
-    if fields.number_id(theirs) != fields.number_id(pipeline):
-        return f"Job {name} belongs to pipeline {theirs['id']}."
-    if fields.text(theirs, "sha") != fields.text(pipeline, "sha"):
+    commits = fields.text(theirs, "sha"), fields.text(pipeline, "sha")
+    unknown = [commit for commit in commits if not _COMMIT.fullmatch(commit)]
+    problems += [
+        f"Job {name} or its pipeline runs on {each!r}, which is no whole commit id." for each in unknown
+    ]
+    if commits[0] != commits[1] and not unknown:
         return f"Job {name} runs on commit {theirs['sha']}, its pipeline on {pipeline['sha']}."
     if fields.flag(job, "allow_failure"):
         return f"Job {name} is optional (allow_failure): its pipeline succeeds although nobody decided."
@@ -153,7 +192,7 @@ def _stopped_because(job: Record) -> str | None:
     name, status = fields.text(job, "name"), fields.text(job, "status")
     if status == "skipped":
         return f"Job {name} was skipped."
-    if status in CANCELLED:
+    if status in CANCELLED and not has_started(job):
         return f"Job {name} was cancelled, which rejects the request; GitLab does not tell by whom."
     if job.get("archived") is True and status in WAITING:
         return f"Job {name} is archived: GitLab lets nobody run it any more."
@@ -161,7 +200,7 @@ def _stopped_because(job: Record) -> str | None:
 
 
 def has_started(job: Record) -> bool:
-    """Whether people let it start; it may have failed since, because the gate was down.
+    """Whether people let it start, however it ended: the gate was down, its time was up, somebody cut it off.
 
     A job that GitLab failed without a start was refused to whoever played it (failure_reason
     protected_environment_failure, deployment_rejected, …).
@@ -174,18 +213,30 @@ def has_started(job: Record) -> bool:
 
 def _reviews(reading: _Reading, pipeline: Record, job: Record, asked_at: datetime) -> tuple[Review, ...]:
     """Every vote: approvals of the job's deployment where the place has approval rules, else the click."""
-    played = has_started(job)
+    played = has_started(job) or _waits_for_a_runner(reading, pipeline, job)
     if reading.api.spot.protection is Protection.BRANCH:
         return (_click(reading, job),) if played else ()
     deployment = _deployment(reading, pipeline, job, asked_at)
     if deployment is None:
-        if played:
+        if has_started(job):
             environment = reading.api.spot.environment
             reading.problems.append(f"GitLab lists no deployment of job {job['name']} to {environment}.")
         return ()
     if not reading.looked.rules.approvers:
         return (_click(reading, job),) if played else ()
-    return _approvals(reading, deployment, played=played)
+    return _approvals(reading, deployment, job)
+
+
+def _waits_for_a_runner(reading: _Reading, pipeline: Record, job: Record) -> bool:
+    """Whether somebody has played the job, which makes it theirs, and GitLab has not started it yet."""
+    status = fields.text(job, "status")
+    if status not in _PLAYED or job.get("user") is None:
+        return False
+    if fields.number_id(fields.record(job, "user")) == fields.number_id(fields.record(pipeline, "user")):
+        return False
+    lack = "the lack of a runner" if status == "pending" else "GitLab"
+    reading.held_by.update(dict.fromkeys(reading.api.spot.seats, f"{lack}: job {job['name']} is {status}"))
+    return True
 
 
 def _click(reading: _Reading, job: Record) -> Review:
@@ -217,11 +268,18 @@ def _deployment(reading: _Reading, pipeline: Record, job: Record, asked_at: date
     return found
 
 
-def _approvals(reading: _Reading, deployment: Record, *, played: bool) -> tuple[Review, ...]:
+def _approvals(reading: _Reading, deployment: Record, job: Record) -> tuple[Review, ...]:
     """The votes on a deployment. Each may fill any seat: GitLab counts for which rule, we count people."""
     missing = fields.whole(deployment, "pending_approval_count")
-    if played and missing != 0:
+    if has_started(job) and missing != 0:
         reading.problems.append(f"The job has started, and GitLab still lacks {missing} approvals of it.")
+    elif fields.text(job, "status") == "manual":
+        held = (
+            f"GitLab, where approvals are missing ({missing})"
+            if missing
+            else f"job {job['name']}, which somebody has to run now ({job.get('web_url')})"
+        )
+        reading.held_by.update(dict.fromkeys(reading.api.spot.seats, held))
     reviews: list[Review] = []
     for approval in fields.records(deployment, "approvals"):
         status = fields.text(approval, "status")

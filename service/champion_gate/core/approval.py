@@ -130,6 +130,8 @@ class RequestState:
         released_at: seat -> when the vendor let the gated job of this seat start; a seat that was
             skipped or still waits is absent.
         finished: whether the vendor will not change this any more.
+        held_by: seat -> what the vendor still waits for before it lets a job start that people have let
+            start, in words that follow "held by"; decides nothing, and may be absent.
     """
 
     problems: tuple[str, ...]
@@ -137,6 +139,7 @@ class RequestState:
     reviews: tuple[Review, ...]
     released_at: Mapping[str, datetime]
     finished: bool
+    held_by: Mapping[str, str] = field(default_factory=dict)
 
 
 class TokenUse(StrEnum):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -10,12 +9,22 @@ from datetime import datetime, timedelta
 from champion_gate.core.approval import Decider, Decision, ExcludedPerson, RequestState, Review, Verdict
 from champion_gate.core.job_runs import LISTED_ROLE
 from champion_gate.core.promotion import Promotion
-from champion_gate.core.text import one_line, storable
+from champion_gate.core.seats import (
+    NUMERIC_ID,
+    approvals,
+    never_counts,
+    one_person_a_seat,
+    refusals,
+    unreleased,
+    valid_approvals,
+    why_not,
+)
+from champion_gate.core.standing import Standing
+from champion_gate.core.text import enumerated, one_line, storable
 
 _REVIEWS_APPEAR_WITHIN = timedelta(minutes=10)
 SEEN_AGAIN_AFTER = timedelta(minutes=1)
 """Vendors' reads of who is a member lag behind what was written: a no is believed when it is said twice."""
-_NUMERIC_ID = re.compile(r"[1-9][0-9]*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -24,8 +33,9 @@ class Judgement:
 
     Attributes:
         decision: None while nothing is decided.
-        expired: nothing was decided in time, and nothing can be any more.
-        waiting_because: why there is no decision; empty where there is one.
+        expired: nothing was decided and let start in time, and nothing can be any more.
+        waiting_because: why there is no decision; empty where there is one. Where it has expired: what came of
+            it until then.
         outstanding: the seats that have not been released, where only people are waited for.
         soon: whether the vendor is about to show more, so that looking again in a moment is worth it.
         seen_once: what would end the request if it is seen again a minute later, to be kept on the promotion
@@ -74,32 +84,41 @@ def judge(
     if rejection is not None:
         return _rejected(_rejection_in_words(rejection), source, now, rejection)
     if problems:
-        reason = "The request cannot be judged: " + "; ".join(problems)
         late = now > request.expires_at
+        before = (
+            f"No decision could be believed before {request.expires_at:%Y-%m-%d %H:%M} UTC. " if late else ""
+        )
+        reason = f"{before}The request cannot be judged: " + "; ".join(problems)
         return Judgement(None, expired=late, waiting_because=reason, soon=bool(state.released_at))
-    undecided = _undecided(state, seats, source, request.expires_at, now)
+    excluded = {each.user_id: each.role for each in _kept_out(promotion, allow_trainer_approval)}
+    undecided = _undecided(state, seats, excluded, source=source, expires_at=request.expires_at, now=now)
     if undecided is not None:
         return undecided
-    excluded = {each.user_id: each.role for each in _kept_out(promotion, allow_trainer_approval)}
     released = _judge_released(seats, state, excluded, source, request.expires_at)
     return _seen_twice(released, _doubts(seats, state, excluded), promotion.seen_once, now)
 
 
 def _undecided(
-    state: RequestState, seats: Sequence[str], source: str, expires_at: datetime, now: datetime
+    state: RequestState,
+    seats: Sequence[str],
+    excluded: Mapping[str, str],
+    *,
+    source: str,
+    expires_at: datetime,
+    now: datetime,
 ) -> Judgement | None:
     """What a request comes to that was not released for every seat, or without any review; else None."""
-    unreleased = _unreleased(state, seats)
-    dead = _dead_because(state, unreleased)
+    standing, left = Standing.of(state, seats, excluded), unreleased(state, seats)
+    dead = _dead_because(state, standing)
     if dead is not None:
         return _rejected(dead, source, now)
-    if unreleased:
-        reason = f"Waiting for people to decide in {_and(unreleased)}."
+    if left:
         late = now > expires_at
-        return Judgement(None, expired=late, waiting_because=reason, outstanding=tuple(unreleased))
+        reason = standing.at_expiry(expires_at) if late else standing.while_waiting()
+        return Judgement(None, expired=late, waiting_because=reason, outstanding=tuple(left))
     unlisted = _without_review_yet(seats, state, now)
     if unlisted:
-        reason = f"{_and(unlisted)} was released; its review is not listed yet."
+        reason = f"{enumerated(unlisted)} was released; its review is not listed yet."
         return Judgement(None, expired=False, waiting_because=reason, soon=True)
     return None
 
@@ -115,14 +134,18 @@ def _judge_released(
     wanted = {seat.casefold() for seat in seats}
     decided_at = max(at for seat, at in state.released_at.items() if seat.casefold() in wanted)
     if decided_at > expires_at:
-        late = f"Decided on {decided_at:%Y-%m-%d %H:%M:%S} UTC, after the request had expired."
+        people = sorted({one_line(each.login) for seat in seats for each in approvals(state, seat)})
+        late = (
+            f"Approved by {enumerated(people or ['nobody'])}, and let start on {decided_at:%Y-%m-%d %H:%M:%S} UTC, "
+            f"after the request had expired on {expires_at:%Y-%m-%d %H:%M} UTC."
+        )
         return Judgement(None, expired=True, waiting_because=late)
-    options = [_valid_approvals(state, seat, excluded) for seat in seats]
-    chosen = _one_person_a_seat(options)
+    options = [valid_approvals(state, seat, excluded) for seat in seats]
+    chosen = one_person_a_seat(options)
     if chosen is None:
         return _rejected(_why_nobody(state, seats, options, excluded), source, decided_at)
     deciders = tuple(_decider(review, seat) for seat, review in zip(seats, chosen, strict=True))
-    words = _and([f"{one_line(decider.login)} ({decider.seat})" for decider in deciders])
+    words = enumerated([f"{one_line(decider.login)} ({decider.seat})" for decider in deciders])
     approved = Decision(Verdict.APPROVED, deciders, f"Approved by {words}.", source, decided_at)
     return Judgement(approved, expired=False, waiting_because="")
 
@@ -132,10 +155,10 @@ def _doubts(
 ) -> Mapping[tuple[str, str], str]:
     """(seat, user id) -> why this approval does not count, where that may change and would then be enough."""
     perhaps = [
-        {each.user_id: each for each in _approvals(state, seat) if _never_counts(each, excluded) is None}
+        {each.user_id: each for each in approvals(state, seat) if never_counts(each, excluded) is None}
         for seat in seats
     ]
-    if _one_person_a_seat(perhaps) is None:
+    if one_person_a_seat(perhaps) is None:
         return {}
     found = [
         (seat, review) for seat, reviews in zip(seats, perhaps, strict=True) for review in reviews.values()
@@ -143,7 +166,7 @@ def _doubts(
     return {
         (seat, review.user_id): f"{one_line(review.login)} ({seat}) {why}"
         for seat, review in found
-        if (why := _why_not(review, excluded)) is not None
+        if (why := why_not(review, excluded)) is not None
     }
 
 
@@ -170,7 +193,7 @@ def _without_review_yet(seats: Sequence[str], state: RequestState, now: datetime
     return [
         seat
         for seat in seats
-        if not _approvals(state, seat) and now - started[seat.casefold()] < _REVIEWS_APPEAR_WITHIN
+        if not approvals(state, seat) and now - started[seat.casefold()] < _REVIEWS_APPEAR_WITHIN
     ]
 
 
@@ -178,7 +201,7 @@ def _unjudgeable(promotion: Promotion, seats: tuple[str, ...], allow_trainer_app
     if not seats:
         yield "the gate names no seat in which people would approve"
     for person in _kept_out(promotion, allow_trainer_approval):
-        if not _NUMERIC_ID.fullmatch(person.user_id):
+        if not NUMERIC_ID.fullmatch(person.user_id):
             yield f"the numeric id of {one_line(person.name)}, who must not decide, is not known"
 
 
@@ -194,13 +217,11 @@ def _rejection(state: RequestState, *, listed_only: bool) -> Review | None:
     return None
 
 
-def _dead_because(state: RequestState, unreleased: Sequence[str]) -> str | None:
+def _dead_because(state: RequestState, standing: Standing) -> str | None:
     """Why this request can never yield a decision any more; None if it still can, or has."""
     if state.void is not None:
         return f"The request can no longer be decided: {one_line(state.void, 1000)}"
-    if unreleased and state.finished:
-        return f"The request ended without a decision for {_and(unreleased)}."
-    return None
+    return standing.at_end() if state.finished else None
 
 
 def _rejected(reason: str, source: str, at: datetime, review: Review | None = None) -> Judgement:
@@ -220,70 +241,7 @@ def _decider(review: Review, seat: str) -> Decider:
 
 
 def _is_listed_person(review: Review) -> bool:
-    return review.is_person and review.is_listed and _NUMERIC_ID.fullmatch(review.user_id) is not None
-
-
-def _unreleased(state: RequestState, seats: Sequence[str]) -> list[str]:
-    released = {seat.casefold() for seat in state.released_at}
-    return [seat for seat in seats if seat.casefold() not in released]
-
-
-def _approvals(state: RequestState, seat: str) -> list[Review]:
-    return [
-        review
-        for review in state.reviews
-        if review.verdict is Verdict.APPROVED and review.seat.casefold() == seat.casefold()
-    ]
-
-
-def _valid_approvals(state: RequestState, seat: str, excluded: Mapping[str, str]) -> dict[str, Review]:
-    """The approving reviews of a seat that count, by the person's id."""
-    return {
-        review.user_id: review for review in _approvals(state, seat) if _why_not(review, excluded) is None
-    }
-
-
-def _why_not(review: Review, excluded: Mapping[str, str]) -> str | None:
-    """Why this approval does not count; None if it does."""
-    if not review.is_person:
-        return "is no person"
-    never = _never_counts(review, excluded)
-    if never is not None:
-        return never
-    if not review.is_listed:
-        return "is not among the listed reviewers"
-    return None
-
-
-def _never_counts(review: Review, excluded: Mapping[str, str]) -> str | None:
-    """Why this approval does not count, whatever the vendor says of the person at another time."""
-    if not _NUMERIC_ID.fullmatch(review.user_id):
-        return "has no numeric id"
-    if review.is_opener:
-        return "is the account that opened the request"
-    if review.user_id in excluded:
-        return f"is behind this version ({excluded[review.user_id]})"
-    return None
-
-
-def _one_person_a_seat(options: Sequence[Mapping[str, Review]]) -> list[Review] | None:
-    """One review for each seat, each by a different person; None if that cannot be (bipartite matching)."""
-    seat_of: dict[str, int] = {}
-
-    def place(seat: int, tried: set[str]) -> bool:
-        for person in options[seat]:
-            if person in tried:
-                continue
-            tried.add(person)
-            if person not in seat_of or place(seat_of[person], tried):
-                seat_of[person] = seat
-                return True
-        return False
-
-    if not all(place(seat, set()) for seat in range(len(options))):
-        return None
-    person_in = {seat: person for person, seat in seat_of.items()}
-    return [options[seat][person_in[seat]] for seat in range(len(options))]
+    return review.is_person and review.is_listed and NUMERIC_ID.fullmatch(review.user_id) is not None
 
 
 def _why_nobody(
@@ -296,17 +254,14 @@ def _why_nobody(
     for seat, valid in zip(seats, options, strict=True):
         if valid:
             continue
-        refused = [
-            f"the approval of {one_line(review.login)} does not count, who {_why_not(review, excluded)}"
-            for review in _approvals(state, seat)
-        ]
-        why = "; ".join(refused) or "nobody reviewed it (an administrator's bypass, or rules that were off)"
+        why = (
+            "; ".join(refusals(state, seat, excluded))
+            or "nobody reviewed it (an administrator's bypass, or rules that were off)"
+        )
         reasons.append(f"{seat}: {why}")
     if not reasons:
         people = sorted({one_line(review.login) for valid in options for review in valid.values()})
-        reasons = [f"{_and(list(seats))} need a different person each, and only {_and(people)} approved"]
+        reasons = [
+            f"{enumerated(list(seats))} need a different person each, and only {enumerated(people)} approved"
+        ]
     return "Released, but not by an approval that counts: " + "; ".join(reasons) + "."
-
-
-def _and(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from champion_gate.core.approval import RequestState
@@ -207,11 +207,17 @@ class Accounts(Protocol):
 class ApprovalProvider(Protocol):
     """A CI/CD system in which people approve."""
 
-    def check_place(self, target: ApprovalTarget) -> Mapping[str, str]:
+    def check_place(
+        self, target: ApprovalTarget, expires_after: timedelta | None = None
+    ) -> Mapping[str, str]:
         """Make sure that the place protects an approval, and return the pins to be stored with a request.
 
         The pins hold the ids (repository, owner, environments, reviewers, our own account, …) that must
         be the same when the decision is read.
+
+        Args:
+            target: the gate's approval settings.
+            expires_after: how long people will have; a place that lets no job start by then is refused.
 
         Raises:
             UnsafeTargetError: it does not; the message says what to change and where.

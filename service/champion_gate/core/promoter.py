@@ -35,7 +35,7 @@ from champion_gate.core.requesting import Requesting
 from champion_gate.core.retrying import BUDGET, next_try
 from champion_gate.core.spending import Spending, moved_under
 from champion_gate.core.store import Store
-from champion_gate.core.turn import LEASE_SECONDS, Turn, expired_reason
+from champion_gate.core.turn import LEASE_SECONDS, Turn
 from champion_gate.errors import (
     ConflictError,
     GateError,
@@ -262,7 +262,7 @@ class Promoter:
             again = max(judgement.seen_once.values()) + SEEN_AGAIN_AFTER - self._clock.now()
             self._turn.wait(doubted, judgement.waiting_because, again)
         elif judgement.expired:
-            self._turn.end(taken, Phase.EXPIRED, expired_reason(request))
+            self._turn.end(taken, Phase.EXPIRED, judgement.waiting_because)
         elif taken.end_request is not None:
             self._turn.end(taken, taken.end_request.phase, taken.end_request.reason)
         else:

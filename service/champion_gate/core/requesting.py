@@ -127,7 +127,7 @@ class Requesting:
             if excluded.problems:
                 self._turn.wait(taken, " ".join(excluded.problems), _RECHECK_UNSAFE)
                 return
-            pins = provider.check_place(gate.approval)
+            pins = provider.check_place(gate.approval, gate.expires_after)
         except UnsafeTargetError as unsafe:
             self._turn.wait(taken, f"The place for approval is not safe: {unsafe}", _RECHECK_UNSAFE)
             return

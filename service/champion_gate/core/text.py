@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 _LONGEST_ROW_OF_MARKS = 2
 _OURS = ("champion-gate", "outside")
@@ -90,3 +90,8 @@ def _shown(text: str) -> Iterator[str]:
             yield escaped(char)
         else:
             yield char
+
+
+def enumerated(words: Sequence[str]) -> str:
+    """At least one word, or several with commas and an "and" between."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -128,8 +128,8 @@ def _steps(one: Job) -> list[Json]:
     """What a runner did; a job that no runner took has no steps."""
     if one.started_at is None:
         return []
-    done = {"status": "completed", "conclusion": "success", "completed_at": stamp(one.started_at)}
-    ran = {"status": one.status, "conclusion": one.conclusion, "completed_at": _maybe(one.completed_at)}
+    done: Json = {"status": "completed", "conclusion": "success", "completed_at": stamp(one.started_at)}
+    ran: Json = {"status": one.status, "conclusion": one.conclusion, "completed_at": _maybe(one.completed_at)}
     return [
         {"name": name, "number": number, "started_at": stamp(one.started_at), **how}
         for number, (name, how) in enumerate((("Set up job", done), ("Run", ran)), 1)

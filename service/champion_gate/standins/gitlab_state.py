@@ -316,7 +316,8 @@ class Pipeline:
             return "success" if "success" in counted else "skipped"
         if set(counted) <= {"canceled", "success", "skipped"}:
             return "canceled"
-        return next((each for each in ("running", "pending", "manual") if each in counted), "failed")
+        going_on = ("running", "preparing", "waiting_for_resource", "pending", "manual")
+        return next((each for each in going_on if each in counted), "failed")
 
 
 class State:
