@@ -17,6 +17,8 @@ from champion_gate.errors import VendorRefusedError
 from champion_gate.settings import Settings, load_settings
 from champion_gate.standins.gitlab import GitLabStandIn
 from champion_gate.standins.server import serve
+from champion_gate.store.sql_store import SqlStore, open_store
+from integration.gate_world import empty_database
 from settings_environ import environ, gitlab_environ
 
 __all__ = ["environ", "gitlab_environ"]
@@ -30,11 +32,18 @@ def gitlab(prefix: str = "") -> Iterator[tuple[GitLabStandIn, str]]:
         standin.close()
 
 
-def provider_of(settings: Settings) -> ApprovalProvider:
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlStore]:
+    (tmp_path / "gate.db").write_bytes(empty_database())
+    with open_store(f"sqlite:///{tmp_path}/gate.db") as opened:
+        yield opened
+
+
+def provider_of(settings: Settings, store: SqlStore) -> ApprovalProvider:
     nothing = cast("Any", None)
     core = build_core(
         settings,
-        store=nothing,
+        store=store,
         wake_ups=nothing,
         clock=SystemClock(),
         databricks={"host": "https://dbc.example.com", "token": "t"},
@@ -53,7 +62,7 @@ def write(folder: Path, url: str, **place: object) -> None:
 
 @pytest.mark.parametrize("prefix", ["", "/gitlab"])
 def test_a_place_of_gates_yaml_is_checked_at_gitlab_with_these_tokens(
-    gitlab_environ: dict[str, str], tmp_path: Path, prefix: str
+    gitlab_environ: dict[str, str], tmp_path: Path, store: SqlStore, prefix: str
 ) -> None:
     with gitlab(prefix) as (standin, url):
         standin.add_project("team/deploy", id=42, members={"auditor": 40, "jane.doe": 40})
@@ -65,7 +74,7 @@ def test_a_place_of_gates_yaml_is_checked_at_gitlab_with_these_tokens(
                 "CHAMPION_GATE_GITLAB_TRIGGER_TOKEN": standin.add_trigger(42, "gate-bot"),
             }
         )
-        provider = provider_of(settings)
+        provider = provider_of(settings, store)
 
         provider.check()
         pins = provider.check_place(settings.gates[0].approval)
@@ -75,7 +84,7 @@ def test_a_place_of_gates_yaml_is_checked_at_gitlab_with_these_tokens(
 
 
 def test_during_a_rotation_the_older_token_is_used_until_the_new_one_is_known(
-    gitlab_environ: dict[str, str], tmp_path: Path
+    gitlab_environ: dict[str, str], tmp_path: Path, store: SqlStore
 ) -> None:
     with gitlab() as (standin, url):
         standin.add_project("team/deploy", id=42, members={"auditor": 40})
@@ -90,5 +99,5 @@ def test_during_a_rotation_the_older_token_is_used_until_the_new_one_is_known(
         both = load_settings(gitlab_environ | {"CHAMPION_GATE_GITLAB_READ_TOKEN_PREVIOUS": older})
 
         with pytest.raises(VendorRefusedError):
-            provider_of(alone).check()
-        assert provider_of(both).check_place(both.gates[0].approval)["project_id"] == "42"
+            provider_of(alone, store).check()
+        assert provider_of(both, store).check_place(both.gates[0].approval)["project_id"] == "42"

@@ -45,7 +45,9 @@ def github_job(world: PostedWorld, folder: Path) -> subprocess.CompletedProcess[
 
 def gitlab_job(world: PostedWorld, folder: Path) -> subprocess.CompletedProcess[str]:
     """Have gitlab-ci-local run the manual job with the pipeline's id and the job's own ID token."""
-    (folder / ".gitlab-ci.yml").write_text(rendered(gate_url=world.url, promotion_id=world.promotion.id))
+    (folder / ".gitlab-ci.yml").write_text(
+        rendered(gate_url=world.url, promotion_id=world.promotion.correlation_id)
+    )
     for step in (["init", "."], ["add", "."]):
         subprocess.run(["git", *step], cwd=folder, check=True, capture_output=True, timeout=60)
     with (folder / ".git" / "config").open("a") as config:
@@ -66,7 +68,7 @@ def test_the_released_job_ends_green_once_the_alias_has_moved(provider: str, tmp
         world.approve()
         done = JOBS[provider](world, tmp_path / "project")
         assert done.returncode == 0, done.stdout + done.stderr
-        assert f"Promotion {world.promotion.id} is promoted." in done.stdout
+        assert f"Promotion {world.promotion.correlation_id} is promoted." in done.stdout
         assert world.gate.models.champion() == "2"
 
 
