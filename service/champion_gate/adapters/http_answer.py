@@ -10,6 +10,8 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
+from champion_gate.adapters.web_pages import WORDS as A_WEB_PAGE
+from champion_gate.adapters.web_pages import is_web_page
 from champion_gate.errors import (
     VendorError,
     VendorNotFoundError,
@@ -55,9 +57,11 @@ class Answer:
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
+            is_page = is_web_page(self.body)
             raise VendorUnavailableError(
                 self.vendor,
-                f"{self.call} was answered with {self.status} and something that is no JSON.",
+                f"{self.call} was answered with {self.status} and {A_WEB_PAGE if is_page else 'something that is no JSON'}.",
+                hint=_WEB_PAGE if is_page else "",
                 outcome_unknown=self.may_have_acted,
             ) from None
 
@@ -75,7 +79,9 @@ class Answer:
     def error(self) -> VendorError:
         """The error that this answer stands for; every status that is not known is a refusal."""
         said = self.message()
-        text = f"{self.call} was answered with {self.status}" + (f": {said}" if said else ".")
+        is_page = is_web_page(self.body)
+        more = f" and {A_WEB_PAGE}." if is_page else f": {said}" if said else "."
+        text = f"{self.call} was answered with {self.status}{more}"
         if self._is_limit(said):
             return VendorUnavailableError(
                 self.vendor, text, hint="The rate limit is used up.", retry_after=self._retry_after()
@@ -83,13 +89,16 @@ class Answer:
         if self.status >= _SERVER_ERRORS or self.status == HTTPStatus.REQUEST_TIMEOUT:
             after = self._retry_after() if "retry-after" in self.headers else None
             return VendorUnavailableError(
-                self.vendor, text, outcome_unknown=self.may_have_acted, retry_after=after
+                self.vendor, text, hint=_LATER, outcome_unknown=self.may_have_acted, retry_after=after
             )
+        if is_page and self.status in _REFUSED_BY_OTHERS:
+            return VendorRefusedError(self.vendor, text, hint=_WEB_PAGE, concerns_all=True)
         if self.status == HTTPStatus.NOT_FOUND:
             return VendorNotFoundError(
                 self.vendor, text, hint="It does not exist, or our credentials do not show it."
             )
-        return VendorRefusedError(self.vendor, text, hint=_HINTS.get(self.status, ""))
+        signs_in = self.status == HTTPStatus.UNAUTHORIZED
+        return VendorRefusedError(self.vendor, text, hint=_HINTS.get(self.status, ""), concerns_all=signs_in)
 
     def _is_limit(self, said: str) -> bool:
         """Primary and secondary limits come as 403 or 429 (docs.github.com, "Rate limits for the REST API")."""
@@ -114,7 +123,16 @@ class Answer:
             return _WAIT_WHEN_LIMITED
 
 
+_LATER = "Nothing has to be done: it is tried again by itself."
+_WEB_PAGE = (
+    "Check its address (`url` in gates.yaml). If it is right, a login or a proxy stands in between, which has to let "
+    "the service through."
+)
+_REFUSED_BY_OTHERS = frozenset({401, 403, 404, 407})
 _HINTS: Mapping[int, str] = {
+    HTTPStatus.FOUND: _WEB_PAGE,
+    HTTPStatus.SEE_OTHER: _WEB_PAGE,
+    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: _WEB_PAGE,
     HTTPStatus.UNAUTHORIZED: "Check the credentials that the service was given.",
     HTTPStatus.FORBIDDEN: "Our credentials lack a permission for this.",
     HTTPStatus.MOVED_PERMANENTLY: "It has been renamed or moved; write its present name in gates.yaml.",

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from champion_gate.adapters.bounded_calls import BoundedCalls
 from champion_gate.adapters.http import Timeouts
 from champion_gate.adapters.mlflow_errors import VENDOR, translated
+from champion_gate.adapters.no_answer import why_not_sent
 from champion_gate.errors import GateError, VendorUnavailableError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class MlflowCalls:
             except GateError:
                 raise
             except Exception as error:
-                raise translated(error, writes=writes) from error
+                raise translated(error, writes=writes, host=urlsplit(self._uri).netloc) from error
 
         return self._bounded.run(bounded, writes=writes)
 
@@ -72,7 +73,9 @@ class MlflowCalls:
         if self._uri.startswith(_SQLITE):
             path = Path(self._uri.removeprefix(_SQLITE))
             if not path.is_file():
-                raise VendorUnavailableError(VENDOR, f"there is no registry file {path} (yet).")
+                raise VendorUnavailableError(
+                    VENDOR, f"there is no registry file {path} (yet).", hint="Check `registry` in gates.yaml."
+                )
             return
         parts = urlsplit(self._uri)
         if _goes_through_proxy(self._uri):
@@ -81,7 +84,10 @@ class MlflowCalls:
         try:
             socket.create_connection((parts.hostname or "", port), timeout=self._timeouts.connect).close()
         except OSError as error:
-            raise VendorUnavailableError(VENDOR, f"cannot connect to {self._uri} ({error}).") from error
+            _, hint = why_not_sent(error) or ("", "")
+            raise VendorUnavailableError(
+                VENDOR, f"cannot connect to {self._uri} ({error}).", hint=hint
+            ) from error
 
     def _connected(self) -> MlflowClient:
         if self._client is None:
@@ -144,5 +150,5 @@ def _new_client(uri: str, timeouts: Timeouts) -> MlflowClient:
             client.search_registered_models(max_results=1)
             client.search_experiments(max_results=1)
     except Exception as error:
-        raise translated(error, writes=False) from error
+        raise translated(error, writes=False, host=urlsplit(uri).netloc) from error
     return client
