@@ -97,8 +97,12 @@ class Answer:
             return VendorNotFoundError(
                 self.vendor, text, hint="It does not exist, or our credentials do not show it."
             )
-        signs_in = self.status == HTTPStatus.UNAUTHORIZED
-        return VendorRefusedError(self.vendor, text, hint=_HINTS.get(self.status, ""), concerns_all=signs_in)
+        return VendorRefusedError(
+            self.vendor,
+            text,
+            hint=_HINTS.get(self.status, ""),
+            concerns_all=self.status in _SAID_TO_ALL,
+        )
 
     def _is_limit(self, said: str) -> bool:
         """Primary and secondary limits come as 403 or 429 (docs.github.com, "Rate limits for the REST API")."""
@@ -128,6 +132,7 @@ _WEB_PAGE = (
     "Check its address (`url` in gates.yaml). If it is right, a login or a proxy stands in between, which has to let "
     "the service through."
 )
+_SAID_TO_ALL = frozenset({302, 303, 401, 407})
 _REFUSED_BY_OTHERS = frozenset({401, 403, 404, 407})
 _HINTS: Mapping[int, str] = {
     HTTPStatus.FOUND: _WEB_PAGE,

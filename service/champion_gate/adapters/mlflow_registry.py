@@ -51,6 +51,9 @@ class MlflowRegistry:
 
     folds_case = False
     records_creators = False
+    listing_needs = (
+        "An MLflow server lists only what its user may READ: let the service's user read the model."
+    )
 
     def __init__(self, uri: str, *, timeouts: Timeouts | None = None) -> None:
         self._uri = uri.rstrip("/")

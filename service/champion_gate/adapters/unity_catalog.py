@@ -57,6 +57,10 @@ class UnityCatalog:
     name = "databricks-uc"
     folds_case = True
     records_creators = True
+    listing_needs = (
+        "Unity Catalog lists only what the service's principal has EXECUTE on: give it that permission on the model, "
+        "with USE CATALOG and USE SCHEMA."
+    )
 
     def __init__(self, connection: DatabricksConnection) -> None:
         self._connection = connection

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 
-from champion_gate.core.gates import VersionSource
+from champion_gate.core.gates import Gate, VersionSource
 from champion_gate.core.job_runs import JobRun, Trainer
 from champion_gate.core.names import check_model, check_version
 from champion_gate.core.origin import Linked, Origins, Sought, Unlinked, Word
 from champion_gate.core.ports import ModelRegistry
 from champion_gate.core.text import one_line
 from champion_gate.core.versions import ModelVersion, VersionDetails, VersionStatus
-from champion_gate.errors import InvalidNameError, VendorNotFoundError
+from champion_gate.errors import InvalidNameError, VendorNotFoundError, VendorRefusedError
 
 RUN_TAG = "champion_gate_job_run_id"
 """The version tag in which a training job writes its job run's id."""
@@ -81,6 +81,23 @@ def find_version(sought: Sought) -> Found | NotFound:
     return NotFound(
         f"No version of {sought.gate.model} was found for job run {run.run_id}. {' '.join(reasons)}"
     )
+
+
+def why_nothing_is_listed(gate: Gate, registry: ModelRegistry) -> str:
+    """What an empty list of versions may mean besides that there are none; empty where versions are listed.
+
+    Registries leave out of lists what we may not use, and say nothing of it.
+    """
+    if registry.list_versions(gate.model):
+        return ""
+    try:
+        held = registry.get_alias(gate.model, gate.alias)
+    except VendorRefusedError as error:
+        if error.concerns_all:
+            raise
+        return f"No version of it is listed, and the model itself cannot be read: {one_line(str(error), 500)}"
+    stands = "" if held is None else f", and {gate.alias} stands on v{held}"
+    return f"No version of it is listed, although the model can be read{stands}. {registry.listing_needs}"
 
 
 def named_version(sought: Sought, version: ModelVersion, by: str) -> Linked | NotFound:

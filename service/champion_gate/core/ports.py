@@ -86,6 +86,11 @@ class ModelRegistry(Protocol):
         """Whether versions say who created them; where they should and one does not, nobody is excused."""
         ...
 
+    @property
+    def listing_needs(self) -> str:
+        """What may be missing where a model that can be read lists no version; a sentence for people."""
+        ...
+
     def list_versions(self, model: str) -> tuple[ModelVersion, ...]:
         """All versions, newest (highest number) first."""
         ...

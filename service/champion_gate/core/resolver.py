@@ -150,7 +150,8 @@ class Resolver:
             Sought(gate, own, tuple(self._gates.values()), self._job_runs, self._registry, self._clock.now())
         )
         if isinstance(found, candidates.NotFound):
-            return _Outcome(replace(fresh, phase=NotificationPhase.UNRESOLVED, reason=found.reason))
+            reason = f"{found.reason} {candidates.why_nothing_is_listed(gate, self._registry)}".strip()
+            return _Outcome(replace(fresh, phase=NotificationPhase.UNRESOLVED, reason=reason))
         if found.version.status is not VersionStatus.READY:
             return self._not_ready(fresh, run, found.version)
         promotion = self._promotion(run, gate, found)

@@ -36,13 +36,19 @@ class Version:
 
 @dataclass
 class Model:
-    """A registered model; aliases map lower-case names to version numbers."""
+    """A registered model; aliases map lower-case names to version numbers.
+
+    Attributes:
+        executable: whether the caller has EXECUTE; without it lists are empty, and the model itself is still shown
+            (databricks/sdk/service/catalog.py, ModelVersionsAPI.list).
+    """
 
     full_name: str
     owner: str
     created_at: int
     versions: dict[int, Version] = field(default_factory=dict)
     aliases: dict[str, int] = field(default_factory=dict)
+    executable: bool = True
 
     def shown(self, *, aliases: bool) -> dict[str, Any]:
         """As `models/{full_name}` shows it: aliases only where they are asked for."""
@@ -169,6 +175,11 @@ class Catalog:
                 return
             model.aliases = {alias: held for alias, held in model.aliases.items() if held != int(version)}
 
+    def set_executable(self, full_name: str, *, executable: bool) -> None:
+        """Give or take the caller's EXECUTE on a model."""
+        with self._lock:
+            self._models[full_name.lower()].executable = executable
+
     def set_status(self, full_name: str, version: str, status: str) -> None:
         """Change a version's status."""
         with self._lock:
@@ -229,7 +240,8 @@ class Catalog:
         page = int(request.args.get("page_token", 0))
         with self._lock:
             model = self._model(full_name)
-            versions = [model.shown_version(version) for version in model.versions.values()]
+            shown = model.versions.values() if model.executable else ()
+            versions = [model.shown_version(version) for version in shown]
         part = versions[page * _PAGE : (page + 1) * _PAGE]
         more = {"next_page_token": str(page + 1)} if len(versions) > (page + 1) * _PAGE else {}
         return jsonify({**({"model_versions": part} if part else {}), **more})
@@ -237,6 +249,8 @@ class Catalog:
     def _get_version(self, full_name: str, number: int) -> Response:
         with self._lock:
             model = self._model(full_name)
+            if not model.executable:
+                abort(403, f"User does not have EXECUTE on Model '{model.full_name}'.")
             return jsonify(model.shown_version(_version_of(model, number)))
 
     def _put_alias(self, full_name: str, alias: str) -> Response:
