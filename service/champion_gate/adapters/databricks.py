@@ -10,7 +10,6 @@ from typing import Any
 
 from champion_gate.adapters.databricks_api import (
     ME,
-    Budget,
     DatabricksConnection,
     Operation,
     connect,
@@ -32,6 +31,7 @@ from champion_gate.adapters.databricks_runs import (
     run_result,
     task_output,
 )
+from champion_gate.adapters.databricks_transport import Budget
 from champion_gate.core.job_runs import GROUP_ROLE, EndedRun, JobRun, RunResult, TaskOutput, TaskRun, Trainer
 from champion_gate.errors import InvalidInputError, VendorError, VendorNotFoundError, VendorRefusedError
 

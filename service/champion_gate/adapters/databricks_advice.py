@@ -54,7 +54,7 @@ _BY_CODE = {
     "FEATURE_DISABLED": "This is switched off in the workspace: an administrator has to switch it on.",
 }
 
-_BY_STATUS = {
+_BY_STATUS: dict[int, str] = {
     HTTPStatus.UNAUTHORIZED: CREDENTIALS,
     HTTPStatus.BAD_REQUEST: "Databricks does not accept what gates.yaml or the caller named: its words say what.",
     HTTPStatus.NOT_FOUND: "It does not exist, or the service's principal may not see it.",
