@@ -208,6 +208,12 @@ class VendorNotFoundError(VendorRefusedError):
     code = "vendor_not_found"
 
 
+class RequestGoneError(VendorNotFoundError):
+    """404, although the list in which the request would stand can be read, and lacks it."""
+
+    code = "request_gone"
+
+
 class UnsafeTargetError(GateError):
     """The place where people would approve does not protect the approval (yet).
 

@@ -81,6 +81,10 @@ class Provider(ABC):
         """Somebody cancels the run or pipeline on its page."""
 
     @abstractmethod
+    def delete(self, request_id: str) -> None:
+        """Somebody, or a clean-up, deletes the run or pipeline."""
+
+    @abstractmethod
     def rerun(self, request_id: str, login: str) -> None:
         """Somebody runs again what has ended."""
 
@@ -177,6 +181,9 @@ class GitHubProvider(Provider):
 
     def cancel(self, request_id: str) -> None:
         self.standin.cancel(request_id)
+
+    def delete(self, request_id: str) -> None:
+        self.standin.delete_run(request_id)
 
     def rerun(self, request_id: str, login: str) -> None:
         self.standin.rerun(request_id, login)
@@ -289,6 +296,9 @@ class GitLabProvider(Provider):
 
     def cancel(self, request_id: str) -> None:
         self.standin.cancel(request_id)
+
+    def delete(self, request_id: str) -> None:
+        self.standin.delete_pipeline(request_id)
 
     def rerun(self, request_id: str, login: str) -> None:
         self.standin.retry(self._job(request_id), login)

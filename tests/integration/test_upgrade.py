@@ -121,8 +121,11 @@ def restore_gitlab(place: GitLabProvider, promotions: list[Promotion]) -> None:
         assert promotion.request is not None
         project.namespace_id = int(pins["namespace_id"])
         renumber(place, standin.state.user(BOT), int(pins["bot_id"]))
-        for person in (*promotion.excluded, *(promotion.decision.deciders if promotion.decision else ())):
-            renumber(place, standin.state.user(person.login), int(person.user_id))
+        people = {each.login: each.user_id for each in promotion.excluded}
+        if promotion.decision is not None:
+            people |= {each.login: each.user_id for each in promotion.decision.deciders}
+        for login, number in people.items():
+            renumber(place, standin.state.user(login), int(number))
         more = {"environment": "champion", "gate_url": "https://gate.example.com"}
         shown = {"evidence_base64": base64.b64encode(b"...").decode()}
         inputs = {**common(promotion), **more, **shown}

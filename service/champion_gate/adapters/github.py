@@ -12,6 +12,7 @@ from champion_gate.adapters import github_reading as reading
 from champion_gate.adapters import github_starts as starts
 from champion_gate.adapters.github_api import RepositoryApi
 from champion_gate.adapters.github_auth import Credentials, GitHubApp, GitHubToken, new_access, person
+from champion_gate.adapters.github_gone import check_gone
 from champion_gate.adapters.github_inputs import inputs_of
 from champion_gate.adapters.github_json import fields
 from champion_gate.adapters.github_names import Spot, check_login, check_new, check_run_id, spot_of
@@ -178,12 +179,17 @@ class GitHub:
 
         Raises:
             VendorRefusedError: the promotion has no request, or the run cannot be read.
+            RequestGoneError: the run is not there, nor among those of its workflow.
         """
         request = promotion.request
         if request is None or request.external_id is None:
             raise VendorRefusedError("GitHub", f"promotion {promotion.id} has no workflow run to be read.")
         api, run_id = self._api(target), check_run_id(request.external_id)
-        return reading.state_of(api, run_id, target.seats, request.pins, self._clock)
+        try:
+            return reading.state_of(api, run_id, target.seats, request.pins, self._clock)
+        except VendorNotFoundError:
+            check_gone(api, run_id, promotion)
+            raise
 
     def duplicates(self, target: ApprovalTarget, promotion: Promotion) -> tuple[str, ...]:
         """Other runs of ours for this promotion that have not ended: those that ended need no cancelling."""

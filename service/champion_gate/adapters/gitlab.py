@@ -13,6 +13,7 @@ from champion_gate.adapters import gitlab_reading as reading
 from champion_gate.adapters import gitlab_starts as starts
 from champion_gate.adapters.gitlab_api import ProjectApi, person
 from champion_gate.adapters.gitlab_auth import GitLabTokens, own_account, tokens_of
+from champion_gate.adapters.gitlab_gone import check_gone
 from champion_gate.adapters.gitlab_inputs import inputs_of
 from champion_gate.adapters.gitlab_json import fields
 from champion_gate.adapters.gitlab_names import check_login, check_number, spot_of
@@ -170,13 +171,18 @@ class GitLab:
 
         Raises:
             VendorRefusedError: the promotion has no request, or the pipeline cannot be read.
+            RequestGoneError: the pipeline is not there, nor among those of its project.
         """
         request = promotion.request
         if request is None or request.external_id is None:
             raise VendorRefusedError("GitLab", f"promotion {promotion.id} has no pipeline to be read.")
         api, pipeline_id = self._api(target), _checked_id(request.external_id)
         asked_at = min(promotion.requested_at, request.intent_at)
-        return reading.state_of(api, pipeline_id, request.pins, asked_at, self._clock.now())
+        try:
+            return reading.state_of(api, pipeline_id, request.pins, asked_at, self._clock.now())
+        except VendorNotFoundError:
+            check_gone(api, pipeline_id, request)
+            raise
 
     def duplicates(self, target: ApprovalTarget, promotion: Promotion) -> tuple[str, ...]:
         """Other pipelines of ours for this promotion that have not ended; none where nothing of ours may cancel."""

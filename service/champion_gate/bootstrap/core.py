@@ -12,6 +12,7 @@ from champion_gate.bootstrap.vendors import approval_providers, databricks_and_r
 from champion_gate.core.alias_orders import AliasOrders
 from champion_gate.core.alias_writer import AliasWriter
 from champion_gate.core.asking import Asking
+from champion_gate.core.gate_rules import GateRules
 from champion_gate.core.gates import Gate
 from champion_gate.core.identities import Identities
 from champion_gate.core.managed import ManagedAliases
@@ -71,6 +72,7 @@ class _Parts:
     """What most of the core is made of."""
 
     gates: Mapping[str, Gate]
+    rules: GateRules
     store: Store
     job_runs: JobRuns
     registry: ModelRegistry
@@ -107,8 +109,10 @@ def build_core(
     clock = clock or SystemClock()
     identities = Identities(store, clock)
     job_runs, registry = databricks_and_registry(settings, databricks or {})
+    gates = {gate.name: gate for gate in settings.gates}
     parts = _Parts(
-        gates={gate.name: gate for gate in settings.gates},
+        gates=gates,
+        rules=GateRules(gates=gates, identities=identities, job_runs=job_runs, registry=registry),
         store=store,
         job_runs=job_runs,
         registry=registry,
@@ -122,16 +126,17 @@ def build_core(
         clock=clock,
         chance=chance or SystemChance(),
     )
+    asking = _asking(parts)
     return Core(
         store=store,
         job_runs=job_runs,
         registry=registry,
         providers=parts.providers,
         resolver=_resolver(parts),
-        promoter=_promoter(parts),
+        promoter=_promoter(parts, asking),
         sweep=_sweep(parts),
         alias_orders=_alias_orders(parts, sleep),
-        asking=_asking(parts),
+        asking=asking,
         identities=identities,
     )
 
@@ -139,6 +144,7 @@ def build_core(
 def _resolver(parts: _Parts) -> Resolver:
     return Resolver(
         gates=parts.gates,
+        rules=parts.rules,
         store=parts.store,
         job_runs=parts.job_runs,
         registry=parts.registry,
@@ -148,13 +154,14 @@ def _resolver(parts: _Parts) -> Resolver:
     )
 
 
-def _promoter(parts: _Parts) -> Promoter:
+def _promoter(parts: _Parts, asking: Asking) -> Promoter:
     turn = Turn(store=parts.store, wake_ups=parts.wake_ups, clock=parts.clock, chance=parts.chance)
     spending = Spending(
         store=parts.store, registry=parts.registry, alias_writer=parts.alias_writer, clock=parts.clock
     )
     requesting = Requesting(
         gates=parts.gates,
+        rules=parts.rules,
         store=parts.store,
         registry=parts.registry,
         providers=parts.providers,
@@ -166,12 +173,13 @@ def _promoter(parts: _Parts) -> Promoter:
     )
     return Promoter(
         gates=parts.gates,
+        rules=parts.rules,
         store=parts.store,
         registry=parts.registry,
         providers=parts.providers,
+        asking=asking,
         requesting=requesting,
         spending=spending,
-        identities=parts.identities,
         wake_ups=parts.wake_ups,
         clock=parts.clock,
         chance=parts.chance,
@@ -207,6 +215,7 @@ def _alias_orders(parts: _Parts, sleep: Callable[[float], None]) -> AliasOrders:
 def _asking(parts: _Parts) -> Asking:
     return Asking(
         gates=parts.gates,
+        rules=parts.rules,
         store=parts.store,
         job_runs=parts.job_runs,
         registry=parts.registry,

@@ -137,12 +137,15 @@ def ask(
 @json_option
 @on_gateway
 def cancel(gateway: Gateway, promotion_id: str, reason: str, *, as_json: bool) -> None:
-    """End a promotion that is requested or waits for approval, and cancel its CI run."""
+    """End a promotion that is not applied yet, and cancel its CI run."""
     row = gateway.cancel(promotion_id, reason=reason)
     if as_json:
         print_json(row)
     else:
-        print_line(f"{promotion_id} will be cancelled as soon as its decision has been read once more.")
+        print_line(
+            f"{promotion_id} will be cancelled as soon as its decision has been read once more, or a write that has "
+            "begun is settled."
+        )
 
 
 @command.command()

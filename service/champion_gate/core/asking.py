@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 
-from champion_gate.core import candidates, policy, run_checks
+from champion_gate.core import candidates, run_checks
 from champion_gate.core.alias_orders import NoSuchVersionError
 from champion_gate.core.aliases import AliasKey, check_reason
 from champion_gate.core.callers import Caller
+from champion_gate.core.gate_rules import BY_HAND, GateRules, not_configured
 from champion_gate.core.gates import Gate
-from champion_gate.core.job_runs import JobRun, RunResult
+from champion_gate.core.job_runs import RunResult
 from champion_gate.core.names import check_version
 from champion_gate.core.notifications import StoredNotification
 from champion_gate.core.origin import Sought
@@ -19,6 +21,8 @@ from champion_gate.core.promotion import Promotion, Subject, requested
 from champion_gate.core.store import Store
 from champion_gate.core.versions import ModelVersion, VersionStatus
 from champion_gate.errors import ConflictError, InvalidInputError, NotFoundError, VendorNotFoundError
+
+_AT_FIRST = "; at first: "
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +34,7 @@ class Asking:
         self,
         *,
         gates: Mapping[str, Gate],
+        rules: GateRules,
         store: Store,
         job_runs: JobRuns,
         registry: ModelRegistry,
@@ -38,6 +43,7 @@ class Asking:
         chance: Chance,
     ) -> None:
         self._gates = gates
+        self._rules = rules
         self._store = store
         self._job_runs = job_runs
         self._registry = registry
@@ -71,14 +77,9 @@ class Asking:
         if gate is None:
             raise NotFoundError(f"There is no gate {gate_name!r}.")
         found = self._version(gate, check_version(version))
-        key = AliasKey(self._registry.name, gate.model, gate.alias)
-        known = [
-            each
-            for each in self._store.promotions_of_version(key, found.version)
-            if each.version.same_as(found)
-        ]
+        known = self._known(gate, found)
         if known:
-            subject = self._asked_before(known, gate, job_run_id)
+            subject = self._asked_before(known, gate, job_run_id, caller.actor)
         elif job_run_id is None:
             raise InvalidInputError(
                 f"v{version} of {gate.model} has not asked before.",
@@ -86,13 +87,51 @@ class Asking:
             )
         else:
             subject = self._subject(gate, found, job_run_id, caller)
-        why = f"{caller.actor} asks by hand: {reason}"
+        return self._begin(gate, subject, f"{caller.actor} asks by hand: {reason}")
+
+    def ask_afresh(self, ended: Promotion, *, actor: str, reason: str | None) -> Promotion:
+        """Have the version of an ended promotion ask once more, through the same gate.
+
+        Args:
+            ended: any but a promoted one.
+            actor: who wants it.
+            reason: why, if they say.
+
+        Raises:
+            ConflictError, VendorError: as for `ask`.
+        """
+        gate = self._rules.gate_of(ended)
+        if gate is None:
+            raise ConflictError(not_configured(ended))
+        found = self._version(gate, ended.version.version)
+        if not found.same_as(ended.version):
+            raise ConflictError(
+                f"v{found.version} of {gate.model} is another version now than the one of {ended.id}."
+            )
+        subject = self._asked_before(self._known(gate, found), gate, None, actor)
+        why = f"{actor} asks afresh, after {ended.id} ended as {ended.phase.value}"
+        return self._begin(gate, subject, f"{why}: {reason}" if reason else f"{why}.")
+
+    def _known(self, gate: Gate, version: ModelVersion) -> list[Promotion]:
+        """All promotions of exactly this version for the gate's alias, newest first."""
+        every = self._store.promotions_of_version(self._key(gate), version.version)
+        return [each for each in every if each.version.same_as(version)]
+
+    def _key(self, gate: Gate) -> AliasKey:
+        return AliasKey(self._registry.name, gate.model, gate.alias)
+
+    def _begin(self, gate: Gate, subject: Subject, why: str) -> Promotion:
         fresh = requested(
-            f"p-{self._chance.token()}", key, gate.name, subject, reason=why, at=self._clock.now()
+            f"p-{self._chance.token()}",
+            self._key(gate),
+            gate.name,
+            subject,
+            reason=why,
+            at=self._clock.now(),
         )
         created = self._store.create_promotion(fresh)
         if created is None:
-            raise ConflictError(f"v{version} of {gate.model} asks for {gate.alias} already.")
+            raise ConflictError(f"v{subject.version.version} of {gate.model} asks for {gate.alias} already.")
         _log.info("promotion %s: %s", created.id, why)
         self._wake_ups.promotion(created.id)
         return created
@@ -108,20 +147,28 @@ class Asking:
         self._wake_ups.notification(notification_id)
         return self._store.get_notification(notification_id)
 
-    def _asked_before(self, known: list[Promotion], gate: Gate, job_run_id: str | None) -> Subject:
+    def _asked_before(
+        self, known: list[Promotion], gate: Gate, job_run_id: str | None, actor: str
+    ) -> Subject:
         """The same question as before: whose it was, and from which run, decides who may answer."""
         newest = known[0]
         version = f"v{newest.version.version} of {newest.model}"
         for each in known:
             if each.phase.is_open:
-                raise ConflictError(f"{version} asks already: {each.id}.")
+                raise ConflictError(f"{version} asks for {each.alias} already: {each.id}.")
             if each.gate != gate.name:
                 raise ConflictError(f"{version} belongs to gate {each.gate}.")
             if job_run_id is not None and each.job_run_id != job_run_id:
                 raise ConflictError(f"{version} came from job run {each.job_run_id}, not {job_run_id}.")
-        if not run_checks.still_feeds(gate, newest.job_id, self._gates.values(), self._job_runs):
-            raise ConflictError(f"Gate {gate.name} does not watch job {newest.job_id} any more.")
-        return Subject.of(newest)
+        subject = Subject.of(newest)
+        subject = replace(subject, found_by=_by_hand(actor, before=subject.found_by))
+        self._check(gate, subject)
+        return subject
+
+    def _check(self, gate: Gate, subject: Subject) -> None:
+        refused = self._rules.refusal(gate, subject)
+        if refused is not None:
+            raise ConflictError(refused.reason)
 
     def _version(self, gate: Gate, version: str) -> ModelVersion:
         try:
@@ -140,9 +187,11 @@ class Asking:
             run = self._job_runs.get_run(job_run_id)
         except VendorNotFoundError as error:
             raise ConflictError(f"There is no job run {job_run_id}, or it is hidden from us.") from error
-        refused = self._refused_because(gate, run)
+        if run.result is RunResult.RUNNING or run.end is None:
+            raise ConflictError(f"Run {run.run_id} has not ended yet ({run.result_detail}).")
+        refused = self._rules.refusal_of_run(gate, run.job_id, run.facts())
         if refused is not None:
-            raise ConflictError(refused)
+            raise ConflictError(refused.reason)
         own = run_checks.without_rivals_tasks(run, gate, self._gates.values(), self._job_runs)
         sought = Sought(
             gate, own, tuple(self._gates.values()), self._job_runs, self._registry, self._clock.now()
@@ -150,20 +199,24 @@ class Asking:
         named = candidates.named_version(sought, version, f"operator {caller.actor}")
         if isinstance(named, candidates.NotFound):
             raise ConflictError(named.reason)
-        details = self._registry.get_details(named.version)
-        return Subject(
+        subject = Subject(
             version=named.version,
             job_id=run.job_id,
             job_run_id=run.run_id,
             job_url=run.url,
-            trainers=candidates.trainers_of(run, details, self._registry, named.people),
-            found_by=f"operator {caller.actor}",
+            trainers=candidates.trainers_of(
+                run, self._registry.get_details(named.version), self._registry, named.people
+            ),
+            found_by=_by_hand(caller.actor),
             origin=named.marks,
+            run=own.facts(),
         )
+        self._check(gate, subject)
+        return subject
 
-    def _refused_because(self, gate: Gate, run: JobRun) -> str | None:
-        if gate not in policy.gates_of_job(list(self._gates.values()), run.job_id, run.job_name):
-            return f"Gate {gate.name} does not watch job {run.job_id} ({run.job_name}) of run {run.run_id}."
-        if run.result is RunResult.RUNNING or run.end is None:
-            return f"Run {run.run_id} has not ended yet ({run.result_detail})."
-        return policy.ignored_because(run, gate) or run_checks.ambiguous_name(run, gate, self._job_runs)
+
+def _by_hand(actor: str, *, before: str = "") -> str:
+    """What `found_by` says where an operator names the version, and how it was found at first."""
+    _, again, first = before.partition(_AT_FIRST)
+    found = first if again else before
+    return f"{BY_HAND}{actor}{_AT_FIRST}{found}" if found else f"{BY_HAND}{actor}"

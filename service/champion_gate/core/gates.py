@@ -99,6 +99,7 @@ class Gate:
             that nobody stands behind this name; allowed for names that are no person's e-mail address.
         trainers: logins at the provider of people who train; they may not decide, whoever trained a version.
         expires_after: how long people may decide, from the opening of the request.
+        apply_within: how long an approval waits to be applied, from when it was read or the last hold's release.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Gate:
     identities: Mapping[str, tuple[Account, ...]] = field(default_factory=dict)
     allow_trainer_approval: bool = False
     expires_after: timedelta = timedelta(days=14)
+    apply_within: timedelta = timedelta(days=7)
     newer_version: NewerVersion = NewerVersion.SUPERSEDE
     metrics: tuple[MetricRule, ...] = ()
     trainers: tuple[str, ...] = ()

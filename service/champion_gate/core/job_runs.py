@@ -84,6 +84,28 @@ class JobRun:
     url: str
     replaced_by: Mapping[str, str] = field(default_factory=dict)
 
+    def facts(self) -> RunFacts:
+        """What is kept of it."""
+        children = {task.job_id for task in self.tasks} - {self.job_id}
+        return RunFacts(self.run_id, self.job_name, self.result, self.result_detail, tuple(sorted(children)))
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a promotion keeps of the job run behind it, to be judged again later.
+
+    Attributes:
+        job_name: what the job was called when the run was read; empty where an earlier release did not keep it.
+        result: how the run ended; None where an earlier release did not keep it.
+        child_jobs: ids of the other jobs that it started and whose versions counted.
+    """
+
+    run_id: str = ""
+    job_name: str = ""
+    result: RunResult | None = None
+    result_detail: str = ""
+    child_jobs: tuple[str, ...] = ()
+
 
 @dataclass(frozen=True)
 class EndedRun:

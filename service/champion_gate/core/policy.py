@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from champion_gate.core.gates import Account, Gate
-from champion_gate.core.job_runs import GROUP_ROLE, LISTED_ROLE, JobRun, RunResult, Trainer
+from champion_gate.core.job_runs import GROUP_ROLE, LISTED_ROLE, JobRun, RunFacts, RunResult, Trainer
 from champion_gate.core.judging import Judgement, judge
 from champion_gate.core.metrics import measurements, rule_problems
 from champion_gate.core.promotion import Promotion
@@ -25,7 +25,6 @@ __all__ = [
     "ignored_because",
     "ineligible_because",
     "judge",
-    "may_feed",
     "rivals",
 ]
 
@@ -60,11 +59,6 @@ def gates_of_job(gates: Sequence[Gate], job_id: str, job_name: str) -> tuple[Gat
     )
 
 
-def may_feed(gate: Gate, job_id: str) -> bool:
-    """Whether this job may be one that the gate watches; where the gate names jobs, only Databricks can tell."""
-    return job_id in gate.job_ids or bool(gate.job_names)
-
-
 def gate_of(promotion: Promotion, gates: Mapping[str, Gate], registry: str) -> Gate | None:
     """The gate that asked; None if it is not configured any more, or asks for something else by now.
 
@@ -90,9 +84,9 @@ def rivals(gate: Gate, gates: Iterable[Gate]) -> tuple[Gate, ...]:
     )
 
 
-def ignored_because(run: JobRun, gate: Gate) -> str | None:
-    """Why this ended run is nothing to this gate; None if its result is one that the gate accepts."""
-    if run.result is RunResult.SUCCEEDED:
+def ignored_because(run: JobRun | RunFacts, gate: Gate) -> str | None:
+    """Why this ended run is nothing to this gate; None if its result is one that the gate accepts, or not known."""
+    if run.result is None or run.result is RunResult.SUCCEEDED:
         return None
     said = one_line(run.result_detail) or run.result.value
     if run.result is RunResult.SUCCEEDED_WITH_FAILURES:

@@ -258,7 +258,11 @@ class ApprovalProvider(Protocol):
         ...
 
     def read(self, target: ApprovalTarget, promotion: Promotion) -> RequestState:
-        """Re-read everything that decides, as the vendor's API has it now."""
+        """Re-read everything that decides, as the vendor's API has it now.
+
+        Raises:
+            RequestGoneError: it is not there, nor in the list of its kind, which can be read.
+        """
         ...
 
     def duplicates(self, target: ApprovalTarget, promotion: Promotion) -> tuple[str, ...]:

@@ -16,9 +16,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 from champion_gate.core import policy
-from champion_gate.core.approval import Decision, Verdict
+from champion_gate.core.approval import ApprovalRequest, Decision, Verdict
+from champion_gate.core.asking import Asking
+from champion_gate.core.gate_rules import GateRules, UnclearError, not_configured
 from champion_gate.core.gates import Gate
-from champion_gate.core.identities import Identities
 from champion_gate.core.judging import SEEN_AGAIN_AFTER
 from champion_gate.core.ledger import LedgerEntry, LedgerKind
 from champion_gate.core.ports import ApprovalProvider, Chance, Clock, ModelRegistry, WakeUps
@@ -29,18 +30,18 @@ from champion_gate.core.promotion import (
     Phase,
     Promotion,
     Subject,
-    requested,
 )
 from champion_gate.core.requesting import Requesting
 from champion_gate.core.retrying import BUDGET, next_try
-from champion_gate.core.spending import Spending, moved_under
+from champion_gate.core.spending import OrderedToEndError, Spending, UnsettledError, moved_under
 from champion_gate.core.store import Store
-from champion_gate.core.turn import LEASE_SECONDS, Turn
+from champion_gate.core.turn import LEASE_SECONDS, Turn, expired_reason
 from champion_gate.errors import (
     ConflictError,
     GateError,
     LeaseLostError,
     OnHoldError,
+    RequestGoneError,
     UnexpectedError,
     VendorError,
     VendorRefusedError,
@@ -48,6 +49,8 @@ from champion_gate.errors import (
 
 _LOOK_AGAIN = timedelta(minutes=10)
 _LOOK_AGAIN_SOON = timedelta(seconds=5)
+_LOOK_AGAIN_AFTER_WRITE = timedelta(seconds=30)
+_GONE_AFTER = timedelta(minutes=10)
 
 _log = logging.getLogger(__name__)
 
@@ -59,24 +62,26 @@ class Promoter:
         self,
         *,
         gates: Mapping[str, Gate],
+        rules: GateRules,
         store: Store,
         registry: ModelRegistry,
         providers: Mapping[str, ApprovalProvider],
+        asking: Asking,
         requesting: Requesting,
         spending: Spending,
-        identities: Identities,
         wake_ups: WakeUps,
         clock: Clock,
         chance: Chance,
         turn: Turn,
     ) -> None:
         self._gates = gates
+        self._rules = rules
         self._store = store
         self._registry = registry
         self._providers = providers
+        self._asking = asking
         self._requesting = requesting
         self._spending = spending
-        self._identities = identities
         self._wake_ups = wake_ups
         self._clock = clock
         self._chance = chance
@@ -103,17 +108,17 @@ class Promoter:
             self._turn.put_off(taken, UnexpectedError.of(error))
 
     def cancel(self, promotion_id: str, *, actor: str, reason: str) -> None:
-        """Order an open promotion to end; whoever advances it re-reads the decision first.
+        """Order an open promotion to end; whoever advances it re-reads the decision, or settles its write, first.
 
         Raises:
             NotFoundError: there is no such promotion.
-            ConflictError: it has ended, is approved already, or has been ordered to end.
+            ConflictError: it has ended, or has been ordered to end.
         """
         promotion = self._store.get_promotion(promotion_id)
-        if promotion.phase not in {Phase.REQUESTED, Phase.PENDING_APPROVAL}:
+        if not promotion.phase.is_open:
             raise ConflictError(
-                f"Promotion {promotion_id} is {promotion.phase.value}; only one that is requested or waits for "
-                "approval can be cancelled."
+                f"Promotion {promotion_id} is {promotion.phase.value}; only one that is requested, waits for "
+                "approval, or is approved and not applied yet can be cancelled."
             )
         end = EndRequest(phase=Phase.CANCELLED, actor=actor, reason=reason, at=self._clock.now())
         if not self._store.request_end(promotion_id, end):
@@ -135,47 +140,32 @@ class Promoter:
 
         Raises:
             NotFoundError: there is no such promotion.
-            ConflictError: it is open or promoted, or the version asks already.
+            ConflictError: it is open or promoted, the version asks already, or the gate may not ask for it.
+            VendorError: Databricks or the registry did not answer or refused.
         """
         promotion = self._store.get_promotion(promotion_id)
-        nothing = ConflictError(
-            f"Promotion {promotion_id} is {promotion.phase.value}: there is nothing to retry."
-        )
         if promotion.phase in {Phase.PENDING_APPROVAL, Phase.APPROVED, Phase.PROMOTED}:
-            raise nothing
-        gate = self._gates.get(promotion.gate)
-        if gate is not None and not policy.may_feed(gate, promotion.job_id):
-            raise ConflictError(f"Gate {gate.name} does not watch job {promotion.job_id} any more.")
+            raise _nothing_to_retry(promotion)
+        if promotion.phase not in {Phase.REQUESTED, Phase.FAILED}:
+            return self._asking.ask_afresh(promotion, actor=actor, reason=reason).id
+        gate = self._rules.gate_of(promotion)
+        if gate is None:
+            raise ConflictError(not_configured(promotion))
+        refused = self._rules.refusal(gate, Subject.of(promotion))
+        if refused is not None:
+            raise ConflictError(refused.reason)
         why = _with_reason(f"Taken up again by {actor}", reason)
         if promotion.phase is Phase.REQUESTED:
             if not self._requesting.allow_more_starts(promotion_id, why):
-                raise nothing
+                raise _nothing_to_retry(promotion)
             self._wake_ups.promotion(promotion_id)
             return promotion_id
-        if promotion.phase is not Phase.FAILED:
-            return self._ask_afresh(promotion, actor, reason)
         if not self._store.retry_promotion(promotion_id, self._clock.now(), why):
             raise ConflictError(f"Promotion {promotion_id} is not failed any more.")
         if promotion.failed_from is Phase.REQUESTED:
             self._requesting.allow_more_starts(promotion_id, why)
         self._wake_ups.promotion(promotion_id)
         return promotion_id
-
-    def _ask_afresh(self, ended: Promotion, actor: str, reason: str | None) -> str:
-        fresh = requested(
-            f"p-{self._chance.token()}",
-            ended.alias_key,
-            ended.gate,
-            Subject.of(ended),
-            reason=_with_reason(
-                f"{actor} asks afresh, after {ended.id} ended as {ended.phase.value}", reason
-            ),
-            at=self._clock.now(),
-        )
-        if self._store.create_promotion(fresh) is None:
-            raise ConflictError(f"v{ended.version.version} of {ended.model} asks for {ended.alias} already.")
-        self._wake_ups.promotion(fresh.id)
-        return fresh.id
 
     def follow_up(self, follow_up_id: str) -> None:
         """Do one piece of work that an ended promotion left: cancel its request, or tag its version.
@@ -241,12 +231,17 @@ class Promoter:
         request = taken.request
         if request is None or request.external_id is None:
             raise ConflictError(f"Promotion {taken.id} waits for a request that is not on record.")
-        stale = self._settings_changed(taken)
+        stale = self._rules.settings_changed(taken)
         if stale is not None:
             self._turn.end(taken, Phase.STALE, stale)
             return
         gate = self._gates[taken.gate]
-        state = self._providers[request.provider].read(request.target, taken)
+        try:
+            state = self._providers[request.provider].read(request.target, taken)
+        except RequestGoneError as gone:
+            self._not_found(taken, request, gone)
+            return
+        taken = replace(taken, missing_since=None)
         judgement = policy.judge(
             promotion=taken,
             seats=request.seats,
@@ -267,6 +262,24 @@ class Promoter:
             self._turn.end(taken, taken.end_request.phase, taken.end_request.reason)
         else:
             self._keep_waiting(taken, judgement)
+
+    def _not_found(self, taken: Promotion, request: ApprovalRequest, gone: RequestGoneError) -> None:
+        """The request is gone once it has been so for a while: a vendor that forgets it for a moment ends nothing."""
+        now = self._clock.now()
+        since, order = taken.missing_since or now, taken.end_request
+        if now < since + _GONE_AFTER:
+            why = f"{gone.message} Looked for again at {since + _GONE_AFTER:%H:%M:%S} UTC."
+            self._turn.wait(replace(taken, missing_since=since), why, since + _GONE_AFTER - now)
+        elif order is not None:
+            self._turn.end(taken, order.phase, f"{order.reason} {gone.message}")
+        elif now > request.expires_at:
+            self._turn.end(taken, Phase.EXPIRED, f"{expired_reason(request)} {gone.message}")
+        else:
+            reason = (
+                f"The request can no longer be decided: {gone.message} "
+                f"To ask afresh: champion-gate promotions retry {taken.id}"
+            )
+            self._decided(taken, Decision(Verdict.REJECTED, (), reason, request.provider, now))
 
     def _decided(self, taken: Promotion, decision: Decision) -> None:
         line = LedgerEntry(
@@ -289,6 +302,7 @@ class Promoter:
                 taken,
                 phase=Phase.APPROVED,
                 decision=decision,
+                approved_at=self._clock.now(),
                 reason=decision.reason,
                 attempts=0,
                 failing_since=None,
@@ -297,7 +311,7 @@ class Promoter:
             ledger=[line],
         )
         _log.info("promotion %s is approved: %s", taken.id, decision.reason)
-        self._apply(approved)
+        self._spend(approved)
 
     def _keep_waiting(self, taken: Promotion, judgement: policy.Judgement) -> None:
         current = self._registry.get_alias(taken.model, taken.alias)
@@ -329,24 +343,57 @@ class Promoter:
             return [], f" (Whether it was asked for twice cannot be read: {error})"
         return [self._turn.cancel_follow_up(taken, double) for double in found], ""
 
-    def _settings_changed(self, taken: Promotion) -> str | None:
-        gate = policy.gate_of(taken, self._gates, self._registry.name)
-        if gate is None:
-            return f"Gate {taken.gate} is not configured any more."
-        if not self._identities.settings_are_those_of(taken, gate):
-            return f"The approval settings of gate {taken.gate} have changed since approval was asked for."
-        return None
-
     def _apply(self, taken: Promotion) -> None:
+        if taken.approved_at is None:  # an earlier release read the approval
+            taken = self._turn.save(replace(taken, approved_at=self._clock.now()))
+        order = self._withdrawal(taken)
+        if order is None:
+            self._spend(taken)
+            return
         try:
-            ended = self._spending.spend(
-                taken, stale_because=self._settings_changed(taken), end=self._turn.ended_with_follow_ups
-            )
-        except OnHoldError as held:
-            self._turn.wait(taken, held.message, _LOOK_AGAIN)
+            ended = self._spending.withdraw(taken, order, end=self._turn.ended_with_follow_ups)
+        except UnsettledError as unsettled:
+            self._turn.wait(taken, unsettled.message, _LOOK_AGAIN_AFTER_WRITE)
             return
         self._turn.save(ended, release=True)
         self._turn.after_end(ended)
+
+    def _withdrawal(self, taken: Promotion) -> EndRequest | None:
+        """Why an approved promotion is not applied any more: somebody has said so, or it has waited too long."""
+        order, gate = taken.end_request, self._rules.gate_of(taken)
+        if order is not None and order.phase is Phase.CANCELLED:
+            return order
+        until = None if gate is None else self._spending.apply_until(taken, gate.apply_within)
+        if gate is None or until is None or self._clock.now() <= until:
+            return None
+        reason = (
+            f"Approved, and not applied before {until:%Y-%m-%d %H:%M} UTC (apply_within of gate {gate.name}). "
+            f"To ask afresh: champion-gate promotions retry {taken.id}"
+        )
+        return EndRequest(Phase.EXPIRED, "champion-gate", reason, until)
+
+    def _spend(self, taken: Promotion) -> None:
+        try:
+            ended = self._spending.spend(
+                taken, stale_because=self._rules.stale_because, end=self._turn.ended_with_follow_ups
+            )
+        except (OnHoldError, UnclearError, OrderedToEndError) as waits:
+            self._turn.wait(taken, waits.message, self._until_next_look(taken))
+            return
+        self._turn.save(ended, release=True)
+        self._turn.after_end(ended)
+
+    def _until_next_look(self, approved: Promotion) -> timedelta:
+        if approved.end_request is not None and approved.end_request.phase is Phase.CANCELLED:
+            return _LOOK_AGAIN_SOON
+        gate, now = self._rules.gate_of(approved), self._clock.now()
+        until = None if gate is None else self._spending.apply_until(approved, gate.apply_within)
+        left = _LOOK_AGAIN if until is None else until + timedelta(seconds=1) - now
+        return max(min(left, _LOOK_AGAIN), _LOOK_AGAIN_SOON)
+
+
+def _nothing_to_retry(promotion: Promotion) -> ConflictError:
+    return ConflictError(f"Promotion {promotion.id} is {promotion.phase.value}: there is nothing to retry.")
 
 
 def _with_reason(what: str, reason: str | None) -> str:

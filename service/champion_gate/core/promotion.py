@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from champion_gate.core.aliases import AliasKey
 from champion_gate.core.approval import ApprovalRequest, Decision, ExcludedPerson
-from champion_gate.core.job_runs import Trainer
+from champion_gate.core.job_runs import RunFacts, Trainer
 from champion_gate.core.versions import ModelVersion
 
 
@@ -52,7 +52,7 @@ TRANSITIONS: Mapping[Phase, frozenset[Phase]] = {
     Phase.PENDING_APPROVAL: frozenset(
         {Phase.APPROVED, Phase.REJECTED, Phase.EXPIRED, Phase.SUPERSEDED, Phase.CANCELLED, Phase.STALE}
     ),
-    Phase.APPROVED: frozenset({Phase.PROMOTED, Phase.STALE, Phase.FAILED}),
+    Phase.APPROVED: frozenset({Phase.PROMOTED, Phase.STALE, Phase.CANCELLED, Phase.EXPIRED, Phase.FAILED}),
     Phase.FAILED: frozenset({Phase.REQUESTED, Phase.APPROVED}),
 }
 """Which phase may follow which; a phase without an entry is an end. Leaving FAILED takes an operator."""
@@ -63,7 +63,7 @@ class EndRequest:
     """An order to end a promotion, carried out by whoever advances it next, after re-reading the decision.
 
     Attributes:
-        phase: CANCELLED or SUPERSEDED.
+        phase: CANCELLED, SUPERSEDED, or EXPIRED where an approval has waited too long.
         actor: who ordered it.
     """
 
@@ -95,6 +95,9 @@ class Promotion:
             about people ends nothing before it has been seen twice.
         hints: how often somebody asked to look again; grows also while a worker holds the row.
         lease: token of the worker that holds the row; empty where nobody does.
+        run: what is kept of the job run.
+        approved_at: when the approval was read; None for one that an earlier release read.
+        missing_since: when its request was first found gone at the vendor; None while it is there.
     """
 
     id: str
@@ -131,6 +134,9 @@ class Promotion:
     hints: int = 0
     lease: str = ""
     origin: tuple[str, ...] = ()
+    run: RunFacts = field(default_factory=RunFacts)
+    approved_at: datetime | None = None
+    missing_since: datetime | None = None
 
     @property
     def alias_key(self) -> AliasKey:
@@ -159,6 +165,7 @@ class Subject:
     trainers: tuple[Trainer, ...]
     found_by: str
     origin: tuple[str, ...] = ()
+    run: RunFacts = field(default_factory=RunFacts)
 
     @classmethod
     def of(cls, promotion: Promotion) -> Subject:
@@ -171,6 +178,7 @@ class Subject:
             trainers=promotion.trainers,
             found_by=promotion.found_by,
             origin=promotion.origin,
+            run=promotion.run,
         )
 
 
@@ -196,6 +204,7 @@ def requested(
         due_at=at,
         found_by=subject.found_by,
         origin=subject.origin,
+        run=subject.run,
     )
 
 

@@ -14,12 +14,13 @@ from champion_gate.core import evidence, policy
 from champion_gate.core.aliases import Hold
 from champion_gate.core.approval import ApprovalRequest
 from champion_gate.core.correlation import correlation_id
+from champion_gate.core.gate_rules import GateRules, Refusal, not_configured
 from champion_gate.core.gates import Gate, NewerVersion
 from champion_gate.core.identities import Identities
 from champion_gate.core.ledger import LedgerKind
 from champion_gate.core.opening import MOST_STARTS, Opening
 from champion_gate.core.ports import ApprovalProvider, Clock, ModelRegistry, WakeUps
-from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.core.promotion import Phase, Promotion, Subject
 from champion_gate.core.spending import Spending
 from champion_gate.core.store import Store
 from champion_gate.core.turn import Turn
@@ -39,6 +40,7 @@ class Requesting:
         self,
         *,
         gates: Mapping[str, Gate],
+        rules: GateRules,
         store: Store,
         registry: ModelRegistry,
         providers: Mapping[str, ApprovalProvider],
@@ -49,6 +51,7 @@ class Requesting:
         turn: Turn,
     ) -> None:
         self._gates = gates
+        self._rules = rules
         self._store = store
         self._registry = registry
         self._providers = providers
@@ -69,7 +72,7 @@ class Requesting:
         if taken.end_request is not None:
             self._turn.end(taken, taken.end_request.phase, taken.end_request.reason)
         elif gate is None:
-            self._turn.end(taken, Phase.STALE, f"Gate {taken.gate} is not configured any more.")
+            self._turn.end(taken, Phase.STALE, not_configured(taken))
         elif taken.request is not None and self._clock.now() > taken.request.expires_at:
             self._turn.end(taken, Phase.EXPIRED, _never_seen(taken.request))
         elif (newer := self.newer_request(taken, gate)) is not None:
@@ -78,6 +81,8 @@ class Requesting:
             )
         elif (changed := self._spending.version_changed(taken)) is not None:
             self._turn.end(taken, Phase.STALE, changed)
+        elif (refused := self._rules.refusal(gate, Subject.of(taken))) is not None:
+            self._refused(taken, refused)
         elif (hold := self._hold(taken)) is not None:
             self._turn.wait(taken, f"{taken.alias} of {taken.model} is {hold}.", _RECHECK_HOLD)
         elif self._opening.may_ask(taken):
@@ -98,6 +103,12 @@ class Requesting:
             if other.phase in asked and other.version.number > taken.version.number:
                 return other
         return None
+
+    def _refused(self, taken: Promotion, refused: Refusal) -> None:
+        if refused.unclear:
+            self._turn.wait(taken, refused.reason, _RECHECK_UNSAFE)
+        else:
+            self._turn.end(taken, Phase.STALE, refused.reason)
 
     def _hold(self, taken: Promotion) -> Hold | None:
         """A hold on the alias: nobody is asked for what would have to wait; a release wakes those that wait."""

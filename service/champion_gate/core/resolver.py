@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 
 from champion_gate.core import candidates, policy, run_checks
 from champion_gate.core.aliases import AliasKey
+from champion_gate.core.gate_rules import GateRules
 from champion_gate.core.gates import Gate
-from champion_gate.core.job_runs import JobRun, RunResult
+from champion_gate.core.job_runs import JobRun, RunFacts, RunResult
 from champion_gate.core.notifications import NotificationPhase, Resolution, StoredNotification
 from champion_gate.core.origin import Sought
 from champion_gate.core.ports import Chance, Clock, JobRuns, ModelRegistry, WakeUps
@@ -53,6 +54,7 @@ class Resolver:
         self,
         *,
         gates: Mapping[str, Gate],
+        rules: GateRules,
         store: Store,
         job_runs: JobRuns,
         registry: ModelRegistry,
@@ -61,6 +63,7 @@ class Resolver:
         chance: Chance,
     ) -> None:
         self._gates = gates
+        self._rules = rules
         self._store = store
         self._job_runs = job_runs
         self._registry = registry
@@ -139,12 +142,10 @@ class Resolver:
 
     def _ask_for_alias(self, fresh: Resolution, run: JobRun, gate: Gate) -> _Outcome:
         fresh = replace(fresh, attempts=0, failing_since=None, last_error=None)
-        ignored = policy.ignored_because(run, gate)
-        if ignored is not None:
-            return _Outcome(replace(fresh, phase=NotificationPhase.IGNORED, reason=ignored))
-        ambiguous = run_checks.ambiguous_name(run, gate, self._job_runs)
-        if ambiguous is not None:
-            return _Outcome(replace(fresh, phase=NotificationPhase.UNRESOLVED, reason=ambiguous))
+        refused = self._rules.refusal_of_run(gate, run.job_id, run.facts())
+        if refused is not None:
+            phase = NotificationPhase.UNRESOLVED if refused.unclear else NotificationPhase.IGNORED
+            return _Outcome(replace(fresh, phase=phase, reason=refused.reason))
         own = run_checks.without_rivals_tasks(run, gate, self._gates.values(), self._job_runs)
         found = candidates.find_version(
             Sought(gate, own, tuple(self._gates.values()), self._job_runs, self._registry, self._clock.now())
@@ -154,7 +155,7 @@ class Resolver:
             return _Outcome(replace(fresh, phase=NotificationPhase.UNRESOLVED, reason=reason))
         if found.version.status is not VersionStatus.READY:
             return self._not_ready(fresh, run, found.version)
-        promotion = self._promotion(run, gate, found)
+        promotion = self._promotion(run, gate, found, own.facts())
         resolved = replace(
             fresh,
             phase=NotificationPhase.RESOLVED,
@@ -180,7 +181,7 @@ class Resolver:
             )
         )
 
-    def _promotion(self, run: JobRun, gate: Gate, found: candidates.Found) -> Promotion:
+    def _promotion(self, run: JobRun, gate: Gate, found: candidates.Found, facts: RunFacts) -> Promotion:
         """The promotion of this version for this alias: the one there is, open or ended, or a new one."""
         key = AliasKey(self._registry.name, found.version.model, gate.alias)
         for known in self._store.promotions_of_version(key, found.version.version):
@@ -199,6 +200,7 @@ class Resolver:
                 trainers=candidates.trainers_of(run, details, self._registry, found.linked.people),
                 found_by=found.by.value,
                 origin=found.linked.marks,
+                run=facts,
             ),
             reason="Newly found.",
             at=self._clock.now(),

@@ -29,23 +29,6 @@ def without_rivals_tasks(run: JobRun, gate: Gate, gates: Iterable[Gate], job_run
     return replace(run, tasks=tuple(task for task in run.tasks if task.job_id not in children & theirs))
 
 
-def ambiguous_name(run: JobRun, gate: Gate, job_runs: JobRuns) -> str | None:
-    """Why a gate that names its job does not mean this one alone: anybody may give a second one the same name.
-
-    Raises:
-        VendorError: the jobs cannot be listed by their names.
-    """
-    if run.job_id in gate.job_ids:
-        return None
-    ids = job_runs.jobs_named(run.job_name)
-    if ids == (run.job_id,):
-        return None
-    return (
-        f"{len(ids)} jobs bear the name {run.job_name!r} ({', '.join(ids)}), so gate {gate.name} does not say "
-        "which it means. Put the job's id into gates.yaml."
-    )
-
-
 def is_rivals(job_id: str, gate: Gate, gates: Iterable[Gate], job_runs: JobRuns) -> bool:
     """Whether the job's versions are for another gate to the same alias, and not for this one.
 
@@ -59,16 +42,3 @@ def is_rivals(job_id: str, gate: Gate, gates: Iterable[Gate], job_runs: JobRuns)
         job_id in rival.job_ids or any(job_id in job_runs.jobs_named(name) for name in rival.job_names)
         for rival in rivals
     )
-
-
-def still_feeds(gate: Gate, job_id: str, gates: Iterable[Gate], job_runs: JobRuns) -> bool:
-    """Whether a gate watches this job; one that another gate to the alias names by its id is that one's.
-
-    Raises:
-        VendorError: the jobs cannot be listed by their names.
-    """
-    if job_id in gate.job_ids:
-        return True
-    if any(job_id in rival.job_ids for rival in policy.rivals(gate, gates)):
-        return False
-    return any(job_runs.jobs_named(name) == (job_id,) for name in gate.job_names)

@@ -4,24 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from champion_gate.core.alias_entries import FIRST_SEEN, VERSION_ID, named
 from champion_gate.core.alias_writer import AliasWriter
 from champion_gate.core.aliases import AliasIntent, AliasLock, ChangeSource
 from champion_gate.core.ledger import LedgerKind
 from champion_gate.core.ports import Clock, ModelRegistry
-from champion_gate.core.promotion import FollowUp, Phase, Promotion
+from champion_gate.core.promotion import EndRequest, FollowUp, Phase, Promotion
 from champion_gate.core.store import Store
 from champion_gate.errors import ConflictError, OnHoldError, VendorNotFoundError
 
 End = Callable[[Promotion, Phase, str], tuple[Promotion, list[FollowUp]]]
 """Makes the ended promotion and its follow-ups out of phase and reason."""
+StaleBecause = Callable[[Promotion], str | None]
+"""Says why an approval no longer counts; None while it does."""
+
+_ARRIVES_WITHIN = timedelta(minutes=2)
+"""A write that was sent arrives by then or never: twice its total deadline."""
 
 
 @dataclass(frozen=True)
 class _Ending:
     phase: Phase
     reason: str
+
+
+class OrderedToEndError(ConflictError):
+    """Somebody has ordered the promotion's end since its turn began."""
+
+    code = "ordered_to_end"
+
+
+class UnsettledError(ConflictError):
+    """A write of the promotion has begun, and may still arrive."""
+
+    code = "unsettled"
 
 
 class Spending:
@@ -35,12 +53,12 @@ class Spending:
         self._alias_writer = alias_writer
         self._clock = clock
 
-    def spend(self, promotion: Promotion, *, stale_because: str | None, end: End) -> Promotion:
+    def spend(self, promotion: Promotion, *, stale_because: StaleBecause, end: End) -> Promotion:
         """Set the alias once, or end the promotion as stale.
 
         Args:
             promotion: taken, in phase `approved`.
-            stale_because: a reason known beforehand for which the approval no longer counts.
+            stale_because: says why the gate no longer stands by the approval; asked right before each write.
             end: makes the ended promotion and its follow-ups.
 
         Returns:
@@ -48,6 +66,8 @@ class Spending:
 
         Raises:
             OnHoldError: the approval still counts, and has to wait for the hold's release.
+            UnclearError: whether it still counts cannot be told at the moment.
+            OrderedToEndError: nothing was written, because its end has just been ordered.
             AliasBusyError: another writer is at work.
             VendorError: the registry did not answer or refused; a begun write stays on record.
         """
@@ -56,6 +76,53 @@ class Spending:
                 lock, may_send=lambda intent: self._may_send(lock, intent, promotion, stale_because)
             )
             return self._spend_settled(settled.lock, promotion, stale_because, end)
+
+    def withdraw(self, promotion: Promotion, order: EndRequest, *, end: End) -> Promotion:
+        """End an approved promotion that waits, unless a write of its own has been carried out.
+
+        Args:
+            promotion: taken, in phase `approved`; nothing has been sent for it since `order.at`.
+            order: how and why it ends, if it may.
+            end: makes the ended promotion and its follow-ups.
+
+        Returns:
+            The promotion as stored, its lease still held: promoted where its write has arrived.
+
+        Raises:
+            AliasBusyError: another writer is at work.
+            UnsettledError: its write has not arrived, and still may.
+            VendorError: it has begun a write, and the registry does not tell what came of it.
+        """
+        with self._alias_writer.taken(promotion.alias_key) as lock:
+            if lock.intent is not None and lock.intent.promotion_id == promotion.id:
+                self._settle_own(lock, order)
+            ending = self._ending_on_record(promotion) or _Ending(order.phase, order.reason)
+            ended, follow_ups = end(promotion, ending.phase, ending.reason)
+            return self._store.save_promotion(ended, self._clock.now(), follow_ups=follow_ups)
+
+    def _settle_own(self, lock: AliasLock, order: EndRequest) -> None:
+        """Find out what came of the promotion's own write, and drop it where it can no longer arrive."""
+
+        def may_send(intent: AliasIntent) -> bool:
+            if self._clock.now() < order.at + _ARRIVES_WITHIN:
+                raise UnsettledError(
+                    f"{lock.key.alias} of {lock.key.model} was being put on {named(intent.to_version)}; it ends once "
+                    "it is certain that this does not come to pass."
+                )
+            return False
+
+        self._alias_writer.settle(lock, may_send=may_send)
+
+    def apply_until(self, promotion: Promotion, within: timedelta) -> datetime | None:
+        """Until when an approval may wait: `within` from when it was read, or from the release of a hold in that time."""
+        if promotion.approved_at is None:
+            return None
+        after = promotion.request.ledger_line if promotion.request is not None else 0
+        until = promotion.approved_at + within
+        for line in reversed(self._store.ledger_lines(promotion.alias_key, after=after, limit=None)):
+            if line.entry.kind is LedgerKind.RELEASE and promotion.approved_at < line.entry.at <= until:
+                until = line.entry.at + within
+        return until
 
     def moved_and_back(self, promotion: Promotion) -> str | None:
         """Why the approval does not apply although the alias stands where it did: it has been elsewhere since.
@@ -94,7 +161,7 @@ class Spending:
         return None
 
     def _spend_settled(
-        self, lock: AliasLock, promotion: Promotion, stale_because: str | None, end: End
+        self, lock: AliasLock, promotion: Promotion, stale_because: StaleBecause, end: End
     ) -> Promotion:
         ending = self._ending_on_record(promotion) or self._stale(
             promotion, lock.known_version, stale_because
@@ -102,6 +169,7 @@ class Spending:
         if ending is not None:
             ended, follow_ups = end(promotion, ending.phase, ending.reason)
             return self._store.save_promotion(ended, self._clock.now(), follow_ups=follow_ups)
+        self._check_order(promotion)
         if lock.hold is not None:
             raise OnHoldError(f"Approved; {promotion.alias} of {promotion.model} is {lock.hold}.")
         ended_as: list[Promotion] = []
@@ -115,6 +183,12 @@ class Spending:
         self._alias_writer.write(lock, self._intent(lock, promotion), at_end)
         return ended_as[0]
 
+    def _check_order(self, promotion: Promotion) -> None:
+        """Raise OrderedToEndError where somebody has ordered the end since the promotion was taken."""
+        order = self._store.get_promotion(promotion.id).end_request
+        if order not in {None, promotion.end_request}:
+            raise OrderedToEndError(f"The end of promotion {promotion.id} has been ordered just now.")
+
     def _ending_on_record(self, promotion: Promotion) -> _Ending | None:
         """What the ledger says of this promotion: an approval is spent once, whoever finished the write."""
         for line in self._store.ledger_lines(promotion.alias_key, promotion_id=promotion.id):
@@ -125,12 +199,12 @@ class Spending:
             return _Ending(Phase.STALE, line.entry.reason)
         return None
 
-    def _stale(self, promotion: Promotion, current: str | None, known_reason: str | None) -> _Ending | None:
-        if known_reason is not None:
-            return _Ending(Phase.STALE, known_reason)
+    def _stale(
+        self, promotion: Promotion, current: str | None, stale_because: StaleBecause
+    ) -> _Ending | None:
         if current != promotion.champion_version:
             return _Ending(Phase.STALE, moved_under(promotion, current))
-        reason = self.moved_and_back(promotion) or self.version_changed(promotion)
+        reason = self.moved_and_back(promotion) or self.version_changed(promotion) or stale_because(promotion)
         return _Ending(Phase.STALE, reason) if reason else None
 
     def _intent(self, lock: AliasLock, promotion: Promotion) -> AliasIntent:
@@ -149,7 +223,7 @@ class Spending:
         )
 
     def _may_send(
-        self, lock: AliasLock, intent: AliasIntent, promotion: Promotion, stale_because: str | None
+        self, lock: AliasLock, intent: AliasIntent, promotion: Promotion, stale_because: StaleBecause
     ) -> bool:
         """Whether a write that never arrived is sent again: in its own promotion's turn, if all is still as approved.
 
@@ -157,6 +231,7 @@ class Spending:
         """
         if intent.promotion_id != promotion.id or lock.hold is not None:
             return False
+        self._check_order(promotion)
         return self._stale(promotion, intent.from_version, stale_because) is None
 
 

@@ -10,12 +10,14 @@ from datetime import timedelta
 from champion_gate.core.approval import ApprovalRequest
 from champion_gate.core.ledger import LedgerEntry
 from champion_gate.core.ports import Chance, Clock, WakeUps
-from champion_gate.core.promotion import FollowUp, FollowUpKind, Phase, Promotion
+from champion_gate.core.promotion import EndRequest, FollowUp, FollowUpKind, Phase, Promotion
 from champion_gate.core.retrying import BUDGET, next_try
 from champion_gate.core.store import Store
 from champion_gate.errors import GateError, LeaseLostError
 
 LEASE_SECONDS = 120.0
+_CANCEL_WITHIN = timedelta(minutes=10)
+"""For how long an operator's order waits for a vendor that cannot be read."""
 
 _log = logging.getLogger(__name__)
 
@@ -119,7 +121,8 @@ class Turn:
     def put_off(self, begun: Promotion, error: GateError) -> None:
         """Plan another try, or fail. While people are asked, an unreadable vendor only keeps it waiting.
 
-        That goes on for a while after the expiry: what was decided in time must still be found.
+        That goes on for a while after the expiry, or after a newer version has asked: what was decided in time
+        must still be found. An operator's order waits for it for a few minutes only.
 
         Args:
             begun: the promotion as it was taken; what the step has stored since is kept.
@@ -145,15 +148,21 @@ class Turn:
             failing_since=planned.failing_since,
             last_error=planned.last_error,
         )
+        until = _read_until(taken)
         try:
-            if pending and taken.request is not None and now > taken.request.expires_at + BUDGET:
-                self.end(
-                    kept, Phase.EXPIRED, f"{expired_reason(taken.request)} It could not be read: {error}"
+            if until is not None and now >= until.at:
+                expired = until.phase is Phase.EXPIRED
+                why = (
+                    f"It could not be read: {error}"
+                    if expired
+                    else f"(its decision could not be read: {error})"
                 )
-            elif planned.due_at is None:
+                self.end(kept, until.phase, f"{until.reason} {why}")
+            elif planned.due_at is None and until is None:
                 self._fail(kept, error)
             else:
-                self.save(replace(kept, due_at=planned.due_at), release=True)
+                due_at = planned.due_at or now + _CANCEL_WITHIN
+                self.save(replace(kept, due_at=min(due_at, until.at) if until else due_at), release=True)
         except LeaseLostError:
             _log.warning("promotion %s is in another worker's hands now", begun.id)
 
@@ -195,3 +204,19 @@ class Turn:
 def expired_reason(request: ApprovalRequest) -> str:
     """Why nobody can decide any more."""
     return f"Nobody decided before {request.expires_at:%Y-%m-%d %H:%M} UTC."
+
+
+def _read_until(taken: Promotion) -> EndRequest | None:
+    """How the promotion ends, and from when on, although its decision cannot be read; None: not by that.
+
+    One that is approved may have begun a write, so whoever holds the alias ends it.
+    """
+    order, request = taken.end_request, taken.request
+    ends: list[EndRequest] = []
+    if order is not None and taken.phase is not Phase.APPROVED:
+        patience = _CANCEL_WITHIN if order.phase is Phase.CANCELLED else BUDGET
+        ends.append(replace(order, at=order.at + patience))
+    if taken.phase is Phase.PENDING_APPROVAL and request is not None:
+        at = request.expires_at + BUDGET
+        ends.append(EndRequest(Phase.EXPIRED, "champion-gate", expired_reason(request), at))
+    return min(ends, key=lambda each: each.at, default=None)

@@ -75,6 +75,10 @@ def _sentences(gate: Gate, gates: Gates) -> Iterator[str]:
         else "A newer version that asks for the same alias waits beside it."
     )
     yield f"Who has not decided after {_duration(gate.expires_after)} is too late: the request expires. {newer}"
+    yield (
+        f"An approval that cannot be applied for {_duration(gate.apply_within)}, for a hold or because the registry "
+        "does not answer, expires too."
+    )
     yield from _metrics(gate.metrics)
 
 

@@ -178,6 +178,7 @@ def _gate(entry: GateEntry, file: GatesEntry) -> Gate:
         trainers=tuple(entry.trainers),
         allow_trainer_approval=entry.allow_trainer_approval,
         expires_after=entry.expires_after,
+        apply_within=entry.apply_within,
         newer_version=NewerVersion(entry.newer_version),
         metrics=tuple(
             MetricRule(

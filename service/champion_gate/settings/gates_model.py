@@ -216,6 +216,11 @@ class GateEntry(_Strict):
     expires_after: Annotated[timedelta, values.DURATION] = Field(
         default=timedelta(days=14), description="how long people may decide, e.g. 14d, 12h, 90m"
     )
+    apply_within: Annotated[timedelta, values.DURATION] = Field(
+        default=timedelta(days=7),
+        description="how long an approval may wait to be applied, from when it was read or from the release of the "
+        "last hold, e.g. 7d, 12h, 90m",
+    )
     newer_version: Literal["supersede", "keep"] = Field(
         default="supersede", description="what happens to an open request when a newer version asks"
     )

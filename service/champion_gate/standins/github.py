@@ -357,6 +357,11 @@ class GitHubStandIn:
         with self.state.lock:
             self.workflow_runs.cancel(self.run(run_id))
 
+    def delete_run(self, run_id: int | str) -> None:
+        """Delete a run, as somebody does on its page, or a clean-up of old runs."""
+        with self.state.lock:
+            self.state.runs.remove(self.run(run_id))
+
     def rerun(self, run_id: int | str, login: str) -> None:
         """Run all jobs again, as somebody does on the run's page."""
         with self.state.lock:

@@ -419,6 +419,11 @@ class GitLabStandIn:
             one = deployment if isinstance(deployment, Deployment) else self.state.deployment(deployment)
             self.ci.approve_deployment(one, self.state.user(username), status, comment)
 
+    def delete_pipeline(self, pipeline_id: int | str) -> None:
+        """Delete a pipeline with its jobs, as an Owner does on its page, or a clean-up of old ones."""
+        with self.state.lock:
+            self.state.pipelines.remove(self.pipeline(pipeline_id))
+
     def cancel(self, pipeline_id: int | str) -> None:
         """Cancel a pipeline, as somebody does on its page."""
         with self.state.lock:

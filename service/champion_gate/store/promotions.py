@@ -29,7 +29,7 @@ from champion_gate.store import leases
 from champion_gate.store.pages import page
 from champion_gate.store.tables import UtcTime, promotions
 from champion_gate.store.upsert import upsert
-from champion_gate.store.values import from_plain, plain, to_json
+from champion_gate.store.values import from_json, from_plain, plain, to_json
 
 # Written out, because SQLite uses a partial index only where it sees that the condition is the index's.
 OPEN: ColumnElement[bool] = promotions.c.phase.in_(
@@ -164,13 +164,18 @@ def hint_requested(connection: Connection, at: datetime) -> None:
 
 
 def request_end(connection: Connection, promotion_id: str, end: EndRequest) -> bool:
-    """Order the end of an open promotion that has no such order yet."""
-    unordered = (promotions.c.id == promotion_id, promotions.c.end_request.is_(None))
-    return _hint(connection, end.at, *unordered, end_request=to_json(end)) == 1
+    """Order the end of an open promotion that has no such order yet; a person's goes before the gate's own."""
+    query = select(promotions.c.end_request).where(promotions.c.id == promotion_id).with_for_update()
+    found = connection.scalar(query)
+    if found is not None:
+        before = from_json(EndRequest, found)
+        if end.phase is not Phase.CANCELLED or before.phase is Phase.CANCELLED:
+            return False
+    return _hint(connection, end.at, promotions.c.id == promotion_id, end_request=to_json(end)) == 1
 
 
 def retry(connection: Connection, promotion_id: str, at: datetime, reason: str) -> bool:
-    """FAILED -> the phase it failed from, all counters reset, due at once.
+    """FAILED -> the phase it failed from, all counters reset, due at once; an earlier order to end it is void.
 
     Raises:
         NotFoundError: there is no such promotion.
@@ -198,6 +203,7 @@ def retry(connection: Connection, promotion_id: str, at: datetime, reason: str) 
             failing_since=None,
             last_error=None,
             failed_from=None,
+            end_request=None,
         )
     )
     try:

@@ -150,7 +150,9 @@ def _promotions(operations: Operations) -> Iterator[Route]:
             status=202,
             problems=(404, 409),
             is_repeatable=True,
-            about="Its decision is read once more first: one that was approved meanwhile goes on.",
+            about="Its decision is read once more first: one that was approved meanwhile is applied, if it can be at "
+            "once. One that is approved and waits ends as soon as a write that has begun is settled. Where the vendor "
+            "does not tell the decision it ends within 15 minutes all the same.",
         ),
     )
     yield (
@@ -162,7 +164,7 @@ def _promotions(operations: Operations) -> Iterator[Route]:
             "Promotions",
             shown,
             status=202,
-            problems=(404, 409),
+            problems=(404, 409, 502, 503),
             is_repeatable=True,
             about="Answers with the promotion that goes on: the same, or a fresh one.",
         ),

@@ -102,7 +102,7 @@ class PromotionOrders:
 
     @guarded(Auth.BEARER, role=Role.OPERATOR, body_cap=BODY_CAP)
     def cancel(self, path: PromotionPath, body: ReasonBody) -> Response:
-        """End a promotion that is requested or waits for approval, and cancel its CI run."""
+        """End a promotion that is not applied yet, and cancel its CI run."""
         promotion_id, actor = self._id(path), caller().actor
         self._operations.promoter.cancel(
             promotion_id, actor=actor, reason=f"Cancelled by {actor}: {body.reason}"
