@@ -24,6 +24,7 @@ from champion_gate.errors import (
     VendorRefusedError,
     VendorUnavailableError,
 )
+from integration.gate_models import empty_mlflow_database
 from integration.mlflow_server import mlflow_server
 
 # mlflow's tables use a loader that SQLAlchemy 2.1 is about to drop.
@@ -66,6 +67,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("mlflow")
     database = folder / "mlflow.db"
     if request.param == "server":
+        database.write_bytes(empty_mlflow_database())
         with mlflow_server(folder) as uri:
             client = MlflowClient(tracking_uri=uri, registry_uri=uri)
             yield World(MlflowRegistry(f"{uri}/"), client, database, uri)

@@ -352,6 +352,12 @@ def test_an_environment_whose_job_github_names_whole_is_taken(tmp_path: Path, en
         ),
         ("gates 0 metrics", {"f1": {"better": "higher", "max_worse": -0.1}}, r"f1\.max_worse: found -0\.1"),
         ("gates 0 metrics", {"f1": {"better": "higher", "at_least": "0.8"}}, r"f1\.at_least: found '0\.8'"),
+        (
+            "gates 0 metrics",
+            {"f1": {"better": "higher", "dataset": 5}},
+            r"f1\.dataset: found 5; expected the name",
+        ),
+        ("gates 0 metrics", {"f1": {"better": "higher", "dataset": "a\nb"}}, r"f1\.dataset: found 'a"),
         ("gates 0 metrics", {"f1": {"better": "higher", "at_least": True}}, r"f1\.at_least: found true"),
         (
             "gates 0 metrics",

@@ -175,3 +175,12 @@ def test_several_job_ids_are_explained_as_several(tmp_path: Path) -> None:
     )
 
     assert "when one of the jobs 4, 30 succeeds" in text
+
+
+@pytest.mark.parametrize(("dataset", "said"), [("eval", "on dataset eval"), ("", "on no dataset")])
+def test_a_metrics_rule_may_name_a_dataset(tmp_path: Path, dataset: str, said: str) -> None:
+    rule = {"better": "higher", "at_least": 0.8, "dataset": dataset}
+    gates = load_gates(written(tmp_path, changed("gates 0 metrics", {"f1": rule})))
+
+    assert gates.gates[0].metrics[0].dataset == dataset
+    assert f"f1 {said} (higher is better) is at least 0.8" in " ".join(explain(gates).split())
