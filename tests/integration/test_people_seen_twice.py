@@ -16,9 +16,8 @@ from integration.gate_world import GateWorld, gate_world
 
 NEWCOMER = "newcomer"
 
-pytestmark = pytest.mark.parametrize(
-    "world", ["github", "gitlab-branch", "gitlab-environment", "gitlab-rules"], indirect=True
-)
+KINDS = ["github", "gitlab-branch", "gitlab-environment", "gitlab-rules"]
+everywhere = pytest.mark.parametrize("world", KINDS, indirect=True)
 
 
 @pytest.fixture
@@ -63,6 +62,7 @@ def approved_by_a_newcomer(world: GateWorld) -> tuple[Promotion, Callable[[], No
     return pending, catch_up
 
 
+@everywhere
 def test_an_approval_by_somebody_who_joined_just_before_is_not_lost(world: GateWorld) -> None:
     pending, catch_up = approved_by_a_newcomer(world)
     said = world.ended(pending, Phase.PENDING_APPROVAL)
@@ -75,6 +75,7 @@ def test_an_approval_by_somebody_who_joined_just_before_is_not_lost(world: GateW
     assert world.moves()[-1] == ("1", "2", NEWCOMER)
 
 
+@everywhere
 def test_what_is_seen_a_minute_later_again_ends_it(world: GateWorld) -> None:
     pending, _ = approved_by_a_newcomer(world)
     for _ in range(3):
@@ -87,6 +88,7 @@ def test_what_is_seen_a_minute_later_again_ends_it(world: GateWorld) -> None:
     assert world.models.champion() == "1"
 
 
+@everywhere
 def test_what_was_seen_once_is_remembered_across_a_restart_and_a_vendor_that_is_away(
     world: GateWorld,
 ) -> None:
@@ -103,6 +105,7 @@ def test_what_was_seen_once_is_remembered_across_a_restart_and_a_vendor_that_is_
     world.ended(pending, Phase.REJECTED)
 
 
+@everywhere
 def test_the_expiry_does_not_take_the_minute_away(world: GateWorld) -> None:
     pending = world.ask()
     catch_up = lag(world)
@@ -119,6 +122,7 @@ def test_the_expiry_does_not_take_the_minute_away(world: GateWorld) -> None:
     world.ended(pending, Phase.PROMOTED)
 
 
+@everywhere
 def test_nor_does_the_order_to_make_way_for_a_newer_version(world: GateWorld) -> None:
     pending, catch_up = approved_by_a_newcomer(world)
     end = EndRequest(Phase.SUPERSEDED, "champion-gate", "A newer one asks.", world.clock.now())
@@ -130,6 +134,7 @@ def test_nor_does_the_order_to_make_way_for_a_newer_version(world: GateWorld) ->
     world.ended(pending, Phase.PROMOTED)
 
 
+@everywhere
 def test_the_trainer_is_rejected_at_the_first_look(world: GateWorld) -> None:
     if world.provider.key == "github":
         world.github.add_team("example", "owners", ["reviewer-1", "octo-trainer"])
@@ -139,3 +144,27 @@ def test_the_trainer_is_rejected_at_the_first_look(world: GateWorld) -> None:
     join(world, "reviewer-1")
     world.look()
     assert "octo-trainer does not count, who is behind this version" in world.ended(pending, Phase.REJECTED)
+
+
+def missed_at_first(world: GateWorld, path: str) -> None:
+    """Approved by a reviewer about whom this call answers 404 at the first look."""
+    pending = world.ask()
+    world.provider.faults.add(path, status=404)
+    world.provider.approve(world.run_id_of(pending), "reviewer-1")
+    world.look()
+    assert "looked at again in a minute" in world.ended(pending, Phase.PENDING_APPROVAL)
+    world.provider.faults.clear()
+    world.wait(seconds=61)
+    world.ended(pending, Phase.PROMOTED)
+
+
+@pytest.mark.parametrize("world", KINDS[1:], indirect=True)
+def test_an_account_that_is_not_found_at_once_is_looked_up_twice(world: GateWorld) -> None:
+    missed_at_first(world, rf"/users/{there(world).state.user('reviewer-1').id}$")
+
+
+@pytest.mark.parametrize("world", ["gitlab-environment"], indirect=True)
+def test_a_member_of_a_group_who_is_not_found_at_once_is_looked_up_twice(world: GateWorld) -> None:
+    group = there(world).add_group("example", {"reviewer-1": MAINTAINER, "reader": MAINTAINER})
+    there(world).protect_environment(PROJECT, "champion", deployers=(group,))
+    missed_at_first(world, rf"/groups/{group.id}/members/.*[0-9]$")
