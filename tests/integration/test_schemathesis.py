@@ -40,6 +40,8 @@ def test_nothing_but_what_is_described_is_answered(api: ApiWorld, *, exist: bool
         "notification_id": api.gate.notification().id,
         "path.model": "main.ml.churn",
         "alias": "Champion",
+        "provider": "github",
+        "login": "octo-trainer",
     }
     config = SchemathesisConfig.from_dict({**_CONFIG, "parameters": existing if exist else {}})
     described = schemathesis.openapi.from_url(f"{api.url}/openapi.json", config=config)
@@ -62,8 +64,9 @@ def test_nothing_but_what_is_described_is_answered(api: ApiWorld, *, exist: bool
     assert {label for label, _ in answered} >= operations
     if exist:
         done = {label for label, is_good in answered if is_good}
-        # These want a run that a generator cannot guess, and a promotion that has not ended.
+        # These want a run that a generator cannot guess, a promotion that has not ended, and another account.
         assert operations - done <= {
             "POST /api/v1/promotions",
             "POST /api/v1/promotions/{promotion_id}/cancel",
+            "POST /api/v1/identities/{provider}/{login}/accept",
         }
