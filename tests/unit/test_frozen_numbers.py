@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from champion_gate.core import evidence
-from champion_gate.core.frozen_metrics import frozen_problems
+from champion_gate.core.frozen_numbers import broken_rules
 from champion_gate.core.gates import ApprovalTarget, Direction, Gate, MetricRule
 from champion_gate.core.versions import (
     LoggedModel,
@@ -75,21 +75,21 @@ EVAL, TRAIN = MetricRow("f1", 0.85, dataset="eval"), MetricRow("f1", 0.99, datas
 @pytest.mark.parametrize("rules", [(RULE,), ()], ids=["with a rule", "among the others"])
 def test_a_bound_that_was_raised(rules: tuple[MetricRule, ...]) -> None:
     document = frozen(details(2, f1=0.85), None, *rules)
-    assert frozen_problems(RULE, document) == ()
+    assert problems_of(RULE, document) == ()
     raised = MetricRule("f1", HIGHER, at_least=0.9)
-    assert frozen_problems(raised, document) == ("f1 is 0.85, and must be at least 0.9",)
+    assert problems_of(raised, document) == ("f1 is 0.85, and must be at least 0.9",)
 
 
 def test_a_comparison_that_is_stricter() -> None:
     document = frozen(details(2, f1=0.85), details(1, f1=0.9), RULE)
-    assert frozen_problems(MetricRule("f1", HIGHER, max_worse=0.05), document) == ()
-    assert "worse by 0.05" in frozen_problems(MetricRule("f1", HIGHER, max_worse=0.04), document)[0]
+    assert problems_of(MetricRule("f1", HIGHER, max_worse=0.05), document) == ()
+    assert "worse by 0.05" in problems_of(MetricRule("f1", HIGHER, max_worse=0.04), document)[0]
 
 
 def test_a_rule_on_a_metric_that_was_not_there() -> None:
     document = frozen(details(2, f1=0.85), None, RULE)
     rule = MetricRule("loss", LOWER, at_most=1)
-    assert frozen_problems(rule, document) == ("the metric loss is missing in the frozen evidence",)
+    assert problems_of(rule, document) == ("the evidence has no metric loss",)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_rule_on_a_metric_that_was_not_there() -> None:
 def test_another_dataset_than_that_of_the_rule_of_then(dataset: str | None, least: float, words: str) -> None:
     then = MetricRule("f1", HIGHER, at_least=0.8, dataset="eval")
     document = frozen(details(2, [EVAL, TRAIN]), None, then)
-    problems = frozen_problems(MetricRule("f1", HIGHER, at_least=least, dataset=dataset), document)
+    problems = problems_of(MetricRule("f1", HIGHER, at_least=least, dataset=dataset), document)
     assert words in "".join(problems)
     assert bool(problems) == bool(words)
 
@@ -113,7 +113,11 @@ def test_another_dataset_than_that_of_the_rule_of_then(dataset: str | None, leas
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_no_number_stays_none(value: float) -> None:
     document = frozen(details(2, f1=value))
-    assert "no number to judge by" in frozen_problems(RULE, document)[0]
+    assert "no number to judge by" in problems_of(RULE, document)[0]
+
+
+def problems_of(rule: MetricRule, document: dict[str, Any]) -> tuple[str, ...]:
+    return broken_rules([rule], evidence.canonical_json(document))
 
 
 def without_origins(document: dict[str, Any]) -> dict[str, Any]:
@@ -127,13 +131,13 @@ def without_origins(document: dict[str, Any]) -> dict[str, Any]:
 
 def test_evidence_of_an_earlier_release() -> None:
     document = without_origins(frozen(details(2, f1=0.85), details(1, f1=0.9), RULE))
-    assert frozen_problems(RULE, document) == ()
-    assert frozen_problems(MetricRule("f1", HIGHER, at_least=0.9), document)
-    assert frozen_problems(MetricRule("f1", HIGHER, max_worse=0.01), document)
-    assert frozen_problems(MetricRule("f1", HIGHER, at_least=0.8, dataset="eval"), document)
+    assert problems_of(RULE, document) == ()
+    assert problems_of(MetricRule("f1", HIGHER, at_least=0.9), document)
+    assert problems_of(MetricRule("f1", HIGHER, max_worse=0.01), document)
+    assert problems_of(MetricRule("f1", HIGHER, at_least=0.8, dataset="eval"), document)
 
 
 def test_an_edge_that_an_earlier_release_froze_is_infinite() -> None:
     document = without_origins(frozen(details(2, f1=0.85), None, RULE))
     document["gate_metrics"]["rows"][0]["candidate"] = 1.7976931348623157e308
-    assert frozen_problems(RULE, document) == ("the metric f1 is inf, which is no number to judge by",)
+    assert problems_of(RULE, document) == ("the metric f1 is inf, which is no number to judge by",)
