@@ -34,9 +34,9 @@ def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GateWor
         yield made
 
 
-def rules_of(world: GateWorld, seat: str = "champion", **rules: int) -> Environment:
+def rules_of(world: GateWorld, seat: str = "champion", *, wait_timer: int = 0) -> Environment:
     """The environment with further rules."""
-    return world.github.protect_environment(REPOSITORY, seat, REVIEWERS, **rules)
+    return world.github.protect_environment(REPOSITORY, seat, REVIEWERS, wait_timer=wait_timer)
 
 
 def unmoved(world: GateWorld) -> None:

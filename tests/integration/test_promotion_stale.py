@@ -243,3 +243,36 @@ def test_another_registry_is_configured_while_people_are_asked(world: GateWorld,
     ended = world.store.get_promotion(pending.id)
     assert (ended.phase, ended.decision) == (Phase.STALE, None)
     assert world.models.champion() == "1"
+
+
+# --- the registry tells less than before ------------------------------------------------------------------
+
+
+def test_a_status_that_is_not_known_ends_nothing(world: GateWorld) -> None:
+    pending = world.ask()
+    world.databricks.catalog.set_status("main.ml.churn", "2", "REPLICATION_STATUS_OF_TOMORROW")
+    world.look()
+    world.ended(pending, Phase.PENDING_APPROVAL)
+    assert "does not tell the status of main.ml.churn v2" in (world.again(pending).last_error or "")
+    world.approve(pending)
+    world.look()
+    world.ended(pending, Phase.APPROVED)
+    assert world.models.champion() == "1"
+    world.databricks.catalog.set_status("main.ml.churn", "2", "READY")
+    world.wait(minutes=20)
+    world.ended(pending, Phase.PROMOTED)
+
+
+@pytest.mark.parametrize("what", ["run_id", "source"])
+def test_a_version_of_which_less_is_told_than_before_is_no_other_version(world: GateWorld, what: str) -> None:
+    pending = world.ask()
+    version = world.databricks.catalog.version("main.ml.churn", "2")
+    told = getattr(version, what)
+    setattr(version, what, None)
+    world.approve(pending)
+    world.look()
+    world.ended(pending, Phase.APPROVED)
+    assert world.models.champion() == "1"
+    setattr(version, what, told)
+    world.wait(minutes=20)
+    world.ended(pending, Phase.PROMOTED)

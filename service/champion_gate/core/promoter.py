@@ -11,7 +11,7 @@ promotion's row, re-reads the world, goes as far as the world allows, and gives 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -19,7 +19,7 @@ from champion_gate.core import policy
 from champion_gate.core.approval import ApprovalRequest, Decision, Verdict
 from champion_gate.core.asking import Asking
 from champion_gate.core.gate_rules import GateRules, UnclearError, not_configured
-from champion_gate.core.gates import Gate
+from champion_gate.core.gates import ApprovalTarget, Gate
 from champion_gate.core.judging import SEEN_AGAIN_AFTER
 from champion_gate.core.ledger import LedgerEntry, LedgerKind
 from champion_gate.core.ports import ApprovalProvider, Chance, Clock, ModelRegistry, WakeUps
@@ -224,8 +224,7 @@ class Promoter:
             if follow_up.kind is FollowUpKind.CANCEL_REQUEST:
                 provider.cancel(target, follow_up.facts["external_id"])
             else:
-                for double in provider.duplicates(target, promotion):
-                    provider.cancel(target, double)
+                _cancel_all(provider, target, provider.duplicates(target, promotion))
 
     def _decide(self, taken: Promotion) -> None:
         request = taken.request
@@ -394,6 +393,18 @@ class Promoter:
 
 def _nothing_to_retry(promotion: Promotion) -> ConflictError:
     return ConflictError(f"Promotion {promotion.id} is {promotion.phase.value}: there is nothing to retry.")
+
+
+def _cancel_all(provider: ApprovalProvider, target: ApprovalTarget, external_ids: Sequence[str]) -> None:
+    """Cancel each of them, whatever becomes of the others; the first error is raised at the end."""
+    failed: list[VendorError] = []
+    for external_id in external_ids:
+        try:
+            provider.cancel(target, external_id)
+        except VendorError as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
 
 
 def _with_reason(what: str, reason: str | None) -> str:

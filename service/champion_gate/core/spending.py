@@ -13,7 +13,7 @@ from champion_gate.core.ledger import LedgerKind
 from champion_gate.core.ports import Clock, ModelRegistry
 from champion_gate.core.promotion import EndRequest, FollowUp, Phase, Promotion
 from champion_gate.core.store import Store
-from champion_gate.errors import ConflictError, OnHoldError, VendorNotFoundError
+from champion_gate.errors import ConflictError, OnHoldError, VendorNotFoundError, VendorUnavailableError
 
 End = Callable[[Promotion, Phase, str], tuple[Promotion, list[FollowUp]]]
 """Makes the ended promotion and its follow-ups out of phase and reason."""
@@ -146,11 +146,22 @@ class Spending:
         return None
 
     def version_changed(self, promotion: Promotion) -> str | None:
-        """Why the version is no longer the one that was asked for; None if it is."""
+        """Why the version is no longer the one that was asked for; None if it is.
+
+        Raises:
+            VendorUnavailableError: the registry leaves out what it told before, or says what we do not know:
+                that is no other version.
+        """
         try:
             version = self._registry.get_version(promotion.model, promotion.version.version)
         except VendorNotFoundError:
             return f"{promotion.model} v{promotion.version.version} is gone from the registry, or hidden from us."
+        untold = version.untold_of(promotion.version)
+        if untold:
+            raise VendorUnavailableError(
+                self._registry.name,
+                f"it does not tell the {' and '.join(untold)} of {promotion.model} v{version.version} any more.",
+            )
         if not version.same_as(promotion.version):
             return (
                 f"{promotion.model} v{version.version} is another version now than the one approval was asked for: "

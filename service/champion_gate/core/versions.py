@@ -53,6 +53,13 @@ class ModelVersion:
         """The version as a number, for ordering."""
         return int(self.version)
 
+    def untold_of(self, before: ModelVersion) -> list[str]:
+        """What the registry told of this version before, and does not tell, or not in words that we know, now."""
+        known = {"run": before.run_id, "source": before.source}
+        now = {"run": self.run_id, "source": self.source}
+        untold = [what for what, value in known.items() if value is not None and now[what] is None]
+        return [*untold, *(["status"] if self.status is VersionStatus.UNKNOWN else [])]
+
     def same_as(self, other: ModelVersion) -> bool:
         """Whether both are one and the same version: name, number, id, run and source."""
         return (self.model, self.version, self.version_id, self.run_id, self.source) == (
