@@ -14,20 +14,24 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 
 from champion_gate.core import run_checks
-from champion_gate.core.artifacts import is_of_logged_model, lies_under
 from champion_gate.core.gates import Gate
-from champion_gate.core.job_runs import JobRun, TaskRun, Trainer
+from champion_gate.core.job_runs import JobRun, Trainer
+from champion_gate.core.marks import (
+    JobTags,
+    MarkFailedError,
+    creator_mark,
+    files_mark,
+    is_its_own,
+    is_made_in,
+    job_tags,
+)
 from champion_gate.core.ports import JobRuns, ModelRegistry
 from champion_gate.core.text import one_line
 from champion_gate.core.versions import LoggedModel, ModelVersion, TrainingRun
 from champion_gate.errors import GateError, InvalidInputError, InvalidNameError, VendorRefusedError
 
-_JOB_ID, _JOB_RUN_ID = "mlflow.databricks.jobID", "mlflow.databricks.jobRunID"
 _AROUND_RUN = timedelta(days=1)
-_AFTER_TASK = timedelta(minutes=10)
 _READ_AT_ONCE = 4
-_LONGEST_NAME = 100
-_MOST_PRINCIPALS = 5
 
 REGISTRANTS_WORD = (
     "This registry does not record who created a version: that it is this run's is the word of whoever"
@@ -88,19 +92,6 @@ class Unlinked:
     why: str
 
 
-class _MarkFailedError(Exception):
-    """Why a version is not linked; a clause about "it"."""
-
-
-@dataclass(frozen=True)
-class _JobTags:
-    """The tags with which MLflow marks what was made inside a Databricks job."""
-
-    holder: str
-    job_id: str
-    task_run_id: str
-
-
 class Origins:
     """Says of versions whether they come from the run. Reads each MLflow run and job run once."""
 
@@ -127,7 +118,7 @@ class Origins:
         """
         try:
             return self._linked(version, word)
-        except _MarkFailedError as failed:
+        except MarkFailedError as failed:
             return Unlinked(version, str(failed))
 
     def read_ahead(self, versions: Sequence[ModelVersion]) -> None:
@@ -147,7 +138,7 @@ class Origins:
         try:
             self._check_workspace(version)
             self._by_creator(version)
-        except _MarkFailedError as failed:
+        except MarkFailedError as failed:
             return Unlinked(version, str(failed))
         return None
 
@@ -162,7 +153,7 @@ class Origins:
 
     def is_within(self, version: ModelVersion) -> bool:
         """Whether the version was made while a task ran that counts, or shortly after."""
-        return any(self._is_made_in(version, task) for task in self._run.tasks)
+        return any(is_made_in(version, self._run, task) for task in self._run.tasks)
 
     # --- one mark each --------------------------------------------------------------------------------
 
@@ -172,7 +163,7 @@ class Origins:
         logged = self._logged_model(version)
         training = self._training_run(version, logged)
         marks += self._by_files(version, training, logged)
-        tags = _job_tags(training, logged)
+        tags = job_tags(training, logged)
         people: tuple[Trainer, ...] = ()
         if tags is not None:
             more, people = self._by_job_tags(version, tags, word)
@@ -189,25 +180,10 @@ class Origins:
         """Job and run ids are unique in one workspace only, and a Unity Catalog model may have several."""
         theirs, ours = version.workspace_id, self._run.workspace_id
         if theirs and ours and theirs != ours:
-            raise _MarkFailedError(f"its MLflow run is in workspace {theirs}, and the job run in {ours}")
+            raise MarkFailedError(f"its MLflow run is in workspace {theirs}, and the job run in {ours}")
 
     def _by_creator(self, version: ModelVersion) -> list[str]:
-        if not self._registry.records_creators:
-            return []
-        creator = (version.created_by or "").strip()
-        told = ((each.name or "").strip() for each in self._run.trainers)
-        names = list(dict.fromkeys(name for name in told if name))
-        if not creator:
-            raise _MarkFailedError("the registry does not tell who created it")
-        if creator.casefold() not in {name.casefold() for name in names}:
-            known = (
-                ", ".join(one_line(name, _LONGEST_NAME) for name in names[:_MOST_PRINCIPALS])
-                or "none is told"
-            )
-            raise _MarkFailedError(
-                f"{one_line(creator, _LONGEST_NAME)} created it, who is none of the run's principals ({known})"
-            )
-        return [f"{one_line(creator, _LONGEST_NAME)}, a principal of the job run, created it."]
+        return [creator_mark(version, self._run)] if self._registry.records_creators else []
 
     def _training_run(self, version: ModelVersion, logged: LoggedModel | None) -> TrainingRun | None:
         run_id = version.run_id or (logged.run_id if logged is not None else None)
@@ -216,7 +192,7 @@ class Origins:
         found = self._read_run(run_id)
         if isinstance(found, GateError):
             why = one_line(str(found), 200)
-            raise _MarkFailedError(f"its MLflow run {one_line(run_id, 64)} cannot be read ({why})")
+            raise MarkFailedError(f"its MLflow run {one_line(run_id, 64)} cannot be read ({why})")
         return found
 
     def _logged_model(self, version: ModelVersion) -> LoggedModel | None:
@@ -228,54 +204,54 @@ class Origins:
     ) -> list[str]:
         """Whose files the version has. Where creators are recorded, that only adds to what shows its origin."""
         try:
-            mark = _files_mark(version, training, logged)
-        except _MarkFailedError:
+            mark = files_mark(version, training, logged)
+        except MarkFailedError:
             if self._registry.records_creators:
                 return []
             raise
         return [mark] if self._registry.records_creators else [mark, REGISTRANTS_WORD]
 
     def _by_job_tags(
-        self, version: ModelVersion, tags: _JobTags, word: Word
+        self, version: ModelVersion, tags: JobTags, word: Word
     ) -> tuple[list[str], tuple[Trainer, ...]]:
         named = f"task run {one_line(tags.task_run_id, 64)} of job {one_line(tags.job_id, 64)}"
         if not tags.job_id or not tags.task_run_id:
-            raise _MarkFailedError(f"{tags.holder} bears one of the two job tags only")
+            raise MarkFailedError(f"{tags.holder} bears one of the two job tags only")
         if (tags.job_id, tags.task_run_id) in self._tasks:
             return [f"{_upper(tags.holder)} bears the job tags of {named}."], ()
         if tags.task_run_id in self._run.earlier_task_run_ids and tags.job_id in self._job_ids():
             return [self._resumed(version, tags, named)], ()
         bears = f"{tags.holder} bears the job tags of {named}"
         if word is Word.NOBODY or tags.job_id in self._job_ids():
-            raise _MarkFailedError(bears)
+            raise MarkFailedError(bears)
         if word is not Word.TRUSTED:
             self._check_time(version, f"{bears}, and ")
         other = self._other_run(tags, bears)
-        if _is_its_own(version, tags, other):
-            raise _MarkFailedError(f"{bears}, and it was made while that ran itself")
+        if is_its_own(version, tags, other):
+            raise MarkFailedError(f"{bears}, and it was made while that ran itself")
         mark = f"{_upper(bears)}, whose people count as trainers too."
         return [mark, *self._time_mark(version)], other.trainers
 
-    def _resumed(self, version: ModelVersion, tags: _JobTags, named: str) -> str:
+    def _resumed(self, version: ModelVersion, tags: JobTags, named: str) -> str:
         """A retried task may go on with the MLflow run of an earlier attempt; the time tells its versions apart."""
         by = self._run.replaced_by.get(tags.task_run_id)
         task = next((task for task in self._run.tasks if task.run_id == by), None)
         begun = f"{tags.holder} belongs to {named}, which a retry or repair has replaced"
         if task is None:
-            raise _MarkFailedError(begun)
-        if not self._is_made_in(version, task):
-            raise _MarkFailedError(
+            raise MarkFailedError(begun)
+        if not is_made_in(version, self._run, task):
+            raise MarkFailedError(
                 f"{begun}, and it was made {_at(version.created_at)}, not while attempt {task.run_id} ran"
             )
         return f"{_upper(tags.holder)} was begun by {named} and resumed by {task.run_id}, in whose time it was made."
 
     def _without_job_tags(self, version: ModelVersion, word: Word) -> str:
         if word is Word.NOBODY:
-            raise _MarkFailedError(
+            raise MarkFailedError(
                 "its MLflow run bears no job tags" if version.run_id else "it has no MLflow run"
             )
         if word is Word.REGISTRANT and not self._registry.records_creators:
-            raise _MarkFailedError(
+            raise MarkFailedError(
                 "its MLflow run bears no job tags, and this registry does not record who created it; a gate may"
                 " trust the version's tag (`version: trusted_tag`, with `trainers`)"
             )
@@ -284,21 +260,15 @@ class Origins:
 
     def _check_time(self, version: ModelVersion, before: str) -> None:
         if not self.is_within(version):
-            raise _MarkFailedError(
+            raise MarkFailedError(
                 f"{before}it was made {_at(version.created_at)}, not while a task ran that counts in this run"
             )
 
     def _time_mark(self, version: ModelVersion) -> list[str]:
-        task = next((task for task in self._run.tasks if self._is_made_in(version, task)), None)
+        task = next((task for task in self._run.tasks if is_made_in(version, self._run, task)), None)
         return [] if task is None else [f"It was made while task run {task.run_id} ran."]
 
     # --- what they are read from ----------------------------------------------------------------------
-
-    def _is_made_in(self, version: ModelVersion, task: TaskRun) -> bool:
-        at, start, end = version.created_at, task.start or self._run.start, task.end or self._run.end
-        if task.is_wrapper or at is None or start is None or end is None:
-            return False
-        return start <= at <= end + _AFTER_TASK
 
     def _read_run(self, run_id: str) -> TrainingRun | GateError:
         if run_id not in self._training_runs:
@@ -321,70 +291,28 @@ class Origins:
     def _job_ids(self) -> set[str]:
         return {self._run.job_id, *(task.job_id for task in self._run.tasks)}
 
-    def _other_run(self, tags: _JobTags, bears: str) -> JobRun:
+    def _other_run(self, tags: JobTags, bears: str) -> JobRun:
         """The job run that trained what this one registered: its people count too."""
         if run_checks.is_rivals(tags.job_id, self._gate, self._gates, self._job_runs):
-            raise _MarkFailedError(f"{bears}, a job that another gate watches")
+            raise MarkFailedError(f"{bears}, a job that another gate watches")
         if tags.task_run_id not in self._other_runs:
             try:
                 self._other_runs[tags.task_run_id] = self._job_runs.get_run(tags.task_run_id)
             except (VendorRefusedError, InvalidInputError) as error:
                 _raise_if_all(error)
-                raise _MarkFailedError(
+                raise MarkFailedError(
                     f"{bears}, which cannot be read ({one_line(str(error), 200)}), so it is not known who trained it"
                 ) from error
         other = self._other_runs[tags.task_run_id]
         if tags.job_id not in {other.job_id, *(task.job_id for task in other.tasks)}:
-            raise _MarkFailedError(f"{bears}, and that run is one of job {other.job_id}")
+            raise MarkFailedError(f"{bears}, and that run is one of job {other.job_id}")
         return other
-
-
-def _is_its_own(version: ModelVersion, tags: _JobTags, other: JobRun) -> bool:
-    """Whether the task that trained the version registered it too, so that nobody else did."""
-    task = next((task for task in other.tasks if task.run_id == tags.task_run_id), None)
-    start, end = (other.start, other.end) if task is None else (task.start, task.end)
-    at = version.created_at
-    return at is not None and start is not None and end is not None and start <= at < end
 
 
 def _raise_if_all(error: GateError) -> None:
     """A refusal of every call, such as of our credentials, says nothing of this version."""
     if isinstance(error, VendorRefusedError) and error.concerns_all:
         raise error
-
-
-def _files_mark(version: ModelVersion, training: TrainingRun | None, logged: LoggedModel | None) -> str:
-    """That the version's files are those of its MLflow run, so that its numbers are theirs."""
-    source = version.source or ""
-    if training is None:
-        raise _MarkFailedError("it has no MLflow run")
-    if lies_under(source, training.artifact_uri) or lies_under(source, f"runs:/{training.run_id}"):
-        return "Its source lies under the artifacts of its MLflow run."
-    if logged is not None and logged.run_id != training.run_id:
-        raise _MarkFailedError(
-            f"its logged model {logged.model_id} is one of MLflow run {one_line(str(logged.run_id), 64)}, not of"
-            f" its own ({one_line(training.run_id, 64)})"
-        )
-    if logged is not None and is_of_logged_model(source, logged):
-        return f"Its files are those of the logged model {logged.model_id} of its MLflow run."
-    raise _MarkFailedError(
-        f"its source {one_line(source, 200) or '(none)'} is neither under the artifacts of its MLflow run nor a"
-        " logged model of that run"
-    )
-
-
-def _job_tags(training: TrainingRun | None, logged: LoggedModel | None) -> _JobTags | None:
-    """The job tags of what was registered; empty ones are absent.
-
-    Those of the logged model go first: its MLflow run may have been begun by another attempt or job run.
-    """
-    if logged is not None and (logged.tags.get(_JOB_ID) or logged.tags.get(_JOB_RUN_ID)):
-        return _JobTags(
-            "its logged model", logged.tags.get(_JOB_ID) or "", logged.tags.get(_JOB_RUN_ID) or ""
-        )
-    if training is not None and (training.job_id or training.job_run_id):
-        return _JobTags("its MLflow run", training.job_id or "", training.job_run_id or "")
-    return None
 
 
 def _at(at: datetime | None) -> str:
