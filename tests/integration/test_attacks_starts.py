@@ -18,6 +18,7 @@ from integration.start_world import (
     list_after,
     lose_answers,
     names,
+    pass_time,
     shown,
     standin,
 )
@@ -34,7 +35,7 @@ def started_twice(world: GateWorld) -> tuple[str, str]:
     lose_answers(world)
     list_after(world, days=1)
     world.train()
-    world.live(minutes=4)
+    pass_time(world, minutes=4)
     world.promotion(Phase.REQUESTED)
     first, second = world.provider.requests()
     return first, second
@@ -44,7 +45,7 @@ def become_listed(world: GateWorld) -> Promotion:
     """Everything is listed and answered again; returns the promotion that waits for people then."""
     list_after(world)
     world.provider.faults.clear()
-    world.live(minutes=16)
+    pass_time(world, minutes=16)
     return world.promotion(Phase.PENDING_APPROVAL)
 
 
@@ -76,7 +77,7 @@ def test_attack_30_either_of_two_requests_of_one_freeze_counts(world: GateWorld)
     world.provider.approve(first, "reviewer-1")
     list_after(world)
     world.provider.faults.clear()
-    world.live(minutes=16)
+    pass_time(world, minutes=16)
     promoted = world.promotion(Phase.PROMOTED)
     assert (world.run_id_of(promoted), world.models.champion()) == (first, "2")
 
@@ -91,7 +92,7 @@ def test_attack_30_a_request_of_an_older_freeze_is_cancelled_and_never_believed(
     world.settle()
     (first,) = world.provider.requests()
     world.models.move_alias(None)
-    world.live(minutes=4)
+    pass_time(world, minutes=4)
     if approved:
         world.provider.approve(first, "reviewer-1")
     pending = become_listed(world)
@@ -121,7 +122,7 @@ def test_attack_30_after_the_champion_went_and_came_back_the_evidence_is_frozen_
     world.sweep()
     world.models.move_alias("1")
     world.sweep()
-    world.live(minutes=4)
+    pass_time(world, minutes=4)
     pending = become_listed(world)
     assert world.run_id_of(pending) != first
     world.sweep()
@@ -136,11 +137,11 @@ def test_attack_30_a_request_of_an_older_freeze_is_cancelled_also_where_the_newe
     world.train()
     world.settle()
     world.models.move_alias(None)
-    world.live(minutes=4)
+    pass_time(world, minutes=4)
     first, second = world.provider.requests()
     pending = world.promotion(Phase.PENDING_APPROVAL)
     assert world.run_id_of(pending) == second
-    world.live(minutes=11)
+    pass_time(world, minutes=11)
     world.sweep()
     assert world.provider.requests()[first] == "cancelled"
     world.ended(pending, Phase.PENDING_APPROVAL)
@@ -178,7 +179,7 @@ def test_attack_30_one_without_a_hash_that_must_be_repeated_is_frozen_anew(world
     world.settle()
     forget_hash(world, world.promotion(Phase.REQUESTED))
     give_names(world)
-    world.live(minutes=4)
+    pass_time(world, minutes=4)
     pending = world.promotion(Phase.PENDING_APPROVAL)
     first, second = world.provider.requests()
     assert world.run_id_of(pending) == second

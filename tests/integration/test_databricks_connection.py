@@ -131,6 +131,18 @@ def test_statuses_become_our_errors(databricks: Workspace, status: int, expected
     assert TOKEN not in str(error)
 
 
+@pytest.mark.parametrize("code", ["REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "TEMPORARILY_UNAVAILABLE"])
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_limit_is_known_by_its_code_whatever_its_status(
+    databricks: Workspace, status: int, code: str
+) -> None:
+    connection = signed_in(databricks)
+    databricks.standin.faults.add(Fault(path=ME, status=status, error_code=code, message="because"))
+    error = failure(connection)
+    assert isinstance(error, VendorUnavailableError)
+    assert "tried again by itself" in error.hint
+
+
 def test_an_error_page_of_a_proxy_is_not_repeated_word_by_word(databricks: Workspace) -> None:
     connection = signed_in(databricks)
     databricks.standin.faults.add(Fault(path=ME, status=502, body=b"<html><b>secret-header: x</b></html>"))

@@ -207,6 +207,8 @@ def test_a_write_without_an_answer_may_have_been_carried_out() -> None:
             True,
         ),
         (reply("429 Too Many Requests", "{}", "Retry-After: 1"), VendorUnavailableError, True),
+        (reply("400 Bad Request", '{"error_code": "RESOURCE_EXHAUSTED"}'), VendorUnavailableError, True),
+        (reply("403 Forbidden", '{"error_code": "REQUEST_LIMIT_EXCEEDED"}'), VendorUnavailableError, True),
         (reply("200 OK", "<html>log in</html>"), VendorUnavailableError, True),
         (reply("200 OK", "[1, 2]"), VendorUnavailableError, True),
         (

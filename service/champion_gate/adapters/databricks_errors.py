@@ -27,6 +27,8 @@ from champion_gate.errors import (
 VENDOR = "Databricks"
 _MAX_WORDS = 500
 _TRANSIENT = frozenset({408, 409, 425, 429})
+_LIMITS = frozenset({"REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "TEMPORARILY_UNAVAILABLE"})
+"""Error codes that mean "later", whatever status they come with."""
 _WRONG_SECRET = re.compile(r"invalid_client|unauthorized_client|invalid_grant|access_denied")
 _NO_ENDPOINTS = re.compile(r"Invalid URL 'None'")
 
@@ -124,8 +126,10 @@ def _answered(error: OSError, seen: Seen) -> VendorError:
     words = f"{seen.what} answered {seen.status or 'an error'}: {_words(error)}"
     code = str(getattr(error, "error_code", None) or "")
     # The SDK knows which 400s of the Jobs API mean that a run or job is not there.
-    found = advice(404 if isinstance(error, NotFound) else status, code, str(error), seen.what)
-    if seen.repeatable or status == 0 or status >= 500 or status in _TRANSIENT:  # noqa: PLR2004 - HTTP
+    meant = 404 if isinstance(error, NotFound) else 429 if code in _LIMITS else status
+    found = advice(meant, code, str(error), seen.what)
+    later = seen.repeatable or meant in _TRANSIENT
+    if later or status == 0 or status >= 500:  # noqa: PLR2004 - HTTP
         return seen.unavailable(words, found.hint)
     if isinstance(error, NotFound) and not found.concerns_all:
         return VendorNotFoundError(VENDOR, words, hint=found.hint)

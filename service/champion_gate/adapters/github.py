@@ -10,7 +10,7 @@ from http import HTTPStatus
 from champion_gate.adapters import github_place as places
 from champion_gate.adapters import github_reading as reading
 from champion_gate.adapters import github_starts as starts
-from champion_gate.adapters.github_api import RepositoryApi
+from champion_gate.adapters.github_api import LIMITS, RepositoryApi
 from champion_gate.adapters.github_auth import Credentials, GitHubApp, GitHubToken, new_access, person
 from champion_gate.adapters.github_gone import check_gone
 from champion_gate.adapters.github_inputs import inputs_of
@@ -83,6 +83,7 @@ class GitHub:
             ca_file=ca_file,
             timeouts=timeouts,
             sleep=sleep,
+            limits=LIMITS,
         )
         self._clock = clock
         self._access = new_access(self._client, credentials, clock, previous)

@@ -11,11 +11,17 @@ from champion_gate.adapters.github_auth import MEMBERS, Access
 from champion_gate.adapters.github_json import fields
 from champion_gate.adapters.github_names import Spot
 from champion_gate.adapters.http import ApiClient, joined
-from champion_gate.adapters.http_answer import Answer
+from champion_gate.adapters.http_answer import Answer, Limits
 from champion_gate.adapters.json_fields import Record
 from champion_gate.core.ports import Person
 from champion_gate.errors import VendorRefusedError, VendorUnavailableError
 
+LIMITS: Limits = (
+    # docs.github.com, "Rate limits for the REST API", and older servers' words for the same.
+    (403, "rate limit"),
+    (403, "abuse detection"),
+    (422, "submitted too quickly"),
+)
 _PAGE = {"per_page": "100"}
 _SEARCH_LIMIT = 1000
 

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from champion_gate.adapters import gitlab_place as places
 from champion_gate.adapters import gitlab_reading as reading
 from champion_gate.adapters import gitlab_starts as starts
-from champion_gate.adapters.gitlab_api import ProjectApi, person
+from champion_gate.adapters.gitlab_api import LIMITS, ProjectApi, person
 from champion_gate.adapters.gitlab_auth import GitLabTokens, own_account, tokens_of
 from champion_gate.adapters.gitlab_gone import check_gone
 from champion_gate.adapters.gitlab_inputs import inputs_of
@@ -80,6 +80,7 @@ class GitLab:
             ca_file=ca_file,
             timeouts=timeouts,
             sleep=sleep,
+            limits=LIMITS,
         )
         self._clock = clock
         self._gate_url = gate_url.rstrip("/")

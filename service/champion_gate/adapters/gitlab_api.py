@@ -13,7 +13,7 @@ from http import HTTPStatus
 from champion_gate.adapters.gitlab_json import fields
 from champion_gate.adapters.gitlab_names import Spot
 from champion_gate.adapters.http import ApiClient, Auth, joined
-from champion_gate.adapters.http_answer import Answer
+from champion_gate.adapters.http_answer import Answer, Limits
 from champion_gate.adapters.http_auth import NoAuth
 from champion_gate.adapters.json_fields import Record
 from champion_gate.core.ports import Person
@@ -24,6 +24,13 @@ from champion_gate.errors import (
     VendorUnavailableError,
 )
 
+LIMITS: Limits = (
+    # lib/gitlab/ci/pipeline/chain/limit/: rate_limit.rb, active_jobs.rb; lib/gitlab/application_rate_limiter.rb.
+    (400, "try again later"),
+    (400, "retry later"),
+    (403, "try again later"),
+    (403, "retry later"),
+)
 _PAGE = {"per_page": "100"}
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 

@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 import requests
 import urllib3
 
-from champion_gate.adapters.http_answer import Answer
+from champion_gate.adapters.http_answer import Answer, Limits
 from champion_gate.adapters.http_session import Deadline, new_session
 from champion_gate.adapters.no_answer import why_not_sent
 from champion_gate.errors import (
@@ -83,6 +83,7 @@ class ApiClient:
         sleep: Callable[[float], None] = time.sleep,
         max_answer_bytes: int = 8 * _MIB,
         max_cache_bytes: int = 8 * _MIB,
+        limits: Limits = (),
     ) -> None:
         """Nothing is called yet.
 
@@ -95,6 +96,7 @@ class ApiClient:
             sleep: pauses between tries.
             max_answer_bytes: a longer body (unpacked) is an error.
             max_cache_bytes: how many bytes of answers are kept for conditional requests.
+            limits: how the vendor tells limits, which pass, from refusals.
 
         Raises:
             ConfigurationError: the URL or the file cannot be used.
@@ -116,6 +118,7 @@ class ApiClient:
         self._timeouts = timeouts or Timeouts()
         self._sleep = sleep
         self._max_answer_bytes = max_answer_bytes
+        self._limits = limits
         self._cache = _Cache(max_cache_bytes)
         self._session = new_session()
 
@@ -317,7 +320,7 @@ class ApiClient:
         if deadline.passed:
             raise self._no_answer(call, None, cut=True)
         lower = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(self.vendor, call.name, response.status_code, lower, body, call.may_act)
+        return Answer(self.vendor, call.name, response.status_code, lower, body, call.may_act, self._limits)
 
     def _read(self, call: _Call, response: requests.Response) -> bytes:
         body = bytearray()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -29,6 +29,10 @@ _WAIT_WHEN_LIMITED = 60.0
 _LONGEST_WAIT = 3600.0
 _SERVER_ERRORS = 500
 
+Limits = Sequence[tuple[int, str]]
+"""What a vendor says when it means "later": the status, which without these words would be a refusal, and words
+of its message, in lower case."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -39,6 +43,7 @@ class Answer:
         call: method and path, for messages.
         headers: names in lower case.
         may_have_acted: whether the call may have changed something at the vendor.
+        limits: how this vendor tells limits from refusals.
     """
 
     vendor: str
@@ -47,6 +52,7 @@ class Answer:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     may_have_acted: bool
+    limits: Limits = ()
 
     def json(self) -> Any:
         """The body as JSON.
@@ -105,23 +111,25 @@ class Answer:
         )
 
     def _is_limit(self, said: str) -> bool:
-        """Primary and secondary limits come as 403 or 429 (docs.github.com, "Rate limits for the REST API")."""
+        """Whether it says "later", and not "no": by its status or headers, or by the vendor's own words."""
         if self.status == HTTPStatus.TOO_MANY_REQUESTS:
             return True
-        return self.status == HTTPStatus.FORBIDDEN and (
-            "retry-after" in self.headers
-            or self.headers.get("x-ratelimit-remaining") == "0"
-            or "rate limit" in said.lower()
-        )
+        headers_say = "retry-after" in self.headers or self.headers.get("x-ratelimit-remaining") == "0"
+        if self.status == HTTPStatus.FORBIDDEN and headers_say:
+            return True
+        return any(self.status == status and words in said.lower() for status, words in self.limits)
 
     def _retry_after(self) -> float:
-        """Seconds to wait. A reset time is compared with the server's own clock, so ours may be off."""
+        """Seconds to wait, of either form (RFC 9110, 10.2.3). A reset time is compared with the server's own clock, so ours may be off."""
         given = self.headers.get("retry-after", "")
         if given.isdecimal():
             return min(float(given), _LONGEST_WAIT)
         try:
-            reset = float(self.headers["x-ratelimit-reset"])
             there = parsedate_to_datetime(self.headers["date"]).timestamp()
+            if given:
+                at = parsedate_to_datetime(given).timestamp()
+                return min(at - there, _LONGEST_WAIT) if at > there else _WAIT_WHEN_LIMITED
+            reset = float(self.headers["x-ratelimit-reset"])
             return min(max(reset - there, 1.0), _LONGEST_WAIT)
         except (KeyError, ValueError, TypeError, OverflowError):
             return _WAIT_WHEN_LIMITED

@@ -154,13 +154,13 @@ def cancel(gateway: Gateway, promotion_id: str, reason: str, *, as_json: bool) -
 @json_option
 @on_gateway
 def retry(gateway: Gateway, promotion_id: str, reason: str | None, *, as_json: bool) -> None:
-    """Take a failed promotion up again where it failed, or ask afresh for a version whose promotion ended."""
+    """Take a failed promotion up again, open again a request that never showed, or ask afresh for an ended one's version."""
     row = gateway.retry(promotion_id, reason=reason)
     goes_on = field(row, "id")
     if as_json:
         print_json(row)
-    elif goes_on == promotion_id:
-        print_line(f"{promotion_id} is taken up again.")
+    elif promotion_id == goes_on or promotion_id.startswith(f"{goes_on}-"):
+        print_line(f"{goes_on} is taken up again.")
     else:
         print_line(f"{goes_on} asks afresh for the version of {promotion_id}.")
 

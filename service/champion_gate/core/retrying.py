@@ -9,6 +9,7 @@ from champion_gate.errors import GateError, VendorRefusedError, VendorUnavailabl
 
 BUDGET = timedelta(hours=24)
 _LONGEST_SECONDS = 15 * 60.0
+_LONGEST_ASKED = 60 * 60.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ def next_try(
 ) -> NextTry:
     """Plan the attempt after a failed one: 1 s doubling to 15 min, with jitter, for 24 h.
 
+    Where the vendor asks for a longer pause it is given that, up to an hour.
+
     Args:
         error: what went wrong; one that is not retryable gets no further attempt, unless it concerns every call
             to the vendor: a token that ran out must not fail all that is open in that minute.
@@ -49,7 +52,7 @@ def next_try(
     since = failing_since or now
     seconds = min(_LONGEST_SECONDS, 2.0 ** min(attempts, 20)) * (0.75 + 0.5 * fraction)
     if isinstance(error, VendorUnavailableError) and error.retry_after is not None:
-        seconds = max(seconds, min(error.retry_after, _LONGEST_SECONDS))
+        seconds = max(seconds, min(error.retry_after, _LONGEST_ASKED))
     due_at: datetime | None = now + timedelta(seconds=seconds)
     heals = error.retryable or (isinstance(error, VendorRefusedError) and error.concerns_all)
     if budget is not None and (not heals or now - since >= budget):

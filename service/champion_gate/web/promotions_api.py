@@ -111,7 +111,7 @@ class PromotionOrders:
 
     @guarded(Auth.BEARER, role=Role.OPERATOR, body_cap=BODY_CAP)
     def retry(self, path: PromotionPath, body: RetryBody) -> Response:
-        """Take a failed promotion up again where it failed, or ask afresh for a version whose promotion ended."""
+        """Take a failed promotion up again, open again a request that never showed, or ask afresh for an ended one's version."""
         goes_on = self._operations.promoter.retry(self._id(path), actor=caller().actor, reason=body.reason)
         return self._accepted(goes_on)
 
