@@ -208,6 +208,39 @@ def test_more_runs_than_github_lists_is_an_error(world: World) -> None:
         world.here.find(target_of(), world.promotion())
 
 
+def test_a_run_that_no_filtered_list_shows_is_found_among_all(world: World) -> None:
+    promotion = world.promotion()
+    opened = world.here.open(target_of(), promotion, EVIDENCE)
+    world.there.api.searches = False
+    for number in range(120):
+        world.there.dispatch(REPOSITORY, {**INPUTS, "promotion_id": f"other-{number}"}, login="mallory")
+    assert world.here.find(target_of(), promotion).ours == (opened,)
+
+
+def test_the_search_among_all_runs_is_bounded_and_says_so(world: World) -> None:
+    promotion = world.promotion()
+    world.here.open(target_of(), promotion, EVIDENCE)
+    world.there.api.searches = False
+    for number in range(501):
+        world.there.dispatch(REPOSITORY, {**INPUTS, "promotion_id": f"other-{number}"}, login="mallory")
+    before = len(world.there.faults.requests)
+    found = world.here.find(target_of(), promotion)
+    assert found.ours == ()
+    assert "Only the newest 500 runs" in found.remark
+    assert len(world.there.faults.requests) - before == 6
+
+
+def test_runs_from_long_before_the_intent_are_not_searched(world: World) -> None:
+    for number in range(120):
+        world.there.dispatch(REPOSITORY, {**INPUTS, "promotion_id": f"other-{number}"}, login="mallory")
+    world.clock.move(days=3)
+    before = len(world.there.faults.requests)
+    assert world.here.find(target_of(), world.promotion()).remark == ""
+    assert [path for _, path in world.there.faults.requests[before:]].count(
+        f"/repos/{REPOSITORY}/actions/workflows/champion-gate.yml/runs"
+    ) == 2  # the filtered one, and one page of all
+
+
 # --- cancel -----------------------------------------------------------------------------------------------
 
 

@@ -154,6 +154,9 @@ def test_a_retry_allows_two_more_starts(world: GateWorld) -> None:
     pending = world.promotion(Phase.PENDING_APPROVAL)
     assert pending.request is not None
     assert pending.request.expires_at >= world.clock.now() + timedelta(days=13)
+    list_after(world)
+    pass_time(world, minutes=30)
+    assert sorted(world.provider.requests().values()) == [*["cancelled"] * 4, "open"]
     promote(world, pending)
 
 
@@ -206,15 +209,11 @@ def test_a_run_that_appears_after_all_is_adopted(world: GateWorld) -> None:
 
 def test_what_it_had_started_is_cancelled_where_it_shows_by_its_end(world: GateWorld) -> None:
     waiting = stuck(world)
-    world.models.move_alias(None)
-    lose_answers(world)
-    world.core.promoter.retry(waiting.id, actor="operator")
-    pass_time(world, minutes=10)
+    world.core.promoter.cancel(waiting.id, actor="operator", reason="Not this one.")
+    world.core.promoter.advance(waiting.id)
+    world.ended(waiting, Phase.CANCELLED)
     list_after(world)
-    world.databricks.catalog.version("main.ml.churn", "2").status = "FAILED_REGISTRATION"
-    pass_time(world, minutes=16)
-    world.ended(waiting, Phase.STALE)
-    world.sweep()
+    world.settle()
     assert set(world.provider.requests().values()) == {"cancelled"}
 
 
@@ -231,7 +230,9 @@ def test_where_names_have_lost_the_id_it_says_so(world: GateWorld) -> None:
     line = "`run-name`" if world.provider.key == "github" else "`workflow: name`"
     assert line in waiting.reason
     assert "has lost it" in waiting.reason
-    assert next(iter(world.provider.requests())) in waiting.reason
+    for request_id in world.provider.requests():
+        assert f"/{request_id}" in waiting.reason
+        world.provider.cancel(request_id)  # as it says
     give_names(world)
     world.provider.faults.clear()
     world.core.promoter.retry(waiting.id, actor="operator")
@@ -258,6 +259,7 @@ def test_a_told_id_needs_no_name(world: GateWorld) -> None:
     world.train()
     pass_time(world, minutes=5)
     assert world.provider.asked() == 2
+    world.provider.cancel(next(iter(world.provider.requests())))
     promote(world, world.promotion(Phase.PENDING_APPROVAL))
 
 
@@ -294,24 +296,6 @@ def test_a_server_that_answers_204_and_lists_nothing_is_asked_twice(github: Gate
     assert {run.display_title for run in dispatched} == {dispatched[0].display_title}
     waiting = github.promotion(Phase.REQUESTED)
     assert "Approval was asked for 2 times" in waiting.reason
-
-
-def test_the_search_among_all_runs_is_bounded_and_says_so(github: GateWorld) -> None:
-    github.github.api.searches = False
-    github.github.api.run_details = "ignored"
-    list_after(github, minutes=4)
-    github.train()
-    github.settle()
-    others = {"model": "m", "version": "1", "alias": "Champion", "evidence": "e", "environments": "[]"}
-    for number in range(501):
-        github.github.dispatch(REPOSITORY, {**others, "promotion_id": f"{number}"}, login="somebody")
-    github.clock.move(minutes=4)
-    before = len(github.github.faults.requests)
-    github.settle()
-    looked = [path for _, path in github.github.faults.requests[before:] if path.endswith("/runs")]
-    assert 0 < len(looked) <= 12
-    pass_time(github, minutes=20)
-    assert "Only the newest 500 runs" in github.promotion(Phase.REQUESTED).reason
 
 
 def test_somebody_elses_run_with_our_id_is_no_ones_among_all_runs_either(github: GateWorld) -> None:

@@ -14,6 +14,7 @@ from champion_gate.core.promotion import Promotion
 from champion_gate.errors import VendorError
 
 _PAGES = 5
+_NAMED = 3
 
 
 def find(api: RepositoryApi, promotion: Promotion) -> FoundRequests:
@@ -107,7 +108,7 @@ def _remark(api: RepositoryApi, ours: Sequence[Record], promotion: Promotion, *,
     if nameless:
         said.append(
             f"GitHub has started {len(nameless)} runs for us since then whose title bears no promotion's id "
-            f"({nameless[0]}): the `run-name` of {api.spot.workflow} has lost it. Put it back as in "
+            f"({', '.join(nameless[:_NAMED])}): the `run-name` of {api.spot.workflow} has lost it. Put it back as in "
             "champion-gate's template, and cancel those runs."
         )
     if not whole:

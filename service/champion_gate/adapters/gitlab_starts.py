@@ -16,6 +16,7 @@ from champion_gate.errors import VendorRefusedError
 
 _UNNAMED_LOOKED_UP = 50
 _NEWEST = 100
+_NAMED = 3
 
 
 def find(api: ProjectApi, promotion: Promotion, starter: tuple[str, str]) -> FoundRequests:
@@ -105,7 +106,7 @@ def _remark(ours: Sequence[Record], promotion: Promotion, *, whole: bool) -> str
     if nameless:
         return (
             f"GitLab has started {len(nameless)} pipelines for us since then whose name bears no promotion's id "
-            f"({nameless[0]}): `workflow: name` of the CI file has lost it. Put it back as in champion-gate's "
+            f"({', '.join(nameless[:_NAMED])}): `workflow: name` of the CI file has lost it. Put it back as in champion-gate's "
             "template, and cancel those pipelines."
         )
     return "" if whole else f"Besides our account's pipelines, only the newest {_NEWEST} were looked at."
