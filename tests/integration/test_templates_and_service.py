@@ -105,6 +105,7 @@ def test_the_released_job_fails_with_the_reason_where_the_alias_moved_meanwhile(
 ) -> None:
     (tmp_path / "project").mkdir()
     with posted_world(tmp_path, provider) as world:
+        world.there.faults.add("/cancel$", status=503)  # a sweep may see it first, and cancel the job
         world.gate.models.move_alias(None)
         world.approve()
         done = JOBS[provider](world, tmp_path / "project", TEMPLATES[provider, release])
