@@ -29,7 +29,7 @@ from integration.github_world import (
     target_of,
 )
 
-DECIDING = ["/runs/[0-9]+$", "/approvals$", "/jobs$", "/environments/champion$", "/workflows/[^/]+/runs$"]
+DECIDING = ["/runs/[0-9]+$", "/approvals$", "/jobs$", "/environments/champion$"]
 
 
 @pytest.fixture

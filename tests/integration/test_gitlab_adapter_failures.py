@@ -30,7 +30,6 @@ DECIDING = [
     f"/projects/{PROJECT}$",
     "/triggers$",
     "/users/[0-9]+$",
-    "/pipelines$",
 ]
 SECRETS = ("glpat-secret-read", "glptt-secret-trigger", "glpat-secret-api")
 
