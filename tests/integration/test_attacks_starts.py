@@ -82,6 +82,49 @@ def test_attack_30_either_of_two_requests_of_one_freeze_counts(world: GateWorld)
     assert (world.run_id_of(promoted), world.models.champion()) == (first, "2")
 
 
+def told_of_the_second(world: GateWorld) -> tuple[Promotion, str, str]:
+    """The first start's answer is lost and nothing lists it for a while; the second one's id is told."""
+    lose_answers(world, times=1)
+    list_after(world, minutes=4)
+    world.train()
+    pass_time(world, minutes=3)
+    first, second = world.provider.requests()
+    pending = world.promotion(Phase.PENDING_APPROVAL)
+    assert world.run_id_of(pending) == second
+    return pending, first, second
+
+
+def test_attack_30_an_approval_counts_in_the_first_request_although_the_seconds_id_was_told(
+    world: GateWorld,
+) -> None:
+    pending, first, second = told_of_the_second(world)
+    world.provider.approve(first, "reviewer-1")
+    pass_time(world, minutes=15)
+    world.ended(pending, Phase.PROMOTED)
+    assert (world.run_id_of(pending), world.models.champion()) == (first, "2")
+    assert decided_evidence(world) == pending.evidence_sha256
+    assert world.provider.requests()[second] == "cancelled"
+
+
+def test_attack_30_a_trainers_approval_counts_in_neither_request(world: GateWorld) -> None:
+    pending, first, _ = told_of_the_second(world)
+    world.provider.approve(first, "octo-trainer")
+    pass_time(world, minutes=15)
+    assert world.again(pending).phase in {Phase.PENDING_APPROVAL, Phase.REJECTED}
+    assert world.models.champion() == "1"
+
+
+def test_attack_30_the_first_request_is_cancelled_while_nobody_has_decided_in_it(world: GateWorld) -> None:
+    pending, first, second = told_of_the_second(world)
+    pass_time(world, minutes=15)
+    assert world.provider.requests()[first] == "cancelled"
+    world.ended(pending, Phase.PENDING_APPROVAL)
+    world.provider.approve(second, "reviewer-1")
+    world.sweep()
+    world.ended(pending, Phase.PROMOTED)
+    assert world.run_id_of(pending) == second
+
+
 @pytest.mark.parametrize("approved", [False, True], ids=["waiting", "approved"])
 def test_attack_30_a_request_of_an_older_freeze_is_cancelled_and_never_believed(
     world: GateWorld, *, approved: bool

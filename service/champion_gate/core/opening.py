@@ -140,6 +140,24 @@ class Opening:
         self._turn.save(replace(taken, due_at=self._clock.now()), release=True)
         return waits
 
+    def others(self, taken: Promotion) -> tuple[Promotion, ...]:
+        """The promotion with each other request in turn that was opened with the same evidence.
+
+        People may have decided in one of them before it was known that it had been opened.
+
+        Raises:
+            VendorError: they cannot be listed.
+        """
+        request = taken.request
+        if request is None or request.starts < MOST_STARTS or not request.correlation_id:
+            return ()
+        found = self._providers[request.provider].find(request.target, taken).ours
+        return tuple(
+            replace(taken, request=replace(request, external_id=other.external_id, url=other.url))
+            for other in found
+            if other.external_id != request.external_id
+        )
+
     def _cancel(self, taken: Promotion, outdated: tuple[str, ...]) -> None:
         ordered = {left.facts.get("external_id") for left in self._store.get_follow_ups(taken.id)}
         cancels = [self._turn.cancel_follow_up(taken, each) for each in outdated if each not in ordered]

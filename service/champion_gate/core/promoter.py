@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from champion_gate.core import policy
-from champion_gate.core.approval import ApprovalRequest, Decision, Verdict
+from champion_gate.core.approval import ApprovalRequest, Decision, RequestState, Verdict
 from champion_gate.core.asking import Asking
 from champion_gate.core.gate_rules import GateRules, UnclearError, not_configured
 from champion_gate.core.gates import ApprovalTarget, Gate
@@ -234,21 +234,15 @@ class Promoter:
         if stale is not None:
             self._turn.end(taken, Phase.STALE, stale)
             return
-        gate = self._gates[taken.gate]
         try:
             state = self._providers[request.provider].read(request.target, taken)
         except RequestGoneError as gone:
             self._not_found(taken, request, gone)
             return
         taken = replace(taken, missing_since=None)
-        judgement = policy.judge(
-            promotion=taken,
-            seats=request.seats,
-            state=state,
-            allow_trainer_approval=gate.allow_trainer_approval,
-            source=request.provider,
-            now=self._clock.now(),
-        )
+        judgement = self._judge(taken, request, state)
+        if judgement.decision is None:
+            taken, judgement = self._decided_in_another(taken, judgement)
         if judgement.decision is not None:
             self._decided(taken, judgement.decision)
         elif judgement.seen_once:
@@ -261,6 +255,32 @@ class Promoter:
             self._turn.end(taken, taken.end_request.phase, taken.end_request.reason)
         else:
             self._keep_waiting(taken, judgement)
+
+    def _judge(self, taken: Promotion, request: ApprovalRequest, state: RequestState) -> policy.Judgement:
+        return policy.judge(
+            promotion=taken,
+            seats=request.seats,
+            state=state,
+            allow_trainer_approval=self._gates[taken.gate].allow_trainer_approval,
+            source=request.provider,
+            now=self._clock.now(),
+        )
+
+    def _decided_in_another(
+        self, taken: Promotion, judgement: policy.Judgement
+    ) -> tuple[Promotion, policy.Judgement]:
+        """What people said in another request that shows the same evidence, with that one adopted; else as it was."""
+        try:
+            for other in self._requesting.others_asked(taken):
+                if other.request is None:
+                    continue
+                state = self._providers[other.request.provider].read(other.request.target, other)
+                found = self._judge(other, other.request, state)
+                if found.decision is not None and found.decision.deciders:
+                    return other, found
+        except VendorError as error:
+            _log.warning("another request of promotion %s cannot be read: %s", taken.id, error)
+        return taken, judgement
 
     def _not_found(self, taken: Promotion, request: ApprovalRequest, gone: RequestGoneError) -> None:
         """The request is gone once it has been so for a while: a vendor that forgets it for a moment ends nothing."""

@@ -94,6 +94,10 @@ class Requesting:
         """Let an operator have a request opened again that was opened as often as it may be; whether it waits for that."""
         return self._opening.allow_more(promotion_id, why)
 
+    def others_asked(self, taken: Promotion) -> tuple[Promotion, ...]:
+        """The promotion with each other request in turn that shows the same evidence; see `Opening`."""
+        return self._opening.others(taken)
+
     def newer_request(self, taken: Promotion, gate: Gate) -> Promotion | None:
         """A higher version that people are asked about for the same alias, where the gate lets it supersede."""
         if gate.newer_version is not NewerVersion.SUPERSEDE:
