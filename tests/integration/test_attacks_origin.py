@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,9 @@ import pytest
 from champion_gate.core.callers import Caller, Role
 from champion_gate.core.candidates import RUN_TAG
 from champion_gate.core.notifications import NotificationPhase
-from champion_gate.core.promotion import Phase
+from champion_gate.core.promotion import Phase, Promotion
 from champion_gate.errors import ConflictError
-from integration.gate_models import MlflowModels
+from integration.gate_models import TRAINER, MlflowModels
 from integration.gate_world import GateWorld, gate_world
 
 FOREIGN = "s3://somebody-elses/model"
@@ -132,6 +134,46 @@ def test_attack_31_forged_job_tags_of_an_mlflow_run_of_ones_own_do_not_help(worl
     foreign_version(world, run_id, own)
     end(world, run_id)
     assert asked(world) == "2"
+
+
+def of_an_earlier_release(world: GateWorld, promotion: Promotion) -> None:
+    """What showed the version's origin was not kept, and somebody else had registered it."""
+    with closing(sqlite3.connect(world.folder / "gate.db")) as rows, rows:
+        rows.execute("UPDATE promotions SET details = json_remove(details, '$.origin')")
+    assert world.again(promotion).origin == ()
+    world.databricks.catalog.version(world.models.model, "2").created_by = MALLORY
+
+
+def test_attack_31_what_an_earlier_release_believed_is_not_asked_for_afresh(world: GateWorld) -> None:
+    pending = world.ask()
+    world.reject(pending)
+    world.look()
+    of_an_earlier_release(world, pending)
+    with pytest.raises(ConflictError, match="none of the run's principals"):
+        world.core.promoter.retry(pending.id, actor="ops", reason="again")
+    with pytest.raises(ConflictError, match="none of the run's principals"):
+        world.core.asking.ask("churn", "2", job_run_id=None, caller=OPERATOR, reason="again")
+    world.databricks.catalog.version(world.models.model, "2").created_by = TRAINER
+    afresh = world.core.promoter.retry(pending.id, actor="ops", reason="again")
+    assert world.store.get_promotion(afresh).origin
+
+
+def test_attack_31_what_an_earlier_release_believed_is_not_taken_up_again_where_it_failed(
+    world: GateWorld,
+) -> None:
+    pending = world.ask()
+    world.approve(pending)
+    fault = world.break_databricks("/aliases/", method="PUT", status=403)
+    world.look()
+    world.live(hours=25)
+    assert fault.hits
+    world.ended(pending, Phase.FAILED)
+    world.databricks.faults.clear()
+    of_an_earlier_release(world, pending)
+    with pytest.raises(ConflictError, match="none of the run's principals"):
+        world.core.promoter.retry(pending.id, actor="ops", reason="again")
+    world.databricks.catalog.version(world.models.model, "2").created_by = TRAINER
+    assert world.core.promoter.retry(pending.id, actor="ops", reason="again") == pending.id
 
 
 # --- where they are not -----------------------------------------------------------------------------------

@@ -79,14 +79,14 @@ class Asking:
         found = self._version(gate, check_version(version))
         known = self._known(gate, found)
         if known:
-            subject = self._asked_before(known, gate, job_run_id, caller.actor)
+            subject = self._asked_before(known, gate, found, job_run_id, caller.actor)
         elif job_run_id is None:
             raise InvalidInputError(
                 f"v{version} of {gate.model} has not asked before.",
                 hint="Name the job run that made it: job_run_id.",
             )
         else:
-            subject = self._subject(gate, found, job_run_id, caller)
+            subject = self._subject(gate, found, job_run_id, caller.actor)
         return self._begin(gate, subject, f"{caller.actor} asks by hand: {reason}")
 
     def ask_afresh(self, ended: Promotion, *, actor: str, reason: str | None) -> Promotion:
@@ -108,7 +108,7 @@ class Asking:
             raise ConflictError(
                 f"v{found.version} of {gate.model} is another version now than the one of {ended.id}."
             )
-        subject = self._asked_before(self._known(gate, found), gate, None, actor)
+        subject = self._asked_before(self._known(gate, found), gate, found, None, actor)
         why = f"{actor} asks afresh, after {ended.id} ended as {ended.phase.value}"
         return self._begin(gate, subject, f"{why}: {reason}" if reason else f"{why}.")
 
@@ -148,7 +148,12 @@ class Asking:
         return self._store.get_notification(notification_id)
 
     def _asked_before(
-        self, known: list[Promotion], gate: Gate, job_run_id: str | None, actor: str
+        self,
+        known: list[Promotion],
+        gate: Gate,
+        found: ModelVersion,
+        job_run_id: str | None,
+        actor: str,
     ) -> Subject:
         """The same question as before: whose it was, and from which run, decides who may answer."""
         newest = known[0]
@@ -160,10 +165,23 @@ class Asking:
                 raise ConflictError(f"{version} belongs to gate {each.gate}.")
             if job_run_id is not None and each.job_run_id != job_run_id:
                 raise ConflictError(f"{version} came from job run {each.job_run_id}, not {job_run_id}.")
-        subject = Subject.of(newest)
-        subject = replace(subject, found_by=_by_hand(actor, before=subject.found_by))
+        before = Subject.of(newest)
+        # Rows of earlier releases do not say by what the version was tied to its run, and asked for less.
+        subject = before if before.origin else self._subject(gate, found, newest.job_run_id, actor)
+        subject = replace(subject, found_by=_by_hand(actor, before=before.found_by))
         self._check(gate, subject)
         return subject
+
+    def check_origin(self, gate: Gate, promotion: Promotion, actor: str) -> None:
+        """Make sure that the version comes from its run, where an earlier release asked for less.
+
+        Raises:
+            ConflictError: nothing shows that it does.
+            VendorError: Databricks or the registry did not answer or refused.
+        """
+        if not promotion.origin:
+            found = self._version(gate, promotion.version.version)
+            self._subject(gate, found, promotion.job_run_id, actor)
 
     def _check(self, gate: Gate, subject: Subject) -> None:
         refused = self._rules.refusal(gate, subject)
@@ -181,7 +199,7 @@ class Asking:
             raise ConflictError(f"{gate.model} v{version} is {found.status.value}, not ready.")
         return found
 
-    def _subject(self, gate: Gate, version: ModelVersion, job_run_id: str, caller: Caller) -> Subject:
+    def _subject(self, gate: Gate, version: ModelVersion, job_run_id: str, actor: str) -> Subject:
         """What is asked, out of the job run that is named: the people behind it must be known."""
         try:
             run = self._job_runs.get_run(job_run_id)
@@ -196,7 +214,7 @@ class Asking:
         sought = Sought(
             gate, own, tuple(self._gates.values()), self._job_runs, self._registry, self._clock.now()
         )
-        named = candidates.named_version(sought, version, f"operator {caller.actor}")
+        named = candidates.named_version(sought, version, f"operator {actor}")
         if isinstance(named, candidates.NotFound):
             raise ConflictError(named.reason)
         subject = Subject(
@@ -207,7 +225,7 @@ class Asking:
             trainers=candidates.trainers_of(
                 run, self._registry.get_details(named.version), self._registry, named.people
             ),
-            found_by=_by_hand(caller.actor),
+            found_by=_by_hand(actor),
             origin=named.marks,
             run=own.facts(),
         )
