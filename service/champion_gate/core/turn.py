@@ -202,8 +202,8 @@ class Turn:
 
 
 def expired_reason(request: ApprovalRequest) -> str:
-    """Why nobody can decide any more."""
-    return f"Nobody decided before {request.expires_at:%Y-%m-%d %H:%M} UTC."
+    """Why a request ends whose decision cannot be read: what people said there, nobody can tell."""
+    return f"The time to decide was over on {request.expires_at:%Y-%m-%d} at {request.expires_at:%H:%M} UTC."
 
 
 def _read_until(taken: Promotion) -> EndRequest | None:
