@@ -43,7 +43,7 @@ def interrupted(world: GateWorld, *, carried_out: bool) -> Promotion:
     world.look()
     now = world.again(pending)
     assert now.phase is Phase.APPROVED
-    assert "had no answer" in (now.last_error or "")
+    assert "there was no answer" in (now.last_error or "")
     known = world.store.known_alias(KEY)
     assert known is not None
     assert known.intent is not None

@@ -251,8 +251,16 @@ def test_cancelling_ends_the_run_and_may_be_repeated(world: World) -> None:
     assert world.there.run(run_of(promotion)).conclusion == "cancelled"
 
 
-def test_cancelling_a_run_that_is_gone_is_no_error(world: World) -> None:
-    world.here.cancel(target_of(), "4711")
+def test_a_run_that_does_not_show_may_be_hidden(world: World) -> None:
+    with pytest.raises(VendorNotFoundError):
+        world.here.cancel(target_of(), "4711")
+
+
+def test_a_page_in_place_of_an_answer_has_cancelled_nothing(world: World) -> None:
+    promotion = world.asked()
+    world.there.faults.add("/cancel$", body="<html>")
+    with pytest.raises(VendorUnavailableError, match="could not be cancelled"):
+        world.here.cancel(target_of(), run_of(promotion))
 
 
 def test_a_run_that_will_not_be_cancelled_is_tried_again(world: World) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from champion_gate.adapters.gitlab import GitLab
 from champion_gate.core.promotion import Phase, Promotion
-from champion_gate.errors import VendorError, VendorRefusedError, VendorUnavailableError
+from champion_gate.errors import VendorError, VendorNotFoundError, VendorRefusedError, VendorUnavailableError
 from champion_gate.standins.gitlab_state import DEVELOPER
 from integration.github_world import EVIDENCE, QUICK
 from integration.gitlab_world import BOT, GATE_URL, PROJECT, World, gitlab_world, pipeline_of
@@ -229,12 +229,19 @@ def test_a_waiting_pipeline_is_cancelled_and_again_is_no_error(world: World) -> 
     assert world.there.pipeline(pipeline_of(promotion)).status == "canceled"
 
 
-def test_one_that_ended_or_is_gone_is_no_error(world: World) -> None:
+def test_one_that_ended_is_no_error(world: World) -> None:
     promotion = world.asked()
     world.play(promotion)
     world.here.cancel(world.target(), pipeline_of(promotion))
     assert world.there.pipeline(pipeline_of(promotion)).status == "success"
-    world.here.cancel(world.target(), "999999")
+
+
+@pytest.mark.parametrize("path", ["/pipelines/[0-9]+$", "/cancel$"])
+def test_one_that_does_not_show_may_be_hidden(world: World, path: str) -> None:
+    promotion = world.asked()
+    world.there.faults.add(path, status=404)
+    with pytest.raises(VendorNotFoundError):
+        world.here.cancel(world.target(), pipeline_of(promotion))
 
 
 def without_api_token(world: World) -> GitLab:

@@ -91,6 +91,17 @@ def test_a_cancel_ends_what_is_gone(world: GateWorld) -> None:
     assert post(world, f"/promotions/{pending.id}/retry")[0] == 202
 
 
+def test_what_is_gone_is_not_cancelled_for_ever(world: GateWorld) -> None:
+    pending = world.ask()
+    delete(world, pending)
+    world.look()
+    world.live(minutes=11)
+    world.ended(pending, Phase.REJECTED)
+    assert world.store.get_follow_ups(pending.id)
+    world.live(hours=2)
+    assert world.store.get_follow_ups(pending.id) == ()
+
+
 def test_a_newer_version_supersedes_what_is_gone(world: GateWorld) -> None:
     pending = world.ask()
     delete(world, pending)

@@ -203,19 +203,16 @@ class GitHub:
         )
 
     def cancel(self, target: ApprovalTarget, external_id: str) -> None:
-        """Cancel the run; no error where it has ended or is gone.
+        """Cancel the run; no error where it has ended.
 
         Raises:
+            VendorNotFoundError: it is gone, or hidden from us; one answer does not tell which.
             VendorUnavailableError: GitHub took the call but the run goes on; to be tried again.
         """
         api, run_id = self._api(target), check_run_id(external_id)
-        answer = api.cancel(run_id)
-        if answer.status not in {HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND}:
+        if api.cancel(run_id).status == HTTPStatus.ACCEPTED:
             return
-        try:
-            status = fields.text(api.run(run_id), "status")
-        except VendorNotFoundError:
-            return
+        status = fields.text(api.run(run_id), "status")
         if status != "completed":
             raise VendorUnavailableError(
                 "GitHub", f"workflow run {run_id} is {status} and could not be cancelled."

@@ -198,18 +198,16 @@ class GitLab:
         )
 
     def cancel(self, target: ApprovalTarget, external_id: str) -> None:
-        """Cancel the pipeline; no error where it has ended or is gone.
+        """Cancel the pipeline; no error where it has ended.
 
         Raises:
+            VendorNotFoundError: it is gone, or hidden from us; one answer does not tell which.
             VendorRefusedError: nothing of ours may cancel, or this GitLab leaves manual jobs playable
                 (gitlab-org/gitlab issues 9082, 460256). What is played then is never believed.
             VendorUnavailableError: GitLab took the call but the pipeline goes on; to be tried again.
         """
         api, pipeline_id = self._api(target), _checked_id(external_id)
-        try:
-            status = fields.text(api.pipeline(pipeline_id), "status")
-        except VendorNotFoundError:
-            return
+        status = fields.text(api.pipeline(pipeline_id), "status")
         if status in reading.ENDED | reading.CANCELLED:
             return
         if self._tokens.api is None:
@@ -218,8 +216,9 @@ class GitLab:
                 f"pipeline {pipeline_id} is left open: cancelling takes an access token with scope api.",
                 hint="Cancel it by hand; nothing that happens there counts any more.",
             )
-        if api.cancel(pipeline_id, self._tokens.api).status == HTTPStatus.NOT_FOUND:
-            return
+        answer = api.cancel(pipeline_id, self._tokens.api)
+        if answer.status == HTTPStatus.NOT_FOUND:
+            raise answer.error()
         # Not the pipeline's status: GitLab computes that later.
         left = (
             {fields.text(job, "status") for job in api.jobs(pipeline_id)} - reading.ENDED - reading.CANCELLED

@@ -273,7 +273,11 @@ class ApprovalProvider(Protocol):
         ...
 
     def cancel(self, target: ApprovalTarget, external_id: str) -> None:
-        """Cancel a request at the vendor; no error where it has ended already."""
+        """Cancel a request at the vendor; no error where it has ended already.
+
+        Raises:
+            VendorNotFoundError: it is gone, or hidden from us; one answer does not tell which.
+        """
         ...
 
     def with_news(

@@ -44,6 +44,7 @@ from champion_gate.errors import (
     RequestGoneError,
     UnexpectedError,
     VendorError,
+    VendorNotFoundError,
     VendorRefusedError,
 )
 
@@ -51,6 +52,8 @@ _LOOK_AGAIN = timedelta(minutes=10)
 _LOOK_AGAIN_SOON = timedelta(seconds=5)
 _LOOK_AGAIN_AFTER_WRITE = timedelta(seconds=30)
 _GONE_AFTER = timedelta(minutes=10)
+_NOTHING_LEFT_AFTER = timedelta(hours=1)
+"""A request or version that has answered 404 for so long needs no cancelling and no tags; a vendor may hide one for a while."""
 
 _log = logging.getLogger(__name__)
 
@@ -188,7 +191,8 @@ class Promoter:
                 fraction=self._chance.fraction(),
                 budget=None,
             )
-            given_up = planned.failing_since + BUDGET <= self._clock.now()
+            patience = _NOTHING_LEFT_AFTER if isinstance(error, VendorNotFoundError) else BUDGET
+            given_up = planned.failing_since + patience <= self._clock.now()
             _log.log(
                 logging.ERROR if given_up else logging.WARNING,
                 "%s of promotion %s %s: %s",
