@@ -309,7 +309,7 @@ def test_attack_17_github_somebody_starts_a_run_with_our_promotions_id(
     gate.cancel(asked)
     gate.there.review(theirs, "champion", "reviewer-2", approve=True)
     gate.refused_post(asked, gate.token(Asked(asked.id, asked.version, theirs)), "claim run_id")
-    gate.ends(asked, "rejected", "cancelled before everybody had approved")
+    gate.ends(asked, "rejected", "cancelled before every gated job was let start")
 
 
 @pytest.mark.parametrize("kind", ["gitlab", "gitlab-free"])

@@ -258,7 +258,7 @@ def test_16_the_approval_of_an_orphaned_run_moves_nothing(world: GateWorld) -> N
     world.github.cancel(world.run_id_of(pending))
     world.github.review(orphan.id, "champion", "reviewer-1", approve=True)
     world.look()
-    assert "cancelled before everybody had approved" in world.ended(pending, Phase.REJECTED)
+    assert "cancelled before every gated job was let start" in world.ended(pending, Phase.REJECTED)
     world.live(days=1)
     unmoved(world)
 

@@ -108,7 +108,7 @@ def test_attack_16_the_approval_of_an_orphan_that_we_started_ourselves(
     claim = "run_id" if kind == "github" else "pipeline_id"
     gate.refused_post(asked, gate.token(orphan), f"claim {claim} does not fit this promotion")
     if kind == "github":
-        gate.ends(asked, "rejected", "cancelled before everybody had approved")
+        gate.ends(asked, "rejected", "cancelled before every gated job was let start")
     else:
         gate.waits(asked, "Waiting for people to decide")
 

@@ -204,7 +204,7 @@ def test_a_run_that_somebody_cancels_in_github_ends_the_promotion(uc: GateWorld)
     pending = uc.ask()
     uc.github.cancel(uc.run_id_of(pending))
     uc.sweep()
-    assert "cancelled before everybody had approved" in uc.ended(pending, Phase.REJECTED)
+    assert "cancelled before every gated job was let start" in uc.ended(pending, Phase.REJECTED)
     assert uc.models.champion() == "1"
 
 

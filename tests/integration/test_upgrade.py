@@ -79,11 +79,16 @@ def restore(world: UpgradeWorld) -> None:
 
 
 def restore_version(world: UpgradeWorld, promotion: Promotion) -> None:
-    catalog, was = world.databricks.catalog, promotion.version
-    tags = {"mlflow.databricks.jobID": promotion.job_id}
+    catalog, jobs, was = world.databricks.catalog, world.databricks.jobs, promotion.version
+    run_id = jobs.start_run(promotion.job_id, run_id=promotion.job_run_id)
+    tags = {
+        "mlflow.databricks.jobID": promotion.job_id,
+        "mlflow.databricks.jobRunID": jobs.task_run_id(run_id, "train"),
+    }
     catalog.add_mlflow_run(run_id=was.run_id, metrics={"f1": 0.91}, tags=tags)
     made = catalog.version(promotion.model, catalog.add_version(promotion.model, run_id=was.run_id))
     made.version_id, made.source = was.version_id, was.source or ""
+    jobs.finish_run(run_id, "SUCCESS", notify=False)
 
 
 def requests_of(promotions: list[Promotion], vendor: str) -> Iterator[tuple[Promotion, dict[str, Any]]]:

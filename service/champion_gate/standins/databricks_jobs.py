@@ -78,6 +78,7 @@ class Jobs:
         *,
         creator: str | None = "trainer@example.com",
         tasks: Sequence[str] | Mapping[str, str] = ("train",),
+        run_id: str | None = None,
     ) -> str:
         """Start a run and return its id.
 
@@ -85,13 +86,15 @@ class Jobs:
             job_id: a job's id.
             creator: who started it; None as of a user deleted since.
             tasks: task keys, or task key -> kind ("notebook", "spark_python", "for_each", "run_job").
+            run_id: the id that it gets; None for the next one.
         """
         kinds = tasks if isinstance(tasks, Mapping) else dict.fromkeys(tasks, "notebook")
         with self._lock:
             now = self._now()
             made = [Task(self._new_id(), key, kind, start=now) for key, kind in kinds.items()]
             original = Repair(None, now, [task.run_id for task in made])
-            run = JobRun(self._new_id(), self._jobs[int(job_id)], creator, now, made, [original])
+            number = self._new_id() if run_id is None else int(run_id)
+            run = JobRun(number, self._jobs[int(job_id)], creator, now, made, [original])
             self._runs[run.run_id] = run
             return str(run.run_id)
 
