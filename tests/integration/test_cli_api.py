@@ -84,11 +84,11 @@ def test_reasons_in_a_query_are_encoded() -> None:
 
 def test_model_names_are_encoded() -> None:
     with far_end(answer(200, {})) as far, gateway(far.url) as api:
-        api.alias("kündigung@[1]", "Champion")
-    assert far.seen[0].startswith("GET /api/api/v1/models/k%C3%BCndigung%40%5B1%5D/aliases/Champion ")
+        api.alias("kündigung @[1]", "Champion")
+    assert far.seen[0].startswith("GET /api/api/v1/models/k%C3%BCndigung%20%40%5B1%5D/aliases/Champion ")
 
 
-@pytest.mark.parametrize("model", ["", "a/b", "..", ".", "a?b", "a#b", "a%2fb", "a b", "a\r\nHost: x"])
+@pytest.mark.parametrize("model", ["", "a/b", "..", ".", "a?b", "a#b", "a%2fb", "a\r\nHost: x"])
 def test_a_name_that_would_change_the_path_is_never_sent(model: str) -> None:
     with far_end(answer(200, {})) as far:
         assert isinstance(refused(far.url, lambda api: api.alias(model, "Champion")), InvalidNameError)
