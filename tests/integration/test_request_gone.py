@@ -202,7 +202,7 @@ def test_another_workflow_under_the_old_file_says_nothing_of_the_run(github: Gat
 
 # --- a vendor that does not tell --------------------------------------------------------------------------
 
-UNREADABLE: dict[str, dict[str, object]] = {
+UNREADABLE: dict[str, dict[str, Any]] = {
     "404": {"status": 404},
     "403": {"status": 403},
     "500": {"status": 500},
@@ -215,7 +215,7 @@ UNREADABLE: dict[str, dict[str, object]] = {
 
 @pytest.mark.parametrize("how", UNREADABLE.values(), ids=UNREADABLE)
 def test_a_cancel_takes_effect_within_15_minutes_whatever_the_vendor_answers(
-    world: GateWorld, how: dict[str, object]
+    world: GateWorld, how: dict[str, Any]
 ) -> None:
     pending = world.ask()
     break_vendor(world, **how)
