@@ -80,7 +80,7 @@ def test_attack_20_an_approval_after_the_expiry(world: GateWorld, url: str) -> N
     headers = {"Authorization": f"Bearer {api_token(world.store, Role.VIEWER)}"}
     view = requests.get(f"{url}/api/v1/promotions/{pending.id}", headers=headers, timeout=20).json()
     assert (view["phase"], view["decision"]) == ("expired", None)
-    assert view["reason"].startswith("Nobody decided before ")
+    assert view["reason"].startswith("Approved by reviewer-1, and let start on ")
     world.ended(pending, Phase.EXPIRED)
     assert world.models.champion() == "1"
     assert world.databricks.catalog.alias_writes == []

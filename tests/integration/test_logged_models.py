@@ -240,13 +240,25 @@ def test_a_folder_of_a_logged_model_names_it(uc: GateWorld) -> None:
 # --- a logged model that cannot be read -------------------------------------------------------------------
 
 
-def test_a_logged_model_that_was_deleted_leaves_no_numbers(world: GateWorld) -> None:
-    run_id, (model_id,) = log_models(world, [("f1", 0.9)])
-    world.models.register(model_id)
-    world.models.forget(model_id)
-    world.notify(run_id)
-    reason = ineligible(world)
+def test_a_logged_model_that_was_deleted_leaves_no_numbers(uc: GateWorld) -> None:
+    run_id, (model_id,) = log_models(uc, [("f1", 0.9)])
+    uc.models.register(model_id)
+    uc.models.forget(model_id)
+    uc.notify(run_id)
+    reason = ineligible(uc)
     assert f"the version's logged model {model_id} cannot be read" in reason
+
+
+def test_a_logged_model_that_was_deleted_shows_no_origin_where_creators_are_not_recorded(
+    tmp_path: Path,
+) -> None:
+    with gate_world(tmp_path, "mlflow", metrics=BOUND) as world:
+        run_id, (model_id,) = log_models(world, [("f1", 0.9)])
+        world.models.register(model_id)
+        world.models.forget(model_id)
+        world.notify(run_id)
+        world.settle()
+        assert world.promotions() == ()
 
 
 def test_without_rules_a_deleted_logged_model_stops_nothing(uc: GateWorld) -> None:

@@ -170,7 +170,7 @@ def test_an_alias_cannot_be_put_on_a_version_that_is_not_there(world: World) -> 
     assert world.registry.get_alias(model, "Champion") is None
 
 
-@pytest.mark.parametrize("model", ["a/b", "a b", "m?x=1", "m#", "m%2f", "m' OR name LIKE '%", "", ".."])
+@pytest.mark.parametrize("model", ["a/b", "m?x=1", "m#", "m%2f", "m' OR name LIKE '%", "", ".."])
 def test_a_model_name_that_could_leave_its_place_is_refused(world: World, model: str) -> None:
     for call in (
         lambda: world.registry.list_versions(model),

@@ -193,6 +193,7 @@ def test_a_promotion_is_shown_with_these_fields_and_no_others(world: World) -> N
         "version": "2",
         "alias": "Champion",
         "found_by": "",
+        "origin": [],
         "champion_version": None,
         "phase": "approved",
         "reason": "found",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from champion_gate.adapters.github_api import LIMITS
 from champion_gate.adapters.http_answer import Answer
 from champion_gate.adapters.web_pages import is_web_page
 from champion_gate.errors import (
@@ -18,7 +19,8 @@ LOGIN = "\n <!DOCTYPE html><html><head><title>Sign in</title></head></html>"
 
 
 def answered(status: int, body: str, **headers: str) -> VendorError:
-    return Answer("GitHub", "GET /x", status, headers, body.encode(), may_have_acted=False).error()
+    raw = body.encode()
+    return Answer("GitHub", "GET /x", status, headers, raw, may_have_acted=False, limits=LIMITS).error()
 
 
 @pytest.mark.parametrize(

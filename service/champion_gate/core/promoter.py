@@ -246,7 +246,7 @@ class Promoter:
             return
         taken = replace(taken, missing_since=None)
         judgement = self._judge(taken, request, state)
-        if judgement.decision is None:
+        if judgement.decision is None or not judgement.decision.deciders:
             taken, judgement = self._decided_in_another(taken, judgement)
         if judgement.decision is not None:
             self._decided(taken, judgement.decision)
@@ -275,16 +275,16 @@ class Promoter:
         self, taken: Promotion, judgement: policy.Judgement
     ) -> tuple[Promotion, policy.Judgement]:
         """What people said in another request that shows the same evidence, with that one adopted; else as it was."""
-        try:
-            for other in self._requesting.others_asked(taken):
-                if other.request is None:
-                    continue
+        for other in self._requesting.others_asked(taken):
+            if other.request is None:
+                continue
+            try:
                 state = self._providers[other.request.provider].read(other.request.target, other)
-                found = self._judge(other, other.request, state)
-                if found.decision is not None and found.decision.deciders:
-                    return other, found
-        except VendorError as error:
-            _log.warning("another request of promotion %s cannot be read: %s", taken.id, error)
+            except VendorNotFoundError:
+                continue
+            found = self._judge(other, other.request, state)
+            if found.decision is not None and found.decision.deciders:
+                return other, found
         return taken, judgement
 
     def _not_found(self, taken: Promotion, request: ApprovalRequest, gone: RequestGoneError) -> None:
