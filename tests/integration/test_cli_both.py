@@ -318,7 +318,7 @@ def test_a_promotion_is_cancelled_and_asked_for_afresh(which: str, tmp_path: Pat
         refused = side.refusal(
             "promotions", "ask", "--gate", "churn", "--version", version, "--reason", "and again"
         )
-        assert "asks already" in refused
+        assert "asks for Champion already" in refused
         (line,) = side.lines("promotions", "cancel", asked["id"], "--reason", "no")
         until(lambda: world.promotions()[0].phase is Phase.CANCELLED, world.story)
         (line,) = side.lines("promotions", "retry", asked["id"])

@@ -157,7 +157,7 @@ class Spending:
         except VendorNotFoundError:
             return f"{promotion.model} v{promotion.version.version} is gone from the registry, or hidden from us."
         untold = version.untold_of(promotion.version)
-        if untold:
+        if untold and version.created_at in {None, promotion.version.created_at}:
             raise VendorUnavailableError(
                 self._registry.name,
                 f"it does not tell the {' and '.join(untold)} of {promotion.model} v{version.version} any more.",
