@@ -176,7 +176,7 @@ def test_an_expired_promotion_is_a_conflict_with_the_reason(world: PostedWorld) 
     world.approve()
     waiting = world.post_beside(world.token())
     world.there.faults.clear()
-    is_ended(waiting.result(30), Phase.EXPIRED, "Nobody decided before")
+    is_ended(waiting.result(30), Phase.EXPIRED, "Approved by reviewer-1, and let start on")
     world.unmoved(Phase.EXPIRED)
 
 
