@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from champion_gate.adapters.github_api import RepositoryApi
 from champion_gate.adapters.github_json import fields
 from champion_gate.adapters.json_fields import Record
-from champion_gate.adapters.pending_requests import CLOCKS_DIFFER, asked_between, last_asked
+from champion_gate.adapters.pending_requests import CLOCKS_DIFFER, asked_between, last_asked, starts_of
 from champion_gate.core.correlation import bears, bears_nothing, bears_promotion
 from champion_gate.core.ports import FoundRequests, OpenedRequest
 from champion_gate.core.promotion import Promotion
@@ -39,9 +39,9 @@ def find(api: RepositoryApi, promotion: Promotion) -> FoundRequests:
 def started_by_us(api: RepositoryApi, promotion: Promotion) -> tuple[list[Record], bool]:
     """The runs that we dispatched in the promotion's time, for whatever promotion.
 
-    First out of the list that GitHub filters, which is short; where that lacks the promotion's own, out of all
-    the workflow's runs besides, for the filtered list has been seen empty for more than a day while the other
-    was right. Where the filtered one cannot be read, the other is enough.
+    First out of the list that GitHub filters, which is short; where that lacks one of the promotion's own, out
+    of all the workflow's runs besides, for the filtered list has been seen empty for more than a day while the
+    other was right. Where the filtered one cannot be read, the other is enough.
 
     Returns:
         The runs, and whether they are all.
@@ -56,7 +56,7 @@ def started_by_us(api: RepositoryApi, promotion: Promotion) -> tuple[list[Record
         ours = _ours(api, api.dispatched_runs(since, until), promotion)
     except VendorError as error:
         unread = error
-    if _with_this_evidence(ours, promotion):
+    if _with_this_evidence(ours, promotion) and len(dispatched_for(promotion, ours)) >= starts_of(promotion):
         return ours, True
     try:
         newest, whole = api.newest_runs(since - CLOCKS_DIFFER, most=_PAGES)

@@ -190,7 +190,7 @@ class GitLab:
         if self._tokens.api is None:
             return ()
         api, own = self._api(target), promotion.request.external_id if promotion.request else None
-        ours = starts.started_by(api, promotion, self._starter(api, promotion))
+        ours, _ = starts.started_by_us(api, promotion, self._starter(api, promotion))
         return tuple(
             fields.number_id(one)
             for one in starts.started_for(promotion, ours)

@@ -8,11 +8,11 @@ from champion_gate.adapters.gitlab_api import ProjectApi
 from champion_gate.adapters.gitlab_json import fields
 from champion_gate.adapters.gitlab_reading import ENDED
 from champion_gate.adapters.json_fields import Record
-from champion_gate.adapters.pending_requests import CLOCKS_DIFFER, asked_between, last_asked
+from champion_gate.adapters.pending_requests import CLOCKS_DIFFER, asked_between, last_asked, starts_of
 from champion_gate.core.correlation import bears, bears_nothing, bears_promotion
 from champion_gate.core.ports import FoundRequests, OpenedRequest
 from champion_gate.core.promotion import Promotion
-from champion_gate.errors import VendorRefusedError
+from champion_gate.errors import VendorError, VendorRefusedError
 
 _UNNAMED_LOOKED_UP = 50
 _NEWEST = 100
@@ -22,32 +22,15 @@ _NAMED = 3
 def find(api: ProjectApi, promotion: Promotion, starter: tuple[str, str]) -> FoundRequests:
     """The pipelines that we started for this promotion, known by the id in their name.
 
-    First among those that GitLab lists for our account and time; where it is not there, among the newest of
-    the ref: the account may have another username by now, and our clocks may differ.
-
     Args:
         api: calls about the project.
         promotion: with its request.
         starter: as whom and in which way its pipelines were started: username and source.
 
     Raises:
-        VendorError: a list could not be read.
+        VendorError: the lists could not be read.
     """
-    ours = started_by(api, promotion, starter)
-    whole = True
-    if not _with_this_evidence(ours, promotion):
-        since = asked_between(promotion)[0] - CLOCKS_DIFFER
-        newest, whole = api.newest_pipelines(most=_NEWEST)
-        known = {fields.whole(one, "id") for one in ours}
-        ours += _ours_of(
-            api,
-            [
-                one
-                for one in newest
-                if fields.whole(one, "id") not in known and fields.time(one, "created_at") >= since
-            ],
-            promotion,
-        )
+    ours, whole = started_by_us(api, promotion, starter)
     found = _with_this_evidence(ours, promotion)
     return FoundRequests(
         ours=tuple(OpenedRequest(fields.number_id(one), fields.text(one, "web_url")) for one in found),
@@ -60,8 +43,50 @@ def find(api: ProjectApi, promotion: Promotion, starter: tuple[str, str]) -> Fou
     )
 
 
-def started_by(api: ProjectApi, promotion: Promotion, starter: tuple[str, str]) -> list[Record]:
-    """All pipelines that this account started in the promotion's time, with their names."""
+def started_by_us(
+    api: ProjectApi, promotion: Promotion, starter: tuple[str, str]
+) -> tuple[list[Record], bool]:
+    """The pipelines that we started in the promotion's time, with their names.
+
+    First those that GitLab lists for our account and time; where one of the promotion's own is not there, the
+    newest of the ref besides: the account may have another username by now, and our clocks may differ. Where
+    the first list cannot be read, the other is enough if it shows the promotion's own.
+
+    Returns:
+        The pipelines, for whatever promotion, and whether they are all.
+
+    Raises:
+        VendorError: neither list could be read to the end.
+    """
+    ours: list[Record] = []
+    unread: VendorError | None = None
+    try:
+        ours = _of_account(api, promotion, starter)
+    except VendorError as error:
+        unread = error
+    if _with_this_evidence(ours, promotion) and len(started_for(promotion, ours)) >= starts_of(promotion):
+        return ours, True
+    since = asked_between(promotion)[0] - CLOCKS_DIFFER
+    try:
+        newest, whole = api.newest_pipelines(most=_NEWEST)
+    except VendorError as error:
+        raise unread or error from None
+    known = {fields.whole(one, "id") for one in ours}
+    ours += _ours_of(
+        api,
+        [
+            one
+            for one in newest
+            if fields.whole(one, "id") not in known and fields.time(one, "created_at") >= since
+        ],
+        promotion,
+    )
+    if unread is not None and not whole and not _with_this_evidence(ours, promotion):
+        raise unread
+    return ours, whole
+
+
+def _of_account(api: ProjectApi, promotion: Promotion, starter: tuple[str, str]) -> list[Record]:
     since, until = asked_between(promotion)
     listed = api.pipelines(*starter, since, until)
     unnamed = [one for one in listed if "name" not in one]

@@ -42,6 +42,11 @@ def last_asked(promotion: Promotion) -> datetime:
     return (request.asked_at or request.intent_at if request else promotion.requested_at) - _CLOCK_SKEW
 
 
+def starts_of(promotion: Promotion) -> int:
+    """How many CI runs may have been started for this promotion: a list that shows fewer may lack one."""
+    return max(promotion.request.starts if promotion.request else 0, 1)
+
+
 def earliest(promotions: Iterable[Promotion]) -> datetime:
     """Since when runs for any of these may have been started."""
     return min(asked_between(promotion)[0] for promotion in promotions)

@@ -11,12 +11,13 @@ promotion's row, re-reads the world, goes as far as the world allows, and gives 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
 from champion_gate.core import policy
-from champion_gate.core.approval import ApprovalRequest, Decision, RequestState, Verdict
+from champion_gate.core.approval import ApprovalRequest, Decision, Verdict
 from champion_gate.core.asking import Asking
 from champion_gate.core.gate_rules import GateRules, UnclearError, not_configured
 from champion_gate.core.gates import ApprovalTarget, Gate
@@ -240,14 +241,10 @@ class Promoter:
             self._turn.end(taken, Phase.STALE, stale)
             return
         try:
-            state = self._providers[request.provider].read(request.target, taken)
+            taken, judgement = self._judgement(taken, request)
         except RequestGoneError as gone:
             self._not_found(taken, request, gone)
             return
-        taken = replace(taken, missing_since=None)
-        judgement = self._judge(taken, request, state)
-        if judgement.decision is None or not judgement.decision.deciders:
-            taken, judgement = self._decided_in_another(taken, judgement)
         if judgement.decision is not None:
             self._decided(taken, judgement.decision)
         elif judgement.seen_once:
@@ -261,8 +258,43 @@ class Promoter:
         else:
             self._keep_waiting(taken, judgement)
 
-    def _judge(self, taken: Promotion, request: ApprovalRequest, state: RequestState) -> policy.Judgement:
-        return policy.judge(
+    def _judgement(self, taken: Promotion, request: ApprovalRequest) -> tuple[Promotion, policy.Judgement]:
+        """What counts where several requests show the same evidence, with the request in which that was said adopted.
+
+        What people said goes before an end for which nobody stands, and a no in any request before a yes in another.
+
+        Raises:
+            RequestGoneError: the adopted request is gone, and people have let nothing start in another.
+        """
+        gone: RequestGoneError | None = None
+        found: list[tuple[Promotion, policy.Judgement]] = []
+        try:
+            found.append(self._judge(replace(taken, missing_since=None), request))
+        except RequestGoneError as error:
+            gone = error
+        own_decision = found[0][1].decision if found else None
+        if own_decision is None or not _rejected_by_people(own_decision):
+            found += self._others_judged(taken)
+        decided = [each for each in found if each[1].decision is not None and each[1].decision.deciders]
+        if decided:
+            return min(decided, key=lambda each: not _rejected_by_people(each[1].decision))
+        if gone is not None or own_decision is not None:
+            for other, judgement in found:
+                if judgement.soon or judgement.seen_once:
+                    return other, judgement
+        if gone is not None:
+            raise gone
+        return found[0]
+
+    def _others_judged(self, taken: Promotion) -> Iterator[tuple[Promotion, policy.Judgement]]:
+        for other in self._requesting.others_asked(replace(taken, missing_since=None)):
+            if other.request is not None:
+                with suppress(RequestGoneError):
+                    yield self._judge(other, other.request)
+
+    def _judge(self, taken: Promotion, request: ApprovalRequest) -> tuple[Promotion, policy.Judgement]:
+        state = self._providers[request.provider].read(request.target, taken)
+        return taken, policy.judge(
             promotion=taken,
             seats=request.seats,
             state=state,
@@ -270,22 +302,6 @@ class Promoter:
             source=request.provider,
             now=self._clock.now(),
         )
-
-    def _decided_in_another(
-        self, taken: Promotion, judgement: policy.Judgement
-    ) -> tuple[Promotion, policy.Judgement]:
-        """What people said in another request that shows the same evidence, with that one adopted; else as it was."""
-        for other in self._requesting.others_asked(taken):
-            if other.request is None:
-                continue
-            try:
-                state = self._providers[other.request.provider].read(other.request.target, other)
-            except VendorNotFoundError:
-                continue
-            found = self._judge(other, other.request, state)
-            if found.decision is not None and found.decision.deciders:
-                return other, found
-        return taken, judgement
 
     def _not_found(self, taken: Promotion, request: ApprovalRequest, gone: RequestGoneError) -> None:
         """The request is gone once it has been so for a while: a vendor that forgets it for a moment ends nothing."""
@@ -414,6 +430,10 @@ class Promoter:
         until = None if gate is None else self._spending.apply_until(approved, gate.apply_within)
         left = _LOOK_AGAIN if until is None else until + timedelta(seconds=1) - now
         return max(min(left, _LOOK_AGAIN), _LOOK_AGAIN_SOON)
+
+
+def _rejected_by_people(decision: Decision | None) -> bool:
+    return decision is not None and decision.verdict is Verdict.REJECTED and bool(decision.deciders)
 
 
 def _nothing_to_retry(promotion: Promotion) -> ConflictError:

@@ -40,6 +40,7 @@ class Api:
         searches: whether lists of runs with a filter show anything. GitHub answers them from a search index,
             which has been empty for more than a day while lists without a filter were right.
         listed_after: how old a run is when lists show it; by its id it can be read at once.
+        not_searched: ids of runs that the search index lacks, so that only unfiltered lists show them.
     """
 
     def __init__(self, state: State, runs: Runs) -> None:
@@ -49,6 +50,7 @@ class Api:
         self.versions = {OLD_VERSION, NEW_VERSION}
         self.searches = True
         self.listed_after = timedelta(0)
+        self.not_searched: set[str] = set()
         self.blueprint = Blueprint("api", __name__)
         self.blueprint.before_request(self._before)
         self.blueprint.after_request(_with_etag)
@@ -237,7 +239,7 @@ class Api:
             run
             for run in reversed(self._state.runs)
             if run.repository is repository
-            and (self.searches or not searched)
+            and (not searched or (self.searches and str(run.id) not in self.not_searched))
             and now - run.created_at >= self.listed_after
             and workflow in {None, run.workflow}
             and asked.get("event", run.event) == run.event
