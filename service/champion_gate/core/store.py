@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
 from champion_gate.core.aliases import AliasIntent, AliasKey, AliasLock, Hold
@@ -332,6 +332,10 @@ class Store(Protocol):
 
     def due(self, at: datetime, limit: int = 500) -> Due:
         """What is due and unleased (or whose lease ran out), the longest overdue first."""
+        ...
+
+    def note_time(self, at: datetime) -> timedelta:
+        """Note what the time is; where the clock was set back, make every open row due. Returns by how much it was."""
         ...
 
     def bind_token(

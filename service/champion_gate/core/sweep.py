@@ -6,6 +6,7 @@ a vendor that hangs holds up its own looks and nothing else. Everything here may
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -16,6 +17,7 @@ from champion_gate.core.notifications import JobNotification
 from champion_gate.core.ports import ApprovalProvider, Clock, JobRuns, WakeUps
 from champion_gate.core.store import Store
 
+_log = logging.getLogger(__name__)
 _LOOK_BACK = timedelta(days=7)
 
 RUNS = "runs"
@@ -54,6 +56,8 @@ class Sweep:
             Names for `look`: `runs:<gate>`, `decisions:<provider>`, `alias:<model>@<alias>`.
         """
         now = self._clock.now()
+        if set_back := self._store.note_time(now):
+            _log.warning("The clock was set back by %s: everything that is open is looked at now.", set_back)
         for gate in self._gates.values():
             self._store.gate_first_seen(gate.name, now)
         self.wake_due()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, select, update
 
 from champion_gate.core.aliases import AliasIntent, AliasKey, AliasLock, Hold
 from champion_gate.errors import ConflictError, LeaseLostError
-from champion_gate.store.leases import free_at
+from champion_gate.store.leases import free_at, lease_until
 from champion_gate.store.tables import aliases
 from champion_gate.store.upsert import upsert
 from champion_gate.store.values import from_json, to_json
@@ -19,7 +19,7 @@ def lock(
     connection: Connection, key: AliasKey, at: datetime, lease_seconds: float, token: str
 ) -> AliasLock | None:
     """Take the row with a higher fence; None while another holds it."""
-    lease = {"lease": token, "lease_until": at + timedelta(seconds=lease_seconds)}
+    lease = {"lease": token, "lease_until": lease_until(at, lease_seconds)}
     statement = upsert(connection, aliases).values(
         registry=key.registry, model=key.model, alias=key.alias, fence=1, seen=False, **lease
     )
@@ -56,8 +56,9 @@ def begin(
     open_intent = _intent(row)
     if open_intent is not None and _write(open_intent) != _write(intent):
         raise ConflictError(f"An earlier change of {held.key.model}@{held.key.alias} is not finished yet.")
-    lease_until = at + timedelta(seconds=lease_seconds)
-    return _write_row(connection, held, at, intent=to_json(intent), lease_until=lease_until)
+    return _write_row(
+        connection, held, at, intent=to_json(intent), lease_until=lease_until(at, lease_seconds)
+    )
 
 
 def finish(

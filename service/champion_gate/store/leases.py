@@ -2,6 +2,7 @@
 
 All times are the caller's clock's, also on PostgreSQL: a lease is longer than clocks of replicas differ, and
 every write compares the token, so a clock that is wrong makes work be done again but never by two at once.
+A clock may be set back: what is then leased for longer than any lease is free, and `store.clock` makes every row due.
 """
 
 from __future__ import annotations
@@ -26,18 +27,32 @@ from sqlalchemy import (
 
 from champion_gate.errors import LeaseLostError
 
+_LONGEST_LEASE = timedelta(minutes=5)
+
 
 def free_at(table: Table, at: datetime) -> ColumnElement[bool]:
     """Nobody holds the row, or the holder's lease has run out."""
-    return or_(table.c.lease == "", table.c.lease_until <= at)
+    return or_(table.c.lease == "", _has_run_out(table, at))
 
 
 def due_at(table: Table, at: datetime) -> ColumnElement[bool]:
     """The row is due and free. One whose holder died is due whatever it wrote as its next time."""
     return or_(
         and_(table.c.lease == "", table.c.due_at <= at),
-        and_(table.c.lease != "", table.c.lease_until <= at),
+        and_(table.c.lease != "", _has_run_out(table, at)),
     )
+
+
+def _has_run_out(table: Table, at: datetime) -> ColumnElement[bool]:
+    return or_(table.c.lease_until <= at, table.c.lease_until > at + _LONGEST_LEASE)
+
+
+def lease_until(at: datetime, lease_seconds: float) -> datetime:
+    """When a lease that is taken at `at` runs out; ValueError where it is longer than any may be."""
+    lease = timedelta(seconds=lease_seconds)
+    if lease > _LONGEST_LEASE:
+        raise ValueError(f"a lease of {lease_seconds} s is longer than {_LONGEST_LEASE}")
+    return at + lease
 
 
 def take(
@@ -51,7 +66,7 @@ def take(
     **values: Any,
 ) -> Row[Any] | None:
     """Lease the row in one compare-and-set; None where it is not due, held, or fails a condition."""
-    until = at + timedelta(seconds=lease_seconds)
+    until = lease_until(at, lease_seconds)
     return connection.execute(
         update(table)
         .where(table.c.id == row_id, due_at(table, at), *conditions)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, update
 
 from champion_gate.core.promotion import FollowUp
 from champion_gate.core.store import Due
-from champion_gate.store import follow_ups, leases, notifications, promotions, schema, tables
+from champion_gate.store import clock, follow_ups, leases, notifications, promotions, schema, tables
 from champion_gate.store.engine import Database
 from champion_gate.store.sql_aliases import SqlAliases
 from champion_gate.store.sql_callers import SqlCallers
@@ -82,6 +82,11 @@ class SqlStore(SqlNotifications, SqlPromotions, SqlAliases, SqlLedger, SqlIdenti
                 promotions=leases.due_ids(connection, tables.promotions, at, limit, promotions.OPEN),
                 follow_ups=leases.due_ids(connection, tables.follow_ups, at, limit),
             )
+
+    def note_time(self, at: datetime) -> timedelta:
+        """Note what the time is; where the clock was set back, make every open row due. Returns by how much it was."""
+        with self._write() as connection:
+            return clock.note(connection, at)
 
     def release_all_leases(self) -> None:
         """Give back every lease but the command line's, which may be at work while a service starts.

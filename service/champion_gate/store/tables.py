@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0005"
 """The newest migration, named here so that checking it needs no Alembic."""
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -250,6 +250,13 @@ gates_seen = Table(
     metadata,
     Column("gate", Text, primary_key=True),
     Column("first_seen_at", UtcTime, nullable=False),
+)
+
+clock = Table(
+    "clock",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False, comment="always 1"),
+    Column("noted_at", UtcTime, nullable=False, comment="what a sweep took for the time last"),
 )
 
 job_tokens = Table(

@@ -1,0 +1,97 @@
+"""The gate's clock is set back by an hour, at any point of a promotion: it goes on within minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from champion_gate.core.promotion import Phase
+from integration.gate_world import GateWorld, gate_world
+from integration.rules_world import approve
+
+HOUR = timedelta(hours=1)
+SETTINGS = {"fast, then put right": HOUR, "right, then slow": timedelta()}
+
+
+@pytest.fixture(params=[("uc", "github"), ("mlflow", "gitlab-rules")], ids="-".join)
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GateWorld]:
+    registry, provider = request.param
+    with gate_world(tmp_path, registry, provider) as made:
+        yield made
+
+
+@pytest.fixture(params=SETTINGS.values(), ids=SETTINGS)
+def step_back(request: pytest.FixtureRequest, world: GateWorld) -> Callable[[], None]:
+    ahead: timedelta = request.param
+    world.clock.gate_is_ahead = ahead
+    world.sweep()
+
+    def step() -> None:
+        world.clock.gate_is_ahead = ahead - HOUR
+
+    return step
+
+
+def go_on(world: GateWorld, minutes: int) -> None:
+    for _ in range(minutes):
+        world.clock.move(minutes=1)
+        world.sweep()
+
+
+def test_while_the_notification_waits(world: GateWorld, step_back: Callable[[], None]) -> None:
+    refused = world.break_databricks("/api/2.1/jobs/runs/get", method="GET", status=503)
+    world.train()
+    world.settle()
+    step_back()
+    refused.times = 0
+    go_on(world, 3)
+    assert world.promotion().phase is Phase.PENDING_APPROVAL
+
+
+def test_before_people_are_asked(world: GateWorld, step_back: Callable[[], None]) -> None:
+    world.provider.faults.add(f"{world.provider.opening}$", status=503)
+    world.train()
+    world.settle()
+    assert world.promotion().phase is Phase.REQUESTED
+    step_back()
+    world.provider.faults.clear()
+    go_on(world, 5)
+    assert world.promotion().phase is Phase.PENDING_APPROVAL
+
+
+def test_while_people_decide(world: GateWorld, step_back: Callable[[], None]) -> None:
+    pending = world.ask()
+    step_back()
+    go_on(world, 2)
+    approve(world, pending)
+    go_on(world, 5)
+    world.ended(pending, Phase.PROMOTED)
+    assert world.models.champion() == "2"
+
+
+def test_after_they_approved(world: GateWorld, step_back: Callable[[], None]) -> None:
+    pending = world.ask()
+    refused = world.break_databricks("/api/2.1/jobs/", method="GET", status=503)
+    approve(world, pending)
+    world.look()
+    before = world.again(pending)
+    step_back()
+    refused.times = 0
+    go_on(world, 5)
+    world.ended(pending, Phase.PROMOTED)
+    assert world.models.champion() == "2"
+    assert before.phase in {Phase.APPROVED, Phase.PROMOTED}
+
+
+def test_a_process_that_was_killed_held_the_alias(world: GateWorld, step_back: Callable[[], None]) -> None:
+    pending = world.ask()
+    assert world.store.lock_alias(pending.alias_key, world.clock.now(), 90) is not None
+    approve(world, pending)
+    world.look()
+    step_back()
+    go_on(world, 10)
+    world.ended(pending, Phase.PROMOTED)
+    assert world.models.champion() == "2"

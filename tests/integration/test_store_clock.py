@@ -1,0 +1,82 @@
+"""A clock that is set back holds up no row: what is planned or leased too far ahead is due."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from champion_gate.core.promotion import Phase
+from champion_gate.store import SqlStore
+from integration.store_samples import KEY, LEASE, T0, after, follow_up, notification, taken_promotion
+
+pytest_plugins = ("integration.store_fixtures",)
+
+HOUR = 3600.0
+BACK = after(-HOUR)
+
+
+def test_what_was_due_is_due(store: SqlStore) -> None:
+    noted = store.record_notification("hook", notification(), T0)
+    taken = taken_promotion(store)
+    store.save_promotion(replace(taken, due_at=after(5)), T0, release=True)
+    ended = taken_promotion(store, "p-2", number=3)
+    store.save_promotion(
+        replace(ended, phase=Phase.CANCELLED), T0, release=True, follow_ups=[follow_up(promotion_id="p-2")]
+    )
+    assert store.note_time(T0) == timedelta()
+    assert store.note_time(BACK) == timedelta(hours=1)
+    due = store.due(BACK)
+    assert (due.notifications, due.promotions, due.follow_ups) == ((noted,), ("p-1",), ("f-1",))
+    assert store.take_notification(noted, BACK, LEASE) is not None
+    assert store.take_promotion("p-1", BACK, LEASE) is not None
+    assert store.take_follow_up("f-1", BACK, LEASE) is not None
+
+
+def test_what_a_dead_worker_held_is_due(store: SqlStore) -> None:
+    noted = store.record_notification("hook", notification(), T0)
+    assert store.take_notification(noted, T0, LEASE) is not None
+    taken_promotion(store)
+    due = store.due(BACK)
+    assert (due.notifications, due.promotions) == ((noted,), ("p-1",))
+
+
+def test_an_alias_that_a_dead_worker_held_is_free(store: SqlStore) -> None:
+    dead = store.lock_alias(KEY, T0, LEASE)
+    assert dead is not None
+    alive = store.lock_alias(KEY, BACK, LEASE)
+    assert alive is not None
+    assert alive.fence == dead.fence + 1
+
+
+def test_a_pause_is_kept_while_the_clock_goes_on(store: SqlStore) -> None:
+    store.save_promotion(replace(taken_promotion(store), due_at=after(HOUR)), T0, release=True)
+    for at in (T0, after(-30), after(60), after(30)):
+        assert store.note_time(at) == timedelta()
+    assert store.due(after(60)).promotions == ()
+
+
+def test_it_is_noticed_once(store: SqlStore) -> None:
+    store.note_time(T0)
+    assert store.note_time(BACK)
+    assert not store.note_time(BACK)
+
+
+def test_a_gate_was_not_first_seen_in_the_future(store: SqlStore) -> None:
+    store.gate_first_seen("churn", T0)
+    store.note_time(T0)
+    store.note_time(BACK)
+    assert store.gate_first_seen("churn", BACK) == BACK
+
+
+def test_a_lease_is_kept_by_clocks_that_differ_a_little(store: SqlStore) -> None:
+    taken_promotion(store)
+    assert store.due(after(-30)).promotions == ()
+    assert store.lock_alias(KEY, T0, LEASE) is not None
+    assert store.lock_alias(KEY, after(-30), LEASE) is None
+
+
+def test_a_lease_longer_than_any_may_be_is_refused(store: SqlStore) -> None:
+    with pytest.raises(ValueError, match="longer"):
+        store.lock_alias(KEY, T0, HOUR)
