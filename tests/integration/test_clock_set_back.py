@@ -23,7 +23,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GateWorld]
         yield made
 
 
-@pytest.fixture(params=SETTINGS.values(), ids=SETTINGS)
+@pytest.fixture(params=SETTINGS.values(), ids=list(SETTINGS))
 def step_back(request: pytest.FixtureRequest, world: GateWorld) -> Callable[[], None]:
     ahead: timedelta = request.param
     world.clock.gate_is_ahead = ahead

@@ -25,7 +25,7 @@ def note(connection: Connection, at: datetime) -> timedelta:
     Returns:
         By how much the clock was set back; zero where it was not, or by no more than replicas' clocks differ.
     """
-    noted = connection.scalar(select(clock.c.noted_at).with_for_update())
+    noted: datetime | None = connection.scalar(select(clock.c.noted_at).with_for_update())
     insert = upsert(connection, clock).values(id=1, noted_at=at)
     connection.execute(insert.on_conflict_do_update(index_elements=["id"], set_={"noted_at": at}))
     if noted is None or noted <= at + _CLOCKS_DIFFER:
