@@ -185,9 +185,11 @@ class VendorRefusedError(VendorError):
     Attributes:
         concerns_all: every call is refused like this one (credentials, network rules, a wrong address), so it says
             nothing about what was asked for; work waits for the mending, as it does for a vendor that is away.
+        of_write: what was refused would have changed something, and is not sent again by itself.
     """
 
     code = "vendor_refused"
+    of_write = False
 
     def __init__(
         self,
@@ -206,6 +208,12 @@ class VendorNotFoundError(VendorRefusedError):
     """404: absent, or not visible to our credentials (vendors do not tell the two apart)."""
 
     code = "vendor_not_found"
+
+
+class VersionMissingError(VendorUnavailableError):
+    """404 for a version, and the list of versions lacks it: it is gone if that is so for a while."""
+
+    code = "version_missing"
 
 
 class RequestGoneError(VendorNotFoundError):

@@ -77,15 +77,16 @@ def test_a_champion_that_is_hidden_is_not_gone(uc: GateWorld) -> None:
     uc.break_databricks("/models/.*/versions/1$", status=403)
     uc.train({"f1": 0.81})
     uc.settle()
-    assert uc.promotion().phase is Phase.FAILED
-    assert "answered 403" in uc.promotion().reason
+    assert uc.promotion().phase is Phase.REQUESTED
+    assert "answered 403" in (uc.promotion().last_error or "")
 
 
 def test_a_champion_that_the_list_still_has_is_not_gone(uc: GateWorld) -> None:
     uc.break_databricks("/models/.*/versions/1$", status=404, error_code="RESOURCE_DOES_NOT_EXIST")
     uc.train({"f1": 0.81})
     uc.settle()
-    assert uc.promotion().phase is Phase.FAILED
+    assert uc.promotion().phase is Phase.REQUESTED
+    assert "answered 404" in (uc.promotion().last_error or "")
 
 
 def test_a_list_that_lacks_the_candidate_too_shows_nothing(uc: GateWorld) -> None:
@@ -93,7 +94,8 @@ def test_a_list_that_lacks_the_candidate_too_shows_nothing(uc: GateWorld) -> Non
     uc.break_databricks("/models/[^/]*/versions$", body=b"{}", skip=1)  # one is the search
     uc.train({"f1": 0.81})
     uc.settle()
-    assert uc.promotion().phase is Phase.FAILED
+    assert uc.promotion().phase is Phase.REQUESTED
+    assert "answered 404" in (uc.promotion().last_error or "")
 
 
 def test_the_watch_and_orders_go_on(world: GateWorld) -> None:

@@ -130,18 +130,21 @@ def test_databricks_fails_while_a_run_is_read(world: GateWorld, fault: dict[str,
 
 
 @pytest.mark.parametrize("status", [403, 404])
-def test_a_run_that_we_may_not_read_fails_and_can_be_sent_again(world: GateWorld, status: int) -> None:
+def test_a_run_that_we_may_not_read_for_a_day_fails_and_can_be_replayed(
+    world: GateWorld, status: int
+) -> None:
     world.break_databricks(
         "/jobs/runs/get$", status=status, error_code="PERMISSION_DENIED", message="No CAN_VIEW"
     )
-    run_id, _ = world.train_run()
-    world.notify(run_id)
-    world.settle()
-    reason = world.notification(NotificationPhase.FAILED).reason
-    assert "No CAN_VIEW" in reason
-    assert "Mend the cause and send the notification again" in reason
+    world.train()
+    world.live(hours=23)
+    assert "No CAN_VIEW" in world.notification(NotificationPhase.WAITING).reason
+    world.live(hours=2)
+    failed = world.notification(NotificationPhase.FAILED)
+    assert "No CAN_VIEW" in failed.reason
+    assert f"champion-gate notifications replay {failed.id}" in failed.reason
     world.databricks.faults.clear()
-    world.notify(run_id)
+    world.core.asking.replay(failed.id)
     world.settle()
     assert world.notification(NotificationPhase.RESOLVED).count == 2
     world.promotion(Phase.PENDING_APPROVAL)

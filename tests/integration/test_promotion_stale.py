@@ -98,6 +98,8 @@ def test_a_version_deleted_before_anybody_is_asked(world: GateWorld) -> None:
     world.models.remove("2")
     world.reconfigure()
     world.wait(minutes=3)
+    world.ended(waiting, Phase.REQUESTED)
+    world.wait(minutes=11)
     assert "is gone from the registry" in world.ended(waiting, Phase.STALE)
     assert world.github.runs == []
 
@@ -106,6 +108,11 @@ def test_people_are_not_asked_any_longer_about_a_version_that_is_deleted(either:
     pending = either.ask()
     either.models.remove("2")
     either.look()
+    either.wait(minutes=9)
+    either.look()
+    either.ended(pending, Phase.PENDING_APPROVAL)
+    assert "v2 is not there" in (either.again(pending).last_error or "")
+    either.wait(minutes=1)
     assert "v2 is gone from the registry" in either.ended(pending, Phase.STALE)
     assert either.ci_run(pending).conclusion == "cancelled"
 
@@ -114,6 +121,8 @@ def test_a_version_deleted_after_the_approval_is_not_promoted(world: GateWorld) 
     pending = approved_but_not_applied(world)
     world.models.remove("2")
     world.wait(minutes=1)
+    world.ended(pending, Phase.APPROVED)
+    world.wait(minutes=10)
     assert "is gone from the registry" in world.ended(pending, Phase.STALE)
     assert world.models.champion() == "1"
 

@@ -209,9 +209,10 @@ class AliasWriter:
                 self._registry.delete_alias(key.model, key.alias)
             else:
                 self._registry.set_alias(key.model, key.alias, intent.to_version)
-        except VendorRefusedError:
+        except VendorRefusedError as error:
             # A refusal is an answer: nothing was written, so nobody has to finish it.
             self._finish(lock, intent.from_version, [])
+            error.of_write = True
             raise
 
     def _read_back(self, key: AliasKey) -> str | None:

@@ -19,7 +19,7 @@ from champion_gate.core.ports import ApprovalProvider, Clock, FoundRequests, Ope
 from champion_gate.core.promotion import EndRequest, Phase, Promotion
 from champion_gate.core.store import Store
 from champion_gate.core.turn import Turn
-from champion_gate.errors import GateError, VendorUnavailableError
+from champion_gate.errors import GateError, VendorRefusedError, VendorUnavailableError
 
 MOST_STARTS = 2
 """How often a request is opened whose fate is not told, until an operator allows as many more."""
@@ -70,6 +70,8 @@ class Opening:
             if not isinstance(error, VendorUnavailableError) or not error.outcome_unknown:
                 # Certain: nothing was opened. Where nothing ever was, all begins anew.
                 self._turn.save(replace(intended, request=request if request.starts else None))
+            if isinstance(error, VendorRefusedError):
+                error.of_write = True
             raise
         if opened is not None:
             self._opened(intended, (opened,))

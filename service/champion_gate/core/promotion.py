@@ -98,6 +98,7 @@ class Promotion:
         run: what is kept of the job run.
         approved_at: when the approval was read; None for one that an earlier release read.
         missing_since: when its request was first found gone at the vendor; None while it is there.
+        version_missing_since: when its version was first found gone from the registry; None while it is there.
     """
 
     id: str
@@ -137,6 +138,7 @@ class Promotion:
     run: RunFacts = field(default_factory=RunFacts)
     approved_at: datetime | None = None
     missing_since: datetime | None = None
+    version_missing_since: datetime | None = None
 
     @property
     def alias_key(self) -> AliasKey:

@@ -136,7 +136,7 @@ class Resolver:
         except LeaseLostError:
             raise
         except GateError as error:
-            outcome = self._put_off_gate(fresh, error)
+            outcome = self._put_off_gate(taken, fresh, error)
         self._store.save_resolution(taken, outcome.resolution)
         return outcome
 
@@ -247,7 +247,8 @@ class Resolver:
         )
         if planned.due_at is None:
             return replace(
-                _closed(taken, NotificationPhase.FAILED, _failed(error)), last_error=planned.last_error
+                _closed(taken, NotificationPhase.FAILED, _failed(taken, error)),
+                last_error=planned.last_error,
             )
         return replace(
             taken,
@@ -259,7 +260,7 @@ class Resolver:
             last_error=planned.last_error,
         )
 
-    def _put_off_gate(self, fresh: Resolution, error: GateError) -> _Outcome:
+    def _put_off_gate(self, taken: StoredNotification, fresh: Resolution, error: GateError) -> _Outcome:
         planned = next_try(
             error,
             attempts=fresh.attempts,
@@ -274,7 +275,7 @@ class Resolver:
             last_error=planned.last_error,
         )
         if planned.due_at is None:
-            return _Outcome(replace(tried, phase=NotificationPhase.FAILED, reason=_failed(error)))
+            return _Outcome(replace(tried, phase=NotificationPhase.FAILED, reason=_failed(taken, error)))
         waiting = replace(tried, phase=NotificationPhase.WAITING, reason=f"Trying again: {error}")
         return _Outcome(waiting, planned.due_at)
 
@@ -284,8 +285,8 @@ def _interval(waited: timedelta) -> timedelta:
     return min(max(waited, _FIRST_LOOK_AGAIN), _LONGEST_LOOK_AGAIN)
 
 
-def _failed(error: GateError) -> str:
-    return f"{error} Mend the cause and send the notification again: champion-gate hooks send."
+def _failed(taken: StoredNotification, error: GateError) -> str:
+    return f"{error} Mend the cause, then: champion-gate notifications replay {taken.id}"
 
 
 def _closed(taken: StoredNotification, phase: NotificationPhase, reason: str) -> StoredNotification:

@@ -13,7 +13,13 @@ from champion_gate.core.ledger import LedgerKind
 from champion_gate.core.ports import Clock, ModelRegistry
 from champion_gate.core.promotion import EndRequest, FollowUp, Phase, Promotion
 from champion_gate.core.store import Store
-from champion_gate.errors import ConflictError, OnHoldError, VendorNotFoundError, VendorUnavailableError
+from champion_gate.errors import (
+    ConflictError,
+    OnHoldError,
+    VendorNotFoundError,
+    VendorUnavailableError,
+    VersionMissingError,
+)
 
 End = Callable[[Promotion, Phase, str], tuple[Promotion, list[FollowUp]]]
 """Makes the ended promotion and its follow-ups out of phase and reason."""
@@ -22,6 +28,8 @@ StaleBecause = Callable[[Promotion], str | None]
 
 _ARRIVES_WITHIN = timedelta(minutes=2)
 """A write that was sent arrives by then or never: twice its total deadline."""
+_GONE_AFTER = timedelta(minutes=10)
+"""A version is gone when it has been missing for so long: registries lag, and may hide one for a moment."""
 
 
 @dataclass(frozen=True)
@@ -149,13 +157,15 @@ class Spending:
         """Why the version is no longer the one that was asked for; None if it is.
 
         Raises:
+            VersionMissingError: it is not there, for less than ten minutes so far.
             VendorUnavailableError: the registry leaves out what it told before, or says what we do not know:
                 that is no other version.
+            VendorRefusedError: it is hidden from us.
         """
         try:
             version = self._registry.get_version(promotion.model, promotion.version.version)
-        except VendorNotFoundError:
-            return f"{promotion.model} v{promotion.version.version} is gone from the registry, or hidden from us."
+        except VendorNotFoundError as error:
+            return self._gone(promotion, error)
         untold = version.untold_of(promotion.version)
         if untold and version.created_at in {None, promotion.version.created_at}:
             raise VendorUnavailableError(
@@ -170,6 +180,21 @@ class Spending:
         if version.status != promotion.version.status:
             return f"{promotion.model} v{version.version} is {version.status.value} now, no longer ready."
         return None
+
+    def _gone(self, promotion: Promotion, error: VendorNotFoundError) -> str:
+        """Why a version that cannot be read is gone for good: the list that would name it shows others, and this long."""
+        number, now = promotion.version.version, self._clock.now()
+        listed = {each.version for each in self._registry.list_versions(promotion.model)}
+        if not listed or number in listed:
+            raise error
+        since = promotion.version_missing_since or now
+        if now < since + _GONE_AFTER:
+            raise VersionMissingError(
+                self._registry.name,
+                f"{promotion.model} v{number} is not there. Looked for again at {since + _GONE_AFTER:%H:%M:%S} UTC.",
+                retry_after=(since + _GONE_AFTER - now).total_seconds(),
+            )
+        return f"{promotion.model} v{number} is gone from the registry, or hidden from us."
 
     def _spend_settled(
         self, lock: AliasLock, promotion: Promotion, stale_because: StaleBecause, end: End

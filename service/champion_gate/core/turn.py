@@ -13,7 +13,7 @@ from champion_gate.core.ports import Chance, Clock, WakeUps
 from champion_gate.core.promotion import EndRequest, FollowUp, FollowUpKind, Phase, Promotion
 from champion_gate.core.retrying import BUDGET, next_try
 from champion_gate.core.store import Store
-from champion_gate.errors import GateError, LeaseLostError
+from champion_gate.errors import GateError, LeaseLostError, VersionMissingError
 
 LEASE_SECONDS = 120.0
 _CANCEL_WITHIN = timedelta(minutes=10)
@@ -71,7 +71,7 @@ class Turn:
         asked = taken.phase in {Phase.REQUESTED, Phase.PENDING_APPROVAL}
         if asked and taken.request is not None and now < taken.request.expires_at:
             due_at = min(due_at, taken.request.expires_at + timedelta(seconds=1))
-        waiting = replace(taken, reason=why, due_at=due_at)
+        waiting = replace(taken, reason=why, due_at=due_at, version_missing_since=None)
         if mended:
             waiting = replace(waiting, attempts=0, failing_since=None, last_error=None)
         self.save(waiting, release=True, follow_ups=follow_ups or [])
@@ -148,6 +148,8 @@ class Turn:
             failing_since=planned.failing_since,
             last_error=planned.last_error,
         )
+        if isinstance(error, VersionMissingError):
+            kept = replace(kept, version_missing_since=taken.version_missing_since or now)
         until = _read_until(taken)
         try:
             if until is not None and now >= until.at:
