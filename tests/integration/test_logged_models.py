@@ -11,6 +11,7 @@ import pytest
 from champion_gate.core.evidence_markdown import render_markdown
 from champion_gate.core.notifications import NotificationPhase
 from champion_gate.core.promotion import Phase
+from integration.gate_models import MlflowModels
 from integration.gate_world import GateWorld, gate_world
 from integration.logged_models_world import EVERY_REGISTRY, log_models, row_of, train_models
 
@@ -220,12 +221,115 @@ def test_a_search_without_an_answer_is_made_again(uc: GateWorld) -> None:
     assert asked(uc)["candidate"] == 0.93
 
 
-def test_a_version_that_names_none_of_the_runs_models(uc: GateWorld) -> None:
-    run_id, _ = log_models(uc, [("f1", 0.55)], [("f1", 0.97)])
-    training = next(iter(uc.databricks.catalog.mlflow.runs()))
-    uc.databricks.catalog.add_version(uc.models.model, run_id=training)
+def register_files(world: GateWorld, run_id: str) -> str:
+    """A version of files of the run, as before there were logged models."""
+    if hasattr(world.models, "client"):
+        client = world.models.client
+        source = f"{client.get_run(run_id).info.artifact_uri}/model"
+        return str(client.create_model_version(world.models.model, source=source, run_id=run_id).version)
+    return world.databricks.catalog.add_version(world.models.model, run_id=run_id)
+
+
+def training_with_models(world: GateWorld, models: int, *, as_outputs: bool = True) -> tuple[str, str]:
+    """A job run and its MLflow run, which has an f1 of 0.97 and so many logged models without numbers."""
+    job_run = world.databricks.jobs.start_run(world.job_id)
+    task = world.databricks.jobs.task_run_id(job_run, "train")
+    training = world.models.run(world.job_id, task, {"f1": 0.97})
+    for _ in range(models):
+        if as_outputs:
+            world.models.log_model(training)
+        elif isinstance(world.models, MlflowModels):
+            world.models.client.create_logged_model(world.models.experiment, source_run_id=training)
+        else:
+            world.databricks.catalog.mlflow.log_model(training, as_output=False)
+    world.databricks.jobs.finish_run(job_run, "SUCCESS", notify=False)
+    return job_run, training
+
+
+@pytest.mark.parametrize("as_outputs", [True, False])
+def test_a_version_that_names_none_of_the_runs_models(every: GateWorld, *, as_outputs: bool) -> None:
+    job_run, training = training_with_models(every, 2, as_outputs=as_outputs)
+    register_files(every, training)
+    every.notify(job_run)
+    assert "and the version does not say which of them it is" in ineligible(every)
+
+
+@pytest.mark.parametrize("models", [0, 1])
+def test_a_version_of_files_of_a_run_with_at_most_one_model_has_the_runs_numbers(
+    world: GateWorld, models: int
+) -> None:
+    job_run, training = training_with_models(world, models, as_outputs=False)
+    register_files(world, training)
+    world.notify(job_run)
+    assert asked(world)["candidate"] == 0.97
+
+
+def test_a_search_that_is_refused_means_more_than_one_for_files_of_a_run_too(uc: GateWorld) -> None:
+    job_run, training = training_with_models(uc, 0)
+    register_files(uc, training)
+    uc.break_databricks("logged-models/search", status=403)
+    uc.notify(job_run)
+    assert f"which logged models MLflow run {training} has cannot be read" in ineligible(uc)
+
+
+def test_a_champion_of_files_of_a_run_with_several_models_is_no_yardstick(world: GateWorld) -> None:
+    world.reconfigure(metrics=COMPARED)
+    _, training = training_with_models(world, 2, as_outputs=False)
+    world.models.move_alias(register_files(world, training))
+    train_models(world, [("f1", 0.9)])
+    row = asked(world)
+    assert row["champion"] is None
+    assert "does not say which of them it is" in row["champion_from"]["missing"]
+
+
+SOURCES_OF_OTHERS = {
+    "files of the run": "runs:/{run}/model",
+    "another logged model": "models:/{other}",
+    "a version of a model of that name": "models:/{own}/sub",
+    "a folder that is only called so": "s3://somewhere-else/models/{own}/artifacts",
+    "a folder beside": "dbfs:/databricks/mlflow-tracking/4711/logged_models/{own}/artifacts-2",
+    "a folder of another": "dbfs:/databricks/mlflow-tracking/4711/logged_models/{other}/artifacts",
+}
+
+
+@pytest.mark.parametrize("source", SOURCES_OF_OTHERS.values(), ids=SOURCES_OF_OTHERS)
+@pytest.mark.parametrize("told", [True, False])
+def test_numbers_of_a_logged_model_whose_files_the_version_has_not(
+    uc: GateWorld, source: str, *, told: bool
+) -> None:
+    run_id, (own, other) = log_models(uc, [("f1", 0.97)], [("f1", 0.55)])
+    mlflow = uc.databricks.catalog.mlflow
+    training = mlflow.run_of(own)
+    uc.databricks.catalog.add_version(
+        uc.models.model,
+        run_id=training,
+        source=source.format(run=training, own=own, other=other),
+        model_id=own if told else "",
+    )
     uc.notify(run_id)
-    assert "and the version does not say which of them it is" in ineligible(uc)
+    reason = ineligible(uc)
+    if told:
+        assert f"is said to be the logged model {own}, whose files are not those of its source" in reason
+
+
+def test_a_field_that_the_source_bears_out(uc: GateWorld) -> None:
+    run_id, (own, _) = log_models(uc, [("f1", 0.97)], [("f1", 0.55)])
+    uc.databricks.catalog.add_version(uc.models.model, logged_model=own, model_id=own)
+    uc.notify(run_id)
+    assert asked(uc)["candidate"] == 0.97
+
+
+def test_parameters_and_tags_of_a_logged_model_whose_files_it_has_not(uc: GateWorld) -> None:
+    uc.reconfigure(metrics=None)
+    job_run, training = training_with_models(uc, 1)
+    mlflow = uc.databricks.catalog.mlflow
+    own = mlflow.log_model(training, params={"depth": "3"}, tags={"team": "a"})
+    uc.databricks.catalog.add_version(uc.models.model, run_id=training, source="s3://x/model", model_id=own)
+    uc.notify(job_run)
+    uc.settle()
+    uc.ended(uc.promotion(), Phase.PENDING_APPROVAL)
+    document: Any = uc.evidence(uc.promotion())
+    assert document["parameters"]["rows"] == document["tags"]["rows"] == []
 
 
 def test_a_folder_of_a_logged_model_names_it(uc: GateWorld) -> None:

@@ -266,6 +266,46 @@ def test_another_models_answer_is_not_taken_for_an_absent_alias() -> None:
     assert isinstance(error, VendorUnavailableError)
 
 
+NO_SUCH_CALL = (
+    "<!doctype html><title>404 Not Found</title><p>The requested URL was not found on the server.</p>"
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "models"),
+    [
+        (reply("404 Not Found", NO_SUCH_CALL), frozenset()),
+        (reply("404 Not Found", "<html>nginx</html>"), None),
+        (reply("403 Forbidden", '{"error_code": "PERMISSION_DENIED"}'), None),
+    ],
+)
+def test_a_server_of_before_logged_models_has_none(answer: bytes, models: frozenset[str] | None) -> None:
+    version = {
+        "name": "churn",
+        "version": "3",
+        "run_id": "r1",
+        "source": "s3://b/r1/model",
+        "status": "READY",
+    }
+    info = {"run_id": "r1", "run_uuid": "r1", "experiment_id": "1", "status": "FINISHED"}
+    run = {"info": info, "data": {"metrics": [{"key": "f1", "value": 0.9, "timestamp": 1, "step": 0}]}}
+    answers = {
+        "model-versions/get": reply("200 OK", json.dumps({"model_version": version})),
+        "runs/get": reply("200 OK", json.dumps({"run": run})),
+        "logged-models/search": answer,
+    }
+
+    def scripted(connection: socket.socket, request: str) -> None:
+        connection.sendall(next(said for path, said in answers.items() if path in request))
+        connection.close()
+
+    with stub(scripted) as server:
+        registry = MlflowRegistry(server.uri, timeouts=QUICK)
+        details = registry.get_details(registry.get_version("churn", "3"))
+    assert details.training_run is not None
+    assert details.training_run.logged_models == models
+
+
 def test_an_endless_list_of_versions_comes_to_an_end() -> None:
     page = json.dumps({"model_versions": [], "next_page_token": "again"})
     with stub(answering(reply("200 OK", page))) as server:

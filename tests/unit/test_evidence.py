@@ -53,7 +53,7 @@ def details(
     run = TrainingRun(
         f"run{number}", "ann", "1", "2", metrics or {}, params or {}, f"abc{number}", AT, "https://x/r"
     )
-    return VersionDetails(version, tags or {}, run)
+    return VersionDetails(version, tags or {}, replace(run, logged_models=frozenset()))
 
 
 def collect(

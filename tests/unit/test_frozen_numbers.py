@@ -28,10 +28,20 @@ HIGHER, LOWER = Direction.HIGHER, Direction.LOWER
 
 def details(number: int, rows: Sequence[MetricRow] = (), **of_run: float) -> VersionDetails:
     model_id = f"m-{number}" if rows else None
+    source = f"models:/{model_id}" if rows else None
     version = ModelVersion(
-        "main.ml.churn", str(number), f"id{number}", "r", None, VersionStatus.READY, AT, "ann", None, model_id
+        "main.ml.churn",
+        str(number),
+        f"id{number}",
+        "r",
+        source,
+        VersionStatus.READY,
+        AT,
+        "ann",
+        None,
+        model_id,
     )
-    run = TrainingRun("r", "ann", "1", "2", of_run, {}, None, AT)
+    run = TrainingRun("r", "ann", "1", "2", of_run, {}, None, AT, logged_models=frozenset())
     model = LoggedModel(model_id, "r", tuple(rows), {}, {}) if model_id else None
     return VersionDetails(version, {}, run, model)
 

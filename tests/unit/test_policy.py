@@ -42,6 +42,7 @@ def version(number: int, metrics: Mapping[str, float] | None = None) -> VersionD
     training = None
     if metrics is not None:
         training = TrainingRun(f"run{number}", "ann@example.com", "1", "2", metrics, {}, None, AT)
+        training = replace(training, logged_models=frozenset())
     model_version = ModelVersion(
         "main.ml.churn", str(number), f"id{number}", f"run{number}", None, VersionStatus.READY, AT, None
     )

@@ -51,6 +51,8 @@ _MAY_NOT_READ = "Let the service's MLflow user read the model and its experiment
 # urllib3, where mlflow has it raise for what it takes for passing.
 _STATUS = re.compile(r"failed with error code (\d{3})\b|too many (\d{3}) error responses")
 _BODY = re.compile(r"Response body: '(.*)'\s*$", re.DOTALL)
+# werkzeug's NotFound: what an MLflow server answers to a call that its release does not have.
+_NO_SUCH_CALL = "The requested URL was not found on the server"
 # mlflow/server/security_utils.py. Its list is compared with the port (mlflow#22095).
 _HOST_REFUSED = "Invalid Host header"
 _ORIGIN_REFUSED = "Cross-origin request blocked"
@@ -103,6 +105,11 @@ def is_refusal(error: Exception) -> bool:
     """Whether the server refused just this, so that repeating the call would not help."""
     ours = translated(error, writes=False)
     return isinstance(ours, VendorRefusedError) and not ours.concerns_all
+
+
+def is_unknown_call(error: Exception) -> bool:
+    """Whether the server itself says that its release does not have this call; a proxy's 404 does not."""
+    return _NO_SUCH_CALL in _raw_words(error)
 
 
 def unreadable(what: str) -> VendorUnavailableError:

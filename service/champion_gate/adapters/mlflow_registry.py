@@ -99,10 +99,9 @@ class MlflowRegistry:
 
     def _with_logged_model(self, details: VersionDetails) -> VersionDetails:
         model_id, run = details.version.logged_model_id, details.training_run
-        if model_id is None:
-            return details
         try:
-            details = replace(details, logged_model=self.get_logged_model(model_id))
+            if model_id is not None:
+                details = replace(details, logged_model=self.get_logged_model(model_id))
         except VendorRefusedError as error:
             if error.concerns_all:
                 raise

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from champion_gate.adapters.mlflow_errors import is_refusal
+from champion_gate.adapters.mlflow_errors import is_refusal, is_unknown_call
 from champion_gate.core.metrics import counting, measured
 from champion_gate.core.versions import LoggedModel, MetricRow, TrainingRun
 
@@ -80,7 +80,10 @@ def read_logged_model(client: MlflowClient, model_id: str) -> LoggedModel:
 
 
 def logged_models_of(client: MlflowClient, run: TrainingRun) -> frozenset[str] | None:
-    """The ids of the logged models of a run: those that it names, and those that name it; None if not known."""
+    """The ids of the logged models of a run: those that it names, and those that name it; None if not known.
+
+    An MLflow server of before 3.0 has no logged models, nor the call that searches them.
+    """
     if run.experiment_id is None:
         return None
     found = set(run.logged_models or ())
@@ -98,6 +101,8 @@ def logged_models_of(client: MlflowClient, run: TrainingRun) -> frozenset[str] |
             if not token:
                 return frozenset(found)
     except Exception as error:
+        if is_unknown_call(error):
+            return frozenset(found)
         if is_refusal(error):
             return None
         raise

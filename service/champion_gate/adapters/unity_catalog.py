@@ -100,10 +100,9 @@ class UnityCatalog:
 
     def _with_logged_model(self, api: Operation, details: VersionDetails) -> VersionDetails:
         model_id, run = details.version.logged_model_id, details.training_run
-        if model_id is None:
-            return details
         try:
-            details = replace(details, logged_model=read_logged_model(api, model_id))
+            if model_id is not None:
+                details = replace(details, logged_model=read_logged_model(api, model_id))
         except VendorRefusedError as error:
             if error.concerns_all:
                 raise

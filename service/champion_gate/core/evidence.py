@@ -23,6 +23,7 @@ from champion_gate.core.metrics import (
     measured,
     measurements,
     metric_names,
+    own_model,
     rule_problems,
     run_counts_not_because,
 )
@@ -231,8 +232,9 @@ def _params(details: VersionDetails | None) -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     if details.training_run is not None and not run_counts_not_because(details):
         found = {name: (value, MLFLOW_RUN) for name, value in details.training_run.params.items()}
-    if details.logged_model is not None:
-        found |= {name: (value, LOGGED_MODEL) for name, value in details.logged_model.params.items()}
+    model = own_model(details)
+    if model is not None:
+        found |= {name: (value, LOGGED_MODEL) for name, value in model.params.items()}
     return found
 
 
@@ -241,8 +243,9 @@ def _tags(details: VersionDetails | None) -> dict[str, tuple[str, str]]:
     if details is None:
         return {}
     found: dict[str, tuple[str, str]] = {}
-    if details.logged_model is not None:
-        found = {key: (value, LOGGED_MODEL) for key, value in details.logged_model.tags.items()}
+    model = own_model(details)
+    if model is not None:
+        found = {key: (value, LOGGED_MODEL) for key, value in model.tags.items()}
     found |= {key: (value, "version") for key, value in details.tags.items()}
     return {key: each for key, each in found.items() if not key.startswith(_NOISE)}
 

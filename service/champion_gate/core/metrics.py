@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from champion_gate.core.artifacts import is_of_logged_model
 from champion_gate.core.gates import Direction, MetricRule
 from champion_gate.core.text import one_line
-from champion_gate.core.versions import MetricRow, VersionDetails
+from champion_gate.core.versions import LoggedModel, MetricRow, VersionDetails
 
 LOGGED_MODEL = "logged_model"
 MLFLOW_RUN = "mlflow_run"
@@ -98,19 +99,22 @@ class Measurements:
         return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
+def own_model(details: VersionDetails) -> LoggedModel | None:
+    """The version's logged model, if it has that model's files: whoever registers it may write any id beside them."""
+    model = details.logged_model
+    return model if model is not None and is_of_logged_model(details.version.source or "", model) else None
+
+
 def measurements(details: VersionDetails, name: str) -> Measurements:
     """A version's own numbers: those of its logged model, where it has one.
 
     Those of its MLflow run count where there is no logged model, or where the run has exactly this one, which
     has no number of its own: a run's number is the one that was logged last, for whichever of its models.
     """
-    model_id, model, run = details.version.logged_model_id, details.logged_model, details.training_run
-    if model_id is not None and model is None:
-        why = f"the version's logged model {model_id} cannot be read ({details.unread_because or 'not told'})"
-        return Measurements(name, missing=why)
+    model, run = own_model(details), details.training_run
     own = () if model is None else counting(row for row in model.metrics if row.key == name)
-    if own:
-        return Measurements(name, LOGGED_MODEL, model_id, own)
+    if model is not None and own:
+        return Measurements(name, LOGGED_MODEL, model.model_id, own)
     foreign = run_counts_not_because(details)
     if foreign or run is None:
         return Measurements(name, missing=foreign)
@@ -123,7 +127,8 @@ def metric_names(details: VersionDetails | None) -> set[str]:
     """The names of all metrics that the version has numbers for."""
     if details is None:
         return set()
-    names = {row.key for row in details.logged_model.metrics} if details.logged_model is not None else set()
+    model = own_model(details)
+    names = set() if model is None else {row.key for row in model.metrics}
     if details.training_run is not None and not run_counts_not_because(details):
         names |= set(details.training_run.metrics)
     return names
@@ -132,30 +137,52 @@ def metric_names(details: VersionDetails | None) -> set[str]:
 def run_counts_not_because(details: VersionDetails) -> str:
     """Why what the version's MLflow run says is not of this version alone; empty where it is."""
     model_id, run = details.version.logged_model_id, details.training_run
+    if model_id is not None and own_model(details) is None:
+        return _not_own_because(details, model_id)
     if run is None:
         return ""
-    if model_id is None:
-        if len(run.logged_models or ()) < 2:  # noqa: PLR2004 - more than one
+    models = run.logged_models
+    if model_id is not None:
+        if models == frozenset({model_id}):
             return ""
+        if models is None:
+            what = "may be of another one: which logged models that run has cannot be read"
+        else:
+            what = f"may be of {_some(models - {model_id}) or 'another one'}"
+        return f"the version's logged model {model_id} has none, and that of MLflow run {run.run_id} {what}"
+    if models is None:
         return (
-            f"MLflow run {run.run_id} has the logged models {_some(run.logged_models or ())}, and the version does "
-            "not say which of them it is"
+            f"which logged models MLflow run {run.run_id} has cannot be read, and the version does not say that it "
+            "is one of them"
         )
-    if run.logged_models == frozenset({model_id}):
+    if len(models) < 2:  # noqa: PLR2004 - more than one
         return ""
-    if run.logged_models is None:
-        what = "may be of another one: which logged models that run has cannot be read"
-    else:
-        what = f"may be of {_some(run.logged_models - {model_id}) or 'another one'}"
-    return f"the version's logged model {model_id} has none, and that of MLflow run {run.run_id} {what}"
+    return (
+        f"MLflow run {run.run_id} has the logged models {_some(models)}, and the version does not say which of them "
+        "it is"
+    )
+
+
+def _not_own_because(details: VersionDetails, model_id: str) -> str:
+    if details.logged_model is None:
+        return (
+            f"the version's logged model {model_id} cannot be read ({details.unread_because or 'not told'})"
+        )
+    source = one_line(details.version.source or "") or "not told"
+    return (
+        f"the version is said to be the logged model {model_id}, whose files are not those of its source ({source}):"
+        f" register `models:/{model_id}`"
+    )
 
 
 def needs_run(details: VersionDetails) -> bool:
-    """Whether the logged model lacks something that its MLflow run has, so that the run's models matter."""
-    model, run = details.logged_model, details.training_run
-    if model is None or run is None:
+    """Whether something that the MLflow run says may be the version's, so that the run's logged models matter."""
+    model, run = own_model(details), details.training_run
+    if run is None or (model is None and details.version.logged_model_id is not None):
         return False
-    return bool(set(run.metrics) - {row.key for row in model.metrics} or set(run.params) - set(model.params))
+    metrics = set() if model is None else {row.key for row in model.metrics}
+    params = set() if model is None else set(model.params)
+    return bool(set(run.metrics) - metrics or set(run.params) - params)
 
 
 def latest(rows: Iterable[MetricRow]) -> dict[str, float]:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 
 from champion_gate.core import run_checks
+from champion_gate.core.artifacts import is_of_logged_model
 from champion_gate.core.gates import Gate
 from champion_gate.core.job_runs import JobRun, Trainer
 from champion_gate.core.marks import (
@@ -196,8 +197,11 @@ class Origins:
         return found
 
     def _logged_model(self, version: ModelVersion) -> LoggedModel | None:
+        """Its logged model, if it has that model's files."""
         found = None if version.logged_model_id is None else self._read_logged_model(version.logged_model_id)
-        return None if isinstance(found, GateError) else found
+        if found is None or isinstance(found, GateError):
+            return None
+        return found if is_of_logged_model(version.source or "", found) else None
 
     def _by_files(
         self, version: ModelVersion, training: TrainingRun | None, logged: LoggedModel | None

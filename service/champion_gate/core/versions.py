@@ -11,6 +11,7 @@ from enum import StrEnum
 from champion_gate.errors import InvalidNameError
 
 _LOGGED_MODEL_URI = re.compile(r"models:/+(m-[A-Za-z0-9_-]{1,64})/?")
+_IN_LOGGED_MODEL = re.compile(r"models:/+(m-[0-9a-f]{32})/")
 _LOGGED_MODEL_FOLDER = re.compile(r"/(?:logged_)?models/(m-[0-9a-f]{32})(?:/|$)")
 _LOGGED_MODEL_ID = re.compile(r"m-[A-Za-z0-9_-]{1,64}")
 
@@ -72,20 +73,22 @@ class ModelVersion:
 
 
 def logged_model_of(source: str | None, told: object = None) -> str | None:
-    """The id of the logged model that a version's files are; None where neither source nor registry says.
+    """The id of the logged model that a version is said to be; None where neither registry nor source says.
 
-    The source goes first: it is what is loaded in the end, and who registers a version may write another id
-    beside it.
+    That it has that model's files is not said by this: see `metrics.own_model`.
 
     Args:
         source: the version's source: `models:/m-…`, or a folder `…/models/m-…` (`…/logged_models/m-…` on
             Databricks) in which MLflow keeps a logged model's files.
         told: the version's `model_id`, which servers may leave empty (MLflow's SQL store keeps none).
     """
-    named = _LOGGED_MODEL_URI.fullmatch(source or "") or _LOGGED_MODEL_FOLDER.search(source or "")
-    if named:
-        return named[1]
-    return told if isinstance(told, str) and _LOGGED_MODEL_ID.fullmatch(told) else None
+    if isinstance(told, str) and _LOGGED_MODEL_ID.fullmatch(told):
+        return told
+    text = source or ""
+    named = (
+        _LOGGED_MODEL_URI.fullmatch(text) or _IN_LOGGED_MODEL.match(text) or _LOGGED_MODEL_FOLDER.search(text)
+    )
+    return named[1] if named else None
 
 
 def logged_model_uri(source: str) -> str | None:

@@ -32,6 +32,7 @@ class Version:
     created_at: int
     created_by: str | None
     tags: dict[str, str] = field(default_factory=dict)
+    model_id: str = ""
 
 
 @dataclass
@@ -123,6 +124,7 @@ class Catalog:
         tags: Mapping[str, str] | None = None,
         with_id: bool = True,
         source: str | None = None,
+        model_id: str = "",
     ) -> str:
         """Register the next version and return its number.
 
@@ -136,6 +138,7 @@ class Catalog:
             tags: version tags.
             with_id: whether Databricks tells an `id`.
             source: where its files came from; the logged model, or a folder of its own, if None.
+            model_id: the logged model that whoever registers it says it is; MLflow's side tells it again.
         """
         with self._lock:
             model = self._models[full_name.lower()]
@@ -152,6 +155,7 @@ class Catalog:
                 created_at=self._now(),
                 created_by=created_by,
                 tags=dict(tags or {}),
+                model_id=model_id,
             )
             return str(number)
 
@@ -280,7 +284,7 @@ class Catalog:
                 "name": model.full_name,
                 "version": str(version.number),
                 "status": version.status,
-                "model_id": "",
+                "model_id": version.model_id,
                 "tags": pairs(version.tags),
             }
             return jsonify(model_version=shown)
