@@ -10,7 +10,7 @@ from fractions import Fraction
 from champion_gate.core.artifacts import is_of_logged_model
 from champion_gate.core.gates import Direction, MetricRule
 from champion_gate.core.text import one_line
-from champion_gate.core.versions import LoggedModel, MetricRow, VersionDetails
+from champion_gate.core.versions import LoggedModel, MetricRow, TrainingRun, VersionDetails
 
 LOGGED_MODEL = "logged_model"
 MLFLOW_RUN = "mlflow_run"
@@ -141,25 +141,29 @@ def run_counts_not_because(details: VersionDetails) -> str:
         return _not_own_because(details, model_id)
     if run is None:
         return ""
-    models = run.logged_models
-    if model_id is not None:
-        if models == frozenset({model_id}):
-            return ""
-        if models is None:
-            what = "may be of another one: which logged models that run has cannot be read"
-        else:
-            what = f"may be of {_some(models - {model_id}) or 'another one'}"
-        return f"the version's logged model {model_id} has none, and that of MLflow run {run.run_id} {what}"
-    if models is None:
+    if model_id is None:
+        return _one_of_several_because(run)
+    if run.logged_models == frozenset({model_id}):
+        return ""
+    if run.logged_models is None:
+        what = "may be of another one: which logged models that run has cannot be read"
+    else:
+        what = f"may be of {_some(run.logged_models - {model_id}) or 'another one'}"
+    return f"the version's logged model {model_id} has none, and that of MLflow run {run.run_id} {what}"
+
+
+def _one_of_several_because(run: TrainingRun) -> str:
+    """Why files of the run may be any of its logged models; empty where it has one at most."""
+    if run.logged_models is None:
         return (
             f"which logged models MLflow run {run.run_id} has cannot be read, and the version does not say that it "
             "is one of them"
         )
-    if len(models) < 2:  # noqa: PLR2004 - more than one
+    if len(run.logged_models) < 2:  # noqa: PLR2004 - more than one
         return ""
     return (
-        f"MLflow run {run.run_id} has the logged models {_some(models)}, and the version does not say which of them "
-        "it is"
+        f"MLflow run {run.run_id} has the logged models {_some(run.logged_models)}, and the version does not say which "
+        "of them it is"
     )
 
 
