@@ -87,7 +87,7 @@ gates:
         job: "approve: [prod]"
         environment: prod/eu west
         protection: environment
-        approvers: [jane.doe, _max-2]
+        approvers: [jane.doe, {login: _max-2, id: 17}]
         approvals: 2
         namespace_id: 7
         bot: project_42_bot_0a1b

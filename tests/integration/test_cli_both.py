@@ -337,7 +337,7 @@ def test_a_promotion_is_cancelled_and_asked_for_afresh(which: str, tmp_path: Pat
 @pytest.mark.parametrize("which", ["local", "api"])
 def test_whose_a_login_is_can_be_listed_accepted_and_forgotten(both: Both, which: str) -> None:
     side: Side = getattr(both, which)
-    accounts = [{"trainer": TRAINER, "gate": None, "user_id": "11"}]
+    accounts = [{"trainer": TRAINER, "alias": None, "user_id": "11"}]
     with open_store(both.world.environ["CHAMPION_GATE_DATABASE_URL"]) as store:
         at, login = datetime(2026, 3, 1, 8, tzinfo=UTC), f"octo-{which}"
         for number, days in (("11", 0), ("22", 1)):

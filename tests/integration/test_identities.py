@@ -214,19 +214,28 @@ def test_what_is_forgotten_is_resolved_anew_where_gates_yaml_still_names_it(worl
 
 
 @both
-def test_who_stood_behind_a_service_principal_is_remembered_gate_by_gate(world: GateWorld) -> None:
+def test_who_stood_behind_a_service_principal_is_remembered_for_the_alias(world: GateWorld) -> None:
     world.job_id = world.databricks.jobs.add_job("train-churn", run_as=PRINCIPAL)
     world.reconfigure(identities={TRAINER: "octo-trainer", PRINCIPAL: "reviewer-1"})
     asked_once(world)
-    world.reconfigure(identities={TRAINER: "octo-trainer", PRINCIPAL: []})
+    world.reconfigure(identities={TRAINER: "octo-trainer", PRINCIPAL: []}, name="renamed")
     second = next_one(world)
     assert excluded(world, second) == {account(world, "octo-trainer"), account(world, "reviewer-1")}
     people = world.evidence(second)["people"]
     assert isinstance(people, dict)
     assert people["nobody"]["rows"] == []
-    world.reconfigure(identities={TRAINER: "octo-trainer", PRINCIPAL: []}, name="another")
+    world.reconfigure(identities={TRAINER: "octo-trainer", PRINCIPAL: []}, alias="Best")
     third = next_one(world)
     assert excluded(world, third) == {account(world, "octo-trainer")}
+
+
+@both
+def test_whom_trainers_listed_stays_excluded_over_renamings_of_the_gate(world: GateWorld) -> None:
+    world.reconfigure(trainers=["reviewer-1"])
+    asked_once(world)
+    world.reconfigure(name="renamed")
+    second = next_one(world)
+    assert excluded(world, second) == {account(world, "octo-trainer"), account(world, "reviewer-1")}
 
 
 @both
@@ -275,6 +284,31 @@ def test_a_pin_is_the_operators_word_for_another_account(world: GateWorld) -> No
     pending = next_one(world)
     assert pending.phase is Phase.PENDING_APPROVAL
     assert excluded(world, pending) == {before, now}
+
+
+@both
+def test_a_listed_trainer_is_pinned_in_the_same_way(world: GateWorld) -> None:
+    number = int(account(world, "reviewer-1"))
+    world.reconfigure(trainers=[{"login": "reviewer-1", "id": number + 4242}])
+    waiting = next_one(world)
+    assert waiting.phase is Phase.REQUESTED
+    assert f"gates.yaml pins reviewer-1 to account {number + 4242}, and it is" in waiting.reason
+    there(world).rename_user("reviewer-1", "reviewer-renamed")
+    world.reconfigure(trainers=[{"login": "reviewer-1", "id": number}])
+    world.wait(minutes=3)
+    assert world.again(waiting).phase is Phase.PENDING_APPROVAL
+    assert excluded(world, waiting) == {account(world, "octo-trainer"), str(number)}
+
+
+@both
+def test_a_pin_that_is_added_for_the_same_account_is_no_change_of_the_settings(world: GateWorld) -> None:
+    world.reconfigure(trainers=["reviewer-2"], newer_version="keep")
+    pending = world.ask()
+    number = int(account(world, "reviewer-2"))
+    world.reconfigure(trainers=[{"login": "reviewer-2", "id": number}], newer_version="keep")
+    world.provider.approve(world.run_id_of(pending), "reviewer-1")
+    world.look()
+    world.ended(pending, Phase.PROMOTED)
 
 
 # --- settings that changed while people were asked --------------------------------------------------------
@@ -366,7 +400,7 @@ def test_nor_when_gates_yaml_says_otherwise(world: GateWorld) -> None:
 # --- listed approvers -------------------------------------------------------------------------------------
 
 
-def with_approvers(world: GateWorld, *approvers: str) -> None:
+def with_approvers(world: GateWorld, *approvers: object) -> None:
     (place,) = world.approval.values()
     assert isinstance(place, dict)
     world.reconfigure(approval={"gitlab": {**place, "approvers": list(approvers)}})
@@ -392,6 +426,22 @@ def test_an_approver_who_renamed_their_account_still_may_approve(world: GateWorl
     asked_once(world)
     there(world).rename_user("reviewer-1", "reviewer-renamed")
     pending = next_one(world)
+    world.provider.approve(world.run_id_of(pending), "reviewer-renamed")
+    world.look()
+    world.ended(pending, Phase.PROMOTED)
+
+
+@gitlab
+def test_a_pinned_approver_is_the_account_whoever_has_the_login(world: GateWorld) -> None:
+    number = int(account(world, "reviewer-1"))
+    with_approvers(world, {"login": "reviewer-1", "id": number + 4242})
+    waiting = next_one(world)
+    assert waiting.phase is Phase.REQUESTED
+    assert f"pins reviewer-1 to account {number + 4242}, and it is account {number}." in waiting.reason
+    there(world).rename_user("reviewer-1", "reviewer-renamed")
+    with_approvers(world, {"login": "reviewer-1", "id": number})
+    world.wait(minutes=3)
+    pending = world.again(waiting)
     world.provider.approve(world.run_id_of(pending), "reviewer-renamed")
     world.look()
     world.ended(pending, Phase.PROMOTED)
@@ -486,7 +536,7 @@ def test_everything_that_is_remembered_is_shown(world: GateWorld) -> None:
     (known,) = world.core.identities.known()
     assert (known.provider, known.login) == (world.provider.key, "octo-trainer")
     assert (known.user_id, known.other_id) == (before, now)
-    assert {(each.trainer, each.gate, each.user_id) for each in known.accounts} == {
+    assert {(each.trainer, each.alias, each.user_id) for each in known.accounts} == {
         (TRAINER, "", before),
         (TRAINER, "", now),
     }

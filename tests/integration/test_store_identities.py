@@ -53,11 +53,11 @@ def test_looks_within_an_hour_write_nothing_and_a_late_one_takes_no_time_back(st
 def test_trainers_accounts_are_kept_each_once(store: SqlStore) -> None:
     for account in (MINE, MINE, replace(MINE, user_id="22"), replace(MINE, provider="gitlab")):
         store.remember_trainer_account(account, T0)
-    principal = replace(MINE, trainer="3f25", gate="churn", user_id="7")
+    principal = replace(MINE, trainer="3f25", alias="main.ml.churn@champion", user_id="7")
     store.remember_trainer_account(principal, T0)
     assert [each.user_id for each in store.trainer_accounts("github", "ann@example.com", "")] == ["11", "22"]
-    assert store.trainer_accounts("github", "3f25", "churn") == (principal,)
-    assert store.trainer_accounts("github", "3f25", "fraud") == ()
+    assert store.trainer_accounts("github", "3f25", "main.ml.churn@champion") == (principal,)
+    assert store.trainer_accounts("github", "3f25", "main.ml.fraud@champion") == ()
     remember(store, "11")
     (known,) = store.remembered_logins()
     assert {each.user_id for each in known.accounts} == {"11", "22", "7"}

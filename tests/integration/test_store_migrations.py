@@ -172,8 +172,10 @@ def test_accounts_of_earlier_requests_are_remembered(databases: Databases) -> No
         assert trainer.first_resolved_at == trainer.last_resolved_at == T0 + timedelta(days=2)
         mine = store.trainer_accounts("github", "ann@example.com", "")
         assert [each.user_id for each in mine] == ["11", "22"]
-        assert [each.user_id for each in store.trainer_accounts("github", PRINCIPAL, "churn")] == ["7"]
-        assert store.trainer_accounts("github", PRINCIPAL, "fraud") == ()
+        assert [
+            each.user_id for each in store.trainer_accounts("github", PRINCIPAL, "main.ml.churn@champion")
+        ] == ["7"]
+        assert store.trainer_accounts("github", PRINCIPAL, "main.ml.fraud@champion") == ()
         assert [each.login for each in store.trainer_accounts("gitlab", "ann@example.com", "")] == ["ann"]
         store.check()
     bring_to(url, "-1")

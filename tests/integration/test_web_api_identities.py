@@ -40,7 +40,7 @@ def test_a_viewer_sees_whose_the_logins_are(api: ApiWorld) -> None:
     assert (found["provider"], found["login"]) == ("github", "octo-trainer")
     assert (found["user_id"], found["other_id"]) == (before, now)
     assert found["accounts"] == [
-        {"trainer": "trainer@example.com", "gate": None, "user_id": each} for each in sorted([before, now])
+        {"trainer": "trainer@example.com", "alias": None, "user_id": each} for each in sorted([before, now])
     ]
 
 

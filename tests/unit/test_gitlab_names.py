@@ -12,7 +12,7 @@ from champion_gate.adapters.gitlab_auth import GitLabTokens, is_shown_as, tokens
 from champion_gate.adapters.gitlab_names import Protection, spot_of
 from champion_gate.adapters.gitlab_people import AccessRule
 from champion_gate.adapters.http_answer import Answer
-from champion_gate.core.gates import ApprovalTarget
+from champion_gate.core.gates import Account, ApprovalTarget
 from champion_gate.errors import InvalidNameError, VendorUnavailableError
 
 
@@ -37,14 +37,14 @@ def test_a_place_is_read_whole() -> None:
             job="decide",
             environment="prod/champion",
             protection="branch",
-            approvers="ann, b.ob,",
+            approvers="ann, b.ob:42,",
             bot="gate_robot",
             namespace_id="7",
         )
     )
     assert (spot.ref, spot.job, spot.environment) == ("release/1.x", "decide", "prod/champion")
     assert spot.protection is Protection.BRANCH
-    assert spot.approvers == ("ann", "b.ob")
+    assert spot.approvers == (Account("ann"), Account("b.ob", "42"))
     assert (spot.bot, spot.wanted_ids) == ("gate_robot", (("namespace_id", "7"),))
 
 

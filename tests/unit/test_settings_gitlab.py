@@ -62,7 +62,7 @@ def test_every_key_reaches_the_gate(tmp_path: Path) -> None:
         "job": "approve: [prod]",
         "environment": "prod/eu west",
         "protection": "environment",
-        "approvers": "jane.doe,_max-2",
+        "approvers": "jane.doe,_max-2:17",
         "bot": "project_42_bot_0a1b",
         "namespace_id": "7",
     }
@@ -84,7 +84,10 @@ def test_the_adapter_reads_the_place_as_it_was_meant(tmp_path: Path) -> None:
 
     assert (spot.project, spot.ref, spot.job) == ("9007199254740993", "release/1", "approve: [prod]")
     assert (spot.environment, spot.protection) == ("prod/eu west", Protection.ENVIRONMENT)
-    assert (spot.approvers, spot.bot) == (("jane.doe", "_max-2"), "project_42_bot_0a1b")
+    assert (spot.approvers, spot.bot) == (
+        (Account("jane.doe"), Account("_max-2", "17")),
+        "project_42_bot_0a1b",
+    )
     assert spot.seats == gate.approval.seats
     assert spot.wanted_ids == (("namespace_id", "7"),)
 
@@ -94,6 +97,9 @@ def _pattern(key: str) -> str:
     return str((schema.get("items") or schema)["pattern"])
 
 
+_LOGIN = GitLabApprovalEntry.model_json_schema()["properties"]["approvers"]["items"]["anyOf"][0]["pattern"]
+_logins = st.from_regex(_LOGIN, fullmatch=True)
+_approvers = st.one_of(_logins, st.fixed_dictionaries({"login": _logins, "id": st.integers(1, 2**63 - 1)}))
 _places = st.fixed_dictionaries(
     {"project": st.integers(1, 2**63 - 1)},
     optional={
@@ -101,7 +107,7 @@ _places = st.fixed_dictionaries(
         "job": st.text(max_size=255),
         "environment": st.from_regex(_pattern("environment"), fullmatch=True),
         "protection": st.sampled_from(["environment", "branch"]),
-        "approvers": st.lists(st.from_regex(_pattern("approvers"), fullmatch=True), max_size=3),
+        "approvers": st.lists(_approvers, max_size=3),
         "approvals": st.integers(0, 11),
         "bot": st.text("ab._-", max_size=4),
         "namespace_id": st.integers(1, 2**63 - 1),
@@ -198,6 +204,32 @@ def test_an_environment_that_is_taken_is_one_that_the_template_takes() -> None:
         ("gates 0 approval gitlab approvers", ["jane."], r"approvers\[0\]: found 'jane\.'"),
         ("gates 0 approval gitlab approvers", [".jane"], r"approvers\[0\]"),
         ("gates 0 approval gitlab approvers", [42], r"approvers\[0\]: found 42"),
+        (
+            "gates 0 approval gitlab approvers",
+            [{"login": "a"}],
+            r"approvers\[0\]: found keys with values",
+        ),
+        (
+            "gates 0 approval gitlab approvers",
+            [{"login": "a", "id": 0}],
+            r"approvers\[0\]: found keys with va",
+        ),
+        ("gates 0 approval gitlab approvers", ["a:5"], r"approvers\[0\]: found 'a:5'"),
+        (
+            "gates 0 approval gitlab approvers",
+            ["jane", {"login": "Jane", "id": 5}],
+            r"approvers\[1\]: found 'Jane' a second time",
+        ),
+        (
+            "gates 0 trainers",
+            [{"login": "jane", "id": "5"}],
+            r"trainers\[0\]: found keys with values below",
+        ),
+        (
+            "gates 0 trainers",
+            ["jane", {"login": "JANE", "id": 5}],
+            r"trainers\[1\]: found 'JANE' a second time",
+        ),
         ("gates 0 approval gitlab approvers", ["project_42_bot_0a"], r"approvers\[0\]: .*a bot is no person"),
         ("gates 0 approval gitlab approvers", ["group_7_bot1"], r"approvers\[0\]: .*a bot is no person"),
         (
@@ -319,6 +351,9 @@ def test_the_schema_for_editors_takes_what_the_service_takes() -> None:
         ("gates 0 approval gitlab environment", "$X"),
         ("gates 0 approval gitlab protection", "none"),
         ("gates 0 approval gitlab approvers", ["group_7_bot"]),
+        ("gates 0 approval gitlab approvers", [{"login": "group_7_bot", "id": 1}]),
+        ("gates 0 approval gitlab approvers", [{"login": "jane", "id": 0}]),
+        ("gates 0 trainers", [{"login": "jane"}]),
         ("gates 0 approval gitlab approvals", 0),
         ("gates 0 approval gitlab token", "x"),
         ("gates 0 approval gitlab", None),
@@ -344,7 +379,7 @@ def test_the_explanation_can_be_read_by_a_newcomer(tmp_path: Path) -> None:
         "2 different people whom the approval rules of the protected environment prod/eu west name approve its",
         "in the GitLab project 9007199254740993 (pinned: namespace id) at https://gitlab.example.com/gitlab, in a",
         "in a pipeline on release/1; then the manual job approve: [prod] has to be started.",
-        "Nobody counts but jane.doe, _max-2.",
+        "Nobody counts but jane.doe, _max-2 (account 17).",
         "The pipelines are started as project_42_bot_0a1b, whose approval never counts.",
         "On GitLab, first.last@example.com is jane.doe; two@example.com is one or two.x.",
         "with a token of https://Public.example.com for the audience ours.",

@@ -282,8 +282,8 @@ class GitLab:
     def _api(self, target: ApprovalTarget) -> ProjectApi:
         return ProjectApi(self._client, self._tokens, spot_of(target), self._remembered)
 
-    def _remembered(self, login: str, find: Callable[[], Person]) -> Person:
-        return find() if self._accounts is None else self._accounts.account(self.name, Account(login), find)
+    def _remembered(self, named: Account, find: Callable[[], Person]) -> Person:
+        return find() if self._accounts is None else self._accounts.account(self.name, named, find)
 
 
 def _checked_id(pipeline_id: str) -> str:

@@ -16,6 +16,7 @@ from champion_gate.adapters.http import ApiClient, Auth, joined
 from champion_gate.adapters.http_answer import Answer, Limits
 from champion_gate.adapters.http_auth import NoAuth
 from champion_gate.adapters.json_fields import Record
+from champion_gate.core.gates import Account
 from champion_gate.core.ports import Person
 from champion_gate.errors import (
     UnsafeTargetError,
@@ -63,7 +64,7 @@ class ProjectApi:
         client: ApiClient,
         tokens: Tokens,
         spot: Spot,
-        remembered: Callable[[str, Callable[[], Person]], Person],
+        remembered: Callable[[Account, Callable[[], Person]], Person],
     ) -> None:
         """Nothing is called yet; `remembered` makes sure that a username is still whose it was."""
         self.spot = spot
@@ -110,14 +111,14 @@ class ProjectApi:
             raise VendorNotFoundError("GitLab", f"nobody has the username {login}.")
         return matching[0]
 
-    def account(self, login: str) -> Person:
+    def account(self, named: Account) -> Person:
         """Whose a username in gates.yaml is; VendorNotFoundError where it is nobody's and never was.
 
         Raises:
-            VendorRefusedError: it is another account than it was.
+            VendorRefusedError: it is another account than it was, or than is pinned.
         """
         try:
-            return self._remembered(login, lambda: person(self.user_named(login)))
+            return self._remembered(named, lambda: person(self.user_named(named.login)))
         except UnsafeTargetError as another:
             raise VendorRefusedError("GitLab", another.message, hint=another.hint) from another
 

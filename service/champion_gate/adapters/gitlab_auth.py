@@ -9,6 +9,7 @@ from champion_gate.adapters.gitlab_api import ProjectApi, Tokens, person
 from champion_gate.adapters.gitlab_json import fields
 from champion_gate.adapters.http_auth import HeaderTokens, looks_like_a_token
 from champion_gate.adapters.json_fields import Record
+from champion_gate.core.gates import Account
 from champion_gate.core.ports import Person
 from champion_gate.errors import ConfigurationError, VendorRefusedError
 
@@ -73,7 +74,7 @@ def own_account(api: ProjectApi, now: datetime) -> Person:
     if api.tokens.trigger is None:
         return api.opener()
     if api.spot.bot:
-        return api.account(api.spot.bot)
+        return api.account(Account(api.spot.bot))
     try:
         triggers = api.triggers()
     except VendorRefusedError as refused:

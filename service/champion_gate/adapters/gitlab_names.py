@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from champion_gate.core.gates import ApprovalTarget
+from champion_gate.core.gates import Account, ApprovalTarget
 from champion_gate.errors import InvalidNameError
 from champion_gate.settings import gates_values as values
 
@@ -36,7 +36,7 @@ class Spot:
         ref: branch, without refs/heads/.
         job: name of the gated job.
         environment: the one that the gated job names.
-        approvers: usernames; empty = whoever the protection admits.
+        approvers: accounts; empty = whoever the protection admits.
         bot: username of the trigger token's owner, where GitLab does not show us; may be empty.
         seats: one for each approval that is needed.
         wanted_ids: pin -> number that the operator demands ("project_id", "namespace_id").
@@ -47,7 +47,7 @@ class Spot:
     job: str
     environment: str
     protection: Protection
-    approvers: tuple[str, ...]
+    approvers: tuple[Account, ...]
     bot: str
     seats: tuple[str, ...]
     wanted_ids: tuple[tuple[str, str], ...] = ()
@@ -59,7 +59,7 @@ def spot_of(target: ApprovalTarget) -> Spot:
     Args:
         target: `place` holds project (a number), ref (a branch, default main), job (default approve),
             environment (default champion), protection ("environment" or "branch"), and if the operator
-            wishes approvers (usernames, comma between), bot (a username), project_id and namespace_id;
+            wishes approvers (usernames, or `username:id`, comma between), bot (a username), project_id and namespace_id;
             `seats` has one name for each approval that is needed.
 
     Raises:
@@ -76,7 +76,7 @@ def spot_of(target: ApprovalTarget) -> Spot:
     wanted = tuple((key, str(place[key])) for key in _PINNABLE if place.get(key))
     for key, number in wanted:
         check_number(number, key)
-    logins = [login.strip() for login in place.get("approvers", "").split(",")]
+    named = [each.strip() for each in place.get("approvers", "").split(",")]
     return Spot(
         project=project,
         ref=values.checked(values.BRANCH, place.get("ref", "main").removeprefix("refs/heads/"), "branch"),
@@ -85,7 +85,7 @@ def spot_of(target: ApprovalTarget) -> Spot:
             values.GITLAB_ENVIRONMENT, place.get("environment", "champion"), "environment"
         ),
         protection=Protection(protection),
-        approvers=tuple(check_login(login) for login in logins if login),
+        approvers=tuple(_account(each) for each in named if each),
         bot=check_login(place["bot"]) if place.get("bot") else "",
         seats=target.seats,
         wanted_ids=wanted,
@@ -112,6 +112,14 @@ def check_login(login: str) -> str:
     if not _LOGIN.fullmatch(login):
         raise InvalidNameError(f"{login!r} is no GitLab username.")
     return login
+
+
+def _account(written: str) -> Account:
+    account = Account.of(written)
+    check_login(account.login)
+    if account.user_id is not None:
+        check_number(account.user_id, f"the id of {account.login}")
+    return account
 
 
 def check_number(number: str, what: str, hint: str = "") -> str:

@@ -204,9 +204,10 @@ def _ci_config(found: Record, path: str, spot: Spot, problems: list[str]) -> str
 def _approvers(api: ProjectApi, bot: Person, problems: list[str]) -> frozenset[str]:
     """The ids of the people whom the gate names as `approvers`."""
     ids = set()
-    for login in api.spot.approvers:
+    for named in api.spot.approvers:
+        login = named.login
         try:
-            ids.add(api.account(login).user_id)
+            ids.add(api.account(named).user_id)
         except VendorNotFoundError:
             problems.append(f"`approvers` names {login}, whom nobody knows at GitLab.")
         except VendorRefusedError as refused:

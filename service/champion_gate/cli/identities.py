@@ -78,6 +78,6 @@ def forget(gateway: Gateway, provider: str, login: str, reason: str, *, as_json:
 
 
 def _account(row: object) -> str:
-    gate = field(row, "gate")
-    where = f" at gate {gate}" if gate else ""
+    alias = field(row, "alias")
+    where = f" for {alias}" if alias else ""
     return f"{field(row, 'trainer')}{where} ({field(row, 'user_id')})"

@@ -69,6 +69,16 @@ class Account:
     login: str
     user_id: str | None = None
 
+    @classmethod
+    def of(cls, text: str) -> Account:
+        """The account that str() has made this text of; no vendor's login has a colon."""
+        login, _, user_id = text.partition(":")
+        return cls(login, user_id or None)
+
+    def __str__(self) -> str:
+        """Its login, and where it is pinned `:` and the id: for an ApprovalTarget's place."""
+        return self.login if self.user_id is None else f"{self.login}:{self.user_id}"
+
 
 @dataclass(frozen=True)
 class ApprovalTarget:
@@ -97,7 +107,7 @@ class Gate:
         job_names: names of jobs; a name that several jobs bear is refused when it is met.
         identities: Databricks user or service principal -> accounts at the provider. An empty tuple says
             that nobody stands behind this name; allowed for names that are no person's e-mail address.
-        trainers: logins at the provider of people who train; they may not decide, whoever trained a version.
+        trainers: accounts at the provider of people who train; they may not decide, whoever trained a version.
         expires_after: how long people may decide, from the opening of the request.
         apply_within: how long an approval waits to be applied, from when it was read or the last hold's release.
     """
@@ -116,7 +126,7 @@ class Gate:
     apply_within: timedelta = timedelta(days=7)
     newer_version: NewerVersion = NewerVersion.SUPERSEDE
     metrics: tuple[MetricRule, ...] = ()
-    trainers: tuple[str, ...] = ()
+    trainers: tuple[Account, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "identities", MappingProxyType(dict(self.identities)))
@@ -137,7 +147,7 @@ class Gate:
             "expires_after": self.expires_after.total_seconds(),
         }
         if self.trainers and accounts is None:
-            settings["trainers"] = sorted(self.trainers)
+            settings["trainers"] = sorted(map(str, self.trainers))
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
     def _written_identities(self) -> dict[str, list[object]]:

@@ -116,8 +116,10 @@ class Identities:
             key = policy.folded_name(trainer.name)
             accounts[key].add(person.user_id)
             people[key, person.user_id] = _excluded(trainer, person.login, person.user_id)
-        for key, trainer in _by_name(gate, trainers).items():
-            for earlier in self._store.trainer_accounts(gate.approval.provider, key, _scope(gate, key)):
+        listed = policy.listed_trainer()
+        remembered = {**_by_name(gate, trainers), policy.folded_name(listed.name): listed}
+        for key, trainer in remembered.items():
+            for earlier in self._store.trainer_accounts(gate.approval.provider, key, _alias(gate, key)):
                 people.setdefault((key, earlier.user_id), _excluded(trainer, earlier.login, earlier.user_id))
         return Excluded(tuple(people.values()), _sorted(accounts), tuple(problems))
 
@@ -151,7 +153,7 @@ class Identities:
         provider, key, now = gate.approval.provider, policy.folded_name(trainer.name), self._clock.now()
 
         def noted(person: Person) -> Person:
-            mine = TrainerAccount(provider, key, _scope(gate, key), person.login, person.user_id)
+            mine = TrainerAccount(provider, key, _alias(gate, key), person.login, person.user_id)
             self._store.remember_trainer_account(mine, now)
             return person
 
@@ -261,9 +263,12 @@ def _sorted(accounts: Mapping[str, set[str]]) -> Mapping[str, tuple[str, ...]]:
     return {key: tuple(sorted(ids)) for key, ids in accounts.items()}
 
 
-def _scope(gate: Gate, key: str) -> str:
-    """A person is the same at every gate; who stands behind a service principal, each gate says for itself."""
-    return "" if "@" in key else gate.name
+def _alias(gate: Gate, key: str) -> str:
+    """A person is the same everywhere; who stands behind another name, the gates to an alias say for themselves.
+
+    Not by the gate's name, which may be changed at any time.
+    """
+    return "" if "@" in key else f"{gate.model}@{gate.alias}".casefold()
 
 
 def _excluded(trainer: Trainer, login: str, user_id: str) -> ExcludedPerson:

@@ -40,7 +40,8 @@ GROUP_ROLE = "job run-as group"
 """The role of a trainer that is a group of people, whatever its name looks like."""
 
 LISTED_ROLE = "listed trainer"
-"""The role of the people whom a gate's `trainers` list by their logins."""
+"""The role of the people whom a gate's `trainers` list by their logins, who have no names at Databricks."""
+LISTED_NAME = "trainers in gates.yaml"
 
 
 @dataclass(frozen=True)

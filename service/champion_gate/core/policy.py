@@ -8,7 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from champion_gate.core.gates import Account, Gate
-from champion_gate.core.job_runs import GROUP_ROLE, LISTED_ROLE, JobRun, RunFacts, RunResult, Trainer
+from champion_gate.core.job_runs import (
+    GROUP_ROLE,
+    LISTED_NAME,
+    LISTED_ROLE,
+    JobRun,
+    RunFacts,
+    RunResult,
+    Trainer,
+)
 from champion_gate.core.judging import Judgement, judge
 from champion_gate.core.metrics import measurements, rule_problems
 from champion_gate.core.promotion import Promotion
@@ -193,8 +201,12 @@ def identify(gate: Gate, trainers: Sequence[Trainer]) -> TrainerIdentities:
 
 def _listed(gate: Gate) -> tuple[tuple[Trainer, Account], ...]:
     """The people of `trainers`, who may not decide whoever trained the version."""
-    trainer = Trainer(LISTED_ROLE, f"trainers of gate {gate.name}")
-    return tuple((trainer, Account(login)) for login in gate.trainers)
+    return tuple((listed_trainer(), account) for account in gate.trainers)
+
+
+def listed_trainer() -> Trainer:
+    """In whose name the people of `trainers` are kept from deciding, and remembered."""
+    return Trainer(LISTED_ROLE, LISTED_NAME)
 
 
 def _is_service_principal(trainer: Trainer) -> bool:

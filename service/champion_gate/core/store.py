@@ -54,13 +54,13 @@ class TrainerAccount:
     Attributes:
         provider: key of the ApprovalProvider.
         trainer: casefolded name at Databricks.
-        gate: which gate says so; empty for people, who are the same everywhere.
+        alias: MODEL@ALIAS, casefolded, whose gates say so; empty for people, who are the same everywhere.
         login, user_id: the account, under its login of then.
     """
 
     provider: str
     trainer: str
-    gate: str
+    alias: str
     login: str
     user_id: str
 
@@ -373,7 +373,7 @@ class Store(Protocol):
         """Remember that an account is a trainer's."""
         ...
 
-    def trainer_accounts(self, provider: str, trainer: str, gate: str) -> tuple[TrainerAccount, ...]:
+    def trainer_accounts(self, provider: str, trainer: str, alias: str) -> tuple[TrainerAccount, ...]:
         """All accounts that were ever a trainer's."""
         ...
 

@@ -146,7 +146,8 @@ def _gitlab_approval(gate: Gate, url: str) -> Iterator[str]:
 def _only(place: Mapping[str, str]) -> Iterator[str]:
     """Who else has a say in it."""
     if "approvers" in place:
-        yield f"Nobody counts but {place['approvers'].replace(',', ', ')}."
+        named = [_account(Account.of(each)) for each in place["approvers"].split(",")]
+        yield f"Nobody counts but {', '.join(named)}."
     if "bot" in place:
         yield f"The pipelines are started as {place['bot']}, whose approval never counts."
 
@@ -170,7 +171,7 @@ def _people(gate: Gate, vendor: str) -> Iterator[str]:
     if nobody:
         yield f"Nobody stands behind {', '.join(nobody)}."
     if gate.trainers:
-        yield f"Whoever trained it, {', '.join(gate.trainers)} may never approve."
+        yield f"Whoever trained it, {', '.join(map(_account, gate.trainers))} may never approve."
 
 
 def _account(account: Account) -> str:

@@ -18,7 +18,7 @@ from champion_gate.settings.gates_model import (
     GitLabEntry,
     MetricEntry,
 )
-from champion_gate.settings.gates_places import place_problems
+from champion_gate.settings.gates_places import place_problems, twice
 from champion_gate.settings.gates_servers import server_problems
 from champion_gate.settings.gates_values import UNITY_CATALOG
 
@@ -133,9 +133,8 @@ def _identity_problems(path: str, identities: Mapping[str, tuple[Account, ...]])
 
 
 def _trainer_problems(path: str, gate: GateEntry, *, on_unity_catalog: bool) -> Iterator[str]:
-    for index, login in enumerate(gate.trainers):
-        if login.casefold() in {other.casefold() for other in gate.trainers[:index]}:
-            yield f"{path}.trainers[{index}]: found {login!r} a second time; keep one"
+    vendor = "GitHub" if gate.approval.github is not None else "GitLab"
+    yield from twice(f"{path}.trainers", [each.login for each in gate.trainers], vendor)
     if gate.version != "trusted_tag":
         return
     if on_unity_catalog:

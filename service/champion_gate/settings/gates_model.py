@@ -118,10 +118,11 @@ class GitLabApprovalEntry(_Strict):
         description="what keeps people from starting the job: environment (a protected environment, GitLab "
         "Premium), or branch (a protected branch of Maintainers, every tier)",
     )
-    approvers: list[Annotated[str, values.APPROVER]] = Field(
+    approvers: list[Annotated[Account, values.APPROVER]] = Field(
         default_factory=list,
         max_length=100,
-        description="usernames of the only people who may approve; everybody whom the protection admits if empty",
+        description="usernames of the only people who may approve; everybody whom the protection admits if empty. "
+        "{login, id} pins a username to the account's number",
     )
     approvals: int = Field(
         default=1,
@@ -205,10 +206,11 @@ class GateEntry(_Strict):
         description="Databricks user or service principal -> GitHub login or GitLab username, or several; "
         "they may not approve. {login, id} pins a login to the account's numeric id",
     )
-    trainers: list[Annotated[str, values.USERNAME]] = Field(
+    trainers: list[Annotated[Account, values.TRAINER]] = Field(
         default_factory=list,
         max_length=100,
-        description="GitHub logins or GitLab usernames of people who train; none of them may ever approve",
+        description="GitHub logins or GitLab usernames of people who train; none of them may ever approve. "
+        "{login, id} pins a login to the account's number",
     )
     allow_trainer_approval: bool = Field(
         default=False, description="let the people who trained a version approve it"

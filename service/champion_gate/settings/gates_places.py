@@ -48,7 +48,7 @@ def _gitlab_place(gitlab: GitLabApprovalEntry) -> dict[str, str]:
         "protection": gitlab.protection,
     }
     if gitlab.approvers:
-        place["approvers"] = ",".join(gitlab.approvers)
+        place["approvers"] = ",".join(map(str, gitlab.approvers))
     if gitlab.bot is not None:
         place["bot"] = gitlab.bot
     if gitlab.namespace_id is not None:
@@ -108,13 +108,13 @@ def place_problems(path: str, gate: GateEntry) -> Iterator[str]:
     if gate.approval.github is not None:
         yield from _environment_problems(f"{path}.approval.github", gate.approval.github)
         yield from _github_login_problems(f"{path}.identities", gate.identities)
-        yield from _github_login_problems(path, {"trainers": [Account(login) for login in gate.trainers]})
+        yield from _github_login_problems(path, {"trainers": gate.trainers})
     if gate.approval.gitlab is not None:
         yield from _people_problems(f"{path}.approval.gitlab", gate.approval.gitlab)
 
 
 def _environment_problems(path: str, github: GitHubApprovalEntry) -> Iterator[str]:
-    yield from _twice(f"{path}.environments", github.environments, "GitHub")
+    yield from twice(f"{path}.environments", github.environments, "GitHub")
     for name in github.environment_ids:
         if name not in github.environments:
             yield f"{path}.environment_ids.{name}: is none of the environments {', '.join(github.environments)}"
@@ -130,13 +130,14 @@ def _github_login_problems(path: str, identities: Mapping[str, Sequence[Account]
 
 
 def _people_problems(path: str, gitlab: GitLabApprovalEntry) -> Iterator[str]:
-    yield from _twice(f"{path}.approvers", gitlab.approvers, "GitLab")
+    yield from twice(f"{path}.approvers", [each.login for each in gitlab.approvers], "GitLab")
     if gitlab.approvals > 1 and gitlab.protection == "branch":
         yield (
             f"{path}.approvals: found {gitlab.approvals}; expected 1, because with protection: branch the one "
             "click of whoever starts the job is all there is; several approvals take protection: environment"
         )
-    usable = [login for login in gitlab.approvers if login.casefold() != (gitlab.bot or "").casefold()]
+    bot = (gitlab.bot or "").casefold()
+    usable = [each for each in gitlab.approvers if each.login.casefold() != bot]
     if len(usable) < len(gitlab.approvers):
         yield f"{path}.approvers: names {gitlab.bot}, who asks (bot) and whose approval never counts"
     if gitlab.approvers and len(usable) < gitlab.approvals:
@@ -146,7 +147,8 @@ def _people_problems(path: str, gitlab: GitLabApprovalEntry) -> Iterator[str]:
         )
 
 
-def _twice(path: str, names: Sequence[str], vendor: str) -> Iterator[str]:
+def twice(path: str, names: Sequence[str], vendor: str) -> Iterator[str]:
+    """One line for each name of a list at this path that stands there before, in whatever case."""
     folded = [name.casefold() for name in names]
     for index, name in enumerate(folded):
         if name in folded[:index]:

@@ -164,20 +164,34 @@ def is_github_login(login: str) -> bool:
     return _GITHUB_LOGIN.fullmatch(login) is not None
 
 
+def account(pattern: str, words: str) -> Is:
+    """Somebody's login, or `{login, id}` to pin it to an account.
+
+    Args:
+        pattern: that the login matches as a whole.
+        words: what is expected.
+    """
+
+    def check(value: object) -> Account:
+        login, user_id = value, None
+        if isinstance(value, dict) and value.keys() == {"login", "id"} and _is_id(value["id"]):
+            login, user_id = value["login"], str(value["id"])
+        if not isinstance(login, str) or not re.fullmatch(pattern, login):
+            raise expected(words)
+        return Account(login, user_id)
+
+    of_login = {"type": "string", "pattern": f"^(?:{pattern})$"}
+    pinned = {
+        "type": "object",
+        "properties": {"login": of_login, "id": {"type": "integer", "minimum": 1}},
+        "required": ["login", "id"],
+        "additionalProperties": False,
+    }
+    return Is(check, {"anyOf": [of_login, pinned]})
+
+
 def _accounts(value: object) -> tuple[Account, ...]:
-    return tuple(_account(each) for each in (value if isinstance(value, list) else [value]))
-
-
-def _account(value: object) -> Account:
-    login, user_id = value, None
-    if isinstance(value, dict) and value.keys() == {"login", "id"} and _is_id(value["id"]):
-        login, user_id = value["login"], str(value["id"])
-    if not isinstance(login, str) or not re.fullmatch(_USERNAME, login):
-        raise expected(
-            "a person's GitHub login or GitLab username such as octo-login, {login: octo-login, id: 583231}, "
-            "or a list of such (a bot is no person)"
-        )
-    return Account(login, user_id)
+    return tuple(_ONE_ACCOUNT.check(each) for each in (value if isinstance(value, list) else [value]))
 
 
 def _is_id(value: object) -> bool:
@@ -282,21 +296,17 @@ WORKFLOW = text(
     "the file name of a workflow in .github/workflows, such as champion-gate.yml",
 )
 ENVIRONMENT = Is(_environment, {"type": "string", "minLength": 1, "maxLength": _LONGEST_ENVIRONMENT})
-_ONE_ACCOUNT: Mapping[str, Any] = {
-    "anyOf": [
-        {"type": "string", "pattern": f"^{_USERNAME}$"},
-        {
-            "type": "object",
-            "properties": {
-                "login": {"type": "string", "pattern": f"^{_USERNAME}$"},
-                "id": {"type": "integer", "minimum": 1},
-            },
-            "required": ["login", "id"],
-            "additionalProperties": False,
-        },
-    ]
-}
-ACCOUNTS = Is(_accounts, {"anyOf": [_ONE_ACCOUNT, {"type": "array", "items": _ONE_ACCOUNT}]})
+_ONE_ACCOUNT = account(
+    _USERNAME,
+    "a person's GitHub login or GitLab username such as octo-login, {login: octo-login, id: 583231}, "
+    "or a list of such (a bot is no person)",
+)
+ACCOUNTS = Is(
+    _accounts, {"anyOf": [_ONE_ACCOUNT.schema, {"type": "array", "items": dict(_ONE_ACCOUNT.schema)}]}
+)
+TRAINER = account(
+    _USERNAME, "a GitHub login or GitLab username such as octo-login, or {login: octo-login, id: 583231}"
+)
 DURATION = Is(_duration, {"type": "string", "pattern": "^[1-9][0-9]{0,5}[dhm]$"})
 NUMBER = Is(_number, {"type": "number"})
 DATASET = text(r"[^\x00-\x1f\x7f]{0,500}", 'the name of a dataset, or "" for numbers that name none')
@@ -328,8 +338,8 @@ GITLAB_ENVIRONMENT = text(
     r"[A-Za-z0-9](?:[A-Za-z0-9 ._/-]{0,238}[A-Za-z0-9._-])?",
     "a GitLab environment's name of letters, digits, blanks and . _ / - (at most 240 characters)",
 )
-APPROVER = text(
+APPROVER = account(
     rf"(?!(?:project|group)_[0-9]+_bot){_USERNAME}",
-    "a person's GitLab username such as jane.doe (a bot is no person)",
+    "a person's GitLab username such as jane.doe, or {login: jane.doe, id: 42} (a bot is no person)",
 )
 USERNAME = text(_USERNAME, "a GitLab username such as gate-bot")

@@ -72,7 +72,7 @@ def remember_account(connection: Connection, account: TrainerAccount, at: dateti
     insert = upsert(connection, trainer_accounts).values(
         provider=account.provider,
         trainer=account.trainer,
-        gate=account.gate,
+        alias=account.alias,
         login=account.login.casefold(),
         user_id=account.user_id,
         shown=account.login,
@@ -81,10 +81,12 @@ def remember_account(connection: Connection, account: TrainerAccount, at: dateti
     connection.execute(insert.on_conflict_do_nothing())
 
 
-def accounts_of(connection: Connection, provider: str, trainer: str, gate: str) -> tuple[TrainerAccount, ...]:
+def accounts_of(
+    connection: Connection, provider: str, trainer: str, alias: str
+) -> tuple[TrainerAccount, ...]:
     """All accounts that were ever a trainer's, the earliest first."""
     of = trainer_accounts.c
-    query = select(trainer_accounts).where(of.provider == provider, of.trainer == trainer, of.gate == gate)
+    query = select(trainer_accounts).where(of.provider == provider, of.trainer == trainer, of.alias == alias)
     rows = connection.execute(query.order_by(of.first_resolved_at, of.user_id, of.login))
     return tuple(_account(row) for row in rows)
 
@@ -155,4 +157,4 @@ def _remembered(row: Row[Any], accounts: tuple[TrainerAccount, ...] = ()) -> Rem
 
 
 def _account(row: Row[Any]) -> TrainerAccount:
-    return TrainerAccount(row.provider, row.trainer, row.gate, row.shown, row.user_id)
+    return TrainerAccount(row.provider, row.trainer, row.alias, row.shown, row.user_id)

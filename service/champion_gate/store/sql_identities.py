@@ -33,15 +33,15 @@ class SqlIdentities(SqlBase):
 
     def remember_trainer_account(self, account: TrainerAccount, at: datetime) -> None:
         """Remember that an account is a trainer's."""
-        if account in self.trainer_accounts(account.provider, account.trainer, account.gate):
+        if account in self.trainer_accounts(account.provider, account.trainer, account.alias):
             return
         with self._write() as connection:
             identities.remember_account(connection, account, at)
 
-    def trainer_accounts(self, provider: str, trainer: str, gate: str) -> tuple[TrainerAccount, ...]:
+    def trainer_accounts(self, provider: str, trainer: str, alias: str) -> tuple[TrainerAccount, ...]:
         """All accounts that were ever a trainer's."""
         with self._read() as connection:
-            return identities.accounts_of(connection, provider, trainer, gate)
+            return identities.accounts_of(connection, provider, trainer, alias)
 
     def accept_login(
         self, provider: str, login: str, user_id: str | None, at: datetime, line: EntryOf

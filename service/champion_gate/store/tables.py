@@ -312,7 +312,12 @@ trainer_accounts = Table(
     metadata,
     Column("provider", Words, primary_key=True),
     Column("trainer", Words, primary_key=True, comment="casefolded"),
-    Column("gate", Words, primary_key=True, comment="empty for people, who are the same everywhere"),
+    Column(
+        "alias",
+        Words,
+        primary_key=True,
+        comment="MODEL@ALIAS, casefolded; empty for people, who are the same everywhere",
+    ),
     Column("login", Words, primary_key=True, comment="casefolded"),
     Column("user_id", Words, primary_key=True),
     Column("shown", Words, nullable=False, comment="the login as the vendor wrote it"),

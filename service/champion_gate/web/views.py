@@ -137,7 +137,7 @@ def identity_view(login: RememberedLogin) -> dict[str, object]:
         "last_resolved_at": rfc3339(login.last_resolved_at),
         "other_id": login.other_id,
         "accounts": [
-            {"trainer": each.trainer, "gate": each.gate or None, "user_id": each.user_id}
+            {"trainer": each.trainer, "alias": each.alias or None, "user_id": each.user_id}
             for each in login.accounts
         ],
     }

@@ -275,7 +275,7 @@ class TrainerAccountAnswer(_Answer):
     """An account that is kept from deciding on what a trainer has made."""
 
     trainer: str = Field(description="Who that is to Databricks.")
-    gate: str | None = Field(description="At which gate; null: at all.")
+    alias: str | None = Field(description="For which alias, as MODEL@ALIAS; null: for all.")
     user_id: str
 
 

@@ -32,7 +32,12 @@ def upgrade() -> None:
         "trainer_accounts",
         sa.Column("provider", sa.Text, primary_key=True),
         sa.Column("trainer", sa.Text, primary_key=True, comment="casefolded"),
-        sa.Column("gate", sa.Text, primary_key=True, comment="empty for people, who are the same everywhere"),
+        sa.Column(
+            "alias",
+            sa.Text,
+            primary_key=True,
+            comment="MODEL@ALIAS, casefolded; empty for people, who are the same everywhere",
+        ),
         sa.Column("login", sa.Text, primary_key=True, comment="casefolded"),
         sa.Column("user_id", sa.Text, primary_key=True),
         sa.Column("shown", sa.Text, nullable=False, comment="the login as the vendor wrote it"),
@@ -55,7 +60,7 @@ def _remembered() -> tuple[list[dict[str, str]], list[dict[str, str]]]:
     """What was resolved for requests so far: the newest account of each login, and every trainer's accounts."""
     logins: dict[tuple[str, str], dict[str, str]] = {}
     accounts: dict[tuple[str, ...], dict[str, str]] = {}
-    for gate, provider, at, person in _excluded_so_far():
+    for alias, provider, at, person in _excluded_so_far():
         trainer, login = person["name"].strip().casefold(), person["login"].casefold()
         account = {"user_id": person["user_id"], "shown": person["login"], "first_resolved_at": at}
         before = logins.get((provider, login))
@@ -68,17 +73,18 @@ def _remembered() -> tuple[list[dict[str, str]], list[dict[str, str]]]:
             "first_resolved_at": since,
             "last_resolved_at": at,
         }
-        scope = "" if "@" in trainer else gate
-        key = {"provider": provider, "trainer": trainer, "gate": scope, "login": login}
+        scope = "" if "@" in trainer else alias
+        key = {"provider": provider, "trainer": trainer, "alias": scope, "login": login}
         accounts.setdefault((*key.values(), person["user_id"]), {**key, **account})
     return list(logins.values()), list(accounts.values())
 
 
 def _excluded_so_far() -> Iterator[tuple[str, str, str, dict[str, str]]]:
-    """Gate, provider, when, and whom each request excluded, oldest first."""
-    rows = op.get_bind().execute(sa.text("SELECT gate, details FROM promotions ORDER BY requested_at, id"))
+    """MODEL@ALIAS, provider, when, and whom each request excluded, oldest first."""
+    query = "SELECT model, alias, details FROM promotions ORDER BY requested_at, id"
+    rows = op.get_bind().execute(sa.text(query))
     for row in rows:
         details = json.loads(row.details)
         request = details.get("request")
         for person in details.get("excluded", ()) if request else ():
-            yield row.gate, request["provider"], request["intent_at"], person
+            yield f"{row.model}@{row.alias}".casefold(), request["provider"], request["intent_at"], person
