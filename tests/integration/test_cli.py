@@ -16,6 +16,7 @@ import requests
 from champion_gate.core.notifications import NotificationPhase
 from champion_gate.core.promotion import Phase
 from integration.process_world import ProcessWorld, command_line, free_port, process_world, until
+from unit.far_end import answer, far_end
 
 NASTY = "train\x1b[31m\x07\x9b2J\u202eevil\nnext"
 
@@ -353,6 +354,22 @@ def test_a_service_that_refuses_is_no_success(world: ProcessWorld) -> None:
         CHAMPION_GATE_DATABRICKS_HOOK_PASSWORD="another-password-altogether",
     )
     assert "401" in line
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (answer(200, "<!doctype html><html>Sign in</html>"), "answered 200 with a web page in place of JSON"),
+        (answer(302, "", Location="https://login.example.com/"), "answered 302"),
+        (answer(500, "\x1b[2Jgone", Content_Type="text/plain; charset=utf-8"), "answered 500 \\x1b[2Jgone"),
+    ],
+)
+def test_what_a_proxy_answers_in_place_of_the_service_is_no_success(
+    world: ProcessWorld, given: bytes, says: str
+) -> None:
+    with far_end(given) as far:
+        line = refusal(world, "hooks", "send", "--job", "1", "--run", "2", "--url", far.url)
+    assert says in line
 
 
 # --- help --------------------------------------------------------------------------------------------------

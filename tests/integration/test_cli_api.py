@@ -215,11 +215,28 @@ def test_a_proxy_without_a_service_behind_it_is_a_matter_of_time(status: int) ->
     assert exit_code(error) == 4
 
 
-@pytest.mark.parametrize("body", ["", "<html>", "[]", '"x"', "null", "[" * 100_000])
+@pytest.mark.parametrize("body", ["", "<x>", "[]", '"x"', "null", "[" * 100_000])
 def test_what_is_no_json_object_is_no_answer(body: str) -> None:
     with far_end(answer(200, body)) as far:
         error = refused(far.url, lambda api: api.promotion("p-1"))
     assert "cannot be read" in str(error)
+
+
+PAGE = "<!DOCTYPE html><html><body>Sign in</body></html>"
+
+
+@pytest.mark.parametrize("status", [200, 401, 403, 404])
+def test_a_proxys_page_to_sign_in_is_called_a_web_page(status: int) -> None:
+    for call in (
+        lambda api: api.promotion("p-1"),
+        lambda api: api.evidence("p-1"),
+        lambda api: api.cancel("p-1", reason="x"),
+    ):
+        with far_end(answer(status, PAGE, Content_Type="text/html")) as far:
+            error = refused(far.url, call)
+            assert len(far.seen) == 1
+        assert "a web page in place of JSON" in str(error)
+        assert "Sign in" not in str(error)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from champion_gate.core.notifications import NotificationPhase
 from champion_gate.core.promotion import Phase
+from integration.api_world import VIEWER, api_world
 from integration.gate_world import GateWorld, gate_world
 
 
@@ -38,6 +39,17 @@ def test_versions_that_unity_catalog_hides_are_not_called_absent(world: GateWorl
         world.notify(world.notification().notification.run_id)
         world.settle()
         world.promotion(Phase.PENDING_APPROVAL)
+
+
+def test_the_api_says_so_of_an_empty_list_too(tmp_path: Path) -> None:
+    with api_world(tmp_path) as api:
+        shown = api.call("GET", "/api/v1/models/main.ml.churn", token=VIEWER).json()
+        assert (len(shown["versions"]), shown["note"]) == (1, None)
+        api.gate.databricks.catalog.set_executable("main.ml.churn", executable=False)
+        hidden = api.call("GET", "/api/v1/models/main.ml.churn", token=VIEWER).json()
+    assert hidden["versions"] == []
+    assert "although the model can be read, and Champion stands on v1" in hidden["note"]
+    assert "has EXECUTE on" in hidden["note"]
 
 
 def test_a_model_that_is_hidden_too_is_told_from_one_without_versions(world: GateWorld) -> None:

@@ -142,6 +142,17 @@ def test_a_job_that_runs_as_a_group_has_the_groups_people_kept_from_deciding(
     assert world.models.champion() == "1"
 
 
+def test_a_group_is_not_made_nobody_by_an_empty_list(world: GateWorld) -> None:
+    world.databricks.jobs.run_job_as(world.job_id, None, {"group_name": GROUP})
+    world.reconfigure(identities={TRAINER: "octo-trainer", GROUP: []})
+    world.train()
+    world.settle()
+    assert "an empty list would keep none of them from deciding" in world.promotion(Phase.REQUESTED).reason
+    world.reconfigure(identities={TRAINER: "octo-trainer", GROUP: ["reviewer-2"]})
+    world.wait(minutes=3)
+    assert "reviewer-2" in {each.login for each in world.promotion(Phase.PENDING_APPROVAL).excluded}
+
+
 def test_a_group_that_is_called_like_a_service_principal_is_not_nobody(world: GateWorld) -> None:
     name = "0f8fad5b-d9cb-469f-a165-70867728950e"
     world.databricks.jobs.run_job_as(world.job_id, None, {"group_name": name})

@@ -120,6 +120,7 @@ def test_what_cannot_be_sent_or_seen_is_no_model_name_elsewhere_and_the_hint_nam
     with pytest.raises(InvalidNameError) as caught:
         check_model(model, three_level=False)
     assert named in caught.value.hint
+    assert " no the " not in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ import urllib3
 from requests.auth import AuthBase
 
 from champion_gate.adapters.http_session import Deadline, new_session
+from champion_gate.adapters.web_pages import WORDS as WEB_PAGE
+from champion_gate.adapters.web_pages import is_web_page
 from champion_gate.core.text import one_line
 from champion_gate.errors import GateError, VendorUnavailableError
 from champion_gate.settings.api_access import ApiAccess
@@ -133,7 +135,7 @@ class ApiCalls:
         body: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> bytes:
-        """The body of a good answer; as for `json`."""
+        """The body of a good answer; as for `json`. A web page, such as a proxy's to sign in, is none."""
         sent = {"Accept": f"application/json, text/markdown, {_PROBLEM}", **(headers or {})}
         data = None
         if body is not None:
@@ -147,7 +149,8 @@ class ApiCalls:
         failures = 0
         while True:
             try:
-                return self._exchange(method, url, sent, data, ends_at)
+                found = self._exchange(method, url, sent, data, ends_at)
+                break
             except VendorUnavailableError:
                 pause = _FIRST_PAUSE * 2**failures
                 failures += 1
@@ -155,6 +158,9 @@ class ApiCalls:
                 if method not in {"GET", "POST"} or failures > _RETRIES or late:
                     raise
                 self._sleep(pause)
+        if is_web_page(found):
+            raise unreadable(f"{method} {path}", WEB_PAGE, may_have_acted=method != "GET")
+        return found
 
     def _exchange(
         self, method: str, url: str, headers: Mapping[str, str], data: bytes | None, ends_at: float
@@ -206,9 +212,8 @@ class ApiCalls:
                 _SERVICE, f"{self._base} answered {status}.", hint="Something before it may be at fault."
             )
         hint = "Is this the service's address? Its API lies at …/api/v1, which is added here."
-        return ServiceError(
-            status, {"detail": f"{self._base} answered {status} and no reason.", "hint": hint}
-        )
+        reason = f"with {WEB_PAGE}" if is_web_page(body) else "and no reason"
+        return ServiceError(status, {"detail": f"{self._base} answered {status} {reason}.", "hint": hint})
 
 
 def _bounded(response: requests.Response, call: str) -> bytes:
@@ -228,11 +233,19 @@ def _object(body: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def unreadable(call: str, *, may_have_acted: bool = False) -> VendorUnavailableError:
-    """An answer that is not what the API promises; `call` is its method and path."""
+def unreadable(
+    call: str, what: str = "something that cannot be read", *, may_have_acted: bool = False
+) -> VendorUnavailableError:
+    """An answer that is not what the API promises.
+
+    Args:
+        call: its method and path.
+        what: what came instead.
+        may_have_acted: whether the call may have been carried out all the same.
+    """
     return VendorUnavailableError(
         _SERVICE,
-        f"{call} was answered with something that cannot be read.",
-        hint="Is this the service's address, and of this version?",
+        f"{call} was answered with {what}.",
+        hint="Is this the service's address, and of this version? A proxy before it may want people to sign in.",
         outcome_unknown=may_have_acted,
     )

@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 from champion_gate.cli.output import print_line, tell_if_local
+from champion_gate.core.text import one_line
 
 if TYPE_CHECKING:
     from champion_gate.core.notifications import JobNotification
+
+
+_LONGEST_TOLD = 2000
+_TAKEN = range(200, 300)
 
 
 @click.group(name="hooks")
@@ -60,6 +65,8 @@ def send(
 def _post(url: str, notification: JobNotification, credentials: tuple[str, str]) -> str:
     import requests
 
+    from champion_gate.adapters.web_pages import WORDS as WEB_PAGE
+    from champion_gate.adapters.web_pages import is_web_page
     from champion_gate.errors import VendorRefusedError, VendorUnavailableError
 
     try:
@@ -72,10 +79,12 @@ def _post(url: str, notification: JobNotification, credentials: tuple[str, str])
             f"no answer from {url} ({type(error).__name__})",
             hint="Is `champion-gate serve` running?",
         ) from error
-    told = f"{answer.status_code} {answer.text.strip()}"
-    if not answer.ok:
-        raise VendorRefusedError("the service", f"answered {told}")
-    return told
+    told = f"{answer.status_code} {one_line(answer.text.strip(), _LONGEST_TOLD)}"
+    if is_web_page(answer.content):
+        told = f"{answer.status_code} with {WEB_PAGE}"
+    elif answer.status_code in _TAKEN:
+        return told
+    raise VendorRefusedError("the service", f"answered {told}", hint="Is this the service's address?")
 
 
 def _body(notification: JobNotification) -> dict[str, object]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 
-from champion_gate.core.gates import Gate, VersionSource
+from champion_gate.core.gates import VersionSource
 from champion_gate.core.job_runs import JobRun, Trainer
 from champion_gate.core.names import check_model, check_version
 from champion_gate.core.origin import Linked, Origins, Sought, Unlinked, Word
@@ -83,20 +83,20 @@ def find_version(sought: Sought) -> Found | NotFound:
     )
 
 
-def why_nothing_is_listed(gate: Gate, registry: ModelRegistry) -> str:
+def why_nothing_is_listed(registry: ModelRegistry, model: str, alias: str) -> str:
     """What an empty list of versions may mean besides that there are none; empty where versions are listed.
 
     Registries leave out of lists what we may not use, and say nothing of it.
     """
-    if registry.list_versions(gate.model):
+    if registry.list_versions(model):
         return ""
     try:
-        held = registry.get_alias(gate.model, gate.alias)
+        held = registry.get_alias(model, alias)
     except VendorRefusedError as error:
         if error.concerns_all:
             raise
         return f"No version of it is listed, and the model itself cannot be read: {one_line(str(error), 500)}"
-    stands = "" if held is None else f", and {gate.alias} stands on v{held}"
+    stands = "" if held is None else f", and {alias} stands on v{held}"
     return f"No version of it is listed, although the model can be read{stands}. {registry.listing_needs}"
 
 

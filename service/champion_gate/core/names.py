@@ -79,7 +79,7 @@ def _character_hint(model: str) -> str:
     """
     for char in model:
         if char in "/:":
-            return f"MLflow takes no {_named(char)} in a model's name."
+            return f"Leave out {_named(char)}, which MLflow takes in no model's name."
         if char in _READ_BY_PROXIES:
             return f"Leave out {_named(char)}: a proxy may read it as a part of the address, encoded or not."
         if one_line(char) != char:

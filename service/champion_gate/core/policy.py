@@ -163,9 +163,9 @@ class TrainerIdentities:
 def identify(gate: Gate, trainers: Sequence[Trainer]) -> TrainerIdentities:
     """Map the trainers of a version to logins through the gate's `identities` (names match in any case).
 
-    A name with "@" is a person and must be mapped. A UUID is a service principal: no person, but may be
-    mapped to people. Any other name ("root", "spark", a group) needs an entry, if only an empty one. A name
-    that is absent or unreadable is not a person who may be ignored.
+    A name with "@" is a person, and a group is people: they must be mapped. A UUID is a service principal: no
+    person, but may be mapped to people. Any other name ("root", "spark") needs an entry, if only an empty one.
+    A name that is absent or unreadable is not a person who may be ignored.
 
     Args:
         gate: `allow_trainer_approval` there lets everybody decide but whom `trainers` lists, and then nobody
@@ -186,7 +186,7 @@ def identify(gate: Gate, trainers: Sequence[Trainer]) -> TrainerIdentities:
         if mapped:
             for named in mapped:
                 logins.setdefault((key, named.login.casefold(), named.user_id), (trainer, named))
-        elif "@" not in name and (mapped is not None or _is_service_principal(trainer)):
+        elif "@" not in name and trainer.role != GROUP_ROLE and (mapped is not None or _UUID.fullmatch(name)):
             nobody.setdefault(key, name)
         else:
             missing.setdefault(key, _unmapped(gate, trainer.role, name))
@@ -207,10 +207,6 @@ def _listed(gate: Gate) -> tuple[tuple[Trainer, Account], ...]:
 def listed_trainer() -> Trainer:
     """In whose name the people of `trainers` are kept from deciding, and remembered."""
     return Trainer(LISTED_ROLE, LISTED_NAME)
-
-
-def _is_service_principal(trainer: Trainer) -> bool:
-    return trainer.role != GROUP_ROLE and _UUID.fullmatch((trainer.name or "").strip()) is not None
 
 
 def folded_name(name: str | None) -> str:
@@ -237,8 +233,9 @@ def _unmapped(gate: Gate, role: str, name: str) -> str:
     written = name if _PLAIN_YAML_EMAIL.fullmatch(name) else json.dumps(name, ensure_ascii=False)
     if role == GROUP_ROLE:
         return (
-            f"It is not known who is in the group {name} ({role}): add `identities: {{{written}: [<login of each"
-            f" member at the provider>]}}` to gate {gate.name!r}."
+            f"It is not known who is in the group {name} ({role}), and an empty list would keep none of them from"
+            f" deciding: add `identities: {{{written}: [<login of each member at the provider>]}}` to gate"
+            f" {gate.name!r}."
         )
     line = f"identities: {{{written}: <login at the provider>}}"
     if "@" in name:

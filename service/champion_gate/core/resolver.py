@@ -151,7 +151,7 @@ class Resolver:
             Sought(gate, own, tuple(self._gates.values()), self._job_runs, self._registry, self._clock.now())
         )
         if isinstance(found, candidates.NotFound):
-            reason = f"{found.reason} {candidates.why_nothing_is_listed(gate, self._registry)}".strip()
+            reason = f"{found.reason} {candidates.why_nothing_is_listed(self._registry, gate.model, gate.alias)}".strip()
             return _Outcome(replace(fresh, phase=NotificationPhase.UNRESOLVED, reason=reason))
         if found.version.status is not VersionStatus.READY:
             return self._not_ready(fresh, run, found.version)

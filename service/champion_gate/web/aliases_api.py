@@ -11,6 +11,7 @@ from flask import Response, jsonify
 from champion_gate.core.alias_orders import AliasNotSetError
 from champion_gate.core.aliases import AliasChange, AliasState, OnlyIf, Order
 from champion_gate.core.callers import Role
+from champion_gate.core.candidates import why_nothing_is_listed
 from champion_gate.errors import InvalidInputError
 from champion_gate.web.auth import Auth, caller, guarded
 from champion_gate.web.json_bodies import BODY_CAP
@@ -47,7 +48,9 @@ class AliasReads:
         """Show a model, its aliases that are managed here, and its newest versions."""
         keys = self._orders.managed.of_model(path.model)
         states = [self._orders.state(key.model, key.alias) for key in keys]
-        versions = self._operations.registry.list_versions(keys[0].model)
+        registry = self._operations.registry
+        versions = registry.list_versions(keys[0].model)
+        note = "" if versions else why_nothing_is_listed(registry, keys[0].model, keys[0].alias)
         return jsonify(
             {
                 "registry": keys[0].registry,
@@ -57,6 +60,7 @@ class AliasReads:
                     for state in states
                 ],
                 "versions": [version_view(each) for each in versions[:_SHOWN_VERSIONS]],
+                "note": note or None,
             }
         )
 

@@ -192,6 +192,7 @@ class ModelAnswer(_Answer):
     model: str
     aliases: list[AliasOfModel]
     versions: list[VersionOfModel] = Field(description="The newest 50, newest first.")
+    note: str | None = Field(description="What an empty list may mean besides that there are none.")
 
 
 class AliasAnswer(AliasOfModel):
