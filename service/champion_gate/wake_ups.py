@@ -22,6 +22,7 @@ Receiver = Callable[[str, str], None]
 """Takes a kind ("notification", "promotion", "follow_up", "look") and a row's id or a look's name."""
 
 _NAME = "champion-gate"
+_ANSWER_SECONDS = 10.0  # shorter than the store's: a wake-up may be lost
 _TABLES_LOCK = 0x6368616D70  # any number that is ours: PostgreSQL's advisory locks are named by numbers
 
 
@@ -98,7 +99,7 @@ class HueyWakeUps:
         self._receiver(kind, row_id)
 
 
-def create_queue(database_url: str) -> Huey:
+def create_queue(database_url: str, answer_seconds: float = _ANSWER_SECONDS) -> Huey:
     """Open the queue that belongs to a database. Call it after the fork.
 
     SQLite: a file of its own beside the database, without fsync; PostgreSQL: tables in the same
@@ -106,14 +107,21 @@ def create_queue(database_url: str) -> Huey:
 
     Args:
         database_url: as SQLAlchemy takes it.
+        answer_seconds: how long PostgreSQL's answer is waited for.
 
     Raises:
         ConfigurationError: it is neither, or SQLite without a file.
     """
     url = make_url(database_url)
     if _is_postgresql(url):
+        from champion_gate.postgresql import connect  # noqa: PLC0415 - an extra that only PostgreSQL needs
+
         return PostgresHuey(
-            _NAME, results=False, serializer=JsonSerializer(), dsn=_dsn(url), create_tables=False
+            _NAME,
+            results=False,
+            serializer=JsonSerializer(),
+            connection=lambda: connect(_dsn(url), answer_seconds=answer_seconds),
+            create_tables=False,
         )
     path = _queue_file(url)
     _remove_if_broken(path)

@@ -16,7 +16,8 @@ from sqlalchemy.exc import ArgumentError
 from champion_gate.errors import ConfigurationError
 
 _BUSY_SECONDS = 30
-_CONNECT_SECONDS = 5
+ANSWER_SECONDS = 25.0
+"""How long PostgreSQL's answer to a statement is waited for."""
 _OLDEST_SQLITE = (3, 35)  # the first with RETURNING
 _POSTGRESQL = {"postgres", "postgresql", "postgresql+psycopg"}
 
@@ -28,15 +29,16 @@ class Database:
 
     Args:
         database_url: `sqlite:///relative/path`, `sqlite:////absolute/path` or `postgresql://…`.
+        answer_seconds: how long PostgreSQL's answer is waited for; None sets no bound, for migrations.
 
     Raises:
         ConfigurationError: the URL is of another kind, or what it needs is not installed.
     """
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, answer_seconds: float | None = ANSWER_SECONDS) -> None:
         url = _checked(database_url)
         self.is_sqlite = url.get_backend_name() == "sqlite"
-        self.engine = _sqlite_engine(url) if self.is_sqlite else _postgresql_engine(url)
+        self.engine = _sqlite_engine(url) if self.is_sqlite else _postgresql_engine(url, answer_seconds)
         self._writing = self.engine.execution_options(begin="BEGIN IMMEDIATE")
         # In SQLite every transaction reads as of one moment; PostgreSQL has to be asked.
         repeatable = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
@@ -139,12 +141,19 @@ def _sqlite_engine(url: URL) -> Engine:
     return engine
 
 
-def _postgresql_engine(url: URL) -> Engine:
-    if "connect_timeout" not in url.query:
-        url = url.update_query_dict({"connect_timeout": str(_CONNECT_SECONDS)})
+def _postgresql_engine(url: URL, answer_seconds: float | None) -> Engine:
     try:
-        return create_engine(url, pool_size=5, max_overflow=15, pool_pre_ping=True, hide_parameters=True)
+        engine = create_engine(url, pool_size=5, max_overflow=15, pool_pre_ping=True, hide_parameters=True)
     except ModuleNotFoundError:
         raise ConfigurationError(
             ["PostgreSQL needs the driver: pip install 'champion-gate[postgres]'"]
         ) from None
+    if answer_seconds is not None:
+
+        @event.listens_for(engine, "do_connect")
+        def _connect(_dialect: Any, _record: Any, args: list[Any], parameters: dict[str, Any]) -> Any:
+            from champion_gate.postgresql import connect  # noqa: PLC0415 - an extra
+
+            return connect(*args, answer_seconds=answer_seconds, **parameters)
+
+    return engine

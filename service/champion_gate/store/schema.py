@@ -25,7 +25,7 @@ def migrate(database_url: str) -> None:
         ConfigurationError: the URL cannot be used.
         sqlalchemy.exc.SQLAlchemyError: the database cannot be reached or refuses.
     """
-    with closing(Database(database_url)) as database:
+    with closing(Database(database_url, answer_seconds=None)) as database:
         if database.is_sqlite:
             database.use_wal()
         with database.read() as connection:

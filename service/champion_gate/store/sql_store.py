@@ -11,7 +11,7 @@ from sqlalchemy import func, select, update
 from champion_gate.core.promotion import FollowUp
 from champion_gate.core.store import Due
 from champion_gate.store import clock, follow_ups, leases, notifications, promotions, schema, tables
-from champion_gate.store.engine import Database
+from champion_gate.store.engine import ANSWER_SECONDS, Database
 from champion_gate.store.sql_aliases import SqlAliases
 from champion_gate.store.sql_callers import SqlCallers
 from champion_gate.store.sql_identities import SqlIdentities
@@ -32,18 +32,21 @@ def _token() -> str:
     return secrets.token_hex(16)
 
 
-def open_store(database_url: str, *, token: Callable[[], str] = _token) -> SqlStore:
+def open_store(
+    database_url: str, *, token: Callable[[], str] = _token, answer_seconds: float = ANSWER_SECONDS
+) -> SqlStore:
     """Open a migrated database. Call it after a fork, once a process.
 
     Args:
         database_url: `sqlite:///relative/path`, `sqlite:////absolute/path` or `postgresql://…`; a relative
             path starts at the working directory.
         token: makes lease tokens and notifications' ids: unguessable, never the same twice.
+        answer_seconds: how long PostgreSQL's answer is waited for.
 
     Raises:
         ConfigurationError: the URL cannot be used.
     """
-    return SqlStore(Database(database_url), token)
+    return SqlStore(Database(database_url, answer_seconds), token)
 
 
 class SqlStore(SqlNotifications, SqlPromotions, SqlAliases, SqlLedger, SqlIdentities, SqlCallers):

@@ -1,0 +1,55 @@
+"""A relay before a server that can go silent: what is sent is taken, and nothing comes of it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+
+class SilentRelay:
+    """Hands bytes on in both directions until it is told not to; connections that come later are handed on again."""
+
+    def __init__(self, connect: Callable[[], socket.socket]) -> None:
+        """Set up.
+
+        Args:
+            connect: opens a connection to the server behind.
+        """
+        self._connect = connect
+        self._silent = threading.Event()
+        self._open: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def go_silent(self) -> None:
+        """Hand nothing on for those who are connected, without closing anything."""
+        self._silent.set()
+        self._silent = threading.Event()
+
+    def close(self) -> None:
+        """Close everything."""
+        for each in (self._listener, *self._open):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = self._connect()
+                self._open += [near, far]
+                for pair in ((near, far), (far, near)):
+                    threading.Thread(target=_hand_on, args=(*pair, self._silent), daemon=True).start()
+
+
+def _hand_on(source: socket.socket, target: socket.socket, silent: threading.Event) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            if not silent.is_set():
+                target.sendall(data)
+        if not silent.is_set():
+            target.shutdown(socket.SHUT_WR)

@@ -1,0 +1,132 @@
+"""PostgreSQL connections that go silent, and sessions that hold what everybody needs."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import make_url
+from sqlalchemy.exc import OperationalError
+
+from champion_gate.postgresql import connect
+from champion_gate.store import SqlStore, open_store
+from champion_gate.store.engine import Database
+from champion_gate.wake_ups import HueyWakeUps, create_queue, prepare_queue
+from integration.silent_relay import SilentRelay
+from integration.store_databases import PostgresqlDatabases
+from integration.store_samples import T0, entry, notification
+
+pytest_plugins = ("integration.store_fixtures",)
+
+ANSWER = 1.0
+
+
+@pytest.fixture
+def behind(postgresql_databases: PostgresqlDatabases) -> str:
+    return postgresql_databases.migrated()
+
+
+@pytest.fixture
+def relay(behind: str) -> Iterator[SilentRelay]:
+    made = SilentRelay(lambda: _to_server(behind))
+    yield made
+    made.close()
+
+
+def _to_server(url: str) -> socket.socket:
+    found = conninfo_to_dict(url)
+    host, port = str(found.get("host", "127.0.0.1")), int(found.get("port") or 5432)
+    if not host.startswith("/"):
+        return socket.create_connection((host, port))
+    there = socket.socket(socket.AF_UNIX)
+    there.connect(f"{host}/.s.PGSQL.{port}")
+    return there
+
+
+@pytest.fixture
+def through(behind: str, relay: SilentRelay) -> str:
+    url = make_url(behind)
+    query = {name: value for name, value in url.query.items() if name not in {"host", "port"}}
+    moved = url.set(host="127.0.0.1", port=relay.port, query=query)
+    return moved.render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def store(through: str) -> Iterator[SqlStore]:
+    with open_store(through, answer_seconds=ANSWER) as opened:
+        yield opened
+
+
+def test_every_thread_goes_on_after_the_connections_went_silent(store: SqlStore, relay: SilentRelay) -> None:
+    threads = 10
+    with ThreadPoolExecutor(threads) as pool:
+        list(
+            pool.map(
+                lambda i: store.record_notification("hook", notification(run_id=str(i)), T0), range(threads)
+            )
+        )
+        relay.go_silent()
+        begun = time.monotonic()
+
+        def until_it_is_taken(run: int) -> int:
+            for attempt in range(5):
+                try:
+                    store.record_notification("hook", notification(run_id=str(run)), T0)
+                except OperationalError:
+                    continue
+                return attempt
+            raise AssertionError("never taken")
+
+        list(pool.map(until_it_is_taken, range(100, 100 + threads)))
+    # Each answer is waited for once; with no bound the first would still be.
+    assert time.monotonic() - begun < 15 * ANSWER
+    assert len(store.due(T0).notifications) == 2 * threads
+
+
+def test_the_queue_goes_on_after_its_connections_went_silent(
+    behind: str, through: str, relay: SilentRelay
+) -> None:
+    prepare_queue(behind)
+    queue = create_queue(through, answer_seconds=ANSWER)
+    wake_ups = HueyWakeUps(queue)
+    wake_ups.promotion("p-1")
+    assert queue.dequeue().args == ("promotion", "p-1")
+    relay.go_silent()
+    wake_ups.promotion("p-2")  # lost, as a wake-up may be
+    wake_ups.promotion("p-3")
+    assert queue.dequeue().args == ("promotion", "p-3")
+    queue.storage.close()
+
+
+def test_a_session_that_holds_the_ledgers_head_does_not_hold_who_waits_for_it(
+    behind: str, store: SqlStore
+) -> None:
+    with psycopg.connect(behind) as other:
+        other.execute("SELECT * FROM ledger_head FOR UPDATE")
+        with pytest.raises(OperationalError):
+            store.append_ledger([entry("a")])
+        store.record_notification("hook", notification(), T0)
+    store.append_ledger([entry("a")])
+    assert [line.number for line in store.ledger_lines()] == [1]
+
+
+def test_a_frozen_process_loses_what_it_holds(behind: str) -> None:
+    with open_store(behind) as other, connect(behind, answer_seconds=ANSWER) as frozen:
+        frozen.execute("SELECT * FROM ledger_head FOR UPDATE")
+        other.append_ledger([entry("a")])  # waits until the server has ended the idle one
+        with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
+            frozen.execute("SELECT 1")
+
+
+def test_a_migration_takes_its_time(postgresql_databases: PostgresqlDatabases) -> None:
+    url = postgresql_databases.migrated()
+    with closing(Database(url, answer_seconds=None)) as database, database.read() as connection:
+        assert connection.exec_driver_sql("SHOW statement_timeout").scalar_one() == "0"
+    with closing(Database(url)) as database, database.read() as connection:
+        assert connection.exec_driver_sql("SHOW statement_timeout").scalar_one() == "20s"
