@@ -7,6 +7,9 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import make_url
+
 
 class SilentRelay:
     """Hands bytes on in both directions until it is told not to; connections that come later are handed on again."""
@@ -53,3 +56,22 @@ def _hand_on(source: socket.socket, target: socket.socket, silent: threading.Eve
                 target.sendall(data)
         if not silent.is_set():
             target.shutdown(socket.SHUT_WR)
+
+
+def to_server(url: str) -> socket.socket:
+    """A connection to the PostgreSQL server of this URL."""
+    found = conninfo_to_dict(url)
+    host, port = str(found.get("host", "127.0.0.1")), int(found.get("port") or 5432)
+    if not host.startswith("/"):
+        return socket.create_connection((host, port))
+    there = socket.socket(socket.AF_UNIX)
+    there.connect(f"{host}/.s.PGSQL.{port}")
+    return there
+
+
+def through(relay: SilentRelay, url: str) -> str:
+    """The URL of the same database, by way of the relay."""
+    found = make_url(url)
+    query = {name: value for name, value in found.query.items() if name not in {"host", "port"}}
+    moved = found.set(host="127.0.0.1", port=relay.port, query=query)
+    return moved.render_as_string(hide_password=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,15 +9,13 @@ from contextlib import closing
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError
 
 from champion_gate.postgresql import connect
 from champion_gate.store import SqlStore, open_store
 from champion_gate.store.engine import Database
 from champion_gate.wake_ups import HueyWakeUps, create_queue, prepare_queue
-from integration.silent_relay import SilentRelay
+from integration.silent_relay import SilentRelay, through, to_server
 from integration.store_databases import PostgresqlDatabases
 from integration.store_samples import T0, entry, notification
 
@@ -34,27 +31,14 @@ def behind(postgresql_databases: PostgresqlDatabases) -> str:
 
 @pytest.fixture
 def relay(behind: str) -> Iterator[SilentRelay]:
-    made = SilentRelay(lambda: _to_server(behind))
+    made = SilentRelay(lambda: to_server(behind))
     yield made
     made.close()
 
 
-def _to_server(url: str) -> socket.socket:
-    found = conninfo_to_dict(url)
-    host, port = str(found.get("host", "127.0.0.1")), int(found.get("port") or 5432)
-    if not host.startswith("/"):
-        return socket.create_connection((host, port))
-    there = socket.socket(socket.AF_UNIX)
-    there.connect(f"{host}/.s.PGSQL.{port}")
-    return there
-
-
-@pytest.fixture
-def through(behind: str, relay: SilentRelay) -> str:
-    url = make_url(behind)
-    query = {name: value for name, value in url.query.items() if name not in {"host", "port"}}
-    moved = url.set(host="127.0.0.1", port=relay.port, query=query)
-    return moved.render_as_string(hide_password=False)
+@pytest.fixture(name="through")
+def through_the_relay(behind: str, relay: SilentRelay) -> str:
+    return through(relay, behind)
 
 
 @pytest.fixture
