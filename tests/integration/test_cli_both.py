@@ -6,7 +6,7 @@ import getpass
 import json
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from champion_gate.core.callers import Role
-from champion_gate.core.notifications import NotificationPhase
+from champion_gate.core.notifications import JobNotification, NotificationPhase
 from champion_gate.core.ports import Person
 from champion_gate.core.promotion import Phase
 from champion_gate.core.store import TrainerAccount
@@ -329,6 +329,45 @@ def test_a_promotion_is_cancelled_and_asked_for_afresh(which: str, tmp_path: Pat
         assert notification["id"] in line
         again = side.document("notifications", "show", notification["id"])
         assert again["count"] == notification["count"] + 1
+
+
+def failed_notifications(world: ProcessWorld) -> list[str]:
+    """Two notifications whose runs could not be read for a day."""
+    at, ids = datetime.now(UTC), []
+    with world.store() as store:
+        for run_id in ("71", "72"):
+            hint = JobNotification("jobs.on_success", "1", "999", run_id, "train-churn")
+            ids.append(store.record_notification("cli", hint, at))
+            taken = store.take_notification(ids[-1], at, 60)
+            assert taken is not None
+            failed = replace(taken, phase=NotificationPhase.FAILED, reason="403", due_at=None)
+            store.release_notification(failed, at)
+    return ids
+
+
+@pytest.mark.parametrize("which", ["local", "api"])
+def test_all_that_failed_are_taken_up_at_once(which: str, tmp_path: Path) -> None:
+    with process_world(tmp_path) as world:
+        world.github.faults.add("/dispatches$", method="POST", status=403, body='{"message": "no"}')
+        world.serve()
+        versions = [world.train(), world.train()]
+        failed = [world.wait_for(Phase.FAILED, version) for version in versions]
+        replayed = failed_notifications(world)
+        token = api_token(world.environ["CHAMPION_GATE_DATABASE_URL"], Role.OPERATOR, OPERATOR)
+        over_api = {"CHAMPION_GATE_API_URL": world.url, "CHAMPION_GATE_TOKEN": token}
+        side = Side(world, over_api if which == "api" else {}, OPERATOR)
+
+        world.github.faults.clear()
+        lines = side.lines("promotions", "retry", "--failed", "--reason", "GitHub is mended")
+        assert sorted(lines) == sorted(f"{each.id} is taken up again." for each in failed)
+        world.wait_for(Phase.PENDING_APPROVAL, versions[1])
+        world.wait_for(Phase.SUPERSEDED, versions[0])
+        again = side.document("notifications", "replay", "--failed")
+        assert sorted(each["id"] for each in again) == sorted(replayed)
+        assert {each["count"] for each in again} == {2}
+        assert side.document("promotions", "retry", "--failed") == []
+        assert "Name one, or give --failed." in side.refusal("notifications", "replay", code=2)
+        assert "Name one" in side.refusal("promotions", "retry", failed[0].id, "--failed", code=2)
 
 
 # --- identities -------------------------------------------------------------------------------------------

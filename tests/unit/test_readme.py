@@ -23,7 +23,7 @@ from champion_gate.core.notifications import NotificationPhase
 from champion_gate.core.posted_decision import PostedDecision
 from champion_gate.core.promotion import Phase
 from champion_gate.core.resolver import VersionBusyError
-from champion_gate.errors import ConfigurationError, GateError, UnsafeTargetError
+from champion_gate.errors import ConfigurationError, GateError, UnsafeTargetError, VersionMissingError
 from champion_gate.settings.environment import PREFIX, Environment
 from champion_gate.settings.gates_file import load_gates
 from champion_gate.settings.gates_model import GatesEntry
@@ -147,7 +147,13 @@ def test_lists_every_code_of_an_error_that_the_api_answers() -> None:
         for code in re.findall(r"`(\w+)`", codes)
     }
     # Workers and the command line meet these; a view never does.
-    inner = {AnotherAccountError, ConfigurationError, UnsafeTargetError, VersionBusyError}
+    inner = {
+        AnotherAccountError,
+        ConfigurationError,
+        UnsafeTargetError,
+        VersionBusyError,
+        VersionMissingError,
+    }
     # Stand-ins, adapters and tests have kinds of their own.
     places = ("champion_gate.core.", "champion_gate.web.", "champion_gate.errors")
     kinds = {each for each in _kinds(GateError) if each.__module__.startswith(places)} - inner

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from champion_gate.cli.gateway import Gateway, in_parts, json_option, on_gateway
+from champion_gate.cli.all_failed import failed_option, on_one_or_failed
+from champion_gate.cli.gateway import Gateway, Json, in_parts, json_option, on_gateway
 from champion_gate.cli.output import (
     cut,
     field,
@@ -90,15 +91,22 @@ def show(gateway: Gateway, notification_id: str, *, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("notification_id")
+@click.argument("notification_id", required=False)
+@failed_option
 @json_option
 @on_gateway
-def replay(gateway: Gateway, notification_id: str, *, as_json: bool) -> None:
+def replay(gateway: Gateway, notification_id: str | None, *, failed: bool, as_json: bool) -> None:
     """Have the notification's job run looked at again; what has ended is never reopened."""
-    row = gateway.replay(notification_id)
-    if as_json:
-        print_json(row)
-    else:
-        print_line(
-            f"Notification {field(row, 'id')} of run {field(row, 'job_run_id')} will be looked at again."
-        )
+    on_one_or_failed(
+        notification_id,
+        failed=failed,
+        name="notifications",
+        listed=lambda cursor, most: gateway.notifications(phase="failed", cursor=cursor, limit=most),
+        act=gateway.replay,
+        said=_say_replayed,
+        as_json=as_json,
+    )
+
+
+def _say_replayed(_notification_id: str, row: Json) -> None:
+    print_line(f"Notification {field(row, 'id')} of run {field(row, 'job_run_id')} will be looked at again.")

@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from champion_gate.cli.all_failed import failed_option, on_one_or_failed
 from champion_gate.cli.gateway import (
     Gateway,
     Json,
@@ -149,17 +150,29 @@ def cancel(gateway: Gateway, promotion_id: str, reason: str, *, as_json: bool) -
 
 
 @command.command()
-@click.argument("promotion_id")
+@click.argument("promotion_id", required=False)
+@failed_option
 @click.option("--reason", help="Why; it is kept with the promotion.")
 @json_option
 @on_gateway
-def retry(gateway: Gateway, promotion_id: str, reason: str | None, *, as_json: bool) -> None:
+def retry(
+    gateway: Gateway, promotion_id: str | None, reason: str | None, *, failed: bool, as_json: bool
+) -> None:
     """Take a failed promotion up again, open again a request that never showed, or ask afresh for an ended one's version."""
-    row = gateway.retry(promotion_id, reason=reason)
+    on_one_or_failed(
+        promotion_id,
+        failed=failed,
+        name="promotions",
+        listed=lambda cursor, most: gateway.promotions(phase="failed", cursor=cursor, limit=most),
+        act=lambda each: gateway.retry(each, reason=reason),
+        said=_say_retried,
+        as_json=as_json,
+    )
+
+
+def _say_retried(promotion_id: str, row: Json) -> None:
     goes_on = field(row, "id")
-    if as_json:
-        print_json(row)
-    elif promotion_id == goes_on or promotion_id.startswith(f"{goes_on}-"):
+    if promotion_id == goes_on or promotion_id.startswith(f"{goes_on}-"):
         print_line(f"{goes_on} is taken up again.")
     else:
         print_line(f"{goes_on} asks afresh for the version of {promotion_id}.")
