@@ -191,6 +191,8 @@ TABLE = [
         "malformed", set_tag, 400, said("MALFORMED_REQUEST", "no"), InvalidRequestError, "its words say what"
     ),
     Row("405", set_alias, 405, {}, VendorRefusedError, "DATABRICKS_HOST"),
+    Row("407", read_run, 407, {}, VendorRefusedError, "HTTPS_PROXY", waits=True),
+    Row("413", set_tag, 413, {}, VendorRefusedError, "client_max_body_size", waits=True),
     Row(
         "409",
         set_alias,

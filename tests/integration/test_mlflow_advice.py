@@ -69,14 +69,24 @@ READING = {
         "403 Forbidden", "Cross-origin request blocked", VendorRefusedError, "header Origin", waits=True
     ),
     "403 page": Row("403 Forbidden", LOGIN, VendorRefusedError, "a login or a proxy", waits=True),
-    "404 page": Row("404 Not Found", LOGIN, VendorRefusedError, "`registry` in gates.yaml"),
-    "404 text": Row("404 Not Found", "default backend", VendorRefusedError, "`registry` in gates.yaml"),
+    "404 page": Row("404 Not Found", LOGIN, VendorRefusedError, "a login or a proxy", waits=True),
+    "404 text": Row("404 Not Found", "default backend", VendorRefusedError, "a proxy stands", waits=True),
+    "404 of nobody": Row("404 Not Found", "", VendorRefusedError, "old MLflow server", waits=True),
+    "proxy's login": Row(
+        "407 Proxy Authentication Required", "no", VendorRefusedError, "HTTPS_PROXY", waits=True
+    ),
+    "proxy's login, page": Row(
+        "407 Proxy Authentication Required", LOGIN, VendorRefusedError, "HTTPS_PROXY", waits=True
+    ),
+    "too large": Row(
+        "413 Request Entity Too Large", "no", VendorRefusedError, "client_max_body_size", waits=True
+    ),
     "no such call": Row("404 Not Found", said("ENDPOINT_NOT_FOUND"), VendorRefusedError, "old MLflow server"),
     "absent": Row("404 Not Found", said("RESOURCE_DOES_NOT_EXIST"), VendorNotFoundError, "may not see it"),
     "bad value": Row(
         "400 Bad Request", said("INVALID_PARAMETER_VALUE"), VendorRefusedError, "its words say what"
     ),
-    "bad request": Row("400 Bad Request", said("BAD_REQUEST"), VendorRefusedError, "its words say what"),
+    "database": Row("400 Bad Request", said("BAD_REQUEST"), VendorUnavailableError, "MLflow server's log"),
     "plain HTTP": Row("400 Bad Request", LOGIN, VendorRefusedError, "a login or a proxy", waits=True),
     "method": Row("405 Method Not Allowed", "no", VendorRefusedError, "`registry` in gates.yaml"),
     "switched off": Row("400 Bad Request", said("FEATURE_DISABLED"), VendorRefusedError, "switch it on"),
@@ -95,15 +105,17 @@ READING = {
     "redirect": Row(
         "302 Found",
         "",
-        VendorRefusedError,
+        VendorUnavailableError,
         "a login or a proxy",
-        True,
-        ("Location: http://127.0.0.1:1/login",),
+        headers=("Location: http://127.0.0.1:1/login",),
     ),
 }
 WRITING = {
     "no permission": Row("403 Forbidden", "Permission denied", VendorRefusedError, "EDIT or MANAGE"),
     "host": Row("403 Forbidden", HOST, VendorRefusedError, "--allowed-hosts", waits=True),
+    "404 text": Row("404 Not Found", "default backend", VendorRefusedError, "a proxy stands", waits=True),
+    "too large": Row("413 Request Entity Too Large", LOGIN, VendorRefusedError, "max_body_size", waits=True),
+    "database": Row("400 Bad Request", said("BAD_REQUEST"), VendorUnavailableError, "tried again"),
     "403 page": Row("403 Forbidden", LOGIN, VendorRefusedError, "a login or a proxy", waits=True),
     "login page": Row("200 OK", LOGIN, VendorUnavailableError, "a login or a proxy"),
     "proxy": Row("502 Bad Gateway", LOGIN, VendorUnavailableError, "tried again"),

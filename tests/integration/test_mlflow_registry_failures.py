@@ -233,7 +233,7 @@ def test_a_write_without_an_answer_may_have_been_carried_out() -> None:
         (reply("404 Not Found", "<html>nginx</html>"), VendorRefusedError, False),
         (reply("400 Bad Request", '{"error_code": "INVALID_PARAMETER_VALUE"}'), VendorRefusedError, False),
         (reply("422 Unprocessable Entity", "no"), VendorRefusedError, False),
-        (reply("302 Found", "", "Location: http://127.0.0.1:1/login"), VendorRefusedError, False),
+        (reply("302 Found", "", "Location: http://127.0.0.1:1/login"), VendorUnavailableError, True),
         (reply("404 Not Found", '{"error_code": "RESOURCE_DOES_NOT_EXIST"}'), VendorNotFoundError, False),
     ],
 )

@@ -99,6 +99,18 @@ def test_a_refusal_is_not_repeated(status: int) -> None:
         assert isinstance(caught.value, VendorNotFoundError) is (status == 404)
 
 
+@pytest.mark.parametrize(("status", "advice"), [(407, "HTTPS_PROXY"), (413, "client_max_body_size")])
+def test_a_proxys_refusal_is_no_answer_about_what_was_asked(status: int, advice: str) -> None:
+    with (
+        far_end(answer(status, {})) as far,
+        client_of(far.url) as client,
+        pytest.raises(VendorRefusedError) as caught,
+    ):
+        client.post("/x", auth=Key(), body={})
+    assert caught.value.concerns_all
+    assert advice in caught.value.hint
+
+
 @pytest.mark.parametrize("trouble", [answer(500, {}), answer(504, {}), drop])
 def test_a_post_is_sent_once_and_its_outcome_is_unknown(
     trouble: bytes | Callable[[socket.socket], None],

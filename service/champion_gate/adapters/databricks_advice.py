@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from champion_gate.adapters.no_answer import PROXY, TOO_LARGE
+
 CREDENTIALS = "Check DATABRICKS_HOST and the DATABRICKS_* credentials of the service."
 WEB_PAGE = (
     "Check DATABRICKS_HOST: it is the workspace's bare address, such as https://adb-1.azuredatabricks.net. If it "
@@ -58,11 +60,20 @@ _BY_STATUS: dict[int, str] = {
     HTTPStatus.UNAUTHORIZED: CREDENTIALS,
     HTTPStatus.BAD_REQUEST: "Databricks does not accept what gates.yaml or the caller named: its words say what.",
     HTTPStatus.NOT_FOUND: "It does not exist, or the service's principal may not see it.",
+    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: PROXY,
     HTTPStatus.REQUEST_TIMEOUT: _LATER,
     HTTPStatus.CONFLICT: f"Somebody else changed it at that moment. {_LATER}",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: TOO_LARGE,
     HTTPStatus.TOO_EARLY: _LATER,
     HTTPStatus.TOO_MANY_REQUESTS: f"The workspace's rate limit is used up. {_LATER}",
 }
+_SAID_TO_ALL = frozenset(
+    {
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.PROXY_AUTHENTICATION_REQUIRED,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    }
+)
 
 # What each call needs: docs.databricks.com, manage-model-lifecycle and jobs privileges; SDK docstrings.
 _MODEL = "USE CATALOG and USE SCHEMA above it"
@@ -98,7 +109,7 @@ def advice(status: int, code: str, words: str, what: str) -> Advice:
         return Advice(_BY_CODE[code], concerns_all=True)
     if status == HTTPStatus.NOT_FOUND and not code:
         return Advice(WEB_PAGE, concerns_all=True)  # Databricks itself says what it is that is not there
-    return Advice(_by_status(status, what), concerns_all=status == HTTPStatus.UNAUTHORIZED)
+    return Advice(_by_status(status, what), concerns_all=status in _SAID_TO_ALL)
 
 
 def _by_status(status: int, what: str) -> str:

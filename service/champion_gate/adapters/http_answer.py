@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
+from champion_gate.adapters.no_answer import PROXY, TOO_LARGE
 from champion_gate.adapters.web_pages import WORDS as A_WEB_PAGE
 from champion_gate.adapters.web_pages import is_web_page
 from champion_gate.errors import (
@@ -140,12 +141,13 @@ _WEB_PAGE = (
     "Check its address (`url` in gates.yaml). If it is right, a login or a proxy stands in between, which has to let "
     "the service through."
 )
-_SAID_TO_ALL = frozenset({302, 303, 401, 407})
+_SAID_TO_ALL = frozenset({302, 303, 401, 407, 413})
 _REFUSED_BY_OTHERS = frozenset({401, 403, 404, 407})
 _HINTS: Mapping[int, str] = {
     HTTPStatus.FOUND: _WEB_PAGE,
     HTTPStatus.SEE_OTHER: _WEB_PAGE,
-    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: _WEB_PAGE,
+    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: PROXY,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: TOO_LARGE,
     HTTPStatus.UNAUTHORIZED: "Check the credentials that the service was given.",
     HTTPStatus.FORBIDDEN: "Our credentials lack a permission for this.",
     HTTPStatus.MOVED_PERMANENTLY: "It has been renamed or moved; write its present name in gates.yaml.",

@@ -10,7 +10,7 @@ from http import HTTPStatus
 import requests
 import urllib3
 
-from champion_gate.adapters.no_answer import causes_of, why_not_sent
+from champion_gate.adapters.no_answer import PROXY, TOO_LARGE, causes_of, why_not_sent
 from champion_gate.adapters.web_pages import WORDS as A_WEB_PAGE
 from champion_gate.adapters.web_pages import is_web_page
 from champion_gate.errors import (
@@ -30,14 +30,15 @@ _WEB_PAGE = (
     f"{_ADDRESS} If it is, a login or a proxy stands in between, which has to let the service through."
 )
 _LATER = "Nothing has to be done: it is tried again by itself."
+_LATER_OR_LOG = f"{_LATER} If it lasts: the MLflow server's log says what its database lacks."
 _NOT_THERE = "It does not exist, or the service's MLflow user may not see it."
 _NOT_FOUND = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"})
+_OLD_SERVER = "An old MLflow server may also not know this call."
 _THEIR_WORDS = "The MLflow server does not accept what gates.yaml or the caller named: its words say what."
 _REFUSED = {
     "ALREADY_EXISTS": _THEIR_WORDS,
-    "BAD_REQUEST": _THEIR_WORDS,
     "CUSTOMER_UNAUTHORIZED": _CREDENTIALS,
-    "ENDPOINT_NOT_FOUND": f"{_ADDRESS} An old MLflow server may also not know this call.",
+    "ENDPOINT_NOT_FOUND": f"{_ADDRESS} {_OLD_SERVER}",
     "FEATURE_DISABLED": "This is switched off on the MLflow server: whoever runs it has to switch it on.",
     "INVALID_PARAMETER_VALUE": _THEIR_WORDS,
     "NOT_IMPLEMENTED": "The MLflow server does not know this call; a newer one may.",
@@ -45,6 +46,14 @@ _REFUSED = {
     "UNAUTHENTICATED": _CREDENTIALS,
 }
 _CONCERN_ALL = frozenset({"CUSTOMER_UNAUTHORIZED", "UNAUTHENTICATED"})
+_BY_OTHERS: dict[int, str] = {
+    HTTPStatus.NOT_FOUND: f"{_WEB_PAGE} {_OLD_SERVER}",
+    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: PROXY,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: TOO_LARGE,
+}
+"""What to do about statuses that MLflow itself sends with an error_code or never: a proxy or an ingress answered."""
+_DATABASE_FAILED = "BAD_REQUEST"
+"""Most of what goes wrong in its database (mlflow/store/db/utils.py); a bad value is INVALID_PARAMETER_VALUE."""
 _MAY_NOT_WRITE = "Let the service's MLflow user edit the model (permission EDIT or MANAGE)."
 _MAY_NOT_READ = "Let the service's MLflow user read the model and its experiment (permission READ)."
 # mlflow/utils/rest_utils.py, verify_rest_response: what it says of an answer that holds no error_code; and
@@ -91,7 +100,7 @@ def translated(error: Exception, *, writes: bool, host: str = "") -> VendorError
     answer = _Answer(int(status[1] or status[2]) if status else 0, body[1] if body else "")
     if HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST:  # redirects are not followed
         said = f"the server answered {answer.status}, a redirect."
-        return VendorRefusedError(VENDOR, said, hint=_WEB_PAGE, concerns_all=True)
+        return VendorUnavailableError(VENDOR, said, hint=_WEB_PAGE, outcome_unknown=writes)
     if is_web_page(answer.body):
         return _web_page(answer, writes=writes)
     if code == "PERMISSION_DENIED":
@@ -118,12 +127,11 @@ def unreadable(what: str) -> VendorUnavailableError:
 
 
 def _web_page(answer: _Answer, *, writes: bool) -> VendorError:
-    """A login or a proxy's error in place of an answer; a 404 is also what a server says of a call unknown to it."""
+    """A login or a proxy's error in place of an answer."""
     words = f"the server answered {answer.status or HTTPStatus.OK.value} with {A_WEB_PAGE}."
-    if answer.status == HTTPStatus.NOT_FOUND:
-        return VendorRefusedError(VENDOR, words, hint=_REFUSED["ENDPOINT_NOT_FOUND"])
     if HTTPStatus.BAD_REQUEST <= answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
-        return VendorRefusedError(VENDOR, words, hint=_WEB_PAGE, concerns_all=True)
+        hint = _BY_OTHERS.get(answer.status, _WEB_PAGE)
+        return VendorRefusedError(VENDOR, words, hint=hint, concerns_all=True)
     return VendorUnavailableError(VENDOR, words, hint=_WEB_PAGE, outcome_unknown=writes)
 
 
@@ -144,6 +152,8 @@ def _denied(words: str, *, writes: bool, host: str) -> VendorError:
 
 
 def _refused(code: str | None, status: int, words: str) -> VendorError:
+    if status in _BY_OTHERS:
+        return VendorRefusedError(VENDOR, _cut(words), hint=_BY_OTHERS[status], concerns_all=True)
     if code in _REFUSED:
         return VendorRefusedError(VENDOR, _cut(words), hint=_REFUSED[code], concerns_all=code in _CONCERN_ALL)
     if status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}:
@@ -158,8 +168,9 @@ def _unavailable(error: Exception, status: int, words: str, *, writes: bool) -> 
         said = f"the server answered {status}."
         return VendorUnavailableError(VENDOR, said, hint=_LATER, outcome_unknown=writes)
     causes = list(causes_of(error))
-    if any(isinstance(cause, sqlite3.Error) for cause in causes) or _OUT_OF_DATE in words:
-        return _file_problem(words, writes=writes)
+    failed = _OUT_OF_DATE in words or getattr(error, "error_code", None) == _DATABASE_FAILED
+    if failed or any(isinstance(cause, sqlite3.Error) for cause in causes):
+        return _database_problem(words, writes=writes)
     not_sent = why_not_sent(error)
     if not_sent is not None:
         return VendorUnavailableError(VENDOR, f"{not_sent[0]}.", hint=not_sent[1])
@@ -172,12 +183,12 @@ def _unavailable(error: Exception, status: int, words: str, *, writes: bool) -> 
     return VendorUnavailableError(VENDOR, _cut(words), outcome_unknown=writes)
 
 
-def _file_problem(words: str, *, writes: bool) -> VendorError:
+def _database_problem(words: str, *, writes: bool) -> VendorError:
     said = re.split(r"\s*\[SQL:|\s*Take a backup", words, maxsplit=1)[0]
     if _OUT_OF_DATE in words:
         hint = "The file is of another version of MLflow: `mlflow db upgrade` with the service's version brings it here."
     else:
-        hint = next((hint for mark, hint in _SQLITE_HINTS.items() if mark in words), _LATER)
+        hint = next((hint for mark, hint in _SQLITE_HINTS.items() if mark in words), _LATER_OR_LOG)
     return VendorUnavailableError(VENDOR, _cut(said), hint=hint, outcome_unknown=writes)
 
 

@@ -9,6 +9,10 @@ from collections.abc import Iterator
 import requests
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ProxyError
 
+PROXY = "Check HTTPS_PROXY and NO_PROXY of the service, and the proxy's rules."
+TOO_LARGE = (
+    "A proxy in between takes no body of this size: let its limit be raised (nginx: client_max_body_size)."
+)
 _DEEPEST_CAUSE = 12
 
 
@@ -31,9 +35,7 @@ def why_not_sent(error: BaseException | None) -> tuple[str, str] | None:
                 "of GitHub and GitLab in gates.yaml)."
             )
         if isinstance(cause, ProxyError | requests.exceptions.ProxyError):
-            return "the proxy on the way to it does not let us through", (
-                "Check HTTPS_PROXY and NO_PROXY of the service, and the proxy's rules."
-            )
+            return "the proxy on the way to it does not let us through", PROXY
         if isinstance(cause, NameResolutionError | socket.gaierror):
             return (
                 "its host name is not known here",
