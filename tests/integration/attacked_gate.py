@@ -267,19 +267,25 @@ class AttackedGate(ABC):
         assert words in f"{view['reason']} {view['last_error']}", view
         self.assert_unharmed()
 
-    def a_minute_passes(self, asked: Asked) -> None:
-        """What was seen of people once, it saw a minute ago."""
+    def time_passes(self, asked: Asked, *, minutes: int = 1) -> None:
+        """What was seen once, it saw so long ago."""
         with closing(sqlite3.connect(self.world.folder / "gate.db", timeout=30)) as rows, rows:
             (text,) = rows.execute("SELECT details FROM promotions WHERE id = ?", [asked.id]).fetchone()
             details = json.loads(text)
-            ago = {key: _a_minute_before(at) for key, at in details["seen_once"].items()}
+            ago = {key: _before(at, minutes) for key, at in details["seen_once"].items()}
             changed = json.dumps({**details, "seen_once": ago})
             rows.execute("UPDATE promotions SET details = ? WHERE id = ?", [changed, asked.id])
 
     def ends_when_seen_twice(self, asked: Asked, phase: str, words: str = "") -> None:
         """Have it looked at twice, a minute apart, and assert that only the second look ends it so."""
         self.waits(asked, "looked at again in a minute")
-        self.a_minute_passes(asked)
+        self.time_passes(asked)
+        self.ends(asked, phase, words)
+
+    def ends_when_still_missing(self, asked: Asked, phase: str, words: str = "") -> None:
+        """Have it looked at, and again minutes later, and assert that only the second look ends it so."""
+        self.waits(asked, "That is looked for again until")
+        self.time_passes(asked, minutes=5)
         self.ends(asked, phase, words)
 
     def ends(self, asked: Asked, phase: str, words: str = "") -> None:
@@ -313,5 +319,5 @@ class AttackedGate(ABC):
         self.assert_unharmed()
 
 
-def _a_minute_before(at: str) -> str:
-    return (datetime.fromisoformat(at) - timedelta(minutes=1)).isoformat()
+def _before(at: str, minutes: int) -> str:
+    return (datetime.fromisoformat(at) - timedelta(minutes=minutes)).isoformat()

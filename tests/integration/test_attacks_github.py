@@ -122,6 +122,8 @@ def test_02_rules_that_are_shown_and_ignored_on_a_lower_plan(world: GateWorld) -
     waits(world, pending)
     world.wait(minutes=15)
     world.look()
+    waits(world, pending)
+    world.wait(minutes=1)
     assert "nobody reviewed it" in world.ended(pending, Phase.REJECTED)
     unmoved(world)
 

@@ -47,8 +47,9 @@ def test_attack_15_gitlab_gated_job_that_was_skipped(attacked: AttackWorld, kind
     gate: OnGitLab = attacked.gate(kind)
     gate.there.ci.present_status = "failed"
     version = gate.train()
-    view = gate.wait(lambda found: found["ended_at"], version)
-    gate.ends(Asked(view["id"], version, view["request"]["external_id"]), "rejected", "was skipped")
+    view = gate.wait(lambda found: found["phase"] == "pending_approval", version)
+    asked = Asked(view["id"], version, view["request"]["external_id"])
+    gate.ends_when_still_missing(asked, "rejected", "was skipped")
 
 
 # --- 16: two runs -----------------------------------------------------------------------------------------

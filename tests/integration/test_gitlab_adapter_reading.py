@@ -291,7 +291,9 @@ def test_a_skipped_job_is_nobodys_decision(world: World) -> None:
     promotion = world.asked()
     state = world.read(promotion)
     assert "skipped" in (state.void or "")
-    assert outcome(world, promotion, state)[0] is Verdict.REJECTED
+    verdict, waiting = outcome(world, promotion, state)
+    assert (verdict, state.finished) == (None, True)
+    assert "looked for again until" in waiting
 
 
 def test_an_archived_job_ends_the_request(world: World) -> None:

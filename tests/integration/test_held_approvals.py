@@ -303,6 +303,7 @@ def test_an_approved_job_that_ended_without_a_runner_was_never_released(world: G
     world.approve(pending)
     world.provider.cut_off(world.run_id_of(pending), end)
     world.look()
+    world.live(minutes=6)
     reason = world.ended(pending, Phase.REJECTED)
     assert "never let start" in reason or "before every gated job was let start" in reason
     assert "not by an approval that counts" not in reason

@@ -217,7 +217,7 @@ def test_an_approval_by_somebody_who_may_not_decide_rejects(only: Review, said: 
 
 
 def test_a_release_without_any_review_is_a_bypass_and_rejects() -> None:
-    assert "bypass" in rejected(judge(state())).reason
+    assert "bypass" in rejected(judge_twice(state())).reason
 
 
 @pytest.mark.parametrize(
@@ -504,7 +504,10 @@ def test_a_review_that_is_not_listed_yet_is_waited_for() -> None:
     soon = judge(state(), now=RELEASED + timedelta(minutes=9))
     assert is_undecided(soon)
     assert "not listed yet" in soon.waiting_because
-    assert "bypass" in rejected(judge(state(), now=RELEASED + timedelta(minutes=10))).reason
+    late = judge(state(), now=RELEASED + timedelta(minutes=10))
+    assert is_undecided(late)
+    assert late.seen_once == {"champion: nobody": RELEASED + timedelta(minutes=10)}
+    assert "bypass" in rejected(judge_twice(state())).reason
 
 
 # --- a no about people is seen twice ----------------------------------------------------------------------
@@ -560,3 +563,35 @@ def test_the_second_person_of_two_is_waited_for() -> None:
 
 def test_after_the_expiry_it_is_still_waited_for() -> None:
     assert is_undecided(judge(state(STRANGER), now=EXPIRES + SECOND))
+
+
+# --- what is missing ends nothing at once -----------------------------------------------------------------
+
+
+def lacking(given_state: RequestState) -> RequestState:
+    return replace(given_state, missing={"jobs": "No job is listed."}, finished=True)
+
+
+@pytest.mark.parametrize(
+    "given_state", [state(released=()), replace(state(released=()), void="no job named approve")]
+)
+@pytest.mark.parametrize("now", [NOW, EXPIRES + SECOND])
+def test_an_end_waits_for_what_is_missing(given_state: RequestState, now: datetime) -> None:
+    first = judge(lacking(given_state), now=now)
+    assert is_undecided(first)
+    assert first.waiting_because.startswith("No job is listed. ")
+    assert first.again_at == now + timedelta(seconds=15)
+    again = replace(PROMOTION, seen_once=first.seen_once)
+    later = judge(lacking(given_state), promotion=again, now=now + MINUTE)
+    assert later.again_at == now + 2 * MINUTE
+    late = judge(lacking(given_state), promotion=again, now=now + 4 * MINUTE)
+    assert late.again_at == now + 5 * MINUTE
+    rejected(judge(lacking(given_state), promotion=again, now=now + 5 * MINUTE))
+
+
+def test_a_no_of_a_person_waits_for_nothing() -> None:
+    rejected(judge(lacking(state(no(review()), released=()))))
+
+
+def test_a_seat_that_nobody_reviewed_is_not_waited_for_where_another_cannot_be_filled() -> None:
+    rejected(judge(state(review("trainer", "66", "legal"), released=TWO), seats=TWO))

@@ -53,14 +53,20 @@ def state_of(
         void = RUN_AGAIN
     finished = _has_ended(run, run_id, gated, problems)
     without = _no_gated_job(jobs, run_id, seats)
-    if without is not None and fields.text(run, "status") == "waiting":
+    if without is not None and jobs and fields.text(run, "status") == "waiting":
         problems.append(without)
     if void is None and finished:
         void = _cancelled_because(run, seats, started, reviews) or without
     approved = {review.seat for review in reviews if review.verdict is Verdict.APPROVED}
     waiting = {seat: job for seat, job in gated.items() if seat in approved - started.keys()}
     held = {} if finished else held_by(api, run_id, waiting, looked.environments, clock.now())
-    return RequestState(tuple(problems), void, reviews, started, finished, held)
+    missing = {} if without is None else {"jobs": without}
+    missing |= {
+        f"runner: {seat}": f"GitHub names no runner and no step of the ended job {job['name']}, which was approved."
+        for seat, job in waiting.items()
+        if job.get("status") == "completed"
+    }
+    return RequestState(tuple(problems), void, reviews, started, finished, held, missing)
 
 
 def _has_ended(run: Record, run_id: str, gated: Mapping[str, Record], problems: list[str]) -> bool:
@@ -213,12 +219,15 @@ class _Listed:
 def _no_gated_job(jobs: Sequence[Record], run_id: str, seats: Sequence[str]) -> str | None:
     """Which gated job a run lacks, and which jobs it has, as a sentence; None where it lacks none.
 
-    Nobody could approve in it, or nobody's approval be told: the workflow file names its jobs otherwise.
+    Nobody could approve in it, or nobody's approval be told: the workflow file names its jobs otherwise, or the
+    list lags behind.
     """
     names = {fields.text(job, "name"): job.get("conclusion") or fields.text(job, "status") for job in jobs}
     lacking = [gated_job(seat) for seat in seats if gated_job(seat) not in names]
-    if not lacking or not names:
+    if not lacking:
         return None
+    if not names:
+        return f"GitHub lists no job of workflow run {run_id}."
     there = ", ".join(f"{name} ({state})" for name, state in sorted(names.items()))
     return (
         f"Workflow run {run_id} has no job named {' and none named '.join(lacking)}. Its jobs are: {there}. "

@@ -47,6 +47,7 @@ class _Reading:
         looked: the place as it is now.
         problems: what cannot be trusted at the moment is added here.
         held_by: what GitLab waits for is added here, as a RequestState has it.
+        missing: what its answers lack that may yet appear is added here, as a RequestState has it.
     """
 
     api: ProjectApi
@@ -55,6 +56,7 @@ class _Reading:
     people: People
     problems: list[str]
     held_by: dict[str, str] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
 
 
 def state_of(
@@ -82,6 +84,7 @@ def state_of(
     reading.problems.extend(_unknown_status(pipeline, f"pipeline {pipeline_id}"))
     void = pipeline_void_because(pipeline, pipeline_id, pins, reading.problems)
     void = void or _job_void_because(reading, pipeline, pipeline_id, gated)
+    reading.missing.update(_may_yet_run(gated))
     started: dict[str, datetime] = {}
     reviews: tuple[Review, ...] = ()
     if gated:
@@ -89,24 +92,30 @@ def state_of(
         reading.problems.extend(_unknown_status(gated[0], f"job {api.spot.job}"))
         if len(gated) == 1 and has_started(gated[0]):
             started = dict.fromkeys(api.spot.seats, fields.time(gated[0], "started_at"))
-    elif status not in ENDED | {"created"}:
-        reading.problems.append(_no_gated_job(api.spot, pipeline_id, jobs))
-    elif status in ENDED - CANCELLED and jobs:
-        void = void or _no_gated_job(api.spot, pipeline_id, jobs)
+    else:
+        reading.missing["jobs"] = _no_gated_job(api.spot, pipeline_id, jobs)
+        if jobs and status not in ENDED | {"created"}:
+            reading.problems.append(reading.missing["jobs"])
+        elif status in ENDED - CANCELLED:
+            void = void or reading.missing["jobs"]
     rejected = any(review.verdict is Verdict.REJECTED for review in reviews)
     if void is None and not rejected and not started and status in CANCELLED:
         void = "The pipeline was cancelled, which rejects the request; GitLab does not tell by whom."
     finished = status in ENDED
     if finished and void is None:
         reading.problems.extend(_goes_on(gated, pipeline_id))
-    return RequestState(tuple(reading.problems), void, reviews, started, finished, reading.held_by)
+    return RequestState(
+        tuple(reading.problems), void, reviews, started, finished, reading.held_by, reading.missing
+    )
 
 
 def _no_gated_job(spot: Spot, pipeline_id: str, jobs: Sequence[Record]) -> str:
-    """That nobody could decide there, and which jobs there are: the CI/CD file names its jobs otherwise."""
+    """That nobody could decide there, and which jobs there are: the CI/CD file names its jobs otherwise, or a list lags."""
+    if not jobs:
+        return f"GitLab lists no job of pipeline {pipeline_id}."
     there = sorted(f"{fields.text(job, 'name')} ({fields.text(job, 'status')})" for job in jobs)
     return (
-        f"Pipeline {pipeline_id} has no job named {spot.job}. Its jobs are: {', '.join(there) or 'none'}. "
+        f"Pipeline {pipeline_id} has no job named {spot.job}. Its jobs are: {', '.join(there)}. "
         "Write the name of the gated one as `job` in gates.yaml."
     )
 
@@ -116,6 +125,13 @@ def _goes_on(gated: Sequence[Record], pipeline_id: str) -> Iterator[str]:
     for job in gated:
         if job["status"] not in ENDED | CANCELLED:
             yield f"GitLab says that pipeline {pipeline_id} has ended, and that its job {job['name']} is {job['status']}."
+
+
+def _may_yet_run(gated: Sequence[Record]) -> Iterator[tuple[str, str]]:
+    """A gated job that is skipped since one before it failed: run that one again, and GitLab offers this one anew."""
+    for job in gated:
+        if fields.text(job, "status") == "skipped":
+            yield "skipped", f"Job {job['name']} was skipped, since a job before it failed."
 
 
 def _unknown_status(of: Record, what: str) -> Iterator[str]:

@@ -132,6 +132,8 @@ class RequestState:
         finished: whether the vendor will not change this any more.
         held_by: seat -> what the vendor still waits for before it lets a job start that people have let
             start, in words that follow "held by"; decides nothing, and may be absent.
+        missing: what the vendor's answers lack that may yet appear -> that it does, as a sentence. A list that
+            is empty once must end nothing, so an end is believed only after that has been so for some minutes.
     """
 
     problems: tuple[str, ...]
@@ -140,6 +142,7 @@ class RequestState:
     released_at: Mapping[str, datetime]
     finished: bool
     held_by: Mapping[str, str] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
 
 
 class TokenUse(StrEnum):

@@ -23,8 +23,13 @@ from champion_gate.core.standing import Standing
 from champion_gate.core.text import enumerated, one_line, storable
 
 _REVIEWS_APPEAR_WITHIN = timedelta(minutes=10)
-SEEN_AGAIN_AFTER = timedelta(minutes=1)
+_SEEN_AGAIN_AFTER = timedelta(minutes=1)
 """Vendors' reads of who is a member lag behind what was written: a no is believed when it is said twice."""
+
+_MISSING_FOR = timedelta(minutes=5)
+"""What a vendor's list lacks is looked for again that long, less and less often, before it ends anything."""
+
+_LOOK_SOON = timedelta(seconds=15)
 
 
 @dataclass(frozen=True)
@@ -38,8 +43,9 @@ class Judgement:
             it until then.
         outstanding: the seats that have not been released, where only people are waited for.
         soon: whether the vendor is about to show more, so that looking again in a moment is worth it.
-        seen_once: what would end the request if it is seen again a minute later, to be kept on the promotion
-            until then: who does not count, and since when that is known.
+        seen_once: what would end the request if it is still so at a later look, to be kept on the promotion
+            until then: who does not count or what is missing, and since when that is known.
+        again_at: when to look again for that; None where nothing was seen once.
     """
 
     decision: Decision | None
@@ -48,6 +54,12 @@ class Judgement:
     outstanding: tuple[str, ...] = ()
     soon: bool = False
     seen_once: Mapping[str, datetime] = field(default_factory=dict)
+    again_at: datetime | None = None
+
+    @property
+    def ends(self) -> bool:
+        """Whether nothing is approved and nothing is waited for."""
+        return self.expired or (self.decision is not None and self.decision.verdict is Verdict.REJECTED)
 
 
 def judge(
@@ -65,7 +77,8 @@ def judge(
     different person for each: a listed reviewer, not the opener, nobody behind the version. A rejection
     counts whoever gave it; while the state cannot be trusted, only that of a listed reviewer. Whatever is
     released otherwise can never become a decision, and is rejected with the reason; where that rests on
-    somebody being no listed person, only when it has been seen twice, a minute apart.
+    somebody being no listed person, or on nobody, only when it has been seen twice, a minute apart. No end
+    rests on what an answer lacked before that has been looked for again for some minutes.
 
     Args:
         promotion: with its request and the people who are excluded.
@@ -93,7 +106,7 @@ def judge(
     excluded = {each.user_id: each.role for each in _kept_out(promotion, allow_trainer_approval)}
     undecided = _undecided(state, seats, excluded, source=source, expires_at=request.expires_at, now=now)
     if undecided is not None:
-        return undecided
+        return _not_missing(undecided, state.missing, promotion.seen_once, now)
     released = _judge_released(seats, state, excluded, source, request.expires_at)
     return _seen_twice(released, _doubts(seats, state, excluded), promotion.seen_once, now)
 
@@ -153,17 +166,22 @@ def _judge_released(
 def _doubts(
     seats: Sequence[str], state: RequestState, excluded: Mapping[str, str]
 ) -> Mapping[tuple[str, str], str]:
-    """(seat, user id) -> why this approval does not count, where that may change and would then be enough."""
+    """(seat, user id) -> why this approval does not count, where that may change and would then be enough.
+
+    Where a seat has no review at all, the user id is empty: the list of reviews may lag behind.
+    """
+    unreviewed = [seat for seat in seats if not approvals(state, seat)]
+    reviewed = [seat for seat in seats if seat not in unreviewed]
     perhaps = [
         {each.user_id: each for each in approvals(state, seat) if never_counts(each, excluded) is None}
-        for seat in seats
+        for seat in reviewed
     ]
     if one_person_a_seat(perhaps) is None:
         return {}
     found = [
-        (seat, review) for seat, reviews in zip(seats, perhaps, strict=True) for review in reviews.values()
+        (seat, review) for seat, reviews in zip(reviewed, perhaps, strict=True) for review in reviews.values()
     ]
-    return {
+    return {(seat, ""): f"nobody has reviewed {seat}" for seat in unreviewed} | {
         (seat, review.user_id): f"{one_line(review.login)} ({seat}) {why}"
         for seat, review in found
         if (why := why_not(review, excluded)) is not None
@@ -174,14 +192,29 @@ def _seen_twice(
     judged: Judgement, doubts: Mapping[tuple[str, str], str], before: Mapping[str, datetime], now: datetime
 ) -> Judgement:
     """The judgement; still undecided where it rests on a no about people that was not said a minute ago too."""
-    rejected = judged.decision is not None and judged.decision.verdict is Verdict.REJECTED
-    keys = [f"{seat}: {user_id}" for seat, user_id in doubts]
-    since = {key: before.get(key, now) for key in keys}
-    if not rejected or all(now - first >= SEEN_AGAIN_AFTER for first in since.values()):
+    rejected = judged.ends and not judged.expired
+    since = {(key := f"{seat}: {user_id or 'nobody'}"): before.get(key, now) for seat, user_id in doubts}
+    if not rejected or all(now - first >= _SEEN_AGAIN_AFTER for first in since.values()):
         return judged
     said = "; ".join(doubts.values())
     waiting = f"Released, and as it looks not by people who may decide: {said}. That is looked at again in a minute."
-    return Judgement(None, expired=False, waiting_because=waiting, seen_once=since)
+    again_at = max(since.values()) + _SEEN_AGAIN_AFTER
+    return Judgement(None, expired=False, waiting_because=waiting, seen_once=since, again_at=again_at)
+
+
+def _not_missing(
+    judged: Judgement, missing: Mapping[str, str], before: Mapping[str, datetime], now: datetime
+) -> Judgement:
+    """The judgement; still undecided where it is an end, and something has not been missing for long."""
+    since = {what: before.get(what, now) for what in missing}
+    if not judged.ends or all(now - first >= _MISSING_FOR for first in since.values()):
+        return judged
+    latest = max(since.values())
+    again_at = min(latest + _MISSING_FOR, now + max(now - latest, _LOOK_SOON))
+    waiting = (
+        f"{' '.join(missing.values())} That is looked for again until {latest + _MISSING_FOR:%H:%M:%S} UTC."
+    )
+    return Judgement(None, expired=False, waiting_because=waiting, seen_once=since, again_at=again_at)
 
 
 def _without_review_yet(seats: Sequence[str], state: RequestState, now: datetime) -> list[str]:

@@ -21,7 +21,6 @@ from champion_gate.core.approval import ApprovalRequest, Decision, Verdict
 from champion_gate.core.asking import Asking
 from champion_gate.core.gate_rules import GateRules, UnclearError, not_configured
 from champion_gate.core.gates import ApprovalTarget, Gate
-from champion_gate.core.judging import SEEN_AGAIN_AFTER
 from champion_gate.core.ledger import LedgerEntry, LedgerKind
 from champion_gate.core.ports import ApprovalProvider, Chance, Clock, ModelRegistry, WakeUps
 from champion_gate.core.promotion import (
@@ -247,10 +246,9 @@ class Promoter:
             return
         if judgement.decision is not None:
             self._decided(taken, judgement.decision)
-        elif judgement.seen_once:
+        elif judgement.again_at is not None:
             doubted = replace(taken, seen_once=judgement.seen_once)
-            again = max(judgement.seen_once.values()) + SEEN_AGAIN_AFTER - self._clock.now()
-            self._turn.wait(doubted, judgement.waiting_because, again)
+            self._turn.wait(doubted, judgement.waiting_because, judgement.again_at - self._clock.now())
         elif judgement.expired:
             self._turn.end(taken, Phase.EXPIRED, judgement.waiting_because)
         elif taken.end_request is not None:
@@ -280,7 +278,7 @@ class Promoter:
             return min(decided, key=lambda each: not _rejected_by_people(each[1].decision))
         if gone is not None or own_decision is not None:
             for other, judgement in found:
-                if judgement.soon or judgement.seen_once:
+                if judgement.soon or judgement.again_at is not None:
                     return other, judgement
         if gone is not None:
             raise gone
@@ -367,7 +365,7 @@ class Promoter:
             self._turn.end(taken, Phase.STALE, changed)
         else:
             cancels, remark = self._doubles(taken)
-            waiting = replace(taken, outstanding=judgement.outstanding)
+            waiting = replace(taken, outstanding=judgement.outstanding, seen_once={})
             interval = _LOOK_AGAIN_SOON if judgement.soon else _LOOK_AGAIN
             self._turn.wait(waiting, f"{judgement.waiting_because}{remark}", interval, cancels)
 

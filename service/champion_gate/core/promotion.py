@@ -91,8 +91,8 @@ class Promotion:
         failing_since: when the current row of errors began; None while all goes well.
         failed_from: the phase in which it failed, to which `retry` returns it.
         outstanding: the seats that had not been released when the decision was last read.
-        seen_once: who seemed to be no listed reviewer when the decision was last read, and since when; a no
-            about people ends nothing before it has been seen twice.
+        seen_once: who seemed to be no listed reviewer, or what was missing, when the decision was last read, and
+            since when; neither ends anything before it has been seen again.
         hints: how often somebody asked to look again; grows also while a worker holds the row.
         lease: token of the worker that holds the row; empty where nobody does.
         run: what is kept of the job run.

@@ -369,7 +369,7 @@ def deployment(base: str, pipelines: Pipelines, one: Deployment) -> Json:
     ]
     return plain | {
         "pending_approval_count": pipelines.pending_approvals(one),
-        "approvals": [approval(base, each) for each in one.approvals],
+        "approvals": [approval(base, each) for each in one.approvals if pipelines.shows_approvals],
         "approval_summary": {"rules": rules},
     }
 

@@ -56,6 +56,7 @@ class Pipelines:
         name: `workflow: name` as a format string over the inputs; empty where the file has lost it.
         cancels_manual_jobs: whether cancelling also cancels jobs that wait to be played. Older GitLab
             answers 200 and leaves them playable (gitlab-org/gitlab issues 9082 and 460256).
+        shows_approvals: whether deployments show who approved them, which a replica that lags behind does not yet.
     """
 
     def __init__(self, state: State, announce: Announce) -> None:
@@ -68,6 +69,7 @@ class Pipelines:
         self.allow_failure = False
         self.name = "Champion {model} v{version} [{promotion_id}]"
         self.cancels_manual_jobs = True
+        self.shows_approvals = True
 
     def _now(self) -> datetime:
         return self._state.clock()
