@@ -210,8 +210,8 @@ def wait_for_calls_to_end() -> None:
 
 
 def test_calls_that_hang_use_up_their_own_threads_and_no_more(databricks: Workspace) -> None:
-    connection = databricks.as_service_principal(budget=Budget(connect=0.05, read=0.1, total=0.3))
-    databricks.standin.faults.add(Fault(path="oidc/v1/token", hang=threading.Event()))
+    connection = databricks.connection(budget=Budget(connect=5, read=30, total=0.3))
+    databricks.standin.faults.add(Fault(path=ME, hang=threading.Event()))
     threads = [threading.Thread(target=failure, args=[connection]) for _ in range(8)]
     for thread in threads:
         thread.start()

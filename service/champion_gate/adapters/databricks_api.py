@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from champion_gate.adapters import databricks_exchange
 from champion_gate.adapters.databricks_advice import CREDENTIALS
 from champion_gate.adapters.databricks_errors import VENDOR, Seen, translate, unreadable
 from champion_gate.adapters.databricks_transport import (
@@ -39,7 +41,8 @@ _OAUTH_ENDPOINTS = "/oidc/.well-known/oauth-authorization-server"
 class DatabricksConnection:
     """A WorkspaceClient made on first use, shared by all threads.
 
-    The SDK's constructor already makes requests, and a failed one is not kept.
+    The SDK's constructor already makes requests: one that failed is not kept, and one that had to do without
+    discovery is made anew after a while.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class DatabricksConnection:
         self._patience = Patience()
         self._slots = threading.BoundedSemaphore(MOST_AT_ONCE)
         self._client: WorkspaceClient | None = None
+        self._use_until = -math.inf  # on `time.monotonic`; the client's settings are known also afterwards
         self._heard_workspace_id: str | None = None
 
     @property
@@ -85,8 +89,8 @@ class DatabricksConnection:
     ) -> dict[str, Any]:
         """Make one call in a thread of its own and wait for it until the deadline.
 
-        The thread is what bounds answers that trickle, and the SDK's token exchange, which has no time-out
-        (databricks/sdk/oauth.py, retrieve_token).
+        The thread is what bounds answers that trickle. A call that is given up takes its client with it: who
+        knows what it holds, and whoever comes next must not wait behind it.
 
         Args:
             method: GET calls are repeated by the SDK on 429, 503 and lost connections; others never.
@@ -99,12 +103,14 @@ class DatabricksConnection:
             VendorUnavailableError, VendorRefusedError, VendorNotFoundError: see `errors`.
         """
         writes = method != "GET"
+        used = self._client
         if not self._slots.acquire(timeout=max(0.0, until - time.monotonic())):
             raise VendorUnavailableError(VENDOR, "too many earlier calls are still without an answer.")
         result: Future[dict[str, Any]] = Future()
 
         def run() -> None:
             self._patience.begin(until, may_repeat=not writes)
+            databricks_exchange.begin(self.budget.connect, self.budget.read, until)
             try:
                 result.set_result(self._call(method, path, query, body))
             except BaseException as error:  # noqa: BLE001 - whatever it is, the waiting thread is told
@@ -120,17 +126,21 @@ class DatabricksConnection:
         try:
             return result.result(timeout=max(0.0, until - time.monotonic()))
         except TimeoutError:
+            if self._client is used:
+                self._use_until = -math.inf
             raise VendorUnavailableError(
                 VENDOR,
                 f"{method} {path} had no answer in time.",
-                hint="" if self._client else f"We are not signed in yet. {CREDENTIALS}",
+                hint="" if used else f"We are not signed in yet. {CREDENTIALS}",
                 outcome_unknown=writes,
             ) from None
 
     def _call(
         self, method: str, path: str, query: Mapping[str, object] | None, body: Mapping[str, object] | None
     ) -> dict[str, Any]:
-        client = self._client or self._connect()
+        client = self._client
+        if client is None or time.monotonic() >= self._use_until:
+            client = self._connect()
         headers = {"Accept": "application/json"}
         if client.config.workspace_id:  # as the SDK's own services do, for hosts that serve many workspaces
             headers["X-Databricks-Workspace-Id"] = str(client.config.workspace_id)
@@ -141,22 +151,31 @@ class DatabricksConnection:
             body=dict(body) if body is not None else None,
             headers=headers,
         )
-        self._client = client
+        if self._client is None:
+            self._keep(client, is_whole=False)
         return record(answer, path)
 
     def _connect(self) -> WorkspaceClient:
         # No lock: a constructor that hangs would block every other call; two clients do no harm.
         from databricks.sdk import WorkspaceClient  # noqa: PLC0415 - a second of import, only where it is used
 
+        databricks_exchange.bound_exchanges()
         config, is_discovered = self._configure()
         client = WorkspaceClient(config=config)
         # The SDK has one time-out for connecting and reading and follows redirects; its session is private.
         session = client.api_client._api_client._session  # noqa: SLF001
         for scheme in ("https://", "http://"):
             session.mount(scheme, Transport(self.budget, self._patience, self._hear))
-        if is_discovered:
-            self._client = client
+        # Without discovery nothing shows that the settings are right, until a call has.
+        if is_discovered or self._client is not None:
+            self._keep(client, is_whole=bool(is_discovered and config.discovery_url))
         return client
+
+    def _keep(self, client: WorkspaceClient, *, is_whole: bool) -> None:
+        """Use it for the calls to come, unless a whole one is in use and this one came late and is none."""
+        if is_whole or self._use_until != math.inf:
+            self._client = client
+            self._use_until = math.inf if is_whole else time.monotonic() + self.budget.half_made
 
     def _configure(self) -> tuple[Config, bool]:
         """The SDK's settings, and whether they may be kept before a call has shown that they are right.
@@ -172,6 +191,8 @@ class DatabricksConnection:
             "product": "champion-gate",
             "product_version": self._product_version,
             "clock": SdkClock(self._patience),
+            # Its threads are no daemons, and would keep a process from ending.
+            "disable_async_token_refresh": True,
             **self._overrides,
         }
         is_discovered = True

@@ -28,11 +28,13 @@ class Budget:
         connect: for a TCP and TLS connection.
         read: between two pieces of an answer.
         total: for one operation with all its calls, repeats and token exchanges.
+        half_made: for how long a client is used that was made without the workspace's discovery.
     """
 
     connect: float = 5
     read: float = 15
     total: float = 60
+    half_made: float = 600
 
 
 class OutOfTimeError(OSError):

@@ -51,6 +51,7 @@ class DatabricksStandIn:
         faults: what goes wrong on purpose.
         tells_workspace: whether answers of the API bear the workspace's id in X-Databricks-Org-Id; the SDK reads
             it there where discovery did not tell (databricks/sdk/__init__.py, get_workspace_id).
+        token_seconds: for how long a token of the OAuth endpoint is said to last.
         requests: every request that arrived, in order.
     """
 
@@ -70,6 +71,7 @@ class DatabricksStandIn:
         self.catalog = Catalog(workspace_id, now)
         self.faults = Faults()
         self.tells_workspace = True
+        self.token_seconds = 3600
         self.requests: list[Request] = []
         self._tokens = tokens
         self._secret = base64.b64encode(f"{client_id}:{client_secret}".encode()).decode()
@@ -127,7 +129,7 @@ class DatabricksStandIn:
             response = jsonify(error="invalid_client", error_description="Client authentication failed")
             response.status_code = 401
             return response
-        granted = {"access_token": self._tokens[0], "token_type": "Bearer", "expires_in": 3600}
+        granted = {"access_token": self._tokens[0], "token_type": "Bearer", "expires_in": self.token_seconds}
         return jsonify({**granted, "scope": "all-apis"})
 
     def _me(self) -> Response:
