@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -209,20 +209,6 @@ def wait_for_calls_to_end() -> None:
             assert not thread.is_alive()
 
 
-def test_calls_that_hang_use_up_their_own_threads_and_no_more(databricks: Workspace) -> None:
-    connection = databricks.connection(budget=Budget(connect=5, read=30, total=0.3))
-    databricks.standin.faults.add(Fault(path=ME, hang=threading.Event()))
-    threads = [threading.Thread(target=failure, args=[connection]) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert "too many" in str(failure(connection))
-    databricks.standin.faults.clear()
-    wait_for_calls_to_end()
-    get(connection)
-
-
 def test_a_lost_connection_is_tried_again_for_a_read(databricks: Workspace) -> None:
     connection = signed_in(databricks)
     databricks.standin.faults.add(Fault(path=ME, drop=True, times=1))
@@ -285,33 +271,49 @@ def test_a_port_where_nobody_listens_is_unavailable() -> None:
         assert isinstance(failure(connection), VendorUnavailableError)
 
 
-def test_an_answer_that_trickles_ends_with_the_budget() -> None:
+@contextmanager
+def trickling() -> Iterator[tuple[Workspace, Callable[[], None]]]:
+    """A server whose answers never end until the function is called."""
     stop = threading.Event()
+
+    def trickle(client: socket.socket) -> None:
+        with client, suppress(OSError):
+            client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+            while not stop.wait(0.05):
+                client.sendall(b" ")
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=trickle, args=[server.accept()[0]]).start()
+
     with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def trickle() -> None:
-            while not stop.is_set():
-                try:
-                    client, _ = server.accept()
-                except OSError:
-                    return
-                with client:
-                    client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
-                    while not stop.wait(0.05):
-                        try:
-                            client.sendall(b" ")
-                        except OSError:
-                            break
-
-        thread = threading.Thread(target=trickle)
+        thread = threading.Thread(target=accept)
         thread.start()
-        databricks = Workspace.at(f"http://127.0.0.1:{server.getsockname()[1]}")
         try:
-            with within(IN_TIME):
-                error = failure(databricks.connection(budget=IMPATIENT))
+            yield Workspace.at(f"http://127.0.0.1:{server.getsockname()[1]}"), stop.set
         finally:
             stop.set()
-            server.close()
+            server.shutdown(socket.SHUT_RDWR)
             thread.join()
+
+
+def test_an_answer_that_trickles_ends_with_the_budget() -> None:
+    with trickling() as (databricks, _), within(IN_TIME):
+        error = failure(databricks.connection(budget=IMPATIENT))
     assert isinstance(error, VendorUnavailableError)
     assert "in time" in str(error)
+
+
+def test_calls_that_hang_use_up_their_own_threads_and_no_more() -> None:
+    with trickling() as (databricks, stop):
+        connection = databricks.connection(budget=Budget(connect=5, read=5, total=1))
+        threads = [threading.Thread(target=failure, args=[connection]) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert "too many" in str(failure(connection))
+        stop()
+        wait_for_calls_to_end()
+        assert "too many" not in str(failure(connection))
