@@ -204,6 +204,10 @@ class VendorRefusedError(VendorError):
         self.concerns_all = concerns_all
 
 
+class TooLongListError(VendorRefusedError):
+    """A list of more pages than are read; half of one says nothing of who or what is not in it."""
+
+
 class VendorNotFoundError(VendorRefusedError):
     """404: absent, or not visible to our credentials (vendors do not tell the two apart)."""
 

@@ -161,7 +161,6 @@ LIKE = [
     f"{REPOSITORY}/{FILE}@HEAD_SHA",
 ]
 UNLIKE = [
-    f"example/other/{FILE}@main",
     f"{REPOSITORY}/.github/workflows/evil.yml@main",
     f"{REPOSITORY}/{FILE}@feature",
     f"{FILE}@refs/tags/main",
@@ -169,6 +168,7 @@ UNLIKE = [
     f"{FILE}@{'0' * 40}",
 ]
 UNKNOWN = [
+    f"example/its-old-name/{FILE}@main",
     f"{FILE}@",
     f"{FILE}@0123abc",
     f"{FILE}@main@main",

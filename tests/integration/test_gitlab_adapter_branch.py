@@ -105,6 +105,16 @@ def test_a_group_that_is_not_shown_to_us_makes_it_unsafe(world: World) -> None:
     assert "Let our read token's account see the group, or take it off and allow Maintainers." in problem
 
 
+def test_a_group_of_more_members_than_are_read_is_refused_with_what_to_do_about_it(world: World) -> None:
+    people = {f"chief{number:04}": MAINTAINER for number in range(1001)}
+    group = group_of(world, *people.items())
+    let_in(world, "push", group)
+    problem = problem_of(world)
+    assert f"group {group.id} may push, merge or unprotect, and has, or its project has, more than" in problem
+    assert "Let in a smaller group or people by name" in problem
+    assert "Let our read token's account see" not in problem
+
+
 def test_many_are_named_up_to_five(world: World) -> None:
     let_in(world, "push", group_of(world, *((f"dev{number}", DEVELOPER) for number in range(7))))
     assert "dev0, dev1, dev2, dev3, dev4 and 2 more are no Maintainers" in problem_of(world)

@@ -75,6 +75,43 @@ def test_a_job_that_gitlab_failed_without_a_start_is_nobodys_decision(world: Wor
     assert outcome(world, promotion, state)[0] is Verdict.REJECTED
 
 
+NO_RUNNER = ["stuck_or_timeout_failure", "runner_system_failure", "no_matching_runner", "ci_quota_exceeded"]
+
+
+@pytest.mark.parametrize("reason", NO_RUNNER)
+@pytest.mark.parametrize("protection", ["environment", "branch"])
+def test_a_job_that_failed_for_want_of_a_runner_was_let_start_by_who_played_it(
+    protection: str, reason: str
+) -> None:
+    with gitlab_world(protection=protection) as world:
+        world.there.ci.jobs_finish = False
+        promotion = world.asked()
+        job = world.play(promotion)
+        job.started_at = None
+        world.clock.move(hours=1)
+        world.there.end_job(job, "failed", reason)
+        state = world.read(promotion)
+        assert (state.problems, state.void) == ((), None)
+        assert state.released_at == {"champion": world.clock.now()}
+        verdict, said = outcome(world, promotion, state)
+        assert (verdict, said) == (Verdict.APPROVED, "Approved by ann (champion).")
+
+
+@pytest.mark.parametrize("reason", NO_RUNNER)
+def test_a_job_that_nobody_played_is_not_let_start_by_the_want_of_a_runner(world: World, reason: str) -> None:
+    promotion = world.asked()
+    world.there.end_job(world.job(promotion), "failed", reason)
+    assert outcome(world, promotion, world.read(promotion))[0] is Verdict.REJECTED
+
+
+def test_want_of_a_runner_does_not_make_up_for_missing_approvals() -> None:
+    with gitlab_world(approvals=["ann", "bob"]) as world:
+        promotion = world.asked()
+        job = world.job(promotion)
+        world.there.end_job(job, "failed", "stuck_or_timeout_failure")
+        assert outcome(world, promotion, world.read(promotion))[0] is not Verdict.APPROVED
+
+
 def test_a_job_that_was_played_and_waits_for_a_runner_is_not_released_yet(world: World) -> None:
     promotion = world.asked()
     world.play(promotion)

@@ -358,6 +358,17 @@ def test_a_pipeline_is_found_after_our_account_was_renamed(tmp_path: Path) -> No
         world.promotion(Phase.PENDING_APPROVAL)
 
 
+def test_a_pipeline_is_found_while_the_list_by_account_cannot_be_read(tmp_path: Path) -> None:
+    with gate_world(tmp_path, provider="gitlab-environment") as world:
+        lose_answers(world, times=1)
+        world.train()
+        world.provider.faults.add(world.provider.listing, body="{}", times=1)
+        world.settle()
+        world.wait(seconds=6)
+        world.promotion(Phase.PENDING_APPROVAL)
+        assert world.provider.asked() == 1
+
+
 def test_a_pipeline_that_somebody_else_started_with_our_id_is_none(tmp_path: Path) -> None:
     with gate_world(tmp_path, provider="gitlab-environment") as world:
         lose = world.provider.faults.add(f"{world.provider.opening}$", drop=True, times=1)

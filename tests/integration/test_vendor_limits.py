@@ -23,6 +23,7 @@ LIMITS: dict[str, tuple[str, int, object]] = {
         403,
         {"message": {"error": "This endpoint has been requested too many times. Try again later."}},
     ),
+    "behind many words": (GITLAB, 400, {"message": {"base": ["Something about this. " * 20, TOO_MANY]}}),
     "rack attack": (GITLAB, 429, "Retry later\n"),
     "secondary": (
         GITHUB,

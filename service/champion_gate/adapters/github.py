@@ -161,7 +161,7 @@ class GitHub:
         answer = api.dispatch({**body, "return_run_details": True} if self._asks_for_run else body)
         if answer.status == HTTPStatus.UNPROCESSABLE_ENTITY and self._asks_for_run:
             # An older Enterprise Server refuses the whole call over a key that it does not know.
-            if "return_run_details" not in answer.message():
+            if not answer.says("return_run_details"):
                 raise answer.error()
             self._asks_for_run = False
             answer = api.dispatch(body)

@@ -81,9 +81,11 @@ def _other_file(run: Record, run_id: str, pins: Mapping[str, str], problems: lis
         return f"The workflow file of run {run_id} is {form['file']}, and {pins.get('workflow_path')} was asked for."
     own = fields.text(fields.record(run, "repository"), "full_name")
     if form["repository"] is not None and form["repository"].lower() != own.lower():
-        return (
+        # The repository's id fits, so this may be a name that it had once.
+        problems.append(
             f"The workflow file of run {run_id} is that of {form['repository']}, and the run is one of {own}."
         )
+        return None
     at, head = form["at"], fields.text(run, "head_sha").lower()
     if at is None or at.removeprefix("refs/heads/") == ref or at.lower() == head:
         return None

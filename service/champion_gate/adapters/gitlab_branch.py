@@ -16,7 +16,7 @@ from champion_gate.adapters.gitlab_names import Spot
 from champion_gate.adapters.gitlab_people import MAINTAINER, AccessRule, People
 from champion_gate.adapters.json_fields import Record
 from champion_gate.core.ports import Person
-from champion_gate.errors import VendorRefusedError
+from champion_gate.errors import TooLongListError, VendorRefusedError
 
 _NAMED = 5
 
@@ -88,6 +88,12 @@ def _outsiders(rules: Iterable[AccessRule], people: People, bot: Person) -> Iter
     for number in sorted({rule.number for rule in rules if rule.kind == "group"}):
         try:
             low = people.below_maintainer(number, bot.user_id)
+        except TooLongListError:
+            yield (
+                f"group {number} may push, merge or unprotect, and has, or its project has, more than 1,000 members, "
+                "who are not all looked at. Let in a smaller group or people by name, or Maintainers."
+            )
+            continue
         except VendorRefusedError as refused:
             yield (
                 f"group {number} may push, merge or unprotect, and who is in it cannot be read ({refused.message}). "

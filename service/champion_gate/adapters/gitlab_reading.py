@@ -30,6 +30,10 @@ WAITING = frozenset(
 CANCELLED = frozenset({"canceled", "canceling"})
 _KNOWN = ENDED | WAITING | CANCELLED | {"running"}
 _RELEASED = frozenset({"running", "success", "failed", *CANCELLED})
+_WANT_OF_RUNNER = frozenset(
+    # app/models/concerns/enums/ci/commit_status.rb: what ends a pending job, which GitLab had let somebody play.
+    {"stuck_or_timeout_failure", "runner_system_failure", "no_matching_runner", "ci_quota_exceeded"}
+)
 _PLAYED = frozenset({"waiting_for_resource", "preparing", "waiting_for_callback", "pending"})
 _NUMBER = re.compile(r"[1-9][0-9]*")
 _FORMS = {"branch": re.compile(r"\S+"), "trigger": re.compile(r"[a-z_]+")}
@@ -90,8 +94,9 @@ def state_of(
     if gated:
         reviews = _reviews(reading, pipeline, gated[0], asked_at)
         reading.problems.extend(_unknown_status(gated[0], f"job {api.spot.job}"))
-        if len(gated) == 1 and has_started(gated[0]):
-            started = dict.fromkeys(api.spot.seats, fields.time(gated[0], "started_at"))
+        at = let_start_at(gated[0])
+        if len(gated) == 1 and at is not None:
+            started = dict.fromkeys(api.spot.seats, at)
     else:
         reading.missing["jobs"] = _no_gated_job(api.spot, pipeline_id, jobs)
         if jobs and status not in ENDED | {"created"}:
@@ -182,7 +187,7 @@ def _job_void_because(
     if len(gated) > 1:
         return f"Job {name} was retried; only a pipeline with a single one is believed."
     for job in gated:
-        if has_started(job) and _is_opener(reading, job.get("user")):
+        if let_start_at(job) is not None and _is_opener(reading, job.get("user")):
             return f"Job {name} was run by our own account, which is nobody's decision."
         if fields.number_id(fields.record(job, "pipeline")) != pipeline_id:
             return f"Job {name} belongs to pipeline {job['pipeline']['id']}."
@@ -208,20 +213,29 @@ def _stopped_because(job: Record) -> str | None:
     name, status = fields.text(job, "name"), fields.text(job, "status")
     if status == "skipped":
         return f"Job {name} was skipped."
-    if status in CANCELLED and not has_started(job):
+    if status in CANCELLED and let_start_at(job) is None:
         return f"Job {name} was cancelled, which rejects the request; GitLab does not tell by whom."
     if job.get("archived") is True and status in WAITING:
         return f"Job {name} is archived: GitLab lets nobody run it any more."
     return None
 
 
-def has_started(job: Record) -> bool:
-    """Whether people let it start, however it ended: the gate was down, its time was up, somebody cut it off.
+def let_start_at(job: Record) -> datetime | None:
+    """When people had let it start, however it ended: the gate was down, its time was up, somebody cut it off.
 
-    A job that GitLab failed without a start was refused to whoever played it (failure_reason
-    protected_environment_failure, deployment_rejected, …).
+    A job that failed for want of a runner had been let start too, by whoever played it; GitLab does not tell
+    when, but not after its end. One that failed without a start for another reason was refused to who played it
+    (failure_reason protected_environment_failure, deployment_rejected, …).
+
+    Returns:
+        None where they have not.
     """
-    return fields.text(job, "status") in _RELEASED and job.get("started_at") is not None
+    status = fields.text(job, "status")
+    if status in _RELEASED and job.get("started_at") is not None:
+        return fields.time(job, "started_at")
+    if status == "failed" and job.get("failure_reason") in _WANT_OF_RUNNER:
+        return fields.time(job, "finished_at")
+    return None
 
 
 # --- who decided ------------------------------------------------------------------------------------------
@@ -229,12 +243,12 @@ def has_started(job: Record) -> bool:
 
 def _reviews(reading: _Reading, pipeline: Record, job: Record, asked_at: datetime) -> tuple[Review, ...]:
     """Every vote: approvals of the job's deployment where the place has approval rules, else the click."""
-    played = has_started(job) or _waits_for_a_runner(reading, pipeline, job)
+    played = let_start_at(job) is not None or _waits_for_a_runner(reading, pipeline, job)
     if reading.api.spot.protection is Protection.BRANCH:
         return (_click(reading, job),) if played else ()
     deployment = _deployment(reading, pipeline, job, asked_at)
     if deployment is None:
-        if has_started(job):
+        if let_start_at(job) is not None:
             environment = reading.api.spot.environment
             reading.problems.append(f"GitLab lists no deployment of job {job['name']} to {environment}.")
         return ()
@@ -287,7 +301,7 @@ def _deployment(reading: _Reading, pipeline: Record, job: Record, asked_at: date
 def _approvals(reading: _Reading, deployment: Record, job: Record) -> tuple[Review, ...]:
     """The votes on a deployment. Each may fill any seat: GitLab counts for which rule, we count people."""
     missing = fields.whole(deployment, "pending_approval_count")
-    if has_started(job) and missing != 0:
+    if let_start_at(job) is not None and missing != 0:
         reading.problems.append(f"The job has started, and GitLab still lacks {missing} approvals of it.")
     elif fields.text(job, "status") == "manual":
         held = (

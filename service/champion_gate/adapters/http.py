@@ -22,6 +22,7 @@ from champion_gate.adapters.no_answer import why_not_sent
 from champion_gate.errors import (
     ConfigurationError,
     InvalidNameError,
+    TooLongListError,
     VendorRefusedError,
     VendorUnavailableError,
 )
@@ -167,7 +168,8 @@ class ApiClient:
             list_path: how the path of every next page has to end; all of `path` where it is not given.
 
         Raises:
-            VendorRefusedError: more pages than that, a link to another list, or one to a page that was read.
+            TooLongListError: more pages than that.
+            VendorRefusedError: a link to another list, or one to a page that was read.
             VendorError: as for `get`.
         """
         pages: list[Any] = []
@@ -187,7 +189,7 @@ class ApiClient:
                     f"{answer.call} names a page as its next one that was read before.",
                     hint="Does a proxy in front of the server drop or change the queries of calls?",
                 )
-        raise VendorRefusedError(
+        raise TooLongListError(
             self.vendor, f"GET {path} has more than {max_pages} pages, which are not all read."
         )
 

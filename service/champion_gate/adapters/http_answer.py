@@ -74,6 +74,13 @@ class Answer:
 
     def message(self) -> str:
         """The vendor's own word for an error: one line, cut, without anything that looks like a secret."""
+        return _SECRETS.sub("[redacted]", self._said())[:_MESSAGE_LENGTH]
+
+    def says(self, words: str) -> bool:
+        """Whether the vendor's word for an error holds these, also far behind; in lower case."""
+        return words in self._said().lower()
+
+    def _said(self) -> str:
         try:
             told = json.loads(self.body)
         except (ValueError, RecursionError):
@@ -81,7 +88,7 @@ class Answer:
         said = next((told[key] for key in _MESSAGE_KEYS if key in told), "") if isinstance(told, dict) else ""
         # GitLab tells what is wrong with a body as an object of lists.
         text = said if isinstance(said, str) else json.dumps(said)
-        return _SECRETS.sub("[redacted]", " ".join(text.split()))[:_MESSAGE_LENGTH]
+        return " ".join(text.split())
 
     def error(self) -> VendorError:
         """The error that this answer stands for; every status that is not known is a refusal."""
@@ -89,7 +96,7 @@ class Answer:
         is_page = is_web_page(self.body)
         more = f" and {A_WEB_PAGE}." if is_page else f": {said}" if said else "."
         text = f"{self.call} was answered with {self.status}{more}"
-        if self._is_limit(said):
+        if self._is_limit():
             return VendorUnavailableError(
                 self.vendor, text, hint="The rate limit is used up.", retry_after=self._retry_after()
             )
@@ -111,14 +118,14 @@ class Answer:
             concerns_all=self.status in _SAID_TO_ALL,
         )
 
-    def _is_limit(self, said: str) -> bool:
+    def _is_limit(self) -> bool:
         """Whether it says "later", and not "no": by its status or headers, or by the vendor's own words."""
         if self.status == HTTPStatus.TOO_MANY_REQUESTS:
             return True
         headers_say = "retry-after" in self.headers or self.headers.get("x-ratelimit-remaining") == "0"
         if self.status == HTTPStatus.FORBIDDEN and headers_say:
             return True
-        return any(self.status == status and words in said.lower() for status, words in self.limits)
+        return any(self.status == status and self.says(words) for status, words in self.limits)
 
     def _retry_after(self) -> float:
         """Seconds to wait, of either form (RFC 9110, 10.2.3). A reset time is compared with the server's own clock, so ours may be off."""
