@@ -176,6 +176,29 @@ def test_attack_31_what_an_earlier_release_believed_is_not_taken_up_again_where_
     assert world.core.promoter.retry(pending.id, actor="ops", reason="again") == pending.id
 
 
+def test_attack_31_what_an_earlier_release_believed_is_not_asked_for_where_it_waited(
+    world: GateWorld,
+) -> None:
+    orders, model = world.core.alias_orders, world.models.model
+    orders.hold(model, "Champion", caller=OPERATOR, reason="not now")
+    world.train()
+    world.settle()
+    waiting = world.promotion(Phase.REQUESTED)
+    of_an_earlier_release(world, waiting)
+    orders.release(model, "Champion", caller=OPERATOR, reason="now")
+    world.look()
+    reason = world.ended(waiting, Phase.REQUESTED)
+    assert f"{MALLORY} created it, who is none of the run's principals" in reason
+    assert f"champion-gate promotions cancel {waiting.id}" in reason
+    assert world.github.runs == []
+    world.databricks.catalog.version(model, "2").created_by = TRAINER
+    world.wait(minutes=11)
+    assert world.again(waiting).origin
+    world.approve(world.promotion(Phase.PENDING_APPROVAL))
+    world.look()
+    assert world.models.champion() == "2"
+
+
 # --- where they are not -----------------------------------------------------------------------------------
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from champion_gate.core.callers import Caller, Role
 from champion_gate.core.candidates import RUN_TAG
 from champion_gate.core.notifications import NotificationPhase
 from champion_gate.core.promotion import Phase
+from champion_gate.errors import ConflictError
 from integration.gate_models import TRAINER, MlflowModels
 from integration.gate_world import GATE, GateWorld, gate_world
 
@@ -40,6 +42,12 @@ def mlflow_run(world: GateWorld, task: str, f1: float = 0.91, user: str | None =
     """An MLflow run of a task run."""
     tags = {"mlflow.databricks.jobID": world.job_id, "mlflow.databricks.jobRunID": task}
     return world.databricks.catalog.add_mlflow_run(metrics={"f1": f1}, user=user, tags=tags)
+
+
+def ask(world: GateWorld, version: str, run_id: str) -> None:
+    """An operator asks for a version by hand."""
+    caller = Caller("ops", Role.OPERATOR, "API token t1")
+    world.core.asking.ask("churn", version, job_run_id=run_id, caller=caller, reason="please")
 
 
 def asked(world: GateWorld) -> str:
@@ -269,6 +277,41 @@ def test_a_logged_models_own_job_tags_go_before_those_of_the_run_that_was_resume
     assert "Its logged model bears the job tags" in " ".join(world.promotion().origin)
 
 
+@pytest.mark.parametrize("named", ["mlflow_run", "tag"])
+def test_a_retried_iteration_may_resume_the_mlflow_run_of_the_one_that_failed(
+    world: GateWorld, named: str
+) -> None:
+    jobs, catalog = world.databricks.jobs, world.databricks.catalog
+    run_id = jobs.start_run(world.job_id, tasks={"sweep": "for_each"})
+    first = jobs.add_iteration(run_id, "sweep", code="RUN_EXECUTION_ERROR")
+    resumed = mlflow_run(world, first)
+    world.clock.move(minutes=1)
+    tags = {RUN_TAG: run_id} if named == "tag" else {}
+    catalog.add_version(world.models.model, run_id=resumed, tags=tags)
+    world.clock.move(minutes=20)
+    second = jobs.add_iteration(run_id, "sweep", attempt=1)
+    world.clock.move(minutes=1)
+    catalog.add_version(world.models.model, run_id=resumed, tags=tags)
+    end(world, run_id)
+    assert asked(world) == "3"
+    assert f"resumed by {second}" in " ".join(world.promotion().origin)
+
+
+def test_an_iteration_that_ran_beside_the_failed_one_or_is_no_retry_did_not_resume_it(
+    world: GateWorld,
+) -> None:
+    jobs = world.databricks.jobs
+    run_id = jobs.start_run(world.job_id, tasks={"sweep": "for_each"})
+    first = jobs.add_iteration(run_id, "sweep", code="RUN_EXECUTION_ERROR")
+    resumed = mlflow_run(world, first)
+    world.clock.move(minutes=20)
+    jobs.add_iteration(run_id, "sweep")
+    world.clock.move(minutes=1)
+    world.databricks.catalog.add_version(world.models.model, run_id=resumed, tags={RUN_TAG: run_id})
+    end(world, run_id)
+    assert "which did not succeed" in told(world)
+
+
 def test_a_logged_model_of_another_run_is_not_this_runs_though_the_mlflow_run_is(world: GateWorld) -> None:
     run_id, task = started(world)
     tags = {"mlflow.databricks.jobID": world.job_id, "mlflow.databricks.jobRunID": "1"}
@@ -385,6 +428,92 @@ def test_a_version_that_the_training_run_registered_itself_is_not_the_registrati
     assert "and it was made while that ran itself" in told(world)
 
 
+# --- the best run of the experiment, made by an earlier run of the same job ---------------------------------
+
+
+def trained_before(world: GateWorld, person: str = "second@example.com") -> tuple[str, str]:
+    """An earlier run of the watched job, which this person started: its task run and its MLflow run."""
+    jobs = world.databricks.jobs
+    earlier = jobs.start_run(world.job_id, creator=person)
+    task = jobs.task_run_id(earlier, "train")
+    best = mlflow_run(world, task, 0.95)
+    world.clock.move(minutes=30)
+    jobs.finish_run(earlier, notify=False)
+    world.clock.move(hours=2)
+    return task, best
+
+
+@pytest.mark.parametrize("named", ["tag", "task_output"])
+def test_what_an_earlier_run_of_the_job_trained_is_asked_for_and_its_people_may_not_decide(
+    world: GateWorld, named: str
+) -> None:
+    world.reconfigure(identities={TRAINER: "octo-trainer", "second@example.com": "reviewer-1"})
+    _, best = trained_before(world)
+    registered(world, best, named)
+    pending = world.promotion(Phase.PENDING_APPROVAL)
+    assert "whose people count as trainers too" in " ".join(pending.origin)
+    world.approve(pending)
+    world.look()
+    assert "reviewer-1 does not count, who is behind this version" in world.ended(pending, Phase.REJECTED)
+    assert world.models.champion() == "1"
+
+
+def test_what_an_earlier_run_trained_and_nobody_names_is_told_how_to_be_named(world: GateWorld) -> None:
+    task, best = trained_before(world)
+    registered(world, best, "nothing")
+    reason = told(world)
+    assert f"v2: its MLflow run bears the job tags of task run {task} of job {world.job_id}" in reason
+    assert f"if this run is to register it, let a task's output or the tag {RUN_TAG} say so" in reason
+
+
+def test_what_an_earlier_run_of_the_job_registered_is_not_a_later_ones(world: GateWorld) -> None:
+    _, best = trained_before(world)
+    version = world.databricks.catalog.add_version(world.models.model, run_id=best)
+    world.clock.move(hours=1)
+    run_id, task = started(world)
+    said = {"champion_gate": {"model": world.models.model, "version": version}}
+    world.databricks.jobs.set_output(task, said)
+    world.clock.move(minutes=1)
+    end(world, run_id)
+    assert "not while a task ran that counts in this run" in told(world)
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_what_another_run_of_the_job_registers_beside_this_one_is_not_this_ones(
+    world: GateWorld, *, goes_on: bool
+) -> None:
+    jobs = world.databricks.jobs
+    other = jobs.start_run(world.job_id, tasks=("train", "register"))
+    best = mlflow_run(world, jobs.task_run_id(other, "train"), 0.95)
+    world.clock.move(minutes=5)
+    jobs.end_task(other, "train")
+    run_id, _ = started(world)
+    world.clock.move(minutes=1)
+    world.databricks.catalog.add_version(world.models.model, run_id=best, tags={RUN_TAG: run_id})
+    world.clock.move(minutes=1)
+    if not goes_on:
+        jobs.finish_run(other, notify=False)
+    end(world, run_id)
+    assert "and it was made while that ran itself" in told(world)
+
+
+def test_what_a_task_trained_that_failed_in_this_run_does_not_count(world: GateWorld) -> None:
+    world.reconfigure(accept_success_with_failures=True)
+    jobs = world.databricks.jobs
+    run_id = jobs.start_run(world.job_id, tasks=("train", "register"))
+    failed = mlflow_run(world, jobs.task_run_id(run_id, "train"))
+    jobs.end_task(run_id, "train", code="RUN_EXECUTION_ERROR")
+    world.clock.move(minutes=1)
+    world.databricks.catalog.add_version(world.models.model, run_id=failed, tags={RUN_TAG: run_id})
+    jobs.finish_run(run_id, "SUCCESS_WITH_FAILURES", notify=False)
+    world.notify(run_id)
+    world.settle()
+    assert "which did not succeed" in told(world)
+
+
+# --- no job tags ------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("named", ["tag", "task_output"])
 def test_empty_job_tags_are_absent(world: GateWorld, named: str) -> None:
     tags = {"mlflow.databricks.jobID": "", "mlflow.databricks.jobRunID": ""}
@@ -467,7 +596,40 @@ def test_two_versions_with_a_trusted_tag_are_two(mlflow_world: GateWorld) -> Non
     untagged(world, run_id)
     untagged(world, run_id)
     end(world, run_id)
-    assert "2 versions of churn (v2, v3) bear the tag" in told(world)
+    reason = told(world)
+    assert "2 versions of churn (v2, v3) bear the tag" in reason
+    assert f"champion-gate promotions ask --gate churn --version N --job {run_id}" in reason
+    ask(world, "3", run_id)
+    world.settle()
+    pending = world.promotion(Phase.PENDING_APPROVAL)
+    assert pending.version.version == "3"
+    assert "the gate trusts tags" in " ".join(pending.origin)
+
+
+def test_a_version_without_the_trusted_tag_is_not_asked_for_by_hand(mlflow_world: GateWorld) -> None:
+    world = mlflow_world
+    world.reconfigure(version="trusted_tag", trainers=["octo-trainer"])
+    run_id, _ = started(world)
+    version = untagged(world, None)
+    end(world, run_id)
+    with pytest.raises(ConflictError, match=f"trusts the tag {RUN_TAG}={run_id}, which it does not bear"):
+        ask(world, version, run_id)
+    assert isinstance(world.models, MlflowModels)
+    world.models.client.set_model_version_tag(world.models.model, version, RUN_TAG, run_id)
+    ask(world, version, run_id)
+    world.settle()
+    assert asked(world) == version
+
+
+@pytest.mark.parametrize("way", ["auto", "tag"])
+def test_a_gate_that_trusts_no_tags_does_not_do_so_by_hand(mlflow_world: GateWorld, way: str) -> None:
+    world = mlflow_world
+    world.reconfigure(version=way)
+    run_id, _ = started(world)
+    version = untagged(world, run_id)
+    end(world, run_id)
+    with pytest.raises(ConflictError, match="a gate may trust the version's tag"):
+        ask(world, version, run_id)
 
 
 def test_a_runs_own_output_names_a_version_without_job_tags_made_in_its_time(mlflow_world: GateWorld) -> None:

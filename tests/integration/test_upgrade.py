@@ -224,6 +224,30 @@ def test_what_was_approved_under_a_hold_is_applied_when_it_is_released(
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
+def test_what_waited_before_the_upgrade_is_tied_to_its_run_before_people_are_asked(
+    upgraded: UpgradeWorld, vendor: str
+) -> None:
+    waiting, place = upgraded.promotion(vendor, "refused"), upgraded.places[vendor]
+    assert waiting.origin == ()
+    made = upgraded.databricks.catalog.version(waiting.model, waiting.version.version)
+    honest, made.created_by = made.created_by, "mallory@example.com"
+    started = place.asked()
+    assert upgraded.store.retry_promotion(waiting.id, upgraded.clock.now(), "as before the upgrade")
+    upgraded.look(waiting)
+    found = upgraded.promotion(vendor, "refused")
+    assert found.phase is Phase.REQUESTED, (found.phase, found.reason)
+    assert "mallory@example.com created it, who is none of the run's principals" in found.reason
+    assert place.asked() <= started + 1, "only what was lost on its way is found again"
+    made.created_by = honest
+    upgraded.wait(minutes=11)
+    found = upgraded.promotion(vendor, "refused")
+    assert found.phase is Phase.PENDING_APPROVAL, (found.reason, found.last_error)
+    assert found.origin
+    upgraded.approve(vendor, "refused")
+    assert champions(upgraded)[model_of(vendor, "refused")] == "2"
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
 def test_what_had_failed_before_the_upgrade_is_taken_up_again(upgraded: UpgradeWorld, vendor: str) -> None:
     upgraded.settle()
     for situation in ("failed", "refused"):

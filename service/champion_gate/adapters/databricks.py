@@ -28,6 +28,7 @@ from champion_gate.adapters.databricks_runs import (
     instant,
     latest_successes,
     repairs_of,
+    retried_iterations,
     run_result,
     task_output,
 )
@@ -116,7 +117,7 @@ class DatabricksJobRuns:
             end=max(ends) if ends and result is not RunResult.RUNNING else None,
             latest_repair=repairs.latest,
             url=text(raw.get("run_page_url")) or "",
-            replaced_by={earlier: by for earlier, by in tree.replaced_by.items() if by in tree.tasks},
+            later_attempts=tree.later_attempts(),
         )
 
     def task_outputs(self, run: JobRun) -> tuple[TaskOutput, ...]:
@@ -198,7 +199,7 @@ class _RunTree:
     api: Operation
     tasks: dict[str, TaskRun] = field(default_factory=dict)
     earlier: set[str] = field(default_factory=set)
-    replaced_by: dict[str, str] = field(default_factory=dict)
+    later: dict[str, tuple[str, ...]] = field(default_factory=dict)
     trainers: list[Trainer] = field(default_factory=list)
     jobs: dict[str, _Job] = field(default_factory=dict)
     job_runs: set[str] = field(default_factory=set)
@@ -218,8 +219,15 @@ class _RunTree:
         self.trainers += job.run_as
         latest, earlier = latest_successes(attempts_of(records(raw.get("tasks"), _RUN), repairs))
         self.earlier |= earlier.keys() | repairs.generation.keys()
-        self.replaced_by |= earlier
+        self.later |= {attempt: (by,) for attempt, by in earlier.items()}
         self._add(latest, job_id, depth)
+
+    def later_attempts(self) -> dict[str, tuple[str, ...]]:
+        """Earlier attempts, with those that count and may have gone on with what they began."""
+        counting = {
+            earlier: tuple(by for by in later if by in self.tasks) for earlier, later in self.later.items()
+        }
+        return {earlier: later for earlier, later in counting.items() if later}
 
     def _add(self, attempts: Iterable[Attempt], job_id: str, depth: int) -> None:
         for attempt in attempts:
@@ -247,6 +255,7 @@ class _RunTree:
         # Iterations share one task key, so each that succeeded counts: two that registered are ambiguous.
         iterations = attempts_of(records(_read_run(self.api, wrapper.run_id).get("iterations"), _RUN))
         self.earlier |= {one.run_id for one in iterations if one.run_id and not one.succeeded}
+        self.later |= retried_iterations(iterations)
         self._add([one for one in iterations if one.succeeded], job_id, depth)
 
     def _add_child(self, wrapper: Attempt, depth: int) -> None:

@@ -244,6 +244,27 @@ def latest_successes(attempts: Iterable[Attempt]) -> tuple[list[Attempt], Mappin
     return [attempt for attempt in latest.values() if attempt.succeeded], earlier
 
 
+def retried_iterations(iterations: Iterable[Attempt]) -> Mapping[str, tuple[str, ...]]:
+    """Iterations that did not succeed, each with those that may be its retry.
+
+    Which iteration a retry belongs to is not told: they share one task key. So any counts that succeeded, is a
+    later attempt, and started after this one had ended.
+    """
+    every = list(iterations)
+    return {
+        failed.run_id: tuple(
+            one.run_id
+            for one in every
+            if one.succeeded
+            and one.number > failed.number
+            and one.start is not None
+            and one.start >= failed.end
+        )
+        for failed in every
+        if failed.run_id and not failed.succeeded and failed.end is not None
+    }
+
+
 class _NoWordError(Exception):
     """Why an output that speaks of champion_gate does not count."""
 

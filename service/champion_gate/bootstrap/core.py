@@ -22,6 +22,7 @@ from champion_gate.core.requesting import Requesting
 from champion_gate.core.resolver import Resolver
 from champion_gate.core.spending import Spending
 from champion_gate.core.store import Store
+from champion_gate.core.subjects import Subjects
 from champion_gate.core.sweep import Sweep
 from champion_gate.core.turn import Turn
 from champion_gate.settings import Settings
@@ -165,6 +166,7 @@ def _promoter(parts: _Parts, asking: Asking) -> Promoter:
         store=parts.store,
         registry=parts.registry,
         providers=parts.providers,
+        subjects=_subjects(parts),
         spending=spending,
         identities=parts.identities,
         wake_ups=parts.wake_ups,
@@ -212,12 +214,22 @@ def _alias_orders(parts: _Parts, sleep: Callable[[float], None]) -> AliasOrders:
     )
 
 
+def _subjects(parts: _Parts) -> Subjects:
+    return Subjects(
+        gates=parts.gates,
+        rules=parts.rules,
+        job_runs=parts.job_runs,
+        registry=parts.registry,
+        clock=parts.clock,
+    )
+
+
 def _asking(parts: _Parts) -> Asking:
     return Asking(
         gates=parts.gates,
         rules=parts.rules,
         store=parts.store,
-        job_runs=parts.job_runs,
+        subjects=_subjects(parts),
         registry=parts.registry,
         wake_ups=parts.wake_ups,
         clock=parts.clock,

@@ -6,23 +6,19 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
-from champion_gate.core import candidates, run_checks
 from champion_gate.core.alias_orders import NoSuchVersionError
 from champion_gate.core.aliases import AliasKey, check_reason
 from champion_gate.core.callers import Caller
-from champion_gate.core.gate_rules import BY_HAND, GateRules, not_configured
+from champion_gate.core.gate_rules import GateRules, Refusal, by_hand, not_configured
 from champion_gate.core.gates import Gate
-from champion_gate.core.job_runs import RunResult
 from champion_gate.core.names import check_version
 from champion_gate.core.notifications import StoredNotification
-from champion_gate.core.origin import Sought
-from champion_gate.core.ports import Chance, Clock, JobRuns, ModelRegistry, WakeUps
+from champion_gate.core.ports import Chance, Clock, ModelRegistry, WakeUps
 from champion_gate.core.promotion import Promotion, Subject, requested
 from champion_gate.core.store import Store
+from champion_gate.core.subjects import Subjects
 from champion_gate.core.versions import ModelVersion, VersionStatus
 from champion_gate.errors import ConflictError, InvalidInputError, NotFoundError, VendorNotFoundError
-
-_AT_FIRST = "; at first: "
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +32,7 @@ class Asking:
         gates: Mapping[str, Gate],
         rules: GateRules,
         store: Store,
-        job_runs: JobRuns,
+        subjects: Subjects,
         registry: ModelRegistry,
         wake_ups: WakeUps,
         clock: Clock,
@@ -45,7 +41,7 @@ class Asking:
         self._gates = gates
         self._rules = rules
         self._store = store
-        self._job_runs = job_runs
+        self._subjects = subjects
         self._registry = registry
         self._wake_ups = wake_ups
         self._clock = clock
@@ -79,14 +75,14 @@ class Asking:
         found = self._version(gate, check_version(version))
         known = self._known(gate, found)
         if known:
-            subject = self._asked_before(known, gate, found, job_run_id, caller.actor)
+            subject = self._asked_before(known, gate, job_run_id, caller.actor)
         elif job_run_id is None:
             raise InvalidInputError(
                 f"v{version} of {gate.model} has not asked before.",
                 hint="Name the job run that made it: job_run_id.",
             )
         else:
-            subject = self._subject(gate, found, job_run_id, caller.actor)
+            subject = _or_conflict(self._subjects.of(gate, found, job_run_id, by_hand(caller.actor)))
         return self._begin(gate, subject, f"{caller.actor} asks by hand: {reason}")
 
     def ask_afresh(self, ended: Promotion, *, actor: str, reason: str | None) -> Promotion:
@@ -108,7 +104,7 @@ class Asking:
             raise ConflictError(
                 f"v{found.version} of {gate.model} is another version now than the one of {ended.id}."
             )
-        subject = self._asked_before(self._known(gate, found), gate, found, None, actor)
+        subject = self._asked_before(self._known(gate, found), gate, None, actor)
         why = f"{actor} asks afresh, after {ended.id} ended as {ended.phase.value}"
         return self._begin(gate, subject, f"{why}: {reason}" if reason else f"{why}.")
 
@@ -148,12 +144,7 @@ class Asking:
         return self._store.get_notification(notification_id)
 
     def _asked_before(
-        self,
-        known: list[Promotion],
-        gate: Gate,
-        found: ModelVersion,
-        job_run_id: str | None,
-        actor: str,
+        self, known: list[Promotion], gate: Gate, job_run_id: str | None, actor: str
     ) -> Subject:
         """The same question as before: whose it was, and from which run, decides who may answer."""
         newest = known[0]
@@ -166,13 +157,12 @@ class Asking:
             if job_run_id is not None and each.job_run_id != job_run_id:
                 raise ConflictError(f"{version} came from job run {each.job_run_id}, not {job_run_id}.")
         before = Subject.of(newest)
-        # Rows of earlier releases do not say by what the version was tied to its run, and asked for less.
-        subject = before if before.origin else self._subject(gate, found, newest.job_run_id, actor)
-        subject = replace(subject, found_by=_by_hand(actor, before=before.found_by))
+        asked = replace(before, found_by=by_hand(actor, before=before.found_by))
+        subject = _or_conflict(self._subjects.again(gate, asked))
         self._check(gate, subject)
         return subject
 
-    def check_origin(self, gate: Gate, promotion: Promotion, actor: str) -> None:
+    def check_origin(self, gate: Gate, promotion: Promotion) -> None:
         """Make sure that the version comes from its run, where an earlier release asked for less.
 
         Raises:
@@ -180,8 +170,7 @@ class Asking:
             VendorError: Databricks or the registry did not answer or refused.
         """
         if not promotion.origin:
-            found = self._version(gate, promotion.version.version)
-            self._subject(gate, found, promotion.job_run_id, actor)
+            _or_conflict(self._subjects.again(gate, Subject.of(promotion)))
 
     def _check(self, gate: Gate, subject: Subject) -> None:
         refused = self._rules.refusal(gate, subject)
@@ -199,42 +188,8 @@ class Asking:
             raise ConflictError(f"{gate.model} v{version} is {found.status.value}, not ready.")
         return found
 
-    def _subject(self, gate: Gate, version: ModelVersion, job_run_id: str, actor: str) -> Subject:
-        """What is asked, out of the job run that is named: the people behind it must be known."""
-        try:
-            run = self._job_runs.get_run(job_run_id)
-        except VendorNotFoundError as error:
-            raise ConflictError(f"There is no job run {job_run_id}, or it is hidden from us.") from error
-        if run.result is RunResult.RUNNING or run.end is None:
-            raise ConflictError(f"Run {run.run_id} has not ended yet ({run.result_detail}).")
-        refused = self._rules.refusal_of_run(gate, run.job_id, run.facts())
-        if refused is not None:
-            raise ConflictError(refused.reason)
-        own = run_checks.without_rivals_tasks(run, gate, self._gates.values(), self._job_runs)
-        sought = Sought(
-            gate, own, tuple(self._gates.values()), self._job_runs, self._registry, self._clock.now()
-        )
-        named = candidates.named_version(sought, version, f"operator {actor}")
-        if isinstance(named, candidates.NotFound):
-            raise ConflictError(named.reason)
-        subject = Subject(
-            version=named.version,
-            job_id=run.job_id,
-            job_run_id=run.run_id,
-            job_url=run.url,
-            trainers=candidates.trainers_of(
-                run, self._registry.get_details(named.version), self._registry, named.people
-            ),
-            found_by=_by_hand(actor),
-            origin=named.marks,
-            run=own.facts(),
-        )
-        self._check(gate, subject)
-        return subject
 
-
-def _by_hand(actor: str, *, before: str = "") -> str:
-    """What `found_by` says where an operator names the version, and how it was found at first."""
-    _, again, first = before.partition(_AT_FIRST)
-    found = first if again else before
-    return f"{BY_HAND}{actor}{_AT_FIRST}{found}" if found else f"{BY_HAND}{actor}"
+def _or_conflict(found: Subject | Refusal) -> Subject:
+    if isinstance(found, Refusal):
+        raise ConflictError(found.reason)
+    return found

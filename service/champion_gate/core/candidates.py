@@ -9,6 +9,7 @@ from functools import cached_property
 
 from champion_gate.core.gates import VersionSource
 from champion_gate.core.job_runs import JobRun, Trainer
+from champion_gate.core.marks import RUN_TAG
 from champion_gate.core.names import check_model, check_version
 from champion_gate.core.origin import Linked, Origins, Sought, Unlinked, Word
 from champion_gate.core.ports import ModelRegistry
@@ -16,8 +17,6 @@ from champion_gate.core.text import one_line
 from champion_gate.core.versions import ModelVersion, VersionDetails, VersionStatus
 from champion_gate.errors import InvalidNameError, VendorNotFoundError, VendorRefusedError
 
-RUN_TAG = "champion_gate_job_run_id"
-"""The version tag in which a training job writes its job run's id."""
 READY_WITHIN = timedelta(hours=1)
 """How long after a run's end a version of its may still be uploaded."""
 
@@ -100,18 +99,25 @@ def why_nothing_is_listed(registry: ModelRegistry, model: str, alias: str) -> st
     return f"No version of it is listed, although the model can be read{stands}. {registry.listing_needs}"
 
 
-def named_version(sought: Sought, version: ModelVersion, by: str) -> Linked | NotFound:
+def named_version(sought: Sought, version: ModelVersion, how: str, word: Word) -> Linked | NotFound:
     """The version that somebody names for this run, if it can be believed that the run made it.
+
+    A gate that trusts a version's tag does so too where an operator says which of several is meant.
 
     Args:
         sought: whose version it should be.
         version: as the registry has it.
-        by: who or what names it, for people.
+        how: in which way it was found, or who names it, for people.
+        word: whose word that is.
     """
-    linked = Origins(sought).of(version, Word.REGISTRANT)
+    if word in {Word.REGISTRANT, Word.TRUSTED}:
+        trusts = sought.gate.version is VersionSource.TRUSTED_TAG
+        tagged = trusts and sought.registry.with_tag([version], RUN_TAG, sought.run.run_id)[0]
+        word = Word.TRUSTED if tagged else Word.REGISTRANT
+    linked = Origins(sought).of(version, word)
     if isinstance(linked, Linked):
         return linked
-    return _not_this_runs(sought, linked, by)
+    return _not_this_runs(sought, linked, how)
 
 
 def trainers_of(
@@ -235,7 +241,9 @@ class _Search:
             if len(meant) - len(uploading) > 1 or not uploading:
                 return NotFound(
                     f"{len(meant)} versions of {self._model} ({_numbers(meant)}) {what}; one is needed. Let the"
-                    f" job say which: by a task's output or by the version tag {RUN_TAG}."
+                    f" job say which, by a task's output or by the version tag {RUN_TAG} on that one alone, or ask by hand:"
+                    f" champion-gate promotions ask --gate {self._sought.gate.name} --version N --job"
+                    f" {self._run.run_id}."
                 )
             meant = uploading
         elif not_looked_at:
@@ -269,7 +277,7 @@ class _Search:
             return self._contradict(numbers)
         linked = self._origins.of(meant[0], Word.RUN)
         if isinstance(linked, Unlinked):
-            return _not_this_runs(self._sought, linked, "task output")
+            return _not_this_runs(self._sought, linked, "named by the task output")
         return Found(linked, VersionSource.TASK_OUTPUT)
 
     def _contradict(self, numbers: Sequence[str]) -> NotFound:
@@ -279,9 +287,9 @@ class _Search:
         )
 
 
-def _not_this_runs(sought: Sought, unlinked: Unlinked, by: str) -> NotFound:
+def _not_this_runs(sought: Sought, unlinked: Unlinked, how: str) -> NotFound:
     return NotFound(
-        f"Version {unlinked.version.version} of {unlinked.version.model} is named by the {by} of job run"
+        f"Version {unlinked.version.version} of {unlinked.version.model} is {how} for job run"
         f" {sought.run.run_id}, but nothing shows that this run made it: {unlinked.why}."
     )
 

@@ -18,6 +18,7 @@ from champion_gate.errors import GateError, VendorRefusedError
 
 BY_HAND = "operator "
 """How `found_by` begins where somebody asked by hand."""
+_AT_FIRST = "; at first: "
 
 _TRIED_BY_AUTO = frozenset({VersionSource.TASK_OUTPUT, VersionSource.TAG, VersionSource.MLFLOW_RUN})
 
@@ -178,6 +179,18 @@ class GateRules:
             return self._registry.get_training_run(subject.version.run_id).job_id
         except VendorRefusedError:
             return None
+
+
+def by_hand(actor: str, *, before: str = "") -> str:
+    """What `found_by` says where an operator names the version, and how it was found at first."""
+    found = first_found_by(before)
+    return f"{BY_HAND}{actor}{_AT_FIRST}{found}" if found else f"{BY_HAND}{actor}"
+
+
+def first_found_by(found_by: str) -> str:
+    """How a version was found at first, whoever has asked for it by hand since."""
+    _, again, first = found_by.partition(_AT_FIRST)
+    return first if again else found_by
 
 
 def not_configured(promotion: Promotion) -> str:

@@ -65,7 +65,8 @@ class JobRun:
         result_detail: the vendor's own words for the result, for people.
         tasks: each task's latest successful attempt, children of run-job and for-each tasks included.
         earlier_task_run_ids: attempts that a retry or repair has replaced; their versions are no candidates.
-        replaced_by: earlier attempt -> the attempt among `tasks` that has replaced it, as far as that is known.
+        later_attempts: earlier attempt -> the attempts among `tasks` that may have gone on with what it began,
+            as far as that is known; each started after it had ended.
         trainers: creator and run-as of this run and of the job runs that it started.
         latest_repair: id of the latest repair, None if it was never repaired.
     """
@@ -83,7 +84,7 @@ class JobRun:
     end: datetime | None
     latest_repair: str | None
     url: str
-    replaced_by: Mapping[str, str] = field(default_factory=dict)
+    later_attempts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def facts(self) -> RunFacts:
         """What is kept of it."""

@@ -10,6 +10,9 @@ from champion_gate.core.job_runs import JobRun, TaskRun
 from champion_gate.core.text import one_line
 from champion_gate.core.versions import LoggedModel, ModelVersion, TrainingRun
 
+RUN_TAG = "champion_gate_job_run_id"
+"""The version tag in which a training job writes its job run's id."""
+
 _JOB_ID, _JOB_RUN_ID = "mlflow.databricks.jobID", "mlflow.databricks.jobRunID"
 _AFTER_TASK = timedelta(minutes=10)
 _LONGEST_NAME = 100
@@ -103,9 +106,19 @@ def is_made_in(version: ModelVersion, run: JobRun, task: TaskRun) -> bool:
     return start <= at <= end + _AFTER_TASK
 
 
-def is_its_own(version: ModelVersion, tags: JobTags, other: JobRun) -> bool:
-    """Whether the task that trained the version registered it too, so that nobody else did."""
-    task = next((task for task in other.tasks if task.run_id == tags.task_run_id), None)
+def is_its_own(version: ModelVersion, tags: JobTags, other: JobRun, *, of_same_job: bool) -> bool:
+    """Whether the job run that trained the version registered it too, so that no other did.
+
+    Args:
+        version: as the registry has it.
+        tags: name the task that trained it.
+        other: the job run of that task.
+        of_same_job: whether both are runs of one job: then another of its tasks registers as well.
+    """
+    named = None if of_same_job else tags.task_run_id
+    task = next((task for task in other.tasks if task.run_id == named), None)
     start, end = (other.start, other.end) if task is None else (task.start, task.end)
     at = version.created_at
-    return at is not None and start is not None and end is not None and start <= at < end
+    if at is None or start is None:
+        return of_same_job
+    return start <= at and (end is None or at < end or (of_same_job and at == end))

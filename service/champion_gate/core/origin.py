@@ -15,9 +15,10 @@ from enum import Enum, auto
 
 from champion_gate.core import run_checks
 from champion_gate.core.artifacts import is_of_logged_model
-from champion_gate.core.gates import Gate
+from champion_gate.core.gates import Gate, VersionSource
 from champion_gate.core.job_runs import JobRun, Trainer
 from champion_gate.core.marks import (
+    RUN_TAG,
     JobTags,
     MarkFailedError,
     creator_mark,
@@ -33,6 +34,8 @@ from champion_gate.errors import GateError, InvalidInputError, InvalidNameError,
 
 _AROUND_RUN = timedelta(days=1)
 _READ_AT_ONCE = 4
+_MOST_NAMED = 5
+_REPLACED_OR_FAILED = ", which a retry or repair has replaced, or which did not succeed"
 
 REGISTRANTS_WORD = (
     "This registry does not record who created a version: that it is this run's is the word of whoever"
@@ -226,26 +229,33 @@ class Origins:
         if tags.task_run_id in self._run.earlier_task_run_ids and tags.job_id in self._job_ids():
             return [self._resumed(version, tags, named)], ()
         bears = f"{tags.holder} bears the job tags of {named}"
-        if word is Word.NOBODY or tags.job_id in self._job_ids():
-            raise MarkFailedError(bears)
-        if word is not Word.TRUSTED:
+        if word is Word.NOBODY:
+            raise MarkFailedError(
+                f"{bears}; if this run is to register it, let a task's output or the tag {RUN_TAG} say so"
+            )
+        of_same_job = tags.job_id in self._job_ids()
+        if word is not Word.TRUSTED or of_same_job:
             self._check_time(version, f"{bears}, and ")
         other = self._other_run(tags, bears)
-        if is_its_own(version, tags, other):
+        if other.run_id == self._run.run_id:
+            raise MarkFailedError(f"{bears}{_REPLACED_OR_FAILED}")
+        if is_its_own(version, tags, other, of_same_job=of_same_job):
             raise MarkFailedError(f"{bears}, and it was made while that ran itself")
         mark = f"{_upper(bears)}, whose people count as trainers too."
         return [mark, *self._time_mark(version)], other.trainers
 
     def _resumed(self, version: ModelVersion, tags: JobTags, named: str) -> str:
         """A retried task may go on with the MLflow run of an earlier attempt; the time tells its versions apart."""
-        by = self._run.replaced_by.get(tags.task_run_id)
-        task = next((task for task in self._run.tasks if task.run_id == by), None)
+        later = self._run.later_attempts.get(tags.task_run_id, ())
+        if not later:
+            raise MarkFailedError(f"{tags.holder} belongs to {named}{_REPLACED_OR_FAILED}")
         begun = f"{tags.holder} belongs to {named}, which a retry or repair has replaced"
+        attempts = [task for task in self._run.tasks if task.run_id in later]
+        task = next((each for each in attempts if is_made_in(version, self._run, each)), None)
         if task is None:
-            raise MarkFailedError(begun)
-        if not is_made_in(version, self._run, task):
+            which = " or ".join(later[:_MOST_NAMED])
             raise MarkFailedError(
-                f"{begun}, and it was made {_at(version.created_at)}, not while attempt {task.run_id} ran"
+                f"{begun}, and it was made {_at(version.created_at)}, not while attempt {which} ran"
             )
         return f"{_upper(tags.holder)} was begun by {named} and resumed by {task.run_id}, in whose time it was made."
 
@@ -256,11 +266,16 @@ class Origins:
             )
         if word is Word.REGISTRANT and not self._registry.records_creators:
             raise MarkFailedError(
-                "its MLflow run bears no job tags, and this registry does not record who created it; a gate may"
-                " trust the version's tag (`version: trusted_tag`, with `trainers`)"
+                "its MLflow run bears no job tags, and this registry does not record who created it; "
+                + self._how_to_trust()
             )
         self._check_time(version, "its MLflow run bears no job tags, and " if version.run_id else "")
         return " ".join(self._time_mark(version))
+
+    def _how_to_trust(self) -> str:
+        if self._gate.version is VersionSource.TRUSTED_TAG:
+            return f"the gate trusts the tag {RUN_TAG}={self._run.run_id}, which it does not bear"
+        return "a gate may trust the version's tag (`version: trusted_tag`, with `trainers`)"
 
     def _check_time(self, version: ModelVersion, before: str) -> None:
         if not self.is_within(version):

@@ -157,7 +157,7 @@ class Promoter:
         refused = self._rules.refusal(gate, Subject.of(promotion))
         if refused is not None:
             raise ConflictError(refused.reason)
-        self._asking.check_origin(gate, promotion, actor)
+        self._asking.check_origin(gate, promotion)
         why = _with_reason(f"Taken up again by {actor}", reason)
         if promotion.phase is Phase.REQUESTED:
             if not self._requesting.allow_more_starts(promotion_id, why):

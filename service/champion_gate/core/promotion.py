@@ -6,7 +6,7 @@ All times are aware datetimes in UTC; all ids are strings (the vendors' int64 id
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -182,6 +182,17 @@ class Subject:
             origin=promotion.origin,
             run=promotion.run,
         )
+
+
+def about(promotion: Promotion, subject: Subject) -> Promotion:
+    """The promotion with what is known of its run and people by now; the version stays the one that asks."""
+    return replace(
+        promotion,
+        job_url=subject.job_url,
+        trainers=subject.trainers,
+        origin=subject.origin,
+        run=subject.run,
+    )
 
 
 def requested(

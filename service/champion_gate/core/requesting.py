@@ -20,15 +20,16 @@ from champion_gate.core.identities import Identities
 from champion_gate.core.ledger import LedgerKind
 from champion_gate.core.opening import MOST_STARTS, Opening
 from champion_gate.core.ports import ApprovalProvider, Clock, ModelRegistry, WakeUps
-from champion_gate.core.promotion import Phase, Promotion, Subject
+from champion_gate.core.promotion import Phase, Promotion, Subject, about
 from champion_gate.core.spending import Spending
 from champion_gate.core.store import Store
+from champion_gate.core.subjects import Subjects, is_somebody_unknown
 from champion_gate.core.turn import Turn
 from champion_gate.core.versions import VersionDetails
 from champion_gate.errors import UnsafeTargetError, VendorNotFoundError, VendorRefusedError
 
 _RECHECK_UNSAFE = timedelta(minutes=2)
-_RECHECK_HOLD = timedelta(minutes=10)
+_RECHECK_SELDOM = timedelta(minutes=10)
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Requesting:
         store: Store,
         registry: ModelRegistry,
         providers: Mapping[str, ApprovalProvider],
+        subjects: Subjects,
         spending: Spending,
         identities: Identities,
         wake_ups: WakeUps,
@@ -55,6 +57,7 @@ class Requesting:
         self._store = store
         self._registry = registry
         self._providers = providers
+        self._subjects = subjects
         self._spending = spending
         self._identities = identities
         self._clock = clock
@@ -84,7 +87,7 @@ class Requesting:
         elif (refused := self._rules.refusal(gate, Subject.of(taken))) is not None:
             self._refused(taken, refused)
         elif (hold := self._hold(taken)) is not None:
-            self._turn.wait(taken, f"{taken.alias} of {taken.model} is {hold}.", _RECHECK_HOLD)
+            self._turn.wait(taken, f"{taken.alias} of {taken.model} is {hold}.", _RECHECK_SELDOM)
         elif self._opening.may_ask(taken):
             self._freeze_and_ask(taken, gate)
         else:
@@ -123,6 +126,12 @@ class Requesting:
         """Freeze the evidence, make sure that the approval will be protected, and open the request."""
         # Read before the alias is, so that no move of the alias from then on is missed.
         ledger_line = self._store.ledger_head().number
+        subject = self._subjects.again(gate, Subject.of(taken))
+        if isinstance(subject, Refusal):
+            why = f"{subject.reason} To withdraw the request: champion-gate promotions cancel {taken.id}"
+            self._turn.wait(taken, why, _RECHECK_SELDOM)
+            return
+        taken = about(taken, subject)
         candidate = self._registry.get_details(taken.version)
         champion_version = self._registry.get_alias(taken.model, taken.alias)
         champion = self._champion(taken, champion_version)
@@ -132,7 +141,9 @@ class Requesting:
             return
         identities = policy.identify(gate, taken.trainers)
         if identities.missing:
-            self._turn.wait(taken, " ".join(identities.missing), _RECHECK_UNSAFE)
+            unknown = is_somebody_unknown(taken.trainers)
+            again = _RECHECK_SELDOM if unknown else _RECHECK_UNSAFE
+            self._turn.wait(taken, " ".join(identities.missing), again)
             return
         provider = self._providers[gate.approval.provider]
         try:

@@ -18,7 +18,7 @@ from champion_gate.core.job_runs import JobRun, RunFacts, RunResult
 from champion_gate.core.notifications import NotificationPhase, Resolution, StoredNotification
 from champion_gate.core.origin import Sought
 from champion_gate.core.ports import Chance, Clock, JobRuns, ModelRegistry, WakeUps
-from champion_gate.core.promotion import Promotion, Subject, requested
+from champion_gate.core.promotion import Phase, Promotion, Subject, requested
 from champion_gate.core.retrying import next_try
 from champion_gate.core.store import Store
 from champion_gate.core.versions import ModelVersion, VersionStatus
@@ -111,6 +111,10 @@ class Resolver:
         run = self._job_runs.get_run(hint.job_run_id)
         taken = replace(taken, job_run=run)
         gates = policy.gates_of_job(list(self._gates.values()), run.job_id, run.job_name)
+        if not gates and not run.job_name and has_names and self._may_appear(run):
+            return self._look_again(
+                taken, f"Databricks does not tell the name of job {run.job_id} at the moment."
+            )
         if not gates:
             reason = f"Run {run.run_id} belongs to job {run.job_id} ({run.job_name}), which no gate watches."
             return _closed(taken, NotificationPhase.IGNORED, reason)
@@ -123,6 +127,10 @@ class Resolver:
             if ours is not None
             else replace(summed_up, reason=f"{summed_up.reason} {_NOT_COMPARED}")
         )
+
+    def _may_appear(self, run: JobRun) -> bool:
+        """Whether what is missing of a run may only be late."""
+        return run.end is None or self._clock.now() < run.end + candidates.READY_WITHIN
 
     def _resolve_gate(self, taken: StoredNotification, run: JobRun, gate: Gate) -> _Outcome:
         before = next((r for r in taken.resolutions if r.gate == gate.name), None)
@@ -186,6 +194,9 @@ class Resolver:
         key = AliasKey(self._registry.name, found.version.model, gate.alias)
         for known in self._store.promotions_of_version(key, found.version.version):
             if known.version.same_as(found.version):
+                if known.phase is Phase.REQUESTED:  # what kept it waiting may have been mended
+                    self._store.hint_promotion(known.id, self._clock.now())
+                    self._wake_ups.promotion(known.id)
                 return known
         details = self._registry.get_details(found.version)
         fresh = requested(

@@ -122,6 +122,11 @@ class Jobs:
             run.repairs[-1].task_run_ids.append(again.run_id)
             return str(again.run_id)
 
+    def end_task(self, run_id: str, task_key: str, *, code: str = "SUCCESS") -> None:
+        """End a task's latest attempt while the run goes on."""
+        with self._lock:
+            _end_task(self._runs[int(run_id)].latest(task_key), code, self._now())
+
     def add_iteration(self, run_id: str, task_key: str, *, code: str = "SUCCESS", attempt: int = 0) -> str:
         """Add an ended iteration to a for-each task's latest attempt, and return its task run id."""
         with self._lock:
