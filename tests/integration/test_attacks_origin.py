@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from champion_gate.core.callers import Caller, Role
-from champion_gate.core.candidates import RUN_TAG
+from champion_gate.core.marks import RUN_TAG
 from champion_gate.core.notifications import NotificationPhase
 from champion_gate.core.promotion import Phase, Promotion
 from champion_gate.errors import ConflictError

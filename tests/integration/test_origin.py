@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from champion_gate.core.callers import Caller, Role
-from champion_gate.core.candidates import RUN_TAG
+from champion_gate.core.marks import RUN_TAG
 from champion_gate.core.notifications import NotificationPhase
 from champion_gate.core.promotion import Phase
 from champion_gate.errors import ConflictError
