@@ -30,6 +30,13 @@ class JsonLog(Logger):  # type: ignore[misc]  # gunicorn is untyped
         self.error_log.propagate = True
         log.configure(console=self.console)
 
+    def exception(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """What is our fault gets a traceback; a client that was too slow gets a line."""
+        if isinstance(sys.exc_info()[1], TimeoutError):
+            self.info("A client was too slow, and was hung up on.")
+        else:
+            super().exception(msg, *args, **kwargs)
+
 
 class ConsoleLog(JsonLog):
     """The same, for people."""
@@ -38,9 +45,10 @@ class ConsoleLog(JsonLog):
 
 
 bind = "127.0.0.1:8080"
-worker_class = "gthread"
+worker_class = "champion_gate.gunicorn_worker.BoundedWorker"
 workers = 1
-threads = 16
+# One that waits for a slow client costs little; they begin only as they are needed.
+threads = 256
 timeout = 60
 graceful_timeout = 30
 keepalive = 5

@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from flask import Response, jsonify, render_template, request
+from flask import Response, render_template, request
 from markupsafe import Markup, escape
 
 from champion_gate.web.auth import Auth, guarded
@@ -92,7 +92,11 @@ class Docs:
     @guarded(Auth.NONE)
     def document(self) -> Response:
         """The OpenAPI 3.1 document."""
-        return jsonify(self._app.api_doc)
+        return Response(self._document, content_type="application/json")
+
+    @cached_property
+    def _document(self) -> str:
+        return self._app.json.dumps(self._app.api_doc)
 
     @guarded(Auth.NONE)
     def page(self) -> Response:

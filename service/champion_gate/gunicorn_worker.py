@@ -1,0 +1,128 @@
+"""Gunicorn's thread worker, with a bound on whatever a client may keep it waiting for.
+
+The worker as it is (gunicorn 27, workers/gthread.py) gives a thread to each new connection before anything has
+come, reads after the answer what is left of a body for as long as it drips, and waits up to two seconds in its one
+event loop for each client that does not hang up. Here those cost no thread, and the loop waits for nobody.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
+
+SILENCE_SECONDS = 10.0
+"""How long a client may send nothing of a request that has begun, and how long it may take one piece of an answer."""
+_SEND_BUFFER = 128 * 1024
+"""Bytes; Linux would keep megabytes for each client that takes no answer."""
+_LINGER_SECONDS = 2.0
+_LINGER_BYTES = 64 * 1024
+_MOST_LINGERING = 500
+
+
+class BoundedConnection(TConn):  # type: ignore[misc]  # gunicorn is untyped
+    """A connection whose every read and every answer has a time-out."""
+
+    linger: Callable[[socket.socket], None]
+
+    def init(self) -> None:
+        """Called in a thread before each request."""
+        super().init()
+        # Of a send it bounds the whole (socket.sendall), of the head each piece; web/bodies.py bounds bodies.
+        self.sock.settimeout(SILENCE_SECONDS)
+
+    def close(self, graceful: bool = False) -> None:
+        """Hang up; a client that may still be sending is let finish, or else it might never see the answer."""
+        if graceful:
+            self.linger(self.sock)
+        else:
+            super().close()
+
+
+class BoundedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
+    """Threads only for requests that have begun to come."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lingering: deque[_Lingering] = deque()
+
+    def accept(self, listener: socket.socket) -> None:
+        """Take a connection, and watch it without a thread until something comes."""
+        try:
+            client, address = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        self.nr_conns += 1
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        connection = BoundedConnection(self.cfg, client, address, listener.getsockname())
+        connection.linger = self._linger
+        connection.timeout = time.monotonic() + self.cfg.keepalive
+        self.pending_conns.append(connection)
+        readable = partial(self.on_pending_socket_readable, connection)
+        self.poller.register(client, selectors.EVENT_READ, readable)
+
+    def murder_pending(self) -> None:
+        """Called once a second or more often."""
+        super().murder_pending()
+        now = time.monotonic()
+        while self._lingering and (self._lingering[0].until <= now or len(self._lingering) > _MOST_LINGERING):
+            self._hang_up(self._lingering[0])
+
+    def _keepalive_after(self, conn: BoundedConnection, keepalive: bool) -> bool:
+        """Whether the connection may bear another request: not where a body was left unread."""
+        return keepalive and _is_read_whole(conn.parser.mesg.body.reader)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        super()._cap_keepalive(deadline)
+        for connection in self.pending_conns:
+            connection.timeout = min(connection.timeout, deadline)
+
+    def _linger(self, client: socket.socket) -> None:
+        """Say that we are done, and take what still comes for a moment (RFC 9112, section 9.6)."""
+        left = _Lingering(client, time.monotonic() + _LINGER_SECONDS)
+        try:
+            client.setblocking(False)
+            client.shutdown(socket.SHUT_WR)
+            self.poller.register(client, selectors.EVENT_READ, partial(self._drain, left))
+        except (OSError, ValueError):
+            client.close()
+            return
+        self._lingering.append(left)
+
+    def _drain(self, left: _Lingering, client: socket.socket) -> None:
+        try:
+            piece = client.recv(_LINGER_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            piece = b""
+        left.bytes += len(piece)
+        if not piece or left.bytes >= _LINGER_BYTES:
+            self._hang_up(left)
+
+    def _hang_up(self, left: _Lingering) -> None:
+        self._lingering.remove(left)
+        self.poller.unregister(left.client)
+        left.client.close()
+
+
+class _Lingering:
+    """A connection that we have done with, and until when we wait for the other end to hang up."""
+
+    def __init__(self, client: socket.socket, until: float) -> None:
+        self.client = client
+        self.until = until
+        self.bytes = 0
+
+
+def _is_read_whole(reader: Any) -> bool:
+    """Of gunicorn's readers: that of a declared length counts down, that of chunks drops its parser at the end."""
+    if hasattr(reader, "length"):
+        return bool(reader.length == 0)
+    return getattr(reader, "parser", reader) is None
