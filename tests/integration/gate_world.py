@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -112,6 +112,7 @@ class GateWorld:
     chance: CountingChance = field(default_factory=CountingChance)
     github_settings: dict[str, str] = field(default_factory=dict)
     wake_ups: WakeUps = field(default_factory=SilentWakeUps)
+    sleep: Callable[[float], None] = lambda _seconds: None
     core: Core = field(init=False)
     settings: Settings = field(init=False)
 
@@ -201,7 +202,7 @@ class GateWorld:
             clock=self.clock,
             chance=self.chance,
             databricks={"host": self.databricks_url, "token": "standin-token"},
-            sleep=lambda _seconds: None,
+            sleep=self.sleep,
         )
 
     def settle(self) -> None:

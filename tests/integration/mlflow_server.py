@@ -22,8 +22,13 @@ class MlflowServer:
 
 
 @contextmanager
-def mlflow_server(folder: Path) -> Iterator[str]:
-    """MLflow's own server as its users run it, on a port that is bound before it starts."""
+def mlflow_server(folder: Path, replica: Path | None = None) -> Iterator[str]:
+    """MLflow's own server as its users run it, on a port that is bound before it starts.
+
+    Args:
+        folder: where its database is, `mlflow.db`.
+        replica: a database that all reads go to, as with its option `--read-replica-backend-store-uri`.
+    """
     listener = socket.create_server(("127.0.0.1", 0))
     listener.set_inheritable(True)
     environment = {
@@ -36,6 +41,8 @@ def mlflow_server(folder: Path) -> Iterator[str]:
         "HOME": str(folder),
         "PYTHONWARNINGS": "ignore",
     }
+    if replica is not None:
+        environment["_MLFLOW_SERVER_READ_REPLICA_BACKEND_STORE"] = f"sqlite:///{replica}"
     command = [sys.executable, "-m", "gunicorn", "--workers=1", "--threads=4", "--log-level=error"]
     with (folder / "server.log").open("wb") as log:
         server = subprocess.Popen(

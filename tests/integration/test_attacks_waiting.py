@@ -288,6 +288,24 @@ def test_attack_34_a_write_of_its_own_is_settled_before_it_expires(uc: GateWorld
     uc.ended(promotion, Phase.PROMOTED)
 
 
+def test_attack_34_a_write_begun_after_the_time_was_over_is_settled_too(uc: GateWorld) -> None:
+    promotion = uc.ask()
+    fault = uc.break_databricks("/unity-catalog/", status=500)
+    approve(uc, promotion)
+    uc.look()
+    uc.clock.move(hours=2)
+    fault.times = 0
+    uc.break_databricks("/aliases/", method="PUT", drop=True, times=1)
+    uc.settle()
+    uc.reconfigure(apply_within="1h")
+    uc.wait(seconds=30)
+    uc.ended(promotion, Phase.APPROVED)
+    uc.models.move_alias("2")  # the write arrives
+    uc.wait(minutes=2)
+    uc.ended(promotion, Phase.PROMOTED)
+    assert uc.moves()[-1] == ("1", "2", "reviewer-1")
+
+
 def test_an_approval_that_is_read_late_is_applied(uc: GateWorld) -> None:
     uc.reconfigure(apply_within="1h")
     promotion = uc.ask()

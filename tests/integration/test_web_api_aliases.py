@@ -188,7 +188,7 @@ def test_a_registry_that_is_away_is_told_from_one_that_refuses(api: ApiWorld) ->
 
 def test_an_alias_in_another_writers_hands_is_busy_for_a_moment(api: ApiWorld) -> None:
     key = AliasKey("databricks-uc", "main.ml.churn", "Champion")
-    assert api.gate.store.lock_alias(key, api.gate.clock.now(), 600) is not None
+    assert api.gate.store.lock_alias(key, api.gate.clock.now(), 300) is not None
     answer = api.call("PUT", HELD, {"reason": WHY}, token=OPERATOR)
     assert (answer.status_code, answer.json()["code"]) == (409, "alias_busy")
     assert answer.headers["Retry-After"] == "1"

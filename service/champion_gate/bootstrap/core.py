@@ -105,7 +105,7 @@ def build_core(
         clock: where the time comes from; the machine's by default.
         chance: where randomness comes from; the machine's by default.
         databricks: settings of the SDK that stand before its own environment variables.
-        sleep: pauses between the tries of a call to GitHub or GitLab, and while an alias is busy.
+        sleep: pauses between the tries of a call to GitHub or GitLab, between looks at an alias, and while one is busy.
     """
     clock = clock or SystemClock()
     identities = Identities(store, clock)
@@ -118,7 +118,7 @@ def build_core(
         job_runs=job_runs,
         registry=registry,
         providers=approval_providers(settings, clock, sleep, identities),
-        alias_writer=AliasWriter(store=store, registry=registry, clock=clock),
+        alias_writer=AliasWriter(store=store, registry=registry, clock=clock, sleep=sleep),
         managed=ManagedAliases(
             settings.gates, settings.further_aliases, registry=registry.name, folds_case=registry.folds_case
         ),

@@ -17,16 +17,27 @@ from champion_gate.core.alias_entries import (
     hold_entry,
     interrupted_entry,
     late_entry,
+    named,
 )
 from champion_gate.core.aliases import AliasIntent, AliasKey, AliasLock, ChangeSource, Hold
 from champion_gate.core.ledger import LedgerEntry
 from champion_gate.core.ports import Clock, ModelRegistry
 from champion_gate.core.promotion import FollowUp, Phase, Promotion
+from champion_gate.core.retrying import BUDGET
 from champion_gate.core.store import Store
-from champion_gate.errors import ConflictError, LeaseLostError, VendorError, VendorRefusedError
+from champion_gate.errors import (
+    ConflictError,
+    LeaseLostError,
+    VendorError,
+    VendorRefusedError,
+    VendorUnavailableError,
+)
 
 LEASE_SECONDS = 90.0
 """Outlasts the total deadline of the registry's write (60 s)."""
+_PAUSES = (0.5, 1.0, 2.0, 4.0)
+"""Seconds between looks at an alias that does not show our write: registries read from replicas that lag."""
+_SENDS = 2
 
 _log = logging.getLogger(__name__)
 
@@ -53,10 +64,13 @@ class Settled:
 class AliasWriter:
     """Carries changes out one after the other, and records those made by others."""
 
-    def __init__(self, *, store: Store, registry: ModelRegistry, clock: Clock) -> None:
+    def __init__(
+        self, *, store: Store, registry: ModelRegistry, clock: Clock, sleep: Callable[[float], None]
+    ) -> None:
         self._store = store
         self._registry = registry
         self._clock = clock
+        self._sleep = sleep
 
     @contextmanager
     def taken(self, key: AliasKey) -> Iterator[AliasLock]:
@@ -84,17 +98,18 @@ class AliasWriter:
 
         Args:
             lock: held.
-            may_send: whether a write that never arrived is sent again; it is dropped otherwise.
+            may_send: whether a write that does not show is sent again; it is dropped otherwise.
             late: a write that went out after its turn was over: a move to its version is not somebody else's.
 
         Raises:
             VendorError: the registry did not answer or refused.
             LeaseLostError: it took too long.
         """
-        current = self._registry.get_alias(lock.key.model, lock.key.alias)
         intent = lock.intent
         if intent is None:
+            current = self._registry.get_alias(lock.key.model, lock.key.alias)
             return Settled(self._record_drift(lock, current, late))
+        current = self._look(lock.key, intent)
         if current == intent.to_version:
             return Settled(self._finish_written(lock, intent), intent)
         if current != intent.from_version:
@@ -113,6 +128,8 @@ class AliasWriter:
     ) -> AliasLock:
         """Carry a change out: commit the intent, call the registry, read back, record.
 
+        Where the registry goes on to show the alias as it stood before, the call is made a second time.
+
         Args:
             lock: held and settled.
             intent: with the lock's fence.
@@ -123,12 +140,11 @@ class AliasWriter:
             The row; `known_version` tells where the alias stands now, which another may have chosen.
 
         Raises:
-            VendorError: the registry did not answer or refused; unless it refused, the intent stays on record.
+            VendorError: the registry did not answer, refused, or does not show the write. The intent stays on
+                record unless the registry refused, and shows that nothing was written.
             LeaseLostError: it took too long; whoever has the alias now records what came of it.
         """
-        lock = self._store.begin_alias_change(lock, intent, self._clock.now(), LEASE_SECONDS)
-        self._send(lock, intent)
-        current = self._read_back(lock.key)
+        lock, current = self._sent(lock, intent)
         now = self._clock.now()
         lost = None
         if current != intent.to_version:
@@ -151,11 +167,11 @@ class AliasWriter:
         current = self._registry.get_alias(key.model, key.alias)
         if known is not None and known.intent is None and known.seen and known.known_version == current:
             return
-        if known is not None and self._is_its_writers(known.intent):
+        if known is not None and self._is_waited_for(known.intent, current):
             return
         try:
             with self.taken(key) as lock:
-                if self._is_its_writers(lock.intent):
+                if self._is_waited_for(lock.intent, current):
                     return
                 settled = self.settle(lock).lock
         except AliasBusyError:
@@ -164,6 +180,12 @@ class AliasWriter:
             return
         for promotion in self._store.open_promotions(key):
             self._store.hint_promotion(promotion.id, self._clock.now())
+
+    def _is_waited_for(self, intent: AliasIntent | None, current: str | None) -> bool:
+        """Whether a write is left to its writer, or may show yet: an operator was told that its outcome is unknown."""
+        if intent is None or self._is_its_writers(intent):
+            return intent is not None
+        return intent.is_still_at_start(current) and self._clock.now() < intent.at + BUDGET
 
     def _is_its_writers(self, intent: AliasIntent | None) -> bool:
         """Whether this write was begun by a promotion that still goes on trying; operators begin anew."""
@@ -201,7 +223,28 @@ class AliasWriter:
         except (AliasBusyError, LeaseLostError, VendorError) as error:
             _log.warning("%s@%s: a late write is left to the next look: %s", key.model, key.alias, error)
 
-    def _send(self, lock: AliasLock, intent: AliasIntent) -> None:
+    def _sent(self, lock: AliasLock, intent: AliasIntent) -> tuple[AliasLock, str | None]:
+        """Send it, twice at most, until the alias stands elsewhere than before; returns where."""
+        for _ in range(_SENDS):
+            now = self._clock.now()
+            lock = self._store.begin_alias_change(lock, replace(intent, sent_at=now), now, LEASE_SECONDS)
+            refused = self._send(lock, intent)
+            current = self._read_back(lock.key, intent)
+            if not intent.is_still_at_start(current):
+                return lock, current
+            if refused is not None:
+                # The refusal was an answer: nothing was written, so nobody has to finish it.
+                self._finish(lock, current, [])
+                raise refused
+        shown, to = named(intent.from_version), named(intent.to_version)
+        raise VendorUnavailableError(
+            self._registry.name,
+            f"{lock.key.model}@{lock.key.alias} was put on {to} twice, and is still shown on {shown}.",
+            outcome_unknown=True,
+        )
+
+    def _send(self, lock: AliasLock, intent: AliasIntent) -> VendorRefusedError | None:
+        """Call the registry once; returns its refusal, after which the alias is looked at all the same."""
         self._store.check_fence(lock, self._clock.now())
         key = lock.key
         try:
@@ -209,18 +252,27 @@ class AliasWriter:
                 self._registry.delete_alias(key.model, key.alias)
             else:
                 self._registry.set_alias(key.model, key.alias, intent.to_version)
-        except VendorRefusedError as error:
-            # A refusal is an answer: nothing was written, so nobody has to finish it.
-            self._finish(lock, intent.from_version, [])
-            error.of_write = True
-            raise
+        except VendorRefusedError as refused:
+            refused.of_write = True
+            return refused
+        return None
 
-    def _read_back(self, key: AliasKey) -> str | None:
+    def _read_back(self, key: AliasKey, intent: AliasIntent) -> str | None:
         try:
-            return self._registry.get_alias(key.model, key.alias)
+            return self._look(key, intent)
         except VendorError as error:
             error.outcome_unknown = True  # the write went out, whatever becomes of this look
             raise
+
+    def _look(self, key: AliasKey, intent: AliasIntent) -> str | None:
+        """Where the alias stands; while that is where it stood before the write, looked at again for some seconds."""
+        current = self._registry.get_alias(key.model, key.alias)
+        for pause in _PAUSES:
+            if not intent.is_still_at_start(current):
+                break
+            self._sleep(pause)
+            current = self._registry.get_alias(key.model, key.alias)
+        return current
 
     def _finish_written(
         self,

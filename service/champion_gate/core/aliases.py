@@ -53,7 +53,9 @@ class AliasIntent:
     Attributes:
         from_version, to_version: None stands for "no alias".
         fence: the writer's number; a later writer has a higher one.
+        at: when it was first about to happen.
         facts: what else the ledger is to say of it.
+        sent_at: when it was last about to be sent; None in rows of earlier releases.
     """
 
     from_version: str | None
@@ -65,6 +67,11 @@ class AliasIntent:
     at: datetime
     source: ChangeSource = ChangeSource.PROMOTION
     facts: Mapping[str, str | None] = field(default_factory=dict)
+    sent_at: datetime | None = None
+
+    def is_still_at_start(self, current: str | None) -> bool:
+        """Whether an alias that stands there does not show the write, nor anybody else's."""
+        return current == self.from_version != self.to_version
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,8 @@ class Spending:
         """Find out what came of the promotion's own write, and drop it where it can no longer arrive."""
 
         def may_send(intent: AliasIntent) -> bool:
-            if self._clock.now() < order.at + _ARRIVES_WITHIN:
+            # An approval that waited too long was over before the write that it has begun since.
+            if self._clock.now() < max(order.at, intent.sent_at or intent.at) + _ARRIVES_WITHIN:
                 raise UnsettledError(
                     f"{lock.key.alias} of {lock.key.model} was being put on {named(intent.to_version)}; it ends once "
                     "it is certain that this does not come to pass."
