@@ -91,4 +91,12 @@ class Background:
         ended = self._worker.stop(max(deadline - time.monotonic(), 0))
         # While a step goes on, the next process must not take it for a dead one's: the kernel frees the lock.
         if ended and self._exclusive is not None:
+            self._checkpoint()
             self._exclusive.release()
+
+    def _checkpoint(self) -> None:
+        """After a clean stop the database's file is whole by itself, for whoever copies it."""
+        try:
+            self._store.checkpoint()
+        except Exception:  # a command may be writing; the log is kept and nothing is lost
+            log.warning("the write-ahead log stays beside the database", exc_info=True)

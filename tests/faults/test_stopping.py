@@ -14,6 +14,7 @@ import pytest
 
 from champion_gate.core.promotion import Phase
 from champion_gate.standins.databricks import Fault
+from champion_gate.store import open_store
 from integration.process_world import ProcessWorld, port_of, process_world, refuses, until
 
 QUICK_SECONDS = 15.0
@@ -76,6 +77,20 @@ def test_the_step_in_hand_is_finished(world: ProcessWorld) -> None:
     world.wait_for(Phase.PROMOTED, version, 1)
     assert world.alias_writes() == [int(version)]
     assert_nothing_is_left(world)
+
+
+def test_after_a_clean_stop_the_database_is_whole_in_its_one_file(world: ProcessWorld) -> None:
+    served = world.serve()
+    version = world.train()
+    world.approve(world.wait_for(Phase.PENDING_APPROVAL, version))
+    world.wait_for(Phase.PROMOTED, version)
+    served.stop()
+    log = world.folder / "gate.db-wal"
+    assert not log.exists() or log.stat().st_size == 0
+    alone = world.folder / "alone.db"
+    alone.write_bytes((world.folder / "gate.db").read_bytes())
+    with open_store(f"sqlite:///{alone}") as store:
+        assert store.verify_ledger() == 2
 
 
 def test_a_step_that_hangs_does_not_keep_the_service_from_ending(world: ProcessWorld) -> None:

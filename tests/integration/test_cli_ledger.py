@@ -234,9 +234,11 @@ def test_a_file_that_is_not_there_is_a_wrong_command_line(desk: Desk) -> None:
     desk.run("verify-receipt", "nowhere.json", code=2)
 
 
-def test_an_empty_ledger_is_whole(desk: Desk, tmp_path: Path) -> None:
+def test_an_empty_ledger_passes_only_where_that_is_said(desk: Desk, tmp_path: Path) -> None:
     there = Desk(tmp_path, SqliteDatabases(tmp_path).migrated(), desk.store)
-    assert json.loads(there.text("verify", "--json"))["lines"] == 0
+    assert "champion-gate backup" in there.run("verify", code=1).stderr
+    assert json.loads(there.text("verify", "--json", code=1))["whole"] is False
+    assert json.loads(there.text("verify", "--json", "--allow-empty"))["lines"] == 0
     assert there.text("export") == ""
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import getpass
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from champion_gate import __version__
@@ -134,6 +136,69 @@ def migrate_local() -> str:
     url = _local_database_url()
     migrate_database(url)
     return _without_password(url)
+
+
+def back_up_local(target: Path) -> tuple[str, int | None, str | None]:
+    """Copy the local database into a file; on PostgreSQL nothing is done.
+
+    Returns:
+        The database without a password; how many lines the copy's ledger has; and on PostgreSQL, instead of the
+        lines, the command that makes the copy.
+    """
+    from champion_gate.store.backup import copy_whole
+
+    url = _local_database_url()
+    shown = _without_password(url)
+    file = _sqlite_file(url)
+    if file is None:
+        return (
+            shown,
+            None,
+            f"pg_dump --format=custom --file={shlex.quote(str(target))} {shlex.quote(_libpq(url))}",
+        )
+    with _usable(url):
+        return shown, copy_whole(file, target), None
+
+
+def restore_local(backup: Path) -> tuple[str, int, Path | None]:
+    """Put a backup in the place of the local database.
+
+    Returns:
+        The database; how many lines its ledger has; and where the former one is now, if there was one.
+
+    Raises:
+        ConflictError: see `store.backup.put_back`; or the database is PostgreSQL.
+    """
+    from champion_gate.errors import ConflictError
+    from champion_gate.store.backup import put_back
+
+    url = _local_database_url()
+    file = _sqlite_file(url)
+    if file is None:
+        raise ConflictError(
+            "The database is PostgreSQL, which has its own way back.",
+            hint="Stop every replica, then: "
+            f"pg_restore --clean --if-exists --dbname={shlex.quote(_libpq(url))} {shlex.quote(str(backup))}",
+        )
+    with _usable(f"sqlite:///{backup.absolute()}"):
+        lines, former = put_back(backup, file)
+    migrate_database(url)
+    return _without_password(url), lines, former
+
+
+def _sqlite_file(database_url: str) -> Path | None:
+    from sqlalchemy import make_url
+
+    url = make_url(database_url)
+    return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
+
+
+def _libpq(database_url: str) -> str:
+    """The URL for PostgreSQL's own programs, without a password: they take it from PGPASSWORD or ~/.pgpass."""
+    from sqlalchemy import make_url
+
+    # `set` takes no None for "none".
+    return make_url(database_url)._replace(drivername="postgresql", password=None).render_as_string()
 
 
 def _without_password(database_url: str) -> str:

@@ -29,6 +29,8 @@ _COMMANDS = {
     "demo": ("demo", "See a model version become Champion, on this machine, in a minute."),
     "config": ("config", "Check gates.yaml and the settings, or print the file's JSON Schema."),
     "migrate": ("migrate", "Create or upgrade the database's tables."),
+    "backup": ("backup", "Copy the database into one file, also beside a running service."),
+    "restore": ("restore", "Put a backup in the place of the database."),
     "promotions": ("promotions", "List, show or watch promotions; ask for one, cancel or retry one."),
     "notifications": ("notifications", "List, show or replay what Databricks told us, and what came of it."),
     "identities": ("identities", "List whose logins are whose accounts; accept or forget one."),

@@ -76,8 +76,11 @@ def export(since: str | None, form: str, output: Path) -> None:
 @command.command()
 @_export_option
 @click.option("--head", metavar="[NUMBER:]HASH", help="A head that was noted elsewhere: it must be in there.")
+@click.option(
+    "--allow-empty", is_flag=True, help="Have a database whose ledger is empty pass, as a new one's is."
+)
 @_json_option
-def verify(export_file: BinaryIO | None, head: str | None, *, as_json: bool) -> None:
+def verify(export_file: BinaryIO | None, head: str | None, *, allow_empty: bool, as_json: bool) -> None:
     """Check that every line is as it was written and follows the one before it.
 
     Whoever can write to the database can also rewrite the whole chain. That shows only by a head that was
@@ -89,6 +92,7 @@ def verify(export_file: BinaryIO | None, head: str | None, *, as_json: bool) -> 
     noted = None if head is None else NotedHead.read(head)
     try:
         part = _verified_file(export_file, noted) if export_file else _verified_database(noted)
+        _refuse_empty(part, allow_empty=allow_empty)
     except ConflictError as error:
         if not as_json:
             raise
@@ -144,12 +148,19 @@ def verify_receipt(
 
 def _verified_file(file: BinaryIO, noted: NotedHead | None) -> Part:
     from champion_gate.core.ledger_export import check_part, read_jsonl
+
+    return check_part(read_jsonl(file), noted)
+
+
+def _refuse_empty(part: Part, *, allow_empty: bool) -> None:
+    """A file that was copied without its log looks like a new database, and so does an export that was cut off."""
     from champion_gate.errors import ConflictError
 
-    part = check_part(read_jsonl(file), noted)
-    if part.head.number == 0:
-        raise ConflictError("The export has no line, so that there is nothing to verify.")
-    return part
+    if part.head.number == 0 and not allow_empty:
+        raise ConflictError(
+            "The ledger has no line, so that there is nothing to verify.",
+            hint="If it is new, say --allow-empty. If it is a copy: make copies with `champion-gate backup`.",
+        )
 
 
 def _verified_database(noted: NotedHead | None) -> Part:

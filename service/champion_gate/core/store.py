@@ -334,6 +334,10 @@ class Store(Protocol):
         """What is due and unleased (or whose lease ran out), the longest overdue first."""
         ...
 
+    def checkpoint(self) -> None:
+        """Bring a database's own log of writes into its file, where it has one."""
+        ...
+
     def note_time(self, at: datetime) -> timedelta:
         """Note what the time is; where the clock was set back, make every open row due. Returns by how much it was."""
         ...

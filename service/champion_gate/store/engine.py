@@ -18,6 +18,7 @@ from champion_gate.errors import ConfigurationError
 _BUSY_SECONDS = 30
 ANSWER_SECONDS = 25.0
 """How long PostgreSQL's answer to a statement is waited for."""
+_LARGEST_LOG = 16 * 1024 * 1024
 _OLDEST_SQLITE = (3, 35)  # the first with RETURNING
 _POSTGRESQL = {"postgres", "postgresql", "postgresql+psycopg"}
 
@@ -88,6 +89,16 @@ class Database:
                 connection.close()
             time.sleep(0.05)
 
+    def checkpoint(self) -> None:
+        """Bring the write-ahead log into the file and empty it, as far as readers allow; nothing on PostgreSQL."""
+        if not self.is_sqlite:
+            return
+        connection = self.engine.raw_connection()
+        try:
+            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+        finally:
+            connection.close()
+
     def close(self) -> None:
         """Close every connection of the pool."""
         self.engine.dispose()
@@ -131,7 +142,13 @@ def _sqlite_engine(url: URL) -> Engine:
         connection.isolation_level = None
         # A text that was edited by hand may be no UTF-8: it must not keep `verify` from naming its line.
         connection.text_factory = partial(str, encoding="utf-8", errors="replace")
-        for pragma in ("synchronous = FULL", "foreign_keys = ON", "recursive_triggers = ON"):
+        for pragma in (
+            "synchronous = FULL",
+            "foreign_keys = ON",
+            "recursive_triggers = ON",
+            # The log grows while a long reader holds it, and would keep that size for good.
+            f"journal_size_limit = {_LARGEST_LOG}",
+        ):
             connection.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")

@@ -40,6 +40,11 @@ class ExclusiveFile:
         file.close()
         return False
 
+    def try_to_acquire(self) -> bool:
+        """Take it if no other process holds it; returns whether it is held now."""
+        asked = iter([False])
+        return self.acquire(stop=lambda: next(asked, True), interval=0)
+
     def release(self) -> None:
         """Let another process have it."""
         if self._file is not None:

@@ -106,6 +106,10 @@ class SqlStore(SqlNotifications, SqlPromotions, SqlAliases, SqlLedger, SqlIdenti
             dead = tables.aliases.c.lease.not_like(f"{COMMAND_LINE}%")
             connection.execute(update(tables.aliases).where(dead).values(lease="", lease_until=None))
 
+    def checkpoint(self) -> None:
+        """Bring SQLite's write-ahead log into the database file; nothing on PostgreSQL."""
+        self._database.checkpoint()
+
     def check(self) -> None:
         """Make sure that the database can be read and written and that its schema is this version's.
 

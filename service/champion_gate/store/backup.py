@@ -1,0 +1,132 @@
+"""Copies of a SQLite database that are whole, and their way back. PostgreSQL has its own tools for that."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+
+from champion_gate.errors import ConflictError
+from champion_gate.store.exclusive import ExclusiveFile
+from champion_gate.store.sql_store import open_store
+
+_BESIDE = ("-wal", "-shm")
+
+
+def copy_whole(database: Path, target: Path) -> int:
+    """Copy a database, also beside a running service, into one file that needs no other beside it.
+
+    A copy of the file alone lacks what is still in its write-ahead log (sqlite.org/wal.html), in the worst case
+    everything.
+
+    Args:
+        database: the file to copy.
+        target: where to; it must not be there yet, and appears under its name only when it is whole.
+
+    Returns:
+        How many lines the copy's ledger has, each of them verified.
+
+    Raises:
+        ConflictError: the target is there already, or the copy's ledger does not verify.
+        OSError, sqlite3.Error: it cannot be read or written.
+    """
+    if target.exists():
+        raise ConflictError(f"{target} is there already.", hint="Name a file that is not.")
+    part = target.with_name(f"{target.name}.part")
+    _remove(part)
+    try:
+        lines = _copy(database, part)
+        # Not `replace`: another backup may have come first meanwhile.
+        os.link(part, target)
+    except FileExistsError:
+        raise ConflictError(f"{target} is there already.", hint="Name a file that is not.") from None
+    finally:
+        _remove(part)
+    _sync(target.parent)
+    return lines
+
+
+def put_back(backup: Path, database: Path) -> tuple[int, Path | None]:
+    """Put a backup in the place of a database that nobody serves. What was there is kept beside it.
+
+    Args:
+        backup: a file that `copy_whole` made.
+        database: the file to put in place.
+
+    Returns:
+        How many lines its ledger has, each of them verified, and where the former database is now, if there was one.
+
+    Raises:
+        ConflictError: a service is up, the former one of an earlier restore is still there, or the backup's ledger
+            does not verify.
+        OSError, sqlite3.Error: it cannot be read or written.
+    """
+    former = database.with_name(f"{database.name}.before-restore")
+    serving = ExclusiveFile(database)
+    if not serving.try_to_acquire():
+        raise ConflictError(f"A service is up on {database}.", hint="Stop it first.")
+    try:
+        if former.exists():
+            raise ConflictError(
+                f"{former} of an earlier restore is still there.", hint="Move it away or delete it first."
+            )
+        part = database.with_name(f"{database.name}.part")
+        _remove(part)
+        lines = _copy(backup, part)
+        kept = _put_aside(database, former)
+        # What the queue holds is of the former database; the sweep finds what is to be done.
+        for each in (*_beside(database), *_with_beside(database.with_name(f"{database.stem}-queue.db"))):
+            each.unlink(missing_ok=True)
+        part.replace(database)
+        _sync(database.parent)
+        return lines, kept
+    finally:
+        serving.release()
+
+
+def _copy(source: Path, target: Path) -> int:
+    with (
+        closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as read,
+        closing(sqlite3.connect(target)) as written,
+    ):
+        read.backup(written)
+        written.execute("PRAGMA journal_mode = DELETE").close()
+    with open_store(f"sqlite:///{target.absolute()}") as store:
+        lines = store.verify_ledger()
+    with target.open("rb") as file:
+        os.fsync(file.fileno())
+    return lines
+
+
+def _put_aside(database: Path, former: Path) -> Path | None:
+    if not database.exists():
+        return None
+    # Opened and closed by nobody else, its log goes into the file, which can then be moved alone.
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+    os.link(database, former)
+    return former
+
+
+def _with_beside(path: Path) -> tuple[Path, ...]:
+    return (path, *_beside(path))
+
+
+def _beside(path: Path) -> tuple[Path, ...]:
+    return tuple(path.with_name(path.name + ending) for ending in _BESIDE)
+
+
+def _remove(path: Path) -> None:
+    for each in _with_beside(path):
+        each.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Have the folder's entry on disk too, where the file system can do that."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
