@@ -284,7 +284,7 @@ class AttackedGate(ABC):
 
     def ends_when_still_missing(self, asked: Asked, phase: str, words: str = "") -> None:
         """Have it looked at, and again minutes later, and assert that only the second look ends it so."""
-        self.waits(asked, "That is looked for again until")
+        self.waits(asked, "That is looked at again until")
         self.time_passes(asked, minutes=5)
         self.ends(asked, phase, words)
 

@@ -32,6 +32,9 @@ class RunningClock(MovableClock):
     def now(self) -> datetime:
         return datetime.now(UTC) + self._ahead
 
+    def at_the_vendors(self) -> datetime:
+        return self.now()
+
     def move(self, **by: float) -> None:
         self._ahead += timedelta(**by)
 

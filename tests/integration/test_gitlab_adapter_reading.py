@@ -330,7 +330,7 @@ def test_a_skipped_job_is_nobodys_decision(world: World) -> None:
     assert "skipped" in (state.void or "")
     verdict, waiting = outcome(world, promotion, state)
     assert (verdict, state.finished) == (None, True)
-    assert "looked for again until" in waiting
+    assert "looked at again until" in waiting
 
 
 def test_an_archived_job_ends_the_request(world: World) -> None:

@@ -10,11 +10,12 @@ from threading import Barrier, Event
 import pytest
 import requests
 
-from champion_gate.core.promotion import Phase
+from champion_gate.core.promotion import Phase, Promotion
 from integration.gate_providers import PROVIDERS, TRAINER_LOGIN
 from integration.gate_world import SECRETS, api_token
 from integration.posted_world import PostedWorld, posted_world
 from integration.process_world import until
+from integration.start_world import list_after, lose_answers
 
 BOTH = ("github", "gitlab-environment")
 SIGNERS_KEYS = "/(.well-known|oauth)/"
@@ -321,3 +322,54 @@ def test_a_token_that_has_expired_is_refused(world: PostedWorld) -> None:
     world.gate.clock.move(minutes=6)
     assert is_refused(world.post(token))
     world.unmoved()
+
+
+# --- before it is known in which run people were asked ----------------------------------------------------
+
+
+def untold(world: PostedWorld) -> tuple[Promotion, str]:
+    """A further promotion whose request's id was lost and is not listed yet, and the request, which is approved."""
+    world.approve()
+    assert is_promoted(world.post(world.token()))
+    lose_answers(world.gate, times=1)
+    list_after(world.gate, days=1)
+    world.gate.train({"f1": 0.95})
+    world.gate.settle()
+    waiting = world.gate.promotion(Phase.REQUESTED)
+    request_id = list(world.there.requests())[-1]
+    world.there.approve(request_id, "reviewer-1")
+    return waiting, request_id
+
+
+def test_a_job_that_asks_before_its_run_is_known_is_told_to_ask_again(world: PostedWorld) -> None:
+    waiting, request_id = untold(world)
+    token, hints = world.there.token(request_id), world.gate.again(waiting).hints
+    answer = world.post(token, waiting.correlation_id)
+    assert (answer.status_code, answer.json()["phase"]) == (202, "requested"), answer.text
+    assert int(answer.headers["Retry-After"]) > 0
+    assert world.gate.again(waiting).hints > hints, "it is looked for at once"
+    list_after(world.gate)
+    until(lambda: is_promoted(world.post(token, waiting.correlation_id)), "the job is never told")
+    assert world.gate.models.champion() == "3"
+    assert world.writes() == [2, 3]
+
+
+def test_a_job_that_is_none_of_ours_is_refused_also_before_the_run_is_known(world: PostedWorld) -> None:
+    waiting, request_id = untold(world)
+    hints = world.gate.again(waiting).hints
+    other = {"repository_id" if world.there.key == "github" else "project_id": "4711"}
+    assert is_refused(world.post(world.there.token(request_id, 0, **other), waiting.correlation_id))
+    assert is_refused(world.post("not.a.token", waiting.correlation_id))
+    assert world.gate.again(waiting).hints == hints
+
+
+def test_the_job_of_the_other_of_two_runs_of_one_evidence_is_told_to_ask_again(world: PostedWorld) -> None:
+    waiting, request_id = untold(world)
+    world.gate.wait(minutes=3)
+    pending = world.gate.promotion(Phase.PENDING_APPROVAL)
+    assert world.gate.run_id_of(pending) != request_id
+    token = world.there.token(request_id)
+    assert world.post(token, waiting.correlation_id).status_code == 202
+    list_after(world.gate)
+    until(lambda: is_promoted(world.post(token, waiting.correlation_id)), "the job is never told")
+    assert world.gate.run_id_of(pending) == request_id

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from champion_gate.adapters import oidc_github, oidc_gitlab
 from champion_gate.adapters.oidc_claims import ClaimsError, ClaimsTable, SignedClaims
-from champion_gate.core.promotion import Promotion
+from champion_gate.core.promotion import Phase, Promotion
 from claims_samples import GITHUB_PINS, GITLAB_PINS, github, github_claims, gitlab, gitlab_claims
 
 
@@ -192,12 +192,31 @@ def test_gitlab_nothing_fits_a_pin_that_is_missing(pin: str) -> None:
 
 
 @pytest.mark.parametrize("table", [oidc_github.TABLE, oidc_gitlab.TABLE])
-def test_nothing_fits_a_promotion_without_a_request_or_without_its_id(table: ClaimsTable) -> None:
+def test_nothing_fits_a_promotion_without_a_request_or_one_that_ended_without_its_id(
+    table: ClaimsTable,
+) -> None:
     is_github = table is oidc_github.TABLE
     claims, promotion = (github_claims(), github()) if is_github else (gitlab_claims(), gitlab())
     refuses(table, claims, replace(promotion, request=None))
     assert promotion.request is not None
-    refuses(table, claims, replace(promotion, request=replace(promotion.request, external_id=None)))
+    untold = replace(promotion, request=replace(promotion.request, external_id=None))
+    refuses(table, claims, replace(untold, phase=Phase.CANCELLED))
+    table.check(claims, replace(untold, phase=Phase.REQUESTED))
+
+
+@pytest.mark.parametrize("table", [oidc_github.TABLE, oidc_gitlab.TABLE])
+def test_the_run_of_another_start_fits_while_it_may_be_heard(table: ClaimsTable) -> None:
+    is_github = table is oidc_github.TABLE
+    claims, promotion = (github_claims(), github()) if is_github else (gitlab_claims(), gitlab())
+    assert promotion.request is not None
+    other = replace(
+        promotion, phase=Phase.PENDING_APPROVAL, request=replace(promotion.request, external_id="1")
+    )
+    assert other.request is not None
+    refuses(table, claims, other)
+    twice = replace(other, request=replace(other.request, starts=2))
+    table.check(claims, twice)
+    refuses(table, claims, replace(twice, phase=Phase.REJECTED))
 
 
 # --- tables -----------------------------------------------------------------------------------------------

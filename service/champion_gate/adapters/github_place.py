@@ -138,6 +138,14 @@ def changes(stored: Mapping[str, str], now: Survey) -> list[str]:
     return found
 
 
+def moved(stored: Mapping[str, str], now: Survey) -> str | None:
+    """That the repository was transferred since the request opened; nothing fits its pins then, not even its jobs' tokens."""
+    number, before, after = stored.get("repository_id"), stored.get("owner_id"), now.pins.get("owner_id")
+    if now.pins.get("repository_id") != number or None in {before, after} or before == after:
+        return None
+    return f"Repository {number} belonged to owner {before} when approval was asked for and belongs to {after} now."
+
+
 def stored_environments(stored: Mapping[str, str]) -> Mapping[str, Record]:
     """Seat -> what was pinned of its environment; empty where the pins cannot be read."""
     try:

@@ -10,7 +10,14 @@ from champion_gate.adapters.github_api import RepositoryApi
 from champion_gate.adapters.github_jobs import gated_jobs, held_by, not_ended, released
 from champion_gate.adapters.github_json import fields
 from champion_gate.adapters.github_names import gated_job
-from champion_gate.adapters.github_place import Environment, Survey, changes, stored_environments, survey
+from champion_gate.adapters.github_place import (
+    Environment,
+    Survey,
+    changes,
+    moved,
+    stored_environments,
+    survey,
+)
 from champion_gate.adapters.github_run import RUN_AGAIN, is_later_attempt, void_because
 from champion_gate.adapters.json_fields import Record
 from champion_gate.core.approval import RequestState, Review, Verdict
@@ -66,7 +73,7 @@ def state_of(
         for seat, job in waiting.items()
         if job.get("status") == "completed"
     }
-    return RequestState(tuple(problems), void, reviews, started, finished, held, missing)
+    return RequestState(tuple(problems), void, reviews, started, finished, held, missing, moved(pins, looked))
 
 
 def _has_ended(run: Record, run_id: str, gated: Mapping[str, Record], problems: list[str]) -> bool:

@@ -142,6 +142,14 @@ def changes(stored: Mapping[str, str], now: Survey) -> list[str]:
     ]
 
 
+def moved(stored: Mapping[str, str], now: Survey) -> str | None:
+    """That the project was transferred since the request opened; nothing fits its pins then, not even its jobs' tokens."""
+    before, after = stored.get("namespace_id"), now.pins.get("namespace_id")
+    if now.pins.get("project_id") != stored.get("project_id") or None in {before, after} or before == after:
+        return None
+    return f"Project {stored['project_id']} was in namespace {before} when approval was asked for and is in {after} now."
+
+
 def _unpacked(rules: str) -> Record:
     try:
         unpacked = json.loads(rules)

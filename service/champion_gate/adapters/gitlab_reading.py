@@ -11,7 +11,7 @@ from champion_gate.adapters.gitlab_api import ProjectApi
 from champion_gate.adapters.gitlab_json import fields
 from champion_gate.adapters.gitlab_names import Protection, Spot
 from champion_gate.adapters.gitlab_people import MAINTAINER, People
-from champion_gate.adapters.gitlab_place import Survey, changes, survey
+from champion_gate.adapters.gitlab_place import Survey, changes, moved, survey
 from champion_gate.adapters.json_fields import Record
 from champion_gate.core.approval import RequestState, Review, Verdict
 
@@ -110,7 +110,14 @@ def state_of(
     if finished and void is None:
         reading.problems.extend(_goes_on(gated, pipeline_id))
     return RequestState(
-        tuple(reading.problems), void, reviews, started, finished, reading.held_by, reading.missing
+        tuple(reading.problems),
+        void,
+        reviews,
+        started,
+        finished,
+        reading.held_by,
+        reading.missing,
+        moved(pins, looked),
     )
 
 

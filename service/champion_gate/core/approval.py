@@ -134,6 +134,7 @@ class RequestState:
             start, in words that follow "held by"; decides nothing, and may be absent.
         missing: what the vendor's answers lack that may yet appear -> that it does, as a sentence. A list that
             is empty once must end nothing, so an end is believed only after that has been so for some minutes.
+        moved: that the place has been transferred to another owner, as a sentence; ends it as stale.
     """
 
     problems: tuple[str, ...]
@@ -143,6 +144,7 @@ class RequestState:
     finished: bool
     held_by: Mapping[str, str] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
+    moved: str | None = None
 
 
 class TokenUse(StrEnum):

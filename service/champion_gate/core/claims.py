@@ -17,7 +17,7 @@ class VerifiedToken:
         issuer: the `iss` claim.
         token_id: the `jti` claim; with the issuer it names this token among all.
         expires_at: the `exp` claim, UTC; it is accepted a little longer, for clocks that differ.
-        run_id: the vendor's id of the run or pipeline.
+        run_id: the vendor's id of the run or pipeline; another than the promotion's where its own is not known yet.
         job_id: what tells the job from all others of its run.
         attempt: which attempt of the run; 1 where the vendor has no such thing.
         seat: the approval to which this job belongs; None where one job stands for all of them.

@@ -46,6 +46,7 @@ class Judgement:
         seen_once: what would end the request if it is still so at a later look, to be kept on the promotion
             until then: who does not count or what is missing, and since when that is known.
         again_at: when to look again for that; None where nothing was seen once.
+        stale: whether the place is another's by now, so that nothing there counts any more.
     """
 
     decision: Decision | None
@@ -55,11 +56,16 @@ class Judgement:
     soon: bool = False
     seen_once: Mapping[str, datetime] = field(default_factory=dict)
     again_at: datetime | None = None
+    stale: bool = False
 
     @property
     def ends(self) -> bool:
         """Whether nothing is approved and nothing is waited for."""
-        return self.expired or (self.decision is not None and self.decision.verdict is Verdict.REJECTED)
+        return (
+            self.expired
+            or self.stale
+            or (self.decision is not None and self.decision.verdict is Verdict.REJECTED)
+        )
 
 
 def judge(
@@ -96,6 +102,10 @@ def judge(
     rejection = _rejection(state, listed_only=bool(problems))
     if rejection is not None:
         return _rejected(_rejection_in_words(rejection), source, now, rejection)
+    if state.moved is not None:
+        why = f"{state.moved} To ask afresh: champion-gate promotions retry {promotion.id}"
+        stale = Judgement(None, expired=False, waiting_because=why, stale=True)
+        return _not_missing(stale, {"place": state.moved}, promotion.seen_once, now)
     if problems:
         late = now > request.expires_at
         before = (
@@ -192,7 +202,7 @@ def _seen_twice(
     judged: Judgement, doubts: Mapping[tuple[str, str], str], before: Mapping[str, datetime], now: datetime
 ) -> Judgement:
     """The judgement; still undecided where it rests on a no about people that was not said a minute ago too."""
-    rejected = judged.ends and not judged.expired
+    rejected = judged.decision is not None and judged.ends
     since = {(key := f"{seat}: {user_id or 'nobody'}"): before.get(key, now) for seat, user_id in doubts}
     if not rejected or all(now - first >= _SEEN_AGAIN_AFTER for first in since.values()):
         return judged
@@ -212,7 +222,7 @@ def _not_missing(
     latest = max(since.values())
     again_at = min(latest + _MISSING_FOR, now + max(now - latest, _LOOK_SOON))
     waiting = (
-        f"{' '.join(missing.values())} That is looked for again until {latest + _MISSING_FOR:%H:%M:%S} UTC."
+        f"{' '.join(missing.values())} That is looked at again until {latest + _MISSING_FOR:%H:%M:%S} UTC."
     )
     return Judgement(None, expired=False, waiting_because=waiting, seen_once=since, again_at=again_at)
 

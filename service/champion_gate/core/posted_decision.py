@@ -88,6 +88,10 @@ class PostedDecision:
         promotion_id = promotion.id
         token = self._verifier.verify(unverified_token, promotion)
         posted_at = self._clock.now()
+        if promotion.request is None or token.run_id != promotion.request.external_id:
+            # In which run people were asked is not known yet: nothing is bound to the token, and it asks again.
+            self._hint(promotion_id, posted_at)
+            return Answer(promotion, Standing.UNDER_WAY)
         use = self._store.bind_token(
             token.key,
             promotion_id=promotion_id,

@@ -249,6 +249,8 @@ class Promoter:
         elif judgement.again_at is not None:
             doubted = replace(taken, seen_once=judgement.seen_once)
             self._turn.wait(doubted, judgement.waiting_because, judgement.again_at - self._clock.now())
+        elif judgement.stale:
+            self._turn.end(taken, Phase.STALE, judgement.waiting_because)
         elif judgement.expired:
             self._turn.end(taken, Phase.EXPIRED, judgement.waiting_because)
         elif taken.end_request is not None:
