@@ -14,7 +14,8 @@ from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
 from champion_gate import log
 
-_STOP_SECONDS = 20.0
+_RESERVE_SECONDS = 1
+"""What the worker ends earlier than the master would kill it."""
 _MEMORY_DIRECTORY = "/dev/shm"  # noqa: S108 - gunicorn makes its file there safely (tempfile.mkstemp)
 
 
@@ -50,7 +51,7 @@ workers = 1
 # One that waits for a slow client costs little; they begin only as they are needed.
 threads = 256
 timeout = 60
-graceful_timeout = 30
+graceful_timeout = 8  # `docker stop` kills after 10
 keepalive = 5
 accesslog = None
 limit_request_field_size = (
@@ -62,18 +63,20 @@ control_socket_disable = True  # by default a socket that all instances of a use
 worker_tmp_dir = _MEMORY_DIRECTORY if os.access(_MEMORY_DIRECTORY, os.W_OK) else None
 
 
-def command(bind_to: str, *, console: bool = False) -> list[str]:
+def command(bind_to: str, *, console: bool = False, stop_seconds: int = graceful_timeout) -> list[str]:
     """The command line that serves; run it in place of this process, so that nothing heavy stays behind.
 
     Args:
         bind_to: host:port.
         console: log lines for people instead of JSON.
+        stop_seconds: how long it may take to stop.
     """
     log_class = ConsoleLog if console else JsonLog
     return [
         *(sys.executable, "-m", "gunicorn"),
         *("--config", f"python:{__name__}"),
         *("--bind", bind_to),
+        *("--graceful-timeout", str(stop_seconds)),
         *("--logger-class", f"{log_class.__module__}.{log_class.__name__}"),
         "champion_gate.wsgi:create()",
     ]
@@ -86,13 +89,18 @@ def post_worker_init(worker: Any) -> None:
     # ThreadWorker.handle_quit; concurrent.futures' lock is not reentrant).
     for each in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(each, worker.handle_exit)
-    _service_of(worker).worker.start()
+    # The worker's own copy, made by the fork: the master waits the whole time.
+    seconds = max(worker.cfg.graceful_timeout - _RESERVE_SECONDS, 1)
+    worker.cfg.set("graceful_timeout", seconds)
+    background = _service_of(worker).worker
+    worker.when_stopping(lambda: background.stop(seconds))
+    background.start()
 
 
 def worker_exit(_server: Any, worker: Any) -> None:
-    """Finish the steps in hand; together with the open requests within `graceful_timeout`."""
+    """Wait for the steps in hand, which are given the same time as the open requests."""
     if worker.booted:  # else it failed to load, or this is the master's own object of it
-        _service_of(worker).worker.stop(_STOP_SECONDS)
+        worker.finish_stopping()
 
 
 def _service_of(worker: Any) -> Any:

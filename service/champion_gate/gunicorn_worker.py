@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import selectors
 import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -51,6 +52,22 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._lingering: deque[_Lingering] = deque()
+        self._stop: Callable[[], object] = lambda: None
+        self._stopping: threading.Thread | None = None
+
+    def when_stopping(self, stop: Callable[[], object]) -> None:
+        """Have this done, in a thread of its own, while open requests are waited for."""
+        self._stop = stop
+
+    def finish_stopping(self) -> None:
+        """Return once that is done; it begins here where the worker ends without having been told to."""
+        self._begin_stopping().join()
+
+    def _begin_stopping(self) -> threading.Thread:
+        if self._stopping is None:
+            self._stopping = threading.Thread(target=self._stop, name="stop", daemon=True)
+            self._stopping.start()
+        return self._stopping
 
     def accept(self, listener: socket.socket) -> None:
         """Take a connection, and watch it without a thread until something comes."""
@@ -79,7 +96,12 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
         return keepalive and _is_read_whole(conn.parser.mesg.body.reader)
 
     def _cap_keepalive(self, deadline: float) -> None:
+        """Called once, when the worker begins to stop."""
         super()._cap_keepalive(deadline)
+        self._begin_stopping()
+        if self.nr_conns:
+            seconds = self.cfg.graceful_timeout
+            self.log.info("Stopping; waiting up to %s s for %s open connections.", seconds, self.nr_conns)
         for connection in self.pending_conns:
             connection.timeout = min(connection.timeout, deadline)
 

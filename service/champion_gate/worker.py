@@ -103,6 +103,11 @@ class Lanes:
         with self._lock:
             return any(job in waiting for waiting in self._waiting.values())
 
+    def running(self) -> tuple[Job, ...]:
+        """What is being done now."""
+        with self._lock:
+            return tuple(sorted(self._running))
+
     def leave(self, lane: str, job: Job) -> tuple[Job, ...]:
         """Give the place back, and return the jobs that are to be put on the queue again."""
         with self._lock:
@@ -195,6 +200,8 @@ class Worker:
         deadline = time.monotonic() + seconds
         self._stopping.set()
         self._consumer.stop()
+        if in_hand := self._in_hand():
+            log.info("stopping; waiting for steps in hand", seconds=seconds, kind=in_hand)
         threads = (*self._timer_threads, *self._consumer.threads())
         for thread in threads:
             thread.join(max(deadline - time.monotonic(), 0))
@@ -202,8 +209,15 @@ class Worker:
         if ended:
             self._close_connections()
         else:
-            log.warning("stopped in the middle of a step; the sweep will take it up again", seconds=seconds)
+            log.warning(
+                "stopped in the middle of a step; the sweep will take it up again",
+                seconds=seconds,
+                kind=self._in_hand(),
+            )
         return ended
+
+    def _in_hand(self) -> str:
+        return ", ".join(f"{kind} {row_id}" for kind, row_id in self._lanes.running())
 
     def _close_connections(self) -> None:
         # On PostgreSQL each consumer thread listens on a connection that only it can close, at its end.

@@ -39,7 +39,7 @@ def test_the_least_that_is_needed_gets_the_documented_defaults(environ: dict[str
     assert settings.database_url == "sqlite:///champion-gate.db"
     assert settings.public_url is None
     assert (settings.host, settings.port, settings.sweep_seconds) == ("127.0.0.1", 8080, 60.0)
-    assert settings.proxy_hops == 0
+    assert (settings.proxy_hops, settings.stop_seconds) == (0, 8)
     assert settings.config == Path(environ["CHAMPION_GATE_CONFIG"])
 
 
@@ -52,12 +52,13 @@ def test_every_other_variable_is_read(environ: dict[str, str]) -> None:
         PORT="0",
         SWEEP_SECONDS="0.5",
         PROXY_HOPS="5",
+        STOP_SECONDS="20",
     )
 
     assert settings.database_url == "postgresql+psycopg://gate:geheim@db/gate"
     assert settings.public_url == "https://gate.example.com/base"
     assert (settings.host, settings.port, settings.sweep_seconds) == ("0.0.0.0", 0, 0.5)
-    assert settings.proxy_hops == 5
+    assert (settings.proxy_hops, settings.stop_seconds) == (5, 20)
 
 
 def test_secrets_never_show(environ: dict[str, str]) -> None:
@@ -114,6 +115,9 @@ def test_problems_of_the_environment_and_of_gates_yaml_come_together(environ: di
         ("PORT", "-1", "PORT"),
         ("PORT", "tcp://10.0.0.1:80", "PORT: .*enableServiceLinks"),
         ("HOST", "a b", "HOST: found 'a b'"),
+        ("STOP_SECONDS", "1", "STOP_SECONDS: found '1'; expected a whole number of seconds from 2 to 600"),
+        ("STOP_SECONDS", "601", "STOP_SECONDS"),
+        ("STOP_SECONDS", "7.5", "STOP_SECONDS"),
         ("SWEEP_SECONDS", "0", "SWEEP_SECONDS: found '0'"),
         ("SWEEP_SECONDS", "nan", "SWEEP_SECONDS"),
         ("SWEEP_SECONDS", "1m", "SWEEP_SECONDS"),

@@ -20,6 +20,7 @@ PREFIX = "CHAMPION_GATE_"
 _LARGEST_SECRET_FILE = 64 * 1024
 _LARGEST_PORT = 65535
 _LONGEST_SWEEP = 3600.0
+_STOP_SECONDS = range(2, 601)
 _REPLACED = dict.fromkeys(
     ("api_token", "api_token_previous"), "; `champion-gate tokens create` makes the tokens of the API"
 )
@@ -63,6 +64,12 @@ def _seconds(value: object) -> float:
     return seconds
 
 
+def _stop_seconds(value: object) -> int:
+    if not re.fullmatch(r"[0-9]{1,3}", str(value)) or int(str(value)) not in _STOP_SECONDS:
+        raise expected("a whole number of seconds from 2 to 600")
+    return int(str(value))
+
+
 def _hops(value: object) -> int:
     if not re.fullmatch(r"[0-5]", str(value)):
         raise expected("how many proxies in front append to X-Forwarded-For, from 0 to 5")
@@ -84,6 +91,7 @@ class Environment(BaseSettings):
     port: Annotated[int, Is(_port, {})] = 8080
     sweep_seconds: Annotated[float, Is(_seconds, {})] = 60.0
     proxy_hops: Annotated[int, Is(_hops, {})] = 0
+    stop_seconds: Annotated[int, Is(_stop_seconds, {})] = 8
     # Where the command line finds a running service, and what it shows there; the service reads neither.
     api_url: Annotated[str, ADDRESS] | None = None
     token: SecretStr | None = None

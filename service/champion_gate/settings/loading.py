@@ -101,6 +101,7 @@ class Settings:
         host, port: where to listen; port 0 takes any free one.
         sweep_seconds: how long the sweep rests between two rounds.
         proxy_hops: how many proxies in front are believed about the source address of a request.
+        stop_seconds: how long the service may take to stop, open requests and steps in hand included.
     """
 
     gates: tuple[Gate, ...]
@@ -121,6 +122,7 @@ class Settings:
     port: int
     sweep_seconds: float
     proxy_hops: int
+    stop_seconds: int
     config: Path
 
 
@@ -169,6 +171,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         port=environment.port,
         sweep_seconds=environment.sweep_seconds,
         proxy_hops=environment.proxy_hops,
+        stop_seconds=environment.stop_seconds,
         config=environment.config,
     )
 
