@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from champion_gate.core.marks import RUN_TAG
 from champion_gate.core.promotion import Phase, Promotion
+from integration.gate_models import MlflowModels
 from integration.gate_world import GATE, GateWorld, gate_world
 from integration.rules_world import OPERATOR, approve, assert_unmoved, gate, post, shown
 
@@ -309,6 +311,68 @@ def test_attack_33_a_job_that_a_stricter_gate_names_by_its_id(uc: GateWorld) -> 
     approve(uc, pending)
     uc.look()
     assert_unmoved(uc, pending, Phase.STALE, "which gate strict names by its id")
+
+
+MANY = {f"m{number:03}": 0.9 for number in range(130)}
+
+
+def test_attack_33_control_a_gate_with_more_rules_than_the_evidence_shows_of_other_metrics(
+    world: GateWorld,
+) -> None:
+    world.reconfigure(metrics={name: {"better": "higher", "at_least": 0.8} for name in MANY})
+    pending = world.ask(MANY)
+    approve(world, pending)
+    world.look()
+    world.ended(pending, Phase.PROMOTED)
+    assert world.models.champion() == "2"
+
+
+@pytest.mark.parametrize("end", ["taken back", "asked anew"])
+def test_attack_33_a_rule_on_a_metric_that_the_evidence_did_not_keep(world: GateWorld, end: str) -> None:
+    world.reconfigure(metrics=None)
+    pending = world.ask(MANY)
+    world.reconfigure(metrics={"m129": {"better": "higher", "at_least": 0.8}})
+    approve(world, pending)
+    world.look()
+    reason = world.ended(pending, Phase.APPROVED)
+    assert "m129 is not among the metrics that the evidence kept" in reason
+    assert f"champion-gate promotions cancel {pending.id}" in reason
+    assert world.models.champion() == "1"
+    if end == "taken back":
+        world.reconfigure(metrics=None)
+        world.wait(minutes=11)
+    else:
+        status, _ = post(world, f"/promotions/{pending.id}/cancel", reason="a new rule")
+        assert status == 202
+        world.settle()
+        world.ended(pending, Phase.CANCELLED)
+        status, said = post(world, f"/promotions/{pending.id}/retry")
+        assert status == 202, said
+        world.settle()
+        pending = world.promotion(Phase.PENDING_APPROVAL)
+        approve(world, pending)
+        world.look()
+    world.ended(pending, Phase.PROMOTED)
+    assert world.models.champion() == "2"
+
+
+def test_attack_33_control_a_tag_that_is_trusted_from_now_on(tmp_path: Path) -> None:
+    with gate_world(tmp_path, "mlflow", version="tag", trainers=["octo-trainer"]) as world:
+        run_id = world.databricks.jobs.start_run(world.job_id)
+        task = world.databricks.jobs.task_run_id(run_id, "train")
+        version = world.models.train(world.job_id, task, {"f1": 0.91})
+        assert isinstance(world.models, MlflowModels)
+        world.models.client.set_model_version_tag(world.models.model, version, RUN_TAG, run_id)
+        world.databricks.jobs.finish_run(run_id, "SUCCESS", notify=False)
+        world.notify(run_id)
+        world.settle()
+        pending = world.promotion(Phase.PENDING_APPROVAL)
+        assert pending.found_by == "tag"
+        world.reconfigure(version="trusted_tag", trainers=["octo-trainer"])
+        approve(world, pending)
+        world.look()
+        world.ended(pending, Phase.PROMOTED)
+        assert world.models.champion() == version
 
 
 LOOSER: dict[str, dict[str, object]] = {

@@ -63,6 +63,7 @@ def test_a_large_number_is_still_a_number(world: GateWorld) -> None:
 
 @pytest.mark.parametrize("kept", [-math.inf, math.inf])
 def test_an_infinite_champion_leaves_the_bounds_and_is_shown_so(every: GateWorld, kept: float) -> None:
+    every.reconfigure(metrics={"f1": {"better": "higher", "at_least": 0.8}})
     every.models.move_alias(every.models.train(every.job_id, "9", {"f1": kept, "auc": kept}))
     every.train({"f1": 0.81, "auc": 0.5})
     every.settle()
@@ -72,6 +73,31 @@ def test_an_infinite_champion_leaves_the_bounds_and_is_shown_so(every: GateWorld
     document = every.evidence(every.promotion())
     (auc,) = document["other_metrics"]["rows"]  # type: ignore[index]
     assert (auc["champion"], auc["change"]) == (str(kept), None)
+
+
+@pytest.mark.parametrize("better", ["higher", "lower"])
+@pytest.mark.parametrize("kept", [-math.inf, math.inf, EDGE, math.nan])
+def test_nothing_is_compared_with_a_champion_that_is_no_number(
+    world: GateWorld, kept: float, better: str
+) -> None:
+    world.reconfigure(metrics={"f1": {"better": better, "max_worse": 0.01}})
+    champion = world.models.train(world.job_id, "9", {"f1": kept})
+    world.models.move_alias(champion)
+    world.train({"f1": 0.81})
+    reason = ineligible(world)
+    assert "in the version that holds the alias, which is no number to compare with" in reason
+    assert world.models.champion() == champion
+
+
+def test_a_rule_that_compares_nothing_gets_past_a_champion_that_is_no_number(world: GateWorld) -> None:
+    world.models.move_alias(world.models.train(world.job_id, "9", {"f1": math.inf}))
+    world.train({"f1": 0.81})
+    ineligible(world)
+    ended = world.promotion()
+    world.reconfigure(metrics={"f1": {"better": "higher", "at_least": 0.8}})
+    world.core.promoter.retry(ended.id, actor="ops")
+    world.settle()
+    world.promotion(Phase.PENDING_APPROVAL)
 
 
 # --- of a logged model ------------------------------------------------------------------------------------

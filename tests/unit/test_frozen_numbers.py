@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from champion_gate.core import evidence
-from champion_gate.core.frozen_numbers import broken_rules
+from champion_gate.core.frozen_numbers import judge_again
 from champion_gate.core.gates import ApprovalTarget, Direction, Gate, MetricRule
 from champion_gate.core.versions import (
     LoggedModel,
@@ -127,7 +127,9 @@ def test_what_is_no_number_stays_none(value: float) -> None:
 
 
 def problems_of(rule: MetricRule, document: dict[str, Any]) -> tuple[str, ...]:
-    return broken_rules([rule], evidence.canonical_json(document))
+    judged = judge_again([rule], evidence.canonical_json(document))
+    assert judged.unclear == ()
+    return judged.broken
 
 
 def without_origins(document: dict[str, Any]) -> dict[str, Any]:
@@ -151,3 +153,53 @@ def test_an_edge_that_an_earlier_release_froze_is_infinite() -> None:
     document = without_origins(frozen(details(2, f1=0.85), None, RULE))
     document["gate_metrics"]["rows"][0]["candidate"] = 1.7976931348623157e308
     assert problems_of(RULE, document) == ("the metric f1 is inf, which is no number to judge by",)
+
+
+# --- what the evidence did not keep -----------------------------------------------------------------------
+
+
+def unclear(rule: MetricRule, document: dict[str, Any]) -> str:
+    judged = judge_again([rule], evidence.canonical_json(document))
+    assert judged.broken == ()
+    (why,) = judged.unclear
+    return why
+
+
+def test_a_rule_on_a_metric_that_was_left_out_is_not_judged_as_on_an_absent_one() -> None:
+    document = frozen(details(2, **{f"m{number:03}": 0.9 for number in range(101)}))
+    assert problems_of(MetricRule("m099", HIGHER, at_least=0.8), document) == ()
+    assert "m100 is not among the metrics that the evidence kept" in unclear(
+        MetricRule("m100", HIGHER, at_least=0.8), document
+    )
+
+
+def test_every_metric_that_a_rule_names_is_kept() -> None:
+    rules = [MetricRule(f"m{number:03}", HIGHER, at_least=0.8) for number in range(150)]
+    document = frozen(details(2, **{rule.name: 0.9 for rule in rules}), None, *rules)
+    assert judge_again(rules, evidence.canonical_json(document)).broken == ()
+    assert judge_again(rules, evidence.canonical_json(document)).unclear == ()
+
+
+MANY = [MetricRow("f1", 0.99 if number < 20 else 0.5, dataset=f"d{number:02}") for number in range(30)]
+
+
+@pytest.mark.parametrize("rules", [(), (MetricRule("f1", HIGHER, dataset="d00"),)], ids=["shown", "ruled"])
+def test_datasets_that_were_left_out(rules: tuple[MetricRule, ...]) -> None:
+    document = frozen(details(2, MANY), None, *rules)
+    assert problems_of(MetricRule("f1", HIGHER, at_least=0.8, dataset="d19"), document) == ()
+    assert "f1 on that dataset" in unclear(MetricRule("f1", HIGHER, at_least=0.8, dataset="d25"), document)
+    (problem,) = problems_of(MetricRule("f1", HIGHER, at_least=0.8), document)
+    assert "f1 is missing" in problem
+
+
+def test_a_dataset_of_the_rule_of_then_is_kept_whatever_is_left_out() -> None:
+    rule = MetricRule("f1", HIGHER, at_least=0.4, dataset="d25")
+    document = frozen(details(2, MANY), details(1, MANY), rule)
+    assert problems_of(rule, document) == ()
+    assert problems_of(MetricRule("f1", HIGHER, at_least=0.8, dataset="d25"), document)
+
+
+def test_a_champion_that_is_no_number_is_not_compared_with() -> None:
+    document = frozen(details(2, f1=0.85), details(1, f1=float("inf")))
+    assert problems_of(RULE, document) == ()
+    assert "no number to compare with" in problems_of(MetricRule("f1", HIGHER, max_worse=1), document)[0]

@@ -154,11 +154,17 @@ UP, DOWN = Direction.HIGHER, Direction.LOWER
         (rule(UP, max_worse=-0.05), 0.84, 0.80, False),  # must be better by 0.05
         (rule(UP, max_worse=-0.05), 0.85, 0.80, True),
         (rule(UP), 0.0, 1.0, True),  # only has to be there
-        # the Champion's value is missing or no number: only the bounds apply
+        # the Champion's value is missing: only the bounds apply
         (rule(UP, max_worse=0.01, at_least=0.5), 0.6, None, True),
-        (rule(UP, max_worse=0.01, at_least=0.5), 0.6, NAN, True),
-        (rule(UP, max_worse=0.01, at_least=0.5), 0.6, INF, True),
-        (rule(UP, max_worse=0.01, at_least=0.5), 0.4, NAN, False),
+        (rule(UP, max_worse=0.01, at_least=0.5), 0.4, None, False),
+        # it is no number: nothing can be compared with it, in either direction
+        *[
+            (rule(way, max_worse=0.01, at_least=0.5), 0.6, value, False)
+            for way in (UP, DOWN)
+            for value in (NAN, INF, -INF, 1.7976931348623157e308)
+        ],
+        (rule(UP, at_least=0.5), 0.6, INF, True),
+        (rule(DOWN, at_least=0.5), 0.6, NAN, True),
         # the candidate's is
         (rule(UP), None, 0.5, False),
         (rule(UP), NAN, NAN, False),

@@ -65,7 +65,7 @@ def collect(
     frozen_at: datetime,
     gone_version: str | None = None,
 ) -> dict[str, object]:
-    """Put together all that a reviewer decides on, as a JSON-able document that is bounded everywhere.
+    """Put together all that a reviewer decides on, as a JSON-able document that is bounded by the gate's rules.
 
     Lists are `{"rows": […], "left_out": n}`; a long text ends with a note of how much was cut off.
 
@@ -105,7 +105,7 @@ def collect(
         },
         "candidate": {**_version(candidate), "url": _url(version_url)},
         "champion": None if champion is None else _champion(champion, champion_since, frozen_at),
-        "gate_metrics": _bounded([_gate_metric(rule, candidate, champion) for rule in gate.metrics]),
+        "gate_metrics": _whole([_gate_metric(rule, candidate, champion) for rule in gate.metrics]),
         "other_metrics": _bounded(_other_metrics(gate, candidate, champion)),
         "parameters": _bounded(_different(_params(candidate), _params(champion))),
         "tags": _bounded(_different(_tags(candidate), _tags(champion))),
@@ -291,6 +291,11 @@ def _people(
 
 
 # --- bounded values ---------------------------------------------------------------------------------------
+
+
+def _whole(rows: list[Any]) -> dict[str, object]:
+    """All of them: what a rule names is judged again before the alias moves."""
+    return {"rows": rows, "left_out": 0}
 
 
 def _bounded(rows: Iterable[Any], most: int = _MOST_ROWS) -> dict[str, object]:

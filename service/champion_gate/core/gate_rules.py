@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from champion_gate.core import policy
-from champion_gate.core.frozen_numbers import broken_rules
+from champion_gate.core.frozen_numbers import judge_again
 from champion_gate.core.gates import Gate, VersionSource
 from champion_gate.core.identities import Identities
 from champion_gate.core.job_runs import RunFacts
@@ -20,7 +20,12 @@ BY_HAND = "operator "
 """How `found_by` begins where somebody asked by hand."""
 _AT_FIRST = "; at first: "
 
-_TRIED_BY_AUTO = frozenset({VersionSource.TASK_OUTPUT, VersionSource.TAG, VersionSource.MLFLOW_RUN})
+_ALSO_FOUND_BY: Mapping[VersionSource, frozenset[str]] = {
+    VersionSource.AUTO: frozenset({VersionSource.TASK_OUTPUT, VersionSource.TAG, VersionSource.MLFLOW_RUN}),
+    # A tag that was not simply believed is worth more than one that is.
+    VersionSource.TRUSTED_TAG: frozenset({VersionSource.TRUSTED_TAG, VersionSource.TAG}),
+}
+"""What a gate would find as well, besides what it finds by its own way alone."""
 
 
 class UnclearError(GateError):
@@ -102,12 +107,14 @@ class GateRules:
         changed = self.settings_changed(promotion)
         if gate is None or changed is not None:
             return changed
-        broken = broken_rules(gate.metrics, promotion.evidence_json)
-        if broken:
+        again = judge_again(gate.metrics, promotion.evidence_json)
+        if again.broken:
             return (
                 f"The rules of gate {gate.name} are stricter now than when approval was asked for: "
-                f"{'; '.join(broken)}."
+                f"{'; '.join(again.broken)}."
             )
+        if again.unclear:
+            raise UnclearError(_not_kept(gate, promotion, again.unclear))
         refused = self.refusal(gate, Subject.of(promotion))
         if refused is not None and refused.unclear:
             raise UnclearError(f"It waits, although it is approved: {refused.reason}")
@@ -198,11 +205,19 @@ def not_configured(promotion: Promotion) -> str:
     return f"Gate {promotion.gate} is not configured any more."
 
 
+def _not_kept(gate: Gate, promotion: Promotion, unclear: Iterable[str]) -> str:
+    return (
+        f"It waits, although it is approved: gate {gate.name} has rules now that cannot be judged by what people were "
+        f"shown: {'; '.join(unclear)}. Take them back; or have it asked anew with them: champion-gate promotions "
+        f"cancel {promotion.id}, then: champion-gate promotions retry {promotion.id}"
+    )
+
+
 def _found_otherwise(gate: Gate, subject: Subject) -> Refusal | None:
     """Why the gate would not find this version; those that an operator named need not be found."""
     how, version = subject.found_by, subject.version
     takes_any = gate.version is VersionSource.AUTO
-    if how.startswith(BY_HAND) or how in (_TRIED_BY_AUTO if takes_any else {gate.version}):
+    if how.startswith(BY_HAND) or how in _ALSO_FOUND_BY.get(gate.version, {gate.version}):
         return None
     if takes_any and not how:
         return None

@@ -272,7 +272,8 @@ def metric_problems(rule: MetricRule, candidate: float | None, champion: float |
     Args:
         rule: what is asked of the metric.
         candidate: None (missing), NaN and infinity break every rule.
-        champion: None (missing, or no Champion), NaN and infinity leave only the absolute bounds.
+        champion: None (missing, or no Champion) leaves only the absolute bounds; with NaN and infinity a
+            comparison cannot be made, which breaks a rule that asks for one.
     """
     if candidate is None:
         return (f"the metric {rule.name} is missing",)
@@ -299,7 +300,13 @@ def metric_problems(rule: MetricRule, candidate: float | None, champion: float |
 def _much_worse(rule: MetricRule, candidate: float, champion: float | None) -> Iterable[str]:
     if rule.max_worse is None or not is_number(rule.max_worse):
         return
-    if champion is None or not is_number(champion):
+    if champion is None:
+        return
+    if not is_number(champion):
+        yield (
+            f"{rule.name} is {measured(champion)} in the version that holds the alias, which is no number to compare "
+            f"with (max_worse)"
+        )
         return
     worse = worse_by(rule, candidate, champion)
     if worse > _exact(rule.max_worse):
