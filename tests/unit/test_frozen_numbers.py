@@ -166,7 +166,7 @@ def unclear(rule: MetricRule, document: dict[str, Any]) -> str:
 
 
 def test_a_rule_on_a_metric_that_was_left_out_is_not_judged_as_on_an_absent_one() -> None:
-    document = frozen(details(2, **{f"m{number:03}": 0.9 for number in range(101)}))
+    document = frozen(details(2, (), **{f"m{number:03}": 0.9 for number in range(101)}))
     assert problems_of(MetricRule("m099", HIGHER, at_least=0.8), document) == ()
     assert "m100 is not among the metrics that the evidence kept" in unclear(
         MetricRule("m100", HIGHER, at_least=0.8), document
@@ -175,7 +175,7 @@ def test_a_rule_on_a_metric_that_was_left_out_is_not_judged_as_on_an_absent_one(
 
 def test_every_metric_that_a_rule_names_is_kept() -> None:
     rules = [MetricRule(f"m{number:03}", HIGHER, at_least=0.8) for number in range(150)]
-    document = frozen(details(2, **{rule.name: 0.9 for rule in rules}), None, *rules)
+    document = frozen(details(2, (), **{rule.name: 0.9 for rule in rules}), None, *rules)
     assert judge_again(rules, evidence.canonical_json(document)).broken == ()
     assert judge_again(rules, evidence.canonical_json(document)).unclear == ()
 
