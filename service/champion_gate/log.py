@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import sys
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, TextIO
 
@@ -30,6 +33,7 @@ EXTRA_FIELDS = frozenset(
         "job_id",
         "kind",
         "lane",
+        "left_out",
         "look",
         "model",
         "notification",
@@ -68,6 +72,9 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+_SAME_FAILURE_SECONDS = 60.0
+_MOST_FAILURES = 1000
+_WORK = ("notification", "promotion", "follow_up", "look")
 _OF_SEVERAL_LINES = frozenset({"exception", "stack"})
 _QUIET = ("huey", "werkzeug", "urllib3", "alembic", "databricks", "mlflow", "sqlalchemy")
 
@@ -116,7 +123,13 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     return logger
 
 
-def configure(*, console: bool = False, level: str = "INFO", stream: TextIO | None = None) -> None:
+def configure(
+    *,
+    console: bool = False,
+    level: str = "INFO",
+    stream: TextIO | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> None:
     """Send every log line of this process, ours and the libraries', to one place in one form.
 
     May be called again: the last call holds.
@@ -125,6 +138,7 @@ def configure(*, console: bool = False, level: str = "INFO", stream: TextIO | No
         console: lines for people instead of JSON.
         level: the least level that is shown, by its standard name.
         stream: where to write; None is standard output.
+        monotonic: seconds that only grow.
     """
     # Without `wrap_for_formatter` as the last step, structlog would render before redaction.
     structlog.configure(
@@ -139,6 +153,7 @@ def configure(*, console: bool = False, level: str = "INFO", stream: TextIO | No
     )
     output = _Output(stream)
     output.setFormatter(_formatter(console=console))
+    output.addFilter(_Repeated(monotonic))
     root = logging.getLogger()
     for old in [each for each in root.handlers if isinstance(each, _Output)]:
         root.removeHandler(old)
@@ -147,6 +162,50 @@ def configure(*, console: bool = False, level: str = "INFO", stream: TextIO | No
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     logging.captureWarnings(capture=True)
+
+
+class _Repeated(logging.Filter):
+    """Lets the same failure through once a minute, with how often it was left out.
+
+    While a database is away every thread meets that several times a second, each time with its whole trace.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        super().__init__()
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._shown: dict[tuple[object, ...], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether this line is shown (the standard library's contract)."""
+        fields: dict[str, Any] = record.msg if isinstance(record.msg, dict) else {"event": record.msg}
+        kind = _exception_kind(record, fields)
+        if kind is None:
+            return True
+        of_what = (str(fields.get(each)) for each in ("event", *_WORK))
+        key, now = (record.name, kind, *of_what), self._monotonic()
+        with self._lock:
+            since, left_out = self._shown.get(key, (-math.inf, 0))
+            if now - since < _SAME_FAILURE_SECONDS:
+                self._shown[key] = (since, left_out + 1)
+                return False
+            if len(self._shown) >= _MOST_FAILURES:
+                self._shown.clear()
+            self._shown[key] = (now, 0)
+        if left_out and isinstance(record.msg, dict):
+            record.msg = {**fields, "left_out": left_out}
+        elif left_out:
+            record.left_out = left_out
+        return True
+
+
+def _exception_kind(record: logging.LogRecord, fields: dict[str, Any]) -> type[BaseException] | None:
+    found: Any = record.exc_info or fields.get("exc_info")
+    if found is True:
+        found = sys.exc_info()
+    if isinstance(found, BaseException):
+        return type(found)
+    return found[0] if isinstance(found, tuple) else None
 
 
 class _Output(logging.StreamHandler[TextIO]):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from huey.consumer import Consumer
 
-from champion_gate.errors import GateError
+from champion_gate.errors import GateError, NotFoundError
 from champion_gate.log import get_logger, unit_of_work
 from champion_gate.wake_ups import HueyWakeUps, create_queue, prepare_queue
 
@@ -232,7 +232,9 @@ class Worker:
         with unit_of_work(**{kind: row_id}):
             try:
                 lane = self._lane_of(kind, row_id)
-            except Exception:  # the row may be gone, or the database away
+            except NotFoundError:
+                return  # a follow-up that is done is deleted, and its other wake-ups find nothing
+            except Exception:  # the database may be away
                 log.exception("no lane for a wake-up; the sweep will find the row")
                 return
             if not self._lanes.enter(lane, (kind, row_id)):

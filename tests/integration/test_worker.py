@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from champion_gate.errors import LeaseLostError
+from champion_gate.errors import LeaseLostError, NotFoundError
 from champion_gate.wake_ups import HueyWakeUps, create_queue
 from champion_gate.worker import Every, Jobs, Worker
 
@@ -222,6 +222,21 @@ def test_a_row_whose_lane_cannot_be_told_stops_nothing(
     wake_ups.promotion("here")
     until(lambda: work.done("here"))
     assert work.calls == [("promotion", "here")]
+
+
+def test_a_wake_up_for_what_is_done_already_is_no_error(
+    start: Start, wake_ups: HueyWakeUps, work: Work, caplog: pytest.LogCaptureFixture
+) -> None:
+    def lane_of(_: str, row_id: str) -> str:
+        if row_id == "done":
+            raise NotFoundError("There is no follow-up done, or it is done.")
+        return "x"
+
+    start(lane_of=lane_of, threads=1)
+    wake_ups.follow_up("done")
+    wake_ups.follow_up("open")
+    until(lambda: work.done("open"))
+    assert caplog.records == []
 
 
 def test_stopping_finishes_the_step_in_hand_and_begins_no_other(

@@ -7,6 +7,7 @@ import logging
 import string
 import threading
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -199,3 +200,59 @@ def test_no_token_survives(prefix: str, body: str, around: str) -> None:
 )
 def test_whatever_is_logged_becomes_json(value: object) -> None:
     json.dumps(log.redact(value))
+
+
+class Monotonic:
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def fail(logger: Any, message: str, error: Exception) -> None:
+    logger.error(message, exc_info=error)
+
+
+@pytest.mark.parametrize("get", [log.get_logger, logging.getLogger], ids=["ours", "the standard library's"])
+def test_the_same_failure_is_shown_once_a_minute_with_how_often_it_was_left_out(
+    logged: io.StringIO, get: Callable[[str], Any]
+) -> None:
+    time = Monotonic()
+    log.configure(stream=logged, monotonic=time)
+    logger = get("champion_gate.worker")
+    for _ in range(600):
+        fail(logger, "a timer's run failed", OSError("the database is away"))
+        time.seconds += 0.1
+    fail(logger, "a timer's run failed", OSError("the database is still away"))
+    first, second = lines(logged)
+    assert "left_out" not in first
+    assert second["left_out"] == 599
+    assert "still away" in second["exception"]
+
+
+def test_another_failure_is_shown_at_once(logged: io.StringIO) -> None:
+    log.configure(stream=logged, monotonic=Monotonic())
+    one, other = log.get_logger("a"), log.get_logger("b")
+    for logger, message, error in (
+        (one, "x", OSError()),
+        (one, "x", ValueError()),
+        (one, "y", OSError()),
+        (other, "x", OSError()),
+    ):
+        fail(logger, message, error)
+        fail(logger, message, error)
+    assert len(lines(logged)) == 4
+
+
+def test_the_same_failure_of_another_promotion_is_shown_too(logged: io.StringIO) -> None:
+    for promotion in ("p1", "p2", "p1"):
+        with log.unit_of_work(promotion=promotion):
+            fail(log.get_logger("a"), "a step failed unexpectedly", ValueError())
+    assert [line["promotion"] for line in lines(logged)] == ["p1", "p2"]
+
+
+def test_lines_without_a_failure_are_all_shown(logged: io.StringIO) -> None:
+    for _ in range(3):
+        log.get_logger("a").error("promotion failed")
+    assert len(lines(logged)) == 3
