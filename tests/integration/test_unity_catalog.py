@@ -231,6 +231,31 @@ def test_so_many_versions_that_not_all_tags_are_read_are_said(
     assert (len(found), unread) == (500, 7)
 
 
+def test_a_version_that_goes_while_tags_are_read_hides_no_other(
+    databricks: Workspace, registry: UnityCatalog
+) -> None:
+    catalog = databricks.standin.catalog
+    kept = catalog.add_version(MODEL, tags={"goes": "v"})
+    gone = catalog.add_version(MODEL, tags={"goes": "v"})
+    versions = registry.list_versions(MODEL)
+    catalog.remove_version(MODEL, gone)
+    found, unread = registry.with_tag(versions, "goes", "v")
+    assert ([each.version for each in found], unread) == ([kept], 0)
+
+
+def test_a_listed_version_whose_tags_are_not_there_for_a_moment_may_be_the_one(
+    databricks: Workspace, registry: UnityCatalog
+) -> None:
+    databricks.standin.catalog.add_version(MODEL, tags={"hides": "v"})
+    versions = registry.list_versions(MODEL)
+    databricks.standin.faults.add(
+        Fault("/model-versions/get", times=1, status=404, error_code="RESOURCE_DOES_NOT_EXIST")
+    )
+    with pytest.raises(VendorNotFoundError):
+        registry.with_tag(versions, "hides", "v")
+    assert len(registry.with_tag(versions, "hides", "v")[0]) == 1
+
+
 # --- tags and the rest ------------------------------------------------------------------------------------
 
 

@@ -433,6 +433,13 @@ def test_a_model_with_thousands_of_versions_costs_two_hundred_reads_of_the_newes
     assert len(reason(find(world))) < 2000
 
 
+def test_so_many_tagged_versions_that_not_all_are_looked_at_are_said() -> None:
+    world = World()
+    for number in range(1, 208):
+        world.make(number, job="5", task_run="55", tagged=True)
+    assert "7 more are of that time, and they were not looked at" in reason(find(world, VersionSource.TAG))
+
+
 # --- the people behind it ---------------------------------------------------------------------------------
 
 

@@ -125,22 +125,35 @@ class UnityCatalog:
         """Those of these versions whose tag `key` is exactly `value`, among the first 500 of them.
 
         Unity Catalog cannot search by tag and lists no tags, so those of each are read: one call a version,
-        a few of them at once.
+        a few of them at once, each with a deadline of its own. One that has been deleted since it was listed has none.
         """
         read = versions[:_MOST_TAGS_READ]
         if not read:
             return (), 0
-        api = self._connection.begin()
 
-        def has_tag(version: ModelVersion) -> bool:
-            named = _Name.of(version.model)
-            shown = _read_tagged(api, named, check_version(version.version))
-            return pairs(shown.get("tags"), _GET).get(key) == value
+        def tag_of(version: ModelVersion) -> str | VendorNotFoundError | None:
+            named, number = _Name.of(version.model), check_version(version.version)
+            try:
+                shown = _read_tagged(self._connection.begin(), named, number)
+            except VendorNotFoundError as error:
+                return error
+            return pairs(shown.get("tags"), _GET).get(key)
 
         with ThreadPoolExecutor(_READ_AT_ONCE, thread_name_prefix="uc-tags") as pool:
-            tagged = list(pool.map(has_tag, read))
-        found = tuple(version for version, has in zip(read, tagged, strict=True) if has)
+            tags = list(pool.map(tag_of, read))
+        self._refuse_unseen(
+            {each.version: tag for each, tag in zip(read, tags, strict=True) if isinstance(tag, Exception)},
+            read[0].model,
+        )
+        found = tuple(version for version, tag in zip(read, tags, strict=True) if tag == value)
         return found, len(versions) - len(read)
+
+    def _refuse_unseen(self, missing: Mapping[str, VendorNotFoundError], model: str) -> None:
+        """Raise what was answered for a version that is listed all the same: it may bear the tag."""
+        still_listed = {each.version for each in self.list_versions(model)} if missing else set()
+        for number, error in missing.items():
+            if number in still_listed:
+                raise error
 
     def get_alias(self, model: str, alias: str) -> str | None:
         """The version that holds the alias; None only after the model itself was read.

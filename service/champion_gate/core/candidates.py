@@ -192,7 +192,8 @@ class _Search:
             reason = (
                 f"The tag {tag} alone does not count; nothing shows that this run made {_whys(unlinked)}."
             )
-        return _Silent(reason + _left_out(unread, "their tags were not read"))
+        left = _left_out(unread, "their tags were not read")
+        return _Silent(reason + left + _left_out(len(tagged) - len(looked_at), "they were not looked at"))
 
     def by_mlflow_run(self) -> Found | NotFound | _Silent:
         near = [each for each in self._plausible if each.run_id]
