@@ -246,6 +246,32 @@ def test_an_order_waits_for_another_writer_and_then_says_that_it_is_busy(world: 
     assert put(world, "2").version == "2"
 
 
+@pytest.mark.parametrize(("seconds", "in_time"), [(29.5, True), (40, False)])
+def test_an_order_waits_half_a_minute_for_another_writer(
+    world: GateWorld, seconds: float, *, in_time: bool
+) -> None:
+    versions(world, 1)
+    held = world.store.lock_alias(
+        AliasKey("databricks-uc", "main.ml.churn", "Champion"), world.clock.now(), 90
+    )
+    assert held is not None
+    waited = [0.0]
+
+    def wait(pause: float) -> None:
+        waited[0] += pause
+        if waited[0] >= seconds:
+            world.store.unlock_alias(held)
+
+    world.sleep = wait
+    world.start()
+    if in_time:
+        assert put(world, "2").version == "2"
+    else:
+        with pytest.raises(AliasBusyError):
+            put(world, "2")
+        assert waited[0] >= 30
+
+
 def test_a_refused_write_leaves_nothing_behind(world: GateWorld) -> None:
     versions(world, 1)
     world.break_databricks(PUT, method="PUT", times=1, status=403)

@@ -10,6 +10,7 @@ import pytest
 
 from champion_gate.core.promotion import Phase
 from integration.gate_world import GateWorld, gate_world
+from integration.start_world import list_after, lose_answers, pass_time
 
 GITLAB, GITHUB = "gitlab-environment", "github"
 TOO_MANY = "Too many pipelines created in the last minute. Try again later."
@@ -107,3 +108,31 @@ def test_a_limit_on_reading_and_cancelling_is_no_answer(
         world.provider.faults.clear()
         world.look()
         world.ended(pending, Phase.PROMOTED)
+
+
+@pytest.mark.parametrize("provider", [GITHUB, GITLAB])
+@pytest.mark.parametrize("started_before", [False, True], ids=["the first start", "the second start"])
+def test_while_a_refused_start_waits_as_long_as_it_was_told_nothing_is_asked(
+    tmp_path: Path, provider: str, *, started_before: bool
+) -> None:
+    with gate_world(tmp_path, provider=provider) as world:
+        if started_before:
+            lose_answers(world, times=1)
+            list_after(world, days=1)
+        world.train()
+        answer_starts(world, 429, {"message": "later"}, headers={"Retry-After": "1800"}, times=1)
+        world.settle()
+        if started_before:
+            pass_time(world, minutes=3)
+        waiting = world.promotion(Phase.REQUESTED)
+        assert waiting.due_at is not None
+        assert "429" in (waiting.last_error or "")
+        refused_at = waiting.due_at - timedelta(minutes=30)
+        asked = len(world.provider.faults.requests)
+        world.live(minutes=25)
+        world.sweep()
+        assert world.provider.faults.requests[asked:] == []
+        world.live(minutes=6)
+        assert world.clock.now() - refused_at > timedelta(minutes=30)
+        world.promotion(Phase.PENDING_APPROVAL)
+        list_after(world)

@@ -22,7 +22,7 @@ from champion_gate.settings.api_access import ApiAccess
 
 _SERVICE = "the service"
 _CONNECT_SECONDS = 5.0
-_READ_SECONDS = 15.0
+_READ_SECONDS = 45.0  # an order waits half a minute for another writer of its alias
 _LARGEST_ANSWER = 16 * 1024 * 1024
 _CHUNK = 64 * 1024
 _RETRIES = 2

@@ -37,7 +37,8 @@ from champion_gate.errors import (
     VendorNotFoundError,
 )
 
-_TRIES_TO_TAKE = 50
+_TRIES_TO_TAKE = 310
+"""With pauses of 0.1 s, half a minute: an operator's order must not lose to a write that is being settled."""
 
 _log = logging.getLogger(__name__)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -61,6 +62,7 @@ class Issuer:
         self.url: str | None = None
         self.published: list[SigningKey] = []
         self._signing: SigningKey | None = None
+        self._lock = threading.Lock()
         self.blueprint = Blueprint("issuer", __name__)
         self.blueprint.add_url_rule(discovery, "discovery", self._discovery)
         self.blueprint.add_url_rule(keys, "keys", self._keys)
@@ -73,7 +75,8 @@ class Issuer:
     @property
     def signing(self) -> SigningKey:
         """The key that signs; the first is made when it is first asked for."""
-        return self._signing or self.rotate()
+        with self._lock:
+            return self._signing or self._rotate(publish=True)
 
     def rotate(self, *, publish: bool = True) -> SigningKey:
         """Sign with a new key from now on; the old ones stay published.
@@ -81,10 +84,14 @@ class Issuer:
         Args:
             publish: False keeps the new one out of the key set, so that its tokens have an unknown `kid`.
         """
+        with self._lock:
+            return self._rotate(publish=publish)
+
+    def _rotate(self, *, publish: bool) -> SigningKey:
         key = SigningKey(uuid.uuid4().hex, rsa.generate_private_key(65537, _KEY_BITS))
-        self._signing = key
         if publish:
             self.published.append(key)
+        self._signing = key  # published before: no token may be signed with a key that nobody can find
         return key
 
     def sign(self, claims: Mapping[str, Any], *, lifetime: int, not_before: int, **overrides: Any) -> str:
