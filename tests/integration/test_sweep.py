@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from champion_gate.bootstrap import build_service
 from champion_gate.core.notifications import NotificationPhase
 from champion_gate.core.promotion import Phase
 from champion_gate.errors import VendorUnavailableError
+from champion_gate.store import SqlStore
 from integration.gate_world import GateWorld, gate_world
 
 
@@ -84,6 +86,22 @@ def test_runs_that_ended_before_the_gate_was_first_seen_are_left_alone(tmp_path:
         world.train_run()
         world.sweep()
         assert world.promotion(Phase.PENDING_APPROVAL).version.version == "3"
+
+
+def test_a_gate_is_seen_before_the_service_listens(tmp_path: Path) -> None:
+    with gate_world(tmp_path) as world:
+        service = build_service(
+            world.environ,
+            clock=world.clock,
+            databricks={"host": world.databricks_url, "token": "standin-token"},
+        )
+        assert isinstance(service.core.store, SqlStore)
+        service.core.store.close()
+        world.clock.move(seconds=1)
+        world.train_run()
+        world.clock.move(minutes=1)
+        world.sweep()
+        world.promotion(Phase.PENDING_APPROVAL)
 
 
 def test_a_gate_that_names_its_job_is_swept_too(world: GateWorld) -> None:

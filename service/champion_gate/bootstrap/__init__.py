@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from champion_gate.bootstrap.core import Core, SystemChance, SystemClock, build_core
 from champion_gate.bootstrap.vendors import (
     UNITY_CATALOG,
@@ -19,6 +21,7 @@ from champion_gate.core.ports import Clock
 from champion_gate.core.posted_decision import PostedDecision
 from champion_gate.core.promotion import FollowUpKind
 from champion_gate.core.store import Store
+from champion_gate.log import get_logger
 from champion_gate.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from champion_gate.serving import Background
     from champion_gate.web.auth import Access
     from champion_gate.web.health import Check
+
+log = get_logger(__name__)
 
 _DATABRICKS_LANE = "databricks"
 _REGISTRY_LANE = "registry"
@@ -111,6 +116,7 @@ def build_service(
         ),
         proxy_hops=settings.proxy_hops,
     )
+    _note_gates(core)
     background = Background(worker, store, settings.database_url, lambda: _warm_up(settings))
     return Service(app, background, core)
 
@@ -159,6 +165,14 @@ def _warm_up(settings: Settings) -> None:
 def _send_looks(core: Core, wake_ups: Any) -> None:
     for name in core.sweep.run():
         wake_ups.look(name)
+
+
+def _note_gates(core: Core) -> None:
+    """Before the service listens: a run that ends in its first second, and whose hook is lost, is then found."""
+    try:
+        core.sweep.note_gates()
+    except SQLAlchemyError as error:
+        log.warning("the database does not answer; the first sweep notes the gates", error=str(error))
 
 
 def _access(settings: Settings, store: Store, clock: Clock) -> Access:

@@ -58,13 +58,18 @@ class Sweep:
         now = self._clock.now()
         if set_back := self._store.note_time(now):
             _log.warning("The clock was set back by %s: everything that is open is looked at now.", set_back)
-        for gate in self._gates.values():
-            self._store.gate_first_seen(gate.name, now)
+        self.note_gates()
         self.wake_due()
         looks = [f"{RUNS}:{name}" for name in self._gates]
         looks += [f"{DECISIONS}:{name}" for name in self._pending_by_provider()]
         looks += [f"{ALIAS}:{key.model}@{key.alias}" for key in self._managed.all()]
         return tuple(looks)
+
+    def note_gates(self) -> None:
+        """Note when each gate was first seen: job runs that ended earlier are none of its business."""
+        now = self._clock.now()
+        for gate in self._gates.values():
+            self._store.gate_first_seen(gate.name, now)
 
     def wake_due(self) -> None:
         """Wake a worker for every row that is due and that nobody holds."""

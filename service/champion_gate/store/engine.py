@@ -13,9 +13,13 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
-from champion_gate.errors import ConfigurationError
+from champion_gate.errors import ConfigurationError, StoreUnavailableError
 
-_BUSY_SECONDS = 30
+BUSY_SECONDS = 30.0
+"""How long a writer waits for SQLite's file."""
+_MOST_WAITING = 100  # far fewer than the web's threads, so that some are left for what needs no write
+_POOL_SECONDS = 10.0
+_IS_BUSY = "The database is busy with other writes."
 ANSWER_SECONDS = 25.0
 """How long PostgreSQL's answer to a statement is waited for."""
 _LARGEST_LOG = 16 * 1024 * 1024
@@ -31,20 +35,30 @@ class Database:
     Args:
         database_url: `sqlite:///relative/path`, `sqlite:////absolute/path` or `postgresql://…`.
         answer_seconds: how long PostgreSQL's answer is waited for; None sets no bound, for migrations.
+        busy_seconds: how long a writer of SQLite waits for others of this process, and then for other processes.
 
     Raises:
         ConfigurationError: the URL is of another kind, or what it needs is not installed.
     """
 
-    def __init__(self, database_url: str, answer_seconds: float | None = ANSWER_SECONDS) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        answer_seconds: float | None = ANSWER_SECONDS,
+        busy_seconds: float = BUSY_SECONDS,
+    ) -> None:
         url = _checked(database_url)
         self.is_sqlite = url.get_backend_name() == "sqlite"
-        self.engine = _sqlite_engine(url) if self.is_sqlite else _postgresql_engine(url, answer_seconds)
+        self.engine = (
+            _sqlite_engine(url, busy_seconds) if self.is_sqlite else _postgresql_engine(url, answer_seconds)
+        )
         self._writing = self.engine.execution_options(begin="BEGIN IMMEDIATE")
         # In SQLite every transaction reads as of one moment; PostgreSQL has to be asked.
         repeatable = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         self._as_of_one_moment = self.engine.execution_options(**repeatable)
-        self._writers = threading.Lock()
+        self._busy_seconds = busy_seconds
+        self._writer = threading.Lock()
+        self._places = threading.BoundedSemaphore(_MOST_WAITING)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -65,9 +79,26 @@ class Database:
             with self.engine.begin() as connection:
                 yield connection
             return
-        # SQLite has one writer at a time and makes the others poll; threads queue here instead, in turn.
-        with self._writers, self._writing.begin() as connection:
+        with self._turn(), self._writing.begin() as connection:
             yield connection
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """SQLite has one writer at a time and makes the others poll; threads queue here instead, in turn.
+
+        Where another process holds the file, the queue neither grows nor is waited in without end.
+        """
+        if not self._places.acquire(blocking=False):
+            raise StoreUnavailableError(_IS_BUSY, hint="Send it again later.")
+        try:
+            if not self._writer.acquire(timeout=self._busy_seconds):
+                raise StoreUnavailableError(_IS_BUSY, hint="Send it again later.")
+            try:
+                yield
+            finally:
+                self._writer.release()
+        finally:
+            self._places.release()
 
     def use_wal(self) -> None:
         """Switch a SQLite file to write-ahead logging, which it remembers.
@@ -75,7 +106,7 @@ class Database:
         SQLite does not wait for a lock here (sqlite.org/wal.html: the change needs the file exclusively and
         fails at once), so two processes that start together need the repetition.
         """
-        deadline = time.monotonic() + _BUSY_SECONDS
+        deadline = time.monotonic() + BUSY_SECONDS
         while True:
             connection = self.engine.raw_connection()
             try:
@@ -127,10 +158,10 @@ def _checked(database_url: str) -> URL:
     return url
 
 
-def _sqlite_engine(url: URL) -> Engine:
+def _sqlite_engine(url: URL, busy_seconds: float) -> Engine:
     engine = create_engine(
         url,
-        connect_args={"timeout": _BUSY_SECONDS},
+        connect_args={"timeout": busy_seconds},
         pool_size=5,
         max_overflow=5,
         hide_parameters=True,
@@ -160,7 +191,14 @@ def _sqlite_engine(url: URL) -> Engine:
 
 def _postgresql_engine(url: URL, answer_seconds: float | None) -> Engine:
     try:
-        engine = create_engine(url, pool_size=5, max_overflow=15, pool_pre_ping=True, hide_parameters=True)
+        engine = create_engine(
+            url,
+            pool_size=5,
+            max_overflow=15,
+            pool_timeout=_POOL_SECONDS,
+            pool_pre_ping=True,
+            hide_parameters=True,
+        )
     except ModuleNotFoundError:
         raise ConfigurationError(
             ["PostgreSQL needs the driver: pip install 'champion-gate[postgres]'"]

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, update
 from champion_gate.core.promotion import FollowUp
 from champion_gate.core.store import Due
 from champion_gate.store import clock, follow_ups, leases, notifications, promotions, schema, tables
-from champion_gate.store.engine import ANSWER_SECONDS, Database
+from champion_gate.store.engine import ANSWER_SECONDS, BUSY_SECONDS, Database
 from champion_gate.store.sql_aliases import SqlAliases
 from champion_gate.store.sql_callers import SqlCallers
 from champion_gate.store.sql_identities import SqlIdentities
@@ -33,7 +33,11 @@ def _token() -> str:
 
 
 def open_store(
-    database_url: str, *, token: Callable[[], str] = _token, answer_seconds: float = ANSWER_SECONDS
+    database_url: str,
+    *,
+    token: Callable[[], str] = _token,
+    answer_seconds: float = ANSWER_SECONDS,
+    busy_seconds: float = BUSY_SECONDS,
 ) -> SqlStore:
     """Open a migrated database. Call it after a fork, once a process.
 
@@ -42,11 +46,12 @@ def open_store(
             path starts at the working directory.
         token: makes lease tokens and notifications' ids: unguessable, never the same twice.
         answer_seconds: how long PostgreSQL's answer is waited for.
+        busy_seconds: how long a writer of SQLite waits for its turn, and then for other processes.
 
     Raises:
         ConfigurationError: the URL cannot be used.
     """
-    return SqlStore(Database(database_url, answer_seconds), token)
+    return SqlStore(Database(database_url, answer_seconds, busy_seconds), token)
 
 
 class SqlStore(SqlNotifications, SqlPromotions, SqlAliases, SqlLedger, SqlIdentities, SqlCallers):

@@ -12,6 +12,7 @@ from typing import Any
 from flask import Flask, Response
 from pydantic import ValidationError
 from sqlalchemy.exc import InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 from werkzeug.exceptions import HTTPException
 
 from champion_gate.core.text import one_line
@@ -84,7 +85,7 @@ def register(app: Flask) -> None:
     app.register_error_handler(GateError, of_gate_error)
     app.register_error_handler(HTTPException, _from_http_exception)
     # The server ends a session that was idle too long, which its driver calls internal.
-    for kind in (OperationalError, InternalError):
+    for kind in (OperationalError, InternalError, NoConnectionError):
         app.register_error_handler(kind, _from_database)
     app.register_error_handler(Exception, _from_unexpected)
 
@@ -145,7 +146,7 @@ def _from_http_exception(error: HTTPException) -> Response:
     return response
 
 
-def _from_database(error: OperationalError | InternalError) -> Response:
+def _from_database(error: OperationalError | InternalError | NoConnectionError) -> Response:
     """The database is away or busy; a statement of ours that it does not understand is our own fault."""
     if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
         return _from_unexpected(error)
