@@ -11,7 +11,7 @@ from typing import Any
 
 from flask import Flask, Response
 from pydantic import ValidationError
-from sqlalchemy.exc import InternalError, OperationalError
+from sqlalchemy.exc import InternalError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 from werkzeug.exceptions import HTTPException
 
@@ -146,9 +146,9 @@ def _from_http_exception(error: HTTPException) -> Response:
     return response
 
 
-def _from_database(error: OperationalError | InternalError | NoConnectionError) -> Response:
+def _from_database(error: SQLAlchemyError) -> Response:
     """The database is away or busy; a statement of ours that it does not understand is our own fault."""
-    if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+    if getattr(getattr(error, "orig", None), "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
         return _from_unexpected(error)
     log.error("the database did not answer", exc_info=error)
     return of_gate_error(StoreUnavailableError("The database did not answer.", hint="Send it again later."))
