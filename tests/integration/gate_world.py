@@ -216,7 +216,7 @@ class GateWorld:
             for promotion_id in due.promotions:
                 self.core.promoter.advance(promotion_id)
             for follow_up_id in due.follow_ups:
-                self.core.promoter.follow_up(follow_up_id)
+                self.core.follow_ups.carry_out(follow_up_id)
         raise AssertionError("the rows never come to rest")
 
     def ask(self, metrics: Mapping[str, float] | None = None) -> Promotion:

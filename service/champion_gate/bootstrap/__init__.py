@@ -80,7 +80,7 @@ def build_service(
         Jobs(
             notification=core.resolver.resolve,
             promotion=core.promoter.advance,
-            follow_up=core.promoter.follow_up,
+            follow_up=core.follow_ups.carry_out,
             look=core.sweep.look,
         ),
         lane_of=Lane(core, {gate.name: gate.approval.provider for gate in settings.gates}),

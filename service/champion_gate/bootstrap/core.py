@@ -12,6 +12,7 @@ from champion_gate.bootstrap.vendors import approval_providers, databricks_and_r
 from champion_gate.core.alias_orders import AliasOrders
 from champion_gate.core.alias_writer import AliasWriter
 from champion_gate.core.asking import Asking
+from champion_gate.core.follow_ups import FollowUps
 from champion_gate.core.gate_rules import GateRules
 from champion_gate.core.gates import Gate
 from champion_gate.core.identities import Identities
@@ -62,6 +63,7 @@ class Core:
     providers: Mapping[str, ApprovalProvider]
     resolver: Resolver
     promoter: Promoter
+    follow_ups: FollowUps
     sweep: Sweep
     alias_orders: AliasOrders
     asking: Asking
@@ -135,6 +137,7 @@ def build_core(
         providers=parts.providers,
         resolver=_resolver(parts),
         promoter=_promoter(parts, asking),
+        follow_ups=_follow_ups(parts),
         sweep=_sweep(parts),
         alias_orders=_alias_orders(parts, sleep),
         asking=asking,
@@ -184,8 +187,17 @@ def _promoter(parts: _Parts, asking: Asking) -> Promoter:
         spending=spending,
         wake_ups=parts.wake_ups,
         clock=parts.clock,
-        chance=parts.chance,
         turn=turn,
+    )
+
+
+def _follow_ups(parts: _Parts) -> FollowUps:
+    return FollowUps(
+        store=parts.store,
+        registry=parts.registry,
+        providers=parts.providers,
+        clock=parts.clock,
+        chance=parts.chance,
     )
 
 

@@ -4,15 +4,16 @@
 promotion's row, re-reads the world, goes as far as the world allows, and gives the row back:
 
     requested         `Requesting` freezes the evidence and asks people for approval
-    pending_approval  `_decide` reads what they said from the vendor's API
+    pending_approval  `Reviews` reads what they said from the vendor's API
     approved          `Spending` sets the alias, once
+
+What an end leaves to be done is `FollowUps`' work.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -20,22 +21,21 @@ from champion_gate.core import policy
 from champion_gate.core.approval import ApprovalRequest, Decision, Verdict
 from champion_gate.core.asking import Asking
 from champion_gate.core.gate_rules import GateRules, UnclearError, not_configured
-from champion_gate.core.gates import ApprovalTarget, Gate
+from champion_gate.core.gates import Gate
 from champion_gate.core.ledger import LedgerEntry, LedgerKind
-from champion_gate.core.ports import ApprovalProvider, Chance, Clock, ModelRegistry, WakeUps
+from champion_gate.core.ports import ApprovalProvider, Clock, ModelRegistry, WakeUps
 from champion_gate.core.promotion import (
     EndRequest,
     FollowUp,
-    FollowUpKind,
     Phase,
     Promotion,
     Subject,
 )
 from champion_gate.core.requesting import Requesting
-from champion_gate.core.retrying import BUDGET, next_try
+from champion_gate.core.reviews import Reviews
 from champion_gate.core.spending import OrderedToEndError, Spending, UnsettledError, moved_under
 from champion_gate.core.store import Store
-from champion_gate.core.turn import LEASE_SECONDS, Turn, expired_reason
+from champion_gate.core.turn import Turn, expired_reason
 from champion_gate.errors import (
     ConflictError,
     GateError,
@@ -44,16 +44,12 @@ from champion_gate.errors import (
     RequestGoneError,
     UnexpectedError,
     VendorError,
-    VendorNotFoundError,
-    VendorRefusedError,
 )
 
 _LOOK_AGAIN = timedelta(minutes=10)
 _LOOK_AGAIN_SOON = timedelta(seconds=5)
 _LOOK_AGAIN_AFTER_WRITE = timedelta(seconds=30)
 _GONE_AFTER = timedelta(minutes=10)
-_NOTHING_LEFT_AFTER = timedelta(hours=1)
-"""A request or version that has answered 404 for so long needs no cancelling and no tags; a vendor may hide one for a while."""
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +70,6 @@ class Promoter:
         spending: Spending,
         wake_ups: WakeUps,
         clock: Clock,
-        chance: Chance,
         turn: Turn,
     ) -> None:
         self._gates = gates
@@ -87,8 +82,10 @@ class Promoter:
         self._spending = spending
         self._wake_ups = wake_ups
         self._clock = clock
-        self._chance = chance
         self._turn = turn
+        self._reviews = Reviews(
+            gates=gates, providers=providers, others_asked=requesting.others_asked, clock=clock
+        )
 
     def advance(self, promotion_id: str) -> None:
         """Take the promotion as far as the world allows now. Safe to call at any time, any number of times."""
@@ -171,66 +168,6 @@ class Promoter:
         self._wake_ups.promotion(promotion_id)
         return promotion_id
 
-    def follow_up(self, follow_up_id: str) -> None:
-        """Do one piece of work that an ended promotion left: cancel its request, or tag its version.
-
-        A refusal is tried again too, for a day: meanwhile `promotions show` tells what is missing.
-        """
-        taken = self._store.take_follow_up(follow_up_id, self._clock.now(), LEASE_SECONDS)
-        if taken is None:
-            return
-        try:
-            self._carry_out(taken)
-        except Exception as caught:  # noqa: BLE001 - a fault of ours must not be tried for ever
-            error = caught if isinstance(caught, GateError) else UnexpectedError.of(caught)
-            planned = next_try(
-                error,
-                attempts=taken.attempts,
-                failing_since=taken.failing_since,
-                now=self._clock.now(),
-                fraction=self._chance.fraction(),
-                budget=None,
-            )
-            patience = _NOTHING_LEFT_AFTER if isinstance(error, VendorNotFoundError) else BUDGET
-            given_up = planned.failing_since + patience <= self._clock.now()
-            _log.log(
-                logging.ERROR if given_up else logging.WARNING,
-                "%s of promotion %s %s: %s",
-                taken.kind.value,
-                taken.promotion_id,
-                "is given up" if given_up else "failed and is tried again",
-                error,
-            )
-            put_off = replace(
-                taken,
-                attempts=planned.attempts,
-                failing_since=planned.failing_since,
-                last_error=planned.last_error,
-                due_at=planned.due_at or taken.due_at,
-            )
-            self._store.release_follow_up(put_off, done=given_up)
-        else:
-            self._store.release_follow_up(taken, done=True)
-
-    def _carry_out(self, follow_up: FollowUp) -> None:
-        promotion = self._store.get_promotion(follow_up.promotion_id)
-        if follow_up.kind is FollowUpKind.TAG_VERSION:
-            if promotion.registry != self._registry.name:
-                raise VendorRefusedError(promotion.registry, "this registry is not configured any more")
-            for key, value in follow_up.facts.items():
-                self._registry.set_version_tag(promotion.model, promotion.version.version, key, value)
-        elif promotion.request is not None:
-            provider = self._providers.get(promotion.request.provider)
-            if provider is None:
-                raise VendorRefusedError(
-                    promotion.request.provider, "this provider is not configured any more"
-                )
-            target = promotion.request.target
-            if follow_up.kind is FollowUpKind.CANCEL_REQUEST:
-                provider.cancel(target, follow_up.facts["external_id"])
-            else:
-                _cancel_all(provider, target, provider.duplicates(target, promotion))
-
     def _decide(self, taken: Promotion) -> None:
         request = taken.request
         if request is None or request.external_id is None:
@@ -240,7 +177,7 @@ class Promoter:
             self._turn.end(taken, Phase.STALE, stale)
             return
         try:
-            taken, judgement = self._judgement(taken, request)
+            taken, judgement = self._reviews.judgement(taken, request)
         except RequestGoneError as gone:
             self._not_found(taken, request, gone)
             return
@@ -257,51 +194,6 @@ class Promoter:
             self._turn.end(taken, taken.end_request.phase, taken.end_request.reason)
         else:
             self._keep_waiting(taken, judgement)
-
-    def _judgement(self, taken: Promotion, request: ApprovalRequest) -> tuple[Promotion, policy.Judgement]:
-        """What counts where several requests show the same evidence, with the request in which that was said adopted.
-
-        What people said goes before an end for which nobody stands, and a no in any request before a yes in another.
-
-        Raises:
-            RequestGoneError: the adopted request is gone, and people have let nothing start in another.
-        """
-        gone: RequestGoneError | None = None
-        found: list[tuple[Promotion, policy.Judgement]] = []
-        try:
-            found.append(self._judge(replace(taken, missing_since=None), request))
-        except RequestGoneError as error:
-            gone = error
-        own_decision = found[0][1].decision if found else None
-        if own_decision is None or not _rejected_by_people(own_decision):
-            found += self._others_judged(taken)
-        decided = [each for each in found if each[1].decision is not None and each[1].decision.deciders]
-        if decided:
-            return min(decided, key=lambda each: not _rejected_by_people(each[1].decision))
-        if gone is not None or own_decision is not None:
-            for other, judgement in found:
-                if judgement.soon or judgement.again_at is not None:
-                    return other, judgement
-        if gone is not None:
-            raise gone
-        return found[0]
-
-    def _others_judged(self, taken: Promotion) -> Iterator[tuple[Promotion, policy.Judgement]]:
-        for other in self._requesting.others_asked(replace(taken, missing_since=None)):
-            if other.request is not None:
-                with suppress(RequestGoneError):
-                    yield self._judge(other, other.request)
-
-    def _judge(self, taken: Promotion, request: ApprovalRequest) -> tuple[Promotion, policy.Judgement]:
-        state = self._providers[request.provider].read(request.target, taken)
-        return taken, policy.judge(
-            promotion=taken,
-            seats=request.seats,
-            state=state,
-            allow_trainer_approval=self._gates[taken.gate].allow_trainer_approval,
-            source=request.provider,
-            now=self._clock.now(),
-        )
 
     def _not_found(self, taken: Promotion, request: ApprovalRequest, gone: RequestGoneError) -> None:
         """The request is gone once it has been so for a while: a vendor that forgets it for a moment ends nothing."""
@@ -432,24 +324,8 @@ class Promoter:
         return max(min(left, _LOOK_AGAIN), _LOOK_AGAIN_SOON)
 
 
-def _rejected_by_people(decision: Decision | None) -> bool:
-    return decision is not None and decision.verdict is Verdict.REJECTED and bool(decision.deciders)
-
-
 def _nothing_to_retry(promotion: Promotion) -> ConflictError:
     return ConflictError(f"Promotion {promotion.id} is {promotion.phase.value}: there is nothing to retry.")
-
-
-def _cancel_all(provider: ApprovalProvider, target: ApprovalTarget, external_ids: Sequence[str]) -> None:
-    """Cancel each of them, whatever becomes of the others; the first error is raised at the end."""
-    failed: list[VendorError] = []
-    for external_id in external_ids:
-        try:
-            provider.cancel(target, external_id)
-        except VendorError as error:
-            failed.append(error)
-    if failed:
-        raise failed[0]
 
 
 def _with_reason(what: str, reason: str | None) -> str:
