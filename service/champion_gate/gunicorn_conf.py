@@ -12,7 +12,7 @@ from typing import Any
 
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
-from champion_gate import log
+from champion_gate import SILENT_MLFLOW, log
 
 _RESERVE_SECONDS = 1
 """What the worker ends earlier than the master would kill it."""
@@ -80,6 +80,11 @@ def command(bind_to: str, *, console: bool = False, stop_seconds: int = graceful
         *("--logger-class", f"{log_class.__module__}.{log_class.__name__}"),
         "champion_gate.wsgi:create()",
     ]
+
+
+def on_starting(_server: Any) -> None:
+    """Before anything of ours is imported, whoever started gunicorn."""
+    os.environ.update(SILENT_MLFLOW)
 
 
 def post_worker_init(worker: Any) -> None:

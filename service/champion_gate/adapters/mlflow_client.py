@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
+from champion_gate import SILENT_MLFLOW
 from champion_gate.adapters.bounded_calls import BoundedCalls
 from champion_gate.adapters.http import Timeouts
 from champion_gate.adapters.mlflow_errors import VENDOR, translated
@@ -107,20 +108,15 @@ def _goes_through_proxy(uri: str) -> bool:
 def import_mlflow(*, with_database: bool) -> None:
     """Import mlflow, silent and without telemetry; later calls cost nothing.
 
-    It starts both when it is imported (mlflow/__init__.py), so they are switched off before.
-
     Args:
         with_database: also what opens SQLite files.
     """
-    os.environ.update(
-        {
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            "MLFLOW_CONFIGURE_LOGGING": "false",  # its own lines on stderr; ours go through log.py
-        }
-    )
+    os.environ.update(SILENT_MLFLOW)
+    import mlflow  # noqa: PLC0415 - takes seconds
 
     if with_database:
-        pass
+        import mlflow.store.model_registry.sqlalchemy_store  # noqa: PLC0415
+        import mlflow.store.tracking.sqlalchemy_store  # noqa: F401, PLC0415
 
     for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.WARNING)

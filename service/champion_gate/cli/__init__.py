@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from http import HTTPStatus
 from typing import Any
 
 import click
 
-from champion_gate import __version__
+from champion_gate import SILENT_MLFLOW, __version__
 from champion_gate.errors import ConfigurationError, GateError
 
 _INTERRUPTED = 130
@@ -93,6 +94,7 @@ def main() -> None:
     """Run `champion-gate`; errors of ours become one message on stderr and an exit code."""
     from champion_gate.core.text import storable
 
+    os.environ.update(SILENT_MLFLOW)
     try:
         # Bytes that are no UTF-8 arrive as lone surrogates, which neither JSON nor a database takes.
         cli([storable(each, len(each)) for each in sys.argv[1:]], prog_name="champion-gate")
