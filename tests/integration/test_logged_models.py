@@ -49,6 +49,14 @@ def ineligible(world: GateWorld) -> str:
     return reason
 
 
+def unread(world: GateWorld) -> str:
+    """It is looked for again first, and ten minutes later judged without; the reason."""
+    world.settle()
+    world.ended(world.promotion(), Phase.REQUESTED)
+    world.live(minutes=30)
+    return ineligible(world)
+
+
 def asked(world: GateWorld) -> dict[str, Any]:
     """The frozen row of f1; people are asked."""
     world.settle()
@@ -204,7 +212,7 @@ def test_a_search_that_is_refused_means_more_than_one(uc: GateWorld) -> None:
     uc.models.register(model_id)
     uc.break_databricks("logged-models/search", status=403)
     uc.notify(run_id)
-    assert "which logged models that run has cannot be read" in ineligible(uc)
+    assert "which logged models that run has cannot be read" in unread(uc)
 
 
 def test_a_search_without_an_answer_is_made_again(uc: GateWorld) -> None:
@@ -269,7 +277,7 @@ def test_a_search_that_is_refused_means_more_than_one_for_files_of_a_run_too(uc:
     register_files(uc, training)
     uc.break_databricks("logged-models/search", status=403)
     uc.notify(job_run)
-    assert f"which logged models MLflow run {training} has cannot be read" in ineligible(uc)
+    assert f"which logged models MLflow run {training} has cannot be read" in unread(uc)
 
 
 def test_a_champion_of_files_of_a_run_with_several_models_is_no_yardstick(world: GateWorld) -> None:
@@ -349,8 +357,23 @@ def test_a_logged_model_that_was_deleted_leaves_no_numbers(uc: GateWorld) -> Non
     uc.models.register(model_id)
     uc.models.forget(model_id)
     uc.notify(run_id)
-    reason = ineligible(uc)
-    assert f"the version's logged model {model_id} cannot be read" in reason
+    assert f"the version's logged model {model_id} cannot be read" in unread(uc)
+
+
+@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize("path", ["logged-models/m-", "logged-models/search"])
+def test_numbers_that_could_not_be_read_once_are_read_again(uc: GateWorld, path: str, status: int) -> None:
+    run_id, (model_id,) = log_models(uc, [("auc", 0.7)])
+    log_to_run(uc, model_id, "f1", 0.93)
+    uc.models.register(model_id)
+    uc.break_databricks(path, status=status)
+    uc.notify(run_id)
+    uc.settle()
+    waiting = uc.promotion(Phase.REQUESTED)
+    assert "cannot be read" in (waiting.last_error or "")
+    uc.databricks.faults.clear()
+    uc.wait(minutes=1)
+    assert asked(uc)["candidate"] == 0.93
 
 
 def test_a_logged_model_that_was_deleted_shows_no_origin_where_creators_are_not_recorded(
@@ -437,6 +460,29 @@ def test_a_champion_whose_run_is_gone_is_still_judged_by_its_logged_model(uc: Ga
     train_models(uc, [("f1", 0.9)])
     uc.settle()
     assert "worse by 0.07" in uc.ended(uc.promotion(), Phase.INELIGIBLE)
+
+
+@pytest.mark.parametrize("heals", [True, False])
+def test_a_champion_whose_numbers_cannot_be_read_is_compared_with_once_they_can(
+    uc: GateWorld, *, heals: bool
+) -> None:
+    uc.reconfigure(metrics=COMPARED)
+    _, (theirs,) = log_models(uc, [("f1", 0.97)])
+    uc.models.move_alias(uc.models.register(theirs))
+    uc.break_databricks(f"logged-models/{theirs}", status=404)
+    train_models(uc, [("f1", 0.9)])
+    uc.settle()
+    waiting = uc.promotion(Phase.REQUESTED)
+    assert f"logged model {theirs} cannot be read" in (waiting.last_error or "")
+    if heals:
+        uc.databricks.faults.clear()
+        uc.wait(minutes=1)
+        assert "worse by 0.07" in uc.ended(waiting, Phase.INELIGIBLE)
+        return
+    uc.live(minutes=30)
+    row = asked(uc)
+    assert row["champion"] is None
+    assert "cannot be read" in row["champion_from"]["missing"]
 
 
 # --- parameters and tags ----------------------------------------------------------------------------------

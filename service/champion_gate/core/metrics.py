@@ -179,6 +179,18 @@ def _not_own_because(details: VersionDetails, model_id: str) -> str:
     )
 
 
+def unread_because(details: VersionDetails) -> str:
+    """What of the version's numbers could not be read, and may be there at the next look; empty where all was."""
+    version, run = details.version, details.training_run
+    if version.logged_model_id is not None and details.logged_model is None:
+        return _not_own_because(details, version.logged_model_id)
+    if version.run_id is not None and run is None:
+        return f"MLflow run {one_line(version.run_id, 70)} cannot be read ({details.unread_because or 'not told'})"
+    if run is not None and run.logged_models is None and needs_run(details):
+        return run_counts_not_because(details)
+    return ""
+
+
 def needs_run(details: VersionDetails) -> bool:
     """Whether something that the MLflow run says may be the version's, so that the run's logged models matter."""
     model, run = own_model(details), details.training_run

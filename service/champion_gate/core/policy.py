@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from champion_gate.core import metrics
 from champion_gate.core.gates import Account, Gate
 from champion_gate.core.job_runs import (
     GROUP_ROLE,
@@ -139,6 +140,25 @@ def ineligible_because(gate: Gate, candidate: VersionDetails, champion: VersionD
         return None
     text = "; ".join(problems)
     return f"{text[0].upper()}{text[1:]}."
+
+
+def unread_because(gate: Gate, candidate: VersionDetails, champion: VersionDetails | None) -> str:
+    """Which numbers that the gate's rules ask for could not be read; empty where none is missing for that.
+
+    Args:
+        gate: its metric rules apply.
+        candidate: the version that asks for the alias.
+        champion: the version that holds it, if any.
+    """
+    needed = [(candidate, rule) for rule in gate.metrics]
+    if champion is not None:
+        needed += [(champion, rule) for rule in gate.metrics if rule.max_worse is not None]
+    whys = (
+        metrics.unread_because(details)
+        for details, rule in needed
+        if measurements(details, rule.name).on(rule.dataset).value is None
+    )
+    return next(filter(None, whys), "")
 
 
 # --- who may decide ---------------------------------------------------------------------------------------

@@ -26,8 +26,15 @@ from champion_gate.core.store import Store
 from champion_gate.core.subjects import Subjects, is_somebody_unknown
 from champion_gate.core.turn import Turn
 from champion_gate.core.versions import VersionDetails
-from champion_gate.errors import UnsafeTargetError, VendorNotFoundError, VendorRefusedError
+from champion_gate.errors import (
+    UnsafeTargetError,
+    VendorNotFoundError,
+    VendorRefusedError,
+    VendorUnavailableError,
+)
 
+_READ_WITHIN = timedelta(minutes=10)
+"""For how long numbers that cannot be read are looked for again before the version is judged without them."""
 _RECHECK_UNSAFE = timedelta(minutes=2)
 _RECHECK_SELDOM = timedelta(minutes=10)
 
@@ -135,6 +142,9 @@ class Requesting:
         candidate = self._registry.get_details(taken.version)
         champion_version = self._registry.get_alias(taken.model, taken.alias)
         champion = self._champion(taken, champion_version)
+        unread = policy.unread_because(gate, candidate, champion)
+        if unread and (taken.failing_since is None or self._clock.now() < taken.failing_since + _READ_WITHIN):
+            raise VendorUnavailableError(self._registry.name, f"{unread}.")
         reason = policy.ineligible_because(gate, candidate, champion)
         if reason is not None:
             self._turn.end(replace(taken, champion_version=champion_version), Phase.INELIGIBLE, reason)
