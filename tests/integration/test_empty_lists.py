@@ -201,3 +201,62 @@ def test_an_approved_job_that_was_cut_off_may_show_its_runner_late(world: GateWo
     job.started_at = started
     world.live(minutes=2)
     promoted(world, pending)
+
+
+# --- let start in time, and not to be judged just now -----------------------------------------------------
+
+
+def unjudgeable_when_it_ends(world: GateWorld) -> Promotion:
+    """Approved a moment before the request expires; the place is not safe when that is read."""
+    pending = world.ask()
+    request = world.again(pending).request
+    assert request is not None
+    world.clock.time = request.expires_at - timedelta(seconds=20)
+    world.provider.approve(world.run_id_of(pending), "reviewer-1")
+    world.provider.unprotect()
+    return pending
+
+
+@pytest.mark.parametrize("world", KINDS[:3], indirect=True)
+def test_what_was_let_start_in_time_is_found_although_the_place_was_not_safe_at_the_expiry(
+    world: GateWorld,
+) -> None:
+    pending = unjudgeable_when_it_ends(world)
+    world.clock.move(seconds=30)
+    world.look()
+    assert "cannot be judged" in world.ended(pending, Phase.PENDING_APPROVAL)
+    world.live(hours=1)
+    world.provider.protect()
+    world.live(minutes=11)
+    promoted(world, pending)
+
+
+@pytest.mark.parametrize("world", KINDS[:3], indirect=True)
+def test_a_place_that_is_not_safe_for_a_day_after_the_expiry_ends_it(world: GateWorld) -> None:
+    pending = unjudgeable_when_it_ends(world)
+    world.clock.move(hours=23)
+    world.look()
+    world.ended(pending, Phase.PENDING_APPROVAL)
+    world.clock.move(hours=2)
+    world.look()
+    assert "cannot be judged" in world.ended(pending, Phase.EXPIRED)
+    assert world.models.champion() == "1"
+
+
+@pytest.mark.parametrize("world", KINDS[:3], indirect=True)
+@pytest.mark.parametrize(("phase", "hours"), [(Phase.SUPERSEDED, 23.5), (Phase.CANCELLED, 0.16)])
+def test_an_order_to_end_it_leaves_time_to_judge_what_was_let_start(
+    world: GateWorld, phase: Phase, hours: float
+) -> None:
+    pending = world.ask()
+    world.provider.approve(world.run_id_of(pending), "reviewer-1")
+    world.provider.unprotect()
+    end = EndRequest(phase, "operator-1", "Not this one.", world.clock.now())
+    assert world.store.request_end(pending.id, end)
+    world.look()
+    world.clock.move(hours=hours)
+    world.look()
+    world.ended(pending, Phase.PENDING_APPROVAL)
+    world.clock.move(hours=hours / 10)
+    world.look()
+    assert world.ended(pending, phase) == "Not this one."

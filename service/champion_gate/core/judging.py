@@ -47,6 +47,7 @@ class Judgement:
             until then: who does not count or what is missing, and since when that is known.
         again_at: when to look again for that; None where nothing was seen once.
         stale: whether the place is another's by now, so that nothing there counts any more.
+        unread: whether something was let start in time, and whether rightly cannot be told at the moment.
     """
 
     decision: Decision | None
@@ -57,6 +58,7 @@ class Judgement:
     seen_once: Mapping[str, datetime] = field(default_factory=dict)
     again_at: datetime | None = None
     stale: bool = False
+    unread: bool = False
 
     @property
     def ends(self) -> bool:
@@ -112,7 +114,14 @@ def judge(
             f"No decision could be believed before {request.expires_at:%Y-%m-%d %H:%M} UTC. " if late else ""
         )
         reason = f"{before}The request cannot be judged: " + "; ".join(problems)
-        return Judgement(None, expired=late, waiting_because=reason, soon=bool(state.released_at))
+        released_at = state.released_at.values()
+        return Judgement(
+            None,
+            expired=late,
+            waiting_because=reason,
+            soon=any(now - at < _REVIEWS_APPEAR_WITHIN for at in released_at),
+            unread=any(at <= request.expires_at for at in released_at),
+        )
     excluded = {each.user_id: each.role for each in _kept_out(promotion, allow_trainer_approval)}
     undecided = _undecided(state, seats, excluded, source=source, expires_at=request.expires_at, now=now)
     if undecided is not None:

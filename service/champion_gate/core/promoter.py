@@ -35,7 +35,7 @@ from champion_gate.core.requesting import Requesting
 from champion_gate.core.reviews import Reviews
 from champion_gate.core.spending import OrderedToEndError, Spending, UnsettledError, moved_under
 from champion_gate.core.store import Store
-from champion_gate.core.turn import Turn, expired_reason
+from champion_gate.core.turn import Turn, expired_reason, read_until
 from champion_gate.errors import (
     ConflictError,
     GateError,
@@ -186,6 +186,8 @@ class Promoter:
         elif judgement.again_at is not None:
             doubted = replace(taken, seen_once=judgement.seen_once)
             self._turn.wait(doubted, judgement.waiting_because, judgement.again_at - self._clock.now())
+        elif judgement.unread and self._is_read_on(taken):
+            self._turn.wait(taken, judgement.waiting_because, _LOOK_AGAIN)
         elif judgement.stale:
             self._turn.end(taken, Phase.STALE, judgement.waiting_because)
         elif judgement.expired:
@@ -194,6 +196,14 @@ class Promoter:
             self._turn.end(taken, taken.end_request.phase, taken.end_request.reason)
         else:
             self._keep_waiting(taken, judgement)
+
+    def _is_read_on(self, taken: Promotion) -> bool:
+        """Whether it is to end, and what was let start in time is given time to be judged before it does."""
+        until = read_until(taken)
+        over = taken.end_request is not None or (
+            taken.request is not None and self._clock.now() > taken.request.expires_at
+        )
+        return over and until is not None and self._clock.now() < until.at
 
     def _not_found(self, taken: Promotion, request: ApprovalRequest, gone: RequestGoneError) -> None:
         """The request is gone once it has been so for a while: a vendor that forgets it for a moment ends nothing."""

@@ -150,7 +150,7 @@ class Turn:
         )
         if isinstance(error, VersionMissingError):
             kept = replace(kept, version_missing_since=taken.version_missing_since or now)
-        until = _read_until(taken)
+        until = read_until(taken)
         try:
             if until is not None and now >= until.at:
                 expired = until.phase is Phase.EXPIRED
@@ -208,7 +208,7 @@ def expired_reason(request: ApprovalRequest) -> str:
     return f"The time to decide was over on {request.expires_at:%Y-%m-%d} at {request.expires_at:%H:%M} UTC."
 
 
-def _read_until(taken: Promotion) -> EndRequest | None:
+def read_until(taken: Promotion) -> EndRequest | None:
     """How the promotion ends, and from when on, although its decision cannot be read; None: not by that.
 
     One that is approved may have begun a write, so whoever holds the alias ends it.
