@@ -14,7 +14,7 @@ from champion_gate.core.candidates import Found, NotFound, find_version, trainer
 from champion_gate.core.gates import ApprovalTarget, Gate, VersionSource
 from champion_gate.core.job_runs import JobRun, RunResult, TaskOutput, TaskRun, Trainer
 from champion_gate.core.marks import RUN_TAG
-from champion_gate.core.origin import Sought
+from champion_gate.core.origin import Read, Sought
 from champion_gate.core.ports import JobRuns, ModelRegistry
 from champion_gate.core.versions import ModelVersion, TrainingRun, VersionDetails, VersionStatus
 from champion_gate.errors import VendorNotFoundError, VendorRefusedError, VendorUnavailableError
@@ -56,7 +56,7 @@ class World:
     records_creators: bool = True
     read: list[str] = field(default_factory=list)
     job_runs: dict[str, JobRun] = field(default_factory=dict)
-    most_tags: int = 500
+    tags_read: int = 0
 
     def task_outputs(self, run: JobRun) -> Sequence[TaskOutput]:
         assert run.run_id == "77"
@@ -80,13 +80,10 @@ class World:
             raise VendorNotFoundError("Databricks", "no such run")
         return self.runs[run_id]
 
-    def with_tag(
-        self, versions: Sequence[ModelVersion], key: str, value: str
-    ) -> tuple[tuple[ModelVersion, ...], int]:
+    def with_tag(self, versions: Sequence[ModelVersion], key: str, value: str) -> tuple[ModelVersion, ...]:
         assert key == RUN_TAG == "champion_gate_job_run_id"
-        read = versions[: self.most_tags]
-        tagged = tuple(each for each in read if self.tags.get(each.version) == value)
-        return tagged, len(versions) - len(read)
+        self.tags_read += len(versions)
+        return tuple(each for each in versions if self.tags.get(each.version) == value)
 
     def get_run(self, run_id: str) -> JobRun:
         if run_id not in self.job_runs:
@@ -438,6 +435,71 @@ def test_so_many_tagged_versions_that_not_all_are_looked_at_are_said() -> None:
     for number in range(1, 208):
         world.make(number, job="5", task_run="55", tagged=True)
     assert "7 more are of that time, and they were not looked at" in reason(find(world, VersionSource.TAG))
+
+
+def test_so_many_versions_that_not_all_tags_are_read_are_said() -> None:
+    world = World()
+    for number in range(1, 508):
+        world.make(number)
+    assert "7 more are of that time, and their tags were not read" in reason(find(world, VersionSource.TAG))
+    assert world.tags_read == 500
+
+
+def in_a_day(world: World, others: int) -> None:
+    """So many versions of other runs, made before this one began."""
+    for number in range(1, others + 1):
+        world.make(number, job="1", task_run="600", created_at=START - timedelta(minutes=number))
+
+
+@pytest.mark.parametrize("others", [2, 50, 200])
+def test_the_versions_of_the_day_cost_nothing_where_the_runs_own_is_found(others: int) -> None:
+    world = World()
+    in_a_day(world, others)
+    world.make(201, job="1", task_run="701")
+    assert isinstance(find(world), Found)
+    assert (world.read, world.tags_read) == (["run201"], 1)
+
+
+@pytest.mark.parametrize("others", [50, 200])
+def test_where_it_is_not_found_the_nearest_of_the_day_are_looked_at(others: int) -> None:
+    world = World()
+    in_a_day(world, others)
+    said = reason(find(world))
+    assert (world.read, world.tags_read) == ([f"run{number}" for number in range(1, 21)], 20)
+    assert f"{others - 20} more of that day were made outside the run's time, and not looked at" in said
+
+
+def test_two_tagged_versions_contradict_each_other_whenever_they_were_made() -> None:
+    world = World(records_creators=False)
+    world.make(1, tagged=True)
+    world.make(2, tagged=True, created_at=START - timedelta(hours=5))
+    for number in (1, 2):
+        run = world.runs[f"run{number}"]
+        world.runs[f"run{number}"] = replace(run, artifact_uri=f"s3://bucket/{number}")
+        world.versions[number - 1] = replace(
+            world.versions[number - 1], source=f"s3://bucket/{number}/model", status=VersionStatus.READY
+        )
+    assert "2 versions" in reason(find(world, VersionSource.TRUSTED_TAG))
+
+
+def test_what_a_failed_attempt_has_read_is_not_read_again() -> None:
+    world = World()
+    for number in range(1, 131):
+        world.make(number, job="1", task_run="600")
+    world.make(131, job="1", task_run="701")
+    kept, went_on = Read(), []
+    jobs, registry = cast("JobRuns", world), cast("ModelRegistry", world)
+    sought = Sought(GATE, RUN, (GATE,), jobs, registry, END, kept, lambda: went_on.append(1))
+    world.refused = {"run25": VendorUnavailableError("Databricks", "503")}
+    with pytest.raises(VendorUnavailableError):
+        find_version(sought)
+    before = len(world.read)
+    assert before > 100
+    world.refused = {}
+    assert isinstance(find_version(sought), Found)
+    assert len(world.read) - before == 131 - len(set(world.read[:before]) - {"run25"})
+    assert world.tags_read == 131
+    assert len(went_on) >= 6
 
 
 # --- the people behind it ---------------------------------------------------------------------------------

@@ -126,20 +126,18 @@ class MlflowRegistry:
             raise unreadable("the logged model")
         return found
 
-    def with_tag(
-        self, versions: Sequence[ModelVersion], key: str, value: str
-    ) -> tuple[tuple[ModelVersion, ...], int]:
+    def with_tag(self, versions: Sequence[ModelVersion], key: str, value: str) -> tuple[ModelVersion, ...]:
         """Those of these versions whose tag `key` is exactly `value`.
 
         All versions are listed with their tags, which spares us putting a stranger's value into a filter.
         """
         if not versions:
-            return (), 0
+            return ()
         listed = self._listed(versions[0].model)
         tagged = {_number(each.version): _version(each) for each in listed if each.tags.get(key) == value}
         return tuple(
             each for each in versions if each.version in tagged and tagged[each.version].same_as(each)
-        ), 0
+        )
 
     def get_alias(self, model: str, alias: str) -> str | None:
         """The version that holds the alias; None only after the model itself was read.

@@ -36,7 +36,6 @@ from champion_gate.errors import InvalidInputError, InvalidNameError, VendorNotF
 _MODELS = "/api/2.1/unity-catalog/models"
 _TAGGED = "/api/2.0/mlflow/unity-catalog/model-versions"
 _GET = f"{_TAGGED}/get"
-_MOST_TAGS_READ = 500
 _READ_AT_ONCE = 4
 _MAX_TAG_VALUE = 1000
 _TAG_KEY = re.compile(r"[^.,\-=/:]{1,255}")
@@ -119,17 +118,14 @@ class UnityCatalog:
         """One logged model of this workspace."""
         return read_logged_model(self._connection.begin(), model_id)
 
-    def with_tag(
-        self, versions: Sequence[ModelVersion], key: str, value: str
-    ) -> tuple[tuple[ModelVersion, ...], int]:
-        """Those of these versions whose tag `key` is exactly `value`, among the first 500 of them.
+    def with_tag(self, versions: Sequence[ModelVersion], key: str, value: str) -> tuple[ModelVersion, ...]:
+        """Those of these versions whose tag `key` is exactly `value`.
 
         Unity Catalog cannot search by tag and lists no tags, so those of each are read: one call a version,
         a few of them at once, each with a deadline of its own. One that has been deleted since it was listed has none.
         """
-        read = versions[:_MOST_TAGS_READ]
-        if not read:
-            return (), 0
+        if not versions:
+            return ()
 
         def tag_of(version: ModelVersion) -> str | VendorNotFoundError | None:
             named, number = _Name.of(version.model), check_version(version.version)
@@ -140,13 +136,10 @@ class UnityCatalog:
             return pairs(shown.get("tags"), _GET).get(key)
 
         with ThreadPoolExecutor(_READ_AT_ONCE, thread_name_prefix="uc-tags") as pool:
-            tags = list(pool.map(tag_of, read))
-        self._refuse_unseen(
-            {each.version: tag for each, tag in zip(read, tags, strict=True) if isinstance(tag, Exception)},
-            read[0].model,
-        )
-        found = tuple(version for version, tag in zip(read, tags, strict=True) if tag == value)
-        return found, len(versions) - len(read)
+            tags = dict(zip(versions, pool.map(tag_of, versions), strict=True))
+        missing = {each.version: tag for each, tag in tags.items() if isinstance(tag, VendorNotFoundError)}
+        self._refuse_unseen(missing, versions[0].model)
+        return tuple(version for version, tag in tags.items() if tag == value)
 
     def _refuse_unseen(self, missing: Mapping[str, VendorNotFoundError], model: str) -> None:
         """Raise what was answered for a version that is listed all the same: it may bear the tag."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import cached_property
 
 from champion_gate.core.gates import VersionSource
 from champion_gate.core.job_runs import JobRun, Trainer
 from champion_gate.core.marks import RUN_TAG
 from champion_gate.core.names import check_model, check_version
-from champion_gate.core.origin import Linked, Origins, Sought, Unlinked, Word
+from champion_gate.core.origin import AT_A_TIME, Linked, Origins, Sought, Unlinked, Word
 from champion_gate.core.ports import ModelRegistry
 from champion_gate.core.text import one_line
 from champion_gate.core.versions import ModelVersion, VersionDetails, VersionStatus
@@ -21,6 +20,8 @@ READY_WITHIN = timedelta(hours=1)
 """How long after a run's end a version of its may still be uploaded."""
 
 _MOST_LOOKED_AT = 200
+_MOST_TAGS_READ = 500
+_MOST_OUTSIDE = 20
 _MOST_NAMED = 10
 _AUTO = (VersionSource.TASK_OUTPUT, VersionSource.TAG, VersionSource.MLFLOW_RUN)
 
@@ -52,31 +53,49 @@ class _Silent:
     reason: str
 
 
+@dataclass
+class _Told:
+    """What one source has said so far; how many versions were not looked at, or their tags not read."""
+
+    unlinked: list[Unlinked] = field(default_factory=list)
+    looked_at: int = 0
+    unread: int = 0
+    left: int = 0
+
+    def add(self, *, looked_at: int, unlinked: Sequence[Unlinked], unread: int, left: int) -> None:
+        self.unlinked += unlinked
+        self.looked_at += looked_at
+        self.unread += unread
+        self.left += left
+
+
 def find_version(sought: Sought) -> Found | NotFound:
     """Find the version of the gate's model that this run made, the way the gate says.
 
     AUTO asks task output, tag and MLflow runs in this order; the first that says anything decides. What a task
     says itself decides also when it cannot be used; a tag on a version that is not linked to the run says
-    nothing, for anybody who may register one can write it.
+    nothing, for anybody who may register one can write it. Versions made in the run's time are asked about
+    first, and a few made near it only where nothing is said of those.
 
     Raises:
         VendorUnavailableError: later it may work.
     """
     search = _Search(sought)
-    sources: dict[VersionSource, Callable[[], Found | NotFound | _Silent]] = {
-        VersionSource.TASK_OUTPUT: search.by_task_output,
-        VersionSource.TAG: lambda: search.by_tag(VersionSource.TAG),
-        VersionSource.MLFLOW_RUN: search.by_mlflow_run,
-        VersionSource.TRUSTED_TAG: lambda: search.by_tag(VersionSource.TRUSTED_TAG),
-    }
     way, run = sought.gate.version, sought.run
+    ways = _AUTO if way is VersionSource.AUTO else (way,)
     reasons: list[str] = []
-    for source in _AUTO if way is VersionSource.AUTO else [way]:
-        said = sources[source]()
+    if VersionSource.TASK_OUTPUT in ways:
+        said = search.by_task_output()
         if not isinstance(said, _Silent):
             return said
         reasons.append(said.reason)
-    reasons += search.ruled_out()
+    others = [each for each in ways if each is not VersionSource.TASK_OUTPUT]
+    for versions in search.groups() if others else ():
+        for source in others:
+            found = search.among(versions, source)
+            if found is not None:
+                return found
+    reasons += [search.silence(source) for source in others] + search.left_out()
     return NotFound(
         f"No version of {sought.gate.model} was found for job run {run.run_id}. {' '.join(reasons)}"
     )
@@ -112,7 +131,7 @@ def named_version(sought: Sought, version: ModelVersion, how: str, word: Word) -
     """
     if word in {Word.REGISTRANT, Word.TRUSTED}:
         trusts = sought.gate.version is VersionSource.TRUSTED_TAG
-        tagged = trusts and sought.registry.with_tag([version], RUN_TAG, sought.run.run_id)[0]
+        tagged = trusts and sought.registry.with_tag([version], RUN_TAG, sought.run.run_id)
         word = Word.TRUSTED if tagged else Word.REGISTRANT
     linked = Origins(sought).of(version, word)
     if isinstance(linked, Linked):
@@ -158,6 +177,8 @@ class _Search:
         self._registry = sought.registry
         self._origins = Origins(sought)
         self._unlikely: list[Unlinked] = []
+        self._far = 0
+        self._told: dict[VersionSource, _Told] = {}
 
     def by_task_output(self) -> Found | NotFound | _Silent:
         versions: set[str] = set()
@@ -178,51 +199,79 @@ class _Search:
             return _Silent(f"No task's output names a version of it{named}.")
         return self._of_outputs(sorted(versions, key=int))
 
-    def by_tag(self, source: VersionSource) -> Found | NotFound | _Silent:
-        word = Word.TRUSTED if source is VersionSource.TRUSTED_TAG else Word.REGISTRANT
-        near = self._plausible
-        tagged, unread = self._registry.with_tag(near, RUN_TAG, self._run.run_id)
-        looked_at = tagged[:_MOST_LOOKED_AT]
+    def groups(self) -> Iterator[list[ModelVersion]]:
+        """The versions of the run's time that a glance does not rule out; then those made near it, nearest first."""
+        near = [each for each in self._registry.list_versions(self._model) if self._origins.is_near(each)]
+        glances = [(each, self._origins.at_a_glance(each)) for each in near]
+        self._unlikely = [ruled_out for _, ruled_out in glances if ruled_out is not None]
+        plausible = [each for each, ruled_out in glances if ruled_out is None]
+        within = [each for each in plausible if self._origins.is_within(each)]
+        outside = [each for each in plausible if not self._origins.is_within(each)]
+        outside.sort(key=self._origins.distance)
+        if self._sought.gate.version is VersionSource.TRUSTED_TAG:
+            within, outside = [*within, *outside], []  # two tagged ones contradict each other, whenever made
+        if within:
+            yield within
+        # Where creators are recorded, times are the workspace's own, and a few are enough.
+        most = _MOST_OUTSIDE if self._registry.records_creators else len(outside)
+        self._far = len(outside[most:])
+        if outside:
+            yield outside[:most]
+
+    def among(self, versions: Sequence[ModelVersion], source: VersionSource) -> Found | NotFound | None:
+        """What tags or MLflow runs say of these versions; None where that is nothing."""
+        told = self._told.setdefault(source, _Told())
+        unread = 0
+        if source is VersionSource.MLFLOW_RUN:
+            suited = [each for each in versions if each.run_id]
+            what, word = f"have MLflow runs that belong to job run {self._run.run_id}", Word.NOBODY
+        else:
+            suited, unread = self._tagged(versions[:_MOST_TAGS_READ]), len(versions[_MOST_TAGS_READ:])
+            what = f"bear the tag {RUN_TAG}={self._run.run_id}"
+            word = Word.TRUSTED if source is VersionSource.TRUSTED_TAG else Word.REGISTRANT
+        looked_at, left = suited[:_MOST_LOOKED_AT], len(suited[_MOST_LOOKED_AT:])
         linked, unlinked = self._linked(looked_at, word)
-        tag = f"{RUN_TAG}={self._run.run_id}"
-        if linked:
-            return self._only(linked, source, f"bear the tag {tag}", unread + len(tagged) - len(looked_at))
-        reason = f"None bears the tag {tag}."
-        if unlinked:
+        told.add(looked_at=len(looked_at), unlinked=unlinked, unread=unread, left=left)
+        return self._only(linked, source, what, unread + left) if linked else None
+
+    def silence(self, source: VersionSource) -> str:
+        """Why tags or MLflow runs say nothing."""
+        told = self._told.get(source, _Told())
+        whys = _whys(told.unlinked)
+        if source is VersionSource.MLFLOW_RUN:
             reason = (
-                f"The tag {tag} alone does not count; nothing shows that this run made {_whys(unlinked)}."
+                f"Of {told.looked_at} versions made around the time of the run, no MLflow run belongs to its tasks"
+                f"{': ' if whys else ''}{whys}."
             )
-        left = _left_out(unread, "their tags were not read")
-        return _Silent(reason + left + _left_out(len(tagged) - len(looked_at), "they were not looked at"))
+        elif told.unlinked:
+            tag = f"{RUN_TAG}={self._run.run_id}"
+            reason = f"The tag {tag} alone does not count; nothing shows that this run made {whys}."
+        else:
+            reason = f"None bears the tag {RUN_TAG}={self._run.run_id}."
+        unread = _left_out(told.unread, "their tags were not read")
+        return reason + unread + _left_out(told.left, "they were not looked at")
 
-    def by_mlflow_run(self) -> Found | NotFound | _Silent:
-        near = [each for each in self._plausible if each.run_id]
-        looked_at = near[:_MOST_LOOKED_AT]
-        linked, unlinked = self._linked(looked_at, Word.NOBODY)
-        if linked:
-            what = f"have MLflow runs that belong to job run {self._run.run_id}"
-            return self._only(linked, VersionSource.MLFLOW_RUN, what, len(near) - len(looked_at))
-        reason = (
-            f"Of {len(looked_at)} versions made around the time of the run, no MLflow run belongs to its tasks"
-            f"{': ' if unlinked else ''}{_whys(unlinked)}."
-        )
-        return _Silent(reason + _left_out(len(near) - len(looked_at), "they were not looked at"))
-
-    def ruled_out(self) -> list[str]:
-        """What to say of the versions of the run's time that a glance ruled out, if the list was read."""
-        return [f"Nothing shows that this run made {_whys(self._unlikely)}."] if self._unlikely else []
+    def left_out(self) -> list[str]:
+        """What to say of the versions that were not asked about, if the list was read."""
+        said = []
+        if self._unlikely:
+            said.append(f"Nothing shows that this run made {_whys(self._unlikely)}.")
+        if self._far:
+            said.append(f"{self._far} more of that day were made outside the run's time, and not looked at.")
+        return said
 
     # --- what they share ------------------------------------------------------------------------------
 
-    @cached_property
-    def _plausible(self) -> list[ModelVersion]:
-        """The versions of the run's time that a glance does not rule out, likeliest first."""
-        near = [each for each in self._registry.list_versions(self._model) if self._origins.is_near(each)]
-        glances = [(each, self._origins.at_a_glance(each)) for each in near]
-        plausible = [each for each, ruled_out in glances if ruled_out is None]
-        plausible.sort(key=lambda each: not self._origins.is_within(each))
-        self._unlikely = [ruled_out for _, ruled_out in glances if ruled_out is not None]
-        return plausible
+    def _tagged(self, versions: Sequence[ModelVersion]) -> list[ModelVersion]:
+        """Those that bear the run's tag; what an earlier attempt has read is not read again."""
+        tagged = self._sought.read.tagged
+        unread = [each for each in versions if each.version_id not in tagged]
+        for start in range(0, len(unread), AT_A_TIME):
+            some = unread[start : start + AT_A_TIME]
+            bearing = self._registry.with_tag(some, RUN_TAG, self._run.run_id)
+            tagged.update({each.version_id: each in bearing for each in some})
+            self._sought.go_on()
+        return [each for each in versions if tagged[each.version_id]]
 
     def _linked(self, versions: Sequence[ModelVersion], word: Word) -> tuple[list[Linked], list[Unlinked]]:
         self._origins.read_ahead(versions)

@@ -7,11 +7,12 @@ be those of the version's MLflow run, and that stays the registrant's word.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
+from typing import TypeVar
 
 from champion_gate.core import run_checks
 from champion_gate.core.artifacts import is_of_logged_model
@@ -32,8 +33,12 @@ from champion_gate.core.text import one_line
 from champion_gate.core.versions import LoggedModel, ModelVersion, TrainingRun
 from champion_gate.errors import GateError, InvalidInputError, InvalidNameError, VendorRefusedError
 
+T = TypeVar("T")
+
 _AROUND_RUN = timedelta(days=1)
 _READ_AT_ONCE = 4
+AT_A_TIME = 50
+"""So many versions are read before it is said that the work goes on."""
 _MOST_NAMED = 5
 _REPLACED_OR_FAILED = ", which a retry or repair has replaced, or which did not succeed"
 
@@ -56,6 +61,19 @@ class Word(Enum):
 
 
 @dataclass(frozen=True)
+class Read:
+    """What has been read of versions of a run's time, kept from one attempt to the next; refusals are not.
+
+    Attributes:
+        tagged: id of a version -> whether it bears the tag of the run.
+    """
+
+    tagged: dict[str, bool] = field(default_factory=dict)
+    training_runs: dict[str, TrainingRun] = field(default_factory=dict)
+    logged_models: dict[str, LoggedModel] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Sought:
     """What is looked for: versions of the gate's model that the run made; and where.
 
@@ -64,6 +82,8 @@ class Sought:
         run: ended, with the task runs that count for this gate.
         gates: all gates; a job that a rival watches is its.
         at: now.
+        read: what earlier attempts have read.
+        go_on: called between calls of which there may be many: who looks must not be taken for dead.
     """
 
     gate: Gate
@@ -72,6 +92,8 @@ class Sought:
     job_runs: JobRuns
     registry: ModelRegistry
     at: datetime
+    read: Read = field(default_factory=Read)
+    go_on: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -106,8 +128,10 @@ class Origins:
         self._job_runs = sought.job_runs
         self._registry = sought.registry
         self._tasks = {(task.job_id, task.run_id): task for task in sought.run.tasks}
-        self._training_runs: dict[str, TrainingRun | GateError] = {}
-        self._logged_models: dict[str, LoggedModel | GateError] = {}
+        self._go_on = sought.go_on
+        self._training_runs = sought.read.training_runs
+        self._logged_models = sought.read.logged_models
+        self._refused: dict[str, GateError] = {}
         self._other_runs: dict[str, JobRun] = {}
 
     def of(self, version: ModelVersion, word: Word) -> Linked | Unlinked:
@@ -134,8 +158,10 @@ class Origins:
         runs = dict.fromkeys(each.run_id for each in versions if each.run_id)
         models = dict.fromkeys(each.logged_model_id for each in versions if each.logged_model_id)
         with ThreadPoolExecutor(_READ_AT_ONCE, thread_name_prefix="origins") as pool:
-            list(pool.map(self._read_run, runs))
-            list(pool.map(self._read_logged_model, models))
+            for read, ids in ((self._read_run, list(runs)), (self._read_logged_model, list(models))):
+                for start in range(0, len(ids), AT_A_TIME):
+                    list(pool.map(read, ids[start : start + AT_A_TIME]))
+                    self._go_on()
 
     def at_a_glance(self, version: ModelVersion) -> Unlinked | None:
         """Why the version cannot come from the run, as far as that takes no call."""
@@ -154,6 +180,13 @@ class Origins:
         return (run.start is None or at >= run.start - _AROUND_RUN) and (
             run.end is None or at <= run.end + _AROUND_RUN
         )
+
+    def distance(self, version: ModelVersion) -> timedelta:
+        """How far from the run the version was made."""
+        at, start, end = version.created_at, self._run.start, self._run.end
+        if at is None or start is None or end is None:
+            return timedelta()
+        return max(start - at, at - end, timedelta())
 
     def is_within(self, version: ModelVersion) -> bool:
         """Whether the version was made while a task ran that counts, or shortly after."""
@@ -290,22 +323,22 @@ class Origins:
     # --- what they are read from ----------------------------------------------------------------------
 
     def _read_run(self, run_id: str) -> TrainingRun | GateError:
-        if run_id not in self._training_runs:
-            try:
-                self._training_runs[run_id] = self._registry.get_training_run(run_id)
-            except (VendorRefusedError, InvalidNameError) as error:
-                _raise_if_all(error)
-                self._training_runs[run_id] = error
-        return self._training_runs[run_id]
+        return self._read(self._training_runs, run_id, self._registry.get_training_run)
 
     def _read_logged_model(self, model_id: str) -> LoggedModel | GateError:
-        if model_id not in self._logged_models:
+        return self._read(self._logged_models, model_id, self._registry.get_logged_model)
+
+    def _read(self, known: dict[str, T], key: str, read: Callable[[str], T]) -> T | GateError:
+        if key in self._refused:
+            return self._refused[key]
+        if key not in known:
             try:
-                self._logged_models[model_id] = self._registry.get_logged_model(model_id)
+                known[key] = read(key)
             except (VendorRefusedError, InvalidNameError) as error:
                 _raise_if_all(error)
-                self._logged_models[model_id] = error
-        return self._logged_models[model_id]
+                self._refused[key] = error
+                return error
+        return known[key]
 
     def _job_ids(self) -> set[str]:
         return {self._run.job_id, *(task.job_id for task in self._run.tasks)}

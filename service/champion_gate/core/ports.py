@@ -124,14 +124,8 @@ class ModelRegistry(Protocol):
         """
         ...
 
-    def with_tag(
-        self, versions: Sequence[ModelVersion], key: str, value: str
-    ) -> tuple[tuple[ModelVersion, ...], int]:
-        """Those of these versions of one model whose tag `key` is exactly `value`, in their order.
-
-        Returns:
-            The versions, and how many of those given were left unread, the last ones, as they were too many.
-        """
+    def with_tag(self, versions: Sequence[ModelVersion], key: str, value: str) -> tuple[ModelVersion, ...]:
+        """Those of these versions of one model whose tag `key` is exactly `value`, in their order."""
         ...
 
     def get_alias(self, model: str, alias: str) -> str | None:

@@ -16,7 +16,7 @@ from champion_gate.core.gate_rules import GateRules
 from champion_gate.core.gates import Gate
 from champion_gate.core.job_runs import JobRun, RunFacts, RunResult
 from champion_gate.core.notifications import NotificationPhase, Resolution, StoredNotification
-from champion_gate.core.origin import Sought
+from champion_gate.core.origin import Read, Sought
 from champion_gate.core.ports import Chance, Clock, JobRuns, ModelRegistry, WakeUps
 from champion_gate.core.promotion import Phase, Promotion, Subject, requested
 from champion_gate.core.retrying import next_try
@@ -27,6 +27,8 @@ from champion_gate.errors import ConflictError, GateError, LeaseLostError, Unexp
 LEASE_SECONDS = 120.0
 _FIRST_LOOK_AGAIN = timedelta(seconds=5)
 _LONGEST_LOOK_AGAIN = timedelta(minutes=2)
+_MOST_KEPT = 100
+"""Searches whose readings are kept at a time."""
 _NOT_COMPARED = "(The notification's workspace was not compared with ours, which does not tell its id: set DATABRICKS_WORKSPACE_ID.)"
 
 _log = logging.getLogger(__name__)
@@ -48,7 +50,7 @@ class _Outcome:
 
 
 class Resolver:
-    """Resolves notifications. Stateless: everything it knows is in the rows or at the vendors'."""
+    """Resolves notifications. What it knows is in the rows or at the vendors'; it remembers what failed attempts have read."""
 
     def __init__(
         self,
@@ -70,6 +72,7 @@ class Resolver:
         self._wake_ups = wake_ups
         self._clock = clock
         self._chance = chance
+        self._read: dict[tuple[str, str], Read] = {}
 
     def resolve(self, notification_id: str) -> None:
         """Take the notification as far as the world allows. Safe to call at any time, any number of times."""
@@ -140,15 +143,19 @@ class Resolver:
         if before is not None and before.count == taken.count:
             fresh = replace(fresh, attempts=before.attempts, failing_since=before.failing_since)
         try:
-            outcome = self._ask_for_alias(fresh, run, gate)
+            outcome = self._ask_for_alias(taken, fresh, run, gate)
         except LeaseLostError:
             raise
         except GateError as error:
             outcome = self._put_off_gate(taken, fresh, error)
+        if outcome.resolution.attempts == 0 or len(self._read) > _MOST_KEPT:
+            self._read.pop((taken.id, gate.name), None)  # only what failed goes on where it was
         self._store.save_resolution(taken, outcome.resolution)
         return outcome
 
-    def _ask_for_alias(self, fresh: Resolution, run: JobRun, gate: Gate) -> _Outcome:
+    def _ask_for_alias(
+        self, taken: StoredNotification, fresh: Resolution, run: JobRun, gate: Gate
+    ) -> _Outcome:
         fresh = replace(fresh, attempts=0, failing_since=None, last_error=None)
         refused = self._rules.refusal_of_run(gate, run.job_id, run.facts())
         if refused is not None:
@@ -156,7 +163,16 @@ class Resolver:
             return _Outcome(replace(fresh, phase=phase, reason=refused.reason))
         own = run_checks.without_rivals_tasks(run, gate, self._gates.values(), self._job_runs)
         found = candidates.find_version(
-            Sought(gate, own, tuple(self._gates.values()), self._job_runs, self._registry, self._clock.now())
+            Sought(
+                gate,
+                own,
+                tuple(self._gates.values()),
+                self._job_runs,
+                self._registry,
+                self._clock.now(),
+                read=self._read.setdefault((taken.id, gate.name), Read()),
+                go_on=lambda: self._store.keep_notification(taken, self._clock.now(), LEASE_SECONDS),
+            )
         )
         if isinstance(found, candidates.NotFound):
             reason = f"{found.reason} {candidates.why_nothing_is_listed(self._registry, gate.model, gate.alias)}".strip()

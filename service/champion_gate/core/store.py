@@ -131,6 +131,10 @@ class Store(Protocol):
         """Lease an open, due row."""
         ...
 
+    def keep_notification(self, taken: StoredNotification, at: datetime, lease_seconds: float) -> None:
+        """Lease the row anew for who holds it; raises LeaseLostError."""
+        ...
+
     def save_resolution(self, taken: StoredNotification, resolution: Resolution) -> None:
         """Insert or replace what this notification came to for one gate."""
         ...

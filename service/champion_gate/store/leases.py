@@ -87,6 +87,15 @@ def held_row(connection: Connection, table: Table, row_id: str, token: str) -> R
     return row
 
 
+def keep(
+    connection: Connection, table: Table, row_id: str, *, token: str, at: datetime, lease_seconds: float
+) -> None:
+    """Lease the row anew for its holder; raises LeaseLostError."""
+    held_row(connection, table, row_id, token)
+    until = lease_until(at, lease_seconds)
+    connection.execute(update(table).where(table.c.id == row_id).values(lease_until=until))
+
+
 def due_ids(
     connection: Connection, table: Table, at: datetime, limit: int, *conditions: ColumnElement[bool]
 ) -> tuple[str, ...]:

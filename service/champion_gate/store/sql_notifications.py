@@ -11,7 +11,7 @@ from champion_gate.core.notifications import (
     StoredNotification,
 )
 from champion_gate.core.store import Page
-from champion_gate.store import notifications
+from champion_gate.store import leases, notifications, tables
 from champion_gate.store.sql_base import SqlBase
 
 
@@ -41,6 +41,18 @@ class SqlNotifications(SqlBase):
         """Lease an open, due row."""
         with self._write() as connection:
             return notifications.take(connection, notification_id, at, lease_seconds, self._token())
+
+    def keep_notification(self, taken: StoredNotification, at: datetime, lease_seconds: float) -> None:
+        """Lease the row anew for who holds it; raises LeaseLostError."""
+        with self._write() as connection:
+            leases.keep(
+                connection,
+                tables.notifications,
+                taken.id,
+                token=taken.lease,
+                at=at,
+                lease_seconds=lease_seconds,
+            )
 
     def save_resolution(self, taken: StoredNotification, resolution: Resolution) -> None:
         """Insert or replace what it came to for one gate; raises LeaseLostError."""

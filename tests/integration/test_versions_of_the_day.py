@@ -1,0 +1,97 @@
+"""Looking for a run's version costs the same however many versions a day has, and holds its row as long as it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from champion_gate.core.notifications import NotificationPhase
+from champion_gate.core.promotion import Phase
+from integration.gate_crashes import StoreBetween, start_with
+from integration.gate_models import TRAINER
+from integration.gate_world import GateWorld, gate_world
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[GateWorld]:
+    with gate_world(tmp_path) as made:
+        yield made
+
+
+def register(world: GateWorld, count: int) -> None:
+    """Versions of other runs of the same job, made one a minute."""
+    catalog = world.databricks.catalog
+    tags = {"mlflow.databricks.jobID": world.job_id, "mlflow.databricks.jobRunID": "5"}
+    for _ in range(count):
+        run_id = catalog.add_mlflow_run(metrics={"f1": 0.9}, user=TRAINER, tags=tags)
+        catalog.add_version(world.models.model, run_id=run_id, created_by=TRAINER)
+
+
+def calls_of_a_promotion(world: GateWorld, versions_of_the_day: int) -> int:
+    """Calls to Databricks from the notification to the alias."""
+    register(world, versions_of_the_day)
+    world.clock.move(hours=2)
+    version = world.train({"f1": 0.95})
+    before = len(world.databricks.requests)
+    world.settle()
+    pending = world.promotion(Phase.PENDING_APPROVAL)
+    world.approve(pending)
+    world.look()
+    world.ended(pending, Phase.PROMOTED)
+    assert world.models.champion() == version
+    return len(world.databricks.requests) - before
+
+
+def test_a_promotion_costs_as_many_calls_with_200_versions_of_the_day_as_with_two(tmp_path: Path) -> None:
+    calls = {}
+    for count in (2, 50, 200):
+        (tmp_path / str(count)).mkdir()
+        with gate_world(tmp_path / str(count)) as world:
+            calls[count] = calls_of_a_promotion(world, count)
+    assert calls[2] <= 45
+    assert calls[50] == calls[2]
+    assert calls[200] - calls[2] <= 2  # further pages of the list
+
+
+def test_a_long_search_keeps_its_row(world: GateWorld) -> None:
+    run_id = world.databricks.jobs.start_run(world.job_id)
+    register(world, 120)
+    version = world.models.train(
+        world.job_id, world.databricks.jobs.task_run_id(run_id, "train"), {"f1": 0.95}
+    )
+    world.databricks.jobs.finish_run(run_id, "SUCCESS", notify=False)
+    notification = world.notify(run_id)
+    kept: list[object] = []
+
+    def a_minute_later(name: str) -> None:
+        if name == "keep_notification":
+            world.clock.move(seconds=60)
+            kept.append(world.store.take_notification(notification, world.clock.now(), 60))
+
+    start_with(world, StoreBetween(world.store, after=a_minute_later))
+    world.core.resolver.resolve(notification)
+    assert len(kept) >= 4
+    assert set(kept) == {None}
+    assert world.notification(NotificationPhase.RESOLVED).count == 1
+    assert world.promotion().version.version == version
+
+
+def test_an_attempt_goes_on_where_the_last_one_failed(world: GateWorld) -> None:
+    run_id = world.databricks.jobs.start_run(world.job_id)
+    register(world, 60)
+    world.models.train(world.job_id, world.databricks.jobs.task_run_id(run_id, "train"), {"f1": 0.95})
+    world.databricks.jobs.finish_run(run_id, "SUCCESS", notify=False)
+    fault = world.break_databricks("/mlflow/runs/get$", skip=55, status=500)
+    world.notify(run_id)
+    world.settle()
+    world.notification(NotificationPhase.WAITING)
+    fault.times = 0
+    before = len(world.databricks.requests)
+    world.wait(seconds=5)
+    world.notification(NotificationPhase.RESOLVED)
+    reads = [
+        each for each in world.databricks.requests[before:] if "unity-catalog/model-versions/get" in each.path
+    ]
+    assert len(reads) < 10  # the tags were read before
