@@ -115,7 +115,13 @@ def test_a_champion_whose_metrics_are_not_known_is_shown_all_the_same(world: Gat
 def test_a_champion_whose_mlflow_run_was_deleted_does_not_stop_the_gate(world: GateWorld) -> None:
     lost = world.databricks.catalog.add_version(world.models.model, run_id="f" * 32)
     world.models.move_alias(lost)
-    world.ask()
+    world.train()
+    world.settle()
+    waiting = world.promotion(Phase.REQUESTED)
+    assert f"MLflow run {'f' * 32} cannot be read" in (waiting.last_error or "")
+    world.live(minutes=30)
+    world.ended(waiting, Phase.PENDING_APPROVAL)
+    assert "cannot be read" in shown(world, waiting)
 
 
 def test_evidence_too_long_for_github_is_cut_with_a_note(world: GateWorld) -> None:

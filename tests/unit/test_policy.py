@@ -197,7 +197,7 @@ def test_a_candidate_without_an_mlflow_run_lacks_every_metric() -> None:
     reason = policy.ineligible_because(
         replace(GATE, metrics=(rule(UP),)), version(2), version(1, {"f1": 0.5})
     )
-    assert reason == "The metric f1 is missing."
+    assert reason == "The metric f1 is missing: MLflow run run2 cannot be read (not told)."
 
 
 def test_one_reason_names_every_broken_rule_with_its_numbers() -> None:

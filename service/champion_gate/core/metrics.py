@@ -117,7 +117,7 @@ def measurements(details: VersionDetails, name: str) -> Measurements:
         return Measurements(name, LOGGED_MODEL, model.model_id, own)
     foreign = run_counts_not_because(details)
     if foreign or run is None:
-        return Measurements(name, missing=foreign)
+        return Measurements(name, missing=foreign or unread_because(details))
     if name not in run.metrics:
         return Measurements(name)
     return Measurements(name, MLFLOW_RUN, run.run_id, (MetricRow(name, run.metrics[name]),))
