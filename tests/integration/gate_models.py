@@ -62,9 +62,9 @@ class CatalogModels:
     """Unity Catalog, as the Databricks stand-in has it."""
 
     registry = "databricks-uc"
-    model = "main.ml.churn"
 
-    def __init__(self, databricks: DatabricksStandIn) -> None:
+    def __init__(self, databricks: DatabricksStandIn, model: str = "main.ml.churn") -> None:
+        self.model = model
         self.catalog = databricks.catalog
         self.catalog.add_model(self.model)
 

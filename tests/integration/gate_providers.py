@@ -131,6 +131,10 @@ class Provider(ABC):
         """Status of every run or pipeline by its id, oldest first: open, cancelled, success or failure."""
 
     @abstractmethod
+    def waits(self, request_id: str) -> bool:
+        """Whether people can decide on it now."""
+
+    @abstractmethod
     def reading(self, request_id: str) -> str:
         """Path (a regular expression) of the call that reads a run or pipeline."""
 
@@ -222,6 +226,9 @@ class GitHubProvider(Provider):
 
     def requests(self) -> dict[str, str]:
         return {str(run.id): run.conclusion or "open" for run in self.standin.runs}
+
+    def waits(self, request_id: str) -> bool:
+        return bool(self.standin.run(request_id).waiting_jobs())
 
     def reading(self, request_id: str) -> str:
         return f"/actions/runs/{request_id}$"
@@ -349,6 +356,9 @@ class GitLabProvider(Provider):
     def requests(self) -> dict[str, str]:
         words = {"canceled": "cancelled", "failed": "failure", "success": "success"}
         return {str(one.id): words.get(one.status, "open") for one in self.standin.pipelines}
+
+    def waits(self, request_id: str) -> bool:
+        return self._job(request_id).status == "manual"
 
     def reading(self, request_id: str) -> str:
         return f"/pipelines/{request_id}$"

@@ -1,0 +1,52 @@
+"""kill -9 again and again on other registries, vendors and databases than the usual ones: all is applied, once."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from faults.kill_world import kill_world
+from integration.store_databases import Databases
+
+pytest_plugins = ("integration.store_fixtures",)
+
+KILLS = int(os.environ.get("KILLS", "5"))
+MODELS = 4
+
+
+@pytest.mark.timeout(600)  # a kill between the intent and the start costs two minutes, by design
+@pytest.mark.parametrize(
+    ("registry", "provider", "database"),
+    [
+        ("uc", "gitlab-rules", "postgresql"),
+        ("mlflow", "github", "sqlite"),
+        ("mlflow", "gitlab-environment", "postgresql"),
+    ],
+)
+def test_every_approval_is_applied_once(
+    request: pytest.FixtureRequest, tmp_path: Path, registry: str, provider: str, database: str
+) -> None:
+    databases: Databases = request.getfixturevalue(f"{database}_databases")
+    chosen = random.Random(f"{registry} {provider} {database}")
+    with kill_world(tmp_path, registry, provider, databases.migrated(), models=MODELS) as world:
+        waiting = list(world.models)
+        served = world.launch()
+        for _ in range(KILLS):
+            for job_id in waiting[:1]:
+                world.train(job_id)
+            del waiting[:1]
+            world.let_pass(served, chosen.randrange(2, 60), seconds=5)
+            served.kill()
+            if chosen.random() < 0.5:
+                world.approve_all()
+            served = world.launch()
+        for job_id in waiting:
+            world.train(job_id)
+        world.wait_until_promoted(400)
+        assert sorted(world.moves()) == sorted((each.model, "1", "2") for each in world.models.values())
+        assert {each.champion() for each in world.models.values()} == {"2"}
+        opened = [status for status in world.provider.requests().values() if status != "cancelled"]
+        assert len(opened) == MODELS
