@@ -98,6 +98,9 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
     def _cap_keepalive(self, deadline: float) -> None:
         """Called once, when the worker begins to stop."""
         super()._cap_keepalive(deadline)
+        # The master has the port itself; where it was killed, the next service needs it now.
+        for listener in self.sockets:
+            listener.close()
         self._begin_stopping()
         if self.nr_conns:
             seconds = self.cfg.graceful_timeout

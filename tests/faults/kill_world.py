@@ -44,6 +44,11 @@ class KillWorld:
         self.started.append(Served(self.environ, log))
         return self.started[-1].wait_until_alive()
 
+    def kill_all(self) -> None:
+        """Leave no process."""
+        for each in self.started:
+            each.kill()
+
     def train(self, job_id: str) -> None:
         """A run that registers a version, ends well and tells about it; who does not listen has only the sweep."""
         jobs = self.databricks.jobs
@@ -113,7 +118,11 @@ def kill_world(
     """
     databricks, there = DatabricksStandIn(), PROVIDERS[provider](lambda: datetime.now(UTC))
     port = free_port()
-    hook = Hook(f"http://127.0.0.1:{port}/hooks/databricks", *list(SECRETS.values())[:2])
+    hook = Hook(
+        f"http://127.0.0.1:{port}/hooks/databricks",
+        SECRETS["CHAMPION_GATE_DATABRICKS_HOOK_USERNAME"],
+        SECRETS["CHAMPION_GATE_DATABRICKS_HOOK_PASSWORD"],
+    )
     with ExitStack() as stack:
         databricks_url = stack.enter_context(serve(databricks.app))
         provider_url = stack.enter_context(serve(there.app))
@@ -144,7 +153,7 @@ def kill_world(
         file = {"registry": served_registry or CatalogModels.registry, "gates": gates}
         (folder / "gates.yaml").write_text(json.dumps({**file, there.key: there.server(provider_url)}))
         stack.callback(there.stop)
-        stack.callback(lambda: [each.kill() for each in world.started])
+        stack.callback(world.kill_all)
         yield world
 
 

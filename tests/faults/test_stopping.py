@@ -155,6 +155,25 @@ def test_the_next_service_works_when_only_the_master_was_killed(world: ProcessWo
     world.wait_for(Phase.PROMOTED, version)
 
 
+def test_an_orphan_gives_the_port_back_at_once_whatever_it_waits_for(world: ProcessWorld) -> None:
+    hanging = world.github.faults.add(".", hang=120, drop=True)
+    served = world.serve()
+    served.workers()
+    world.train()
+    until(lambda: hanging.hits, world.story)
+    with contextlib.ExitStack() as stack:
+        for _ in range(8):
+            client = stack.enter_context(
+                socket.create_connection(("127.0.0.1", port_of(world.url)), timeout=10)
+            )
+            client.sendall(b"POST /hooks/databricks HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n{")
+        served.process.kill()
+        served.process.wait()
+        begun = time.monotonic()
+        world.launch().wait_until_alive()
+        assert time.monotonic() - begun < QUICK_SECONDS
+
+
 def test_a_killed_worker_is_replaced(world: ProcessWorld) -> None:
     served = world.serve()
     (worker,) = served.workers()
