@@ -12,8 +12,16 @@ from urllib.parse import parse_qs, urlsplit
 
 from champion_gate.settings.addresses import web_address
 from champion_gate.settings.gates_problems import shown
+from champion_gate.settings.stray import stray_problem, without_strays
 
 HOST, WORKSPACE = "DATABRICKS_HOST", "DATABRICKS_WORKSPACE_ID"
+
+_BARE = (
+    HOST,
+    WORKSPACE,
+    *(f"DATABRICKS_{name}" for name in ("CLIENT_ID", "CLIENT_SECRET", "TOKEN", "USERNAME", "PASSWORD")),
+    *("ARM_CLIENT_ID", "ARM_CLIENT_SECRET", "ARM_TENANT_ID"),
+)
 
 _EXPECTED = "expected the workspace's address, such as https://adb-1234567890123456.7.azuredatabricks.net"
 _DATABRICKS = re.compile(r"(?:.+\.)?(?:azuredatabricks\.net|databricks\.(?:com|us|mil|azure\.us|azure\.cn))")
@@ -30,16 +38,17 @@ def databricks_settings(environ: Mapping[str, str]) -> tuple[dict[str, str], lis
     Returns:
         `host` and `workspace_id`, each only where it is known.
     """
-    problems: list[str] = []
+    strays = {name: stray_problem(name, environ[name]) for name in _BARE if environ.get(name, "").strip()}
+    problems = [line for line in strays.values() if line is not None]
     settings: dict[str, str] = {}
-    said = environ.get(WORKSPACE, "").strip()
+    said = without_strays(environ.get(WORKSPACE, ""))
     if said and not _WORKSPACE_ID.fullmatch(said):
         problems.append(
             f"{WORKSPACE}: found {shown(said)}; expected a number, the one behind ?o= in the browser"
         )
     elif said:
         settings["workspace_id"] = said
-    given = environ.get(HOST, "").strip()
+    given = without_strays(environ.get(HOST, ""))
     if not given:
         return settings, problems
     try:

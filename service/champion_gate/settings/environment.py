@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from champion_gate.settings.gates_problems import shown
 from champion_gate.settings.gates_values import ADDRESS, Is, expected
+from champion_gate.settings.stray import stray_problem, without_strays
 
 PREFIX = "CHAMPION_GATE_"
 _LARGEST_SECRET_FILE = 64 * 1024
@@ -133,6 +134,18 @@ class Environment(BaseSettings):
         return (init_settings,)
 
 
+_SECRETS = frozenset(
+    name for name, field in Environment.model_fields.items() if field.annotation == (SecretStr | None)
+)
+_BARE = _SECRETS | {"database_url", "public_url", "api_url"}
+"""Secrets, ids and addresses, in which nothing else may stand."""
+
+
+def _without_line_end(name: str, value: str) -> str:
+    """PEM ends with one."""
+    return value.rstrip("\r\n") if name.startswith("github_app_private_key") else value
+
+
 class _Given(PydanticBaseSettingsSource):
     """The given variables and secret files.
 
@@ -157,8 +170,16 @@ class _Given(PydanticBaseSettingsSource):
         values = {}
         for name, field in Environment.model_fields.items():
             value, _, _ = self.get_field_value(field, name)
-            if value is not None:
-                values[name] = value
+            if value is None:
+                continue
+            if (
+                name in _BARE
+                and (stray := stray_problem(f"{PREFIX}{name.upper()}", _without_line_end(name, value)))
+                is not None
+            ):
+                self.problems.append(stray)
+                value = without_strays(value)
+            values[name] = value
         return values
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
@@ -187,7 +208,7 @@ class _Given(PydanticBaseSettingsSource):
         seen: dict[str, str] = {}
         for path in paths:
             name = path.name.lower().removeprefix(PREFIX.lower())
-            if name == path.name.lower() or not _may_be_file(name):
+            if name == path.name.lower() or name not in _BARE - {"public_url", "api_url"}:
                 continue  # other services may keep theirs here
             if name in seen:
                 self.problems.append(f"{path}: is the same secret as {seen[name]}; keep one")
@@ -241,8 +262,3 @@ def read_environment(environ: Mapping[str, str]) -> tuple[Environment, list[str]
             problems.append(f"{PREFIX}{name.upper()}: found {found}; expected {words}")
             values.pop(name, None)
         return Environment(**values), problems
-
-
-def _may_be_file(name: str) -> bool:
-    field = Environment.model_fields.get(name)
-    return field is not None and (name == "database_url" or field.annotation == (SecretStr | None))
