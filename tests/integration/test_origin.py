@@ -511,6 +511,36 @@ def test_what_a_task_trained_that_failed_in_this_run_does_not_count(world: GateW
     assert "which did not succeed" in told(world)
 
 
+@pytest.mark.parametrize("registered_by", ["the child that failed", "the child that counts"])
+def test_a_child_job_run_that_was_retried(world: GateWorld, registered_by: str) -> None:
+    jobs, catalog = world.databricks.jobs, world.databricks.catalog
+    child = jobs.add_job("train-child", creator=TRAINER, run_as=TRAINER)
+    run_id = jobs.start_run(world.job_id, tasks={"go": "run_job"})
+    failed = jobs.start_child(run_id, "go", child)
+    tags = {
+        "mlflow.databricks.jobID": child,
+        "mlflow.databricks.jobRunID": jobs.task_run_id(failed, "train"),
+    }
+    begun = catalog.add_mlflow_run(metrics={"f1": 0.95}, tags=tags)
+    world.clock.move(minutes=1)
+    if registered_by == "the child that failed":
+        catalog.add_version(world.models.model, run_id=begun, tags={RUN_TAG: run_id})
+    world.clock.move(minutes=1)
+    jobs.finish_run(failed, "RUN_EXECUTION_ERROR", notify=False)
+    jobs.retry_task(run_id, "go")
+    world.clock.move(minutes=1)
+    again = jobs.start_child(run_id, "go", child)
+    world.clock.move(minutes=1)
+    if registered_by == "the child that counts":
+        catalog.add_version(world.models.model, run_id=begun, tags={RUN_TAG: run_id})
+    jobs.finish_run(again, "SUCCESS", notify=False)
+    end(world, run_id)
+    if registered_by == "the child that counts":
+        assert asked(world) == "2"
+    else:
+        assert "v2: its MLflow run bears the job tags of task run" in told(world)
+
+
 # --- no job tags ------------------------------------------------------------------------------------------
 
 
