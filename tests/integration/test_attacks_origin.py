@@ -68,6 +68,7 @@ def asked(world: GateWorld) -> str:
 
 
 def told(world: GateWorld) -> str:
+    world.live(minutes=5)
     assert world.promotions() == ()
     assert world.models.champion() == "1"
     return world.notification(NotificationPhase.UNRESOLVED).reason

@@ -21,7 +21,7 @@ def world(tmp_path: Path) -> Iterator[GateWorld]:
 
 def unresolved(world: GateWorld) -> str:
     world.train()
-    world.settle()
+    world.live(minutes=5)
     assert world.promotions() == ()
     return world.notification(NotificationPhase.UNRESOLVED).reason
 

@@ -56,7 +56,8 @@ def asked(world: GateWorld) -> str:
 
 
 def told(world: GateWorld) -> str:
-    """Why nobody is asked."""
+    """Why nobody is asked, once what is not listed has been looked for again."""
+    world.live(minutes=5)
     assert world.promotions() == ()
     return world.notification(NotificationPhase.UNRESOLVED).reason
 

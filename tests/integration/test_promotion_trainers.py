@@ -166,6 +166,7 @@ def test_a_version_that_none_of_the_runs_principals_created_is_not_asked_about(
     world: GateWorld, creator: str | None
 ) -> None:
     ask_as(world, version=creator)
+    world.live(minutes=5)
     assert world.promotions() == ()
     reason = world.notification(NotificationPhase.UNRESOLVED).reason
     said = f"{creator} created it, who is none of the run's principals ({TRAINER})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from champion_gate.core.notifications import JobNotification, NotificationPhase
 from champion_gate.core.promotion import Phase
+from champion_gate.standins.databricks import Fault
 from integration.gate_crashes import Once, StoreBetween, start_with
 from integration.gate_models import TRAINER
 from integration.gate_world import GATE, GateWorld, gate_world
@@ -22,6 +24,8 @@ def world(tmp_path: Path) -> Iterator[GateWorld]:
 
 def told(world: GateWorld, phase: NotificationPhase) -> str:
     world.settle()
+    if phase is NotificationPhase.UNRESOLVED:
+        world.live(minutes=5)  # in which a version that is not listed yet is looked for again
     return world.notification(phase).reason
 
 
@@ -237,6 +241,49 @@ def test_several_versions_of_one_run_are_shown_and_none_is_promoted(world: GateW
 def test_a_run_without_a_version_says_so(world: GateWorld) -> None:
     end(world, world.databricks.jobs.start_run(world.job_id))
     assert "No version of main.ml.churn was found" in told(world, NotificationPhase.UNRESOLVED)
+
+
+def lists_versions_later(world: GateWorld) -> Fault:
+    """From now on the list of versions is one of before the run."""
+    nothing = json.dumps({"model_versions": []})
+    return world.break_databricks("/models/main.ml.churn/versions$", body=nothing)
+
+
+def test_a_version_that_is_not_listed_yet_is_looked_for_again(world: GateWorld) -> None:
+    late = lists_versions_later(world)
+    world.train()
+    said = told(world, NotificationPhase.WAITING)
+    assert "No version of main.ml.churn was found" in said
+    assert "looked for again until" in said
+    world.live(minutes=4)
+    assert world.promotions() == ()
+    assert 3 < late.hits < 30, "less and less often"
+    world.databricks.faults.clear()
+    world.live(minutes=1)
+    world.notification(NotificationPhase.RESOLVED)
+    world.promotion(Phase.PENDING_APPROVAL)
+
+
+def test_a_version_that_a_task_names_and_is_not_there_yet_is_looked_for_again(world: GateWorld) -> None:
+    run_id = world.databricks.jobs.start_run(world.job_id)
+    task = world.databricks.jobs.task_run_id(run_id, "train")
+    version = world.models.train(world.job_id, task, {"f1": 0.91})
+    world.databricks.jobs.set_output(task, {"champion_gate": {"model": "main.ml.churn", "version": version}})
+    world.break_databricks(f"/versions/{version}$", status=404)
+    end(world, run_id)
+    assert "looked for again until" in told(world, NotificationPhase.WAITING)
+    world.databricks.faults.clear()
+    world.live(minutes=2)
+    world.promotion(Phase.PENDING_APPROVAL)
+
+
+def test_a_run_that_ended_a_while_ago_is_told_at_once(world: GateWorld) -> None:
+    run_id = world.databricks.jobs.start_run(world.job_id)
+    world.databricks.jobs.finish_run(run_id, notify=False)
+    world.clock.move(minutes=5)
+    world.notify(run_id)
+    world.settle()
+    world.notification(NotificationPhase.UNRESOLVED)
 
 
 def pending_version(world: GateWorld) -> None:

@@ -19,6 +19,9 @@ from champion_gate.errors import InvalidNameError, VendorNotFoundError, VendorRe
 READY_WITHIN = timedelta(hours=1)
 """How long after a run's end a version of its may still be uploaded."""
 
+LISTED_WITHIN = timedelta(minutes=5)
+"""How long after a run's end a registry's answers may still lack its version: replicas lag behind."""
+
 _MOST_LOOKED_AT = 200
 _MOST_TAGS_READ = 500
 _MOST_OUTSIDE = 20
@@ -41,9 +44,15 @@ class Found:
 
 @dataclass(frozen=True)
 class NotFound:
-    """There is no version, or not exactly one, or none that can be believed; the reason is for people."""
+    """There is no version, or not exactly one, or none that can be believed.
+
+    Attributes:
+        reason: for people.
+        may_appear: whether it rests on what the registry's answers lacked.
+    """
 
     reason: str
+    may_appear: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +106,8 @@ def find_version(sought: Sought) -> Found | NotFound:
                 return found
     reasons += [search.silence(source) for source in others] + search.left_out()
     return NotFound(
-        f"No version of {sought.gate.model} was found for job run {run.run_id}. {' '.join(reasons)}"
+        f"No version of {sought.gate.model} was found for job run {run.run_id}. {' '.join(reasons)}",
+        may_appear=True,
     )
 
 
@@ -320,7 +330,8 @@ class _Search:
                     return self._contradict(numbers)
                 return NotFound(
                     f"A task's output names version {number} of {self._model}, which is not there, or not"
-                    f" visible to us ({one_line(str(error), 300)})."
+                    f" visible to us ({one_line(str(error), 300)}).",
+                    may_appear=True,
                 )
         meant = self._meant(found)
         if len(meant) > 1:

@@ -176,7 +176,7 @@ class Resolver:
         )
         if isinstance(found, candidates.NotFound):
             reason = f"{found.reason} {candidates.why_nothing_is_listed(self._registry, gate.model, gate.alias)}".strip()
-            return _Outcome(replace(fresh, phase=NotificationPhase.UNRESOLVED, reason=reason))
+            return self._missing(fresh, run, reason) if found.may_appear else _unresolved(fresh, reason)
         if found.version.status is not VersionStatus.READY:
             return self._not_ready(fresh, run, found.version)
         promotion = self._promotion(run, gate, found, own.facts())
@@ -188,6 +188,17 @@ class Resolver:
         )
         return _Outcome(resolved)
 
+    def _missing(self, fresh: Resolution, run: JobRun, reason: str) -> _Outcome:
+        """Unresolved, unless the run has only just ended: the registry's list may lag behind."""
+        now = self._clock.now()
+        ended = run.end or now
+        until = ended + candidates.LISTED_WITHIN
+        if now >= until:
+            return _unresolved(fresh, reason)
+        why = f"{reason} It is looked for again until {until:%H:%M:%S} UTC."
+        waiting = replace(fresh, phase=NotificationPhase.WAITING, reason=why)
+        return _Outcome(waiting, min(now + _interval(now - ended), until))
+
     def _not_ready(self, fresh: Resolution, run: JobRun, version: ModelVersion) -> _Outcome:
         now = self._clock.now()
         named = f"{version.model} v{version.version} is {version.status.value}"
@@ -197,13 +208,7 @@ class Resolver:
                 fresh, phase=NotificationPhase.WAITING, reason=f"{named}; waiting until it is ready."
             )
             return _Outcome(waiting, now + _interval(now - ended))
-        return _Outcome(
-            replace(
-                fresh,
-                phase=NotificationPhase.UNRESOLVED,
-                reason=f"{named}, not ready. Was the upload cut short? Run the job again.",
-            )
-        )
+        return _unresolved(fresh, f"{named}, not ready. Was the upload cut short? Run the job again.")
 
     def _promotion(self, run: JobRun, gate: Gate, found: candidates.Found, facts: RunFacts) -> Promotion:
         """The promotion of this version for this alias: the one there is, open or ended, or a new one."""
@@ -305,6 +310,10 @@ class Resolver:
             return _Outcome(replace(tried, phase=NotificationPhase.FAILED, reason=_failed(taken, error)))
         waiting = replace(tried, phase=NotificationPhase.WAITING, reason=f"Trying again: {error}")
         return _Outcome(waiting, planned.due_at)
+
+
+def _unresolved(fresh: Resolution, reason: str) -> _Outcome:
+    return _Outcome(replace(fresh, phase=NotificationPhase.UNRESOLVED, reason=reason))
 
 
 def _interval(waited: timedelta) -> timedelta:
