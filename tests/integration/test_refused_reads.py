@@ -55,7 +55,9 @@ def test_a_refused_read_does_not_end_an_approved_promotion(
 
 
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
-@pytest.mark.parametrize("path", ["/jobs/runs/get$", "/jobs/list$", "/models/main.ml.churn/versions$"])
+@pytest.mark.parametrize(
+    "path", ["/jobs/runs/get$", "/jobs/list$", "/models/main.ml.churn/versions$", "/mlflow/runs/get$"]
+)
 def test_a_refused_read_does_not_end_a_run(world: GateWorld, path: str, refusal: dict[str, object]) -> None:
     hit = world.break_databricks(path, times=1, **refusal)
     world.train()

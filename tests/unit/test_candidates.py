@@ -321,7 +321,8 @@ def test_an_mlflow_run_that_cannot_be_read_is_named() -> None:
     world = World([says("3")])
     world.make(3, job="1", task_run="701")
     world.refused["run3"] = VendorRefusedError("Databricks", "403")
-    assert "MLflow run run3 cannot be read" in reason(find(world))
+    with pytest.raises(VendorRefusedError, match="MLflow run run3 cannot be read"):
+        find(world)
 
 
 @pytest.mark.parametrize(("theirs", "fits"), [("9", True), (None, True), ("8", False)])
@@ -394,9 +395,20 @@ def test_mlflow_runs_that_cannot_be_read_are_named() -> None:
     world.make(4, job="1", task_run="999")
     world.refused["run3"] = VendorRefusedError("Databricks", "403")
     del world.runs["run4"]
-    said = reason(find(world))
-    assert "v3: its MLflow run run3 cannot be read (Databricks: 403)" in said
-    assert "v4: its MLflow run run4 cannot be read (Databricks: no such run)" in said
+    with pytest.raises(VendorRefusedError) as refused:
+        find(world)
+    assert "v3: its MLflow run run3 cannot be read (Databricks: 403)" in str(refused.value)
+    assert "v4: its MLflow run run4 cannot be read (Databricks: no such run)" in str(refused.value)
+
+
+def test_what_cannot_be_read_hides_no_version_that_is_found() -> None:
+    world = World()
+    world.make(3)
+    world.make(4, job="1", task_run="701")
+    world.refused["run3"] = VendorRefusedError("Databricks", "403")
+    found = find(world)
+    assert isinstance(found, Found)
+    assert found.version.version == "4"
 
 
 @pytest.mark.parametrize(
@@ -427,7 +439,9 @@ def test_a_model_with_thousands_of_versions_costs_two_hundred_reads_of_the_newes
     assert world.read == [f"run{number}" for number in range(1000, 800, -1)]
     assert "800 more are of that time, and they were not looked at" in said
     world.refused = {f"run{number}": VendorRefusedError("Databricks", "403") for number in range(1, 1001)}
-    assert len(reason(find(world))) < 2000
+    with pytest.raises(VendorRefusedError) as refused:
+        find(world)
+    assert len(str(refused.value)) < 2000
 
 
 def test_so_many_tagged_versions_that_not_all_are_looked_at_are_said() -> None:

@@ -88,8 +88,16 @@ def find_version(sought: Sought) -> Found | NotFound:
 
     Raises:
         VendorUnavailableError: later it may work.
+        VendorRefusedError: nothing was found, and what might have shown it was refused; later it may be granted.
     """
     search = _Search(sought)
+    found = _find(search, sought)
+    if isinstance(found, NotFound) and search.refused is not None:
+        raise VendorRefusedError(search.refused.vendor, found.reason, hint=search.refused.hint)
+    return found
+
+
+def _find(search: _Search, sought: Sought) -> Found | NotFound:
     way, run = sought.gate.version, sought.run
     ways = _AUTO if way is VersionSource.AUTO else (way,)
     reasons: list[str] = []
@@ -189,6 +197,11 @@ class _Search:
         self._unlikely: list[Unlinked] = []
         self._far = 0
         self._told: dict[VersionSource, _Told] = {}
+
+    @property
+    def refused(self) -> VendorRefusedError | None:
+        """A reading that was refused, if any was."""
+        return self._origins.refused
 
     def by_task_output(self) -> Found | NotFound | _Silent:
         versions: set[str] = set()

@@ -163,6 +163,11 @@ class Origins:
                     list(pool.map(read, ids[start : start + AT_A_TIME]))
                     self._go_on()
 
+    @property
+    def refused(self) -> VendorRefusedError | None:
+        """A reading that was refused, if any was: it may be granted later, and show what is missing now."""
+        return next((each for each in self._refused.values() if isinstance(each, VendorRefusedError)), None)
+
     def at_a_glance(self, version: ModelVersion) -> Unlinked | None:
         """Why the version cannot come from the run, as far as that takes no call."""
         try:
