@@ -55,6 +55,7 @@ def test_readyz_shows_the_head_as_it_moves_on(store: SqlStore) -> None:
         assert answer.json() == {
             "status": "ready",
             "checks": ["database"],
+            "vendors": [],
             "ledger": {"number": 0, "hash": GENESIS},
         }
         store.append_ledger([entry()])
@@ -92,7 +93,7 @@ def test_a_head_that_hangs_makes_nobody_wait_for_ever() -> None:
 
     with serve(app_of(hang, Clock(), Check("database", lambda: None, ""))) as url:
         answer = requests.get(f"{url}/readyz", timeout=20)
-        assert answer.json() == {"status": "ready", "checks": ["database"]}
+        assert answer.json() == {"status": "ready", "checks": ["database"], "vendors": []}
     let_go.set()
 
 

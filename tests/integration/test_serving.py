@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import requests
 
@@ -34,6 +35,26 @@ def test_it_serves_with_a_lean_master_and_logs_json(world: ProcessWorld) -> None
     assert {"message", "time", "level"} <= set(world.log_lines()[0])
     for secret in (*SECRETS.values(), world.environ["CHAMPION_GATE_GITHUB_TOKEN"], "standin-token"):
         assert secret == "databricks" or secret not in served.output()
+
+
+def test_a_full_disk_is_not_ready_and_a_vendor_that_is_away_is(world: ProcessWorld) -> None:
+    world.github.faults.add(".", status=503)
+    served = world.serve()
+
+    def states() -> dict[str, str]:
+        answer = requests.get(f"{world.url}/readyz", timeout=30)
+        assert answer.status_code == 200
+        return {each["vendor"]: each["state"] for each in answer.json()["vendors"]}
+
+    until(
+        lambda: states() == {"registry": "answers", "github": "unreachable"}, "the vendors are not looked at"
+    )
+    (worker,) = served.workers()
+    # No file of its may grow any more, which is what a full disk comes to.
+    worker.rlimit(psutil.RLIMIT_FSIZE, (4096, 4096))
+    until(lambda: requests.get(f"{world.url}/readyz", timeout=30).status_code == 503, "it is still ready")
+    failed = requests.get(f"{world.url}/readyz", timeout=30).json()["failed"]
+    assert [each["check"] for each in failed] == ["database"]
 
 
 def test_host_and_port_of_the_command_line_win(world: ProcessWorld) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,12 @@ import pytest
 import requests
 from flask import Flask
 
-from champion_gate.errors import VendorUnavailableError
+from champion_gate.errors import (
+    ConfigurationError,
+    VendorNotFoundError,
+    VendorRefusedError,
+    VendorUnavailableError,
+)
 from champion_gate.standins.server import serve
 from champion_gate.store.sql_store import open_store
 from champion_gate.wake_ups import HueyWakeUps, create_queue
@@ -67,7 +73,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def test_alive_and_ready_need_no_credentials(start: Start) -> None:
     world = start(Check("database", lambda: None, ""))
     assert world.get("/livez").json() == {"status": "alive"}
-    assert world.get("/readyz").json() == {"status": "ready", "checks": ["database"]}
+    assert world.get("/readyz").json() == {"status": "ready", "checks": ["database"], "vendors": []}
 
 
 def fails_with(error: Exception) -> Callable[[], None]:
@@ -88,6 +94,52 @@ def test_not_ready_names_what_failed_and_what_to_do_but_no_secret(start: Start, 
     assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
     assert answer.json()["failed"] == [{"check": "github", "hint": "Check the App's key."}]
     assert "ghs_secret" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "hint"),
+    [
+        (VendorUnavailableError("GitHub", "ghs_secret"), "unreachable", "may this machine reach it"),
+        (VendorRefusedError("GitHub", "ghs_secret", hint="ghs_secret"), "refused", "Check the App's key."),
+        (
+            VendorNotFoundError("GitHub", "ghs_secret"),
+            "misconfigured",
+            "Check the App's key. The service's log",
+        ),
+        (ConfigurationError(["ghs_secret"]), "misconfigured", "The service's log"),
+        (OSError("ghs_secret"), "misconfigured", "The service's log"),
+    ],
+)
+def test_a_vendor_that_is_away_does_not_make_it_unready(
+    start: Start, error: Exception, state: str, hint: str
+) -> None:
+    world = start(
+        Check("database", lambda: None, ""),
+        Check("github", fails_with(error), "Check the App's key.", is_vendor=True),
+        Check("registry", lambda: None, "", is_vendor=True),
+    )
+    answer = world.get("/readyz")
+    github, registry = answer.json()["vendors"]
+    assert (answer.status_code, github["vendor"], github["state"]) == (200, "github", state)
+    assert hint in github["hint"]
+    assert registry == {"vendor": "registry", "state": "answers"}
+    assert "ghs_secret" not in answer.text
+
+
+def test_a_vendor_that_hangs_keeps_nobody_waiting() -> None:
+    let_go, clock = threading.Event(), Clock()
+    checks = [Check("github", lambda: let_go.wait(60), "", is_vendor=True)]
+    app = Flask("health")
+    app.add_url_rule("/readyz", view_func=Health(checks, clock, bound=timedelta(seconds=3)).readyz)
+    states = []
+    while "unreachable" not in states:
+        begun = time.monotonic()
+        answer = app.test_client().get("/readyz")
+        assert (answer.status_code, time.monotonic() - begun < 2.5) == (200, True)
+        states.append(answer.get_json()["vendors"][0]["state"])
+        clock.time += timedelta(seconds=6)
+    let_go.set()
+    assert set(states[:-1]) == {"unknown"}
 
 
 def test_a_report_is_given_out_again_for_a_while(start: Start) -> None:

@@ -193,8 +193,14 @@ def _checks(core: Core) -> list[Check]:
 
     checks = [
         Check("database", core.store.check, "Is the disk full, or the database away?"),
-        Check("registry", core.registry.check, "Check the registry's address and the service's credentials."),
+        Check(
+            "registry",
+            core.registry.check,
+            "Check the registry's address and the service's credentials.",
+            is_vendor=True,
+        ),
     ]
     for name, provider in core.providers.items():
-        checks.append(Check(name, provider.check, "Check the address and the App or token of this host."))
+        hint = "Check the address and the App or token of this host."
+        checks.append(Check(name, provider.check, hint, is_vendor=True))
     return checks

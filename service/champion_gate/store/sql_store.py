@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from champion_gate.core.promotion import FollowUp
 from champion_gate.core.store import Due
@@ -124,7 +124,8 @@ class SqlStore(SqlNotifications, SqlPromotions, SqlAliases, SqlLedger, SqlIdenti
         """
         with self._write() as connection:
             schema.check_schema(connection)
-            # Changes no row, and is refused all the same where nothing may be written.
+            # Leaves no row, and reaches the disk all the same, which may be full.
             gates = tables.gates_seen
-            connection.execute(update(gates).where(gates.c.gate.is_(None)).values(gate=gates.c.gate))
+            connection.execute(insert(gates).values(gate="", first_seen_at=datetime.fromtimestamp(0, UTC)))
+            connection.execute(delete(gates).where(gates.c.gate == ""))
             connection.execute(select(func.count()).select_from(tables.ledger_head)).scalar_one()

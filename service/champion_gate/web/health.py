@@ -1,4 +1,7 @@
-"""`/livez` says that the process answers, `/readyz` that what it needs answers too."""
+"""`/livez` says that the process answers, `/readyz` that it can do its work, and how the vendors are.
+
+A vendor that is away does not make it unready: hooks and rollbacks must go on being taken.
+"""
 
 from __future__ import annotations
 
@@ -13,27 +16,31 @@ from flask import Response, jsonify
 from champion_gate.core.ledger import LedgerHead
 from champion_gate.core.ledger_head import head_view
 from champion_gate.core.ports import Clock
-from champion_gate.errors import GateError
+from champion_gate.errors import GateError, VendorNotFoundError, VendorRefusedError, VendorUnavailableError
 from champion_gate.log import get_logger
 from champion_gate.web.auth import Auth, guarded
 from champion_gate.web.problems import NotReadyError, problem
 
 log = get_logger(__name__)
 
+_VENDOR_SECONDS = 1.0
+
 
 @dataclass(frozen=True)
 class Check:
-    """Something that must answer before the service can do its work.
+    """Something that the service needs.
 
     Attributes:
         name: shown in `/readyz`, e.g. "database".
         run: raises when it does not answer; what it returns does not matter.
-        hint: what the operator should do then.
+        hint: what the operator should do then; of a vendor, where it refuses.
+        is_vendor: whether it is no part of ours, and so does not make us unready.
     """
 
     name: str
     run: Callable[[], object]
     hint: str
+    is_vendor: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,7 @@ class _Report:
     at: datetime
     failed: tuple[Check, ...]
     head: LedgerHead | None
+    vendors: tuple[dict[str, str], ...]
 
 
 class Health:
@@ -71,6 +79,7 @@ class Health:
         self._last: _Report | None = None
         self._head = None if ledger_head is None else Check("ledger head", ledger_head, "")
         self._running: dict[str, _Run] = {}
+        self._vendors: dict[str, dict[str, str]] = {}
         self._one_at_a_time = threading.Lock()
 
     @guarded(Auth.NONE)
@@ -80,11 +89,13 @@ class Health:
 
     @guarded(Auth.NONE)
     def readyz(self) -> Response:
-        """Answer 200 if all checks passed, else 503 with those that failed; the ledger's head with both."""
+        """Answer 200 if our own checks passed, else 503 with those that failed; the vendors' state with both."""
         report = self._report()
         if report is None:
             return problem(503, code=NotReadyError.code, detail="The first checks are still running.")
-        ledger = {} if report.head is None else {"ledger": head_view(report.head)}
+        more: dict[str, object] = {"vendors": list(report.vendors)}
+        if report.head is not None:
+            more["ledger"] = head_view(report.head)
         if report.failed:
             return problem(
                 503,
@@ -92,9 +103,10 @@ class Health:
                 detail="Not ready: " + ", ".join(check.name for check in report.failed) + ".",
                 hint=" ".join(check.hint for check in report.failed),
                 failed=[{"check": check.name, "hint": check.hint} for check in report.failed],
-                **ledger,
+                **more,
             )
-        return jsonify({"status": "ready", "checks": [check.name for check in self._checks], **ledger})
+        ours = [check.name for check in self._checks if not check.is_vendor]
+        return jsonify({"status": "ready", "checks": ours, **more})
 
     def _report(self) -> _Report | None:
         last = self._last
@@ -110,24 +122,30 @@ class Health:
             self._one_at_a_time.release()
 
     def _run_all(self, at: datetime) -> _Report:
-        deadline = time.monotonic() + self._bound
+        begun = time.monotonic()
         checks = self._checks if self._head is None else (*self._checks, self._head)
         for check in checks:
             # One that still hangs from last time is waited for, not started once more.
             if check.name not in self._running:
                 self._running[check.name] = _Run(check)
-        failed = []
+        failed, vendors = [], []
         head: LedgerHead | None = None
         for check in checks:
             run = self._running[check.name]
-            run.done.wait(max(deadline - time.monotonic(), 0))
+            # A balancer asks who is ready, and waits for no vendor.
+            bound = min(self._bound, _VENDOR_SECONDS) if check.is_vendor else self._bound
+            run.done.wait(max(begun + bound - time.monotonic(), 0))
             if run.done.is_set():
                 del self._running[check.name]
             if isinstance(run.found, LedgerHead):
                 head = run.found
+            elif check.is_vendor:
+                if run.done.is_set() or time.monotonic() - run.begun >= self._bound:
+                    self._vendors[check.name] = run.vendor_view()
+                vendors.append(self._vendors.get(check.name) or {"vendor": check.name, "state": "unknown"})
             elif not run.passed and check is not self._head:
                 failed.append(check)
-        return _Report(at, tuple(failed), head)
+        return _Report(at, tuple(failed), head, tuple(vendors))
 
 
 class _Run:
@@ -137,6 +155,8 @@ class _Run:
         self.done = threading.Event()
         self.passed = False
         self.found: object = None
+        self.error: Exception | None = None
+        self.begun = time.monotonic()
         self._check = check
         threading.Thread(target=self._run, name=f"check-{check.name}", daemon=True).start()
 
@@ -145,8 +165,24 @@ class _Run:
             self.found = self._check.run()
             self.passed = True
         except GateError as error:
-            log.warning("check failed", kind=self._check.name, code=error.code, error=error.message)
-        except Exception:  # a check that cannot be run has not passed
+            self.error = error
+            log.warning(
+                "check failed", kind=self._check.name, code=error.code, error=error.message, reason=error.hint
+            )
+        except Exception as error:  # a check that cannot be run has not passed
+            self.error = error
             log.exception("check failed", kind=self._check.name)
         finally:
             self.done.set()
+
+    def vendor_view(self) -> dict[str, str]:
+        """How the vendor is, and what to do; nothing of what it said, for anybody may read this."""
+        state, hint = "answers", ""
+        if not self.done.is_set() or isinstance(self.error, VendorUnavailableError):
+            state = "unreachable"
+            hint = "Is it up, and may this machine reach it? What waits for it goes on when it answers."
+        elif isinstance(self.error, VendorRefusedError) and not isinstance(self.error, VendorNotFoundError):
+            state, hint = "refused", self._check.hint
+        elif self.error is not None:
+            state, hint = "misconfigured", f"{self._check.hint} The service's log says what is wrong."
+        return {"vendor": self._check.name, "state": state, **({"hint": hint} if hint else {})}
