@@ -78,6 +78,25 @@ def test_a_long_search_keeps_its_row(world: GateWorld) -> None:
     assert world.promotion().version.version == version
 
 
+def test_a_long_turn_keeps_its_promotion(world: GateWorld) -> None:
+    world.train()
+    world.core.resolver.resolve(world.notification().id)
+    requested = world.promotion(Phase.REQUESTED)
+    kept: list[object] = []
+
+    def a_minute_later(name: str) -> None:
+        if name == "keep_promotion":
+            world.clock.move(seconds=60)
+            kept.append(world.store.take_promotion(requested.id, world.clock.now(), 60))
+
+    start_with(world, StoreBetween(world.store, after=a_minute_later))
+    world.core.promoter.advance(requested.id)
+    world.ended(requested, Phase.PENDING_APPROVAL)
+    assert len(kept) >= 3
+    assert set(kept) == {None}
+    assert len(world.github.runs) == 1
+
+
 def test_an_attempt_goes_on_where_the_last_one_failed(world: GateWorld) -> None:
     run_id = world.databricks.jobs.start_run(world.job_id)
     register(world, 60)

@@ -256,6 +256,7 @@ class Promoter:
         self._spend(approved)
 
     def _keep_waiting(self, taken: Promotion, judgement: policy.Judgement) -> None:
+        self._turn.keep(taken)
         current = self._registry.get_alias(taken.model, taken.alias)
         newer = self._requesting.newer_request(taken, self._gates[taken.gate])
         if newer is not None:

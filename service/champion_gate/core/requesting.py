@@ -139,6 +139,7 @@ class Requesting:
             self._turn.wait(taken, why, _RECHECK_SELDOM)
             return
         taken = about(taken, subject)
+        self._turn.keep(taken)
         candidate = self._registry.get_details(taken.version)
         champion_version = self._registry.get_alias(taken.model, taken.alias)
         champion = self._champion(taken, champion_version)
@@ -156,6 +157,7 @@ class Requesting:
             self._turn.wait(taken, " ".join(identities.missing), again)
             return
         provider = self._providers[gate.approval.provider]
+        self._turn.keep(taken)
         try:
             excluded = self._identities.excluded(
                 gate, taken.trainers, lambda login: provider.find_person(gate.approval, login)
@@ -163,6 +165,7 @@ class Requesting:
             if excluded.problems:
                 self._turn.wait(taken, " ".join(excluded.problems), _RECHECK_UNSAFE)
                 return
+            self._turn.keep(taken)
             pins = provider.check_place(gate.approval, gate.expires_after)
         except UnsafeTargetError as unsafe:
             self._turn.wait(taken, f"The place for approval is not safe: {unsafe}", _RECHECK_UNSAFE)

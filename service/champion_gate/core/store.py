@@ -194,6 +194,10 @@ class Store(Protocol):
         """Lease an open, due row."""
         ...
 
+    def keep_promotion(self, taken: Promotion, at: datetime, lease_seconds: float) -> None:
+        """Lease the row anew for who holds it; raises LeaseLostError."""
+        ...
+
     def save_promotion(
         self,
         taken: Promotion,

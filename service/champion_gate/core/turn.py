@@ -35,6 +35,10 @@ class Turn:
         """Lease the row; None where it has ended, is not due, or somebody else is at it."""
         return self._store.take_promotion(promotion_id, self._clock.now(), LEASE_SECONDS)
 
+    def keep(self, taken: Promotion) -> None:
+        """Lease the row anew between calls that may each take long; raises LeaseLostError."""
+        self._store.keep_promotion(taken, self._clock.now(), LEASE_SECONDS)
+
     def save(
         self,
         promotion: Promotion,
@@ -43,10 +47,13 @@ class Turn:
         ledger: list[LedgerEntry] | None = None,
         follow_ups: list[FollowUp] | None = None,
     ) -> Promotion:
-        """Write what the step has come to so far; with `release` the turn is over."""
-        return self._store.save_promotion(
+        """Write what the step has come to so far; with `release` the turn is over, else the lease begins anew."""
+        saved = self._store.save_promotion(
             promotion, self._clock.now(), release=release, ledger=ledger or [], follow_ups=follow_ups or []
         )
+        if not release:
+            self.keep(saved)
+        return saved
 
     def wait(
         self,

@@ -9,7 +9,7 @@ from champion_gate.core.aliases import AliasKey
 from champion_gate.core.ledger import LedgerEntry
 from champion_gate.core.promotion import EndRequest, FollowUp, Phase, Promotion
 from champion_gate.core.store import Page
-from champion_gate.store import promotions
+from champion_gate.store import leases, promotions, tables
 from champion_gate.store.sql_base import SqlBase, append
 
 
@@ -62,6 +62,18 @@ class SqlPromotions(SqlBase):
         """Lease an open, due row."""
         with self._write() as connection:
             return promotions.take(connection, promotion_id, at, lease_seconds, self._token())
+
+    def keep_promotion(self, taken: Promotion, at: datetime, lease_seconds: float) -> None:
+        """Lease the row anew for who holds it; raises LeaseLostError."""
+        with self._write() as connection:
+            leases.keep(
+                connection,
+                tables.promotions,
+                taken.id,
+                token=taken.lease,
+                at=at,
+                lease_seconds=lease_seconds,
+            )
 
     def save_promotion(
         self,
