@@ -273,7 +273,12 @@ class AttackedGate(ABC):
             (text,) = rows.execute("SELECT details FROM promotions WHERE id = ?", [asked.id]).fetchone()
             details = json.loads(text)
             ago = {key: _before(at, minutes) for key, at in details["seen_once"].items()}
-            changed = json.dumps({**details, "seen_once": ago})
+            missing = {
+                key: _before(details[key], minutes)
+                for key in ("missing_since", "version_missing_since")
+                if details.get(key)
+            }
+            changed = json.dumps({**details, "seen_once": ago, **missing})
             rows.execute("UPDATE promotions SET details = ? WHERE id = ?", [changed, asked.id])
 
     def ends_when_seen_twice(self, asked: Asked, phase: str, words: str = "") -> None:

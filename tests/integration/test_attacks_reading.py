@@ -154,6 +154,10 @@ def test_attack_19_the_approved_thing_changed_before_the_approval(
     gate.approve(asked)
     champion = gate.champion
     gate.hint(asked.external_id)
+    if change is delete_version:
+        gate.wait(lambda found: "is not there" in (found["last_error"] or ""), asked.version)
+        gate.time_passes(asked, minutes=10)
+        gate.hint(asked.external_id)
     view = gate.wait(lambda found: found["ended_at"], asked.version)
     assert view["phase"] in {"stale", "failed"}, view
     assert words in view["reason"]
