@@ -121,6 +121,28 @@ def test_a_database_password_is_not_repeated(world: ProcessWorld) -> None:
     assert "hunter22" not in message
 
 
+def test_databricks_without_credentials(world: ProcessWorld) -> None:
+    del world.environ["DATABRICKS_TOKEN"]
+    assert_refused(world, "DATABRICKS_*: no credentials are found", PATH="/nowhere")
+
+
+def test_a_databricks_profile_with_an_address_out_of_the_browser(world: ProcessWorld) -> None:
+    del (
+        world.environ["DATABRICKS_TOKEN"],
+        world.environ["DATABRICKS_HOST"],
+        world.environ["CHAMPION_GATE_GITHUB_TOKEN"],
+    )
+    file = world.folder / "databrickscfg"
+    file.write_text("[gate]\nhost = https://adb-1.2.azuredatabricks.net/?o=12\ntoken = dapi-x\n")
+    assert_refused(
+        world,
+        "the host of profile gate in ",
+        "CHAMPION_GATE_GITHUB_TOKEN",
+        DATABRICKS_CONFIG_FILE=str(file),
+        DATABRICKS_CONFIG_PROFILE="gate",
+    )
+
+
 def test_gates_that_are_not_there(world: ProcessWorld) -> None:
     assert_refused(world, "no-such.yaml", CHAMPION_GATE_CONFIG=f"{world.folder}/no-such.yaml")
 

@@ -31,6 +31,25 @@ def load_local_settings() -> Settings:
     return load_settings(os.environ)
 
 
+def load_serving_settings() -> Settings:
+    """The same, for a process that has to call Databricks.
+
+    Raises:
+        ConfigurationError: naming every problem, also why no call could ever be made; none is made here.
+    """
+    from champion_gate.errors import ConfigurationError
+    from champion_gate.settings.databricks_credentials import credential_problems
+
+    problems = credential_problems(os.environ)
+    try:
+        settings = load_local_settings()
+    except ConfigurationError as error:
+        raise ConfigurationError(list(dict.fromkeys([*error.problems, *problems]))) from None
+    if problems:
+        raise ConfigurationError(problems)
+    return settings
+
+
 def _local_database_url() -> str:
     from champion_gate.settings import load_database_url
 

@@ -18,11 +18,11 @@ def command(host: str | None, port: int | None, *, console: bool) -> None:
 
     It refuses to start with a configuration that is not whole, and names everything that is wrong (exit 2).
     """
-    from champion_gate.bootstrap.local import check_job_names, load_local_settings, migrate_database
+    from champion_gate.bootstrap.local import check_job_names, load_serving_settings, migrate_database
     from champion_gate.errors import VendorError
     from champion_gate.gunicorn_conf import command as gunicorn
 
-    settings = load_local_settings()
+    settings = load_serving_settings()
     try:
         check_job_names(settings)
     except VendorError as error:
