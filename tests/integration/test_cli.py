@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import json
+import os
+import pwd
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -214,7 +215,7 @@ def test_a_cancelled_promotion_ends_with_its_ci_run(tmp_path: Path) -> None:
         (line,) = lines(world, "promotions", "cancel", pending.id, "--reason", "wrong data")
         assert pending.id in line
         ended = world.wait_for(Phase.CANCELLED, version)
-        assert ended.reason == f"Cancelled by {getpass.getuser()}: wrong data"
+        assert ended.reason == f"Cancelled by {pwd.getpwuid(os.getuid()).pw_name}: wrong data"
         until(lambda: world.github.runs[0].cancelled, world.story)
         assert world.alias_writes() == []
 

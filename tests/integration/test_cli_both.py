@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import json
+import os
+import pwd
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -99,7 +100,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
 
         yield Both(
             world,
-            Side(world, {}, getpass.getuser()),
+            Side(world, {}, pwd.getpwuid(os.getuid()).pw_name),
             over_api(Role.OPERATOR, OPERATOR),
             over_api(Role.VIEWER, VIEWER),
         )
@@ -275,7 +276,7 @@ def test_nothing_hostile_in_a_reason_reaches_the_terminal(both: Both, alias: str
 
 def test_an_mlflow_registry_is_ordered_about_without_any_service(tmp_path: Path) -> None:
     with process_world(tmp_path, "mlflow") as world:
-        side = Side(world, {}, getpass.getuser())
+        side = Side(world, {}, pwd.getpwuid(os.getuid()).pw_name)
         side.lines("migrate")
         version, model = world.models.train(world.job_id, "2", {"f1": 0.9}), world.models.model
         (line,) = side.lines("alias", "set", model, "Champion", version, "--reason", "by hand")
@@ -304,7 +305,11 @@ def test_a_promotion_is_cancelled_and_asked_for_afresh(which: str, tmp_path: Pat
         pending = world.wait_for(Phase.PENDING_APPROVAL, version)
         token = api_token(world.environ["CHAMPION_GATE_DATABASE_URL"], Role.OPERATOR, OPERATOR)
         over_api = {"CHAMPION_GATE_API_URL": world.url, "CHAMPION_GATE_TOKEN": token}
-        side = Side(world, over_api, OPERATOR) if which == "api" else Side(world, {}, getpass.getuser())
+        side = (
+            Side(world, over_api, OPERATOR)
+            if which == "api"
+            else Side(world, {}, pwd.getpwuid(os.getuid()).pw_name)
+        )
 
         (line,) = side.lines("promotions", "cancel", pending.id, "--reason", "wrong data")
         assert pending.id in line

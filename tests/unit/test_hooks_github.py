@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given
@@ -82,10 +83,10 @@ def test_a_review_of_nothing_at_all_is_ignored(repository: object) -> None:
     assert isinstance(parse_github("deployment_review", sent), Ignored)
 
 
-def test_a_form_is_ignored_with_what_to_change() -> None:
-    ignored = parse_github("workflow_run", b"payload=%7B%22a%22%3A1%7D")
-    assert isinstance(ignored, Ignored)
-    assert "application/json" in ignored.reason
+def test_a_form_tells_the_same_as_json() -> None:
+    sent = json.dumps({"workflow_run": {"id": 42, "name": "a+b & c=d ü"}})
+    assert parse_github("workflow_run", urlencode({"payload": sent}).encode()) == "42"
+    assert isinstance(parse_github("workflow_run", b"payload=%7B%22a%22%3A1%7D"), Ignored)
 
 
 @given(

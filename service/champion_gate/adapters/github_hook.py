@@ -7,6 +7,7 @@ import hmac
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from champion_gate.core.bodies import (
     Ignored,
@@ -61,11 +62,9 @@ class GitHubHook:
         kind = header("X-GitHub-Event")
         if kind not in _RUN_PATHS:
             return Ignored(f"{shown(kind)} tells nothing about an approval")
-        if body.startswith(b"payload="):
-            return Ignored("the body is a form; set the webhook's content type to application/json")
         outer, inner = _RUN_PATHS[kind]
         try:
-            sent = json_object(body)
+            sent = json_object(_out_of_form(body))
             # GitHub sends null where it cannot tell the run; a page of the run may be named all the same.
             named = None if kind == "workflow_job" or sent.get(outer) is not None else _run_on_a_page(sent)
             if named is not None:
@@ -76,6 +75,12 @@ class GitHubHook:
             return id_of(object_at(sent, outer).get(inner), f"{outer}.{inner}")
         except UnusableBodyError as error:
             return Ignored(str(error))
+
+
+def _out_of_form(body: bytes) -> bytes:
+    """The JSON, also where the webhook's content type is application/x-www-form-urlencoded: its one field is `payload`."""
+    field = b"payload="
+    return unquote_to_bytes(body.removeprefix(field).replace(b"+", b" ")) if body.startswith(field) else body
 
 
 def _run_on_a_page(sent: Mapping[str, Any]) -> str | None:

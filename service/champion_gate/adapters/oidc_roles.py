@@ -110,4 +110,4 @@ def _subject(claims: SignedClaims) -> str:
 
 def _counts(claims: SignedClaims, name: str) -> bool:
     """Whether a claim may be relied on; at some issuers people write any e-mail address into their own account."""
-    return name != "email" or claims.get("email_verified", True) is True
+    return name != "email" or claims.get("email_verified") is True

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -125,8 +125,8 @@ def open_local_tokens() -> Iterator[ApiTokens]:
 def local_caller() -> Caller:
     """Who runs the command: whoever may read the database and its secrets may do everything."""
     try:
-        user = getpass.getuser()  # out of LOGNAME first, where anything may stand
-    except (KeyError, OSError):  # in a container there may be no name for the user id
+        user = pwd.getpwuid(os.getuid()).pw_name  # getpass believes LOGNAME, where anything may stand
+    except KeyError:  # in a container there may be no name for the user id
         user = ""
     actor = user if is_callers_name(user) else f"uid {os.getuid()}"
     return Caller(actor=actor, role=Role.OPERATOR, authenticated_by="command line")
