@@ -165,7 +165,7 @@ def test_a_request_that_was_cut_off_is_not_carried_out_again_unseen(api: ApiWorl
 
 def test_a_request_that_did_nothing_may_come_again_under_its_key(api: ApiWorld) -> None:
     key = AliasKey("databricks-uc", "main.ml.churn", "Champion")
-    lock = api.gate.store.lock_alias(key, api.gate.clock.now(), 600)
+    lock = api.gate.store.lock_alias(key, api.gate.clock.now(), 300)
     assert lock is not None
     busy = roll_back(api, "k")
     assert (busy.status_code, busy.json()["code"]) == (409, "alias_busy")
