@@ -73,7 +73,9 @@ class World:
 
 def pending(store: SqlStore) -> str:
     version = ModelVersion("main.ml.churn", "2", "v-2", "r", None, VersionStatus.READY, NOW, None)
-    request = ApprovalRequest("gitlab", NOW, NOW + timedelta(days=14), {}, external_id=str(PIPELINE))
+    request = ApprovalRequest(
+        "gitlab", NOW, NOW + timedelta(days=14), {}, external_id=str(PIPELINE), place={"project": "42"}
+    )
     made = store.create_promotion(
         Promotion(
             id="p1",
@@ -211,7 +213,7 @@ def test_a_forged_delivery_does_not_use_up_the_key_of_the_genuine_one(signed_onl
     ("kind", "body", "words"),
     [
         ("Push Hook", b"{}", "Push Hook"),
-        ("Deployment Hook", b'{"deployment_id": 5}', "Deployment Hook"),
+        ("Deployment Hook", b'{"deployment_id": 5}', "project"),
         ("", JOB_HOOK, "nothing about an approval"),
         ("Job Hook", b"not json", "not JSON"),
         ("Job Hook", b"[1]", ""),
@@ -231,6 +233,16 @@ def test_what_leads_to_nothing_is_answered_200_with_the_reason(
     assert words in answer.json()["ignored"]
     assert answer.json()["ignored"]
     assert signed_only.hints() == 0
+
+
+@pytest.mark.parametrize(("project", "hinted"), [(42, 1), (43, 0)])
+def test_a_deployment_hints_at_what_is_asked_in_its_project(
+    signed_only: World, project: int, hinted: int
+) -> None:
+    body = json.dumps({"object_kind": "deployment", "project": {"id": project}}).encode()
+    answer = signed_only.post(signed(body), body, "Deployment Hook")
+    assert (answer.status_code, answer.json()) == (202, {"hinted": hinted})
+    assert signed_only.hints() == hinted
 
 
 def test_a_pipeline_that_nobody_waits_for_hints_at_nothing(signed_only: World) -> None:

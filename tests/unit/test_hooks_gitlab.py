@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from champion_gate.adapters.gitlab_hook import GitLabHook
 from champion_gate.core.bodies import Ignored
+from champion_gate.core.ports import EveryRequestAt
 
 KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_" + base64.b64encode(b"another key of thirty-two bytes!").decode()
@@ -126,11 +127,18 @@ def test_the_pipeline_is_found(kind: str, payload: object) -> None:
     assert hook(KEY).request_id({"X-Gitlab-Event": kind}.__getitem__, sent) == "4711"
 
 
+def test_a_deployment_tells_of_its_project_alone() -> None:
+    sent = json.dumps({"object_kind": "deployment", "deployable_id": 796, "project": {"id": 30}}).encode()
+    found = hook(KEY).request_id({"X-Gitlab-Event": "Deployment Hook"}.__getitem__, sent)
+    assert found == EveryRequestAt("project", "30")
+
+
 @pytest.mark.parametrize(
     ("kind", "sent"),
     [
         ("Push Hook", b"{}"),
         ("Deployment Hook", b'{"deployable_id": 1}'),
+        ("Deployment Hook", b'{"project": {"id": "x"}}'),
         ("Job Hook", b'{"reshaped": "by a template"}'),
         ("Job Hook", b'{"pipeline_id": true}'),
         ("Pipeline Hook", b'{"object_attributes": []}'),
@@ -142,6 +150,6 @@ def test_what_tells_nothing_is_ignored(kind: str, sent: bytes) -> None:
     assert isinstance(hook(KEY).request_id({"X-Gitlab-Event": kind}.__getitem__, sent), Ignored)
 
 
-@given(st.sampled_from(["Job Hook", "Pipeline Hook", ""]), st.binary(max_size=200))
+@given(st.sampled_from(["Job Hook", "Pipeline Hook", "Deployment Hook", ""]), st.binary(max_size=200))
 def test_no_bytes_make_it_fail(kind: str, sent: bytes) -> None:
     assert isinstance(hook(KEY).request_id({"X-Gitlab-Event": kind}.__getitem__, sent), Ignored)

@@ -9,7 +9,7 @@ import hmac
 from collections.abc import Callable, Sequence
 
 from champion_gate.core.bodies import Ignored, UnusableBodyError, id_of, json_object, object_at, shown
-from champion_gate.core.ports import Clock
+from champion_gate.core.ports import Clock, EveryRequestAt
 
 _TOLERANCE_SECONDS = 300
 _PREFIX = "whsec_"
@@ -61,8 +61,11 @@ class GitLabHook:
         """The same for every try of one delivery: `webhook-id` where it is signed, else `Idempotency-Key`."""
         return header("webhook-id") if self._keys else header("Idempotency-Key")
 
-    def request_id(self, header: Callable[[str], str], body: bytes) -> str | Ignored:
-        """The pipeline's id as decimal text; a body reshaped by a custom template may have none."""
+    def request_id(self, header: Callable[[str], str], body: bytes) -> str | EveryRequestAt | Ignored:
+        """The pipeline's id as decimal text; the project where a deployment tells its job alone.
+
+        A body reshaped by a custom template may have neither.
+        """
         kind = header("X-Gitlab-Event")
         try:
             sent = json_object(body)
@@ -70,6 +73,8 @@ class GitLabHook:
                 return id_of(sent.get("pipeline_id"), "pipeline_id")
             if kind == "Pipeline Hook":
                 return id_of(object_at(sent, "object_attributes").get("id"), "object_attributes.id")
+            if kind == "Deployment Hook":
+                return EveryRequestAt("project", id_of(object_at(sent, "project").get("id"), "project.id"))
         except UnusableBodyError as error:
             return Ignored(str(error))
         return Ignored(f"{shown(kind)} tells nothing about an approval")
