@@ -254,6 +254,59 @@ def test_a_refused_order_leaves_nothing(world: GateWorld) -> None:
     assert (world.models.champion(), intent(world)) == ("1", None)
 
 
+# --- a read that is wrong once ----------------------------------------------------------------------------
+
+
+def reads_wrongly_once(world: GateWorld, shown: int | None, times: int = 1) -> Fault:
+    """The next read of the alias (or so many) shows it on this version, or on none."""
+    aliases = [] if shown is None else [{"alias_name": "Champion", "version_num": shown}]
+    body = json.dumps({"full_name": "main.ml.churn", "aliases": aliases}).encode()
+    return world.break_databricks(MODEL, times=times, body=body)
+
+
+@pytest.mark.parametrize("shown", [None, 2])
+@pytest.mark.parametrize("decided", [False, True])
+def test_one_read_that_shows_the_alias_elsewhere_ends_nothing(
+    world: GateWorld, shown: int | None, decided: bool
+) -> None:
+    world.models.train(world.job_id, "9", {"f1": 0.9})
+    pending = world.ask({"f1": 0.95})
+    if decided:
+        world.approve(pending)
+    fault = reads_wrongly_once(world, shown)
+    world.look()
+    assert fault.hits == 1
+    world.ended(pending, Phase.PROMOTED if decided else Phase.PENDING_APPROVAL)
+    assert world.moves()[1:] == ([("1", "3", "reviewer-1")] if decided else [])
+
+
+@pytest.mark.parametrize("shown", [None, 2])
+def test_reads_that_show_the_alias_elsewhere_for_a_moment_are_no_drift(
+    world: GateWorld, shown: int | None
+) -> None:
+    world.models.train(world.job_id, "9", {"f1": 0.9})
+    pending = world.ask({"f1": 0.95})
+    reads_wrongly_once(world, shown, 2)
+    world.sweep()
+    world.look()
+    world.ended(pending, Phase.PENDING_APPROVAL)
+    assert world.moves()[1:] == []
+
+
+def test_one_read_without_the_alias_does_not_hide_the_champion_from_reviewers(world: GateWorld) -> None:
+    world.train({"f1": 0.81})
+    reads_wrongly_once(world, None)
+    world.settle()
+    assert "max_worse" in world.ended(world.promotion(), Phase.INELIGIBLE)
+
+
+def test_an_order_goes_by_where_the_alias_stands_and_not_by_one_wrong_read(world: GateWorld) -> None:
+    world.models.train(world.job_id, "9", {"f1": 0.9})
+    reads_wrongly_once(world, None)
+    put_by_hand(world)
+    assert world.moves()[1:] == BY_OPERATOR
+
+
 # --- MLflow's own server, which reads from a replica ------------------------------------------------------
 
 

@@ -36,7 +36,7 @@ from champion_gate.errors import (
 LEASE_SECONDS = 90.0
 """Outlasts the total deadline of the registry's write (60 s)."""
 _PAUSES = (0.5, 1.0, 2.0, 4.0)
-"""Seconds between looks at an alias that does not show our write: registries read from replicas that lag."""
+"""Seconds between looks at an alias that stands where it should not: registries read from replicas that lag."""
 _SENDS = 2
 
 _log = logging.getLogger(__name__)
@@ -87,6 +87,14 @@ class AliasWriter:
         finally:
             self._store.unlock_alias(lock)
 
+    def stands(self, key: AliasKey) -> str | None:
+        """Where the alias stands; None if nowhere. Elsewhere than it was last seen only if it does so for some seconds.
+
+        Raises:
+            VendorError: the registry did not answer or refused.
+        """
+        return self._stands(key, self._store.known_alias(key))
+
     def settle(
         self,
         lock: AliasLock,
@@ -107,9 +115,8 @@ class AliasWriter:
         """
         intent = lock.intent
         if intent is None:
-            current = self._registry.get_alias(lock.key.model, lock.key.alias)
-            return Settled(self._record_drift(lock, current, late))
-        current = self._look(lock.key, intent)
+            return Settled(self._record_drift(lock, self._stands(lock.key, lock), late))
+        current = self._look(lock.key, intent.is_still_at_start)
         if current == intent.to_version:
             return Settled(self._finish_written(lock, intent), intent)
         if current != intent.from_version:
@@ -259,16 +266,21 @@ class AliasWriter:
 
     def _read_back(self, key: AliasKey, intent: AliasIntent) -> str | None:
         try:
-            return self._look(key, intent)
+            return self._look(key, intent.is_still_at_start)
         except VendorError as error:
             error.outcome_unknown = True  # the write went out, whatever becomes of this look
             raise
 
-    def _look(self, key: AliasKey, intent: AliasIntent) -> str | None:
-        """Where the alias stands; while that is where it stood before the write, looked at again for some seconds."""
+    def _stands(self, key: AliasKey, known: AliasLock | None) -> str | None:
+        if known is None or not known.seen:
+            return self._registry.get_alias(key.model, key.alias)
+        return self._look(key, lambda current: current != known.known_version)
+
+    def _look(self, key: AliasKey, is_doubted: Callable[[str | None], bool]) -> str | None:
+        """Where the alias stands; while that is doubted, looked at again for some seconds."""
         current = self._registry.get_alias(key.model, key.alias)
         for pause in _PAUSES:
-            if not intent.is_still_at_start(current):
+            if not is_doubted(current):
                 break
             self._sleep(pause)
             current = self._registry.get_alias(key.model, key.alias)

@@ -23,7 +23,7 @@ from champion_gate.core.asking import Asking
 from champion_gate.core.gate_rules import GateRules, UnclearError, not_configured
 from champion_gate.core.gates import Gate
 from champion_gate.core.ledger import LedgerEntry, LedgerKind
-from champion_gate.core.ports import ApprovalProvider, Clock, ModelRegistry, WakeUps
+from champion_gate.core.ports import ApprovalProvider, Clock, WakeUps
 from champion_gate.core.promotion import (
     EndRequest,
     FollowUp,
@@ -33,7 +33,7 @@ from champion_gate.core.promotion import (
 )
 from champion_gate.core.requesting import Requesting
 from champion_gate.core.reviews import Reviews
-from champion_gate.core.spending import OrderedToEndError, Spending, UnsettledError, moved_under
+from champion_gate.core.spending import OrderedToEndError, Spending, UnsettledError
 from champion_gate.core.store import Store
 from champion_gate.core.turn import Turn, expired_reason, read_until
 from champion_gate.errors import (
@@ -63,7 +63,6 @@ class Promoter:
         gates: Mapping[str, Gate],
         rules: GateRules,
         store: Store,
-        registry: ModelRegistry,
         providers: Mapping[str, ApprovalProvider],
         asking: Asking,
         requesting: Requesting,
@@ -75,7 +74,6 @@ class Promoter:
         self._gates = gates
         self._rules = rules
         self._store = store
-        self._registry = registry
         self._providers = providers
         self._asking = asking
         self._requesting = requesting
@@ -257,14 +255,12 @@ class Promoter:
 
     def _keep_waiting(self, taken: Promotion, judgement: policy.Judgement) -> None:
         self._turn.keep(taken)
-        current = self._registry.get_alias(taken.model, taken.alias)
+        moved = self._spending.moved(taken)
         newer = self._requesting.newer_request(taken, self._gates[taken.gate])
         if newer is not None:
             reason = f"v{newer.version.version} asks for {taken.alias} now ({newer.id})."
             self._turn.end(taken, Phase.SUPERSEDED, reason)
-        elif current != taken.champion_version:
-            self._turn.end(taken, Phase.STALE, moved_under(taken, current))
-        elif (moved := self._spending.moved_and_back(taken)) is not None:
+        elif moved is not None:
             self._turn.end(taken, Phase.STALE, moved)
         elif (changed := self._spending.version_changed(taken)) is not None:
             self._turn.end(taken, Phase.STALE, changed)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from champion_gate.core import evidence, policy
+from champion_gate.core.alias_writer import AliasWriter
 from champion_gate.core.aliases import Hold
 from champion_gate.core.approval import ApprovalRequest
 from champion_gate.core.correlation import correlation_id
@@ -54,6 +55,7 @@ class Requesting:
         providers: Mapping[str, ApprovalProvider],
         subjects: Subjects,
         spending: Spending,
+        alias_writer: AliasWriter,
         identities: Identities,
         wake_ups: WakeUps,
         clock: Clock,
@@ -66,6 +68,7 @@ class Requesting:
         self._providers = providers
         self._subjects = subjects
         self._spending = spending
+        self._alias_writer = alias_writer
         self._identities = identities
         self._clock = clock
         self._turn = turn
@@ -141,7 +144,7 @@ class Requesting:
         taken = about(taken, subject)
         self._turn.keep(taken)
         candidate = self._registry.get_details(taken.version)
-        champion_version = self._registry.get_alias(taken.model, taken.alias)
+        champion_version = self._alias_writer.stands(taken.alias_key)
         champion = self._champion(taken, champion_version)
         unread = policy.unread_because(gate, candidate, champion)
         if unread and (taken.failing_since is None or self._clock.now() < taken.failing_since + _READ_WITHIN):

@@ -133,6 +133,17 @@ class Spending:
                 until = line.entry.at + within
         return until
 
+    def moved(self, promotion: Promotion) -> str | None:
+        """Why the approval does not apply: the alias does not stand where it did, or has been elsewhere since.
+
+        Raises:
+            VendorError: the registry did not answer or refused.
+        """
+        current = self._alias_writer.stands(promotion.alias_key)
+        if current != promotion.champion_version:
+            return _moved_under(promotion, current)
+        return self.moved_and_back(promotion)
+
     def moved_and_back(self, promotion: Promotion) -> str | None:
         """Why the approval does not apply although the alias stands where it did: it has been elsewhere since.
 
@@ -240,7 +251,7 @@ class Spending:
         self, promotion: Promotion, current: str | None, stale_because: StaleBecause
     ) -> _Ending | None:
         if current != promotion.champion_version:
-            return _Ending(Phase.STALE, moved_under(promotion, current))
+            return _Ending(Phase.STALE, _moved_under(promotion, current))
         reason = self.moved_and_back(promotion) or self.version_changed(promotion) or stale_because(promotion)
         return _Ending(Phase.STALE, reason) if reason else None
 
@@ -272,7 +283,7 @@ class Spending:
         return self._stale(promotion, intent.from_version, stale_because) is None
 
 
-def moved_under(promotion: Promotion, current: str | None) -> str:
+def _moved_under(promotion: Promotion, current: str | None) -> str:
     """Why a promotion is stale whose alias stands elsewhere than when it was asked for."""
     return (
         f"{promotion.model}@{promotion.alias} stands on {named(current)} now; approval was asked for "
