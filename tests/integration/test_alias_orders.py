@@ -540,9 +540,9 @@ def test_a_write_that_arrives_after_another_ones_is_told_where_it_belongs(world:
         put(world, "2")
     world.start()
     world.sweep()
-    assert world.moves()[-2:] == [("1", "3", "ops"), ("3", "2", "outside champion-gate")]
+    assert world.moves()[-2:] == [("1", "3", "ops"), ("3", "2", "champion-gate")]
     (line,) = newest(world)
-    assert "by a writer that had lost its turn" in line.reason
+    assert "by a late write that ops had ordered" in line.reason
     assert line.facts["late_actor"] == "ops"
     assert world.models.champion() == "2"
 

@@ -291,3 +291,18 @@ def test_a_service_that_starts_leaves_a_commands_lease_alone(databases: Database
         assert serving.lock_alias(KEY, after(1), LEASE) is None
         assert serving.lock_alias(other, after(1), LEASE) is not None
         assert serving.lock_alias(KEY, after(LEASE + 1), LEASE) is not None
+
+
+def test_a_dropped_write_is_remembered_for_as_long_as_it_may_arrive(store: SqlStore) -> None:
+    lock = store.lock_alias(KEY, T0, 300)
+    assert lock is not None
+    first = intent(lock, "2", sent_at=T0)
+    second = intent(lock, "3", at=T0, sent_at=after(60))
+    lock = store.finish_alias_change(lock, after(1), known_version="1", dropped=first)
+    lock = store.finish_alias_change(lock, after(61), known_version="1", dropped=second)
+    assert lock.dropped == (first, second)
+    assert store.known_alias(KEY) == lock
+    lock = store.begin_alias_change(lock, intent(lock, "4"), after(62), 300)
+    lock = store.finish_alias_change(lock, after(120), known_version="4")
+    assert lock.dropped == (second,)
+    assert store.finish_alias_change(lock, after(180), known_version="4").dropped == ()

@@ -78,10 +78,11 @@ def in_use(databases: Databases) -> str:
 
 def rows(url: str) -> Iterator[tuple[str, list[tuple[object, ...]]]]:
     """What each table holds, in the columns that schema 0002 has."""
+    added = {"hold", "dropped"}
     with closing(Database(url)) as database, database.read() as connection:
         for table in metadata.sorted_tables:
             if table.name not in {"api_tokens", "requests", "identities", "trainer_accounts", "clock"}:
-                names = ", ".join(column.name for column in table.columns if column.name != "hold")
+                names = ", ".join(column.name for column in table.columns if column.name not in added)
                 found = connection.execute(text(f"SELECT {names} FROM {table.name}"))
                 yield table.name, sorted((tuple(row) for row in found), key=repr)
 

@@ -10,6 +10,8 @@ from champion_gate.core.aliases import AliasIntent, AliasKey, AliasLock, ChangeS
 from champion_gate.core.ledger import LedgerEntry, LedgerKind
 
 OUTSIDE = "outside champion-gate"
+OURS = "champion-gate"
+"""Whose doing it is that nobody wants any more."""
 FIRST_SEEN = "first_seen"
 VERSION_ID = "to_version_id"
 """The fact that tells one version from another that bears its number later."""
@@ -32,33 +34,36 @@ def change_entry(key: AliasKey, intent: AliasIntent, at: datetime) -> LedgerEntr
     return replace(entry, promotion_id=intent.promotion_id)
 
 
-def interrupted_entry(key: AliasKey, intent: AliasIntent, current: str | None, at: datetime) -> LedgerEntry:
-    """Somebody else moved the alias while a change of ours was being written."""
+def interrupted_entry(
+    key: AliasKey, intent: AliasIntent, current: str | None, at: datetime, late: AliasIntent | None
+) -> LedgerEntry:
+    """Somebody else moved the alias while a change of ours was being written, or a late write of ours did."""
     what = "approval" if intent.source is ChangeSource.PROMOTION else f"order of {intent.actor}"
     reason = (
         f"while champion-gate was writing {named(intent.from_version)} -> {named(intent.to_version)}, "
-        f"somebody else put the alias on {named(current)}; the {what} is not used again"
+        f"{'somebody else' if late is None else _late_write(late)} put the alias on {named(current)}; "
+        f"the {what} is not used again"
     )
-    facts = _outside_facts(intent, current)
-    entry = _entry(key, LedgerKind.ALIAS_CHANGE, at, facts, actor=OUTSIDE, reason=reason)
+    facts = {**_outside_facts(intent, current), **({} if late is None else _late_facts(late))}
+    actor = OUTSIDE if late is None else OURS
+    entry = _entry(key, LedgerKind.ALIAS_CHANGE, at, facts, actor=actor, reason=reason)
     return replace(entry, promotion_id=intent.promotion_id)
 
 
 def late_entry(lock: AliasLock, late: AliasIntent, at: datetime) -> LedgerEntry:
-    """The alias stands where a writer of ours put it whose turn was over by then."""
+    """The alias stands where a write of ours put it that had been given up by then."""
     reason = (
-        f"moved from {named(lock.known_version)} to {named(late.to_version)} by a writer that had lost its turn; "
-        f"it had been sent as {named(late.from_version)} -> {named(late.to_version)}"
+        f"moved from {named(lock.known_version)} to {named(late.to_version)} by {_late_write(late)}, "
+        f"sent as {named(late.from_version)} -> {named(late.to_version)} and given up since"
     )
-    who = {"late_promotion": late.promotion_id} if late.promotion_id else {"late_actor": late.actor}
     facts = {
         VERSION_ID: late.facts.get(VERSION_ID),
         "from": lock.known_version,
         "to": late.to_version,
-        "source": "outside",
-        **who,
+        **_late_facts(late),
     }
-    return _entry(lock.key, LedgerKind.ALIAS_CHANGE, at, facts, actor=OUTSIDE, reason=reason)
+    entry = _entry(lock.key, LedgerKind.ALIAS_CHANGE, at, facts, actor=OURS, reason=reason)
+    return replace(entry, promotion_id=late.promotion_id)
 
 
 def drift_entry(
@@ -91,6 +96,17 @@ def release_entry(
 ) -> LedgerEntry:
     """A hold was taken away."""
     return _entry(key, LedgerKind.RELEASE, at, facts, actor=actor, reason=reason)
+
+
+def _late_write(late: AliasIntent) -> str:
+    if late.promotion_id is None:
+        return f"a late write that {late.actor} had ordered"
+    return f"a late write of promotion {late.promotion_id}"
+
+
+def _late_facts(late: AliasIntent) -> dict[str, str | None]:
+    who = {"late_promotion": late.promotion_id} if late.promotion_id else {"late_actor": late.actor}
+    return {"source": "late", **who}
 
 
 def _outside_facts(intent: AliasIntent, current: str | None) -> dict[str, str | None]:

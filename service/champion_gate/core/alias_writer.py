@@ -115,15 +115,15 @@ class AliasWriter:
         """
         intent = lock.intent
         if intent is None:
-            return Settled(self._record_drift(lock, self._stands(lock.key, lock), late))
+            return self._record_move(lock, self._stands(lock.key, lock), late)
         current = self._look(lock.key, intent.is_still_at_start)
         if current == intent.to_version:
             return Settled(self._finish_written(lock, intent), intent)
         if current != intent.from_version:
-            entry = interrupted_entry(lock.key, intent, current, self._clock.now())
-            return Settled(self._finish(lock, current, [entry]))
+            entry = self._interrupted(lock, intent, current)
+            return Settled(self._finish(lock, current, [entry], dropped=intent))
         if not may_send(intent):
-            return Settled(self._finish(lock, current, []))
+            return Settled(self._finish(lock, current, [], dropped=intent))
         written = self.write(lock, replace(intent, fence=lock.fence))
         return Settled(written, intent if written.known_version == intent.to_version else None)
 
@@ -152,15 +152,16 @@ class AliasWriter:
             LeaseLostError: it took too long; whoever has the alias now records what came of it.
         """
         lock, current = self._sent(lock, intent)
-        now = self._clock.now()
         lost = None
         if current != intent.to_version:
-            lost = interrupted_entry(lock.key, intent, current, now)
+            lost = self._interrupted(lock, intent, current)
         promotion, follow_ups = end(lost.reason if lost else None) if end is not None else (None, [])
         try:
             if lost is None:
                 return self._finish_written(lock, intent, promotion, follow_ups)
-            return self._finish(lock, current, [lost], promotion=promotion, follow_ups=follow_ups)
+            return self._finish(
+                lock, current, [lost], promotion=promotion, follow_ups=follow_ups, dropped=intent
+            )
         except LeaseLostError:
             self._settle_late(lock.key, intent)
             raise
@@ -172,7 +173,7 @@ class AliasWriter:
         """
         known = self._store.known_alias(key)
         current = self._registry.get_alias(key.model, key.alias)
-        if known is not None and known.intent is None and known.seen and known.known_version == current:
+        if known is not None and known.is_settled_at(current):
             return
         if known is not None and self._is_waited_for(known.intent, current):
             return
@@ -200,14 +201,36 @@ class AliasWriter:
             return False
         return self._store.get_promotion(intent.promotion_id).phase is Phase.APPROVED
 
-    def _record_drift(self, lock: AliasLock, current: str | None, late: AliasIntent | None) -> AliasLock:
+    def _record_move(self, lock: AliasLock, current: str | None, late: AliasIntent | None) -> Settled:
+        """Tell who moved it, if it was: a write of ours that had been given up, or somebody outside."""
+        if lock.is_settled_at(current):
+            return Settled(lock)
         if lock.seen and lock.known_version == current:
-            return lock
-        if lock.seen and late is not None and late.to_version == current:
-            return self._finish(lock, current, [late_entry(lock, late, self._clock.now())])
+            return Settled(self._finish(lock, current, []))  # forgets what cannot arrive any more
+        arrived = self._arrived(lock, current, late) if lock.seen else None
+        if arrived is not None and arrived.from_version == lock.known_version and self._counts(arrived):
+            return Settled(self._finish_written(lock, arrived), arrived)
+        if arrived is not None:
+            return Settled(self._finish(lock, current, [late_entry(lock, arrived, self._clock.now())]))
         version_id = self._version_id(lock.key, current)
         entry = drift_entry(lock, current, version_id, self._clock.now())
-        return self._finish(lock, current, [] if entry is None else [entry])
+        return Settled(self._finish(lock, current, [] if entry is None else [entry]))
+
+    def _interrupted(self, lock: AliasLock, intent: AliasIntent, current: str | None) -> LedgerEntry:
+        late = self._arrived(lock, current)
+        return interrupted_entry(lock.key, intent, current, self._clock.now(), late)
+
+    @staticmethod
+    def _arrived(lock: AliasLock, current: str | None, late: AliasIntent | None = None) -> AliasIntent | None:
+        """The write of ours, given up before, that put the alias there; None if none may have."""
+        given_up = (*lock.dropped, *(() if late is None else (late,)))
+        return next((each for each in reversed(given_up) if each.to_version == current), None)
+
+    def _counts(self, arrived: AliasIntent) -> bool:
+        """Whether it is still wanted: an order always is, an approval until its promotion has ended."""
+        if arrived.promotion_id is None:
+            return True
+        return self._store.get_promotion(arrived.promotion_id).phase in {Phase.APPROVED, Phase.FAILED}
 
     def _version_id(self, key: AliasKey, version: str | None) -> str | None:
         """Which version of this number it is; None where the registry does not say."""
@@ -232,6 +255,7 @@ class AliasWriter:
 
     def _sent(self, lock: AliasLock, intent: AliasIntent) -> tuple[AliasLock, str | None]:
         """Send it, twice at most, until the alias stands elsewhere than before; returns where."""
+        sent_before = intent.sent_at is not None
         for _ in range(_SENDS):
             now = self._clock.now()
             lock = self._store.begin_alias_change(lock, replace(intent, sent_at=now), now, LEASE_SECONDS)
@@ -240,9 +264,10 @@ class AliasWriter:
             if not intent.is_still_at_start(current):
                 return lock, current
             if refused is not None:
-                # The refusal was an answer: nothing was written, so nobody has to finish it.
-                self._finish(lock, current, [])
+                # The refusal was an answer: this call wrote nothing, so nobody has to finish it.
+                self._finish(lock, current, [], dropped=lock.intent if sent_before else None)
                 raise refused
+            sent_before = True
         shown, to = named(intent.from_version), named(intent.to_version)
         raise VendorUnavailableError(
             self._registry.name,
@@ -315,6 +340,7 @@ class AliasWriter:
         promotion: Promotion | None = None,
         follow_ups: list[FollowUp] | None = None,
         hold: Hold | None = None,
+        dropped: AliasIntent | None = None,
     ) -> AliasLock:
         finished = self._store.finish_alias_change(
             lock,
@@ -324,6 +350,7 @@ class AliasWriter:
             promotion=promotion,
             follow_ups=follow_ups or [],
             hold=hold,
+            dropped=dropped,
         )
         for entry in entries:
             _log.info("%s@%s: %s: %s", entry.model, entry.alias, entry.kind.value, entry.reason)

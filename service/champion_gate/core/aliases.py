@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from champion_gate.core.callers import Caller
@@ -46,6 +46,10 @@ class Hold:
         return f"on hold by {self.actor} because {self.reason}"
 
 
+ARRIVES_WITHIN = timedelta(minutes=2)
+"""A write that was sent arrives by then or never: twice its total deadline."""
+
+
 @dataclass(frozen=True)
 class AliasIntent:
     """A write to an alias that was about to happen: committed before the registry is called.
@@ -73,6 +77,11 @@ class AliasIntent:
         """Whether an alias that stands there does not show the write, nor anybody else's."""
         return current == self.from_version != self.to_version
 
+    @property
+    def arrives_before(self) -> datetime:
+        """From when on it is certain that the write, if it has not arrived, never will."""
+        return (self.sent_at or self.at) + ARRIVES_WITHIN
+
 
 @dataclass(frozen=True)
 class AliasLock:
@@ -83,6 +92,7 @@ class AliasLock:
         seen: whether the gate has ever looked; `known_version` means nothing before.
         intent: a write that somebody began and nobody finished yet.
         hold: None where there is none.
+        dropped: writes that were given up and may arrive all the same, oldest first.
     """
 
     key: AliasKey
@@ -92,6 +102,16 @@ class AliasLock:
     known_version: str | None
     intent: AliasIntent | None
     hold: Hold | None = None
+    dropped: tuple[AliasIntent, ...] = ()
+
+    def is_settled_at(self, current: str | None) -> bool:
+        """Whether an alias that stands there leaves nothing to record, and no write to wait for."""
+        return self.intent is None and not self.dropped and self.seen and self.known_version == current
+
+    def sent_for(self, promotion_id: str) -> AliasIntent | None:
+        """The promotion's latest write of which nobody knows yet what came; None if there is none."""
+        unsettled = (*self.dropped, *(() if self.intent is None else (self.intent,)))
+        return next((each for each in reversed(unsettled) if each.promotion_id == promotion_id), None)
 
 
 @dataclass(frozen=True)

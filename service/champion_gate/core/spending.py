@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from champion_gate.core.alias_entries import FIRST_SEEN, VERSION_ID, named
 from champion_gate.core.alias_writer import AliasWriter
-from champion_gate.core.aliases import AliasIntent, AliasLock, ChangeSource
+from champion_gate.core.aliases import ARRIVES_WITHIN, AliasIntent, AliasLock, ChangeSource
 from champion_gate.core.ledger import LedgerKind
 from champion_gate.core.ports import Clock, ModelRegistry
 from champion_gate.core.promotion import EndRequest, FollowUp, Phase, Promotion
@@ -26,8 +26,6 @@ End = Callable[[Promotion, Phase, str], tuple[Promotion, list[FollowUp]]]
 StaleBecause = Callable[[Promotion], str | None]
 """Says why an approval no longer counts; None while it does."""
 
-_ARRIVES_WITHIN = timedelta(minutes=2)
-"""A write that was sent arrives by then or never: twice its total deadline."""
 _GONE_AFTER = timedelta(minutes=10)
 """A version is gone when it has been missing for so long: registries lag, and may hide one for a moment."""
 
@@ -102,25 +100,35 @@ class Spending:
             VendorError: it has begun a write, and the registry does not tell what came of it.
         """
         with self._alias_writer.taken(promotion.alias_key) as lock:
-            if lock.intent is not None and lock.intent.promotion_id == promotion.id:
-                self._settle_own(lock, order)
+            sent = lock.sent_for(promotion.id)
+            if sent is not None:
+                self._settle_own(lock, sent, promotion, order)
             ending = self._ending_on_record(promotion) or _Ending(order.phase, order.reason)
             ended, follow_ups = end(promotion, ending.phase, ending.reason)
             return self._store.save_promotion(ended, self._clock.now(), follow_ups=follow_ups)
 
-    def _settle_own(self, lock: AliasLock, order: EndRequest) -> None:
+    def _settle_own(
+        self, lock: AliasLock, sent: AliasIntent, promotion: Promotion, order: EndRequest
+    ) -> None:
         """Find out what came of the promotion's own write, and drop it where it can no longer arrive."""
+        # An approval that waited too long was over before the write that it has begun since.
+        until = max(order.at + ARRIVES_WITHIN, sent.arrives_before)
 
-        def may_send(intent: AliasIntent) -> bool:
-            # An approval that waited too long was over before the write that it has begun since.
-            if self._clock.now() < max(order.at, intent.sent_at or intent.at) + _ARRIVES_WITHIN:
+        def check_is_over() -> None:
+            if self._clock.now() < until:
                 raise UnsettledError(
-                    f"{lock.key.alias} of {lock.key.model} was being put on {named(intent.to_version)}; it ends once "
+                    f"{lock.key.alias} of {lock.key.model} was being put on {named(sent.to_version)}; it ends once "
                     "it is certain that this does not come to pass."
                 )
+
+        def may_send(intent: AliasIntent) -> bool:
+            if intent.promotion_id == promotion.id:
+                check_is_over()
             return False
 
-        self._alias_writer.settle(lock, may_send=may_send)
+        settled = self._alias_writer.settle(lock, may_send=may_send)
+        if settled.lock.sent_for(promotion.id) is not None and self._ending_on_record(promotion) is None:
+            check_is_over()
 
     def apply_until(self, promotion: Promotion, within: timedelta) -> datetime | None:
         """Until when an approval may wait: `within` from when it was read, or from the release of a hold in that time."""

@@ -251,11 +251,13 @@ class Store(Protocol):
         promotion: Promotion | None = None,
         follow_ups: Sequence[FollowUp] = (),
         hold: Hold | None = None,
+        dropped: AliasIntent | None = None,
     ) -> AliasLock:
         """Clear the intent and store where the alias stands, all in one transaction.
 
         With it go the ledger lines, the promotion (written as by `save_promotion`, its lease kept) and, if
-        one is given, a hold that is placed in lieu of the one there may be.
+        one is given, a hold that is placed in lieu of the one there may be. A write that was `dropped` is
+        remembered with those before it until none of them can arrive any more.
         Raises LeaseLostError if the fence is lost.
         """
         ...

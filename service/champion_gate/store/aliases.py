@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from champion_gate.errors import ConflictError, LeaseLostError
 from champion_gate.store.leases import free_at, lease_until
 from champion_gate.store.tables import aliases
 from champion_gate.store.upsert import upsert
-from champion_gate.store.values import from_json, to_json
+from champion_gate.store.values import from_json, from_plain, to_json
 
 
 def lock(
@@ -62,11 +63,23 @@ def begin(
 
 
 def finish(
-    connection: Connection, held: AliasLock, at: datetime, known_version: str | None, hold: Hold | None
+    connection: Connection,
+    held: AliasLock,
+    at: datetime,
+    known_version: str | None,
+    *,
+    hold: Hold | None,
+    dropped: AliasIntent | None,
 ) -> AliasLock:
-    """Clear the intent and store where the alias stands, and a hold if there is a new one; raises LeaseLostError."""
-    placed = {} if hold is None else {"hold": to_json(hold)}
-    return _write_row(connection, held, at, intent=None, seen=True, known_version=known_version, **placed)
+    """Clear the intent and store where the alias stands, what may arrive late, and a hold if there is a new one.
+
+    Raises:
+        LeaseLostError: another holds the row, or the lease ran out.
+    """
+    values: dict[str, Any] = {} if hold is None else {"hold": to_json(hold)}
+    given_up = (*held.dropped, *(() if dropped is None else (dropped,)))
+    values["dropped"] = to_json([each for each in given_up if at < each.arrives_before])
+    return _write_row(connection, held, at, intent=None, seen=True, known_version=known_version, **values)
 
 
 def set_hold(connection: Connection, held: AliasLock, at: datetime, hold: Hold | None) -> AliasLock:
@@ -122,6 +135,10 @@ def _intent(row: Row[Any]) -> AliasIntent | None:
     return None if row.intent is None else from_json(AliasIntent, row.intent)
 
 
+def _dropped(text: str | None) -> tuple[AliasIntent, ...]:
+    return tuple(from_plain(AliasIntent, each) for each in json.loads(text or "[]"))
+
+
 def _lock(row: Row[Any]) -> AliasLock:
     return AliasLock(
         key=AliasKey(row.registry, row.model, row.alias),
@@ -131,4 +148,5 @@ def _lock(row: Row[Any]) -> AliasLock:
         known_version=row.known_version,
         intent=_intent(row),
         hold=None if row.hold is None else from_json(Hold, row.hold),
+        dropped=_dropped(row.dropped),
     )

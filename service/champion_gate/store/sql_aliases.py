@@ -42,15 +42,18 @@ class SqlAliases(SqlBase):
         promotion: Promotion | None = None,
         follow_ups: Sequence[FollowUp] = (),
         hold: Hold | None = None,
+        dropped: AliasIntent | None = None,
     ) -> AliasLock:
         """Clear the intent and store where the alias stands, with all that goes with it, or nothing.
+
+        A write that was `dropped` is remembered with those before it until none of them can arrive any more.
 
         Raises:
             LeaseLostError: the fence, or the promotion's lease, is lost.
             ConflictError: the promotion's phase cannot follow the stored one.
         """
         with self._write() as connection:
-            finished = aliases.finish(connection, lock, at, known_version, hold)
+            finished = aliases.finish(connection, lock, at, known_version, hold=hold, dropped=dropped)
             if promotion is not None:
                 promotions.save(connection, promotion, at, release=False)
             append(connection, ledger, follow_ups)

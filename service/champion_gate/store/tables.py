@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = "0005"
+SCHEMA_VERSION = "0006"
 """The newest migration, named here so that checking it needs no Alembic."""
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -202,6 +202,7 @@ aliases = Table(
     Column("known_version", Words),
     Column("intent", Text),
     Column("hold", Text),
+    Column("dropped", Text, comment="writes that were given up and may arrive all the same"),
     *_lease_columns(),
 )
 
