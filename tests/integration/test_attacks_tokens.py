@@ -319,7 +319,7 @@ def test_attack_12_gitlab_project_moved_to_another_namespace(attacked: AttackWor
     gate.approve(asked)
     gate.project.namespace_id += 5_000_000
     gate.refused_post(asked, gate.token(asked), "claim namespace_id does not fit this promotion")
-    gate.waits(asked, "namespace_id was")
+    gate.waits(asked, "was in namespace")
 
 
 # --- 22: variables given when the job is played -----------------------------------------------------------

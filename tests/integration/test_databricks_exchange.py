@@ -20,6 +20,7 @@ ME = "/api/2.0/preview/scim/v2/Me"
 DISCOVERY = "/.well-known/databricks-config$"
 EXCHANGE = "oidc/v1/token"
 QUICK = Budget(connect=0.5, read=0.5, total=1.5, half_made=0)
+UNHURRIED = Budget(connect=5, read=10, total=30, half_made=0)
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_a_client_whose_call_was_given_up_is_not_used_again(databricks: Workspac
 
 
 def test_a_discovery_that_failed_once_is_made_up_for(databricks: Workspace) -> None:
-    connection = databricks.connection(budget=QUICK)
+    connection = databricks.connection(budget=UNHURRIED)
     databricks.standin.tells_workspace = False
     databricks.standin.faults.add(Fault(DISCOVERY, status=503, times=1))
     get(connection)
@@ -84,7 +85,7 @@ def test_a_discovery_that_failed_once_is_made_up_for(databricks: Workspace) -> N
 
 
 def test_a_whole_client_is_kept(databricks: Workspace) -> None:
-    connection = databricks.connection(budget=QUICK)
+    connection = databricks.connection(budget=UNHURRIED)
     for _ in range(3):
         get(connection)
     asked = [each.path for each in databricks.standin.requests if each.path.startswith("/.well-known")]
@@ -92,7 +93,7 @@ def test_a_whole_client_is_kept(databricks: Workspace) -> None:
 
 
 def test_a_client_made_late_and_without_discovery_replaces_no_whole_one(databricks: Workspace) -> None:
-    connection = databricks.as_service_principal(budget=Budget(connect=1, read=3, total=10))
+    connection = databricks.as_service_principal(budget=UNHURRIED)
     slow = threading.Event()
     discovery = databricks.standin.faults.add(Fault(DISCOVERY, hang=slow, status=503, times=1))
     late = threading.Thread(target=get, args=[connection])
