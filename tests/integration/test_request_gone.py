@@ -231,6 +231,35 @@ def test_a_cancel_takes_effect_within_15_minutes_whatever_the_vendor_answers(
     assert "open" not in world.provider.requests().values(), "the run is cancelled once that is possible"
 
 
+def test_a_cancel_takes_effect_within_15_minutes_also_where_the_vendor_changes_its_answer(
+    world: GateWorld,
+) -> None:
+    pending = world.ask()
+    away = break_vendor(world, status=500)
+    cancel(world, pending)
+    world.live(minutes=9)
+    away.times = 0
+    delete(world, pending)
+    world.look()
+    world.ended(pending, Phase.PENDING_APPROVAL)
+    world.live(minutes=6)
+    assert_unmoved(world, pending, Phase.CANCELLED, "Cancelled by operator-1: not this one")
+
+
+def test_a_cancel_takes_effect_within_15_minutes_however_often_it_is_looked_at(world: GateWorld) -> None:
+    """Somebody has let it start, and whether rightly cannot be told: each hint begins another look."""
+    pending = world.ask()
+    world.provider.hold_jobs()
+    approve(world, pending)
+    world.provider.unprotect()
+    cancel(world, pending)
+    world.live(minutes=9, seconds=50)
+    world.look()
+    world.ended(pending, Phase.PENDING_APPROVAL)
+    world.live(minutes=5)
+    assert_unmoved(world, pending, Phase.CANCELLED, "Cancelled by operator-1: not this one")
+
+
 def test_what_was_decided_in_time_is_found_before_a_cancel_gives_up(world: GateWorld) -> None:
     pending = world.ask()
     approve(world, pending)

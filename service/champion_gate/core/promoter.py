@@ -181,7 +181,7 @@ class Promoter:
             return
         if judgement.decision is not None:
             self._decided(taken, judgement.decision)
-        elif judgement.again_at is not None:
+        elif judgement.again_at is not None and not self._is_overdue(taken):
             doubted = replace(taken, seen_once=judgement.seen_once)
             self._turn.wait(doubted, judgement.waiting_because, judgement.again_at - self._clock.now())
         elif judgement.unread and self._is_read_on(taken):
@@ -203,11 +203,16 @@ class Promoter:
         )
         return over and until is not None and self._clock.now() < until.at
 
+    def _is_overdue(self, taken: Promotion) -> bool:
+        """Whether its end was ordered so long ago that nothing is waited for any more."""
+        until = read_until(taken)
+        return taken.end_request is not None and until is not None and self._clock.now() >= until.at
+
     def _not_found(self, taken: Promotion, request: ApprovalRequest, gone: RequestGoneError) -> None:
         """The request is gone once it has been so for a while: a vendor that forgets it for a moment ends nothing."""
         now = self._clock.now()
         since, order = taken.missing_since or now, taken.end_request
-        if now < since + _GONE_AFTER:
+        if now < since + _GONE_AFTER and not self._is_overdue(taken):
             why = f"{gone.message} Looked for again at {since + _GONE_AFTER:%H:%M:%S} UTC."
             self._turn.wait(replace(taken, missing_since=since), why, since + _GONE_AFTER - now)
         elif order is not None:

@@ -78,6 +78,9 @@ class Turn:
         asked = taken.phase in {Phase.REQUESTED, Phase.PENDING_APPROVAL}
         if asked and taken.request is not None and now < taken.request.expires_at:
             due_at = min(due_at, taken.request.expires_at + timedelta(seconds=1))
+        until = read_until(taken)
+        if until is not None and now < until.at:
+            due_at = min(due_at, until.at)
         waiting = replace(taken, reason=why, due_at=due_at, version_missing_since=None)
         if mended:
             waiting = replace(waiting, attempts=0, failing_since=None, last_error=None)
