@@ -48,6 +48,7 @@ gates:
       0a1b2c3d-1111-2222-3333-444455556666: []
     allow_trainer_approval: true
     expires_after: 12h
+    apply_within: 3d
     newer_version: keep
     metrics:
       f1: {better: higher, max_worse: 0.01, at_least: 0.8}

@@ -98,7 +98,7 @@ def test_what_is_gone_is_not_cancelled_for_ever(world: GateWorld) -> None:
     world.live(minutes=11)
     world.ended(pending, Phase.REJECTED)
     assert world.store.get_follow_ups(pending.id)
-    world.live(hours=2)
+    world.live(hours=25)
     assert world.store.get_follow_ups(pending.id) == ()
 
 

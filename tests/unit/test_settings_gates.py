@@ -32,6 +32,7 @@ def test_a_small_file_gets_the_documented_defaults(tmp_path: Path) -> None:
     assert gate.version is VersionSource.AUTO
     assert gate.newer_version is NewerVersion.SUPERSEDE
     assert gate.expires_after == timedelta(days=14)
+    assert gate.apply_within == timedelta(days=7)
     assert not gate.allow_trainer_approval
     assert not gate.accept_success_with_failures
     assert gate.approval.provider == "github"
@@ -71,6 +72,7 @@ def test_every_key_reaches_the_gate(tmp_path: Path) -> None:
     assert gate.accept_success_with_failures
     assert gate.allow_trainer_approval
     assert gate.expires_after == timedelta(hours=12)
+    assert gate.apply_within == timedelta(days=3)
     assert gate.newer_version is NewerVersion.KEEP
     assert gate.approval.seats == ("champion", "second-eyes")
     assert dict(gate.approval.place) == {
@@ -209,6 +211,9 @@ def test_an_environment_whose_job_github_names_whole_is_taken(tmp_path: Path, en
         ("gates 0 expires_after", 14, r"gates\[0\]\.expires_after: found 14"),
         ("gates 0 expires_after", "1w", r"gates\[0\]\.expires_after"),
         ("gates 0 expires_after", "1d12h", r"gates\[0\]\.expires_after"),
+        ("gates 0 apply_within", "0d", r"gates\[0\]\.apply_within"),
+        ("gates 0 apply_within", "7", r"gates\[0\]\.apply_within"),
+        ("gates 0 apply_within", 7, r"gates\[0\]\.apply_within: found 7"),
         ("gates 0 approval", ..., r"gates\[0\]\.approval: is missing"),
         ("gates 0 approval", {}, r"gates\[0\]\.approval: found no keys; expected one key, github or gitlab"),
         (

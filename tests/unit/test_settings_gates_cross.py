@@ -12,6 +12,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
+from champion_gate.core.gates import VersionSource
 from champion_gate.settings import explain, gates_json_schema, load_gates
 from settings_samples import FULL, SMALLEST, changed, problems_of, written
 
@@ -37,6 +38,18 @@ def test_mlflow_registries_take_plain_names_and_keep_their_case(tmp_path: Path, 
     assert gates.registry == registry.rstrip("/")
     assert gates.gates[0].model == "Churn.v2"
     assert not gates.on_unity_catalog
+
+
+def test_a_trusted_tag_needs_trainers_and_an_mlflow_registry(tmp_path: Path) -> None:
+    bare = changed("gates 0 version", "trusted_tag")
+    on_catalog, nobody = problems_of(tmp_path, bare)
+    assert "gates[0].version: found 'trusted_tag', which is for MLflow registries" in on_catalog
+    assert "gates[0].trainers: is missing" in nobody
+    on_mlflow = bare | {"registry": "https://mlflow.example.com"}
+    (nobody,) = problems_of(tmp_path, on_mlflow)
+    assert "gates[0].trainers: is missing" in nobody
+    on_mlflow["gates"][0]["trainers"] = ["octo-trainer"]
+    assert load_gates(written(tmp_path, on_mlflow)).gates[0].version is VersionSource.TRUSTED_TAG
 
 
 @pytest.mark.parametrize(("duration", "minutes"), [("1m", 1), ("90m", 90), ("720h", 43200), ("30d", 43200)])

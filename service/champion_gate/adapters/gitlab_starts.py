@@ -69,26 +69,26 @@ def started_by_us(
     since = asked_between(promotion)[0] - CLOCKS_DIFFER
     try:
         newest, whole = api.newest_pipelines(most=_NEWEST)
-    except VendorError as error:
-        raise unread or error from None
-    known = {fields.whole(one, "id") for one in ours}
-    ours += _ours_of(
-        api,
-        [
+        known = {fields.whole(one, "id") for one in ours}
+        others = [
             one
             for one in newest
             if fields.whole(one, "id") not in known and fields.time(one, "created_at") >= since
-        ],
-        promotion,
-    )
+        ]
+        ours += _ours_of(api, _named(api, others), promotion)
+    except VendorError as error:
+        raise unread or error from None
     if unread is not None and not whole and not _with_this_evidence(ours, promotion):
         raise unread
     return ours, whole
 
 
 def _of_account(api: ProjectApi, promotion: Promotion, starter: tuple[str, str]) -> list[Record]:
-    since, until = asked_between(promotion)
-    listed = api.pipelines(*starter, since, until)
+    return _named(api, api.pipelines(*starter, *asked_between(promotion)))
+
+
+def _named(api: ProjectApi, listed: Sequence[Record]) -> list[Record]:
+    """The pipelines with their names, which older versions of GitLab do not list."""
     unnamed = [one for one in listed if "name" not in one]
     if len(unnamed) > _UNNAMED_LOOKED_UP:
         raise VendorRefusedError("GitLab", f"{len(unnamed)} pipelines are listed without their names.")

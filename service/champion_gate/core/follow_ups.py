@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
 
 from champion_gate.core.gates import ApprovalTarget
 from champion_gate.core.ports import ApprovalProvider, Chance, Clock, ModelRegistry
@@ -20,12 +19,8 @@ from champion_gate.errors import (
     GateError,
     UnexpectedError,
     VendorError,
-    VendorNotFoundError,
     VendorRefusedError,
 )
-
-_NOTHING_LEFT_AFTER = timedelta(hours=1)
-"""A request or version that has answered 404 for so long needs no cancelling and no tags; a vendor may hide one for a while."""
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +46,8 @@ class FollowUps:
     def carry_out(self, follow_up_id: str) -> None:
         """Do one piece of work that an ended promotion left: cancel its request, or tag its version.
 
-        A refusal is tried again too, for a day: meanwhile `promotions show` tells what is missing.
+        A refusal is tried again too, for a day, and so is a 404: a token that sees nothing for a while looks the
+        same. Meanwhile `promotions show` tells what is missing.
         """
         taken = self._store.take_follow_up(follow_up_id, self._clock.now(), LEASE_SECONDS)
         if taken is None:
@@ -68,8 +64,7 @@ class FollowUps:
                 fraction=self._chance.fraction(),
                 budget=None,
             )
-            patience = _NOTHING_LEFT_AFTER if isinstance(error, VendorNotFoundError) else BUDGET
-            given_up = planned.failing_since + patience <= self._clock.now()
+            given_up = planned.failing_since + BUDGET <= self._clock.now()
             _log.log(
                 logging.ERROR if given_up else logging.WARNING,
                 "%s of promotion %s %s: %s",
