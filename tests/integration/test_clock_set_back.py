@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.promotion import Phase
-from integration.gate_world import GateWorld, gate_world
+from champion_gate.core.promotion import Phase, Promotion
+from integration.gate_world import REPOSITORY, GateWorld, gate_world
 from integration.rules_world import approve
 
 HOUR = timedelta(hours=1)
@@ -95,3 +95,91 @@ def test_a_process_that_was_killed_held_the_alias(world: GateWorld, step_back: C
     go_on(world, 10)
     world.ended(pending, Phase.PROMOTED)
     assert world.models.champion() == "2"
+
+
+# --- what is measured by the clock ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fast(tmp_path: Path) -> Iterator[GateWorld]:
+    """A gate whose clock is an hour fast, and is put right by `put_right`."""
+    with gate_world(tmp_path) as made:
+        made.clock.gate_is_ahead = HOUR
+        made.sweep()
+        yield made
+
+
+def put_right(world: GateWorld) -> None:
+    world.clock.gate_is_ahead = timedelta()
+
+
+def cancel(world: GateWorld, promotion: Promotion) -> None:
+    world.core.promoter.cancel(promotion.id, actor="ops", reason="no")
+    world.settle()
+
+
+def test_a_request_that_is_gone_is_void_after_minutes(fast: GateWorld) -> None:
+    pending = fast.ask()
+    fast.provider.delete(fast.run_id_of(pending))
+    fast.look()
+    put_right(fast)
+    go_on(fast, 12)
+    fast.ended(pending, Phase.REJECTED)
+
+
+def test_a_version_that_is_gone_ends_its_promotion_after_minutes(fast: GateWorld) -> None:
+    pending = fast.ask()
+    approve(fast, pending)
+    fast.models.remove("2")
+    fast.look()
+    fast.ended(pending, Phase.APPROVED)
+    put_right(fast)
+    go_on(fast, 12)
+    fast.ended(pending, Phase.STALE)
+
+
+def test_an_approval_by_nobody_who_may_is_rejected_after_minutes(fast: GateWorld) -> None:
+    team = fast.github.add_team("example", "owners", ["reviewer-2"])
+    fast.github.protect_environment(REPOSITORY, "champion", [team])
+    pending = fast.ask()
+    fast.github.add_team("example", "owners", ["reviewer-1"])
+    approve(fast, pending)
+    fast.github.add_team("example", "owners", ["reviewer-2"])
+    fast.look()
+    fast.ended(pending, Phase.PENDING_APPROVAL)
+    put_right(fast)
+    go_on(fast, 12)
+    fast.ended(pending, Phase.REJECTED)
+
+
+def test_a_cancel_takes_effect_in_a_quarter_of_an_hour(fast: GateWorld) -> None:
+    pending = fast.ask()
+    fast.provider.faults.add("/actions/runs/[0-9]+$", status=503)
+    cancel(fast, pending)
+    fast.ended(pending, Phase.PENDING_APPROVAL)
+    put_right(fast)
+    go_on(fast, 15)
+    fast.ended(pending, Phase.CANCELLED)
+
+
+def test_an_approval_whose_write_is_lost_is_cancelled_after_minutes(fast: GateWorld) -> None:
+    pending = fast.ask()
+    fast.break_databricks("/aliases/Champion$", method="PUT", drop=True)
+    approve(fast, pending)
+    fast.look()
+    cancel(fast, pending)
+    fast.ended(pending, Phase.APPROVED)
+    put_right(fast)
+    go_on(fast, 5)
+    fast.ended(pending, Phase.CANCELLED)
+
+
+def test_what_fails_is_given_up_after_a_day(fast: GateWorld) -> None:
+    pending = fast.ask()
+    fast.break_databricks("/aliases/Champion$", method="PUT", drop=True)
+    approve(fast, pending)
+    fast.look()
+    put_right(fast)
+    go_on(fast, 1)
+    fast.live(hours=24, minutes=20)
+    fast.ended(pending, Phase.FAILED)

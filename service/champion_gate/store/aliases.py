@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select, update
 
 from champion_gate.core.aliases import AliasIntent, AliasKey, AliasLock, Hold
 from champion_gate.errors import ConflictError, LeaseLostError
@@ -90,6 +91,20 @@ def set_hold(connection: Connection, held: AliasLock, at: datetime, hold: Hold |
 def unlock(connection: Connection, held: AliasLock) -> None:
     """Give the row back; nothing if it is lost already."""
     connection.execute(update(aliases).where(_holder(held)).values(lease="", lease_until=None))
+
+
+def let_begin_by(connection: Connection, at: datetime) -> None:
+    """Let no write whose outcome is not known have been sent later than now: the clock was ahead then."""
+    unsettled = or_(aliases.c.intent.is_not(None), aliases.c.dropped.is_not(None))
+    for row in connection.execute(select(aliases).where(unsettled).with_for_update()).all():
+        lock = _lock(row)
+        intent = None if lock.intent is None else to_json(_sent_by(lock.intent, at))
+        dropped = to_json([_sent_by(each, at) for each in lock.dropped])
+        connection.execute(update(aliases).where(_of(lock.key)).values(intent=intent, dropped=dropped))
+
+
+def _sent_by(intent: AliasIntent, at: datetime) -> AliasIntent:
+    return replace(intent, at=min(intent.at, at), sent_at=intent.sent_at and min(intent.sent_at, at))
 
 
 def find(connection: Connection, key: AliasKey) -> AliasLock | None:

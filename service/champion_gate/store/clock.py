@@ -1,4 +1,7 @@
-"""Whether the clock was set back: then what was planned by it would wait for as long as it was ahead."""
+"""Whether the clock was set back: then what was planned or begun by it would wait for as long as it was ahead.
+
+An hour's leap ahead looks like an hour's standstill, and is taken for one.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select, update
 
-from champion_gate.store import notifications, promotions
-from champion_gate.store.tables import clock, follow_ups, gates_seen
+from champion_gate.store import aliases, notifications, promotions
+from champion_gate.store.tables import clock, follow_ups, gates_seen, resolutions
 from champion_gate.store.tables import notifications as notification_rows
 from champion_gate.store.tables import promotions as promotion_rows
 from champion_gate.store.upsert import upsert
@@ -16,7 +19,7 @@ _CLOCKS_DIFFER = timedelta(minutes=1)
 
 
 def note(connection: Connection, at: datetime) -> timedelta:
-    """Note the time; where a later one was noted before, make every open row due.
+    """Note the time; where a later one was noted before, make every open row due, and let nothing have begun later.
 
     Args:
         connection: an open transaction.
@@ -36,6 +39,10 @@ def note(connection: Connection, at: datetime) -> timedelta:
         (follow_ups, ()),
     ):
         connection.execute(update(table).where(table.c.due_at > at, *open_rows).values(due_at=at))
+    for failing in (notification_rows, resolutions, promotion_rows, follow_ups):
+        connection.execute(update(failing).where(failing.c.failing_since > at).values(failing_since=at))
+    promotions.let_begin_by(connection, at)
+    aliases.let_begin_by(connection, at)
     ahead = gates_seen.c.first_seen_at > at
     connection.execute(update(gates_seen).where(ahead).values(first_seen_at=at))
     return noted - at

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -27,7 +28,7 @@ from champion_gate.core.store import Page
 from champion_gate.errors import ConflictError, NotFoundError
 from champion_gate.store import leases
 from champion_gate.store.pages import page
-from champion_gate.store.tables import UtcTime, promotions
+from champion_gate.store.tables import UtcTime, promotions, write_time
 from champion_gate.store.upsert import upsert
 from champion_gate.store.values import from_json, from_plain, plain, to_json
 
@@ -172,6 +173,27 @@ def request_end(connection: Connection, promotion_id: str, end: EndRequest) -> b
         if end.phase is not Phase.CANCELLED or before.phase is Phase.CANCELLED:
             return False
     return _hint(connection, end.at, promotions.c.id == promotion_id, end_request=to_json(end)) == 1
+
+
+def let_begin_by(connection: Connection, at: datetime) -> None:
+    """Let nothing that is measured of an open promotion have begun later than now: the clock was ahead then."""
+    now = write_time(at)
+    columns = (promotions.c.id, promotions.c.details, promotions.c.end_request)
+    for row in connection.execute(select(*columns).where(OPEN).with_for_update()).all():
+        details = json.loads(row.details)
+        for name in ("missing_since", "version_missing_since"):
+            details[name] = details.get(name) and min(details[name], now)
+        seen_once = details.get("seen_once") or {}
+        details["seen_once"] = {what: min(since, now) for what, since in seen_once.items()}
+        end = row.end_request and from_json(EndRequest, row.end_request)
+        connection.execute(
+            update(promotions)
+            .where(promotions.c.id == row.id)
+            .values(
+                details=json.dumps(details, separators=(",", ":")),
+                end_request=end and to_json(replace(end, at=min(end.at, at))),
+            )
+        )
 
 
 def retry(connection: Connection, promotion_id: str, at: datetime, reason: str) -> bool:
