@@ -373,3 +373,11 @@ def test_the_job_of_the_other_of_two_runs_of_one_evidence_is_told_to_ask_again(w
     list_after(world.gate)
     until(lambda: is_promoted(world.post(token, waiting.correlation_id)), "the job is never told")
     assert world.gate.run_id_of(pending) == request_id
+
+
+def test_a_post_waits_no_longer_where_the_clock_is_set_back_meanwhile(tmp_path: Path) -> None:
+    with posted_world(tmp_path, "github") as world:
+        answer = world.post_beside(world.token())
+        until(lambda: world.gate.again(world.promotion).hints > world.promotion.hints, "it was not posted")
+        world.gate.clock.move(hours=-1)
+        assert answer.result(timeout=20).status_code == 202

@@ -133,7 +133,8 @@ class PostedDecision:
         answer = _answer(hinted, seat)
         while may_wait and answer.standing in {Standing.UNDER_WAY, Standing.OTHERS_DECIDE}:
             looked = answer.promotion.updated_at > hinted.updated_at
-            late = self._clock.now() - begun >= _BUDGET
+            # Without its sign: a clock that is set back meanwhile must not make this last.
+            late = abs(self._clock.now() - begun) >= _BUDGET
             if late or (looked and answer.standing is Standing.OTHERS_DECIDE):
                 break
             self._pause()
