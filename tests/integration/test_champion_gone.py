@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from champion_gate.core.alias_orders import AliasOrders
 from champion_gate.core.aliases import Order
@@ -35,10 +37,21 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GateWorld]
         yield made
 
 
+def waiting_because(world: GateWorld) -> str:
+    return world.promotion(Phase.REQUESTED).last_error or ""
+
+
 def test_people_are_asked_without_a_champion_to_compare_with(world: GateWorld) -> None:
     world.models.remove_beneath("1")
     assert world.models.champion() == "1"
-    promotion = world.ask({"f1": 0.81, "auc": 0.1})
+    world.train({"f1": 0.81, "auc": 0.1})
+    world.settle()
+    assert f"{world.models.model} v1 is not there. Looked for again at" in waiting_because(world)
+    world.wait(minutes=9)
+    world.promotion(Phase.REQUESTED)
+    world.wait(minutes=1)
+    promotion = world.promotion(Phase.PENDING_APPROVAL)
+    assert promotion.version_missing_since is None
 
     document: Any = world.evidence(promotion)
     assert document["champion"] is None
@@ -60,6 +73,7 @@ def test_the_bounds_apply_still(uc: GateWorld) -> None:
     uc.models.remove_beneath("1")
     uc.train({"f1": 0.79})
     uc.settle()
+    uc.wait(minutes=10)
     assert uc.ended(uc.promotion(), Phase.INELIGIBLE) == "F1 is 0.79, and must be at least 0.8."
 
 
@@ -87,6 +101,26 @@ def test_a_champion_that_the_list_still_has_is_not_gone(uc: GateWorld) -> None:
     uc.settle()
     assert uc.promotion().phase is Phase.REQUESTED
     assert "answered 404" in (uc.promotion().last_error or "")
+
+
+def test_a_champion_that_a_registry_forgets_for_a_moment_is_compared_with(uc: GateWorld) -> None:
+    """Reads and lists of a replica that lags: without the comparison the worse version would be asked for."""
+    found = uc.break_databricks("/models/.*/versions/1$", status=404, error_code="RESOURCE_DOES_NOT_EXIST")
+    uc.train({"f1": 0.81})
+    listed = json.dumps({"model_versions": [listed_version(uc, "2")]}).encode()
+    hidden = uc.break_databricks("/models/[^/]*/versions$", body=listed)
+    uc.settle()
+    assert "main.ml.churn v1 is not there" in waiting_because(uc)
+    assert uc.github.runs == []
+    found.times = hidden.times = 0
+    uc.wait(minutes=10)
+    assert "max_worse" in uc.ended(uc.promotion(), Phase.INELIGIBLE)
+
+
+def listed_version(uc: GateWorld, number: str) -> Any:
+    url = f"{uc.databricks_url}/api/2.1/unity-catalog/models/main.ml.churn/versions"
+    answer = requests.get(url, headers={"Authorization": "Bearer standin-token"}, timeout=10).json()
+    return next(each for each in answer["model_versions"] if str(each["version"]) == number)
 
 
 def test_a_list_that_lacks_the_candidate_too_shows_nothing(uc: GateWorld) -> None:

@@ -293,6 +293,17 @@ def test_reads_that_show_the_alias_elsewhere_for_a_moment_are_no_drift(
     assert world.moves()[1:] == []
 
 
+def test_one_read_back_that_shows_the_alias_elsewhere_blames_nobody(world: GateWorld) -> None:
+    world.models.train(world.job_id, "9", {"f1": 0.9})
+    pending = world.ask({"f1": 0.95})
+    world.approve(pending)
+    body = json.dumps({"full_name": "main.ml.churn", "aliases": []}).encode()
+    world.break_databricks(MODEL, skip=1, times=1, body=body)
+    world.look()
+    world.ended(pending, Phase.PROMOTED)
+    assert world.moves()[1:] == [("1", "3", "reviewer-1")]
+
+
 def test_one_read_without_the_alias_does_not_hide_the_champion_from_reviewers(world: GateWorld) -> None:
     world.train({"f1": 0.81})
     reads_wrongly_once(world, None)

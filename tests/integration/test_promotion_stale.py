@@ -272,6 +272,21 @@ def test_a_status_that_is_not_known_ends_nothing(world: GateWorld) -> None:
     world.ended(pending, Phase.PROMOTED)
 
 
+def test_a_version_that_a_replica_shows_as_it_was_before_it_was_ready_is_waited_for(world: GateWorld) -> None:
+    pending = world.ask()
+    world.databricks.catalog.set_status("main.ml.churn", "2", "PENDING_REGISTRATION")
+    world.look()
+    world.ended(pending, Phase.PENDING_APPROVAL)
+    world.approve(pending)
+    world.look()
+    world.ended(pending, Phase.APPROVED)
+    assert "main.ml.churn v2 is pending now" in (world.again(pending).last_error or "")
+    assert world.models.champion() == "1"
+    world.databricks.catalog.set_status("main.ml.churn", "2", "READY")
+    world.wait(minutes=20)
+    world.ended(pending, Phase.PROMOTED)
+
+
 @pytest.mark.parametrize("what", ["run_id", "source"])
 def test_a_version_of_which_less_is_told_than_before_is_no_other_version(world: GateWorld, what: str) -> None:
     pending = world.ask()

@@ -116,7 +116,7 @@ class AliasWriter:
         intent = lock.intent
         if intent is None:
             return self._record_move(lock, self._stands(lock.key, lock), late)
-        current = self._look(lock.key, intent.is_still_at_start)
+        current = self._look(lock.key, intent.to_version)
         if current == intent.to_version:
             return Settled(self._finish_written(lock, intent), intent)
         if current != intent.from_version:
@@ -291,7 +291,7 @@ class AliasWriter:
 
     def _read_back(self, key: AliasKey, intent: AliasIntent) -> str | None:
         try:
-            return self._look(key, intent.is_still_at_start)
+            return self._look(key, intent.to_version)
         except VendorError as error:
             error.outcome_unknown = True  # the write went out, whatever becomes of this look
             raise
@@ -299,13 +299,13 @@ class AliasWriter:
     def _stands(self, key: AliasKey, known: AliasLock | None) -> str | None:
         if known is None or not known.seen:
             return self._registry.get_alias(key.model, key.alias)
-        return self._look(key, lambda current: current != known.known_version)
+        return self._look(key, known.known_version)
 
-    def _look(self, key: AliasKey, is_doubted: Callable[[str | None], bool]) -> str | None:
-        """Where the alias stands; while that is doubted, looked at again for some seconds."""
+    def _look(self, key: AliasKey, expected: str | None) -> str | None:
+        """Where the alias stands; while that is not where it is expected, looked at again for some seconds."""
         current = self._registry.get_alias(key.model, key.alias)
         for pause in _PAUSES:
-            if not is_doubted(current):
+            if current == expected:
                 break
             self._sleep(pause)
             current = self._registry.get_alias(key.model, key.alias)

@@ -181,6 +181,7 @@ class Opening:
             attempts=0,
             failing_since=None,
             last_error=None,
+            version_missing_since=None,
         )
         cancels = [self._turn.cancel_follow_up(taken, double.external_id) for double in doubles]
         self._turn.save(pending, release=True, follow_ups=cancels)

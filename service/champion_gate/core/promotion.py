@@ -98,7 +98,8 @@ class Promotion:
         run: what is kept of the job run.
         approved_at: when the approval was read; None for one that an earlier release read.
         missing_since: when its request was first found gone at the vendor; None while it is there.
-        version_missing_since: when its version was first found gone from the registry; None while it is there.
+        version_missing_since: when its version, or the one that it would replace, was first found gone from the
+            registry; None while it is there.
     """
 
     id: str

@@ -238,10 +238,9 @@ class Requesting:
             return None
         try:
             champion = self._registry.get_version(taken.model, version)
-        except VendorNotFoundError:
-            if self._is_gone(taken, version):
-                return None
-            raise
+        except VendorNotFoundError as error:
+            self._spending.check_gone(taken, version, error)
+            return None
         try:
             return self._registry.get_details(champion)
         except VendorRefusedError as error:
@@ -261,11 +260,6 @@ class Requesting:
                 raise
             return replace(details, unread_because=str(error))
         return replace(details, logged_model=model)
-
-    def _is_gone(self, taken: Promotion, version: str) -> bool:
-        """Whether the registry's list, which must hold the candidate to be believed, lacks the version too."""
-        listed = {each.version for each in self._registry.list_versions(taken.model)}
-        return taken.version.version in listed and version not in listed
 
     def _champion_since(self, taken: Promotion, champion_version: str | None) -> datetime | None:
         for line in self._store.ledger_lines(taken.alias_key):

@@ -13,6 +13,7 @@ from champion_gate.core.ledger import LedgerKind
 from champion_gate.core.ports import Clock, ModelRegistry
 from champion_gate.core.promotion import EndRequest, FollowUp, Phase, Promotion
 from champion_gate.core.store import Store
+from champion_gate.core.versions import VersionStatus
 from champion_gate.errors import (
     ConflictError,
     OnHoldError,
@@ -178,14 +179,15 @@ class Spending:
 
         Raises:
             VersionMissingError: it is not there, for less than ten minutes so far.
-            VendorUnavailableError: the registry leaves out what it told before, or says what we do not know:
-                that is no other version.
+            VendorUnavailableError: the registry leaves out what it told before, says what we do not know, or
+                shows the version as it was before it was ready: that is no other version.
             VendorRefusedError: it is hidden from us.
         """
         try:
             version = self._registry.get_version(promotion.model, promotion.version.version)
         except VendorNotFoundError as error:
-            return self._gone(promotion, error)
+            self.check_gone(promotion, promotion.version.version, error)
+            return f"{promotion.model} v{promotion.version.version} is gone from the registry, or hidden from us."
         untold = version.untold_of(promotion.version)
         if untold and version.created_at in {None, promotion.version.created_at}:
             raise VendorUnavailableError(
@@ -197,15 +199,29 @@ class Spending:
                 f"{promotion.model} v{version.version} is another version now than the one approval was asked for: "
                 "its id, run or source has changed."
             )
+        if version.status is VersionStatus.PENDING:
+            raise VendorUnavailableError(
+                self._registry.name, f"{promotion.model} v{version.version} is pending now."
+            )
         if version.status != promotion.version.status:
             return f"{promotion.model} v{version.version} is {version.status.value} now, no longer ready."
         return None
 
-    def _gone(self, promotion: Promotion, error: VendorNotFoundError) -> str:
-        """Why a version that cannot be read is gone for good: the list that would name it shows others, and this long."""
-        number, now = promotion.version.version, self._clock.now()
+    def check_gone(self, promotion: Promotion, number: str, error: VendorNotFoundError) -> None:
+        """Make sure that a version is gone for good: the list that would name it shows others, and this long.
+
+        Args:
+            promotion: whose version it is, or who would replace it; then the list must show its own version.
+            number: the version that is not found.
+            error: what its reading was answered with.
+
+        Raises:
+            VendorNotFoundError: the list says otherwise, or nothing.
+            VersionMissingError: it has not been missing for ten minutes.
+        """
+        now = self._clock.now()
         listed = {each.version for each in self._registry.list_versions(promotion.model)}
-        if not listed or number in listed:
+        if not listed or number in listed or promotion.version.version not in listed | {number}:
             raise error
         since = promotion.version_missing_since or now
         if now < since + _GONE_AFTER:
@@ -214,7 +230,6 @@ class Spending:
                 f"{promotion.model} v{number} is not there. Looked for again at {since + _GONE_AFTER:%H:%M:%S} UTC.",
                 retry_after=(since + _GONE_AFTER - now).total_seconds(),
             )
-        return f"{promotion.model} v{number} is gone from the registry, or hidden from us."
 
     def _spend_settled(
         self, lock: AliasLock, promotion: Promotion, stale_because: StaleBecause, end: End
