@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from champion_gate.core.notifications import JobNotification, NotificationPhase
 from champion_gate.core.promotion import Phase
@@ -118,9 +119,7 @@ def test_a_run_that_has_not_ended_is_waited_for(world: GateWorld) -> None:
     world.promotion(Phase.PENDING_APPROVAL)
 
 
-@pytest.mark.parametrize(
-    "result", ["RUN_EXECUTION_ERROR", "USER_CANCELED", "SUCCESS_WITH_FAILURES", "BRAND_NEW"]
-)
+@pytest.mark.parametrize("result", ["RUN_EXECUTION_ERROR", "USER_CANCELED", "SUCCESS_WITH_FAILURES"])
 def test_a_run_that_did_not_end_well_is_ignored_whatever_the_notification_says(
     world: GateWorld, result: str
 ) -> None:
@@ -128,6 +127,31 @@ def test_a_run_that_did_not_end_well_is_ignored_whatever_the_notification_says(
     world.notify(run_id)
     assert result in told(world, NotificationPhase.IGNORED)
     assert world.promotions() == ()
+
+
+def test_a_run_of_which_it_is_not_known_how_it_ended_is_ignored_after_a_while(world: GateWorld) -> None:
+    run_id, _ = world.train_run(result="BRAND_NEW")
+    world.notify(run_id)
+    assert f"How run {run_id} ended is not known (BRAND_NEW" in told(world, NotificationPhase.WAITING)
+    world.live(minutes=59)
+    world.notification(NotificationPhase.WAITING)
+    world.live(minutes=4)
+    assert "not known to be a success (BRAND_NEW" in told(world, NotificationPhase.IGNORED)
+    assert world.promotions() == ()
+
+
+def test_a_run_whose_ending_is_told_a_moment_later_is_not_lost(world: GateWorld) -> None:
+    run_id, _ = world.train_run()
+    headers = {"Authorization": "Bearer standin-token"}
+    url = f"{world.databricks_url}/api/2.2/jobs/runs/get"
+    answer = requests.get(url, {"run_id": run_id}, headers=headers, timeout=10).json()
+    del answer["status"]["termination_details"]
+    untold = world.break_databricks("/jobs/runs/get$", body=json.dumps(answer).encode())
+    world.notify(run_id)
+    assert "(TERMINATED without a reason)" in told(world, NotificationPhase.WAITING)
+    untold.times = 0
+    world.wait(minutes=2)
+    world.promotion(Phase.PENDING_APPROVAL)
 
 
 def test_a_gate_may_take_runs_that_succeeded_with_failures(world: GateWorld) -> None:
@@ -312,11 +336,29 @@ def test_a_version_that_never_gets_ready_is_given_up(world: GateWorld) -> None:
     assert "v2 is pending, not ready. Was the upload cut short? Run the job again." in reason
 
 
-@pytest.mark.parametrize("status", ["FAILED_REGISTRATION", "BRAND_NEW"])
-def test_a_version_that_is_not_ready_is_not_asked_about(world: GateWorld, status: str) -> None:
+def test_a_version_that_is_not_ready_is_not_asked_about(world: GateWorld) -> None:
     pending_version(world)
-    world.databricks.catalog.set_status(world.models.model, "2", status)
+    world.databricks.catalog.set_status(world.models.model, "2", "FAILED_REGISTRATION")
     assert "not ready" in told(world, NotificationPhase.UNRESOLVED)
+    assert world.promotions() == ()
+
+
+def test_a_version_whose_status_is_not_known_is_waited_for(world: GateWorld) -> None:
+    pending_version(world)
+    world.databricks.catalog.set_status(world.models.model, "2", "BRAND_NEW")
+    assert "v2 is unknown; waiting until it is ready" in told(world, NotificationPhase.WAITING)
+    world.live(minutes=30)
+    assert world.promotions() == ()
+    world.databricks.catalog.set_status(world.models.model, "2", "READY")
+    world.live(minutes=2)
+    world.promotion(Phase.PENDING_APPROVAL)
+
+
+def test_a_version_whose_status_stays_unknown_is_given_up(world: GateWorld) -> None:
+    pending_version(world)
+    world.databricks.catalog.set_status(world.models.model, "2", "BRAND_NEW")
+    world.live(minutes=63)
+    assert "v2 is unknown, not ready" in told(world, NotificationPhase.UNRESOLVED)
     assert world.promotions() == ()
 
 

@@ -123,6 +123,8 @@ class Resolver:
             return _closed(taken, NotificationPhase.IGNORED, reason)
         if run.result is RunResult.RUNNING or run.end is None:
             return self._look_again(taken, f"Run {run.run_id} has not ended yet ({run.result_detail}).")
+        if run.result is RunResult.UNKNOWN and self._may_appear(run):
+            return self._look_again(taken, f"How run {run.run_id} ended is not known ({run.result_detail}).")
         outcomes = [self._resolve_gate(taken, run, gate) for gate in gates]
         summed_up = _summed_up(taken, outcomes)
         return (
@@ -203,7 +205,8 @@ class Resolver:
         now = self._clock.now()
         named = f"{version.model} v{version.version} is {version.status.value}"
         ended = run.end or now
-        if version.status is VersionStatus.PENDING and now < ended + candidates.READY_WITHIN:
+        may_heal = version.status in {VersionStatus.PENDING, VersionStatus.UNKNOWN}
+        if may_heal and now < ended + candidates.READY_WITHIN:
             waiting = replace(
                 fresh, phase=NotificationPhase.WAITING, reason=f"{named}; waiting until it is ready."
             )
