@@ -13,6 +13,7 @@ from typing import Any
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
 from champion_gate import SILENT_MLFLOW, log
+from champion_gate.gunicorn_worker import LONGEST_REQUEST_LINE
 
 _RESERVE_SECONDS = 1
 """What the worker ends earlier than the master would kill it."""
@@ -54,6 +55,7 @@ timeout = 60
 graceful_timeout = 8  # `docker stop` kills after 10
 keepalive = 5
 accesslog = None
+limit_request_line = LONGEST_REQUEST_LINE
 limit_request_field_size = (
     24 * 1024
 )  # a CI job's ID token may have 16 KiB; gunicorn's default is half of that

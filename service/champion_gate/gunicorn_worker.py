@@ -13,11 +13,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
+from gunicorn import util  # type: ignore[import-untyped]
+from gunicorn.http import errors, message  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
 
+LONGEST_REQUEST_LINE = 50 * 1024
+"""Bytes: the longest model, alias and reason that the API's schema takes, with every character percent-encoded."""
 SILENCE_SECONDS = 10.0
 """How long a client may send nothing of a request that has begun, and how long it may take one piece of an answer."""
 _SEND_BUFFER = 128 * 1024
@@ -25,6 +31,15 @@ _SEND_BUFFER = 128 * 1024
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 64 * 1024
 _MOST_LINGERING = 500
+_STATUSES = {
+    errors.LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
+    errors.LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    errors.ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
+    errors.UnsupportedTransferCoding: HTTPStatus.NOT_IMPLEMENTED,
+}
+"""As gunicorn's own pages have them (workers/base.py, handle_error)."""
+
+message.MAX_REQUEST_LINE = LONGEST_REQUEST_LINE  # gunicorn takes no setting above 8,190
 
 
 class BoundedConnection(TConn):  # type: ignore[misc]  # gunicorn is untyped
@@ -83,6 +98,20 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
         self.pending_conns.append(connection)
         readable = partial(self.on_pending_socket_readable, connection)
         self.poller.register(client, selectors.EVENT_READ, readable)
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
+        """Answer what could not be read as a request as the app answers everything else, not with a web page."""
+        if not isinstance(exc, errors.ParseException):
+            super().handle_error(req, client, addr, exc)
+            return
+        from champion_gate.web.problems import code_of, problem  # noqa: PLC0415 - the lean master imports this module
+
+        status = _STATUSES.get(type(exc), HTTPStatus.BAD_REQUEST)
+        self.log.info("Answered %s: %s", status.value, exc)
+        answer = problem(status, code=code_of(status), detail=str(exc) or status.phrase)
+        head = f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n{answer.headers}"
+        with suppress(OSError):
+            util.write_nonblock(client, head.encode("latin-1") + answer.get_data())
 
     def murder_pending(self) -> None:
         """Called once a second or more often."""

@@ -25,12 +25,14 @@ import requests
 from flask import Flask
 
 from champion_gate import gunicorn_conf
+from champion_gate.core.aliases import LONGEST_REASON
 from champion_gate.store.schema import migrate
 from champion_gate.store.sql_store import open_store
 from champion_gate.wake_ups import HueyWakeUps, create_queue
 from champion_gate.web.app import create_app
 from champion_gate.web.auth import Access
 from champion_gate.web.hooks import DATABRICKS_BODY_CAP
+from champion_gate.web.models.requests import LONGEST_NAME
 from champion_gate.worker import Every, Jobs, Worker
 
 AUTHORIZATION = "Authorization: Basic " + base64.b64encode(b"databricks:password").decode()
@@ -230,6 +232,34 @@ def test_a_path_has_one_spelling(served: Served, target: str) -> None:
 def test_a_length_over_the_cap_is_refused_before_the_body_comes(served: Served) -> None:
     answer = served.talk("POST /hooks/databricks HTTP/1.1", AUTHORIZATION, "Content-Length: 99999999")
     assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+def test_the_longest_names_and_reason_of_the_schema_can_be_sent_in_a_request_line(served: Served) -> None:
+    name, reason = "%F0%9F%A6%9D" * LONGEST_NAME, "%F0%9F%A6%9D" * LONGEST_REASON
+    answer = served.talk(f"DELETE /api/v1/models/{name}/aliases/{name}?reason={reason} HTTP/1.1")
+    assert answer.startswith(b"HTTP/1.1 404 ")  # no API is served here
+    assert b"application/problem+json" in answer
+
+
+@pytest.mark.parametrize(
+    ("lines", "status", "code"),
+    [
+        (["GET /livez?" + "x" * (1 << 16) + " HTTP/1.1"], 414, "uri_too_long"),
+        (["GET /livez HTTP/1.1", "X-Long: " + "x" * (1 << 16)], 431, "request_header_fields_too_large"),
+        (["GET /livez HTTP/1.1", "X Y: z"], 400, "bad_request"),
+        (["GET /livez HTTP/1.1", "Expect: a miracle"], 417, "expectation_failed"),
+        (["GET /livez HTTP/1.1", "Transfer-Encoding: gzip"], 400, "bad_request"),
+    ],
+)
+def test_what_gunicorn_itself_refuses_is_a_problem_too(
+    served: Served, lines: list[str], status: int, code: str
+) -> None:
+    head, _, body = served.talk(*lines).partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"Content-Type: application/problem+json" in head
+    told = json.loads(body)
+    assert (told["status"], told["code"]) == (status, code)
+    assert told["detail"]
 
 
 def test_the_step_in_hand_is_finished_when_the_service_is_told_to_stop(stoppable: Served) -> None:

@@ -130,7 +130,7 @@ def test_every_route_of_the_app_declares_who_may_and_the_document_says_the_same(
 def test_every_operation_says_how_it_fails(document: dict[str, Any]) -> None:
     for (method, path), operation in operations(document).items():
         answers = operation["responses"]
-        assert {"401", "422", "429", "503"} <= answers.keys(), (method, path)
+        assert {"401", "414", "422", "429", "503"} <= answers.keys(), (method, path)
         assert ("403" in answers) == (ROUTES[method, path] is not None)
         if "requestBody" in operation:
             assert {"400", "413", "415"} <= answers.keys(), (method, path)

@@ -59,12 +59,14 @@ _SAID = {
     409: "The thing is not in a state in which this can be done.",
     412: "The alias is not on the version that `If-Match` names; nothing was changed.",
     413: "The body is too large.",
+    414: "The request line is too long.",
     415: "The body does not say that it is JSON.",
     422: "A field, a parameter or a name is not of the form that is taken; nothing was changed.",
     429: "Wrong credentials too often of late.",
     502: "Databricks or the registry refused.",
     503: "Databricks, the registry, an issuer or the database does not answer; try again later.",
 }
+_OF_ALL = (414, 422)
 _OF_READING = frozenset([400, 408, 413])
 _OF_AUTH = {Auth.BEARER: (401, 403, 429, 503), Auth.CI_JOB: (401, 408, 413, 429, 503)}
 _OF_PROBLEM = {"Retry-After": (409, 429, 503), "WWW-Authenticate": (401,)}
@@ -179,7 +181,9 @@ class ApiApp(OpenAPI):
             **_headers(headers),
         }
         guard = guard_of(view)
-        statuses = {422, *described.problems, *_OF_AUTH.get(guard.auth, ())} if guard is not None else {422}
+        statuses = {*_OF_ALL, *described.problems}
+        if guard is not None:
+            statuses |= {*_OF_AUTH.get(guard.auth, ())}
         if guard is not None and guard.body_cap is not None:
             statuses |= _OF_READING  # also where the view does not look at what was sent
         if "body" in get_type_hints(view):

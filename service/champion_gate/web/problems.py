@@ -55,6 +55,7 @@ _CODES = {
     405: "method_not_allowed",
     408: "request_timeout",
     413: "too_large",
+    414: "uri_too_long",
 }
 
 
@@ -78,6 +79,11 @@ def problem(status: int, *, code: str, detail: str, hint: str = "", **more: Any)
         **more,
     }
     return Response(json.dumps(body), status, content_type=_CONTENT_TYPE)
+
+
+def code_of(status: int) -> str:
+    """The stable name of an error that is known by its HTTP status alone."""
+    return _CODES.get(status, HTTPStatus(status).name.lower())
 
 
 def register(app: Flask) -> None:
@@ -138,8 +144,7 @@ def _what(found: Mapping[str, Any]) -> str:
 
 def _from_http_exception(error: HTTPException) -> Response:
     status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
-    code = _CODES.get(status, HTTPStatus(status).name.lower())
-    response = problem(status, code=code, detail=error.description or "")
+    response = problem(status, code=code_of(status), detail=error.description or "")
     allowed = getattr(error, "valid_methods", None)
     if allowed:
         response.headers["Allow"] = ", ".join(sorted(allowed))

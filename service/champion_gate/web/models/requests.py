@@ -16,7 +16,7 @@ DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
 _ETAG = r'(W/)?"[!#-~]*"'
 _IF_MATCH = rf"^(\*|{_ETAG}([ \t]*,[ \t]*{_ETAG})*)$"
-_LONGEST_NAME = 1000
+LONGEST_NAME = 1000
 
 
 def _optional(schema: dict[str, Any]) -> None:
@@ -56,7 +56,7 @@ Reason = Annotated[
     ),
 ]
 Name = Annotated[
-    str, StringConstraints(min_length=1, max_length=_LONGEST_NAME, pattern=r"^[^\x00-\x1f\x7f]+$")
+    str, StringConstraints(min_length=1, max_length=LONGEST_NAME, pattern=r"^[^\x00-\x1f\x7f]+$")
 ]
 Limit = Annotated[
     int,
@@ -64,7 +64,7 @@ Limit = Annotated[
     BeforeValidator(_digits),
 ]
 Cursor = Annotated[
-    Annotated[str, StringConstraints(min_length=1, max_length=_LONGEST_NAME)] | None,
+    Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NAME)] | None,
     Field(description="The `cursor` of the part before, as it was given.", json_schema_extra=_optional),
 ]
 OverrideHold = Annotated[bool, Field(description="Carry it out although the alias is on hold.")]
@@ -167,7 +167,7 @@ class RemovalQuery(ReasonQuery):
 class IfMatch(BaseModel):
     """The condition of an order."""
 
-    if_match: Annotated[str, StringConstraints(max_length=_LONGEST_NAME, pattern=_IF_MATCH)] | None = Field(
+    if_match: Annotated[str, StringConstraints(max_length=LONGEST_NAME, pattern=_IF_MATCH)] | None = Field(
         None,
         alias="If-Match",
         description='Only if the alias is still on this version: `"11"`, a list of such, or `*` for any. Else 412.',
