@@ -33,6 +33,7 @@ NOT_SERVED = {"deployment_protection_rule"}
 def github() -> Iterator[GitHubStandIn]:
     standin = GitHubStandIn()
     standin.add_repository("example/ml-deploy")
+    standin.protect_branch("example/ml-deploy")
     standin.add_user("rita")
     team = standin.add_team("example", "ml", ["tom"])
     standin.protect_environment("example/ml-deploy", "champion", ["rita", team])
@@ -122,6 +123,7 @@ def test_answers_that_the_description_lacks_are_checked_against_our_own_schemas(
         REPO,
         f"{ACTIONS}/workflows/champion-gate.yml",
         f"{REPO}/environments/champion/deployment-branch-policies",
+        f"{REPO}/rules/branches/main",
         "/orgs/example/teams/ml/members",
         "/orgs/example/teams/ml/memberships/tom",
     ]

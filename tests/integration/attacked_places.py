@@ -39,6 +39,7 @@ class OnGitHub(AttackedGate):
         self.repository = f"example/gate-{number}"
         self.there = world.github
         self.there.add_repository(self.repository)
+        self.there.protect_branch(self.repository)
         self.protect()
 
     def protect(self, **rules: Any) -> None:

@@ -163,6 +163,7 @@ class GitHubProvider(Provider):
         self.app, self.faults = self.standin.app, self.standin.faults
         self.issuer = self.standin.oidc.issuer
         self.standin.add_repository(REPOSITORY)
+        self.standin.protect_branch(REPOSITORY)
         for login in REVIEWERS:
             self.standin.add_user(login)
         self.protect()

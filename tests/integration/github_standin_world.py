@@ -62,6 +62,7 @@ def standin_world() -> Iterator[World]:
     github = GitHubStandIn(clock=lambda: made.now)
     made = World(github)
     github.add_repository("example/ml-deploy")
+    github.protect_branch("example/ml-deploy")
     github.add_user("rita")
     github.protect_environment("example/ml-deploy", "champion", ["rita"])
     made.checks = ValidatingApp(github.app.wsgi_app)

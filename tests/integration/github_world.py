@@ -197,6 +197,7 @@ def github_world(
     private, public = app_keys()
     there = GitHubStandIn(clock=clock.now)
     there.add_repository(REPOSITORY)
+    there.protect_branch(REPOSITORY)
     there.add_user("ann")
     there.protect_environment(REPOSITORY, "champion", ["ann"])
     client_id = there.add_app("champion-gate", public).client_id

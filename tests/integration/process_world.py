@@ -371,6 +371,7 @@ def process_world(folder: Path, registry: str = "uc", **environ: str) -> Iterato
 def set_up_github(github: GitHubStandIn, hook_url: str) -> None:
     """A repository with a protected environment, and a webhook that is signed."""
     github.add_repository(REPOSITORY)
+    github.protect_branch(REPOSITORY)
     for login in ("octo-trainer", "reviewer-1", "reviewer-2"):
         github.add_user(login)
     github.protect_environment(REPOSITORY, "champion", ["reviewer-1", "reviewer-2", "octo-trainer"])

@@ -316,6 +316,7 @@ def test_a_promotion_of_which_the_list_says_nothing_is_news(world: World) -> Non
 
 def test_a_place_whose_list_is_refused_makes_news_of_its_own_only(world: World) -> None:
     world.there.add_repository("example/other")
+    world.there.protect_branch("example/other")
     world.there.protect_environment("example/other", "champion", ["ann"])
     elsewhere = target_of(repository="example/other")
     here, there = world.asked("p-here"), world.asked("p-there", elsewhere)
@@ -326,6 +327,7 @@ def test_a_place_whose_list_is_refused_makes_news_of_its_own_only(world: World) 
 
 def test_a_place_whose_list_cannot_be_read_keeps_no_other_from_having_news(world: World) -> None:
     world.there.add_repository("example/other")
+    world.there.protect_branch("example/other")
     world.there.protect_environment("example/other", "champion", ["ann"])
     here, there = world.asked("p-here"), world.asked("p-there", target_of(repository="example/other"))
     world.there.faults.add("/repos/example/other/actions/workflows/.*/runs$", status=500)

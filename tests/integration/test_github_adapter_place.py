@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -72,6 +73,35 @@ def _other_branch(world: World) -> None:
     world.there.protect_environment(REPOSITORY, "champion", ["ann"], branch_policy="*")
 
 
+def _branch_unprotected(world: World) -> None:
+    world.there.unprotect_branch(REPOSITORY)
+
+
+def _other_branch_protected(world: World) -> None:
+    world.there.unprotect_branch(REPOSITORY)
+    world.there.protect_branch(REPOSITORY, "release/1")
+
+
+def _branch_pushed_to(world: World) -> None:
+    world.there.protect_branch(REPOSITORY, approvals=None)
+
+
+def _branch_merged_alone(world: World) -> None:
+    world.there.protect_branch(REPOSITORY, approvals=0)
+
+
+def _branch_made_anew(world: World) -> None:
+    world.there.protect_branch(REPOSITORY, deletion=False)
+
+
+def _branch_rules_forbidden(world: World) -> None:
+    world.there.faults.add("/rules/branches/main$", status=403)
+
+
+def _branch_rules_absent(world: World) -> None:
+    world.there.faults.add("/rules/branches/main$", status=404)
+
+
 def _only_the_bot(world: World) -> None:
     world.there.protect_environment(REPOSITORY, "champion", ["champion-gate[bot]"])
 
@@ -119,6 +149,13 @@ def _team_unreadable(world: World) -> None:
         (_self_reviewed, "Prevent self-review"),
         (_any_branch, "exactly the branch main"),
         (_other_branch, "exactly the branch main"),
+        (_branch_unprotected, "Branch main of example/ml-deploy .*Require a pull request"),
+        (_other_branch_protected, "Require a pull request"),
+        (_branch_pushed_to, "Require a pull request"),
+        (_branch_merged_alone, "Require a pull request"),
+        (_branch_made_anew, "Restrict deletions"),
+        (_branch_rules_forbidden, "lack a permission"),
+        (_branch_rules_absent, "Branch main of example/ml-deploy .* cannot be read"),
         (_only_the_bot, "nobody but champion-gate"),
         (_absent, "has no environment champion"),
         (_no_workflow, "copy deploy/github/champion-gate.yml"),
@@ -192,6 +229,40 @@ def test_reviewers_of_a_kind_that_we_do_not_know_are_none(world: World, reviewer
     world.there.faults.add("/environments/champion$", body=body)
     with pytest.raises(UnsafeTargetError):
         world.here.check_place(target_of())
+
+
+@pytest.mark.parametrize("ways", [{"approvals": 2}, {"approvals": None, "updates": True}])
+def test_a_branch_that_nobody_changes_alone_is_safe(world: World, ways: dict[str, Any]) -> None:
+    world.there.protect_branch(REPOSITORY, **ways)
+    assert world.here.check_place(target_of())
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"type": "pull_request"},
+        {"type": "pull_request", "parameters": {"required_approving_review_count": "1"}},
+        {"type": "a_new_one"},
+        {"parameters": {}},
+    ],
+)
+def test_rules_of_a_form_that_we_do_not_know_protect_nothing(world: World, rule: dict[str, Any]) -> None:
+    world.there.faults.add("/rules/branches/main$", body=json.dumps([{"type": "deletion"}, rule]))
+    with pytest.raises((UnsafeTargetError, VendorUnavailableError)):
+        world.here.check_place(target_of())
+
+
+def test_rules_that_cannot_be_read_now_are_waited_for(world: World) -> None:
+    world.there.faults.add("/rules/branches/main$", status=500, times=20)
+    with pytest.raises(VendorUnavailableError):
+        world.here.check_place(target_of())
+
+
+def test_the_rules_of_all_pages_count(world: World) -> None:
+    world.there.protect_branch(REPOSITORY)
+    rules = world.there.repository(REPOSITORY).branch_rules["main"]
+    world.there.repository(REPOSITORY).branch_rules["main"] = {f"other_{n}": {} for n in range(120)} | rules
+    assert world.here.check_place(target_of())
 
 
 def test_protected_branches_are_a_restriction_too(world: World) -> None:

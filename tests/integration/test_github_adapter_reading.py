@@ -288,6 +288,10 @@ def _other_branches(world: World) -> None:
     world.there.protect_environment(REPOSITORY, "champion", ["ann"], branch_policy="protected")
 
 
+def _branch_open(world: World) -> None:
+    world.there.unprotect_branch(REPOSITORY)
+
+
 def _other_rules(world: World) -> None:
     world.there.protect_environment(REPOSITORY, "champion", ["ann"], wait_timer=5)
 
@@ -305,6 +309,7 @@ def _other_workflow(world: World) -> None:
         _made_anew,
         _gone,
         _other_branches,
+        _branch_open,
         _other_rules,
         _other_workflow,
     ],

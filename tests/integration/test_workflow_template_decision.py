@@ -97,6 +97,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     folder = tmp_path / "repository"
     folder.mkdir()
     github.add_repository(REPOSITORY)
+    github.protect_branch(REPOSITORY)
     github.add_user("rita")
     github.protect_environment(REPOSITORY, "champion", ["rita"])
     github.workflow_runs.jobs_finish = False

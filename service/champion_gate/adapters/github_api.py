@@ -60,6 +60,11 @@ class RepositoryApi:
         """All custom branch policies of an environment."""
         return self._all("branch_policies", "environments", name, "deployment-branch-policies")
 
+    def branch_rules(self) -> list[Record]:
+        """`GET …/rules/branches/{branch}`: of all active rulesets, the organization's too, that apply to our ref."""
+        pages = self._pages("rules", "branches", self.spot.ref, params=_PAGE)
+        return [rule for page in pages for rule in fields.as_records(page, "rules")]
+
     def check_team(self, slug: str) -> None:
         """Raise unless the team's members can be read."""
         path = joined("orgs", self.spot.owner, "teams", slug, "members")

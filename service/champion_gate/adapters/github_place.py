@@ -1,4 +1,4 @@
-"""Whether a repository's environments protect an approval, and the ids that must stay the same until it is read.
+"""Whether a repository's branch and environments protect an approval, and the ids that must stay the same until it is read.
 
 What is asked of an environment: facts of docs.github.com, "Deployments and environments" (required reviewers,
 self-review, administrators' bypass, deployment branches).
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from champion_gate.adapters.github_api import RepositoryApi
+from champion_gate.adapters.github_branch import branch_problems
 from champion_gate.adapters.github_json import fields
 from champion_gate.adapters.github_names import Spot
 from champion_gate.adapters.json_fields import Record
@@ -67,7 +68,7 @@ class Survey:
 
 
 def survey(api: RepositoryApi) -> Survey:
-    """Look at repository, workflow and environments.
+    """Look at repository, workflow, branch and environments.
 
     Raises:
         VendorUnavailableError: GitHub could not be read; a refusal is a problem, not an error.
@@ -80,6 +81,7 @@ def survey(api: RepositoryApi) -> Survey:
         bot = api.own_account()
         pins |= {"bot_id": bot.user_id, "bot_login": bot.login}
         pins |= _workflow(api, problems)
+        problems += branch_problems(api)
         for seat in api.spot.seats:
             environments += _environment(api, seat, bot, problems)
     except VendorRefusedError as refused:

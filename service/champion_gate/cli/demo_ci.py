@@ -78,6 +78,7 @@ class GitHubDemo(DemoCi):
         self.standin = GitHubStandIn()
         self._webhook_secret = secrets.token_urlsafe(24)
         self.standin.add_repository(PLACE)
+        self.standin.protect_branch(PLACE)
         for login in (TRAINER_LOGIN, REVIEWER):
             self.standin.add_user(login)
         self.standin.protect_environment(PLACE, ENVIRONMENT, [REVIEWER])

@@ -191,6 +191,43 @@ class GitHubStandIn:
             self.state.repositories[full_name.lower()] = repository
             return repository
 
+    def protect_branch(
+        self,
+        repository: Repository | str,
+        branch: str = "main",
+        *,
+        approvals: int | None = 1,
+        updates: bool = False,
+        deletion: bool = True,
+    ) -> None:
+        """Have a ruleset apply to a branch, in the place of any before.
+
+        Args:
+            repository: the repository or its full name.
+            branch: of this name.
+            approvals: how many a pull request needs; None demands no pull request.
+            updates: whether nobody may change it.
+            deletion: whether nobody may delete it.
+        """
+        pull_request = {
+            "required_approving_review_count": approvals,
+            "dismiss_stale_reviews_on_push": True,
+            "require_code_owner_review": False,
+            "require_last_push_approval": False,
+            "required_review_thread_resolution": False,
+        }
+        rules: dict[str, dict[str, object]] = {"non_fast_forward": {}}
+        rules |= {"deletion": {}} if deletion else {}
+        rules |= {"update": {"update_allows_fetch_and_merge": False}} if updates else {}
+        rules |= {"pull_request": pull_request} if approvals is not None else {}
+        with self.state.lock:
+            self.repository(repository).branch_rules[branch] = rules
+
+    def unprotect_branch(self, repository: Repository | str, branch: str = "main") -> None:
+        """Have no ruleset apply to the branch."""
+        with self.state.lock:
+            self.repository(repository).branch_rules.pop(branch, None)
+
     def protect_environment(
         self,
         repository: Repository | str,

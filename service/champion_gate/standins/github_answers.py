@@ -252,6 +252,20 @@ def branch_policies(place: Environment) -> Json:
     return {"total_count": len(policies), "branch_policies": policies}
 
 
+def branch_rules(repository: Repository, branch: str) -> list[Json]:
+    """The active rules of all rulesets that apply to a branch of this name."""
+    return [
+        {
+            "type": kind,
+            **({"parameters": parameters} if parameters else {}),
+            "ruleset_source_type": "Repository",
+            "ruleset_source": repository.full_name,
+            "ruleset_id": repository.id,
+        }
+        for kind, parameters in repository.branch_rules.get(branch, {}).items()
+    ]
+
+
 def app(base: str, which: GitHubApp) -> Json:
     """`integration`, as of `GET /app`."""
     return {

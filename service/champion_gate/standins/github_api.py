@@ -70,6 +70,7 @@ class Api:
             ("GET", "/orgs/<org>/teams/<slug>/members", self.list_members),
             ("GET", repo, self.get_repository),
             ("GET", f"{repo}/environments/<path:environment>", self.get_environment),
+            ("GET", f"{repo}/rules/branches/<path:branch>", self.list_branch_rules),
             ("GET", f"{actions}/workflows/<file>", self.get_workflow),
             ("POST", f"{actions}/workflows/<file>/dispatches", self.dispatch),
             ("GET", f"{actions}/workflows/<file>/runs", self.list_runs),
@@ -189,6 +190,12 @@ class Api:
         if policies:
             return jsonify(answers.branch_policies(place))
         return jsonify(answers.environment(self._base, repository, place))
+
+    def list_branch_rules(self, owner: str, name: str, branch: str) -> Response:
+        """`GET /repos/{owner}/{repo}/rules/branches/{branch}`; the branch need not exist."""
+        _, repository = self._reach(owner, name, "metadata", "read")
+        page, link = page_of(answers.branch_rules(repository, branch), repository.id)
+        return linked(jsonify(page), link)
 
     def _workflow(self, repository: Repository, file: str) -> Workflow:
         for workflow in repository.workflows.values():

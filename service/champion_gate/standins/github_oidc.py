@@ -96,7 +96,7 @@ class IdTokens:
             "repository_visibility": "private" if repository.private else "public",
             "ref": f"refs/heads/{run.head_branch}",
             "ref_type": "branch",
-            "ref_protected": "true",
+            "ref_protected": "true" if repository.branch_rules.get(run.head_branch) else "false",
             "base_ref": "",
             "head_ref": "",
             "sha": run.head_sha,

@@ -115,6 +115,7 @@ class Repository:
     Attributes:
         environments: lower-case name -> environment; GitHub's names are case-insensitive.
         branches: name -> head commit.
+        branch_rules: name -> the rules of rulesets that apply to it, type -> parameters.
         rules_ignored: as after a change from public to private on a plan without required reviewers
             (docs.github.com, "Using environments for deployment"): the rules are shown but do nothing.
     """
@@ -128,6 +129,7 @@ class Repository:
     environments: dict[str, Environment] = field(default_factory=dict)
     workflows: dict[str, Workflow] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
+    branch_rules: dict[str, dict[str, dict[str, object]]] = field(default_factory=dict)
     rules_ignored: bool = False
 
     @property
