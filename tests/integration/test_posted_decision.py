@@ -363,6 +363,25 @@ def test_a_job_that_is_none_of_ours_is_refused_also_before_the_run_is_known(worl
     assert world.gate.again(waiting).hints == hints
 
 
+def test_a_job_of_a_run_that_does_not_count_is_told_which_does(world: PostedWorld) -> None:
+    world.approve()
+    assert world.promotion.request is not None
+    counts = str(world.promotion.request.url)
+    # At GitLab a job that was run again is of the same pipeline, and the reading says what it is.
+    others = {"github": [{"run_id": "4711"}, {"run_attempt": "2"}], "gitlab": [{"pipeline_id": "4711"}]}
+    for claims in others[world.there.key]:
+        answer = world.post(world.token(0, **claims))
+        assert is_refused(answer)
+        assert counts in answer.json()["hint"]
+        stranger = world.post(world.token(0, **claims, ref="other"))
+        assert is_refused(stranger)
+        assert counts not in stranger.text
+    world.unmoved()
+    assert is_promoted(world.post(world.token()))
+    answer = world.post(world.token(0, **others[world.there.key][0]))
+    assert "is promoted" in answer.json()["hint"]
+
+
 def test_the_job_of_the_other_of_two_runs_of_one_evidence_is_told_to_ask_again(world: PostedWorld) -> None:
     waiting, request_id = untold(world)
     world.gate.wait(minutes=3)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from champion_gate.adapters import oidc_github, oidc_gitlab
 from champion_gate.adapters.http import Timeouts
-from champion_gate.adapters.oidc_claims import ClaimsError, ClaimsTable, SignedClaims
+from champion_gate.adapters.oidc_claims import ClaimsError, ClaimsTable, OtherRunError, SignedClaims
 from champion_gate.adapters.oidc_keys import IssuerKeys
 from champion_gate.adapters.oidc_tokens import LONGEST_ID, TokenRules, signed_claims, unverified_issuer
 from champion_gate.core.claims import VerifiedToken
@@ -88,7 +88,8 @@ class OidcVerifier:
             table.check(claims, promotion)
         except ClaimsError as refused:
             _log.warning("promotion %s: an ID token was refused: %s", promotion.id, refused)
-            raise NotAuthenticatedError(f"The ID token was refused: {refused}.") from None
+            hint = _run_that_counts(promotion) if isinstance(refused, OtherRunError) else ""
+            raise NotAuthenticatedError(f"The ID token was refused: {refused}.", hint=hint) from None
         unknown = table.unknown(claims)
         if unknown:
             _log.warning(
@@ -125,3 +126,14 @@ class OidcVerifier:
         if not isinstance(signed["jti"], str) or not 0 < len(signed["jti"]) <= LONGEST_ID:
             raise ClaimsError("claim jti is no id")
         return signed
+
+
+def _run_that_counts(promotion: Promotion) -> str:
+    """Told to jobs of ours only."""
+    request = promotion.request
+    counts = request.url or request.external_id if request else None
+    return (
+        f"Promotion {promotion.id} is {promotion.phase}. Of its runs only the first attempt of {counts} counts."
+        if counts
+        else ""
+    )

@@ -17,9 +17,15 @@ Check = Callable[[str, SignedClaims, Promotion], bool]
 REGISTERED = frozenset({"iss", "aud", "exp", "nbf", "iat", "jti"})
 """Checked for every vendor, before its table is."""
 
+_MISFIT = "claim {} does not fit this promotion"
+
 
 class ClaimsError(Exception):
     """The claims do not fit; names the claim, never its value."""
+
+
+class OtherRunError(ClaimsError):
+    """The claims fit but for those that say which run, or which attempt of it, the job belongs to."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class ClaimsTable:
     Attributes:
         identity: reads which job it is, out of claims that have passed.
         checked: claims that must be there and fit.
+        runs: claims that say which run, checked in the same way once all others fit.
         demanded: claims that must be there, although there is nothing to compare them with.
         optional: claims that must fit where they are there.
         unchecked: claims that are known and say nothing that we rely on.
@@ -47,31 +54,41 @@ class ClaimsTable:
 
     identity: Callable[[SignedClaims, Promotion], JobIdentity]
     checked: Mapping[str, Check]
+    runs: Mapping[str, Check] = field(default_factory=dict)
     demanded: frozenset[str] = frozenset()
     optional: Mapping[str, Check] = field(default_factory=dict)
     unchecked: frozenset[str] = frozenset()
 
     def unknown(self, claims: SignedClaims) -> tuple[str, ...]:
         """Names of claims that this table has never heard of."""
-        known = {*self.checked, *self.demanded, *self.optional, *self.unchecked, *REGISTERED}
+        known = {*self.checked, *self.runs, *self.demanded, *self.optional, *self.unchecked, *REGISTERED}
         return tuple(sorted(set(claims) - known))
 
     def check(self, claims: SignedClaims, promotion: Promotion) -> None:
-        """Raise ClaimsError unless every claim fits; an empty table lets nothing pass."""
+        """Raise ClaimsError unless every claim fits; an empty table lets nothing pass.
+
+        Raises:
+            OtherRunError: it is a job of ours, but not of the run that counts.
+        """
         if not self.checked:
             raise ClaimsError("nothing is known of what this issuer's tokens must say")
-        missing = sorted({*self.checked, *self.demanded} - set(claims))
+        missing = sorted({*self.checked, *self.runs, *self.demanded} - set(claims))
         if missing:
             raise ClaimsError(f"there is no claim {', '.join(missing)}")
         for name, fits in {**self.checked, **self.optional}.items():
-            if name not in claims:
-                continue
-            value = claims[name]
-            if not isinstance(value, str) or not value or not fits(value, claims, promotion):
-                raise ClaimsError(f"claim {name} does not fit this promotion")
+            if name in claims and not _fits(fits, name, claims, promotion):
+                raise ClaimsError(_MISFIT.format(name))
         for name in self.demanded:
             if not isinstance(claims[name], str) or not claims[name]:
                 raise ClaimsError(f"claim {name} is empty, or no text")
+        for name, fits in self.runs.items():
+            if not _fits(fits, name, claims, promotion):
+                raise OtherRunError(_MISFIT.format(name))
+
+
+def _fits(fits: Check, name: str, claims: SignedClaims, promotion: Promotion) -> bool:
+    value = claims[name]
+    return isinstance(value, str) and bool(value) and fits(value, claims, promotion)
 
 
 def is_pin(key: str) -> Check:

@@ -74,10 +74,9 @@ TABLE = ClaimsTable(
         "workflow_ref": _is_workflow,
         "job_workflow_ref": _is_workflow,
         "environment": _is_seat,
-        "run_id": is_request,
-        "run_attempt": is_word("1"),
         "actor_id": is_pin("bot_id"),
     },
+    runs={"run_id": is_request, "run_attempt": is_word("1")},
     demanded=frozenset({"sha"}),
     unchecked=frozenset(
         {

@@ -65,7 +65,6 @@ TABLE = ClaimsTable(
     checked={
         "project_id": is_pin("project_id"),
         "namespace_id": is_pin("namespace_id"),
-        "pipeline_id": is_request,
         "pipeline_source": is_pin("source"),
         "job_id": _is_number,
         "ref": is_pin("ref"),
@@ -77,6 +76,7 @@ TABLE = ClaimsTable(
         "environment_protected": _is_protected,
         "user_id": _is_someone_who_may_play,
     },
+    runs={"pipeline_id": is_request},
     demanded=frozenset({"sha"}),
     optional={
         # In a merge request from a fork the claims above are the fork's, and these say where the job ran.
