@@ -20,6 +20,7 @@ from champion_gate.store.backup import copy_whole, put_back
 from champion_gate.store.exclusive import ExclusiveFile
 from integration.gate_world import GateWorld, gate_world
 from integration.rules_world import approve
+from integration.store_databases import bring_to
 from integration.store_samples import T0, entry, notification
 
 
@@ -78,6 +79,36 @@ def test_a_backup_whose_ledger_was_edited_is_not_made(database: Path, tmp_path: 
     assert not (tmp_path / "copy.db").exists()
 
 
+@pytest.mark.parametrize("name", ["#1 ü%20.db", "a?b.db", "-"])
+def test_a_backup_may_have_an_odd_name(database: Path, tmp_path: Path, name: str) -> None:
+    assert copy_whole(database, tmp_path / name) == 3
+    assert put_back(tmp_path / name, database)[0] == 3
+
+
+def test_a_place_where_no_backup_can_be_written_is_named(database: Path, tmp_path: Path) -> None:
+    target = tmp_path / "nowhere" / "copy.db"
+    done = run(database, "backup", str(target))
+    assert isinstance(done.exception, ConflictError)
+    assert str(target) in str(done.exception)
+    assert str(database) not in str(done.exception)
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004"])
+def test_a_backup_of_an_earlier_release_is_put_back_and_brought_up_to_date(
+    database: Path, tmp_path: Path, revision: str
+) -> None:
+    old = f"sqlite:///{tmp_path / 'old.db'}"
+    bring_to(old, revision)
+    with open_store(old) as store:
+        store.append_ledger([entry("a"), entry("b")])
+    done = run(database, "restore", str(tmp_path / "old.db"), "--json")
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert json.loads(done.stdout)["lines"] == 2
+    with open_store(f"sqlite:///{database}") as store:
+        store.check()
+        assert store.verify_ledger() == 2
+
+
 def test_a_restore_brings_back_what_was_and_keeps_what_is(database: Path, tmp_path: Path) -> None:
     copy_whole(database, tmp_path / "copy.db")
     with open_store(f"sqlite:///{database}") as store:
@@ -111,6 +142,21 @@ def test_nothing_is_restored_under_a_service(database: Path, tmp_path: Path) -> 
     put_back(tmp_path / "copy.db", database)
 
 
+def test_nothing_is_restored_while_somebody_still_reads_the_database(database: Path, tmp_path: Path) -> None:
+    copy_whole(database, tmp_path / "copy.db")
+    with closing(sqlite3.connect(database)) as reading:
+        reading.execute("BEGIN")
+        reading.execute("SELECT count(*) FROM ledger").fetchone()
+        with open_store(f"sqlite:///{database}") as store:
+            store.append_ledger([entry("d")])
+        with pytest.raises(ConflictError, match="in use"):
+            put_back(tmp_path / "copy.db", database)
+    assert lines(database) == 4
+    former = put_back(tmp_path / "copy.db", database)[1]
+    assert former is not None
+    assert (lines(database), lines(former)) == (3, 4)
+
+
 @pytest.mark.parametrize("content", [b"", b"no database at all" * 100])
 def test_what_is_no_backup_is_refused_and_changes_nothing(
     database: Path, tmp_path: Path, content: bytes
@@ -121,8 +167,11 @@ def test_what_is_no_backup_is_refused_and_changes_nothing(
     assert lines(database) == 3
 
 
-def test_postgresql_has_its_own_way(tmp_path: Path) -> None:
-    url = "postgresql+psycopg://gate:hunter2@db.example.com/gate"
+@pytest.mark.parametrize(
+    "password", [":hunter2@db.example.com/gate", "@db.example.com/gate?password=hunter2&sslpassword=hunter2"]
+)
+def test_postgresql_has_its_own_way(tmp_path: Path, password: str) -> None:
+    url = f"postgresql+psycopg://gate{password}"
     done = run(url, "backup", str(tmp_path / "a copy"))
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith("pg_dump --format=custom --file='")

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from champion_gate.store.sql_store import SqlStore
 
 _NAMES_SECONDS = 5.0
+_SECRET_PARAMETERS = ("password", "sslpassword")
+"""Of PostgreSQL's connection URIs (postgresql.org, "Parameter Key Words")."""
 
 
 def load_local_settings() -> Settings:
@@ -217,13 +219,15 @@ def _libpq(database_url: str) -> str:
     from sqlalchemy import make_url
 
     # `set` takes no None for "none".
-    return make_url(database_url)._replace(drivername="postgresql", password=None).render_as_string()
+    url = make_url(database_url)._replace(drivername="postgresql", password=None)
+    return url.difference_update_query(_SECRET_PARAMETERS).render_as_string()
 
 
 def _without_password(database_url: str) -> str:
     from sqlalchemy import make_url
 
-    return make_url(database_url).render_as_string(hide_password=True)
+    url = make_url(database_url).difference_update_query(_SECRET_PARAMETERS)
+    return url.render_as_string(hide_password=True)
 
 
 def migrate_database(database_url: str) -> None:
@@ -259,11 +263,11 @@ def check_local_config() -> str:
     """What the configuration does, in words.
 
     Raises:
-        ConfigurationError: naming every problem.
+        ConfigurationError: naming every problem, as `serve` does before it calls anybody.
     """
     from champion_gate.settings import explain, load_gates
 
-    settings = load_local_settings()
+    settings = load_serving_settings()
     return explain(load_gates(settings.config))
 
 

@@ -7,6 +7,8 @@ import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 
+from sqlalchemy import URL
+
 from champion_gate.errors import ConflictError
 from champion_gate.store.exclusive import ExclusiveFile
 from champion_gate.store.sql_store import open_store
@@ -28,13 +30,19 @@ def copy_whole(database: Path, target: Path) -> int:
         How many lines the copy's ledger has, each of them verified.
 
     Raises:
-        ConflictError: the target is there already, or the copy's ledger does not verify.
-        OSError, sqlite3.Error: it cannot be read or written.
+        ConflictError: the target is there already or cannot be written, or the copy's ledger does not verify.
+        OSError, sqlite3.Error: the database cannot be read.
     """
     if target.exists():
         raise ConflictError(f"{target} is there already.", hint="Name a file that is not.")
     part = target.with_name(f"{target.name}.part")
-    _remove(part)
+    try:
+        _remove(part)
+        part.touch()
+    except OSError as error:
+        raise ConflictError(
+            f"{target} cannot be written: {error.strerror}.", hint="Name a file where this user may write."
+        ) from None
     try:
         lines = _copy(database, part)
         # Not `replace`: another backup may have come first meanwhile.
@@ -58,8 +66,8 @@ def put_back(backup: Path, database: Path) -> tuple[int, Path | None]:
         How many lines its ledger has, each of them verified, and where the former database is now, if there was one.
 
     Raises:
-        ConflictError: a service is up, the former one of an earlier restore is still there, or the backup's ledger
-            does not verify.
+        ConflictError: a service is up, somebody else still has the database in use, the former one of an earlier
+            restore is still there, or the backup's ledger does not verify.
         OSError, sqlite3.Error: it cannot be read or written.
     """
     former = database.with_name(f"{database.name}.before-restore")
@@ -92,7 +100,8 @@ def _copy(source: Path, target: Path) -> int:
     ):
         read.backup(written)
         written.execute("PRAGMA journal_mode = DELETE").close()
-    with open_store(f"sqlite:///{target.absolute()}") as store:
+    url = URL.create("sqlite", database=str(target.absolute())).render_as_string()
+    with open_store(url) as store:
         lines = store.verify_ledger()
     with target.open("rb") as file:
         os.fsync(file.fileno())
@@ -102,9 +111,14 @@ def _copy(source: Path, target: Path) -> int:
 def _put_aside(database: Path, former: Path) -> Path | None:
     if not database.exists():
         return None
-    # Opened and closed by nobody else, its log goes into the file, which can then be moved alone.
+    # Once its log is in the file, that can be kept alone.
     with closing(sqlite3.connect(database)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+        (is_busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if is_busy:
+        raise ConflictError(
+            f"{database} is still in use: not all of its log goes into the file.",
+            hint="Let other commands on it end first.",
+        )
     os.link(database, former)
     return former
 
