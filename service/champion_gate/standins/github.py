@@ -209,7 +209,7 @@ class GitHubStandIn:
             updates: whether nobody may change it.
             deletion: whether nobody may delete it.
         """
-        pull_request = {
+        pull_request: dict[str, object] = {
             "required_approving_review_count": approvals,
             "dismiss_stale_reviews_on_push": True,
             "require_code_owner_review": False,
