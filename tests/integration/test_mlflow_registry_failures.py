@@ -275,11 +275,16 @@ NO_SUCH_CALL = (
     ("answer", "models"),
     [
         (reply("404 Not Found", NO_SUCH_CALL), frozenset()),
-        (reply("404 Not Found", "<html>nginx</html>"), None),
+        (
+            reply("404 Not Found", "<html>nginx</html>"),
+            VendorRefusedError,
+        ),  # a proxy's: the server was not asked
         (reply("403 Forbidden", '{"error_code": "PERMISSION_DENIED"}'), None),
     ],
 )
-def test_a_server_of_before_logged_models_has_none(answer: bytes, models: frozenset[str] | None) -> None:
+def test_a_server_of_before_logged_models_has_none(
+    answer: bytes, models: frozenset[str] | type[VendorRefusedError] | None
+) -> None:
     version = {
         "name": "churn",
         "version": "3",
@@ -301,7 +306,13 @@ def test_a_server_of_before_logged_models_has_none(answer: bytes, models: frozen
 
     with stub(scripted) as server:
         registry = MlflowRegistry(server.uri, timeouts=QUICK)
-        details = registry.get_details(registry.get_version("churn", "3"))
+        asked = registry.get_version("churn", "3")
+        if models is VendorRefusedError:
+            with pytest.raises(VendorRefusedError) as refused:
+                registry.get_details(asked)
+            assert refused.value.concerns_all
+            return
+        details = registry.get_details(asked)
     assert details.training_run is not None
     assert details.training_run.logged_models == models
 
