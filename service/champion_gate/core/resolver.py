@@ -121,10 +121,9 @@ class Resolver:
         if not gates:
             reason = f"Run {run.run_id} belongs to job {run.job_id} ({run.job_name}), which no gate watches."
             return _closed(taken, NotificationPhase.IGNORED, reason)
-        if run.result is RunResult.RUNNING or run.end is None:
-            return self._look_again(taken, f"Run {run.run_id} has not ended yet ({run.result_detail}).")
-        if run.result is RunResult.UNKNOWN and self._may_appear(run):
-            return self._look_again(taken, f"How run {run.run_id} ended is not known ({run.result_detail}).")
+        unended = self._waits_for_end(run)
+        if unended is not None:
+            return self._look_again(taken, unended)
         outcomes = [self._resolve_gate(taken, run, gate) for gate in gates]
         summed_up = _summed_up(taken, outcomes)
         return (
@@ -132,6 +131,14 @@ class Resolver:
             if ours is not None
             else replace(summed_up, reason=f"{summed_up.reason} {_NOT_COMPARED}")
         )
+
+    def _waits_for_end(self, run: JobRun) -> str | None:
+        """Why it cannot be told yet how the run ended; None where it can, or is not expected to be any more."""
+        if run.result is RunResult.RUNNING or run.end is None:
+            return f"Run {run.run_id} has not ended yet ({run.result_detail})."
+        if run.result is RunResult.UNKNOWN and self._may_appear(run):
+            return f"How run {run.run_id} ended is not known ({run.result_detail})."
+        return None
 
     def _may_appear(self, run: JobRun) -> bool:
         """Whether what is missing of a run may only be late."""
