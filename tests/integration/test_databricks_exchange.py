@@ -8,13 +8,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from champion_gate.adapters.databricks import Budget, DatabricksConnection
 from champion_gate.errors import VendorUnavailableError
 from champion_gate.standins.databricks import Fault
-from integration.databricks_fixtures import Workspace, workspace
+from integration.databricks_fixtures import TOKEN, Workspace, workspace
 
 ME = "/api/2.0/preview/scim/v2/Me"
 DISCOVERY = "/.well-known/databricks-config$"
@@ -58,6 +59,41 @@ def test_work_goes_on_after_an_exchange_that_is_never_answered(databricks: Works
     for thread in waiting:
         thread.join()
     assert swallowed.hits == 1
+    assert seconds_until_it_works(connection) < 5
+    assert not any(thread.name == "databricks-call" for thread in threading.enumerate())
+
+
+def test_work_goes_on_while_an_exchange_drips(databricks: Workspace) -> None:
+    connection = databricks.as_service_principal(budget=QUICK)
+    databricks.standin.token_seconds = 0
+    get(connection)
+    dripping = databricks.standin.faults.add(Fault(EXCHANGE, drip=threading.Event(), times=1))
+    waiting = [threading.Thread(target=seconds_until_it_works, args=[connection]) for _ in range(8)]
+    for thread in waiting:
+        thread.start()
+    for thread in waiting:
+        thread.join()
+    assert dripping.hits == 1
+    assert seconds_until_it_works(connection) < 5
+
+
+def test_work_goes_on_after_a_command_that_gives_no_token(databricks: Workspace, tmp_path: Path) -> None:
+    """As `databricks auth token` and `az account get-access-token` do where they hang."""
+    command = tmp_path / "databricks"
+    token = {"access_token": TOKEN, "token_type": "Bearer", "expiry": "2099-01-01T00:00:00Z"}
+    hangs_once = (
+        f"if [ $1 = auth ] && [ ! -e {command}.asked ]; then touch {command}.asked; exec sleep 60; fi"
+    )
+    command.write_text(f"#!/bin/sh\n{hangs_once}\necho '{json.dumps(token)}'\nexit\n{'#' * 2**20}\n")
+    command.chmod(0o755)
+    connection = databricks.connection(
+        token=None, auth_type="databricks-cli", databricks_cli_path=str(command), budget=QUICK
+    )
+    waiting = [threading.Thread(target=seconds_until_it_works, args=[connection]) for _ in range(8)]
+    for thread in waiting:
+        thread.start()
+    for thread in waiting:
+        thread.join()
     assert seconds_until_it_works(connection) < 5
     assert not any(thread.name == "databricks-call" for thread in threading.enumerate())
 

@@ -1,15 +1,19 @@
 """Time-outs for the SDK's token exchanges, which have none.
 
-They go out through `requests.post` and `requests.get` without a session that could be set up
+A token is also got from commands (`databricks auth token`, `az`), which are run without one. Exchanges go out through `requests.post` and `requests.get` without a session that could be set up
 (databricks/sdk/oauth.py `retrieve_token`, oidc_token_supplier.py, credentials_provider.py), under the lock of the
 token source: one that is never answered stops every later call. So those modules are given a `requests` with
-time-outs of its own.
+time-outs of its own, and each exchange is made in a thread of its own, for an answer may drip.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 import requests
@@ -37,11 +41,11 @@ class BoundedRequests:
 
     def get(self, url: str, params: Any = None, **kwargs: Any) -> requests.Response:
         """`requests.get`, bounded."""
-        return requests.get(url, params, **_with_timeout(kwargs))  # noqa: S113 - it is in there
+        return _in_time(partial(requests.get, url, params, **_with_timeout(kwargs)))
 
     def post(self, url: str, data: Any = None, json: Any = None, **kwargs: Any) -> requests.Response:
         """`requests.post`, bounded."""
-        return requests.post(url, data, json, **_with_timeout(kwargs))  # noqa: S113 - it is in there
+        return _in_time(partial(requests.post, url, data, json, **_with_timeout(kwargs)))
 
 
 def bound_exchanges() -> None:
@@ -52,6 +56,9 @@ def bound_exchanges() -> None:
         module = import_module(f"databricks.sdk.{name}")
         if not isinstance(module.requests, BoundedRequests):
             module.requests = BoundedRequests()  # type: ignore[attr-defined]
+    commands = import_module("databricks.sdk.credentials_provider")
+    if not isinstance(commands._run_subprocess, _InTime):  # noqa: SLF001 - it has no other door
+        commands._run_subprocess = _InTime(commands._run_subprocess)  # type: ignore[attr-defined] # noqa: SLF001
 
 
 def begin(connect: float, read: float, until: float) -> None:
@@ -65,6 +72,39 @@ def begin(connect: float, read: float, until: float) -> None:
     _bounds.connect, _bounds.read, _bounds.until = connect, read, until
 
 
+class _InTime:
+    """Runs a command as the SDK does, and ends it when the time is over."""
+
+    def __init__(self, run: Callable[..., Any]) -> None:
+        self._run = run
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        own = kwargs.pop("timeout", None) or math.inf
+        return self._run(*args, timeout=min(own, _left()), **kwargs)
+
+
+def _in_time(exchange: Callable[[], requests.Response]) -> requests.Response:
+    """The whole answer by the deadline, or requests.Timeout; requests itself bounds each piece alone."""
+    answer: Future[requests.Response] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(exchange())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the exchange is waited for
+            answer.set_exception(error)
+
+    threading.Thread(target=run, name="databricks-exchange", daemon=True).start()
+    try:
+        return answer.result(timeout=_left())
+    except TimeoutError:
+        raise requests.Timeout("the token exchange had no whole answer in time") from None
+
+
+def _left() -> float:
+    """Seconds until this thread's deadline."""
+    return _bounds.read if _bounds.until is None else max(0.01, _bounds.until - time.monotonic())
+
+
 def _with_timeout(kwargs: dict[str, Any]) -> dict[str, Any]:
-    left = _bounds.read if _bounds.until is None else max(0.01, _bounds.until - time.monotonic())
+    left = _left()
     return {"timeout": (min(_bounds.connect, left), min(_bounds.read, left)), **kwargs}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from flask import Flask, Response, g, jsonify, request
@@ -28,6 +29,7 @@ class Fault:
         content_type: of the raw body.
         location: redirect there.
         hang: wait until this is set, then go on; a lost client is not noticed.
+        drip: the answer comes a byte each fifth of a second until this is set.
         drop: close the connection before carrying the request out.
         lose_answer: carry the request out, then close the connection without an answer.
         hits: how many requests it has hit.
@@ -45,6 +47,7 @@ class Fault:
     content_type: str = "application/json"
     location: str | None = None
     hang: threading.Event | None = None
+    drip: threading.Event | None = None
     drop: bool = False
     lose_answer: bool = False
     hits: int = 0
@@ -81,8 +84,9 @@ class Faults:
         """Let everything work again; requests that hang are let go."""
         with self._lock:
             for fault in self._faults:
-                if fault.hang is not None:
-                    fault.hang.set()
+                for waits in (fault.hang, fault.drip):
+                    if waits is not None:
+                        waits.set()
             self._faults.clear()
 
     def attach(self, app: Flask) -> None:
@@ -111,13 +115,21 @@ class Faults:
         if fault.drop:
             _close_connection()
             return Response(status=500)
-        g.lose_answer = fault.lose_answer
+        g.lose_answer, g.drip = fault.lose_answer, fault.drip
         return fault.answer()
 
     def _after(self, response: Response) -> Response:
         if g.get("lose_answer"):
             _close_connection()
+        if g.get("drip"):
+            response.response = _dripping(response.get_data(), g.drip)
         return response
+
+
+def _dripping(body: bytes, until: threading.Event) -> Iterator[bytes]:
+    for byte in body:
+        until.wait(0.2)
+        yield bytes([byte])
 
 
 def _close_connection() -> None:
