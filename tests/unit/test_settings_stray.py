@@ -44,6 +44,13 @@ BARE = {
     "DATABRICKS_CLIENT_SECRET": "dose-geheim",
     "DATABRICKS_TOKEN": "dapi-geheim",
     "DATABRICKS_WORKSPACE_ID": "123",
+    "MLFLOW_TRACKING_USERNAME": "gate",
+    "MLFLOW_TRACKING_PASSWORD": "geheim-2",
+    "MLFLOW_TRACKING_TOKEN": "geheim-3",
+    "HTTPS_PROXY": "http://gate:geheim@proxy:3128",
+    "https_proxy": "http://gate:geheim@proxy:3128",
+    "NO_PROXY": "localhost,.example.com",
+    "REQUESTS_CA_BUNDLE": "/etc/ssl/geheim.pem",
 }
 
 

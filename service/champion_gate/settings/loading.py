@@ -34,6 +34,7 @@ from champion_gate.settings.gitlab_credentials import (
     gitlab_secret_problems,
     hook_tokens,
 )
+from champion_gate.settings.stray import libraries_problems
 
 _REACHED_BY_JOBS = re.compile(
     r"(https://[A-Za-z0-9.-]+(:[0-9]{1,5})?|http://127\.0\.0\.1:[0-9]{1,5})(/[A-Za-z0-9._~-]+)*"
@@ -143,6 +144,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     problems += reading.problems
     databricks, databricks_problems = databricks_settings(environ)
     problems += databricks_problems
+    problems += libraries_problems(environ)
     github_hosts = _github_hosts(environment, gates, problems)
     gitlab_hosts = _gitlab_hosts(environment, gates, problems)
     if gates is not None and gates.api_oidc is not None:

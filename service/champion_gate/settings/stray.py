@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 
 _PLACEHOLDER = re.compile(
     r"<.*>|.*…|.*\.\.\.|\$\{?\w+\}?|x{3,15}|\*{3,}|todo|dummy|example|placeholder|(change|replace)[-_ ]?me.*|your[-_ ].*",
     re.IGNORECASE,
 )
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_LIBRARIES = (
+    *("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
+    *(*_PROXIES, *map(str.lower, _PROXIES)),
+    *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"),
+)
+"""Variables that mlflow, requests and Python read themselves."""
 _COMMENT = re.compile(r"\s#")
 
 
@@ -25,6 +33,13 @@ def stray_part(text: str) -> str | None:
 def without_strays(text: str) -> str:
     """The value that was probably meant, so that nothing else is said of what is refused already."""
     return _COMMENT.split(text)[0].strip().strip("'\"")
+
+
+def libraries_problems(environ: Mapping[str, str]) -> Iterator[str]:
+    """One line for each variable that goes to a library as it is, and holds what does not belong to it."""
+    for name in _LIBRARIES:
+        if environ.get(name, "").strip() and (found := stray_problem(name, environ[name])):
+            yield found
 
 
 def stray_problem(variable: str, text: str) -> str | None:
