@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import Enum, auto
 from typing import TypeVar
 
 from champion_gate.core import run_checks
 from champion_gate.core.artifacts import is_of_logged_model
-from champion_gate.core.gates import Gate, VersionSource
+from champion_gate.core.gates import VersionSource
 from champion_gate.core.job_runs import JobRun, Trainer
 from champion_gate.core.marks import (
     RUN_TAG,
@@ -28,7 +26,7 @@ from champion_gate.core.marks import (
     is_made_in,
     job_tags,
 )
-from champion_gate.core.ports import JobRuns, ModelRegistry
+from champion_gate.core.sought import Linked, Sought, Unlinked, Word
 from champion_gate.core.text import one_line
 from champion_gate.core.versions import LoggedModel, ModelVersion, TrainingRun
 from champion_gate.errors import GateError, InvalidInputError, InvalidNameError, VendorRefusedError
@@ -46,76 +44,6 @@ REGISTRANTS_WORD = (
     "This registry does not record who created a version: that it is this run's is the word of whoever"
     " registered it."
 )
-
-
-class Word(Enum):
-    """Who names a version as the run's; what else must be there depends on it."""
-
-    NOBODY = auto()
-    RUN = auto()
-    """The run itself, by the output of a task of its own."""
-    REGISTRANT = auto()
-    """A tag of the version, or an operator: they may be mistaken or lie."""
-    TRUSTED = auto()
-    """A tag of the version at a gate that trusts it."""
-
-
-@dataclass(frozen=True)
-class Read:
-    """What has been read of versions of a run's time, kept from one attempt to the next; refusals are not.
-
-    Attributes:
-        tagged: id of a version -> whether it bears the tag of the run.
-    """
-
-    tagged: dict[str, bool] = field(default_factory=dict)
-    training_runs: dict[str, TrainingRun] = field(default_factory=dict)
-    logged_models: dict[str, LoggedModel] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Sought:
-    """What is looked for: versions of the gate's model that the run made; and where.
-
-    Attributes:
-        gate: its `model` has been checked and, where the registry folds case, is lower-case.
-        run: ended, with the task runs that count for this gate.
-        gates: all gates; a job that a rival watches is its.
-        at: now.
-        read: what earlier attempts have read.
-        go_on: called between calls of which there may be many: who looks must not be taken for dead.
-    """
-
-    gate: Gate
-    run: JobRun
-    gates: tuple[Gate, ...]
-    job_runs: JobRuns
-    registry: ModelRegistry
-    at: datetime
-    read: Read = field(default_factory=Read)
-    go_on: Callable[[], None] = lambda: None
-
-
-@dataclass(frozen=True)
-class Linked:
-    """A version that comes from the run.
-
-    Attributes:
-        marks: what shows it, in whole sentences for the evidence.
-        people: those behind another job run that trained it.
-    """
-
-    version: ModelVersion
-    marks: tuple[str, ...]
-    people: tuple[Trainer, ...] = ()
-
-
-@dataclass(frozen=True)
-class Unlinked:
-    """A version of which nothing shows that it comes from the run; `why` names the mark that failed."""
-
-    version: ModelVersion
-    why: str
 
 
 class Origins:

@@ -16,10 +16,10 @@ from champion_gate.core.gate_rules import GateRules
 from champion_gate.core.gates import Gate
 from champion_gate.core.job_runs import JobRun, RunFacts, RunResult
 from champion_gate.core.notifications import NotificationPhase, Resolution, StoredNotification
-from champion_gate.core.origin import Read, Sought
 from champion_gate.core.ports import Chance, Clock, JobRuns, ModelRegistry, WakeUps
 from champion_gate.core.promotion import Phase, Promotion, Subject, requested
 from champion_gate.core.retrying import next_try
+from champion_gate.core.sought import LISTED_WITHIN, READY_WITHIN, Found, NotFound, Read, Sought
 from champion_gate.core.store import Store
 from champion_gate.core.versions import ModelVersion, VersionStatus
 from champion_gate.errors import ConflictError, GateError, LeaseLostError, UnexpectedError
@@ -142,7 +142,7 @@ class Resolver:
 
     def _may_appear(self, run: JobRun) -> bool:
         """Whether what is missing of a run may only be late."""
-        return run.end is None or self._clock.now() < run.end + candidates.READY_WITHIN
+        return run.end is None or self._clock.now() < run.end + READY_WITHIN
 
     def _resolve_gate(self, taken: StoredNotification, run: JobRun, gate: Gate) -> _Outcome:
         before = next((r for r in taken.resolutions if r.gate == gate.name), None)
@@ -183,7 +183,7 @@ class Resolver:
                 go_on=lambda: self._store.keep_notification(taken, self._clock.now(), LEASE_SECONDS),
             )
         )
-        if isinstance(found, candidates.NotFound):
+        if isinstance(found, NotFound):
             reason = f"{found.reason} {candidates.why_nothing_is_listed(self._registry, gate.model, gate.alias)}".strip()
             return self._missing(fresh, run, reason) if found.may_appear else _unresolved(fresh, reason)
         if found.version.status is not VersionStatus.READY:
@@ -201,7 +201,7 @@ class Resolver:
         """Unresolved, unless the run has only just ended: the registry's list may lag behind."""
         now = self._clock.now()
         ended = run.end or now
-        until = ended + candidates.LISTED_WITHIN
+        until = ended + LISTED_WITHIN
         if now >= until:
             return _unresolved(fresh, reason)
         why = f"{reason} It is looked for again until {until:%H:%M:%S} UTC."
@@ -213,14 +213,14 @@ class Resolver:
         named = f"{version.model} v{version.version} is {version.status.value}"
         ended = run.end or now
         may_heal = version.status in {VersionStatus.PENDING, VersionStatus.UNKNOWN}
-        if may_heal and now < ended + candidates.READY_WITHIN:
+        if may_heal and now < ended + READY_WITHIN:
             waiting = replace(
                 fresh, phase=NotificationPhase.WAITING, reason=f"{named}; waiting until it is ready."
             )
             return _Outcome(waiting, now + _interval(now - ended))
         return _unresolved(fresh, f"{named}, not ready. Was the upload cut short? Run the job again.")
 
-    def _promotion(self, run: JobRun, gate: Gate, found: candidates.Found, facts: RunFacts) -> Promotion:
+    def _promotion(self, run: JobRun, gate: Gate, found: Found, facts: RunFacts) -> Promotion:
         """The promotion of this version for this alias: the one there is, open or ended, or a new one."""
         key = AliasKey(self._registry.name, found.version.model, gate.alias)
         for known in self._store.promotions_of_version(key, found.version.version):
@@ -253,7 +253,7 @@ class Resolver:
         self._wake_ups.promotion(created.id)
         return created
 
-    def _promotion_made_meanwhile(self, key: AliasKey, found: candidates.Found) -> Promotion:
+    def _promotion_made_meanwhile(self, key: AliasKey, found: Found) -> Promotion:
         """The open one of this version that another worker has just made; raises VersionBusyError where there is none."""
         known = self._store.promotions_of_version(key, found.version.version)
         for promotion in known:

@@ -9,9 +9,9 @@ from champion_gate.core import candidates, run_checks
 from champion_gate.core.gate_rules import GateRules, Refusal, first_found_by
 from champion_gate.core.gates import Gate, VersionSource
 from champion_gate.core.job_runs import RunResult, Trainer
-from champion_gate.core.origin import Sought, Word
 from champion_gate.core.ports import Clock, JobRuns, ModelRegistry
 from champion_gate.core.promotion import Subject
+from champion_gate.core.sought import NotFound, Sought, Word
 from champion_gate.core.versions import ModelVersion
 from champion_gate.errors import VendorNotFoundError
 
@@ -68,7 +68,7 @@ class Subjects:
         first = first_found_by(found_by)
         how = f"found by {first}" if first in _WORDS else f"named by {found_by or 'nobody knows whom'}"
         named = candidates.named_version(sought, version, how, _WORDS.get(first, Word.REGISTRANT))
-        if isinstance(named, candidates.NotFound):
+        if isinstance(named, NotFound):
             return Refusal(named.reason)
         details = self._registry.get_details(named.version)
         subject = Subject(
