@@ -287,7 +287,7 @@ def test_a_version_that_a_replica_shows_as_it_was_before_it_was_ready_is_waited_
     world.ended(pending, Phase.PROMOTED)
 
 
-@pytest.mark.parametrize("what", ["run_id", "source"])
+@pytest.mark.parametrize("what", ["run_id", "source", "version_id"])
 def test_a_version_of_which_less_is_told_than_before_is_no_other_version(world: GateWorld, what: str) -> None:
     pending = world.ask()
     version = world.databricks.catalog.version("main.ml.churn", "2")

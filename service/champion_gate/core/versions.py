@@ -59,6 +59,10 @@ class ModelVersion:
         known = {"run": before.run_id, "source": before.source}
         now = {"run": self.run_id, "source": self.source}
         untold = [what for what, value in known.items() if value is not None and now[what] is None]
+        # One that is made anew is made at another time.
+        same_time = before.created_at is not None and self.created_at in {None, before.created_at}
+        if known == now and same_time and self.version_id != before.version_id:
+            untold.append("id")
         return [*untold, *(["status"] if self.status is VersionStatus.UNKNOWN else [])]
 
     def same_as(self, other: ModelVersion) -> bool:
