@@ -81,7 +81,7 @@ class Terminal:
         self._folder = folder
         (folder / ".curlrc").write_text(CURL_RC)
         self._state = folder / "exports.sh"
-        self._state.write_text("".join(f"export {name}='{value}'\n" for name, value in exports.items()))
+        self._state.write_text("".join(f"export {name}={value}\n" for name, value in exports.items()))
         places = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
         self._environ = clean_environ({"CURL_HOME": str(folder), "PATH": os.pathsep.join(places)})
 
