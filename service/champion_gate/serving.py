@@ -89,13 +89,14 @@ class Background:
         if self._thread is not None:
             self._thread.join(seconds)
         ended = self._worker.stop(max(deadline - time.monotonic(), 0))
-        # While a step goes on, the next process must not take it for a dead one's: the kernel frees the lock.
-        if ended and self._exclusive is not None:
-            self._checkpoint()
+        if self._exclusive is None:
+            return
+        self._checkpoint()
+        if ended:  # else the next process must not take a step that goes on for a dead one's: the kernel frees the lock
             self._exclusive.release()
 
     def _checkpoint(self) -> None:
-        """After a clean stop the database's file is whole by itself, for whoever copies it."""
+        """After a stop the database's file is whole by itself, for whoever copies it."""
         try:
             self._store.checkpoint()
         except Exception:  # a command may be writing; the log is kept and nothing is lost

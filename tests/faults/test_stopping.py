@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,11 @@ STOP_SECONDS = 9.0
 def world(tmp_path: Path) -> Iterator[ProcessWorld]:
     with process_world(tmp_path) as made:
         yield made
+
+
+def log_is_empty(world: ProcessWorld) -> bool:
+    log = world.folder / "gate.db-wal"
+    return not log.exists() or log.stat().st_size == 0
 
 
 def assert_nothing_is_left(world: ProcessWorld) -> None:
@@ -87,12 +94,22 @@ def test_after_a_clean_stop_the_database_is_whole_in_its_one_file(world: Process
     world.wait_for(Phase.PROMOTED, version)
     written = len(world.ledger())
     served.stop()
-    log = world.folder / "gate.db-wal"
-    assert not log.exists() or log.stat().st_size == 0
+    assert log_is_empty(world)
     alone = world.folder / "alone.db"
     alone.write_bytes((world.folder / "gate.db").read_bytes())
     with open_store(f"sqlite:///{alone}") as store:
         assert store.verify_ledger() == written
+
+
+def test_who_reads_the_database_does_not_keep_the_service_from_ending(world: ProcessWorld) -> None:
+    served = world.serve()
+    with closing(sqlite3.connect(world.folder / "gate.db")) as reading:
+        reading.execute("BEGIN")
+        reading.execute("SELECT count(*) FROM promotions").fetchone()
+        world.train()
+        world.wait_for(Phase.PENDING_APPROVAL)
+        assert served.stop() < STOP_SECONDS
+    assert_nothing_is_left(world)
 
 
 def test_a_step_that_hangs_does_not_keep_the_service_from_ending(world: ProcessWorld) -> None:
@@ -103,6 +120,7 @@ def test_a_step_that_hangs_does_not_keep_the_service_from_ending(world: ProcessW
     until(lambda: hanging.hits, world.story)
     assert served.stop() < STOP_SECONDS
     assert_nothing_is_left(world)
+    assert log_is_empty(world)
     (waiting,) = (line for line in world.log_lines() if "waiting for steps in hand" in line["message"])
     assert waiting["kind"].startswith("promotion ")
     (left,) = (line for line in world.log_lines() if "in the middle of a step" in line["message"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -182,6 +183,19 @@ def test_postgresql_has_its_own_way(tmp_path: Path, password: str) -> None:
     assert isinstance(refused, ConflictError)
     assert "pg_restore" in refused.hint
     assert "hunter2" not in refused.hint
+
+
+def test_the_log_is_emptied_at_a_stop_as_far_as_readers_allow_and_no_reader_is_waited_for(
+    database: Path,
+) -> None:
+    with closing(sqlite3.connect(database)) as reading, open_store(f"sqlite:///{database}") as store:
+        reading.execute("BEGIN")
+        reading.execute("SELECT count(*) FROM ledger").fetchone()
+        store.append_ledger([entry("d")])
+        begun = time.monotonic()
+        store.checkpoint()
+        assert time.monotonic() - begun < 5
+        assert lines(database) == 4
 
 
 def test_the_log_beside_the_file_shrinks_again(database: Path) -> None:

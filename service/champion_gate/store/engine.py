@@ -22,6 +22,7 @@ _POOL_SECONDS = 10.0
 _IS_BUSY = "The database is busy with other writes."
 ANSWER_SECONDS = 25.0
 """How long PostgreSQL's answer to a statement is waited for."""
+_CHECKPOINT_MILLISECONDS = 500
 _LARGEST_LOG = 16 * 1024 * 1024
 _OLDEST_SQLITE = (3, 35)  # the first with RETURNING
 _POSTGRESQL = {"postgres", "postgresql", "postgresql+psycopg"}
@@ -126,9 +127,11 @@ class Database:
             return
         connection = self.engine.raw_connection()
         try:
+            # The usual half minute is more than there is at a stop.
+            connection.cursor().execute(f"PRAGMA busy_timeout = {_CHECKPOINT_MILLISECONDS}").close()
             connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
         finally:
-            connection.close()
+            connection.invalidate()  # nobody else should be as impatient
 
     def close(self) -> None:
         """Close every connection of the pool."""
