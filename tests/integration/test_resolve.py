@@ -301,13 +301,33 @@ def test_a_version_that_a_task_names_and_is_not_there_yet_is_looked_for_again(wo
     world.promotion(Phase.PENDING_APPROVAL)
 
 
-def test_a_run_that_ended_a_while_ago_is_told_at_once(world: GateWorld) -> None:
-    run_id = world.databricks.jobs.start_run(world.job_id)
-    world.databricks.jobs.finish_run(run_id, notify=False)
-    world.clock.move(minutes=5)
+def test_a_run_that_is_told_of_late_has_its_version_looked_for_again(world: GateWorld) -> None:
+    run_id, _ = world.train_run()
+    world.clock.move(hours=2)
     world.notify(run_id)
-    world.settle()
-    world.notification(NotificationPhase.UNRESOLVED)
+    lists_versions_later(world).times = 1
+    assert "looked for again until" in told(world, NotificationPhase.WAITING)
+    world.live(minutes=1)
+    world.promotion(Phase.PENDING_APPROVAL)
+
+
+def test_what_was_not_listed_when_the_registry_came_back_is_looked_for_again(world: GateWorld) -> None:
+    away = world.break_databricks("/models/main.ml.churn/versions$", status=403)
+    world.train()
+    world.live(minutes=20)
+    assert away.hits
+    world.databricks.faults.clear()
+    lists_versions_later(world).times = 1
+    world.live(minutes=16)
+    world.promotion(Phase.PENDING_APPROVAL)
+
+
+def test_a_run_that_is_told_of_late_and_made_no_version_says_so_after_minutes(world: GateWorld) -> None:
+    run_id = world.databricks.jobs.start_run(world.job_id)
+    world.databricks.jobs.finish_run(run_id, "SUCCESS", notify=False)
+    world.clock.move(hours=2)
+    world.notify(run_id)
+    assert "No version of main.ml.churn was found" in told(world, NotificationPhase.UNRESOLVED)
 
 
 def pending_version(world: GateWorld) -> None:

@@ -18,7 +18,7 @@ from champion_gate.core.job_runs import JobRun, RunFacts, RunResult
 from champion_gate.core.notifications import NotificationPhase, Resolution, StoredNotification
 from champion_gate.core.ports import Chance, Clock, JobRuns, ModelRegistry, WakeUps
 from champion_gate.core.promotion import Phase, Promotion, Subject, requested
-from champion_gate.core.retrying import next_try
+from champion_gate.core.retrying import BUDGET, next_try
 from champion_gate.core.sought import LISTED_WITHIN, READY_WITHIN, Found, NotFound, Read, Sought
 from champion_gate.core.store import Store
 from champion_gate.core.versions import ModelVersion, VersionStatus
@@ -114,14 +114,14 @@ class Resolver:
         run = self._job_runs.get_run(hint.job_run_id)
         taken = replace(taken, job_run=run)
         gates = policy.gates_of_job(list(self._gates.values()), run.job_id, run.job_name)
-        if not gates and not run.job_name and has_names and self._may_appear(run):
+        if not gates and not run.job_name and has_names and self._may_appear(taken, run):
             return self._look_again(
                 taken, f"Databricks does not tell the name of job {run.job_id} at the moment."
             )
         if not gates:
             reason = f"Run {run.run_id} belongs to job {run.job_id} ({run.job_name}), which no gate watches."
             return _closed(taken, NotificationPhase.IGNORED, reason)
-        unended = self._waits_for_end(run)
+        unended = self._waits_for_end(taken, run)
         if unended is not None:
             return self._look_again(taken, unended)
         outcomes = [self._resolve_gate(taken, run, gate) for gate in gates]
@@ -132,17 +132,17 @@ class Resolver:
             else replace(summed_up, reason=f"{summed_up.reason} {_NOT_COMPARED}")
         )
 
-    def _waits_for_end(self, run: JobRun) -> str | None:
+    def _waits_for_end(self, taken: StoredNotification, run: JobRun) -> str | None:
         """Why it cannot be told yet how the run ended; None where it can, or is not expected to be any more."""
         if run.result is RunResult.RUNNING or run.end is None:
             return f"Run {run.run_id} has not ended yet ({run.result_detail})."
-        if run.result is RunResult.UNKNOWN and self._may_appear(run):
+        if run.result is RunResult.UNKNOWN and self._may_appear(taken, run):
             return f"How run {run.run_id} ended is not known ({run.result_detail})."
         return None
 
-    def _may_appear(self, run: JobRun) -> bool:
-        """Whether what is missing of a run may only be late."""
-        return run.end is None or self._clock.now() < run.end + READY_WITHIN
+    def _may_appear(self, taken: StoredNotification, run: JobRun) -> bool:
+        """Whether what is missing of a run may only be late; also where we were told of it late."""
+        return run.end is None or self._clock.now() < max(run.end, taken.last_received_at) + READY_WITHIN
 
     def _resolve_gate(self, taken: StoredNotification, run: JobRun, gate: Gate) -> _Outcome:
         before = next((r for r in taken.resolutions if r.gate == gate.name), None)
@@ -165,6 +165,8 @@ class Resolver:
     def _ask_for_alias(
         self, taken: StoredNotification, fresh: Resolution, run: JobRun, gate: Gate
     ) -> _Outcome:
+        # What failed began another row of errors; what was missing has been so since.
+        missing_since = fresh.failing_since if fresh.attempts == 0 else None
         fresh = replace(fresh, attempts=0, failing_since=None, last_error=None)
         refused = self._rules.refusal_of_run(gate, run.job_id, run.facts())
         if refused is not None:
@@ -185,7 +187,11 @@ class Resolver:
         )
         if isinstance(found, NotFound):
             reason = f"{found.reason} {candidates.why_nothing_is_listed(self._registry, gate.model, gate.alias)}".strip()
-            return self._missing(fresh, run, reason) if found.may_appear else _unresolved(fresh, reason)
+            return (
+                self._missing(fresh, reason, missing_since, taken.last_received_at)
+                if found.may_appear
+                else _unresolved(fresh, reason)
+            )
         if found.version.status is not VersionStatus.READY:
             return self._not_ready(fresh, run, found.version)
         promotion = self._promotion(run, gate, found, own.facts())
@@ -197,16 +203,19 @@ class Resolver:
         )
         return _Outcome(resolved)
 
-    def _missing(self, fresh: Resolution, run: JobRun, reason: str) -> _Outcome:
-        """Unresolved, unless the run has only just ended: the registry's list may lag behind."""
+    def _missing(
+        self, fresh: Resolution, reason: str, missing_since: datetime | None, received_at: datetime
+    ) -> _Outcome:
+        """Unresolved once it has been looked for again for minutes: the registry's list may lag behind, or be cut short."""
         now = self._clock.now()
-        ended = run.end or now
-        until = ended + LISTED_WITHIN
+        since = missing_since or now
+        # A registry that fails in between begins that anew, but not for ever.
+        until = min(since + LISTED_WITHIN, received_at + BUDGET)
         if now >= until:
             return _unresolved(fresh, reason)
         why = f"{reason} It is looked for again until {until:%H:%M:%S} UTC."
-        waiting = replace(fresh, phase=NotificationPhase.WAITING, reason=why)
-        return _Outcome(waiting, min(now + _interval(now - ended), until))
+        waiting = replace(fresh, phase=NotificationPhase.WAITING, reason=why, failing_since=since)
+        return _Outcome(waiting, min(now + _interval(now - since), until))
 
     def _not_ready(self, fresh: Resolution, run: JobRun, version: ModelVersion) -> _Outcome:
         now = self._clock.now()

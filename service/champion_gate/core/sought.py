@@ -16,7 +16,7 @@ READY_WITHIN = timedelta(hours=1)
 """How long after a run's end a version of its may still be uploaded."""
 
 LISTED_WITHIN = timedelta(minutes=5)
-"""How long after a run's end a registry's answers may still lack its version: replicas lag behind."""
+"""How long a registry's answers may lack a run's version, from the first look: replicas lag behind."""
 
 
 class Word(Enum):
