@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import requests
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from champion_gate.core.notifications import NotificationPhase
 from champion_gate.core.promotion import Phase, Promotion
@@ -173,3 +175,39 @@ def list_of_the_first(world: GateWorld) -> bytes:
     answer = requests.get(url, headers={"Authorization": "Bearer standin-token"}, timeout=10).json()
     kept = [each for each in answer["model_versions"] if each["version"] == 1]
     return json.dumps({"model_versions": kept}).encode()
+
+
+# --- credentials ------------------------------------------------------------------------------------------
+
+
+def as_app(world: GateWorld) -> None:
+    """Let GitHub know the gate as an App from the next start on."""
+    del world.environ["CHAMPION_GATE_GITHUB_TOKEN"]
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    public = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    app = world.github.add_app("champion-gate", public.decode())
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    world.environ["CHAMPION_GATE_GITHUB_APP_CLIENT_ID"] = app.client_id
+    world.environ["CHAMPION_GATE_GITHUB_APP_PRIVATE_KEY"] = pem.decode()
+
+
+@pytest.mark.parametrize("path", ["/installation$", "/access_tokens$"])
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_token_that_is_refused_for_the_start_fails_no_promotion(
+    world: GateWorld, path: str, status: int
+) -> None:
+    as_app(world)
+    world.reconfigure(newer_version="keep")
+    world.ask()
+    world.provider.faults.add("/dispatches$", status=401, times=1)
+    refused = world.provider.faults.add(path, status=status, times=1)
+    version = world.train({"f1": 0.95})
+    world.settle()
+    world.live(minutes=5)
+    assert refused.hits
+    (newer,) = (each for each in world.promotions() if each.version.version == version)
+    world.ended(newer, Phase.PENDING_APPROVAL)

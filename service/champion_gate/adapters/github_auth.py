@@ -195,13 +195,22 @@ class _AppAccess:
             self._tokens.pop((spot.repository.lower(), permission), None)
 
     def _new_token(self, spot: Spot, permission: tuple[str, str]) -> _InstallationToken:
+        """Made; a refusal says nothing of what the caller asked about, or would have changed."""
         try:
-            found = self._client.get(joined("repos", spot.owner, spot.name, "installation"), auth=self._auth)
+            return self._asked_token(spot, permission)
         except VendorNotFoundError as error:
-            # Not a "not found" of what the caller asked about.
             raise VendorRefusedError(
-                "GitHub", f"our App is not installed on {spot.repository}.", hint="Install it there."
+                "GitHub",
+                f"our App is not installed on {spot.repository}.",
+                hint="Install it there.",
+                concerns_all=True,
             ) from error
+        except VendorRefusedError as error:
+            error.concerns_all = True
+            raise
+
+    def _asked_token(self, spot: Spot, permission: tuple[str, str]) -> _InstallationToken:
+        found = self._client.get(joined("repos", spot.owner, spot.name, "installation"), auth=self._auth)
         installation = fields.number_id(fields.as_record(found, "installation"))
         name, level = permission
         answer = self._client.post(
