@@ -364,7 +364,7 @@ def test_approvals_are_applied_on_a_server_that_reads_from_a_replica(
     for number in range(2, 7):
         version = world.train({"f1": 0.9 + number / 100})
         replica.catch_up()
-        world.settle()
+        world.live(minutes=2)
         pending = world.promotion(Phase.PENDING_APPROVAL)
         world.approve(pending)
         world.look()
