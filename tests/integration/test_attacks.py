@@ -308,7 +308,7 @@ def test_attack_17_github_somebody_starts_a_run_with_our_promotions_id(
     gate.waits(asked, "Waiting for people to decide")
     gate.cancel(asked)
     gate.there.review(theirs, "champion", "reviewer-2", approve=True)
-    gate.refused_post(asked, gate.token(Asked(asked.id, asked.version, theirs)), "claim run_id")
+    gate.refused_post(asked, gate.token(Asked(asked.id, asked.version, theirs)), "claim actor_id")
     gate.ends(asked, "rejected", "cancelled before every gated job was let start")
 
 

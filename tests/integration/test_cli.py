@@ -83,8 +83,10 @@ def test_config_check_names_what_is_wrong(world: ProcessWorld) -> None:
     assert message.count("CHAMPION_GATE_SWEEP_SECONDS") == 1
 
 
-def test_config_check_names_missing_databricks_credentials(world: ProcessWorld) -> None:
-    del world.environ["DATABRICKS_TOKEN"]
+def test_config_check_names_missing_databricks_credentials(
+    world: ProcessWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(world.environ, "DATABRICKS_TOKEN")
     message = refusal(world, "config", "check", code=2, PATH="/nowhere")
     assert "DATABRICKS_*: no credentials are found" in message
 

@@ -91,7 +91,7 @@ def test_an_order_for_a_promotion_that_there_is_not_is_404(api: ApiWorld, what: 
 
 
 def test_a_notification_is_shown_and_resolved_once_more(api: ApiWorld) -> None:
-    run_id, _version = api.gate.train_run(result="FAILED")
+    run_id, _version = api.gate.train_run(result="RUN_EXECUTION_ERROR")
     api.gate.notify(run_id)
     api.gate.settle()
     (row,) = api.call("GET", f"{NOTIFICATIONS}?phase=ignored").json()["notifications"]
@@ -103,7 +103,7 @@ def test_a_notification_is_shown_and_resolved_once_more(api: ApiWorld) -> None:
     api.gate.settle()
     api.gate.notification(NotificationPhase.IGNORED)
     shown = api.call("GET", f"{NOTIFICATIONS}/{row['id']}").json()
-    assert "FAILED" in shown["reason"].upper()
+    assert "RUN_EXECUTION_ERROR" in shown["reason"]
 
 
 def test_notifications_come_in_parts(api: ApiWorld) -> None:
