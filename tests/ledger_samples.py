@@ -10,9 +10,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from champion_gate.core.approval import Decider, Decision, ExcludedPerson, Verdict
-from champion_gate.core.evidence import sha256_of
-from champion_gate.core.ledger import (
+from champion_gate.domain.approval import Decider, Decision, ExcludedPerson, Verdict
+from champion_gate.domain.evidence import sha256_of
+from champion_gate.domain.ledger.chain import (
     GENESIS,
     ChainedText,
     LedgerEntry,
@@ -22,9 +22,9 @@ from champion_gate.core.ledger import (
     chain,
     read_body,
 )
-from champion_gate.core.ledger_export import write_jsonl
-from champion_gate.core.promotion import Phase, Promotion
-from champion_gate.core.receipt import DIGEST, digest_of, receipt_of
+from champion_gate.domain.ledger.export import write_jsonl
+from champion_gate.domain.ledger.receipt import DIGEST, digest_of, receipt_of
+from champion_gate.domain.promotion import Phase, Promotion
 from integration.store_samples import entry, promotion, request
 
 T0 = datetime(2025, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from champion_gate.core.text import one_line
+from champion_gate.domain.text import one_line
 
 EXTRA_FIELDS = frozenset(
     {

@@ -19,10 +19,10 @@ import requests
 from sqlalchemy import Table, insert, select
 
 from bench.report import Report
-from champion_gate.core.aliases import AliasKey
-from champion_gate.core.approval import Decider, Decision, ExcludedPerson, Verdict
-from champion_gate.core.notifications import NotificationPhase
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.aliases import AliasKey
+from champion_gate.domain.approval import Decider, Decision, ExcludedPerson, Verdict
+from champion_gate.domain.notifications import NotificationPhase
+from champion_gate.domain.promotion import Phase
 from champion_gate.store import SqlStore, migrate, open_store
 from champion_gate.store.engine import Database
 from champion_gate.store.tables import notifications, promotions, resolutions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from champion_gate.core.approval import Verdict
+from champion_gate.domain.approval import Verdict
 from champion_gate.errors import UnsafeTargetError, VendorUnavailableError
 from contract.validating import VERSIONS, ValidatingApp
 from integration.github_world import EVIDENCE, REPOSITORY, World, github_world, run_of, target_of

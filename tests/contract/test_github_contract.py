@@ -10,8 +10,8 @@ import pytest
 import requests
 from flask import Flask, Response
 
-from champion_gate.standins.github import GitHubStandIn
-from champion_gate.standins.server import serve
+from champion_gate_standins.common.server import serve
+from champion_gate_standins.github.server import GitHubStandIn
 from contract.validating import HERE, VERSIONS, ValidatingApp
 
 Call = Callable[..., requests.Response]

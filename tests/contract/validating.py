@@ -18,7 +18,7 @@ from openapi_core.datatypes import RequestParameters
 from openapi_core.templating.responses.exceptions import ResponseNotFound
 from werkzeug.datastructures import EnvironHeaders, Headers, ImmutableMultiDict
 
-from champion_gate.standins.faults import FAULT_HEADER
+from champion_gate_standins.common.faults import FAULT_HEADER
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from champion_gate.core.promotion import Phase, Promotion
-from champion_gate.standins.databricks import DatabricksStandIn, Hook
-from champion_gate.standins.server import serve
+from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.store import open_store
+from champion_gate_standins.common.server import serve
+from champion_gate_standins.databricks.server import DatabricksStandIn, Hook
 from integration.gate_models import TRAINER, CatalogModels, MlflowModels, Models, empty_mlflow_database
 from integration.gate_providers import PROVIDERS, Provider
 from integration.gate_world import GATE, SECRETS

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import requests
 
-from champion_gate.core.promotion import Phase
-from champion_gate.standins.databricks import Hook
-from champion_gate.standins.github import GitHubStandIn
-from champion_gate.standins.server import serve
+from champion_gate.domain.promotion import Phase
+from champion_gate_standins.common.server import serve
+from champion_gate_standins.databricks.server import Hook
+from champion_gate_standins.github.server import GitHubStandIn
 from integration.gate_models import TRAINER
 from integration.gate_world import GATE
 from integration.process_world import ProcessWorld, process_world, set_up_github, until

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.promotion import Phase
-from champion_gate.standins.databricks import Hook
+from champion_gate.domain.promotion import Phase
+from champion_gate_standins.databricks.server import Hook
 from integration.gate_models import TRAINER
 from integration.process_world import PATIENCE, ProcessWorld, Served, process_world
 

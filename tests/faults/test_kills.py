@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.notifications import NotificationPhase
-from champion_gate.core.promotion import Phase
-from champion_gate.standins.databricks import Fault
+from champion_gate.domain.notifications import NotificationPhase
+from champion_gate.domain.promotion import Phase
+from champion_gate_standins.databricks.server import Fault
 from integration.gate_world import REPOSITORY
 from integration.process_world import ProcessWorld, process_world, until
 

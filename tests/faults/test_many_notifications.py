@@ -8,8 +8,8 @@ from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from champion_gate.core.notifications import NotificationPhase
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.notifications import NotificationPhase
+from champion_gate.domain.promotion import Phase
 from integration.process_world import ProcessWorld, port_of, process_world, until
 
 CONNECTIONS, POSTS_EACH = 50, 20

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import requests
 
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.promotion import Phase
 from champion_gate.store import open_store
 from integration.process_world import process_world, until
 from integration.silent_relay import SilentRelay, through, to_server

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from champion_gate.core.promotion import Phase
-from champion_gate.standins.databricks import Fault
+from champion_gate.domain.promotion import Phase
 from champion_gate.store import open_store
+from champion_gate_standins.databricks.server import Fault
 from integration.process_world import ProcessWorld, port_of, process_world, refuses, until
 
 QUICK_SECONDS = 15.0

@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 import requests
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from champion_gate.core.callers import Caller, Role
-from champion_gate.standins.server import serve
+from champion_gate.domain.callers import Caller, Role
+from champion_gate.web.api.openapi import ApiApp
+from champion_gate.web.api.operations import Operations
 from champion_gate.web.app import create_app
-from champion_gate.web.attempts import Attempts
 from champion_gate.web.auth import Access
-from champion_gate.web.described import ApiApp
-from champion_gate.web.operations import Operations
+from champion_gate.web.throttle import Attempts
+from champion_gate_standins.common.server import serve
 from integration.gate_world import GateWorld, gate_world
 
 VIEWER, OPERATOR, OTHER = "viewer-token", "operator-token", "other-token"

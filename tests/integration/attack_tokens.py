@@ -12,9 +12,9 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 from flask import Flask
 
-from champion_gate.standins.faults import Faults
-from champion_gate.standins.issuer import Issuer
-from champion_gate.standins.server import serve
+from champion_gate_standins.common.faults import Faults
+from champion_gate_standins.common.issuer import Issuer
+from champion_gate_standins.common.server import serve
 from integration.attacked_gate import AttackedGate
 
 OWN_KEY = rsa.generate_private_key(65537, 2048)

@@ -16,11 +16,11 @@ import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from champion_gate.standins.databricks import DatabricksStandIn
-from champion_gate.standins.github import GitHubStandIn
-from champion_gate.standins.gitlab import GitLabStandIn
-from champion_gate.standins.server import serve
 from champion_gate.store.sql_store import SqlStore, open_store
+from champion_gate_standins.common.server import serve
+from champion_gate_standins.databricks.server import DatabricksStandIn
+from champion_gate_standins.github.server import GitHubStandIn
+from champion_gate_standins.gitlab.server import GitLabStandIn
 from integration.attacked_gate import (
     AUDIENCE,
     GITHUB_SECRET,

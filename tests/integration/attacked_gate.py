@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from champion_gate.core.ledger import LedgerLine
-from champion_gate.standins.databricks import Hook
-from champion_gate.standins.faults import Faults
-from champion_gate.standins.issuer import Issuer
+from champion_gate.domain.ledger.chain import LedgerLine
+from champion_gate_standins.common.faults import Faults
+from champion_gate_standins.common.issuer import Issuer
+from champion_gate_standins.databricks.server import Hook
 from integration.gate_models import TRAINER
 from integration.process_world import elsewhere, until
 

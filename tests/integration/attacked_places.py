@@ -10,10 +10,10 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from champion_gate.standins.faults import Faults
-from champion_gate.standins.gitlab_state import DEVELOPER, MAINTAINER, Job, Project
-from champion_gate.standins.gitlab_webhooks import signature
-from champion_gate.standins.issuer import Issuer
+from champion_gate_standins.common.faults import Faults
+from champion_gate_standins.common.issuer import Issuer
+from champion_gate_standins.gitlab.state import DEVELOPER, MAINTAINER, Job, Project
+from champion_gate_standins.gitlab.webhooks import signature
 from integration.attacked_gate import (
     AUDIENCE,
     GITHUB_SECRET,

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import databricks.sdk  # noqa: F401 - takes a second, which a small budget does not have
 
-from champion_gate.adapters.databricks import Budget, DatabricksConnection, connect
-from champion_gate.standins.databricks import DatabricksStandIn
-from champion_gate.standins.server import serve
+from champion_gate.adapters.databricks.job_runs import Budget, DatabricksConnection, connect
+from champion_gate_standins.common.server import serve
+from champion_gate_standins.databricks.server import DatabricksStandIn
 
 TOKEN = "standin-token"
 IMPATIENT = Budget(connect=0.2, read=0.3, total=1.0)

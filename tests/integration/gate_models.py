@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 from unittest.mock import patch
 
-from champion_gate.standins.databricks import DatabricksStandIn
+from champion_gate_standins.databricks.server import DatabricksStandIn
 from integration.mlflow_server import MlflowServer
 
 TRAINER = "trainer@example.com"

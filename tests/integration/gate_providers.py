@@ -10,12 +10,12 @@ from typing import Any
 
 from flask import Flask
 
-from champion_gate.standins.faults import Faults
-from champion_gate.standins.gated_job import AUDIENCE
-from champion_gate.standins.github import GitHubStandIn
-from champion_gate.standins.gitlab import GitLabStandIn, Who
-from champion_gate.standins.gitlab_state import DEVELOPER, MAINTAINER, Job
-from champion_gate.standins.issuer import Issuer
+from champion_gate_standins.common.faults import Faults
+from champion_gate_standins.common.gated_job import AUDIENCE
+from champion_gate_standins.common.issuer import Issuer
+from champion_gate_standins.github.server import GitHubStandIn
+from champion_gate_standins.gitlab.server import GitLabStandIn, Who
+from champion_gate_standins.gitlab.state import DEVELOPER, MAINTAINER, Job
 
 REPOSITORY = "example/ml-deploy"
 PROJECT = 42

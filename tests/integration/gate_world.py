@@ -14,18 +14,18 @@ from pathlib import Path
 import yaml
 
 from champion_gate.bootstrap.core import Core, SystemChance, SystemClock, build_core
-from champion_gate.core.api_tokens import ApiTokens
-from champion_gate.core.callers import Role
-from champion_gate.core.notifications import JobNotification, NotificationPhase, StoredNotification
-from champion_gate.core.ports import WakeUps
-from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.domain.callers import Role
+from champion_gate.domain.notifications import JobNotification, NotificationPhase, StoredNotification
+from champion_gate.domain.ports import WakeUps
+from champion_gate.domain.promotion import Phase, Promotion
+from champion_gate.flow.api_tokens import ApiTokens
 from champion_gate.settings import Settings, load_settings
-from champion_gate.standins.databricks import DatabricksStandIn, Fault
-from champion_gate.standins.github import GitHubStandIn
-from champion_gate.standins.github_state import Run
-from champion_gate.standins.server import serve
 from champion_gate.store.schema import migrate
 from champion_gate.store.sql_store import SqlStore, open_store
+from champion_gate_standins.common.server import serve
+from champion_gate_standins.databricks.server import DatabricksStandIn, Fault
+from champion_gate_standins.github.server import GitHubStandIn
+from champion_gate_standins.github.state import Run
 from integration.gate_models import (
     TRAINER,
     CatalogModels,

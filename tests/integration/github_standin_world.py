@@ -10,8 +10,8 @@ from typing import Any
 
 import requests
 
-from champion_gate.standins.github import GitHubStandIn
-from champion_gate.standins.server import serve
+from champion_gate_standins.common.server import serve
+from champion_gate_standins.github.server import GitHubStandIn
 from contract.validating import ValidatingApp
 
 REPO = "/repos/example/ml-deploy"

@@ -13,16 +13,16 @@ import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from champion_gate.adapters.github import GitHub, GitHubApp, GitHubToken
-from champion_gate.adapters.http import Timeouts
-from champion_gate.core.approval import ApprovalRequest, RequestState
-from champion_gate.core.gates import ApprovalTarget
-from champion_gate.core.job_runs import Trainer
-from champion_gate.core.promotion import Phase, Promotion
-from champion_gate.core.versions import ModelVersion, VersionStatus
-from champion_gate.standins.github import GitHubStandIn
-from champion_gate.standins.github_state import Job
-from champion_gate.standins.server import serve
+from champion_gate.adapters.github.provider import GitHub, GitHubApp, GitHubToken
+from champion_gate.adapters.http.client import Timeouts
+from champion_gate.domain.approval import ApprovalRequest, RequestState
+from champion_gate.domain.gates import ApprovalTarget
+from champion_gate.domain.job_runs import Trainer
+from champion_gate.domain.promotion import Phase, Promotion
+from champion_gate.domain.versions import ModelVersion, VersionStatus
+from champion_gate_standins.common.server import serve
+from champion_gate_standins.github.server import GitHubStandIn
+from champion_gate_standins.github.state import Job
 
 REPOSITORY = "example/ml-deploy"
 PLACE = {"repository": REPOSITORY, "workflow": "champion-gate.yml", "ref": "main"}

@@ -12,9 +12,9 @@ from typing import Any
 import requests
 from gitlab import Gitlab
 
-from champion_gate.standins.gitlab import GitLabStandIn
-from champion_gate.standins.gitlab_state import DEVELOPER, MAINTAINER, Pipeline
-from champion_gate.standins.server import serve
+from champion_gate_standins.common.server import serve
+from champion_gate_standins.gitlab.server import GitLabStandIn
+from champion_gate_standins.gitlab.state import DEVELOPER, MAINTAINER, Pipeline
 
 PREFIX = "/gitlab"
 PROJECT = "/api/v4/projects/42"

@@ -10,15 +10,15 @@ from datetime import datetime, timedelta
 
 import requests
 
-from champion_gate.adapters.gitlab import GitLab, GitLabTokens
-from champion_gate.adapters.http import Timeouts
-from champion_gate.core.approval import ApprovalRequest, RequestState, Verdict
-from champion_gate.core.gates import ApprovalTarget
-from champion_gate.core.judging import Judgement, judge
-from champion_gate.core.promotion import Phase, Promotion
-from champion_gate.standins.gitlab import GitLabStandIn, Who
-from champion_gate.standins.gitlab_state import DEVELOPER, MAINTAINER, Job
-from champion_gate.standins.server import serve
+from champion_gate.adapters.gitlab.provider import GitLab, GitLabTokens
+from champion_gate.adapters.http.client import Timeouts
+from champion_gate.domain.approval import ApprovalRequest, RequestState, Verdict
+from champion_gate.domain.gates import ApprovalTarget
+from champion_gate.domain.judging import Judgement, judge
+from champion_gate.domain.promotion import Phase, Promotion
+from champion_gate_standins.common.server import serve
+from champion_gate_standins.gitlab.server import GitLabStandIn, Who
+from champion_gate_standins.gitlab.state import DEVELOPER, MAINTAINER, Job
 from integration.github_world import EVIDENCE, MovableClock, promotion_of
 
 PROJECT = 42

@@ -14,10 +14,12 @@ import trustme
 from flask import Flask
 from werkzeug.serving import make_server
 
-from champion_gate.adapters.oidc import GITHUB, GITLAB, Issuer, OidcVerifier
-from champion_gate.core.claims import VerifiedToken
-from champion_gate.standins.faults import Faults
-from champion_gate.standins.issuer import Issuer as IssuerStandIn
+from champion_gate.adapters.github.id_token import TABLE as GITHUB
+from champion_gate.adapters.gitlab.id_token import TABLE as GITLAB
+from champion_gate.adapters.oidc.ci_jobs import Issuer, OidcVerifier
+from champion_gate.domain.claims import VerifiedToken
+from champion_gate_standins.common.faults import Faults
+from champion_gate_standins.common.issuer import Issuer as IssuerStandIn
 from claims_samples import github, github_claims
 from integration.github_world import QUICK, MovableClock
 

@@ -13,9 +13,9 @@ from typing import Any
 import requests
 
 from champion_gate.bootstrap import build_service
-from champion_gate.core.promotion import Phase, Promotion
-from champion_gate.standins.server import serve
+from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.store.sql_store import SqlStore
+from champion_gate_standins.common.server import serve
 from integration.gate_providers import Provider
 from integration.gate_world import GateWorld, MovableClock, gate_world
 from integration.process_world import until

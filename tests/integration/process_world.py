@@ -22,13 +22,13 @@ from typing import Any
 import psutil
 import requests
 
-from champion_gate.core.ledger import LedgerLine
-from champion_gate.core.promotion import Phase, Promotion
-from champion_gate.standins.databricks import DatabricksStandIn, Hook
-from champion_gate.standins.github import GitHubStandIn
-from champion_gate.standins.github_state import Run
-from champion_gate.standins.server import serve
+from champion_gate.domain.ledger.chain import LedgerLine
+from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.store.sql_store import SqlStore, open_store
+from champion_gate_standins.common.server import serve
+from champion_gate_standins.databricks.server import DatabricksStandIn, Hook
+from champion_gate_standins.github.server import GitHubStandIn
+from champion_gate_standins.github.state import Run
 from integration.gate_models import TRAINER, CatalogModels, MlflowModels, Models
 from integration.gate_world import GATE, REPOSITORY, SECRETS
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import requests
 
-from champion_gate.core.callers import Caller, Role
-from champion_gate.core.promotion import Phase, Promotion
-from champion_gate.standins.server import serve
+from champion_gate.domain.callers import Caller, Role
+from champion_gate.domain.promotion import Phase, Promotion
+from champion_gate.web.api.operations import Operations
 from champion_gate.web.app import create_app
 from champion_gate.web.auth import Access
-from champion_gate.web.operations import Operations
+from champion_gate_standins.common.server import serve
 from integration.gate_world import GATE, GateWorld
 
 OPERATOR = Caller("operator-1", Role.OPERATOR, "API token t1")

@@ -8,8 +8,8 @@ import sqlite3
 from datetime import timedelta
 from typing import Any
 
-from champion_gate.core.promotion import Promotion
-from champion_gate.standins.faults import Fault
+from champion_gate.domain.promotion import Promotion
+from champion_gate_standins.common.faults import Fault
 from integration.gate_providers import GitHubProvider, GitLabProvider
 from integration.gate_world import REPOSITORY, GateWorld
 

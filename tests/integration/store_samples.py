@@ -6,15 +6,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from champion_gate.core.aliases import AliasIntent, AliasKey, AliasLock, Hold
-from champion_gate.core.approval import ApprovalRequest
-from champion_gate.core.callers import ApiToken, Role
-from champion_gate.core.job_runs import JobRun, RunResult, TaskRun, Trainer
-from champion_gate.core.ledger import LedgerEntry, LedgerKind
-from champion_gate.core.notifications import JobNotification
-from champion_gate.core.promotion import FollowUp, FollowUpKind, Phase, Promotion
-from champion_gate.core.store import RepeatableRequest
-from champion_gate.core.versions import ModelVersion, VersionStatus
+from champion_gate.domain.aliases import AliasIntent, AliasKey, AliasLock, Hold
+from champion_gate.domain.approval import ApprovalRequest
+from champion_gate.domain.callers import ApiToken, Role
+from champion_gate.domain.job_runs import JobRun, RunResult, TaskRun, Trainer
+from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind
+from champion_gate.domain.notifications import JobNotification
+from champion_gate.domain.promotion import FollowUp, FollowUpKind, Phase, Promotion
+from champion_gate.domain.store import RepeatableRequest
+from champion_gate.domain.versions import ModelVersion, VersionStatus
 from champion_gate.store import SqlStore
 
 T0 = datetime(2025, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)

@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.alias_orders import AliasNotSetError, NoSuchVersionError
-from champion_gate.core.alias_writer import AliasBusyError
-from champion_gate.core.aliases import AliasKey, AliasState, OnlyIf, Order
-from champion_gate.core.callers import Caller, Role
-from champion_gate.core.ledger import LedgerEntry
-from champion_gate.core.managed import NotManagedError
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.aliases import AliasKey, AliasState, OnlyIf, Order
+from champion_gate.domain.callers import Caller, Role
+from champion_gate.domain.ledger.chain import LedgerEntry
+from champion_gate.domain.managed import NotManagedError
+from champion_gate.domain.promotion import Phase
 from champion_gate.errors import (
     ConflictError,
     InvalidInputError,
@@ -23,6 +21,8 @@ from champion_gate.errors import (
     PreconditionFailedError,
     VendorUnavailableError,
 )
+from champion_gate.flow.alias_writer import AliasBusyError
+from champion_gate.flow.operator_aliases import AliasNotSetError, NoSuchVersionError
 from integration.gate_crashes import DiesAtWrite, Once, StoreBetween, start_with
 from integration.gate_world import GateWorld, gate_world
 

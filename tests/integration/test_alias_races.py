@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.aliases import Order
-from champion_gate.core.callers import Caller, Role
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.aliases import Order
+from champion_gate.domain.callers import Caller, Role
+from champion_gate.domain.promotion import Phase
 from champion_gate.errors import ConflictError, GateError
 from integration.gate_world import GateWorld, gate_world
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from champion_gate.core.promotion import Phase
-from champion_gate.standins.databricks import Fault
+from champion_gate.domain.promotion import Phase
+from champion_gate_standins.databricks.server import Fault
 from integration.gate_world import api_token
 from integration.process_world import (
     PATIENCE,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.aliases import AliasKey
-from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.domain.aliases import AliasKey
+from champion_gate.domain.promotion import Phase, Promotion
 from integration.gate_crashes import Once, StoreBetween, start_with
 from integration.gate_world import GateWorld, gate_world
 

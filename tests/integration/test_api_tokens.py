@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from champion_gate.bootstrap.core import SystemChance
-from champion_gate.core.api_tokens import PREFIX, ApiTokens, api_caller
-from champion_gate.core.callers import Caller, Role
+from champion_gate.domain.callers import Caller, Role
 from champion_gate.errors import (
     ConflictError,
     InvalidInputError,
@@ -22,6 +21,7 @@ from champion_gate.errors import (
     NotFoundError,
     VendorUnavailableError,
 )
+from champion_gate.flow.api_tokens import PREFIX, ApiTokens, api_caller
 from champion_gate.store.sql_store import SqlStore, open_store
 from integration.gate_world import CountingChance, MovableClock
 from integration.store_databases import SqliteDatabases

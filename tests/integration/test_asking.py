@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.alias_orders import NoSuchVersionError
-from champion_gate.core.aliases import Order
-from champion_gate.core.callers import Caller, Role
-from champion_gate.core.notifications import NotificationPhase
-from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.domain.aliases import Order
+from champion_gate.domain.callers import Caller, Role
+from champion_gate.domain.notifications import NotificationPhase
+from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.errors import ConflictError, InvalidInputError, NotFoundError
+from champion_gate.flow.operator_aliases import NoSuchVersionError
 from integration.gate_world import GATE, GateWorld, gate_world
 
 OPERATOR = Caller("ops", Role.OPERATOR, "API token t1")

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import requests
 
-from champion_gate.standins.github_state import RefusedError
-from champion_gate.standins.gitlab_state import DEVELOPER, MAINTAINER
+from champion_gate_standins.github.state import RefusedError
+from champion_gate_standins.gitlab.state import DEVELOPER, MAINTAINER
 from integration.attack_world import AttackWorld
 from integration.attacked_gate import KINDS, PEOPLE, ROBOT, Asked, AttackedGate
 from integration.attacked_places import OnFreeGitLab, OnGitHub, OnGitLab

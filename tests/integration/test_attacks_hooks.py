@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import requests
 
-from champion_gate.standins.faults import Fault
-from champion_gate.standins.gitlab_webhooks import signature
+from champion_gate_standins.common.faults import Fault
+from champion_gate_standins.gitlab.webhooks import signature
 from integration.attack_world import AttackWorld, at_once, attack_world
 from integration.attacked_gate import (
     GITHUB_SECRET,

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from champion_gate.core.promotion import Promotion
-from champion_gate.standins.gitlab_state import MAINTAINER
+from champion_gate.domain.promotion import Promotion
+from champion_gate_standins.gitlab.state import MAINTAINER
 from integration.api_world import ApiWorld, api_world
 from integration.gate_providers import PROJECT
 

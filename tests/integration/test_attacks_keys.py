@@ -18,7 +18,7 @@ import pytest
 import requests
 from cryptography.hazmat.primitives import serialization
 
-from champion_gate.standins.faults import Faults
+from champion_gate_standins.common.faults import Faults
 from integration.attack_tokens import OWN_KEY, claims_of, evil_issuer, signed
 from integration.attack_world import AttackWorld, at_once, attack_world
 from integration.attacked_gate import AttackedGate

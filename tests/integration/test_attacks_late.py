@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 import requests
 
-from champion_gate.adapters.oidc import GITHUB, Issuer, OidcVerifier
-from champion_gate.core.api_tokens import ApiTokens, api_caller
-from champion_gate.core.callers import Role
-from champion_gate.core.posted_decision import PostedDecision
-from champion_gate.core.promotion import Phase
-from champion_gate.standins.server import serve
+from champion_gate.adapters.github.id_token import TABLE as GITHUB
+from champion_gate.adapters.oidc.ci_jobs import Issuer, OidcVerifier
+from champion_gate.domain.callers import Role
+from champion_gate.domain.promotion import Phase
+from champion_gate.flow.api_tokens import ApiTokens, api_caller
+from champion_gate.flow.ci_outcome import PostedDecision
 from champion_gate.web.app import create_app
 from champion_gate.web.auth import Access
+from champion_gate_standins.common.server import serve
 from integration.gate_world import GateWorld, api_token, gate_world
 
 AUDIENCE = "champion-gate"

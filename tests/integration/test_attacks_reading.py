@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from champion_gate.standins.gitlab_state import MAINTAINER
-from champion_gate.standins.gitlab_state import Job as GitLabJob
+from champion_gate_standins.gitlab.state import MAINTAINER
+from champion_gate_standins.gitlab.state import Job as GitLabJob
 from integration.attack_world import AttackWorld, at_once
 from integration.attacked_gate import KINDS, PEOPLE, ROBOT, Asked, AttackedGate
 from integration.attacked_places import OnGitHub, OnGitLab

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.marks import RUN_TAG
-from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.domain.marks import RUN_TAG
+from champion_gate.domain.promotion import Phase, Promotion
 from integration.gate_models import MlflowModels
 from integration.gate_world import GATE, GateWorld, gate_world
 from integration.rules_world import OPERATOR, approve, assert_unmoved, gate, post, shown

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.promotion import Phase, Promotion
-from champion_gate.standins.gitlab_state import MAINTAINER
+from champion_gate.domain.promotion import Phase, Promotion
+from champion_gate_standins.gitlab.state import MAINTAINER
 from integration.gate_world import REPOSITORY, GateWorld, gate_world
 from integration.posted_world import PostedWorld, posted_world
 from integration.start_world import (

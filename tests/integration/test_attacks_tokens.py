@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import requests
 
-from champion_gate.standins.gitlab_state import RefusedError
+from champion_gate_standins.gitlab.state import RefusedError
 from integration.attack_tokens import claims_of, evil_issuer, forged
 from integration.attack_world import AttackWorld, at_once
 from integration.attacked_gate import AUDIENCE, KINDS

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.domain.promotion import Phase, Promotion
 from integration.gate_crashes import Once, StoreBetween, start_with
 from integration.gate_world import GateWorld, gate_world
 from integration.rules_world import OPERATOR, approve, assert_unmoved, post, shown

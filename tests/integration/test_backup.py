@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from champion_gate.cli import cli
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.promotion import Phase
 from champion_gate.errors import ConflictError
 from champion_gate.store import migrate, open_store
 from champion_gate.store.backup import copy_whole, put_back

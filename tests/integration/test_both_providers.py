@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.notifications import NotificationPhase
-from champion_gate.core.promotion import Phase, Promotion
-from champion_gate.standins.gitlab_state import RefusedError as GitLabRefusedError
+from champion_gate.domain.notifications import NotificationPhase
+from champion_gate.domain.promotion import Phase, Promotion
+from champion_gate_standins.gitlab.state import RefusedError as GitLabRefusedError
 from integration.gate_providers import PROVIDERS, REPOSITORY, TRAINER_LOGIN, Provider
 from integration.gate_world import GateWorld, gate_world
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import requests
 
-from champion_gate.core.alias_orders import AliasOrders
-from champion_gate.core.aliases import Order
-from champion_gate.core.callers import Caller, Role
-from champion_gate.core.evidence_markdown import render_markdown
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.aliases import Order
+from champion_gate.domain.callers import Caller, Role
+from champion_gate.domain.evidence_markdown import render_markdown
+from champion_gate.domain.promotion import Phase
 from champion_gate.errors import ConflictError
+from champion_gate.flow.operator_aliases import AliasOrders
 from integration.gate_world import GateWorld, gate_world
 from integration.logged_models_world import EVERY_REGISTRY
 

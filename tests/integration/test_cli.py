@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import requests
 
-from champion_gate.core.notifications import NotificationPhase
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.notifications import NotificationPhase
+from champion_gate.domain.promotion import Phase
 from integration.process_world import ProcessWorld, command_line, free_port, process_world, until
 from unit.far_end import answer, far_end
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from champion_gate.core.promotion import Phase
-from champion_gate.core.receipt import make_receipt
+from champion_gate.domain.promotion import Phase
+from champion_gate.flow.receipts import make_receipt
 from champion_gate.store import SqlStore, open_store
 from integration.process_world import clean_environ, command_line
 from integration.store_databases import SqliteDatabases

@@ -14,11 +14,11 @@ import pytest
 import requests
 from flask import Flask
 
-from champion_gate.core.api_tokens import ApiTokens, api_caller
-from champion_gate.core.callers import Role
-from champion_gate.standins.server import serve
+from champion_gate.domain.callers import Role
+from champion_gate.flow.api_tokens import ApiTokens, api_caller
 from champion_gate.store.sql_store import open_store
 from champion_gate.web.auth import Access, Auth, caller, enforce, guarded
+from champion_gate_standins.common.server import serve
 from integration.gate_world import CountingChance, MovableClock, empty_database
 from integration.process_world import clean_environ, command_line
 

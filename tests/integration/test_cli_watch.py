@@ -20,8 +20,8 @@ from champion_gate.cli import cli
 from champion_gate.cli.gateway import Gateway
 from champion_gate.cli.local_gateway import LocalGateway
 from champion_gate.cli.watching import Watch
-from champion_gate.core.callers import Role
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.callers import Role
+from champion_gate.domain.promotion import Phase
 from champion_gate.errors import NotAuthenticatedError, NotFoundError, StoreUnavailableError
 from champion_gate.store import SqlStore, open_store
 from integration.gate_world import api_token, empty_database

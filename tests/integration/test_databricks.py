@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from databricks.sdk.service.jobs import BaseRun, Job, Run, RunOutput
 
-from champion_gate.adapters.databricks import DatabricksJobRuns
-from champion_gate.core.job_runs import RunResult, Trainer
-from champion_gate.core.ports import JobRuns
+from champion_gate.adapters.databricks.job_runs import DatabricksJobRuns
+from champion_gate.domain.job_runs import RunResult, Trainer
+from champion_gate.domain.ports import JobRuns
 from champion_gate.errors import (
     VendorRefusedError,
 )
-from champion_gate.standins.databricks import Fault
+from champion_gate_standins.databricks.server import Fault
 from integration.databricks_fixtures import Workspace, workspace
 
 NOW = datetime.fromtimestamp(1_764_000_000, UTC)

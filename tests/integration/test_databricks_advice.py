@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from champion_gate.adapters.databricks import DatabricksConnection, DatabricksJobRuns
-from champion_gate.adapters.databricks_errors import InvalidRequestError
-from champion_gate.adapters.unity_catalog import UnityCatalog
-from champion_gate.core.promotion import Phase
+from champion_gate.adapters.databricks.errors import InvalidRequestError
+from champion_gate.adapters.databricks.job_runs import DatabricksConnection, DatabricksJobRuns
+from champion_gate.adapters.databricks.unity_catalog import UnityCatalog
+from champion_gate.domain.promotion import Phase
 from champion_gate.errors import (
     VendorError,
     VendorNotFoundError,
     VendorRefusedError,
     VendorUnavailableError,
 )
-from champion_gate.standins.databricks import Fault
+from champion_gate_standins.databricks.server import Fault
 from integration.databricks_fixtures import Workspace, workspace
 from integration.gate_world import gate_world
 

@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from champion_gate.adapters.databricks import DatabricksJobRuns
+from champion_gate.adapters.databricks.job_runs import DatabricksJobRuns
 from champion_gate.errors import (
     InvalidInputError,
     VendorNotFoundError,
     VendorRefusedError,
     VendorUnavailableError,
 )
-from champion_gate.standins.databricks import Fault
+from champion_gate_standins.databricks.server import Fault
 from integration.databricks_fixtures import Workspace, workspace
 
 NOW = datetime.fromtimestamp(1_764_000_000, UTC)

@@ -10,14 +10,14 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from champion_gate.adapters.databricks import Budget, DatabricksConnection
+from champion_gate.adapters.databricks.job_runs import Budget, DatabricksConnection
 from champion_gate.errors import (
     VendorError,
     VendorNotFoundError,
     VendorRefusedError,
     VendorUnavailableError,
 )
-from champion_gate.standins.databricks import Fault
+from champion_gate_standins.databricks.server import Fault
 from integration.databricks_fixtures import IMPATIENT, TOKEN, Workspace, workspace
 
 IN_TIME = 5.0  # far less than the 60 seconds without a budget of our own, far more than a busy machine needs

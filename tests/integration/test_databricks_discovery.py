@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.adapters.databricks import Budget, DatabricksConnection, DatabricksJobRuns
-from champion_gate.core.notifications import NotificationPhase
-from champion_gate.core.promotion import Phase
+from champion_gate.adapters.databricks.job_runs import Budget, DatabricksConnection, DatabricksJobRuns
+from champion_gate.domain.notifications import NotificationPhase
+from champion_gate.domain.promotion import Phase
 from champion_gate.errors import VendorError, VendorRefusedError
-from champion_gate.standins.databricks import Fault
+from champion_gate_standins.databricks.server import Fault
 from integration.databricks_fixtures import Workspace, workspace
 from integration.gate_world import GateWorld, gate_world
 

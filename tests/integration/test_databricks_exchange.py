@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.adapters.databricks import Budget, DatabricksConnection
+from champion_gate.adapters.databricks.job_runs import Budget, DatabricksConnection
 from champion_gate.errors import VendorUnavailableError
-from champion_gate.standins.databricks import Fault
+from champion_gate_standins.databricks.server import Fault
 from integration.databricks_fixtures import TOKEN, Workspace, workspace
 
 ME = "/api/2.0/preview/scim/v2/Me"
@@ -156,7 +156,7 @@ def test_a_client_made_late_and_without_discovery_replaces_no_whole_one(databric
 def test_no_refresh_in_the_background_keeps_a_process_from_ending(databricks: Workspace) -> None:
     databricks.standin.token_seconds = 30  # stale at once, so that the SDK would refresh it beside the call
     script = f"""
-from champion_gate.adapters.databricks import Budget, connect
+from champion_gate.adapters.databricks.job_runs import Budget, connect
 settings = {json.dumps({"host": databricks.url, "client_id": "standin-client", "client_secret": "standin-secret"})}
 connection = connect(product_version="0", config_overrides=settings, budget=Budget())
 for _ in range(3):

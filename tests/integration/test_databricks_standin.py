@@ -11,8 +11,8 @@ import pytest
 import requests
 from flask import Flask, Response, request
 
-from champion_gate.standins.databricks import Fault, Hook
-from champion_gate.standins.server import serve
+from champion_gate_standins.common.server import serve
+from champion_gate_standins.databricks.server import Fault, Hook
 from integration.databricks_fixtures import TOKEN, Workspace, workspace
 
 

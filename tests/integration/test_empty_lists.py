@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.promotion import EndRequest, Phase, Promotion
-from champion_gate.standins.faults import Fault
+from champion_gate.domain.promotion import EndRequest, Phase, Promotion
+from champion_gate_standins.common.faults import Fault
 from integration.gate_world import GateWorld, gate_world
 
 KINDS = ["github", "gitlab-branch", "gitlab-environment", "gitlab-rules"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.domain.promotion import Phase, Promotion
 from integration.gate_world import GateWorld, gate_world
 
 

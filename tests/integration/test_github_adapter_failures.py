@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from champion_gate.adapters.github import GitHub, GitHubApp, GitHubToken
-from champion_gate.adapters.http import Timeouts
+from champion_gate.adapters.github.provider import GitHub, GitHubApp, GitHubToken
+from champion_gate.adapters.http.client import Timeouts
 from champion_gate.errors import (
     ConfigurationError,
     GateError,

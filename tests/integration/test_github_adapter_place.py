@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from champion_gate.adapters.github import GitHub
+from champion_gate.adapters.github.provider import GitHub
 from champion_gate.errors import (
     InvalidNameError,
     UnsafeTargetError,

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from champion_gate.core.approval import Verdict
+from champion_gate.domain.approval import Verdict
 from integration.github_world import (
     REPOSITORY,
     START,

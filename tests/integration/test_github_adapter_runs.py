@@ -12,8 +12,8 @@ from dataclasses import replace
 import pytest
 import requests
 
-from champion_gate.core.approval import RequestState
-from champion_gate.core.promotion import Promotion
+from champion_gate.domain.approval import RequestState
+from champion_gate.domain.promotion import Promotion
 from champion_gate.errors import InvalidNameError, VendorUnavailableError
 from integration.github_world import (
     EVIDENCE,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.domain.promotion import Phase, Promotion
 from integration.gate_world import REPOSITORY, GateWorld, gate_world
 from integration.rules_world import assert_unmoved, shown
 

@@ -11,8 +11,8 @@ import pytest
 import requests
 from flask import Flask, request
 
-from champion_gate.standins.github_webhooks import signature
-from champion_gate.standins.server import serve
+from champion_gate_standins.common.server import serve
+from champion_gate_standins.github.webhooks import signature
 from integration.github_standin_world import DISPATCH, REPO, World, inputs, standin_world
 
 

@@ -12,9 +12,9 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from champion_gate.standins.github import GitHubStandIn
-from champion_gate.standins.markdown_page import render
-from champion_gate.standins.server import serve
+from champion_gate_standins.common.markdown_page import render
+from champion_gate_standins.common.server import serve
+from champion_gate_standins.github.server import GitHubStandIn
 
 RENDERED_TAGS = {
     "h3",

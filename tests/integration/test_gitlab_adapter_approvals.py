@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from champion_gate.core.approval import ExcludedPerson, Verdict
-from champion_gate.core.promotion import Promotion
-from champion_gate.standins.gitlab_state import DEVELOPER, RefusedError
+from champion_gate.domain.approval import ExcludedPerson, Verdict
+from champion_gate.domain.promotion import Promotion
+from champion_gate_standins.gitlab.state import DEVELOPER, RefusedError
 from integration.gitlab_world import PROJECT, World, gitlab_world, outcome, pipeline_of
 
 

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from champion_gate.adapters.gitlab import GitLab
-from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.adapters.gitlab.provider import GitLab
+from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.errors import VendorError, VendorNotFoundError, VendorRefusedError, VendorUnavailableError
-from champion_gate.standins.gitlab_state import DEVELOPER
+from champion_gate_standins.gitlab.state import DEVELOPER
 from integration.github_world import EVIDENCE, QUICK
 from integration.gitlab_world import BOT, GATE_URL, PROJECT, World, gitlab_world, pipeline_of
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from champion_gate.errors import UnsafeTargetError
-from champion_gate.standins.gitlab import Who
-from champion_gate.standins.gitlab_groups import CustomRole, DeployKey, Group
-from champion_gate.standins.gitlab_state import DEVELOPER, MAINTAINER, NO_ONE, OWNER
+from champion_gate_standins.gitlab.groups import CustomRole, DeployKey, Group
+from champion_gate_standins.gitlab.server import Who
+from champion_gate_standins.gitlab.state import DEVELOPER, MAINTAINER, NO_ONE, OWNER
 from integration.gitlab_world import BOT, PROJECT, World, gitlab_world
 
 WAYS = ["push", "merge", "unprotect"]

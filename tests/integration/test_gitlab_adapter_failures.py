@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from champion_gate.adapters.gitlab import GitLab, GitLabTokens
+from champion_gate.adapters.gitlab.provider import GitLab, GitLabTokens
 from champion_gate.errors import (
     ConfigurationError,
     GateError,

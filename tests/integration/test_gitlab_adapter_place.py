@@ -10,15 +10,15 @@ from dataclasses import replace
 
 import pytest
 
-from champion_gate.adapters.gitlab import GitLab
-from champion_gate.core.gates import ApprovalTarget
+from champion_gate.adapters.gitlab.provider import GitLab
+from champion_gate.domain.gates import ApprovalTarget
 from champion_gate.errors import (
     InvalidNameError,
     UnsafeTargetError,
     VendorNotFoundError,
     VendorUnavailableError,
 )
-from champion_gate.standins.gitlab_state import DEVELOPER, MAINTAINER, OWNER
+from champion_gate_standins.gitlab.state import DEVELOPER, MAINTAINER, OWNER
 from integration.gitlab_world import BOT, GATE_URL, PATH, PLACE, PROJECT, World, gitlab_world
 
 

@@ -8,10 +8,10 @@ from datetime import timedelta
 
 import pytest
 
-from champion_gate.core.approval import ExcludedPerson, RequestState, Verdict
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.approval import ExcludedPerson, RequestState, Verdict
+from champion_gate.domain.promotion import Phase
 from champion_gate.errors import VendorRefusedError, VendorUnavailableError
-from champion_gate.standins.gitlab_state import DEVELOPER, MAINTAINER
+from champion_gate_standins.gitlab.state import DEVELOPER, MAINTAINER
 from integration.github_world import START
 from integration.gitlab_world import BOT, PROJECT, World, gitlab_world, outcome, pipeline_of
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.promotion import Phase, Promotion
-from champion_gate.standins.gitlab import GitLabStandIn, Who
-from champion_gate.standins.gitlab_groups import CustomRole, DeployKey, Group
-from champion_gate.standins.gitlab_state import DEVELOPER, MAINTAINER
+from champion_gate.domain.promotion import Phase, Promotion
+from champion_gate_standins.gitlab.groups import CustomRole, DeployKey, Group
+from champion_gate_standins.gitlab.server import GitLabStandIn, Who
+from champion_gate_standins.gitlab.state import DEVELOPER, MAINTAINER
 from integration.gate_providers import BOT, PROJECT, GitLabProvider
 from integration.gate_world import GateWorld, gate_world
 

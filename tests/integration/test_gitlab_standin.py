@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from champion_gate.standins.gitlab_state import DEVELOPER, MAINTAINER, NO_ONE, OWNER, REPORTER, RefusedError
+from champion_gate_standins.gitlab.state import DEVELOPER, MAINTAINER, NO_ONE, OWNER, REPORTER, RefusedError
 from integration.gitlab_standin_world import PROJECT, World, inputs, standin_world
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import gitlab.exceptions
 import pytest
 
-from champion_gate.standins.gitlab_state import DEVELOPER, GUEST, MAINTAINER, REPORTER
+from champion_gate_standins.gitlab.state import DEVELOPER, GUEST, MAINTAINER, REPORTER
 from conftest import ALLOWED_SKIP
 from integration.gitlab_standin_world import PROJECT, START, World, inputs, standin_world
 

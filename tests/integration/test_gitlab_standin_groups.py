@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from gitlab.exceptions import GitlabGetError
 
-from champion_gate.standins.gitlab_groups import CustomRole, DeployKey
-from champion_gate.standins.gitlab_state import DEVELOPER, MAINTAINER, OWNER
+from champion_gate_standins.gitlab.groups import CustomRole, DeployKey
+from champion_gate_standins.gitlab.state import DEVELOPER, MAINTAINER, OWNER
 from integration.gitlab_standin_world import World, standin_world
 
 

@@ -12,9 +12,9 @@ import requests
 import standardwebhooks
 from flask import Flask, Response, request
 
-from champion_gate.standins.gitlab_state import MAINTAINER
-from champion_gate.standins.gitlab_webhooks import signature
-from champion_gate.standins.server import serve
+from champion_gate_standins.common.server import serve
+from champion_gate_standins.gitlab.state import MAINTAINER
+from champion_gate_standins.gitlab.webhooks import signature
 from integration.gitlab_standin_world import START, World, standin_world
 
 SIGNING_TOKEN = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

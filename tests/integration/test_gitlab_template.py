@@ -19,8 +19,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from champion_gate.standins.gitlab import GitLabStandIn
-from champion_gate.standins.gitlab_state import TEMPLATE_INPUTS
+from champion_gate_standins.gitlab.server import GitLabStandIn
+from champion_gate_standins.gitlab.state import TEMPLATE_INPUTS
 from integration.scripted_gate import LOST, Reply, ScriptedGate, scripted_gate, without_waiting
 
 TEMPLATE = Path(__file__).parents[2] / "deploy" / "gitlab" / "champion-gate.gitlab-ci.yml"

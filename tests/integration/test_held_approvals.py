@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.promotion import Phase, Promotion
-from champion_gate.standins.github_state import Environment
-from champion_gate.web.views import promotion_view
+from champion_gate.domain.promotion import Phase, Promotion
+from champion_gate.web.api.views import promotion_view
+from champion_gate_standins.github.state import Environment
 from integration.gate_providers import (
     PROVIDERS,
     REPOSITORY,

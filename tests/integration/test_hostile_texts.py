@@ -11,8 +11,8 @@ from urllib.parse import quote
 import pytest
 from markdown_it import MarkdownIt
 
-from champion_gate.core.ledger_export import write_csv, write_jsonl
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.ledger.export import write_csv, write_jsonl
+from champion_gate.domain.promotion import Phase
 from integration.api_world import ALIAS, ApiWorld, api_world
 
 HOSTILE = (

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.promotion import Phase
 from integration.gate_providers import PROVIDERS, Provider
 from integration.gate_world import GateWorld, gate_world
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.callers import Caller, Role
-from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.domain.callers import Caller, Role
+from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.errors import ConflictError, NotFoundError
-from champion_gate.standins.github import GitHubStandIn
-from champion_gate.standins.gitlab import GitLabStandIn
-from champion_gate.standins.gitlab_state import MAINTAINER
+from champion_gate_standins.github.server import GitHubStandIn
+from champion_gate_standins.gitlab.server import GitLabStandIn
+from champion_gate_standins.gitlab.state import MAINTAINER
 from integration.gate_models import TRAINER
 from integration.gate_providers import BOT, PROJECT
 from integration.gate_world import GateWorld, gate_world

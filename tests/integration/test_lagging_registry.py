@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import requests
 
-from champion_gate.core.aliases import AliasKey, Order
-from champion_gate.core.callers import Caller, Role
-from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.domain.aliases import AliasKey, Order
+from champion_gate.domain.callers import Caller, Role
+from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.errors import VendorRefusedError, VendorUnavailableError
-from champion_gate.standins.databricks import Fault
+from champion_gate_standins.databricks.server import Fault
 from integration.gate_crashes import StoreBetween, start_with
 from integration.gate_models import MlflowModels
 from integration.gate_world import GateWorld, gate_world

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.aliases import AliasKey, OnlyIf, Order
-from champion_gate.core.callers import Caller, Role
-from champion_gate.core.ledger import LedgerLine
-from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.domain.aliases import AliasKey, OnlyIf, Order
+from champion_gate.domain.callers import Caller, Role
+from champion_gate.domain.ledger.chain import LedgerLine
+from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.errors import GateError, PreconditionFailedError, VendorUnavailableError
 from integration.gate_world import GateWorld, gate_world
 

@@ -13,12 +13,12 @@ import pytest
 import requests
 from flask import Flask
 
-from champion_gate.core.ledger import GENESIS, LedgerHead
-from champion_gate.core.ledger_head import log_ledger_head
+from champion_gate.domain.ledger.chain import GENESIS, LedgerHead
 from champion_gate.errors import StoreUnavailableError
-from champion_gate.standins.server import serve
+from champion_gate.flow.sweep import log_ledger_head
 from champion_gate.store import SqlStore, open_store
 from champion_gate.web.health import Check, Health
+from champion_gate_standins.common.server import serve
 from integration.store_databases import SqliteDatabases
 from integration.store_samples import entry
 

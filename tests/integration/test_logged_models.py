@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from champion_gate.core.evidence_markdown import render_markdown
-from champion_gate.core.notifications import NotificationPhase
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.evidence_markdown import render_markdown
+from champion_gate.domain.notifications import NotificationPhase
+from champion_gate.domain.promotion import Phase
 from integration.gate_models import MlflowModels
 from integration.gate_world import GateWorld, gate_world
 from integration.logged_models_world import EVERY_REGISTRY, log_models, row_of, train_models

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from champion_gate.adapters.http import Timeouts
-from champion_gate.adapters.mlflow_registry import MlflowRegistry
-from champion_gate.core.versions import VersionStatus
+from champion_gate.adapters.http.client import Timeouts
+from champion_gate.adapters.mlflow.registry import MlflowRegistry
+from champion_gate.domain.versions import VersionStatus
 from champion_gate.errors import (
     InvalidNameError,
     VendorNotFoundError,

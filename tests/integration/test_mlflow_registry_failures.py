@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from champion_gate.adapters.bounded_calls import BoundedCalls
-from champion_gate.adapters.http import Timeouts
-from champion_gate.adapters.mlflow_registry import MlflowRegistry
+from champion_gate.adapters.http.bounded_calls import BoundedCalls
+from champion_gate.adapters.http.client import Timeouts
+from champion_gate.adapters.mlflow.registry import MlflowRegistry
 from champion_gate.errors import (
     VendorError,
     VendorNotFoundError,
@@ -385,7 +385,7 @@ def audit(event, args):
     if event == "socket.getaddrinfo":
         called.add((args[0], args[1]))
 sys.addaudithook(audit)
-from champion_gate.adapters.mlflow_registry import MlflowRegistry
+from champion_gate.adapters.mlflow.registry import MlflowRegistry
 assert "mlflow" not in sys.modules
 registry = MlflowRegistry(sys.argv[1])
 assert "mlflow" not in sys.modules

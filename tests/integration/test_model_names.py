@@ -11,7 +11,7 @@ import pytest
 import requests
 from mlflow import MlflowClient
 
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.promotion import Phase
 from champion_gate.errors import ConfigurationError
 from integration.api_world import OPERATOR, api_world
 from integration.gate_world import GateWorld, gate_world

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.promotion import Phase
 from integration.gate_world import GateWorld, gate_world
 from integration.logged_models_world import EVERY_REGISTRY, row_of, train_models
 

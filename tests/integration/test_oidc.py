@@ -18,11 +18,13 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from champion_gate.adapters.oidc import GITHUB, GITLAB, Issuer, OidcVerifier
-from champion_gate.adapters.oidc_claims import ClaimsTable
-from champion_gate.adapters.oidc_tokens import MAX_TOKEN_BYTES
+from champion_gate.adapters.github.id_token import TABLE as GITHUB
+from champion_gate.adapters.gitlab.id_token import TABLE as GITLAB
+from champion_gate.adapters.oidc.ci_jobs import Issuer, OidcVerifier
+from champion_gate.adapters.oidc.claims import ClaimsTable
+from champion_gate.adapters.oidc.tokens import MAX_TOKEN_BYTES
 from champion_gate.errors import NotAuthenticatedError
-from champion_gate.standins.gitlab_state import Job
+from champion_gate_standins.gitlab.state import Job
 from claims_samples import github, github_claims, gitlab
 from integration.github_world import START, github_world, run_of
 from integration.gitlab_world import gitlab_world, pipeline_of

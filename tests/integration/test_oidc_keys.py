@@ -14,11 +14,12 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from champion_gate.adapters.oidc import GITHUB, Issuer, OidcVerifier
-from champion_gate.core.claims import VerifiedToken
+from champion_gate.adapters.github.id_token import TABLE as GITHUB
+from champion_gate.adapters.oidc.ci_jobs import Issuer, OidcVerifier
+from champion_gate.domain.claims import VerifiedToken
 from champion_gate.errors import ConfigurationError, NotAuthenticatedError, VendorUnavailableError
-from champion_gate.standins.faults import Fault
-from champion_gate.standins.issuer import SigningKey
+from champion_gate_standins.common.faults import Fault
+from champion_gate_standins.common.issuer import SigningKey
 from claims_samples import github
 from integration.github_world import MovableClock
 from integration.oidc_world import AUDIENCE, DISCOVERY_PATH, KEYS_PATH, World, oidc_world

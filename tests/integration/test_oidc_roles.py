@@ -19,11 +19,11 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from champion_gate.adapters.oidc_keys import IssuerKeys
-from champion_gate.adapters.oidc_roles import OidcRoles
-from champion_gate.adapters.oidc_tokens import MAX_TOKEN_BYTES
-from champion_gate.core.callers import Role
-from champion_gate.core.ports import CallerVerifier
+from champion_gate.adapters.oidc.jwks import IssuerKeys
+from champion_gate.adapters.oidc.people import OidcRoles
+from champion_gate.adapters.oidc.tokens import MAX_TOKEN_BYTES
+from champion_gate.domain.callers import Role
+from champion_gate.domain.ports import CallerVerifier
 from champion_gate.errors import NotAuthenticatedError, NotPermittedError, VendorUnavailableError
 from champion_gate.settings import ApiOidc
 from claims_samples import github, github_claims, gitlab_claims

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.callers import Caller, Role
-from champion_gate.core.marks import RUN_TAG
-from champion_gate.core.notifications import NotificationPhase
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.callers import Caller, Role
+from champion_gate.domain.marks import RUN_TAG
+from champion_gate.domain.notifications import NotificationPhase
+from champion_gate.domain.promotion import Phase
 from champion_gate.errors import ConflictError
 from integration.gate_models import TRAINER, MlflowModels
 from integration.gate_world import GATE, GateWorld, gate_world

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.callers import Caller, Role
-from champion_gate.core.notifications import NotificationPhase
-from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.domain.callers import Caller, Role
+from champion_gate.domain.notifications import NotificationPhase
+from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.errors import ConflictError
 from integration.gate_models import TRAINER
 from integration.gate_world import GateWorld, gate_world

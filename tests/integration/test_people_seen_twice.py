@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.promotion import EndRequest, Phase, Promotion
-from champion_gate.standins.gitlab import GitLabStandIn
-from champion_gate.standins.gitlab_state import MAINTAINER
+from champion_gate.domain.promotion import EndRequest, Phase, Promotion
+from champion_gate_standins.gitlab.server import GitLabStandIn
+from champion_gate_standins.gitlab.state import MAINTAINER
 from integration.gate_providers import PROJECT, REPOSITORY
 from integration.gate_world import GateWorld, gate_world
 

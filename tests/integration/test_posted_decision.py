@@ -10,7 +10,7 @@ from threading import Barrier, Event
 import pytest
 import requests
 
-from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.domain.promotion import Phase, Promotion
 from integration.gate_providers import PROVIDERS, TRAINER_LOGIN
 from integration.gate_world import SECRETS, api_token
 from integration.posted_world import PostedWorld, posted_world

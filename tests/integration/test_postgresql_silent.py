@@ -11,10 +11,10 @@ import psycopg
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from champion_gate.postgresql import connect
 from champion_gate.store import SqlStore, open_store
 from champion_gate.store.engine import Database
-from champion_gate.wake_ups import HueyWakeUps, create_queue, prepare_queue
+from champion_gate.store.postgresql import connect
+from champion_gate.work.queue import HueyWakeUps, create_queue, prepare_queue
 from integration.silent_relay import SilentRelay, through, to_server
 from integration.store_databases import PostgresqlDatabases
 from integration.store_samples import T0, entry, notification

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.notifications import NotificationPhase
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.notifications import NotificationPhase
+from champion_gate.domain.promotion import Phase
 from champion_gate.errors import ConflictError
 from integration.gate_world import GateWorld, gate_world
 

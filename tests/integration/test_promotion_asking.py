@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.promotion import Phase
 from integration.gate_world import REPOSITORY, GateWorld, gate_world
 
 DISPATCH = "/dispatches$"

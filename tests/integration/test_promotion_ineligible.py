@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.promotion import Phase
 from integration.gate_world import GateWorld, gate_world
 
 HIGHER: dict[str, object] = {"f1": {"better": "higher", "max_worse": 0.01, "at_least": 0.8}}

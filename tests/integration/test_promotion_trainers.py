@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.notifications import NotificationPhase
-from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.domain.notifications import NotificationPhase
+from champion_gate.domain.promotion import Phase, Promotion
 from integration.gate_models import TRAINER
 from integration.gate_world import GATE, REPOSITORY, GateWorld, gate_world
 

@@ -22,8 +22,8 @@ from typing import Any
 import pytest
 import requests
 
-from champion_gate.core.ledger import LedgerKind, LedgerLine
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.ledger.chain import LedgerKind, LedgerLine
+from champion_gate.domain.promotion import Phase
 from champion_gate.store.sql_store import SqlStore, open_store
 from integration.process_world import PATIENCE, clean_environ, command_line, refuses, until
 

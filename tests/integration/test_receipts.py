@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.ledger_export import read_jsonl, write_jsonl
-from champion_gate.core.promotion import Phase, Promotion
-from champion_gate.core.receipt import NotEndedError, make_receipt
-from champion_gate.core.receipt_check import ReceiptCheck, check_receipt
-from champion_gate.core.receipt_reading import Receipt, read_receipt
+from champion_gate.domain.ledger.export import read_jsonl, write_jsonl
+from champion_gate.domain.ledger.receipt import NotEndedError
+from champion_gate.domain.ledger.receipt_check import ReceiptCheck, check_receipt
+from champion_gate.domain.ledger.receipt_reading import Receipt, read_receipt
+from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.errors import NotFoundError
+from champion_gate.flow.receipts import make_receipt
 from integration.gate_world import GateWorld, gate_world
 
 

@@ -12,8 +12,8 @@ import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from champion_gate.core.notifications import NotificationPhase
-from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.domain.notifications import NotificationPhase
+from champion_gate.domain.promotion import Phase, Promotion
 from integration.gate_world import GateWorld, gate_world
 
 MODEL = "/unity-catalog/models/main.ml.churn$"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.domain.promotion import Phase, Promotion
 from integration.gate_world import REPOSITORY, GateWorld, gate_world
 from integration.rules_world import approve, assert_unmoved, post, shown
 

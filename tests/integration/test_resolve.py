@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from champion_gate.core.notifications import JobNotification, NotificationPhase
-from champion_gate.core.promotion import Phase
-from champion_gate.standins.databricks import Fault
+from champion_gate.domain.notifications import JobNotification, NotificationPhase
+from champion_gate.domain.promotion import Phase
+from champion_gate_standins.databricks.server import Fault
 from integration.gate_crashes import Once, StoreBetween, start_with
 from integration.gate_models import TRAINER
 from integration.gate_world import GATE, GateWorld, gate_world

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import requests
 
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.promotion import Phase
 from integration.gate_world import SECRETS
 from integration.process_world import ProcessWorld, free_port, port_of, process_world, until
 

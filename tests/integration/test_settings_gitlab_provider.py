@@ -12,12 +12,12 @@ from typing import Any, cast
 import pytest
 
 from champion_gate.bootstrap.core import SystemClock, build_core
-from champion_gate.core.ports import ApprovalProvider
+from champion_gate.domain.ports import ApprovalProvider
 from champion_gate.errors import VendorRefusedError
 from champion_gate.settings import Settings, load_settings
-from champion_gate.standins.gitlab import GitLabStandIn
-from champion_gate.standins.server import serve
 from champion_gate.store.sql_store import SqlStore, open_store
+from champion_gate_standins.common.server import serve
+from champion_gate_standins.gitlab.server import GitLabStandIn
 from integration.gate_world import empty_database
 from settings_environ import environ, gitlab_environ
 

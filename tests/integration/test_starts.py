@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.promotion import Phase, Promotion
-from champion_gate.standins.gitlab_state import DEVELOPER
+from champion_gate.domain.promotion import Phase, Promotion
+from champion_gate_standins.gitlab.state import DEVELOPER
 from integration.gate_providers import BOT, PROJECT
 from integration.gate_world import REPOSITORY, GateWorld, gate_world
 from integration.start_world import (

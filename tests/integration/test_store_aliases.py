@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from champion_gate.core.aliases import AliasKey, AliasLock
-from champion_gate.core.ledger import LedgerKind
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.aliases import AliasKey, AliasLock
+from champion_gate.domain.ledger.chain import LedgerKind
+from champion_gate.domain.promotion import Phase
 from champion_gate.errors import ConflictError, LeaseLostError
 from champion_gate.store import SqlStore, open_store
 from champion_gate.store.sql_store import command_line_token

@@ -12,8 +12,8 @@ from threading import Barrier
 import pytest
 from sqlalchemy import text
 
-from champion_gate.core.approval import TokenUse
-from champion_gate.core.callers import ApiToken, Role
+from champion_gate.domain.approval import TokenUse
+from champion_gate.domain.callers import ApiToken, Role
 from champion_gate.errors import ConflictError
 from champion_gate.store import SqlStore
 from champion_gate.store.engine import Database

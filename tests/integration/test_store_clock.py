@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.promotion import Phase
 from champion_gate.store import SqlStore
 from integration.store_samples import KEY, LEASE, T0, after, follow_up, notification, taken_promotion
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from champion_gate.core.promotion import FollowUp, Phase
+from champion_gate.domain.promotion import FollowUp, Phase
 from champion_gate.errors import LeaseLostError, NotFoundError
 from champion_gate.store import SqlStore
 from integration.store_samples import LEASE, T0, after, follow_up, taken_promotion

@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from champion_gate.core.ledger import LedgerEntry, LedgerKind
-from champion_gate.core.ports import Person
-from champion_gate.core.promotion import Phase
-from champion_gate.core.store import RememberedLogin, TrainerAccount
+from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind
+from champion_gate.domain.ports import Person
+from champion_gate.domain.promotion import Phase
+from champion_gate.domain.store import RememberedLogin, TrainerAccount
 from champion_gate.errors import ConflictError, NotFoundError
 from champion_gate.store import SqlStore
 from integration.store_samples import LEASE, T0, after, entry, promotion

@@ -8,7 +8,14 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from champion_gate.core.ledger import ChainedText, LedgerEntry, canonical, chain, chain_hash, write_body
+from champion_gate.domain.ledger.chain import (
+    ChainedText,
+    LedgerEntry,
+    canonical,
+    chain,
+    chain_hash,
+    write_body,
+)
 from champion_gate.errors import ConflictError
 from champion_gate.store import SqlStore
 from champion_gate.store.engine import Database

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from champion_gate.core.ledger import GENESIS, ChainedText, LedgerHead, break_in_chain
+from champion_gate.domain.ledger.chain import GENESIS, ChainedText, LedgerHead, break_in_chain
 from champion_gate.errors import ConflictError
 from champion_gate.store import SqlStore, open_store
 from champion_gate.store.engine import Database

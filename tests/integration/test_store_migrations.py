@@ -13,9 +13,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from champion_gate.core.aliases import ChangeSource
-from champion_gate.core.approval import ExcludedPerson
-from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.domain.aliases import ChangeSource
+from champion_gate.domain.approval import ExcludedPerson
+from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.errors import ConfigurationError
 from champion_gate.store import migrate, open_store
 from champion_gate.store.engine import Database

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from champion_gate.core.notifications import NotificationPhase, Resolution, StoredNotification
+from champion_gate.domain.notifications import NotificationPhase, Resolution, StoredNotification
 from champion_gate.errors import InvalidInputError, LeaseLostError, NotFoundError
 from champion_gate.store import SqlStore
 from integration.store_samples import LEASE, T0, after, job_run, notification

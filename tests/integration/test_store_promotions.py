@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from champion_gate.core.promotion import TRANSITIONS, EndRequest, Phase, Promotion
+from champion_gate.domain.promotion import TRANSITIONS, EndRequest, Phase, Promotion
 from champion_gate.errors import ConflictError, InvalidInputError, LeaseLostError, NotFoundError
 from champion_gate.store import SqlStore
 from integration.store_samples import (

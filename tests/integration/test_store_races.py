@@ -22,8 +22,8 @@ T = TypeVar("T")
 _PROCESS = """
 import sys
 from datetime import datetime
-from champion_gate.core.aliases import AliasKey
-from champion_gate.core.ledger import LedgerEntry, LedgerKind
+from champion_gate.domain.aliases import AliasKey
+from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind
 from champion_gate.store import open_store
 
 url, time, name = sys.argv[1:]

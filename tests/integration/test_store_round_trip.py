@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from champion_gate.core.job_runs import JobRun
-from champion_gate.core.notifications import JobNotification, Resolution, StoredNotification
-from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.domain.job_runs import JobRun
+from champion_gate.domain.notifications import JobNotification, Resolution, StoredNotification
+from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.store import open_store
 from integration.store_samples import LEASE, T0
 

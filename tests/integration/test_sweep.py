@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from champion_gate.bootstrap import build_service
-from champion_gate.core.notifications import NotificationPhase
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.notifications import NotificationPhase
+from champion_gate.domain.promotion import Phase
 from champion_gate.errors import VendorUnavailableError
 from champion_gate.store import SqlStore
 from integration.gate_world import GateWorld, gate_world

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.promotion import Phase
 from integration.posted_world import PostedWorld, posted_world
 from integration.start_world import standin
 

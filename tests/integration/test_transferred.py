@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.promotion import Phase
 from integration.gate_providers import PROJECT
 from integration.gate_world import REPOSITORY, GateWorld, gate_world
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.domain.promotion import Phase, Promotion
 from integration.gate_world import GateWorld, gate_world
 from integration.start_world import BOTH, list_after, lose_answers, pass_time
 

@@ -10,9 +10,9 @@ import pytest
 from databricks.sdk.service.catalog import ModelVersionInfo, RegisteredModelInfo
 from databricks.sdk.service.ml import Run
 
-from champion_gate.adapters.unity_catalog import UnityCatalog
-from champion_gate.core.ports import ModelRegistry
-from champion_gate.core.versions import VersionStatus
+from champion_gate.adapters.databricks.unity_catalog import UnityCatalog
+from champion_gate.domain.ports import ModelRegistry
+from champion_gate.domain.versions import VersionStatus
 from champion_gate.errors import (
     InvalidInputError,
     InvalidNameError,
@@ -20,7 +20,7 @@ from champion_gate.errors import (
     VendorRefusedError,
     VendorUnavailableError,
 )
-from champion_gate.standins.databricks import Fault
+from champion_gate_standins.databricks.server import Fault
 from integration.databricks_fixtures import Workspace, workspace
 
 MODEL = "main.ml.churn"

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from champion_gate.adapters.unity_catalog import UnityCatalog
+from champion_gate.adapters.databricks.unity_catalog import UnityCatalog
 from champion_gate.errors import (
     VendorNotFoundError,
     VendorRefusedError,
     VendorUnavailableError,
 )
-from champion_gate.standins.databricks import Fault
+from champion_gate_standins.databricks.server import Fault
 from integration.databricks_fixtures import IMPATIENT, Workspace, workspace
 
 MODEL = "main.ml.churn"

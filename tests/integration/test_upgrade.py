@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from champion_gate.core.callers import Caller, Role
-from champion_gate.core.promotion import Phase, Promotion
-from champion_gate.standins.gitlab_state import User
+from champion_gate.domain.callers import Caller, Role
+from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.store import migrate
 from champion_gate.store.engine import Database
 from champion_gate.store.tables import metadata
+from champion_gate_standins.gitlab.state import User
 from integration.gate_providers import BOT, PROJECT, REPOSITORY, GitHubProvider, GitLabProvider
 from integration.store_databases import Databases, bring_to
 from integration.upgrade_world import BEGAN, SITUATIONS, VENDORS, UpgradeWorld, model_of, upgrade_world

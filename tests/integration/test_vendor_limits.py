@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.promotion import Phase
 from integration.gate_world import GateWorld, gate_world
 from integration.start_world import list_after, lose_answers, pass_time
 

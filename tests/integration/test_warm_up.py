@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.promotion import Phase
 from integration.gate_models import MlflowModels
 from integration.process_world import clean_environ, process_world
 from unit.far_end import answer, far_end
 
 WARM = """
 import sys
-from champion_gate.adapters.mlflow_client import import_mlflow
+from champion_gate.adapters.mlflow.client import import_mlflow
 import_mlflow(with_database=sys.argv[1].startswith("sqlite:"))
 before = set(sys.modules)
-from champion_gate.adapters.mlflow_registry import MlflowRegistry
+from champion_gate.adapters.mlflow.registry import MlflowRegistry
 from champion_gate.errors import GateError
 try:
     MlflowRegistry(sys.argv[1]).check()

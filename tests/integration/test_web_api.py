@@ -15,19 +15,19 @@ import pytest
 import requests
 from flask import Flask
 
-from champion_gate.core.approval import ApprovalRequest, Decider, Decision, ExcludedPerson, Verdict
-from champion_gate.core.callers import Caller, Role
-from champion_gate.core.evidence import canonical_json, collect
-from champion_gate.core.gates import ApprovalTarget, Gate
-from champion_gate.core.job_runs import Trainer
-from champion_gate.core.promotion import EndRequest, Phase, Promotion
-from champion_gate.core.versions import ModelVersion, VersionDetails, VersionStatus
-from champion_gate.standins.server import serve
+from champion_gate.domain.approval import ApprovalRequest, Decider, Decision, ExcludedPerson, Verdict
+from champion_gate.domain.callers import Caller, Role
+from champion_gate.domain.evidence import canonical_json, collect
+from champion_gate.domain.gates import ApprovalTarget, Gate
+from champion_gate.domain.job_runs import Trainer
+from champion_gate.domain.promotion import EndRequest, Phase, Promotion
+from champion_gate.domain.versions import ModelVersion, VersionDetails, VersionStatus
 from champion_gate.store.schema import migrate
 from champion_gate.store.sql_store import SqlStore, open_store
-from champion_gate.wake_ups import HueyWakeUps, create_queue
 from champion_gate.web.app import create_app
 from champion_gate.web.auth import Access, undeclared_routes
+from champion_gate.work.queue import HueyWakeUps, create_queue
+from champion_gate_standins.common.server import serve
 
 NOW = datetime(2025, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 TOKEN = "viewer-token"

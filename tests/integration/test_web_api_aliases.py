@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.aliases import AliasKey
-from champion_gate.web.aliases_api import only_if
+from champion_gate.domain.aliases import AliasKey
+from champion_gate.web.api.aliases import only_if
 from integration.api_world import ALIAS, OPERATOR, OTHER, VIEWER, ApiWorld, api_world
 
 HELD = "/api/v1/models/main.ml.churn/aliases/Champion/hold"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.promotion import Phase
 from integration.api_world import VIEWER, ApiWorld, api_world
 
 IDENTITIES = "/api/v1/identities"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.core.notifications import NotificationPhase
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.notifications import NotificationPhase
+from champion_gate.domain.promotion import Phase
 from integration.api_world import VIEWER, ApiWorld, api_world
 
 PROMOTIONS = "/api/v1/promotions"

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from champion_gate.core.aliases import AliasKey
-from champion_gate.core.store import RepeatableRequest
-from champion_gate.web.repeatable import request_key
+from champion_gate.domain.aliases import AliasKey
+from champion_gate.domain.store import RepeatableRequest
+from champion_gate.web.api.idempotency import request_key
 from integration.api_world import ALIAS, OPERATOR, OTHER, ApiWorld, api_world
 
 ROLLBACK = f"{ALIAS}/rollback"

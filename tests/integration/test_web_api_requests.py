@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from champion_gate.core.text import is_visible
+from champion_gate.domain.text import is_visible
 from integration.api_world import ALIAS, OPERATOR, ApiWorld, api_world
 
 HELD = f"{ALIAS}/hold"

@@ -18,14 +18,14 @@ import pytest
 import requests
 from flask import Flask, Response, jsonify, request
 
-from champion_gate.core.api_tokens import ApiTokens, api_caller
-from champion_gate.core.callers import Role
-from champion_gate.standins.server import serve
+from champion_gate.domain.callers import Role
+from champion_gate.flow.api_tokens import ApiTokens, api_caller
 from champion_gate.store.sql_store import SqlStore, open_store
 from champion_gate.web import problems
 from champion_gate.web.addresses import apply_proxy_hops
-from champion_gate.web.attempts import Attempts
 from champion_gate.web.auth import Access, Auth, body, caller, enforce, guarded, undeclared_routes
+from champion_gate.web.throttle import Attempts
+from champion_gate_standins.common.server import serve
 from integration.gate_world import CountingChance, MovableClock
 from integration.process_world import until
 from integration.store_databases import SqliteDatabases

@@ -7,7 +7,7 @@ import threading
 import pytest
 from flask import Response
 
-from champion_gate.web.operations import BusyError, Places
+from champion_gate.web.api.operations import BusyError, Places
 
 
 def test_one_more_than_there_are_places_for_is_told_so_at_once_and_places_come_back() -> None:

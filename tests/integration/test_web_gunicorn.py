@@ -25,15 +25,15 @@ import requests
 from flask import Flask
 
 from champion_gate import gunicorn_conf
-from champion_gate.core.aliases import LONGEST_REASON
+from champion_gate.domain.aliases import LONGEST_REASON
 from champion_gate.store.schema import migrate
 from champion_gate.store.sql_store import open_store
-from champion_gate.wake_ups import HueyWakeUps, create_queue
+from champion_gate.web.api.requests import LONGEST_NAME
 from champion_gate.web.app import create_app
 from champion_gate.web.auth import Access
 from champion_gate.web.hooks import DATABRICKS_BODY_CAP
-from champion_gate.web.models.requests import LONGEST_NAME
-from champion_gate.worker import Every, Jobs, Worker
+from champion_gate.work.queue import HueyWakeUps, create_queue
+from champion_gate.work.worker import Every, Jobs, Worker
 
 AUTHORIZATION = "Authorization: Basic " + base64.b64encode(b"databricks:password").decode()
 NOTIFICATION = json.dumps(

@@ -18,12 +18,12 @@ from champion_gate.errors import (
     VendorRefusedError,
     VendorUnavailableError,
 )
-from champion_gate.standins.server import serve
 from champion_gate.store.sql_store import open_store
-from champion_gate.wake_ups import HueyWakeUps, create_queue
 from champion_gate.web.app import create_app
 from champion_gate.web.auth import Access
 from champion_gate.web.health import Check, Health
+from champion_gate.work.queue import HueyWakeUps, create_queue
+from champion_gate_standins.common.server import serve
 
 NOW = datetime(2025, 1, 31, 12, tzinfo=UTC)
 

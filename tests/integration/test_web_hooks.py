@@ -20,17 +20,17 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from champion_gate.adapters.github_hook import GitHubHook
-from champion_gate.core.approval import ApprovalRequest
-from champion_gate.core.promotion import Phase, Promotion
-from champion_gate.core.versions import ModelVersion, VersionStatus
-from champion_gate.standins.server import serve
+from champion_gate.adapters.github.webhook import GitHubHook
+from champion_gate.domain.approval import ApprovalRequest
+from champion_gate.domain.promotion import Phase, Promotion
+from champion_gate.domain.versions import ModelVersion, VersionStatus
 from champion_gate.store.schema import migrate
 from champion_gate.store.sql_store import SqlStore, open_store
-from champion_gate.wake_ups import HueyWakeUps, create_queue
 from champion_gate.web.app import create_app
 from champion_gate.web.auth import Access
 from champion_gate.web.hooks import DATABRICKS_BODY_CAP, PROVIDER_BODY_CAP
+from champion_gate.work.queue import HueyWakeUps, create_queue
+from champion_gate_standins.common.server import serve
 
 NOW = datetime(2025, 1, 31, 12, tzinfo=UTC)
 PAIR = ("databricks", "pässword:with colon")

@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 import requests
 
-from champion_gate.adapters.gitlab_hook import GitLabHook
-from champion_gate.core.approval import ApprovalRequest
-from champion_gate.core.promotion import Phase, Promotion
-from champion_gate.core.versions import ModelVersion, VersionStatus
-from champion_gate.standins.gitlab_webhooks import signature
-from champion_gate.standins.server import serve
+from champion_gate.adapters.gitlab.webhook import GitLabHook
+from champion_gate.domain.approval import ApprovalRequest
+from champion_gate.domain.promotion import Phase, Promotion
+from champion_gate.domain.versions import ModelVersion, VersionStatus
 from champion_gate.store.sql_store import SqlStore, open_store
 from champion_gate.web.app import create_app
 from champion_gate.web.auth import Access
 from champion_gate.web.hooks import PROVIDER_BODY_CAP
+from champion_gate_standins.common.server import serve
+from champion_gate_standins.gitlab.webhooks import signature
 from integration.gate_providers import GitLabProvider
 from integration.gate_world import empty_database
 from integration.posted_world import posted_world

@@ -16,12 +16,12 @@ import requests
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from champion_gate.bootstrap.vendors import token_verifier
-from champion_gate.core.callers import Role
-from champion_gate.core.posted_decision import PostedDecision
-from champion_gate.standins.server import serve
+from champion_gate.domain.callers import Role
+from champion_gate.flow.ci_outcome import PostedDecision
+from champion_gate.web.api.openapi import ApiApp
 from champion_gate.web.app import Operations, create_app
 from champion_gate.web.auth import Access, Auth, guard_of, undeclared_routes
-from champion_gate.web.described import ApiApp
+from champion_gate_standins.common.server import serve
 from integration.gate_world import SilentWakeUps, gate_world
 
 ROUTES = {

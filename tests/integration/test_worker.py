@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from champion_gate.errors import LeaseLostError, NotFoundError
-from champion_gate.wake_ups import HueyWakeUps, create_queue
-from champion_gate.worker import Every, Jobs, Worker
+from champion_gate.work.queue import HueyWakeUps, create_queue
+from champion_gate.work.worker import Every, Jobs, Worker
 
 PATIENCE = 20
 

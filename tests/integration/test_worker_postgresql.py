@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from champion_gate.wake_ups import HueyWakeUps, create_queue, prepare_queue
-from champion_gate.worker import Jobs, Worker
+from champion_gate.work.queue import HueyWakeUps, create_queue, prepare_queue
+from champion_gate.work.worker import Jobs, Worker
 
 pytest_plugins = ("integration.store_fixtures",)
 

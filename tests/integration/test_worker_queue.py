@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from champion_gate.errors import ConfigurationError
-from champion_gate.wake_ups import HueyWakeUps, JsonSerializer, create_queue, prepare_queue
+from champion_gate.work.queue import HueyWakeUps, JsonSerializer, create_queue, prepare_queue
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ import pytest
 import requests
 import trustme
 
-from champion_gate.standins.github import GitHubStandIn
-from champion_gate.standins.github_state import Run
-from champion_gate.standins.server import serve
+from champion_gate_standins.common.server import serve
+from champion_gate_standins.github.server import GitHubStandIn
+from champion_gate_standins.github.state import Run
 from integration.scripted_gate import LOST, Reply, ScriptedGate, scripted_gate, without_waiting
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "github"

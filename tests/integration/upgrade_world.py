@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from champion_gate.bootstrap.core import Core, build_core
-from champion_gate.core.notifications import JobNotification
-from champion_gate.core.promotion import Promotion
+from champion_gate.domain.notifications import JobNotification
+from champion_gate.domain.promotion import Promotion
 from champion_gate.settings import load_settings
-from champion_gate.standins.databricks import DatabricksStandIn
-from champion_gate.standins.server import serve
 from champion_gate.store.sql_store import SqlStore, open_store
+from champion_gate_standins.common.server import serve
+from champion_gate_standins.databricks.server import DatabricksStandIn
 from integration.gate_models import TRAINER
 from integration.gate_providers import GitHubProvider, GitLabProvider
 from integration.gate_world import SECRETS, CountingChance, MovableClock, SilentWakeUps

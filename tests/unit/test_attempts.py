@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from champion_gate.errors import TooManyAttemptsError
-from champion_gate.web.attempts import Attempts
+from champion_gate.web.throttle import Attempts
 
 
 class Seconds:

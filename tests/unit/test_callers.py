@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from champion_gate.bootstrap.local import local_caller
-from champion_gate.core.aliases import check_reason
-from champion_gate.core.callers import is_callers_name
-from champion_gate.core.text import is_visible, one_line
+from champion_gate.domain.aliases import check_reason
+from champion_gate.domain.callers import is_callers_name
+from champion_gate.domain.text import is_visible, one_line
 from champion_gate.errors import InvalidInputError
-from champion_gate.web.models.requests import Reason
+from champion_gate.web.api.requests import Reason
 
 INVISIBLE = [
     "",

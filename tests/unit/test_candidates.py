@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from champion_gate.core.candidates import find_version, trainers_of
-from champion_gate.core.gates import ApprovalTarget, Gate, VersionSource
-from champion_gate.core.job_runs import JobRun, RunResult, TaskOutput, TaskRun, Trainer
-from champion_gate.core.marks import RUN_TAG
-from champion_gate.core.ports import JobRuns, ModelRegistry
-from champion_gate.core.sought import Found, NotFound, Read, Sought
-from champion_gate.core.versions import ModelVersion, TrainingRun, VersionDetails, VersionStatus
+from champion_gate.domain.gates import ApprovalTarget, Gate, VersionSource
+from champion_gate.domain.job_runs import JobRun, RunResult, TaskOutput, TaskRun, Trainer
+from champion_gate.domain.marks import RUN_TAG
+from champion_gate.domain.ports import JobRuns, ModelRegistry
+from champion_gate.domain.versions import ModelVersion, TrainingRun, VersionDetails, VersionStatus
 from champion_gate.errors import VendorNotFoundError, VendorRefusedError, VendorUnavailableError
+from champion_gate.flow.candidates import find_version, trainers_of
+from champion_gate.flow.sought import Found, NotFound, Read, Sought
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 END = START + timedelta(hours=2)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from champion_gate.adapters.databricks_runs import (
+from champion_gate.adapters.databricks.reading import (
     TaskKind,
     attempts_of,
     child_run_id,
@@ -21,7 +21,7 @@ from champion_gate.adapters.databricks_runs import (
     run_result,
     task_output,
 )
-from champion_gate.core.job_runs import RunResult
+from champion_gate.domain.job_runs import RunResult
 from champion_gate.errors import VendorUnavailableError
 
 SUCCESSES = {RunResult.SUCCEEDED, RunResult.SUCCEEDED_WITH_FAILURES}

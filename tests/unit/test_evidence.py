@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from champion_gate.core import evidence
-from champion_gate.core.approval import ExcludedPerson
-from champion_gate.core.gates import ApprovalTarget, Direction, Gate, MetricRule
-from champion_gate.core.job_runs import Trainer
-from champion_gate.core.versions import ModelVersion, TrainingRun, VersionDetails, VersionStatus
+from champion_gate.domain import evidence
+from champion_gate.domain.approval import ExcludedPerson
+from champion_gate.domain.gates import ApprovalTarget, Direction, Gate, MetricRule
+from champion_gate.domain.job_runs import Trainer
+from champion_gate.domain.versions import ModelVersion, TrainingRun, VersionDetails, VersionStatus
 
 AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 GATE = Gate(

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from champion_gate.core import evidence
-from champion_gate.core.evidence_markdown import code
+from champion_gate.domain import evidence
+from champion_gate.domain.evidence_markdown import code
 
 PARSER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 SHA = "ab" * 32

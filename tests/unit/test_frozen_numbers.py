@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from champion_gate.core import evidence
-from champion_gate.core.frozen_numbers import judge_again
-from champion_gate.core.gates import ApprovalTarget, Direction, Gate, MetricRule
-from champion_gate.core.versions import (
+from champion_gate.domain import evidence
+from champion_gate.domain.frozen_numbers import judge_again
+from champion_gate.domain.gates import ApprovalTarget, Direction, Gate, MetricRule
+from champion_gate.domain.versions import (
     LoggedModel,
     MetricRow,
     ModelVersion,

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from champion_gate.adapters.gitlab_auth import GitLabTokens, is_shown_as, tokens_of
-from champion_gate.adapters.gitlab_names import Protection, spot_of
-from champion_gate.adapters.gitlab_people import AccessRule
-from champion_gate.adapters.http_answer import Answer
-from champion_gate.core.gates import Account, ApprovalTarget
+from champion_gate.adapters.gitlab.auth import GitLabTokens, is_shown_as, tokens_of
+from champion_gate.adapters.gitlab.names import Protection, spot_of
+from champion_gate.adapters.gitlab.people import AccessRule
+from champion_gate.adapters.http.answer import Answer
+from champion_gate.domain.gates import Account, ApprovalTarget
 from champion_gate.errors import InvalidNameError, VendorUnavailableError
 
 

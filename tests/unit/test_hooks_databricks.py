@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from champion_gate.core.bodies import MAX_TEXT, Ignored
-from champion_gate.core.notifications import JobNotification
+from champion_gate.domain.json_body import MAX_TEXT, Ignored
+from champion_gate.domain.notifications import JobNotification
 from champion_gate.web.hooks import parse_databricks
 
 JOB_RUN: dict[str, Any] = {

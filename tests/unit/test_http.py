@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from champion_gate.adapters.http import joined
-from champion_gate.adapters.http_answer import Answer
+from champion_gate.adapters.http.answer import Answer
+from champion_gate.adapters.http.client import joined
 from champion_gate.errors import (
     InvalidNameError,
     VendorError,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from champion_gate.adapters.http import ApiClient
+from champion_gate.adapters.http.client import ApiClient
 from champion_gate.errors import ConfigurationError, VendorUnavailableError
 from unit.far_end import HANGING, QUICK, Key, answer, client_of, drip, far_end, hang
 

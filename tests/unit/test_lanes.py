@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from champion_gate.worker import Lanes
+from champion_gate.work.worker import Lanes
 
 JOBS = [("promotion", name) for name in "abcd"]
 

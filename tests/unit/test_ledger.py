@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from champion_gate.core.ledger import (
+from champion_gate.domain.ledger.chain import (
     ChainedText,
     LedgerEntry,
     LedgerKind,

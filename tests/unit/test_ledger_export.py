@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from champion_gate.core.ledger import GENESIS, ChainedText, LedgerHead, read_body
-from champion_gate.core.ledger_export import (
+from champion_gate.domain.ledger.chain import GENESIS, ChainedText, LedgerHead, read_body
+from champion_gate.domain.ledger.export import (
     LONGEST_LINE,
     MEMBERS,
     Part,
@@ -24,7 +24,7 @@ from champion_gate.core.ledger_export import (
     write_csv,
     write_jsonl,
 )
-from champion_gate.core.ledger_head import NotedHead, head_view
+from champion_gate.domain.ledger.head import NotedHead, head_view
 from champion_gate.errors import ConflictError, InvalidInputError
 from integration.store_samples import entry
 from ledger_samples import ENTRIES, FORMULAS, NASTY, chained, export_of, head_of, ledger_of, promoted

@@ -220,7 +220,7 @@ def test_the_same_failure_is_shown_once_a_minute_with_how_often_it_was_left_out(
 ) -> None:
     time = Monotonic()
     log.configure(stream=logged, monotonic=time)
-    logger = get("champion_gate.worker")
+    logger = get("champion_gate.work.worker")
     for _ in range(600):
         fail(logger, "a timer's run failed", OSError("the database is away"))
         time.seconds += 0.1

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from champion_gate.core.names import check_alias, check_model, check_version
+from champion_gate.domain.names import check_alias, check_model, check_version
 from champion_gate.errors import InvalidNameError
 
 

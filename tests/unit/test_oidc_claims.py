@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from champion_gate.adapters import oidc_github, oidc_gitlab
-from champion_gate.adapters.oidc_claims import ClaimsError, ClaimsTable, SignedClaims
-from champion_gate.core.promotion import Phase, Promotion
+from champion_gate.adapters.github import id_token as oidc_github
+from champion_gate.adapters.gitlab import id_token as oidc_gitlab
+from champion_gate.adapters.oidc.claims import ClaimsError, ClaimsTable, SignedClaims
+from champion_gate.domain.promotion import Phase, Promotion
 from claims_samples import GITHUB_PINS, GITLAB_PINS, github, github_claims, gitlab, gitlab_claims
 
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from champion_gate.core import policy
-from champion_gate.core.gates import ApprovalTarget, Direction, Gate, MetricRule
-from champion_gate.core.job_runs import JobRun, RunResult
-from champion_gate.core.metrics import metric_problems, worse_by
-from champion_gate.core.versions import ModelVersion, TrainingRun, VersionDetails, VersionStatus
+from champion_gate.domain import policy
+from champion_gate.domain.gates import ApprovalTarget, Direction, Gate, MetricRule
+from champion_gate.domain.job_runs import JobRun, RunResult
+from champion_gate.domain.metrics import metric_problems, worse_by
+from champion_gate.domain.versions import ModelVersion, TrainingRun, VersionDetails, VersionStatus
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TARGET = ApprovalTarget("github", {"repository": "example/ml"}, ("champion",))

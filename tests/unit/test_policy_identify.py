@@ -8,9 +8,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from champion_gate.core import policy
-from champion_gate.core.gates import Account, ApprovalTarget, Gate
-from champion_gate.core.job_runs import Trainer
+from champion_gate.domain import policy
+from champion_gate.domain.gates import Account, ApprovalTarget, Gate
+from champion_gate.domain.job_runs import Trainer
 
 GATE = Gate(
     "churn",

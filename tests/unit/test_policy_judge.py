@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from champion_gate.core import policy
-from champion_gate.core.approval import (
+from champion_gate.domain import policy
+from champion_gate.domain.approval import (
     ApprovalRequest,
     Decision,
     ExcludedPerson,
@@ -17,8 +17,8 @@ from champion_gate.core.approval import (
     Review,
     Verdict,
 )
-from champion_gate.core.promotion import Phase, Promotion
-from champion_gate.core.versions import ModelVersion, VersionStatus
+from champion_gate.domain.promotion import Phase, Promotion
+from champion_gate.domain.versions import ModelVersion, VersionStatus
 
 OPENED = datetime(2026, 3, 1, 12, tzinfo=UTC)
 EXPIRES = OPENED + timedelta(days=14)

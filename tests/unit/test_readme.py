@@ -16,14 +16,14 @@ from click.testing import CliRunner
 from markdown_it import MarkdownIt
 from pydantic import BaseModel
 
-from champion_gate import core, web
+from champion_gate import domain, flow, web
 from champion_gate.cli import cli
-from champion_gate.core.identities import AnotherAccountError
-from champion_gate.core.notifications import NotificationPhase
-from champion_gate.core.posted_decision import PostedDecision
-from champion_gate.core.promotion import Phase
-from champion_gate.core.resolver import VersionBusyError
+from champion_gate.domain.notifications import NotificationPhase
+from champion_gate.domain.promotion import Phase
 from champion_gate.errors import ConfigurationError, GateError, UnsafeTargetError, VersionMissingError
+from champion_gate.flow.ci_outcome import PostedDecision
+from champion_gate.flow.identities import AnotherAccountError
+from champion_gate.flow.resolver import VersionBusyError
 from champion_gate.settings.environment import PREFIX, Environment
 from champion_gate.settings.gates_file import load_gates
 from champion_gate.settings.gates_model import GatesEntry
@@ -138,8 +138,8 @@ def test_lists_every_exit_code() -> None:
 
 
 def test_lists_every_code_of_an_error_that_the_api_answers() -> None:
-    for package in (core, web):
-        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+    for package in (domain, flow, web):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
     listed = {
         (int(status), code)
@@ -155,7 +155,7 @@ def test_lists_every_code_of_an_error_that_the_api_answers() -> None:
         VersionMissingError,
     }
     # Stand-ins, adapters and tests have kinds of their own.
-    places = ("champion_gate.core.", "champion_gate.web.", "champion_gate.errors")
+    places = ("champion_gate.domain.", "champion_gate.flow.", "champion_gate.web.", "champion_gate.errors")
     kinds = {each for each in _kinds(GateError) if each.__module__.startswith(places)} - inner
     ours = {(each.status, each.code) for each in kinds}
     assert listed - ours == {

@@ -13,17 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from champion_gate.core.approval import Decider, Decision, ExcludedPerson, Verdict
-from champion_gate.core.evidence import canonical_json, collect
-from champion_gate.core.gates import ApprovalTarget, Gate
-from champion_gate.core.job_runs import Trainer
-from champion_gate.core.ledger import ChainedText, LedgerHead, read_body
-from champion_gate.core.ledger_export import read_jsonl
-from champion_gate.core.promotion import Phase, Promotion
-from champion_gate.core.receipt import FORMAT, NotEndedError, receipt_of
-from champion_gate.core.receipt_check import ReceiptCheck, check_receipt
-from champion_gate.core.receipt_reading import LONGEST_RECEIPT, Receipt, read_receipt
-from champion_gate.core.versions import VersionDetails
+from champion_gate.domain.approval import Decider, Decision, ExcludedPerson, Verdict
+from champion_gate.domain.evidence import canonical_json, collect
+from champion_gate.domain.gates import ApprovalTarget, Gate
+from champion_gate.domain.job_runs import Trainer
+from champion_gate.domain.ledger.chain import ChainedText, LedgerHead, read_body
+from champion_gate.domain.ledger.export import read_jsonl
+from champion_gate.domain.ledger.receipt import FORMAT, NotEndedError, receipt_of
+from champion_gate.domain.ledger.receipt_check import ReceiptCheck, check_receipt
+from champion_gate.domain.ledger.receipt_reading import LONGEST_RECEIPT, Receipt, read_receipt
+from champion_gate.domain.promotion import Phase, Promotion
+from champion_gate.domain.versions import VersionDetails
 from champion_gate.errors import InvalidInputError
 from integration.store_samples import entry, promotion, version
 from ledger_samples import (

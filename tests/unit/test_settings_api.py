@@ -12,7 +12,7 @@ import trustme
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from champion_gate.bootstrap.vendors import caller_verifier
-from champion_gate.core.managed import FurtherAlias
+from champion_gate.domain.managed import FurtherAlias
 from champion_gate.errors import ConfigurationError
 from champion_gate.settings import ApiOidc, Gates, explain, gates_json_schema, load_gates, load_settings
 from integration.github_world import MovableClock

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from champion_gate.adapters.github_names import check_new, gated_job, spot_of
-from champion_gate.core.gates import Account, Direction, MetricRule, NewerVersion, VersionSource
+from champion_gate.adapters.github.names import check_new, gated_job, spot_of
+from champion_gate.domain.gates import Account, Direction, MetricRule, NewerVersion, VersionSource
 from champion_gate.settings import explain, gates_json_schema, load_gates
 from champion_gate.settings.gates_file import read_gates
 from settings_samples import FULL, SMALLEST, changed, problems_of, written

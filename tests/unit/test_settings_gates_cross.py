@@ -12,7 +12,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from champion_gate.core.gates import VersionSource
+from champion_gate.domain.gates import VersionSource
 from champion_gate.settings import explain, gates_json_schema, load_gates
 from settings_samples import FULL, SMALLEST, changed, problems_of, written
 

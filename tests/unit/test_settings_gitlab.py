@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from champion_gate.adapters.gitlab_inputs import spelled
-from champion_gate.adapters.gitlab_names import Protection, spot_of
-from champion_gate.core.gates import Account
+from champion_gate.adapters.gitlab.inputs import spelled
+from champion_gate.adapters.gitlab.names import Protection, spot_of
+from champion_gate.domain.gates import Account
 from champion_gate.settings import explain, gates_json_schema, load_gates
 from champion_gate.settings.gates_file import read_gates
 from champion_gate.settings.gates_model import GitLabApprovalEntry
-from champion_gate.standins.gitlab_state import TEMPLATE_INPUTS
+from champion_gate_standins.gitlab.state import TEMPLATE_INPUTS
 from settings_samples import FULL_GITLAB, GITLAB, changed, problems_of, written
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "deploy/gitlab/champion-gate.gitlab-ci.yml"

@@ -8,7 +8,7 @@ from threading import Barrier
 
 import jwt
 
-from champion_gate.standins.issuer import Issuer
+from champion_gate_standins.common.issuer import Issuer
 
 _THREADS = 8
 

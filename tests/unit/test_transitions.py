@@ -4,8 +4,8 @@ from itertools import product
 
 import pytest
 
-from champion_gate.core.notifications import NotificationPhase
-from champion_gate.core.promotion import TRANSITIONS, Phase
+from champion_gate.domain.notifications import NotificationPhase
+from champion_gate.domain.promotion import TRANSITIONS, Phase
 
 ENDS = {
     Phase.PROMOTED,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from champion_gate.core.promotion import Promotion
+from champion_gate.domain.promotion import Promotion
 
 _MODEL = 140
 """With it the title of a run, `Champion MODEL vVERSION [ID]`, stays below 255 characters: GitLab refuses or cuts longer

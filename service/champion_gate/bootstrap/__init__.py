@@ -16,20 +16,20 @@ from champion_gate.bootstrap.vendors import (
     provider_hooks,
     token_verifier,
 )
-from champion_gate.core.ledger_head import log_ledger_head
-from champion_gate.core.ports import Clock
-from champion_gate.core.posted_decision import PostedDecision
-from champion_gate.core.promotion import FollowUpKind
-from champion_gate.core.store import Store
+from champion_gate.domain.ports import Clock
+from champion_gate.domain.promotion import FollowUpKind
+from champion_gate.domain.store import Store
+from champion_gate.flow.ci_outcome import PostedDecision
+from champion_gate.flow.sweep import log_ledger_head
 from champion_gate.log import get_logger
 from champion_gate.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from flask import Flask
 
-    from champion_gate.serving import Background
     from champion_gate.web.auth import Access
     from champion_gate.web.health import Check
+    from champion_gate.work.background import Background
 
 log = get_logger(__name__)
 
@@ -65,10 +65,10 @@ def build_service(
     Raises:
         ConfigurationError: naming every problem.
     """
-    from champion_gate.serving import Background
     from champion_gate.store.sql_store import open_store
     from champion_gate.web.app import Operations, create_app
-    from champion_gate.worker import Every, HueyWakeUps, Jobs, Worker, create_queue
+    from champion_gate.work.background import Background
+    from champion_gate.work.worker import Every, HueyWakeUps, Jobs, Worker, create_queue
 
     settings = load_settings(environ)
     store = open_store(settings.database_url)
@@ -154,8 +154,8 @@ class Lane:
 
 def _warm_up(settings: Settings) -> None:
     """Import the vendors' clients, which takes seconds, before the first notification needs them."""
-    from champion_gate.adapters.databricks_api import import_sdk
-    from champion_gate.adapters.mlflow_client import import_mlflow
+    from champion_gate.adapters.databricks.connection import import_sdk
+    from champion_gate.adapters.mlflow.client import import_mlflow
 
     import_sdk()
     if settings.registry != UNITY_CATALOG:
@@ -176,7 +176,7 @@ def _note_gates(core: Core) -> None:
 
 
 def _access(settings: Settings, store: Store, clock: Clock) -> Access:
-    from champion_gate.core.api_tokens import ApiTokens, api_caller
+    from champion_gate.flow.api_tokens import ApiTokens, api_caller
     from champion_gate.web.auth import Access
 
     return Access(

@@ -9,23 +9,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from champion_gate.bootstrap.vendors import approval_providers, databricks_and_registry
-from champion_gate.core.alias_orders import AliasOrders
-from champion_gate.core.alias_writer import AliasWriter
-from champion_gate.core.asking import Asking
-from champion_gate.core.follow_ups import FollowUps
-from champion_gate.core.gate_rules import GateRules
-from champion_gate.core.gates import Gate
-from champion_gate.core.identities import Identities
-from champion_gate.core.managed import ManagedAliases
-from champion_gate.core.ports import ApprovalProvider, Chance, Clock, JobRuns, ModelRegistry, WakeUps
-from champion_gate.core.promoter import Promoter
-from champion_gate.core.requesting import Requesting
-from champion_gate.core.resolver import Resolver
-from champion_gate.core.spending import Spending
-from champion_gate.core.store import Store
-from champion_gate.core.subjects import Subjects
-from champion_gate.core.sweep import Sweep
-from champion_gate.core.turn import Turn
+from champion_gate.domain.gates import Gate
+from champion_gate.domain.managed import ManagedAliases
+from champion_gate.domain.ports import ApprovalProvider, Chance, Clock, JobRuns, ModelRegistry, WakeUps
+from champion_gate.domain.store import Store
+from champion_gate.flow.alias_writer import AliasWriter
+from champion_gate.flow.apply_approval import Spending
+from champion_gate.flow.follow_ups import FollowUps
+from champion_gate.flow.gate_rules import GateRules
+from champion_gate.flow.identities import Identities
+from champion_gate.flow.lease import Turn
+from champion_gate.flow.open_request import Requesting
+from champion_gate.flow.operator_aliases import AliasOrders
+from champion_gate.flow.operator_promotions import Asking
+from champion_gate.flow.promoter import Promoter
+from champion_gate.flow.resolver import Resolver
+from champion_gate.flow.subjects import Subjects
+from champion_gate.flow.sweep import Sweep
 from champion_gate.settings import Settings
 
 _BUSY_SECONDS = 0.1

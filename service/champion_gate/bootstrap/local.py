@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from champion_gate import __version__
 from champion_gate.bootstrap.core import Core, SystemChance, SystemClock, build_core
-from champion_gate.core.api_tokens import ApiTokens
-from champion_gate.core.callers import Caller, Role, is_callers_name
-from champion_gate.core.identities import Identities
-from champion_gate.core.managed import ManagedAliases
+from champion_gate.domain.callers import Caller, Role, is_callers_name
+from champion_gate.domain.managed import ManagedAliases
+from champion_gate.flow.api_tokens import ApiTokens
+from champion_gate.flow.identities import Identities
 from champion_gate.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Local:
     @cached_property
     def core(self) -> Core:
         """The core; what it leaves to be done, a running service does."""
-        from champion_gate.worker import HueyWakeUps, create_queue
+        from champion_gate.work.worker import HueyWakeUps, create_queue
 
         wake_ups = HueyWakeUps(create_queue(self._settings.database_url))
         return build_core(self._settings, store=self.store, wake_ups=wake_ups)
@@ -234,7 +234,7 @@ def _without_password(database_url: str) -> str:
 def migrate_database(database_url: str) -> None:
     """Create or upgrade the tables of the rows and of the queue."""
     from champion_gate.store.schema import migrate
-    from champion_gate.wake_ups import prepare_queue
+    from champion_gate.work.queue import prepare_queue
 
     with _usable(database_url):
         migrate(database_url)
@@ -279,8 +279,8 @@ def check_job_names(settings: Settings) -> None:
         ConfigurationError: several jobs, or none, bear a name.
         VendorError: Databricks does not answer; the names are then checked whenever they are met.
     """
-    from champion_gate.adapters.databricks import Budget, DatabricksJobRuns, connect
-    from champion_gate.adapters.databricks_api import import_sdk
+    from champion_gate.adapters.databricks.connection import import_sdk
+    from champion_gate.adapters.databricks.job_runs import Budget, DatabricksJobRuns, connect
     from champion_gate.errors import ConfigurationError
 
     named = [(gate.name, name) for gate in settings.gates for name in sorted(gate.job_names)]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from champion_gate import __version__
-from champion_gate.core.ports import (
+from champion_gate.domain.ports import (
     Accounts,
     ApprovalProvider,
     CallerVerifier,
@@ -45,7 +45,7 @@ def databricks_and_registry(
     settings: Settings, databricks: Mapping[str, str]
 ) -> tuple[JobRuns, ModelRegistry]:
     """The Jobs API and the registry; on Unity Catalog they share a connection."""
-    from champion_gate.adapters.databricks import DatabricksJobRuns, connect
+    from champion_gate.adapters.databricks.job_runs import DatabricksJobRuns, connect
 
     connection = connect(product_version=__version__, config_overrides={**settings.databricks, **databricks})
     return DatabricksJobRuns(connection), _registry(settings, connection)
@@ -53,17 +53,17 @@ def databricks_and_registry(
 
 def _registry(settings: Settings, connection: Any) -> ModelRegistry:
     if settings.registry == UNITY_CATALOG:
-        from champion_gate.adapters.unity_catalog import UnityCatalog
+        from champion_gate.adapters.databricks.unity_catalog import UnityCatalog
 
         return UnityCatalog(connection)
-    from champion_gate.adapters.mlflow_registry import MlflowRegistry
+    from champion_gate.adapters.mlflow.registry import MlflowRegistry
 
     return MlflowRegistry(settings.registry)
 
 
 def _github(name: str, host: GitHubHost, clock: Clock, sleep: Callable[[float], None]) -> ApprovalProvider:
-    from champion_gate.adapters.github import GitHub
-    from champion_gate.adapters.github_auth import GitHubApp, GitHubToken
+    from champion_gate.adapters.github.auth import GitHubApp, GitHubToken
+    from champion_gate.adapters.github.provider import GitHub
 
     def credentials(given: AppCredentials | TokenCredentials) -> GitHubApp | GitHubToken:
         if isinstance(given, AppCredentials):
@@ -85,7 +85,7 @@ def _github(name: str, host: GitHubHost, clock: Clock, sleep: Callable[[float], 
 def _gitlab(
     name: str, host: GitLabHost, clock: Clock, sleep: Callable[[float], None], accounts: Accounts
 ) -> ApprovalProvider:
-    from champion_gate.adapters.gitlab import GitLab, GitLabTokens
+    from champion_gate.adapters.gitlab.provider import GitLab, GitLabTokens
 
     def tokens(given: GitLabCredentials) -> GitLabTokens:
         return GitLabTokens(
@@ -109,9 +109,11 @@ def _gitlab(
 
 def token_verifier(settings: Settings, clock: Clock) -> TokenVerifier:
     """Who checks the ID tokens of the jobs of every CI/CD system that gates use."""
-    from champion_gate.adapters import oidc
+    from champion_gate.adapters.github import id_token as github
+    from champion_gate.adapters.gitlab import id_token as gitlab
+    from champion_gate.adapters.oidc import ci_jobs as oidc
 
-    tables = {"github": oidc.GITHUB, "gitlab": oidc.GITLAB}
+    tables = {"github": github.TABLE, "gitlab": gitlab.TABLE}
     issuers = {
         provider: oidc.Issuer(found.issuer, found.audience, tables[found.kind], found.ca_file)
         for provider, found in settings.oidc.items()
@@ -123,8 +125,8 @@ def caller_verifier(settings: Settings, clock: Clock) -> CallerVerifier | None:
     """Who checks the tokens with which people call the API; None where API tokens alone are taken."""
     if settings.api_oidc is None:
         return None
-    from champion_gate.adapters.oidc_keys import IssuerKeys
-    from champion_gate.adapters.oidc_roles import OidcRoles
+    from champion_gate.adapters.oidc.jwks import IssuerKeys
+    from champion_gate.adapters.oidc.people import OidcRoles
 
     oidc = settings.api_oidc
     return OidcRoles(oidc, IssuerKeys(oidc.issuer, clock=clock, ca_file=oidc.ca_file), clock)
@@ -132,8 +134,8 @@ def caller_verifier(settings: Settings, clock: Clock) -> CallerVerifier | None:
 
 def provider_hooks(settings: Settings, clock: Clock) -> dict[str, ProviderHook]:
     """How webhooks are checked, for each CI/CD system that shares a secret with us."""
-    from champion_gate.adapters.github_hook import GitHubHook
-    from champion_gate.adapters.gitlab_hook import GitLabHook
+    from champion_gate.adapters.github.webhook import GitHubHook
+    from champion_gate.adapters.gitlab.webhook import GitLabHook
 
     hooks: dict[str, ProviderHook] = {}
     if settings.github_webhook_secrets:

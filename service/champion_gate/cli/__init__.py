@@ -26,19 +26,37 @@ Exit codes:
 """
 
 _COMMANDS = {
-    "serve": ("serve", "Run the service."),
-    "demo": ("demo", "See a model version become Champion, on this machine, in a minute."),
-    "config": ("config", "Check gates.yaml and the settings, or print the file's JSON Schema."),
-    "migrate": ("migrate", "Create or upgrade the database's tables."),
-    "backup": ("backup", "Copy the database into one file, also beside a running service."),
-    "restore": ("restore", "Put a backup in the place of the database."),
-    "promotions": ("promotions", "List, show or watch promotions; ask for one, cancel or retry one."),
-    "notifications": ("notifications", "List, show or replay what Databricks told us, and what came of it."),
-    "identities": ("identities", "List whose logins are whose accounts; accept or forget one."),
-    "alias": ("alias", "Show where an alias stands and who moved it; set, roll back, hold or release it."),
-    "ledger": ("ledger", "Export the ledger, or verify it, an export of it or a receipt."),
-    "tokens": ("tokens", "Create, list or revoke the tokens with which the API is called."),
-    "hooks": ("hooks", "Send a stored or a sample notification to a running service."),
+    "serve": ("champion_gate.cli.serve", "Run the service."),
+    "demo": (
+        "champion_gate.demo.command",
+        "See a model version become Champion, on this machine, in a minute.",
+    ),
+    "config": (
+        "champion_gate.cli.config",
+        "Check gates.yaml and the settings, or print the file's JSON Schema.",
+    ),
+    "migrate": ("champion_gate.cli.migrate", "Create or upgrade the database's tables."),
+    "backup": ("champion_gate.cli.backup", "Copy the database into one file, also beside a running service."),
+    "restore": ("champion_gate.cli.restore", "Put a backup in the place of the database."),
+    "promotions": (
+        "champion_gate.cli.promotions",
+        "List, show or watch promotions; ask for one, cancel or retry one.",
+    ),
+    "notifications": (
+        "champion_gate.cli.notifications",
+        "List, show or replay what Databricks told us, and what came of it.",
+    ),
+    "identities": (
+        "champion_gate.cli.identities",
+        "List whose logins are whose accounts; accept or forget one.",
+    ),
+    "alias": (
+        "champion_gate.cli.alias",
+        "Show where an alias stands and who moved it; set, roll back, hold or release it.",
+    ),
+    "ledger": ("champion_gate.cli.ledger", "Export the ledger, or verify it, an export of it or a receipt."),
+    "tokens": ("champion_gate.cli.tokens", "Create, list or revoke the tokens with which the API is called."),
+    "hooks": ("champion_gate.cli.hooks", "Send a stored or a sample notification to a running service."),
 }
 
 
@@ -53,7 +71,7 @@ class _LazyGroup(click.Group):
         del ctx
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"champion_gate.cli.{_COMMANDS[cmd_name][0]}")
+        module = importlib.import_module(_COMMANDS[cmd_name][0])
         command: click.Command = module.command
         return command
 
@@ -92,7 +110,7 @@ def exit_code(error: GateError) -> int:
 
 def main() -> None:
     """Run `champion-gate`; errors of ours become one message on stderr and an exit code."""
-    from champion_gate.core.text import storable
+    from champion_gate.domain.text import storable
 
     os.environ.update(SILENT_MLFLOW)
     try:

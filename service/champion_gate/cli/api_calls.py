@@ -13,10 +13,10 @@ import requests
 import urllib3
 from requests.auth import AuthBase
 
-from champion_gate.adapters.http_session import Deadline, new_session
-from champion_gate.adapters.web_pages import WORDS as WEB_PAGE
-from champion_gate.adapters.web_pages import is_web_page
-from champion_gate.core.text import one_line
+from champion_gate.adapters.http.session import Deadline, new_session
+from champion_gate.adapters.http.web_pages import WORDS as WEB_PAGE
+from champion_gate.adapters.http.web_pages import is_web_page
+from champion_gate.domain.text import one_line
 from champion_gate.errors import GateError, VendorUnavailableError
 from champion_gate.settings.api_access import ApiAccess
 

@@ -8,13 +8,13 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-from champion_gate.adapters.http import joined
+from champion_gate.adapters.http.client import joined
 from champion_gate.cli.api_calls import ApiCalls, unreadable
 from champion_gate.cli.gateway import Json
-from champion_gate.core.names import check_alias, check_model, check_version
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.names import check_alias, check_model, check_version
+from champion_gate.domain.promotion import Phase
 from champion_gate.errors import InvalidInputError
-from champion_gate.web.views import rfc3339
+from champion_gate.web.api.views import rfc3339
 
 _OPEN = frozenset(phase.value for phase in Phase if phase.is_open)
 _PART = 100

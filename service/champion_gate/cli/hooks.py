@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from champion_gate.cli.output import print_line, tell_if_local
-from champion_gate.core.text import one_line
+from champion_gate.domain.text import one_line
 
 if TYPE_CHECKING:
-    from champion_gate.core.notifications import JobNotification
+    from champion_gate.domain.notifications import JobNotification
 
 
 _LONGEST_TOLD = 2000
@@ -44,7 +44,7 @@ def send(
     that no notification told about.
     """
     from champion_gate.bootstrap.local import load_local_settings, open_local_store
-    from champion_gate.core.notifications import JobNotification
+    from champion_gate.domain.notifications import JobNotification
 
     settings = load_local_settings()
     if notification_id is not None:
@@ -65,8 +65,8 @@ def send(
 def _post(url: str, notification: JobNotification, credentials: tuple[str, str]) -> str:
     import requests
 
-    from champion_gate.adapters.web_pages import WORDS as WEB_PAGE
-    from champion_gate.adapters.web_pages import is_web_page
+    from champion_gate.adapters.http.web_pages import WORDS as WEB_PAGE
+    from champion_gate.adapters.http.web_pages import is_web_page
     from champion_gate.errors import VendorRefusedError, VendorUnavailableError
 
     try:

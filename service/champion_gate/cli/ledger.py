@@ -16,10 +16,10 @@ import click
 from champion_gate.cli.output import print_json, print_line, print_pairs, tell_if_local
 
 if TYPE_CHECKING:
-    from champion_gate.core.ledger_export import Part
-    from champion_gate.core.ledger_head import NotedHead
-    from champion_gate.core.receipt_check import ReceiptCheck
-    from champion_gate.core.receipt_reading import Receipt
+    from champion_gate.domain.ledger.export import Part
+    from champion_gate.domain.ledger.head import NotedHead
+    from champion_gate.domain.ledger.receipt_check import ReceiptCheck
+    from champion_gate.domain.ledger.receipt_reading import Receipt
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _TIME = re.compile(rf"{_DAY.pattern}[Tt ][0-9:.]+(?:[Zz]|[+-][0-9]{{2}}:[0-9]{{2}})", re.ASCII)
@@ -63,7 +63,7 @@ def command() -> None:
 def export(since: str | None, form: str, output: Path) -> None:
     """Write the ledger, oldest line first, one line of it at a time."""
     from champion_gate.bootstrap.local import open_local_store
-    from champion_gate.core.ledger_export import write_csv, write_jsonl
+    from champion_gate.domain.ledger.export import write_csv, write_jsonl
 
     write = write_csv if form == "csv" else write_jsonl
     start = _since(since)
@@ -86,7 +86,7 @@ def verify(export_file: BinaryIO | None, head: str | None, *, allow_empty: bool,
     Whoever can write to the database can also rewrite the whole chain. That shows only by a head that was
     noted elsewhere: in the service's log, in a receipt, in an answer of /readyz. Give it as --head.
     """
-    from champion_gate.core.ledger_head import NotedHead
+    from champion_gate.domain.ledger.head import NotedHead
     from champion_gate.errors import ConflictError
 
     noted = None if head is None else NotedHead.read(head)
@@ -123,7 +123,7 @@ def verify_receipt(
     as_json: bool,
 ) -> None:
     """Check a receipt against an export of the ledger, or against the local database."""
-    from champion_gate.core.receipt_reading import LONGEST_RECEIPT, read_receipt
+    from champion_gate.domain.ledger.receipt_reading import LONGEST_RECEIPT, read_receipt
 
     receipt = read_receipt(receipt_file.read(LONGEST_RECEIPT + 1))
     evidence = None if evidence_file is None else _evidence(evidence_file)
@@ -147,7 +147,7 @@ def verify_receipt(
 
 
 def _verified_file(file: BinaryIO, noted: NotedHead | None) -> Part:
-    from champion_gate.core.ledger_export import check_part, read_jsonl
+    from champion_gate.domain.ledger.export import check_part, read_jsonl
 
     return check_part(read_jsonl(file), noted)
 
@@ -165,8 +165,8 @@ def _refuse_empty(part: Part, *, allow_empty: bool) -> None:
 
 def _verified_database(noted: NotedHead | None) -> Part:
     from champion_gate.bootstrap.local import open_local_store
-    from champion_gate.core.ledger import GENESIS, LedgerHead
-    from champion_gate.core.ledger_export import Part, check_part
+    from champion_gate.domain.ledger.chain import GENESIS, LedgerHead
+    from champion_gate.domain.ledger.export import Part, check_part
 
     tell_if_local()
     with open_local_store() as store:
@@ -180,8 +180,8 @@ def _verified_database(noted: NotedHead | None) -> Part:
 
 def _checked(receipt: Receipt, export_file: BinaryIO | None, evidence: bytes | None) -> ReceiptCheck:
     from champion_gate.bootstrap.local import open_local_store
-    from champion_gate.core.ledger_export import read_jsonl
-    from champion_gate.core.receipt_check import check_receipt
+    from champion_gate.domain.ledger.export import read_jsonl
+    from champion_gate.domain.ledger.receipt_check import check_receipt
     from champion_gate.errors import ConflictError
 
     if export_file is not None:
@@ -197,7 +197,7 @@ def _checked(receipt: Receipt, export_file: BinaryIO | None, evidence: bytes | N
 
 
 def _part_view(part: Part) -> dict[str, object]:
-    from champion_gate.core.ledger_head import head_view
+    from champion_gate.domain.ledger.head import head_view
 
     return {
         "lines": part.lines,
@@ -252,7 +252,7 @@ def _deciders(receipt: Receipt) -> str:
 
 
 def _evidence(file: BinaryIO) -> bytes:
-    from champion_gate.core.receipt_reading import LONGEST_RECEIPT
+    from champion_gate.domain.ledger.receipt_reading import LONGEST_RECEIPT
     from champion_gate.errors import InvalidInputError
 
     evidence = file.read(LONGEST_RECEIPT + 1)

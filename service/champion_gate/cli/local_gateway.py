@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 from champion_gate.bootstrap.local import Local, local_caller
 from champion_gate.cli.gateway import Json
-from champion_gate.core.alias_orders import AliasNotSetError
-from champion_gate.core.aliases import OnlyIf, Order, check_reason
-from champion_gate.core.correlation import promotion_named
-from champion_gate.core.names import check_version
-from champion_gate.core.notifications import NotificationPhase
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.aliases import OnlyIf, Order, check_reason
+from champion_gate.domain.names import check_version
+from champion_gate.domain.notifications import NotificationPhase
+from champion_gate.domain.promotion import Phase
 from champion_gate.errors import NotFoundError
-from champion_gate.web.views import (
+from champion_gate.flow.ci_outcome import promotion_named
+from champion_gate.flow.operator_aliases import AliasNotSetError
+from champion_gate.web.api.views import (
     alias_change_view,
     alias_view,
     identity_view,
@@ -116,7 +116,7 @@ class LocalGateway:
     def receipt(self, promotion_id: str) -> Json:
         """What an auditor keeps of it."""
         from champion_gate.bootstrap.core import SystemClock
-        from champion_gate.core.receipt import make_receipt
+        from champion_gate.flow.receipts import make_receipt
 
         return make_receipt(self._store, self._id(promotion_id), SystemClock().now())
 
@@ -124,7 +124,7 @@ class LocalGateway:
         """What the reviewer was shown, as Markdown."""
         import json
 
-        from champion_gate.core.evidence_markdown import render_markdown
+        from champion_gate.domain.evidence_markdown import render_markdown
 
         promotion = promotion_named(self._store, promotion_id)
         if promotion.evidence_json is None or promotion.evidence_sha256 is None:

@@ -32,7 +32,7 @@ def command() -> None:
 @on_gateway
 def list_notifications(gateway: Gateway, phase: str | None, limit: int, *, as_json: bool) -> None:
     """List notifications, newest first."""
-    from champion_gate.core.notifications import NotificationPhase
+    from champion_gate.domain.notifications import NotificationPhase
 
     if phase is not None and phase not in list(NotificationPhase):
         raise click.BadParameter(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import click
 
-from champion_gate.core.text import escaped, one_line
+from champion_gate.domain.text import escaped, one_line
 from champion_gate.errors import ConfigurationError, GateError
 
 _LONGEST = 2000

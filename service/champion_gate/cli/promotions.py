@@ -51,7 +51,7 @@ def list_promotions(
     gateway: Gateway, model: str | None, phase: str | None, limit: int, *, as_json: bool
 ) -> None:
     """List promotions, newest first."""
-    from champion_gate.core.promotion import Phase
+    from champion_gate.domain.promotion import Phase
 
     if phase is not None and phase not in list(Phase):
         raise click.BadParameter(f"{phase!r} is none of {', '.join(Phase)}.", param_hint="--phase")

@@ -11,7 +11,7 @@ import click
 from champion_gate.cli.output import clean, print_json, print_line, print_table, tell_if_local, when
 
 if TYPE_CHECKING:
-    from champion_gate.core.callers import ApiToken
+    from champion_gate.domain.callers import ApiToken
 
 _ROLES = ("viewer", "operator")
 _DURATION = re.compile(r"([1-9][0-9]{0,4})([hd])")
@@ -53,8 +53,8 @@ def command() -> None:
 def create(name: str, role: str, expires: timedelta | datetime | None, *, as_json: bool) -> None:
     """Make a token and print it, alone on standard output; it is kept nowhere and shown never again."""
     from champion_gate.bootstrap.local import local_caller, open_local_tokens
-    from champion_gate.core.callers import Role
-    from champion_gate.web.views import rfc3339
+    from champion_gate.domain.callers import Role
+    from champion_gate.web.api.views import rfc3339
 
     tell_if_local()
     with open_local_tokens() as tokens:
@@ -121,7 +121,7 @@ def _state(token: ApiToken, now: datetime) -> str:
 
 
 def _view(token: ApiToken, now: datetime) -> dict[str, str | None]:
-    from champion_gate.web.views import rfc3339
+    from champion_gate.web.api.views import rfc3339
 
     return {
         "id": token.id,

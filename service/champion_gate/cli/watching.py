@@ -10,7 +10,7 @@ import click
 
 from champion_gate.cli.gateway import Gateway, Json
 from champion_gate.cli.output import field, print_json_line, print_line, time_of, told
-from champion_gate.core.promotion import Phase
+from champion_gate.domain.promotion import Phase
 from champion_gate.errors import GateError
 
 _OPEN = tuple(phase.value for phase in Phase if phase.is_open)

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 
-from champion_gate.core.gates import Account, Direction, Gate, MetricRule, NewerVersion, VersionSource
+from champion_gate.domain.gates import Account, Direction, Gate, MetricRule, NewerVersion, VersionSource
 from champion_gate.settings.gates_api import ApiOidc
 from champion_gate.settings.gates_file import Gates
 from champion_gate.settings.gates_servers import kind_of

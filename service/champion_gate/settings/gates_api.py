@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from champion_gate.core.managed import FurtherAlias
-from champion_gate.core.names import check_model
+from champion_gate.domain.managed import FurtherAlias
+from champion_gate.domain.names import check_model
 from champion_gate.errors import InvalidNameError
 from champion_gate.settings.addresses import host_of, web_address
 from champion_gate.settings.gates_model import (

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from champion_gate.core.gates import Account
-from champion_gate.core.names import check_model
+from champion_gate.domain.gates import Account
+from champion_gate.domain.names import check_model
 from champion_gate.errors import InvalidNameError
 from champion_gate.settings.gates_api import alias_problems, oidc_problems
 from champion_gate.settings.gates_model import (

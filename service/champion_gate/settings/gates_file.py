@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from champion_gate.core.gates import Direction, Gate, MetricRule, NewerVersion, VersionSource
-from champion_gate.core.managed import FurtherAlias
-from champion_gate.core.names import check_model
+from champion_gate.domain.gates import Direction, Gate, MetricRule, NewerVersion, VersionSource
+from champion_gate.domain.managed import FurtherAlias
+from champion_gate.domain.names import check_model
 from champion_gate.errors import ConfigurationError
 from champion_gate.settings.gates_api import ApiOidc, api_oidc, further_aliases
 from champion_gate.settings.gates_cross import UsableParts, cross_problems

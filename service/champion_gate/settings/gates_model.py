@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from champion_gate.core.gates import Account
+from champion_gate.domain.gates import Account
 from champion_gate.settings import gates_values as values
 
 ApiVersion = Literal["2022-11-28", "2026-03-10"]

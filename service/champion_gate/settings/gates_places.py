@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from champion_gate.core.gates import Account, ApprovalTarget
+from champion_gate.domain.gates import Account, ApprovalTarget
 from champion_gate.settings.gates_model import (
     GateEntry,
     GitHubApprovalEntry,

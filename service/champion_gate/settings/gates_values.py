@@ -11,9 +11,9 @@ from typing import Any
 from pydantic import BeforeValidator
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from champion_gate.core.gates import Account
-from champion_gate.core.metrics import is_number
-from champion_gate.core.names import check_alias
+from champion_gate.domain.gates import Account
+from champion_gate.domain.metrics import is_number
+from champion_gate.domain.names import check_alias
 from champion_gate.errors import InvalidNameError
 from champion_gate.settings.addresses import host_of, web_address
 

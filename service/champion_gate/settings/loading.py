@@ -10,8 +10,8 @@ from types import MappingProxyType
 
 from pydantic import SecretStr
 
-from champion_gate.core.gates import Gate
-from champion_gate.core.managed import FurtherAlias
+from champion_gate.domain.gates import Gate
+from champion_gate.domain.managed import FurtherAlias
 from champion_gate.errors import ConfigurationError
 from champion_gate.settings.addresses import host_of
 from champion_gate.settings.credentials import (

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select, update
 
-from champion_gate.core.aliases import AliasIntent, AliasKey, AliasLock, Hold
+from champion_gate.domain.aliases import AliasIntent, AliasKey, AliasLock, Hold
 from champion_gate.errors import ConflictError, LeaseLostError
 from champion_gate.store.leases import free_at, lease_until
 from champion_gate.store.tables import aliases

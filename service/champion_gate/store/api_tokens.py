@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, or_, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from champion_gate.core.callers import ApiToken, Role
+from champion_gate.domain.callers import ApiToken, Role
 from champion_gate.errors import ConflictError
 from champion_gate.store.tables import api_tokens
 

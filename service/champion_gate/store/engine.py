@@ -210,7 +210,7 @@ def _postgresql_engine(url: URL, answer_seconds: float | None) -> Engine:
 
         @event.listens_for(engine, "do_connect")
         def _connect(_dialect: Any, _record: Any, args: list[Any], parameters: dict[str, Any]) -> Any:
-            from champion_gate.postgresql import connect  # noqa: PLC0415 - an extra
+            from champion_gate.store.postgresql import connect  # noqa: PLC0415 - an extra
 
             return connect(*args, answer_seconds=answer_seconds, **parameters)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, select, update
 
-from champion_gate.core.promotion import FollowUp, FollowUpKind
+from champion_gate.domain.promotion import FollowUp, FollowUpKind
 from champion_gate.errors import NotFoundError
 from champion_gate.store import leases
 from champion_gate.store.tables import follow_ups

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, select, update
 
-from champion_gate.core.ports import Person
-from champion_gate.core.store import RememberedLogin, TrainerAccount
+from champion_gate.domain.ports import Person
+from champion_gate.domain.store import RememberedLogin, TrainerAccount
 from champion_gate.errors import ConflictError, NotFoundError
 from champion_gate.store.tables import identities, trainer_accounts
 from champion_gate.store.upsert import upsert

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, select
 
-from champion_gate.core.approval import TokenUse
+from champion_gate.domain.approval import TokenUse
 from champion_gate.store.tables import job_tokens
 from champion_gate.store.upsert import upsert
 

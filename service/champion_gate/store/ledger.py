@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, insert, select, update
 
-from champion_gate.core.aliases import AliasKey
-from champion_gate.core.ledger import (
+from champion_gate.domain.aliases import AliasKey
+from champion_gate.domain.ledger.chain import (
     GENESIS,
     ChainedText,
     LedgerEntry,

@@ -21,14 +21,14 @@ from sqlalchemy import (
     update,
 )
 
-from champion_gate.core.job_runs import JobRun
-from champion_gate.core.notifications import (
+from champion_gate.domain.job_runs import JobRun
+from champion_gate.domain.notifications import (
     JobNotification,
     NotificationPhase,
     Resolution,
     StoredNotification,
 )
-from champion_gate.core.store import Page
+from champion_gate.domain.store import Page
 from champion_gate.errors import InvalidInputError, NotFoundError
 from champion_gate.store import leases
 from champion_gate.store.pages import page

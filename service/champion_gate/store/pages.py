@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Column, Connection, Row, Select, tuple_
 
-from champion_gate.core.store import Page
+from champion_gate.domain.store import Page
 from champion_gate.errors import InvalidInputError
 from champion_gate.store.tables import UtcTime, write_time
 

@@ -22,9 +22,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from champion_gate.core.aliases import AliasKey
-from champion_gate.core.promotion import TRANSITIONS, EndRequest, Phase, Promotion
-from champion_gate.core.store import Page
+from champion_gate.domain.aliases import AliasKey
+from champion_gate.domain.promotion import TRANSITIONS, EndRequest, Phase, Promotion
+from champion_gate.domain.store import Page
 from champion_gate.errors import ConflictError, NotFoundError
 from champion_gate.store import leases
 from champion_gate.store.pages import page

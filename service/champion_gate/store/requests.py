@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, delete, select, update
 
-from champion_gate.core.store import RepeatableRequest
+from champion_gate.domain.store import RepeatableRequest
 from champion_gate.store.tables import requests
 from champion_gate.store.upsert import upsert
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from champion_gate.core.aliases import AliasIntent, AliasKey, AliasLock, Hold
-from champion_gate.core.ledger import LedgerEntry
-from champion_gate.core.promotion import FollowUp, Promotion
+from champion_gate.domain.aliases import AliasIntent, AliasKey, AliasLock, Hold
+from champion_gate.domain.ledger.chain import LedgerEntry
+from champion_gate.domain.promotion import FollowUp, Promotion
 from champion_gate.store import aliases, promotions
 from champion_gate.store.sql_base import SqlBase, append
 

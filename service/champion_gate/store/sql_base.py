@@ -8,8 +8,8 @@ from typing import Self
 
 from sqlalchemy import Connection
 
-from champion_gate.core.ledger import LedgerEntry
-from champion_gate.core.promotion import FollowUp
+from champion_gate.domain.ledger.chain import LedgerEntry
+from champion_gate.domain.promotion import FollowUp
 from champion_gate.store import follow_ups, ledger
 from champion_gate.store.engine import Database
 

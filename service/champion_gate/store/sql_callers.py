@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from champion_gate.core.approval import TokenUse
-from champion_gate.core.callers import ApiToken
-from champion_gate.core.store import RepeatableRequest
+from champion_gate.domain.approval import TokenUse
+from champion_gate.domain.callers import ApiToken
+from champion_gate.domain.store import RepeatableRequest
 from champion_gate.store import api_tokens, job_tokens, requests
 from champion_gate.store.sql_base import SqlBase
 

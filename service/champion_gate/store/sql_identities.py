@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from champion_gate.core.ports import Person
-from champion_gate.core.store import EntryOf, RememberedLogin, TrainerAccount
+from champion_gate.domain.ports import Person
+from champion_gate.domain.store import EntryOf, RememberedLogin, TrainerAccount
 from champion_gate.store import identities, promotions
 from champion_gate.store.sql_base import SqlBase, append
 

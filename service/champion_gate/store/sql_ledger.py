@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from champion_gate.core.aliases import AliasKey
-from champion_gate.core.ledger import ChainedText, LedgerEntry, LedgerHead, LedgerLine
+from champion_gate.domain.aliases import AliasKey
+from champion_gate.domain.ledger.chain import ChainedText, LedgerEntry, LedgerHead, LedgerLine
 from champion_gate.store import ledger
 from champion_gate.store.sql_base import SqlBase
 

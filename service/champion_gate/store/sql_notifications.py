@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from champion_gate.core.notifications import (
+from champion_gate.domain.notifications import (
     JobNotification,
     NotificationPhase,
     Resolution,
     StoredNotification,
 )
-from champion_gate.core.store import Page
+from champion_gate.domain.store import Page
 from champion_gate.store import leases, notifications, tables
 from champion_gate.store.sql_base import SqlBase
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from champion_gate.core.aliases import AliasKey
-from champion_gate.core.ledger import LedgerEntry
-from champion_gate.core.promotion import EndRequest, FollowUp, Phase, Promotion
-from champion_gate.core.store import Page
+from champion_gate.domain.aliases import AliasKey
+from champion_gate.domain.ledger.chain import LedgerEntry
+from champion_gate.domain.promotion import EndRequest, FollowUp, Phase, Promotion
+from champion_gate.domain.store import Page
 from champion_gate.store import leases, promotions, tables
 from champion_gate.store.sql_base import SqlBase, append
 

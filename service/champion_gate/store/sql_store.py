@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import delete, func, insert, select, update
 
-from champion_gate.core.promotion import FollowUp
-from champion_gate.core.store import Due
+from champion_gate.domain.promotion import FollowUp
+from champion_gate.domain.store import Due
 from champion_gate.store import clock, follow_ups, leases, notifications, promotions, schema, tables
 from champion_gate.store.engine import ANSWER_SECONDS, BUSY_SECONDS, Database
 from champion_gate.store.sql_aliases import SqlAliases

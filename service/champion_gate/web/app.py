@@ -6,18 +6,19 @@ from collections.abc import Iterable, Sequence
 
 from flask import Response
 
-from champion_gate.core.ports import Clock, WakeUps
-from champion_gate.core.posted_decision import PostedDecision
-from champion_gate.core.store import Store
-from champion_gate.web import api, auth, problems
+from champion_gate.domain.ports import Clock, WakeUps
+from champion_gate.domain.store import Store
+from champion_gate.flow.ci_outcome import PostedDecision
+from champion_gate.web import auth, problems
 from champion_gate.web.addresses import apply_proxy_hops
+from champion_gate.web.api import routes as api
+from champion_gate.web.api.ci_outcome import Decisions
+from champion_gate.web.api.openapi import ApiApp
+from champion_gate.web.api.operations import Operations
 from champion_gate.web.auth import Access
-from champion_gate.web.decisions import Decisions
-from champion_gate.web.described import ApiApp
-from champion_gate.web.docs import Docs
 from champion_gate.web.health import Check, Health
 from champion_gate.web.hooks import Hooks
-from champion_gate.web.operations import Operations
+from champion_gate.web.pages.docs import Docs
 
 __all__ = ["Access", "Check", "Operations", "create_app"]
 

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from flask import Flask, Request, Response, g, request
 from werkzeug.exceptions import NotFound
 
-from champion_gate.core.callers import Caller, Role
-from champion_gate.core.ports import ProviderHook
+from champion_gate.domain.callers import Caller, Role
+from champion_gate.domain.ports import ProviderHook
 from champion_gate.errors import (
     NotAuthenticatedError,
     NotPermittedError,
@@ -23,9 +23,9 @@ from champion_gate.errors import (
 )
 from champion_gate.log import get_logger
 from champion_gate.web.addresses import source_address
-from champion_gate.web.attempts import WINDOW_SECONDS, Attempts
 from champion_gate.web.bodies import put_back, read_body
 from champion_gate.web.problems import problem
+from champion_gate.web.throttle import WINDOW_SECONDS, Attempts
 
 log = get_logger(__name__)
 

@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 
 from flask import Response, jsonify
 
-from champion_gate.core.ledger import LedgerHead
-from champion_gate.core.ledger_head import head_view
-from champion_gate.core.ports import Clock
+from champion_gate.domain.ledger.chain import LedgerHead
+from champion_gate.domain.ledger.head import head_view
+from champion_gate.domain.ports import Clock
 from champion_gate.errors import GateError, VendorNotFoundError, VendorRefusedError, VendorUnavailableError
 from champion_gate.log import get_logger
 from champion_gate.web.auth import Auth, guarded

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from flask import Response, jsonify
 
-from champion_gate.core.bodies import (
+from champion_gate.domain.json_body import (
     Ignored,
     UnusableBodyError,
     id_of,
@@ -18,10 +18,10 @@ from champion_gate.core.bodies import (
     shown,
     text_of,
 )
-from champion_gate.core.notifications import JobNotification
-from champion_gate.core.ports import Clock, EveryRequestAt, ProviderHook, WakeUps
-from champion_gate.core.promotion import Promotion
-from champion_gate.core.store import Store
+from champion_gate.domain.notifications import JobNotification
+from champion_gate.domain.ports import Clock, EveryRequestAt, ProviderHook, WakeUps
+from champion_gate.domain.promotion import Promotion
+from champion_gate.domain.store import Store
 from champion_gate.errors import GateError, StoreUnavailableError
 from champion_gate.log import get_logger
 from champion_gate.web.auth import Auth, body, guarded, header

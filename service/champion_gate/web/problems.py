@@ -15,7 +15,7 @@ from sqlalchemy.exc import InternalError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 from werkzeug.exceptions import HTTPException
 
-from champion_gate.core.text import one_line
+from champion_gate.domain.text import one_line
 from champion_gate.errors import GateError, InvalidInputError, StoreUnavailableError
 from champion_gate.log import get_logger
 

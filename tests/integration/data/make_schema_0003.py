@@ -15,10 +15,10 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 
-from champion_gate.core.callers import Caller, Role
-from champion_gate.core.promotion import Phase
-from champion_gate.standins.databricks import Fault
+from champion_gate.domain.callers import Caller, Role
+from champion_gate.domain.promotion import Phase
 from champion_gate.store.schema import migrate
+from champion_gate_standins.databricks.server import Fault
 from integration.upgrade_world import VENDORS, UpgradeWorld, model_of, upgrade_world
 
 OPERATOR = Caller("operator-1", Role.OPERATOR, "API token t1")

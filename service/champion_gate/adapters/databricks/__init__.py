@@ -1,0 +1,1 @@
+"""Databricks: job runs, Unity Catalog, and the workspace's MLflow runs."""

@@ -1,0 +1,335 @@
+"""Calls to one Databricks workspace: unified auth, time-outs, a deadline, errors translated, JSON checked."""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from champion_gate.adapters.databricks import exchange as databricks_exchange
+from champion_gate.adapters.databricks.advice import CREDENTIALS
+from champion_gate.adapters.databricks.errors import VENDOR, Seen, translate, unreadable
+from champion_gate.adapters.databricks.transport import (
+    MOST_AT_ONCE,
+    Budget,
+    OutOfTimeError,
+    Patience,
+    SdkClock,
+    Transport,
+)
+from champion_gate.errors import VendorError, VendorRefusedError, VendorUnavailableError
+
+if TYPE_CHECKING:
+    from databricks.sdk import WorkspaceClient
+    from databricks.sdk.core import Config
+
+MAX_PAGES = 100
+ME = "/api/2.0/preview/scim/v2/Me"
+"""Who we are; the SDK too reads the workspace's id from this answer's header."""
+
+_ID = re.compile(r"[0-9]{1,19}")
+_DISCOVERY_SECONDS = 5.0
+_OAUTH_ENDPOINTS = "/oidc/.well-known/oauth-authorization-server"
+
+
+class DatabricksConnection:
+    """A WorkspaceClient made on first use, shared by all threads.
+
+    The SDK's constructor already makes requests: one that failed is not kept, and one that had to do without
+    discovery is made anew after a while.
+    """
+
+    def __init__(
+        self, *, product_version: str, config_overrides: Mapping[str, object] | None, budget: Budget
+    ) -> None:
+        self._product_version = product_version
+        self._overrides = dict(config_overrides or {})
+        self.budget = budget
+        self._patience = Patience()
+        self._slots = threading.BoundedSemaphore(MOST_AT_ONCE)
+        self._client: WorkspaceClient | None = None
+        self._use_until = -math.inf  # on `time.monotonic`; the client's settings are known also afterwards
+        self._heard_workspace_id: str | None = None
+
+    @property
+    def host(self) -> str | None:
+        """The workspace's base URL without a trailing slash; None before the first call."""
+        host: str | None = self._client.config.host if self._client else None
+        return host
+
+    @property
+    def workspace_id(self) -> str | None:
+        """The workspace's id: DATABRICKS_WORKSPACE_ID, else what discovery or any answer told; None before that."""
+        found = self._client.config.workspace_id if self._client else None
+        return str(found) if found else self._heard_workspace_id
+
+    @property
+    def heard_workspace_id(self) -> str | None:
+        """The id of the workspace that answers our calls; None where no answer told it yet."""
+        return self._heard_workspace_id
+
+    def begin(self) -> Operation:
+        """Start an operation: calls that share one total deadline."""
+        return Operation(self, time.monotonic() + self.budget.total)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        until: float,
+        query: Mapping[str, object] | None = None,
+        body: Mapping[str, object] | None = None,
+    ) -> dict[str, Any]:
+        """Make one call in a thread of its own and wait for it until the deadline.
+
+        The thread is what bounds answers that trickle. A call that is given up takes its client with it: who
+        knows what it holds, and whoever comes next must not wait behind it.
+
+        Args:
+            method: GET calls are repeated by the SDK on 429, 503 and lost connections; others never.
+            path: from `/api`, with every name in it checked and quoted.
+            until: the deadline, on `time.monotonic`.
+            query: sent URL-encoded.
+            body: sent as JSON.
+
+        Raises:
+            VendorUnavailableError, VendorRefusedError, VendorNotFoundError: see `errors`.
+        """
+        writes = method != "GET"
+        used = self._client
+        if not self._slots.acquire(timeout=max(0.0, until - time.monotonic())):
+            raise VendorUnavailableError(VENDOR, "too many earlier calls are still without an answer.")
+        result: Future[dict[str, Any]] = Future()
+
+        def run() -> None:
+            self._patience.begin(until, may_repeat=not writes)
+            databricks_exchange.begin(self.budget.connect, self.budget.read, until)
+            try:
+                result.set_result(self._call(method, path, query, body))
+            except BaseException as error:  # noqa: BLE001 - whatever it is, the waiting thread is told
+                result.set_exception(self._translated(error, f"{method} {path}", writes=writes))
+            finally:
+                self._slots.release()
+
+        try:
+            threading.Thread(target=run, name="databricks-call", daemon=True).start()
+        except RuntimeError:
+            self._slots.release()
+            raise VendorUnavailableError(VENDOR, "this machine has no thread left for the call.") from None
+        try:
+            return result.result(timeout=max(0.0, until - time.monotonic()))
+        except TimeoutError:
+            if self._client is used:
+                self._use_until = -math.inf
+            raise VendorUnavailableError(
+                VENDOR,
+                f"{method} {path} had no answer in time.",
+                hint="" if used else f"We are not signed in yet. {CREDENTIALS}",
+                outcome_unknown=writes,
+            ) from None
+
+    def _call(
+        self, method: str, path: str, query: Mapping[str, object] | None, body: Mapping[str, object] | None
+    ) -> dict[str, Any]:
+        client = self._client
+        if client is None or time.monotonic() >= self._use_until:
+            client = self._connect()
+        headers = {"Accept": "application/json"}
+        if client.config.workspace_id:  # as the SDK's own services do, for hosts that serve many workspaces
+            headers["X-Databricks-Workspace-Id"] = str(client.config.workspace_id)
+        answer = client.api_client.do(
+            method,
+            path,
+            query=dict(query) if query is not None else None,
+            body=dict(body) if body is not None else None,
+            headers=headers,
+        )
+        if self._client is None:
+            self._keep(client, is_whole=False)
+        return record(answer, path)
+
+    def _connect(self) -> WorkspaceClient:
+        # No lock: a constructor that hangs would block every other call; two clients do no harm.
+        from databricks.sdk import WorkspaceClient  # noqa: PLC0415 - a second of import, only where it is used
+
+        databricks_exchange.bound_exchanges()
+        config, is_discovered = self._configure()
+        client = WorkspaceClient(config=config)
+        # The SDK has one time-out for connecting and reading and follows redirects; its session is private.
+        session = client.api_client._api_client._session  # noqa: SLF001
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, Transport(self.budget, self._patience, self._hear))
+        # Without discovery nothing shows that the settings are right, until a call has.
+        if is_discovered or self._client is not None:
+            self._keep(client, is_whole=bool(is_discovered and config.discovery_url))
+        return client
+
+    def _keep(self, client: WorkspaceClient, *, is_whole: bool) -> None:
+        """Use it for the calls to come, unless a whole one is in use and this one came late and is none."""
+        if is_whole or self._use_until != math.inf:
+            self._client = client
+            self._use_until = math.inf if is_whole else time.monotonic() + self.budget.half_made
+
+    def _configure(self) -> tuple[Config, bool]:
+        """The SDK's settings, and whether they may be kept before a call has shown that they are right.
+
+        The constructor asks discovery first, with the time-outs that it finds, and goes on without its answer;
+        but OAuth needs the endpoints that stand there, so the workspace's own are then tried.
+        """
+        from databricks.sdk.core import Config  # noqa: PLC0415 - as above
+
+        settings: dict[str, Any] = {
+            "http_timeout_seconds": min(self.budget.read, _DISCOVERY_SECONDS),
+            "retry_timeout_seconds": 1,
+            "product": "champion-gate",
+            "product_version": self._product_version,
+            "clock": SdkClock(self._patience),
+            # Its threads are no daemons, and would keep a process from ending.
+            "disable_async_token_refresh": True,
+            **self._overrides,
+        }
+        is_discovered = True
+        try:
+            config = Config(**settings)
+        except ValueError:
+            if not settings.get("host") or "discovery_url" in settings:
+                raise
+            is_discovered = False
+            config = Config(**settings, discovery_url=f"{settings['host']}{_OAUTH_ENDPOINTS}")
+        config.http_timeout_seconds = self.budget.read
+        config.retry_timeout_seconds = max(1, int(self.budget.total))
+        self._refuse_browsers_address(config.host)
+        return config, is_discovered
+
+    def _refuse_browsers_address(self, host: str | None) -> None:
+        """A host in the environment was checked at the start; one in a profile of the SDK's is seen here first."""
+        parts = urlsplit(host or "")
+        if parts.query or parts.fragment:
+            raise VendorRefusedError(
+                VENDOR,
+                f"the host of the SDK's profile has more behind {parts.scheme}://{parts.netloc}, as in a browser.",
+                hint="Keep only that, and put the number behind ?o= into workspace_id, or DATABRICKS_WORKSPACE_ID.",
+                concerns_all=True,
+            )
+
+    def _hear(self, workspace_id: str) -> None:
+        self._heard_workspace_id = workspace_id
+
+    def _translated(self, error: BaseException, what: str, *, writes: bool) -> VendorError:
+        if isinstance(error, VendorError):
+            return error
+        gave_up = isinstance(error, OutOfTimeError)
+        cause = error
+        while isinstance(cause, OutOfTimeError | TimeoutError) and (cause.__cause__ or cause.__context__):
+            cause = cause.__cause__ or cause.__context__ or cause
+        seen = Seen(
+            what=what,
+            status=self._patience.status,
+            retry_after=self._patience.retry_after,
+            web_page=self._patience.web_page,
+            redirect=self._patience.redirect,
+            writes=writes,
+            repeatable=gave_up or cause is not error,
+        )
+        translated = translate(cause, seen)
+        translated.__cause__ = cause
+        return translated
+
+
+@dataclass
+class Operation:
+    """Calls that share one total deadline."""
+
+    connection: DatabricksConnection
+    until: float
+
+    def read(self, path: str, query: Mapping[str, object] | None = None) -> dict[str, Any]:
+        """GET; see `DatabricksConnection.call`."""
+        return self.connection.call("GET", path, until=self.until, query=query)
+
+    def write(self, method: str, path: str, body: Mapping[str, object] | None = None) -> None:
+        """PUT, POST or DELETE, sent at most once; see `DatabricksConnection.call`."""
+        self.connection.call(method, path, until=self.until, body=body)
+
+    def search(self, path: str, body: Mapping[str, object]) -> dict[str, Any]:
+        """POST that changes nothing, sent at most once; see `DatabricksConnection.call`."""
+        return self.connection.call("POST", path, until=self.until, body=body)
+
+    def pages(self, path: str, query: Mapping[str, object]) -> Iterator[dict[str, Any]]:
+        """GET page after page until none is left; a page may be empty and not be the last.
+
+        Raises:
+            VendorRefusedError: there are more than MAX_PAGES, so what we have is not the whole.
+        """
+        token: str | None = None
+        for _ in range(MAX_PAGES):
+            page = self.read(path, {**query, **({"page_token": token} if token else {})})
+            yield page
+            before, token = token, text(page.get("next_page_token"))
+            if not token:
+                return
+            if token == before:
+                raise VendorRefusedError(VENDOR, f"{path} names the same page as its next one again.")
+        raise VendorRefusedError(VENDOR, f"{path} has more than {MAX_PAGES} pages, more than we read.")
+
+
+def import_sdk() -> None:
+    """Import databricks-sdk, which takes a second or two; later calls cost nothing."""
+    import databricks.sdk  # noqa: F401, PLC0415
+
+
+def connect(
+    *,
+    product_version: str,
+    config_overrides: Mapping[str, object] | None = None,
+    budget: Budget | None = None,
+) -> DatabricksConnection:
+    """Prepare the connection to the one workspace; no call is made.
+
+    The SDK reads its own DATABRICKS_* variables and profiles when it is first used.
+
+    Args:
+        product_version: our version, sent in the User-Agent.
+        config_overrides: arguments of `databricks.sdk.core.Config` that win over the environment.
+        budget: how long we wait.
+    """
+    return DatabricksConnection(
+        product_version=product_version, config_overrides=config_overrides, budget=budget or Budget()
+    )
+
+
+def record(value: object, what: str) -> dict[str, Any]:
+    """Return a JSON object, or raise VendorUnavailableError."""
+    if not isinstance(value, dict):
+        raise unreadable(what)
+    return value
+
+
+def records(value: object, what: str) -> list[dict[str, Any]]:
+    """Return a list of JSON objects, empty where the field is absent, or raise VendorUnavailableError."""
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise unreadable(what)
+    return [record(item, what) for item in value]
+
+
+def number_text(value: object, what: str) -> str:
+    """Return an id or number, which comes as a JSON number or as digits, as digits."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return str(value)
+    if isinstance(value, str) and _ID.fullmatch(value):
+        return str(int(value))
+    raise unreadable(what)
+
+
+def text(value: object) -> str | None:
+    """Return a non-empty string, else None."""
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,348 @@
+"""JobRuns on the Databricks Jobs API 2.2: re-reads a job run with all that hangs below it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from champion_gate.adapters.databricks.connection import (
+    ME,
+    DatabricksConnection,
+    Operation,
+    connect,
+    number_text,
+    record,
+    records,
+    text,
+)
+from champion_gate.adapters.databricks.errors import VENDOR, InvalidRequestError, unreadable
+from champion_gate.adapters.databricks.reading import (
+    Attempt,
+    Repairs,
+    TaskKind,
+    attempts_of,
+    child_run_id,
+    instant,
+    latest_successes,
+    repairs_of,
+    retried_iterations,
+    run_result,
+    task_output,
+)
+from champion_gate.adapters.databricks.transport import Budget
+from champion_gate.domain.job_runs import (
+    GROUP_ROLE,
+    EndedRun,
+    JobRun,
+    RunResult,
+    TaskOutput,
+    TaskRun,
+    Trainer,
+)
+from champion_gate.errors import InvalidInputError, VendorError, VendorNotFoundError, VendorRefusedError
+
+__all__ = ["Budget", "DatabricksConnection", "DatabricksJobRuns", "connect"]
+
+_log = logging.getLogger(__name__)
+
+_RUN = "/api/2.2/jobs/runs/get"
+_OUTPUT = "/api/2.2/jobs/runs/get-output"
+_RUN_AS = "job run-as"
+_RUNS_PER_PAGE = 25
+_JOBS_PER_PAGE = 100
+_MAX_DEPTH = 5
+_MAX_JOB_RUNS = 50
+_MAX_OUTPUTS = 300
+_ENDED_WELL = frozenset({RunResult.SUCCEEDED, RunResult.SUCCEEDED_WITH_FAILURES})
+
+
+class DatabricksJobRuns:
+    """The Jobs API of the one workspace (port `JobRuns`).
+
+    Needs CAN_VIEW on the watched jobs and on those that they start by run-job tasks.
+    """
+
+    def __init__(self, connection: DatabricksConnection) -> None:
+        self._connection = connection
+
+    def workspace_id(self) -> str | None:
+        """The workspace's id: from DATABRICKS_WORKSPACE_ID, from discovery, or from the answers to our calls.
+
+        None where none of them tells; that stops nothing, for what decides is read from this workspace anyway.
+
+        Raises:
+            VendorRefusedError: another workspace answers than DATABRICKS_WORKSPACE_ID says.
+        """
+        if self._connection.workspace_id is None:
+            try:
+                self._connection.begin().read(ME)
+            except VendorError as error:
+                _log.warning("the workspace's id is not known, as it could not be asked for: %s", error)
+        known, heard = self._connection.workspace_id, self._connection.heard_workspace_id
+        if known and heard and known != heard:
+            raise VendorRefusedError(
+                VENDOR,
+                f"workspace {heard} answers our calls, not {known}, as DATABRICKS_WORKSPACE_ID or discovery say.",
+                hint="Correct DATABRICKS_HOST or DATABRICKS_WORKSPACE_ID.",
+                concerns_all=True,
+            )
+        return known
+
+    def get_run(self, run_id: str) -> JobRun:
+        """Re-read a job run; given a task run's id, the job run that it belongs to.
+
+        For-each iterations and the job runs that run-job tasks started are read only once the run ended well.
+
+        Raises:
+            InvalidInputError: `run_id` is no number.
+            VendorNotFoundError: no such run; Databricks deletes runs after 60 days.
+            VendorRefusedError: also where more hangs below the run than we read.
+        """
+        tree = _RunTree(self._connection.begin())
+        raw = _read_run(tree.api, _checked_id(run_id))
+        job_run_id = number_text(raw.get("job_run_id") or raw.get("run_id"), _RUN)
+        if job_run_id != number_text(raw.get("run_id"), _RUN):
+            raw = _read_run(tree.api, job_run_id)
+        result, detail = run_result(raw)
+        repairs = repairs_of(raw)
+        tree.add_job_run(raw, repairs, depth=0 if result in _ENDED_WELL else _MAX_DEPTH + 1)
+        job_id = number_text(raw.get("job_id"), _RUN)
+        ends = [*repairs.ends, *filter(None, [instant(raw.get("end_time"))])]
+        return JobRun(
+            run_id=number_text(raw.get("run_id"), _RUN),
+            job_id=job_id,
+            job_name=tree.jobs[job_id].name,
+            workspace_id=self._connection.workspace_id,
+            result=result,
+            result_detail=detail,
+            tasks=tuple(tree.tasks.values()),
+            earlier_task_run_ids=frozenset(tree.earlier - tree.tasks.keys()),
+            trainers=tuple(dict.fromkeys(tree.trainers)),
+            start=instant(raw.get("start_time")),
+            end=max(ends) if ends and result is not RunResult.RUNNING else None,
+            latest_repair=repairs.latest,
+            url=text(raw.get("run_page_url")) or "",
+            later_attempts=tree.later_attempts(),
+        )
+
+    def task_outputs(self, run: JobRun) -> tuple[TaskOutput, ...]:
+        """Read what each of `run.tasks` said when it ended (`dbutils.notebook.exit`), one call a task.
+
+        Tasks that are no notebooks, or say nothing of champion_gate, are left out; one whose word is not of
+        the documented form too, with a warning in the log that says why.
+
+        Raises:
+            VendorRefusedError: the run has more tasks than we ask.
+        """
+        if len(run.tasks) > _MAX_OUTPUTS:
+            raise VendorRefusedError(
+                VENDOR,
+                f"run {run.run_id} has {len(run.tasks)} tasks; we read the outputs of at most {_MAX_OUTPUTS}.",
+                hint="Let the job tag its version and set `version: tag` in gates.yaml.",
+            )
+        api = self._connection.begin()
+        outputs = []
+        for task in run.tasks:
+            output, problem = task_output(task.run_id, _read_output(api, task.run_id))
+            if problem:
+                _log.warning("the output of task run %s does not count: %s", task.run_id, problem)
+            if output:
+                outputs.append(output)
+        return tuple(outputs)
+
+    def list_ended_runs(self, job_id: str, since: datetime) -> tuple[EndedRun, ...]:
+        """The job's ended runs that *started* at `since` or later, newest first.
+
+        Databricks filters by start: to see all that ended after some time, the caller looks back further by
+        the longest that a run may take. A repair does not change the start, but the end.
+        """
+        query = {
+            "job_id": _checked_id(job_id),
+            "completed_only": True,
+            "limit": _RUNS_PER_PAGE,
+            "start_time_from": int(since.timestamp() * 1000),
+        }
+        found = []
+        for page in self._connection.begin().pages("/api/2.2/jobs/runs/list", query):
+            for raw in records(page.get("runs"), "jobs/runs/list"):
+                ends = [*repairs_of(raw).ends, *filter(None, [instant(raw.get("end_time"))])]
+                if ends:
+                    found.append(
+                        EndedRun(
+                            run_id=number_text(raw.get("run_id"), "jobs/runs/list"),
+                            job_id=number_text(raw.get("job_id"), "jobs/runs/list"),
+                            job_name=text(raw.get("run_name")) or "",
+                            workspace_id=self._connection.workspace_id or "",
+                            end=max(ends),
+                        )
+                    )
+        return tuple(found)
+
+    def jobs_named(self, name: str) -> tuple[str, ...]:
+        """The ids of all jobs that bear exactly this name; Databricks' own filter ignores case."""
+        if not name:
+            return ()
+        query = {"name": name, "limit": _JOBS_PER_PAGE}
+        return tuple(
+            number_text(raw.get("job_id"), "jobs/list")
+            for page in self._connection.begin().pages("/api/2.2/jobs/list", query)
+            for raw in records(page.get("jobs"), "jobs/list")
+            if record(raw.get("settings", {}), "jobs/list").get("name") == name
+        )
+
+
+@dataclass(frozen=True)
+class _Job:
+    name: str
+    run_as: tuple[Trainer, ...]
+
+
+@dataclass
+class _RunTree:
+    """What is gathered while walking from a job run down to its iterations and child job runs."""
+
+    api: Operation
+    tasks: dict[str, TaskRun] = field(default_factory=dict)
+    earlier: set[str] = field(default_factory=set)
+    later: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    trainers: list[Trainer] = field(default_factory=list)
+    jobs: dict[str, _Job] = field(default_factory=dict)
+    job_runs: set[str] = field(default_factory=set)
+
+    def add_job_run(self, raw: dict[str, Any], repairs: Repairs, *, depth: int) -> None:
+        """Take in a job run; with a depth beyond the limit, without what hangs below its tasks."""
+        run_id, job_id = number_text(raw.get("run_id"), _RUN), number_text(raw.get("job_id"), _RUN)
+        if run_id in self.job_runs:
+            return
+        if len(self.job_runs) >= _MAX_JOB_RUNS:
+            raise VendorRefusedError(
+                VENDOR, f"the run started more than {_MAX_JOB_RUNS} job runs, more than we read."
+            )
+        self.job_runs.add(run_id)
+        job = self._job(job_id)
+        self.trainers.append(Trainer("job run creator", text(raw.get("creator_user_name"))))
+        self.trainers += job.run_as
+        latest, earlier = latest_successes(attempts_of(records(raw.get("tasks"), _RUN), repairs))
+        self.earlier |= earlier.keys() | repairs.generation.keys()
+        self.later |= {attempt: (by,) for attempt, by in earlier.items()}
+        self._add(latest, job_id, depth)
+
+    def later_attempts(self) -> dict[str, tuple[str, ...]]:
+        """Earlier attempts, with those that count and may have gone on with what they began."""
+        counting = {
+            earlier: tuple(by for by in later if by in self.tasks) for earlier, later in self.later.items()
+        }
+        return {earlier: later for earlier, later in counting.items() if later}
+
+    def _add(self, attempts: Iterable[Attempt], job_id: str, depth: int) -> None:
+        for attempt in attempts:
+            self.tasks[attempt.run_id] = TaskRun(
+                attempt.run_id,
+                job_id,
+                attempt.task_key,
+                attempt.number,
+                start=attempt.start,
+                end=attempt.end,
+                is_wrapper=attempt.kind is not TaskKind.PLAIN,
+            )
+            if attempt.kind is TaskKind.PLAIN or depth > _MAX_DEPTH:
+                continue
+            if depth == _MAX_DEPTH:
+                raise VendorRefusedError(
+                    VENDOR, f"tasks are nested deeper than {_MAX_DEPTH} levels, deeper than we read."
+                )
+            if attempt.kind is TaskKind.FOR_EACH:
+                self._add_iterations(attempt, job_id, depth + 1)
+            else:
+                self._add_child(attempt, depth + 1)
+
+    def _add_iterations(self, wrapper: Attempt, job_id: str, depth: int) -> None:
+        # Iterations share one task key, so each that succeeded counts: two that registered are ambiguous.
+        iterations = attempts_of(records(_read_run(self.api, wrapper.run_id).get("iterations"), _RUN))
+        self.earlier |= {one.run_id for one in iterations if one.run_id and not one.succeeded}
+        self.later |= retried_iterations(iterations)
+        self._add([one for one in iterations if one.succeeded], job_id, depth)
+
+    def _add_child(self, wrapper: Attempt, depth: int) -> None:
+        child = child_run_id(_read_output(self.api, wrapper.run_id))
+        if child is None:
+            # Whoever trained there is unknown, and must not go unnoticed.
+            self.trainers += [Trainer("job run creator", None), Trainer(_RUN_AS, None)]
+            return
+        raw = _read_run(self.api, child)
+        self.add_job_run(raw, repairs_of(raw), depth=depth)
+
+    def _job(self, job_id: str) -> _Job:
+        if job_id not in self.jobs:
+            self.jobs[job_id] = _read_job(self.api, job_id)
+        return self.jobs[job_id]
+
+
+def _read_job(api: Operation, job_id: str) -> _Job:
+    """The job's name and the principals that it runs as now; neither is told where the job is gone.
+
+    A run's own name is not taken instead: whoever submits a run may choose it.
+    """
+    try:
+        raw = api.read("/api/2.2/jobs/get", {"job_id": job_id})
+    except VendorNotFoundError:
+        return _Job("", (Trainer(_RUN_AS, None),))
+    settings = record(raw.get("settings", {}), "jobs/get")
+    set_run_as = record(settings.get("run_as") or {}, "jobs/get")
+    return _Job(text(settings.get("name")) or "", _run_as(set_run_as, text(raw.get("run_as_user_name"))))
+
+
+def _run_as(chosen: Mapping[str, Any], shown: str | None) -> tuple[Trainer, ...]:
+    """As whom a job runs; two where its settings and what Databricks shows differ.
+
+    Args:
+        chosen: `settings.run_as`: one of the keys of JobRunAs in databricks/sdk/service/jobs.py. What
+            `run_as_user_name` says of a job that runs as a group is documented nowhere.
+        shown: `run_as_user_name`.
+    """
+    group = text(chosen.get("group_name"))
+    person = text(chosen.get("user_name")) or text(chosen.get("service_principal_name"))
+    if group:
+        known = [Trainer(GROUP_ROLE, group)]
+    elif person or not chosen:
+        known = [Trainer(_RUN_AS, person or shown)]
+    else:
+        known = [Trainer(_RUN_AS, None)]
+    if shown and shown.casefold() not in {(each.name or "").casefold() for each in known}:
+        known.append(Trainer(_RUN_AS, shown))
+    return tuple(known)
+
+
+def _read_run(api: Operation, run_id: str) -> dict[str, Any]:
+    """A run with the pages of its lists put together (at most 100 items a page)."""
+    whole: dict[str, Any] | None = None
+    for page in api.pages(_RUN, {"run_id": run_id, "include_history": True}):
+        if number_text(page.get("run_id"), _RUN) != run_id:
+            raise unreadable(_RUN)
+        if whole is None:
+            whole = page
+            continue
+        for key in ("tasks", "iterations", "repair_history"):
+            if key == "tasks" and whole.get("iterations"):
+                continue  # every page of a for-each task's run repeats the one task
+            whole[key] = records(whole.get(key), _RUN) + records(page.get(key), _RUN)
+    if whole is None:
+        raise unreadable(_RUN)
+    return whole
+
+
+def _read_output(api: Operation, task_run_id: str) -> dict[str, Any]:
+    """A task run's output; empty for the kinds of task that have none, which Databricks answers with 400."""
+    try:
+        return api.read(_OUTPUT, {"run_id": task_run_id})
+    except InvalidRequestError:
+        return {}
+
+
+def _checked_id(given: str) -> str:
+    if not given.isascii() or not given.isdigit() or len(given) > 19:  # noqa: PLR2004 - digits of an int64
+        raise InvalidInputError(f"{given!r} is no id of a run or job.", hint="It is a number.")
+    return str(int(given))

@@ -1,0 +1,326 @@
+"""What the Jobs API's raw JSON says of a run: result, attempts, repairs, outputs. No calls are made here.
+
+Raw JSON, because the SDK turns enum values that it has not heard of into None. Fields and values:
+https://docs.databricks.com/api/workspace/jobs/getrun and databricks/sdk/service/jobs.py.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum, auto
+from typing import Any
+
+from champion_gate.adapters.databricks.connection import number_text, record, records, text
+from champion_gate.adapters.databricks.errors import unreadable
+from champion_gate.domain.job_runs import RunResult, TaskOutput
+from champion_gate.domain.names import check_version
+from champion_gate.errors import InvalidNameError
+
+_MAX_DETAIL = 300
+_NOT_ENDED = frozenset({"BLOCKED", "PENDING", "QUEUED", "RUNNING", "TERMINATING", "WAITING"})
+_NOT_ENDED_BEFORE = _NOT_ENDED - {"WAITING"} | {"WAITING_FOR_RETRY"}
+_UNSUCCESSFUL_CODES = frozenset(
+    {
+        "BREAKING_CHANGE",
+        "BUDGET_POLICY_LIMIT_EXCEEDED",
+        "CANCELED",
+        "CLOUD_FAILURE",
+        "CLUSTER_ERROR",
+        "CLUSTER_REQUEST_LIMIT_EXCEEDED",
+        "CLUSTER_TERMINATED_BY_USER",
+        "DISABLED",
+        "DRIVER_ERROR",
+        "FEATURE_DISABLED",
+        "INTERNAL_ERROR",
+        "INVALID_CLUSTER_REQUEST",
+        "INVALID_RUN_CONFIGURATION",
+        "LIBRARY_INSTALLATION_ERROR",
+        "MAX_CONCURRENT_RUNS_EXCEEDED",
+        "MAX_JOB_QUEUE_SIZE_EXCEEDED",
+        "MAX_SPARK_CONTEXTS_EXCEEDED",
+        "REPOSITORY_CHECKOUT_FAILED",
+        "RESOURCE_NOT_FOUND",
+        "RUN_EXECUTION_ERROR",
+        "SKIPPED",
+        "STORAGE_ACCESS_ERROR",
+        "UNAUTHORIZED_ERROR",
+        "USER_CANCELED",
+        "WORKSPACE_RUN_LIMIT_EXCEEDED",
+    }
+)
+_UNSUCCESSFUL_RESULTS = frozenset(
+    {
+        "CANCELED",
+        "DISABLED",
+        "EXCLUDED",
+        "FAILED",
+        "MAXIMUM_CONCURRENT_RUNS_REACHED",
+        "TIMEDOUT",
+        "UPSTREAM_CANCELED",
+        "UPSTREAM_FAILED",
+    }
+)
+_SUCCESSES = {
+    "SUCCESS": RunResult.SUCCEEDED,
+    "SUCCESS_WITH_FAILURES": RunResult.SUCCEEDED_WITH_FAILURES,
+}
+
+
+def run_result(raw: Mapping[str, Any]) -> tuple[RunResult, str]:
+    """How a job run or task run ended, and the vendor's words for it.
+
+    Args:
+        raw: a run, task or repair as the Jobs API gives it. `state`, which is deprecated, is believed only
+            where `status` is absent.
+    """
+    status = raw.get("status")
+    if status is None:
+        return _result_before_status(raw.get("state"))
+    state = status.get("state") if isinstance(status, dict) else None
+    if state != "TERMINATED":
+        known = isinstance(state, str) and state in _NOT_ENDED
+        return RunResult.RUNNING if known else RunResult.UNKNOWN, _detail(state)
+    ending = status.get("termination_details")
+    if not isinstance(ending, dict):
+        return RunResult.UNKNOWN, "TERMINATED without a reason"
+    code, kind = ending.get("code"), ending.get("type")
+    result = _result_of(code, _UNSUCCESSFUL_CODES)
+    if result in _SUCCESSES.values() and kind not in (None, "SUCCESS"):
+        return RunResult.UNKNOWN, _detail(f"{code}, yet of type {kind}")
+    return result, _detail(code, ending.get("message"))
+
+
+def _result_before_status(state: object) -> tuple[RunResult, str]:
+    if not isinstance(state, dict):
+        return RunResult.UNKNOWN, "no state"
+    life, outcome = state.get("life_cycle_state"), state.get("result_state")
+    detail = _detail(outcome or life, state.get("state_message"))
+    if life == "TERMINATED":
+        return _result_of(outcome, _UNSUCCESSFUL_RESULTS), detail
+    if life in ("SKIPPED", "INTERNAL_ERROR"):
+        return RunResult.UNSUCCESSFUL, detail
+    known = isinstance(life, str) and life in _NOT_ENDED_BEFORE
+    return RunResult.RUNNING if known else RunResult.UNKNOWN, detail
+
+
+def _result_of(code: object, unsuccessful: frozenset[str]) -> RunResult:
+    if not isinstance(code, str):
+        return RunResult.UNKNOWN
+    if code in unsuccessful:
+        return RunResult.UNSUCCESSFUL
+    return _SUCCESSES.get(code, RunResult.UNKNOWN)
+
+
+def _detail(code: object, message: object = None) -> str:
+    words = text(message)
+    return (f"{code}: {words}" if words else str(code or "no result"))[:_MAX_DETAIL]
+
+
+def instant(milliseconds: object) -> datetime | None:
+    """Epoch milliseconds as a time; None for 0 and absent, which mean that it has not happened."""
+    if not milliseconds:
+        return None
+    try:
+        return datetime.fromtimestamp(int(number_text(milliseconds, "a time")) / 1000, UTC)
+    except (OverflowError, OSError, ValueError):
+        raise unreadable("a time") from None
+
+
+class TaskKind(Enum):
+    """What hangs below a task."""
+
+    PLAIN = auto()
+    FOR_EACH = auto()
+    RUN_JOB = auto()
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt of a task.
+
+    Attributes:
+        run_id: empty where it never got one.
+        order: later attempts compare higher.
+    """
+
+    run_id: str
+    task_key: str
+    number: int
+    kind: TaskKind
+    result: RunResult
+    order: tuple[int, int, int, int]
+    start: datetime | None = None
+    end: datetime | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it ended well; a wrapper may have done so in part."""
+        return self.result in _SUCCESSES.values()
+
+
+@dataclass(frozen=True)
+class Repairs:
+    """A run's repair history.
+
+    Attributes:
+        latest: id of the latest repair; None if there was none.
+        generation: task run id -> 0 for the original run, 1 for the first repair, …
+        ends: when the original run and each repair ended, as far as they have.
+    """
+
+    latest: str | None
+    generation: Mapping[str, int]
+    ends: tuple[datetime, ...]
+
+
+def repairs_of(raw: Mapping[str, Any]) -> Repairs:
+    """Read `repair_history`; task run ids of a repair are those that ran in it, not those that were kept."""
+    items = records(raw.get("repair_history"), "jobs/runs/get")
+    items.sort(key=lambda item: (item.get("type") != "ORIGINAL", _int(item.get("start_time"))))
+    generation: dict[str, int] = {}
+    for index, item in enumerate(items):
+        task_run_ids = item.get("task_run_ids") or []
+        if not isinstance(task_run_ids, list):
+            raise unreadable("jobs/runs/get")
+        for run_id in task_run_ids:
+            generation[number_text(run_id, "jobs/runs/get")] = index
+    repaired = [item for item in items if item.get("type") != "ORIGINAL"]
+    latest = number_text(repaired[-1].get("id"), "jobs/runs/get") if repaired else None
+    ends = tuple(end for item in items if (end := instant(item.get("end_time"))))
+    return Repairs(latest, generation, ends)
+
+
+def attempts_of(raw_tasks: Iterable[Mapping[str, Any]], repairs: Repairs | None = None) -> list[Attempt]:
+    """Read `tasks` or `iterations`.
+
+    Attempts are ordered by repair, then start, then attempt number: a task that has not started, or never
+    will, has no start time, and whether a repair goes on counting attempts is not documented.
+    """
+    attempts = []
+    for raw in raw_tasks:
+        result, _ = run_result(raw)
+        run_id = number_text(raw["run_id"], "a task") if raw.get("run_id") else ""
+        number = _int(raw.get("attempt_number"))
+        generation = repairs.generation.get(run_id, 0) if repairs else 0
+        attempt = Attempt(
+            run_id=run_id,
+            task_key=str(raw.get("task_key") or ""),
+            number=number,
+            kind=_kind(raw),
+            result=result,
+            order=(generation, _int(raw.get("start_time")), number, _int(run_id)),
+            start=instant(raw.get("start_time")),
+            end=instant(raw.get("end_time")),
+        )
+        if attempt.succeeded and not run_id:
+            raise unreadable("a task that succeeded without a run id")
+        attempts.append(attempt)
+    return attempts
+
+
+def latest_successes(attempts: Iterable[Attempt]) -> tuple[list[Attempt], Mapping[str, str]]:
+    """Split into the latest attempts that succeeded, and the run ids of the attempts before the latest.
+
+    Where a task's latest attempt failed, an older success was replaced on purpose and does not count.
+
+    Returns:
+        The attempts that count; earlier attempt's run id -> the latest attempt's.
+    """
+    latest: dict[str, Attempt] = {}
+    every = list(attempts)
+    for attempt in every:
+        known = latest.get(attempt.task_key)
+        if known is None or attempt.order > known.order:
+            latest[attempt.task_key] = attempt
+    last_ids = {attempt.run_id for attempt in latest.values()}
+    earlier = {
+        attempt.run_id: latest[attempt.task_key].run_id
+        for attempt in every
+        if attempt.run_id and attempt.run_id not in last_ids
+    }
+    return [attempt for attempt in latest.values() if attempt.succeeded], earlier
+
+
+def retried_iterations(iterations: Iterable[Attempt]) -> Mapping[str, tuple[str, ...]]:
+    """Iterations that did not succeed, each with those that may be its retry.
+
+    Which iteration a retry belongs to is not told: they share one task key. So any counts that succeeded, is a
+    later attempt, and started after this one had ended.
+    """
+    every = list(iterations)
+    return {
+        failed.run_id: tuple(
+            one.run_id
+            for one in every
+            if one.succeeded
+            and one.number > failed.number
+            and one.start is not None
+            and one.start >= failed.end
+        )
+        for failed in every
+        if failed.run_id and not failed.succeeded and failed.end is not None
+    }
+
+
+class _NoWordError(Exception):
+    """Why an output that speaks of champion_gate does not count."""
+
+
+def task_output(task_run_id: str, answer: Mapping[str, Any]) -> tuple[TaskOutput | None, str | None]:
+    """Read a task's own word for its model version out of `jobs/runs/get-output`.
+
+    The notebook ends with `dbutils.notebook.exit('{"champion_gate": {"model": …, "version": …}}')`.
+
+    Returns:
+        The output, and why one that speaks of champion_gate was not taken; both None where it says nothing.
+    """
+    notebook = answer.get("notebook_output")
+    result = notebook.get("result") if isinstance(notebook, dict) else None
+    if not isinstance(notebook, dict) or not isinstance(result, str) or "champion_gate" not in result:
+        return None, None
+    if notebook.get("truncated"):
+        return None, "it is longer than 5 MB, so it was cut"
+    try:
+        named = _named(result)
+        return (TaskOutput(task_run_id, *named), None) if named else (None, None)
+    except (_NoWordError, InvalidNameError) as problem:
+        return None, str(problem)
+
+
+def _named(result: str) -> tuple[str, str] | None:
+    """Model and version out of a notebook's word; None where it does not speak of them after all."""
+    try:
+        said = json.loads(result)
+    except (ValueError, RecursionError):
+        raise _NoWordError("it is no JSON") from None
+    if not isinstance(said, dict) or "champion_gate" not in said:
+        return None
+    named = said["champion_gate"]
+    if not isinstance(named, dict):
+        raise _NoWordError("`champion_gate` is no object")
+    model, version = named.get("model"), named.get("version")
+    if not isinstance(model, str) or not model:
+        raise _NoWordError("`champion_gate.model` is no name")
+    if isinstance(version, bool) or not isinstance(version, int | str):
+        raise _NoWordError("`champion_gate.version` is neither a number nor digits")
+    return model, check_version(str(version))
+
+
+def child_run_id(answer: Mapping[str, Any]) -> str | None:
+    """The id of the job run that a run-job task started, out of `jobs/runs/get-output`; None if not told."""
+    output = answer.get("run_job_output")
+    found = record(output, "jobs/runs/get-output").get("run_id") if output else None
+    return number_text(found, "jobs/runs/get-output") if found else None
+
+
+def _kind(raw: Mapping[str, Any]) -> TaskKind:
+    if raw.get("for_each_task") is not None:
+        return TaskKind.FOR_EACH
+    return TaskKind.RUN_JOB if raw.get("run_job_task") is not None else TaskKind.PLAIN
+
+
+def _int(value: object) -> int:
+    return int(number_text(value, "jobs/runs/get")) if value else 0

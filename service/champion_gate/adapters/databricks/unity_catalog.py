@@ -1,0 +1,295 @@
+"""ModelRegistry on Unity Catalog, through databricks-sdk and without mlflow."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import quote
+
+from champion_gate.adapters.databricks.connection import (
+    ME,
+    DatabricksConnection,
+    Operation,
+    number_text,
+    record,
+    records,
+    text,
+)
+from champion_gate.adapters.databricks.errors import VENDOR, unreadable
+from champion_gate.adapters.databricks.mlflow_runs import logged_models_of, pairs, read_logged_model, read_run
+from champion_gate.adapters.databricks.reading import instant
+from champion_gate.domain.metrics import needs_run
+from champion_gate.domain.names import check_alias, check_model, check_version
+from champion_gate.domain.versions import (
+    LoggedModel,
+    ModelVersion,
+    TrainingRun,
+    VersionDetails,
+    VersionStatus,
+    logged_model_of,
+)
+from champion_gate.errors import InvalidInputError, InvalidNameError, VendorNotFoundError, VendorRefusedError
+
+_MODELS = "/api/2.1/unity-catalog/models"
+_TAGGED = "/api/2.0/mlflow/unity-catalog/model-versions"
+_GET = f"{_TAGGED}/get"
+_READ_AT_ONCE = 4
+_MAX_TAG_VALUE = 1000
+_TAG_KEY = re.compile(r"[^.,\-=/:]{1,255}")
+_STATUSES = {
+    "READY": VersionStatus.READY,
+    "PENDING_REGISTRATION": VersionStatus.PENDING,
+    "FAILED_REGISTRATION": VersionStatus.FAILED,
+}
+
+
+class UnityCatalog:
+    """Models in Unity Catalog (port `ModelRegistry`).
+
+    Every name is checked here once more before it enters a URL: the SDK does not escape names.
+    Raw JSON is read, as the SDK's classes carry no tags and drop statuses that they have not heard of.
+    """
+
+    name = "databricks-uc"
+    folds_case = True
+    records_creators = True
+    listing_needs = (
+        "Unity Catalog lists only what the service's principal has EXECUTE on: give it that permission on the model, "
+        "with USE CATALOG and USE SCHEMA."
+    )
+
+    def __init__(self, connection: DatabricksConnection) -> None:
+        self._connection = connection
+
+    def list_versions(self, model: str) -> tuple[ModelVersion, ...]:
+        """All versions, highest number first."""
+        return _list_versions(self._connection.begin(), _Name.of(model))
+
+    def get_version(self, model: str, version: str) -> ModelVersion:
+        """One version.
+
+        Raises:
+            VendorNotFoundError: there is none, or the service's principal may not see it.
+        """
+        named, number = _Name.of(model), check_version(version)
+        found = _version(named, self._connection.begin().read(f"{named.path}/versions/{number}"))
+        if found.version != number:
+            raise unreadable("a model version")
+        return found
+
+    def get_details(self, version: ModelVersion) -> VersionDetails:
+        """The version's tags, its MLflow run and its logged model.
+
+        Raises:
+            VendorRefusedError: the run is in another workspace, where we cannot read it.
+        """
+        api = self._connection.begin()
+        shown = _read_tagged(api, _Name.of(version.model), check_version(version.version))
+        told = logged_model_of(version.source, shown.get("model_id") or version.logged_model_id)
+        known = replace(version, logged_model_id=told)
+        run = None
+        if version.run_id:
+            self._refuse_foreign(version)
+            run = read_run(api, version.run_id)
+        details = VersionDetails(version=known, tags=pairs(shown.get("tags"), _GET), training_run=run)
+        return self._with_logged_model(api, details)
+
+    def _with_logged_model(self, api: Operation, details: VersionDetails) -> VersionDetails:
+        model_id, run = details.version.logged_model_id, details.training_run
+        try:
+            if model_id is not None:
+                details = replace(details, logged_model=read_logged_model(api, model_id))
+        except VendorRefusedError as error:
+            if error.concerns_all:
+                raise
+            return replace(details, unread_because=str(error))
+        if run is not None and needs_run(details):
+            details = replace(details, training_run=replace(run, logged_models=logged_models_of(api, run)))
+        return details
+
+    def get_training_run(self, run_id: str) -> TrainingRun:
+        """One MLflow run of this workspace."""
+        return read_run(self._connection.begin(), run_id)
+
+    def get_logged_model(self, model_id: str) -> LoggedModel:
+        """One logged model of this workspace."""
+        return read_logged_model(self._connection.begin(), model_id)
+
+    def with_tag(self, versions: Sequence[ModelVersion], key: str, value: str) -> tuple[ModelVersion, ...]:
+        """Those of these versions whose tag `key` is exactly `value`.
+
+        Unity Catalog cannot search by tag and lists no tags, so those of each are read: one call a version,
+        a few of them at once, each with a deadline of its own. One that has been deleted since it was listed has none.
+        """
+        if not versions:
+            return ()
+
+        def tag_of(version: ModelVersion) -> str | VendorNotFoundError | None:
+            named, number = _Name.of(version.model), check_version(version.version)
+            try:
+                shown = _read_tagged(self._connection.begin(), named, number)
+            except VendorNotFoundError as error:
+                return error
+            return pairs(shown.get("tags"), _GET).get(key)
+
+        with ThreadPoolExecutor(_READ_AT_ONCE, thread_name_prefix="uc-tags") as pool:
+            tags = dict(zip(versions, pool.map(tag_of, versions), strict=True))
+        missing = {each.version: tag for each, tag in tags.items() if isinstance(tag, VendorNotFoundError)}
+        self._refuse_unseen(missing, versions[0].model)
+        return tuple(version for version, tag in tags.items() if tag == value)
+
+    def _refuse_unseen(self, missing: Mapping[str, VendorNotFoundError], model: str) -> None:
+        """Raise what was answered for a version that is listed all the same: it may bear the tag."""
+        still_listed = {each.version for each in self.list_versions(model)} if missing else set()
+        for number, error in missing.items():
+            if number in still_listed:
+                raise error
+
+    def get_alias(self, model: str, alias: str) -> str | None:
+        """The version that holds the alias; None only after the model itself was read.
+
+        Unity Catalog gives aliases in lower case (mlflow/mlflow#12331), so case is not compared.
+        """
+        return _read_alias(self._connection.begin(), _Name.of(model), check_alias(alias))
+
+    def set_alias(self, model: str, alias: str, version: str) -> None:
+        """Put the alias on a version: one PUT, never repeated here. Needs ownership of the model.
+
+        Raises:
+            VendorUnavailableError: with `outcome_unknown` where it may have been carried out.
+        """
+        named, number = _Name.of(model), int(check_version(version))
+        self._connection.begin().write(
+            "PUT", f"{named.path}/aliases/{check_alias(alias)}", {"version_num": number}
+        )
+
+    def delete_alias(self, model: str, alias: str) -> None:
+        """Take the alias away; no error where the model can be read and has no such alias."""
+        named, checked = _Name.of(model), check_alias(alias)
+        api = self._connection.begin()
+        try:
+            api.write("DELETE", f"{named.path}/aliases/{checked}")
+        except VendorNotFoundError:
+            if _read_alias(api, named, checked) is not None:
+                raise
+
+    def set_version_tag(self, model: str, version: str, key: str, value: str) -> None:
+        """Write one tag of a version. Needs ownership of the model or APPLY TAG.
+
+        Raises:
+            InvalidInputError: key or value is not what Unity Catalog takes: keys of at most 255 characters
+                without `. , - = / :`, values of at most 1,000
+                (https://learn.microsoft.com/azure/databricks/database-objects/tags).
+        """
+        if not _TAG_KEY.fullmatch(key) or len(value) > _MAX_TAG_VALUE:
+            raise InvalidInputError(f"Unity Catalog does not take the tag {key[:255]!r} with this value.")
+        named, number = _Name.of(model), check_version(version)
+        body = {"name": named.full, "version": number, "key": key, "value": value}
+        self._connection.begin().write("POST", f"{_TAGGED}/set-tag", body)
+
+    def check(self) -> None:
+        """Ask who we are: shows that the workspace answers and takes our credentials."""
+        self._connection.begin().read(ME)
+
+    def version_url(self, version: ModelVersion) -> str | None:
+        """The version's page in Catalog Explorer; None before the first call, as the host is not known."""
+        host = self._connection.host
+        if host is None:
+            return None
+        named = _Name.of(version.model)
+        return f"{host}/explore/data/models/{named.parts}/version/{check_version(version.version)}"
+
+    def _refuse_foreign(self, version: ModelVersion) -> None:
+        ours = self._connection.workspace_id
+        if ours and version.workspace_id and version.workspace_id != ours:
+            raise VendorRefusedError(
+                VENDOR,
+                f"{version.model} v{version.version} was made by an MLflow run in workspace {version.workspace_id}, "
+                f"which this service cannot read: it works in workspace {ours}.",
+            )
+
+
+@dataclass(frozen=True)
+class _Name:
+    """A checked three-level name, and what it is in paths."""
+
+    full: str
+    path: str
+    parts: str
+
+    @classmethod
+    def of(cls, model: str) -> _Name:
+        full = check_model(model, three_level=True)
+        parts = "/".join(quote(part, safe="") for part in full.split("."))
+        return cls(full=full, path=f"{_MODELS}/{quote(full, safe='')}", parts=parts)
+
+
+def _list_versions(api: Operation, named: _Name) -> tuple[ModelVersion, ...]:
+    pages = api.pages(f"{named.path}/versions", {"max_results": 0})
+    found = [
+        _version(named, raw)
+        for page in pages
+        for raw in records(page.get("model_versions"), "model versions")
+    ]
+    return tuple(sorted(found, key=lambda version: version.number, reverse=True))
+
+
+def _version(named: _Name, raw: Mapping[str, Any]) -> ModelVersion:
+    run_id, source = text(raw.get("run_id")), text(raw.get("source"))
+    status = raw.get("status")
+    workspace = raw.get("run_workspace_id")
+    try:
+        number = check_version(number_text(raw.get("version"), "a model version"))
+    except InvalidNameError:
+        raise unreadable("a model version") from None
+    return ModelVersion(
+        model=named.full,
+        version=number,
+        version_id=_version_id(raw),
+        run_id=run_id,
+        source=source,
+        status=_STATUSES.get(status, VersionStatus.UNKNOWN)
+        if isinstance(status, str)
+        else VersionStatus.UNKNOWN,
+        created_at=instant(raw.get("created_at")),
+        created_by=text(raw.get("created_by")),
+        workspace_id=number_text(workspace, "a model version") if workspace else None,
+        logged_model_id=logged_model_of(source, raw.get("model_id")),
+    )
+
+
+def _version_id(raw: Mapping[str, Any]) -> str:
+    """The version's own id, or what tells it from one with the same number of a model made anew."""
+    own = text(raw.get("id"))
+    if own:
+        return own
+    if not raw.get("created_at"):
+        raise unreadable("a model version without id and creation time")
+    return "; ".join(f"{key} {raw.get(key)}" for key in ("created_at", "run_id", "source"))
+
+
+def _read_tagged(api: Operation, named: _Name, version: str) -> dict[str, Any]:
+    """A version as MLflow's side of Unity Catalog shows it: with tags and, where it tells it, `model_id`."""
+    answer = api.read(_GET, {"name": named.full, "version": version})
+    found = record(answer.get("model_version"), _GET)
+    if number_text(found.get("version"), _GET) != version:
+        raise unreadable(_GET)
+    return found
+
+
+def _read_alias(api: Operation, named: _Name, alias: str) -> str | None:
+    what = "a registered model"
+    model = api.read(named.path, {"include_aliases": True})
+    if (text(model.get("full_name")) or "").casefold() != named.full.casefold():
+        raise unreadable(what)
+    held = {
+        number_text(raw.get("version_num"), what)
+        for raw in records(model.get("aliases"), what)
+        if (text(raw.get("alias_name")) or "").casefold() == alias.casefold()
+    }
+    if len(held) > 1:
+        raise unreadable(what)
+    return next(iter(held), None)

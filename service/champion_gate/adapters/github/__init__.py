@@ -1,0 +1,1 @@
+"""GitHub Actions as the place where people approve."""

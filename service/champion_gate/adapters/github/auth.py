@@ -1,0 +1,243 @@
+"""Credentials for GitHub: an App that makes itself short-lived, narrowed tokens, or a fine-grained token."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from champion_gate.adapters.github.models import fields
+from champion_gate.adapters.github.names import Spot
+from champion_gate.adapters.http.auth import HeaderTokens, Rotation, looks_like_a_token
+from champion_gate.adapters.http.client import ApiClient, Auth, joined
+from champion_gate.domain.ports import Clock, Person
+from champion_gate.errors import ConfigurationError, VendorNotFoundError, VendorRefusedError
+
+ACTIONS = ("actions", "write")
+MEMBERS = ("members", "read")
+
+_ISSUED_EARLIER = timedelta(seconds=60)
+_JWT_LIFE = timedelta(seconds=540)
+_REFRESH_BEFORE = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class GitHubApp:
+    """A GitHub App.
+
+    Attributes:
+        client_id: its client id (or the older app id).
+        private_key: RSA key in PEM form.
+    """
+
+    client_id: str
+    private_key: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class GitHubToken:
+    """A fine-grained personal access token: Actions read and write; Members read where teams review."""
+
+    token: str = field(repr=False)
+
+
+Credentials = GitHubApp | GitHubToken
+
+
+class Access(Protocol):
+    """What our credentials open."""
+
+    def to(self, spot: Spot, permission: tuple[str, str] = ACTIONS) -> Auth:
+        """Credentials for calls about this repository and, with MEMBERS, about its organization's teams."""
+        ...
+
+    def own_account(self, spot: Spot) -> Person:
+        """The account that acts when we do. Asked once, then remembered."""
+        ...
+
+    def check(self) -> None:
+        """A cheap call that GitHub refuses if the credentials are wrong."""
+        ...
+
+
+def new_access(
+    client: ApiClient, credentials: Credentials, clock: Clock, previous: Credentials | None = None
+) -> Access:
+    """What these credentials open. Nothing is called yet.
+
+    Args:
+        client: for GitHub's API.
+        credentials: what to use.
+        clock: for the Apps' tokens.
+        previous: what to use where GitHub refuses the current ones, while they are being replaced; of the
+            same kind.
+
+    Raises:
+        ConfigurationError: they cannot be used.
+    """
+    if isinstance(credentials, GitHubApp):
+        if isinstance(previous, GitHubToken):
+            raise ConfigurationError(["GitHub: the previous credentials of an App are an App's"])
+        return _AppAccess(client, [credentials, *([previous] if previous else [])], clock)
+    if isinstance(previous, GitHubApp):
+        raise ConfigurationError(["GitHub: the previous credentials of a token are a token"])
+    return _TokenAccess(client, [credentials, *([previous] if previous else [])])
+
+
+# --- a fine-grained token ---------------------------------------------------------------------------------
+
+
+class _TokenAccess:
+    def __init__(self, client: ApiClient, credentials: Sequence[GitHubToken]) -> None:
+        for each in credentials:
+            if not looks_like_a_token(each.token):
+                raise ConfigurationError(["GitHub: the token holds characters that no token has"])
+        self._client = client
+        self._auth: Auth = HeaderTokens("Authorization", [f"Bearer {each.token}" for each in credentials])
+        self._account: Person | None = None
+
+    def to(self, spot: Spot, permission: tuple[str, str] = ACTIONS) -> Auth:  # noqa: ARG002 - one token opens all
+        return self._auth
+
+    def own_account(self, spot: Spot) -> Person:  # noqa: ARG002 - one account everywhere
+        if self._account is None:
+            self._account = person(self._client.get(joined("user"), auth=self._auth))
+        return self._account
+
+    def check(self) -> None:
+        person(self._client.get(joined("user"), auth=self._auth))
+
+
+# --- an App -----------------------------------------------------------------------------------------------
+
+
+class _AppAuth:
+    """Signs a JWT for each call (docs.github.com, "Generating a JSON Web Token (JWT) for a GitHub App")."""
+
+    def __init__(self, apps: Sequence[GitHubApp], clock: Clock) -> None:
+        self._keys = [(app.client_id, _private_key(app.private_key)) for app in apps]
+        self._rotation = Rotation(len(apps))
+        self.renew = self._rotation.renew
+        self._clock = clock
+
+    def headers(self) -> Mapping[str, str]:
+        now = self._clock.now()
+        client_id, key = self._keys[self._rotation.current]
+        claims = {
+            "iss": client_id,
+            # Issued a minute ago: GitHub refuses a time that lies ahead of its own clock.
+            "iat": int((now - _ISSUED_EARLIER).timestamp()),
+            "exp": int((now + _JWT_LIFE).timestamp()),
+        }
+        return {"Authorization": f"Bearer {jwt.encode(claims, key, algorithm='RS256')}"}
+
+
+def _private_key(pem: str) -> RSAPrivateKey:
+    try:
+        key = load_pem_private_key(pem.encode(), password=None)
+    except (ValueError, TypeError):
+        key = None
+    if not isinstance(key, RSAPrivateKey):
+        raise ConfigurationError(["GitHub: the App's private key is no unencrypted RSA key in PEM form"])
+    return key
+
+
+@dataclass(frozen=True)
+class _InstallationToken:
+    token: str = field(repr=False)
+    expires_at: datetime
+
+
+class _AppAccess:
+    def __init__(self, client: ApiClient, apps: Sequence[GitHubApp], clock: Clock) -> None:
+        self._client = client
+        self._auth: Auth = _AppAuth(apps, clock)
+        self._clock = clock
+        self._tokens: dict[tuple[str, tuple[str, str]], _InstallationToken] = {}
+        self._lock = threading.Lock()
+        self._account: Person | None = None
+
+    def to(self, spot: Spot, permission: tuple[str, str] = ACTIONS) -> Auth:
+        return _InstallationAuth(self, spot, permission)
+
+    def own_account(self, spot: Spot) -> Person:
+        if self._account is None:
+            slug = fields.text(
+                fields.as_record(self._client.get(joined("app"), auth=self._auth), "app"), "slug"
+            )
+            self._account = person(self._client.get(joined("users", f"{slug}[bot]"), auth=self.to(spot)))
+        return self._account
+
+    def check(self) -> None:
+        fields.text(fields.as_record(self._client.get(joined("app"), auth=self._auth), "app"), "slug")
+
+    def token(self, spot: Spot, permission: tuple[str, str]) -> str:
+        """The installation token for a repository: cached, and made anew five minutes before it ends."""
+        key = (spot.repository.lower(), permission)
+        with self._lock:
+            cached = self._tokens.get(key)
+        if cached is None or cached.expires_at - _REFRESH_BEFORE <= self._clock.now():
+            # Without the lock: a GitHub that hangs must not hold up the other repositories.
+            cached = self._new_token(spot, permission)
+            with self._lock:
+                self._tokens[key] = cached
+        return cached.token
+
+    def forget(self, spot: Spot, permission: tuple[str, str]) -> None:
+        """Have the next call make a token anew."""
+        with self._lock:
+            self._tokens.pop((spot.repository.lower(), permission), None)
+
+    def _new_token(self, spot: Spot, permission: tuple[str, str]) -> _InstallationToken:
+        """Made; a refusal says nothing of what the caller asked about, or would have changed."""
+        try:
+            return self._asked_token(spot, permission)
+        except VendorNotFoundError as error:
+            raise VendorRefusedError(
+                "GitHub",
+                f"our App is not installed on {spot.repository}.",
+                hint="Install it there.",
+                concerns_all=True,
+            ) from error
+        except VendorRefusedError as error:
+            error.concerns_all = True
+            raise
+
+    def _asked_token(self, spot: Spot, permission: tuple[str, str]) -> _InstallationToken:
+        found = self._client.get(joined("repos", spot.owner, spot.name, "installation"), auth=self._auth)
+        installation = fields.number_id(fields.as_record(found, "installation"))
+        name, level = permission
+        answer = self._client.post(
+            joined("app", "installations", installation, "access_tokens"),
+            auth=self._auth,
+            body={"repositories": [spot.name], "permissions": {name: level}},
+            repeatable=True,
+        )
+        made = fields.as_record(answer.json(), "access token")
+        return _InstallationToken(fields.text(made, "token"), fields.time(made, "expires_at"))
+
+
+@dataclass(frozen=True)
+class _InstallationAuth:
+    access: _AppAccess
+    spot: Spot
+    permission: tuple[str, str]
+
+    def headers(self) -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {self.access.token(self.spot, self.permission)}"}
+
+    def renew(self) -> bool:
+        self.access.forget(self.spot, self.permission)
+        return True
+
+
+def person(answer: object) -> Person:
+    """The account of an answer that describes one."""
+    found = fields.as_record(answer, "user")
+    return Person(fields.number_id(found), fields.text(found, "login"))

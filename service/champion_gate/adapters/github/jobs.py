@@ -1,0 +1,137 @@
+"""The gated jobs of a workflow run: which of them were let start, and what holds those that were not.
+
+Forms: GitHub's description of its REST API, `job` and `pending-deployment`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from champion_gate.adapters.github.api import RepositoryApi
+from champion_gate.adapters.github.models import fields
+from champion_gate.adapters.github.names import gated_job
+from champion_gate.adapters.github.place import Environment
+from champion_gate.adapters.http.json_fields import Record
+from champion_gate.errors import VendorError
+
+_WAITING = frozenset({"queued", "waiting", "requested", "pending"})
+_ENDS = frozenset({"success", "failure", "neutral", "cancelled", "skipped", "timed_out", "action_required"})
+
+_log = logging.getLogger(__name__)
+
+
+def gated_jobs(
+    jobs: Sequence[Record], run_id: str, seats: Sequence[str], problems: list[str]
+) -> dict[str, Record]:
+    """Seat -> its gated job; absent where there is none, or where it cannot be told which.
+
+    Args:
+        jobs: all of the run.
+        run_id: the run that was opened.
+        seats: environments that were asked.
+        problems: what cannot be told is added here.
+    """
+    found: dict[str, Record] = {}
+    for seat in seats:
+        gated = [job for job in jobs if fields.text(job, "name") == gated_job(seat)]
+        if len(gated) > 1:
+            problems.append(f"Workflow run {run_id} has {len(gated)} jobs named {gated_job(seat)}.")
+        elif gated and fields.number_id(gated[0], "run_id") != run_id:
+            problems.append(f"Job {gated_job(seat)} is listed as one of run {gated[0]['run_id']}.")
+        elif gated:
+            found[seat] = gated[0]
+    return found
+
+
+def released(gated: Mapping[str, Record], problems: list[str]) -> dict[str, datetime]:
+    """Seat -> when its gated job started; absent where it waits, never started, or cannot be told.
+
+    Until a job starts, its `started_at` is the time of its creation.
+    """
+    return {
+        seat: fields.time(job, "started_at") for seat, job in gated.items() if _has_started(job, problems)
+    }
+
+
+def not_ended(gated: Mapping[str, Record]) -> list[str]:
+    """The names of the gated jobs that go on: of a run that has ended, none can."""
+    return [fields.text(job, "name") for job in gated.values() if job.get("status") != "completed"]
+
+
+def _has_started(job: Record, problems: list[str]) -> bool:
+    """Whether the job was let start, however it ended: it fails where the gate was down, and is cut off when its time is up.
+
+    A run with a skipped job succeeds, and a job that was vetoed or overslept fails: no runner took either.
+    """
+    name, status, conclusion = fields.text(job, "name"), fields.text(job, "status"), job.get("conclusion")
+    if status == "in_progress":
+        return True
+    if status == "completed" and conclusion in _ENDS:
+        return conclusion == "success" or (conclusion != "skipped" and _ran(job))
+    if status not in _WAITING:
+        problems.append(f"GitHub says that job {name} is {status} ({conclusion}), which is not known.")
+    return False
+
+
+def _ran(job: Record) -> bool:
+    """Whether a runner took the job, or a step of it began."""
+    if job.get("runner_id") or job.get("runner_name"):
+        return True
+    steps = job.get("steps")
+    return any(
+        isinstance(step, dict) and step.get("started_at") is not None and step.get("conclusion") != "skipped"
+        for step in (steps if isinstance(steps, list) else [])
+    )
+
+
+def held_by(
+    api: RepositoryApi,
+    run_id: str,
+    waiting: Mapping[str, Record],
+    environments: Iterable[Environment],
+    now: datetime,
+) -> dict[str, str]:
+    """Seat -> what GitHub waits for before it lets an approved job start, in words that follow "held by".
+
+    It decides nothing: what cannot be read is said to be so.
+
+    Args:
+        api: for what runs wait for.
+        run_id: the run.
+        waiting: the jobs that have not started, of seats that somebody approved.
+        environments: as they are now.
+        now: for timers.
+    """
+    held = {seat: _words_of(fields.text(job, "status")) for seat, job in waiting.items()}
+    at_rules = [seat for seat, job in waiting.items() if fields.text(job, "status") == "waiting"]
+    if not at_rules:
+        return held
+    numbers = {environment.seat: environment.number for environment in environments}
+    try:
+        pending = {
+            fields.number_id(fields.record(one, "environment")): _rule_of(one, now)
+            for one in api.pending_deployments(run_id)
+        }
+    except VendorError as error:
+        _log.warning("what holds workflow run %s cannot be read: %s", run_id, error)
+        return held | dict.fromkeys(at_rules, f"GitHub; by what cannot be read ({error.message})")
+    return held | {seat: pending.get(numbers.get(seat, ""), _OTHER_RULE) for seat in at_rules}
+
+
+_OTHER_RULE = "another protection rule of the environment"
+
+
+def _words_of(status: str) -> str:
+    return "the lack of a runner: its job is queued" if status == "queued" else f"GitHub: its job is {status}"
+
+
+def _rule_of(pending: Record, now: datetime) -> str:
+    minutes = pending.get("wait_timer")
+    if not isinstance(minutes, int) or minutes <= 0:
+        return _OTHER_RULE
+    if pending.get("wait_timer_started_at") is None:
+        return f"a wait timer of {minutes} minutes"
+    until = fields.time(pending, "wait_timer_started_at") + timedelta(minutes=minutes)
+    return f"a wait timer until {until:%Y-%m-%d %H:%M} UTC" if until > now else _OTHER_RULE

@@ -1,0 +1,293 @@
+"""Whether a repository's branch and environments protect an approval, and the ids that must stay the same until it is read.
+
+What is asked of an environment: facts of docs.github.com, "Deployments and environments" (required reviewers,
+self-review, administrators' bypass, deployment branches).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from champion_gate.adapters.github.api import RepositoryApi
+from champion_gate.adapters.github.branch import branch_problems
+from champion_gate.adapters.github.models import fields
+from champion_gate.adapters.github.names import Spot
+from champion_gate.adapters.http.json_fields import Record
+from champion_gate.domain.ports import Person
+from champion_gate.errors import VendorNotFoundError, VendorRefusedError
+
+_MINUTE = timedelta(minutes=1)
+_COMPARED = ("repository_id", "owner_id", "bot_id", "workflow_id", "workflow_path", "ref")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One environment as it is now.
+
+    Attributes:
+        seat: its name, as the gate writes it.
+        number: GitHub's id.
+        user_ids: people named as reviewers.
+        teams: id -> slug of the teams named as reviewers.
+        rules: everything else that protects it, in a form that can be compared.
+        waits: how long its timer holds a job, from the job's creation on.
+    """
+
+    seat: str
+    number: str
+    user_ids: frozenset[str]
+    teams: Mapping[str, str]
+    rules: tuple[str, ...]
+    waits: timedelta
+
+    def pin(self) -> Record:
+        """What must stay the same. A team's slug may change, its id may not."""
+        return {
+            "id": self.number,
+            "users": sorted(self.user_ids, key=int),
+            "teams": sorted(self.teams, key=int),
+            "rules": list(self.rules),
+        }
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a look at the place brought.
+
+    Attributes:
+        pins: ids to be stored with a request; complete only where there is no problem.
+        problems: what makes the place unsafe, each with what to change and where.
+    """
+
+    pins: Mapping[str, str]
+    environments: tuple[Environment, ...]
+    problems: tuple[str, ...]
+
+
+def survey(api: RepositoryApi) -> Survey:
+    """Look at repository, workflow, branch and environments.
+
+    Raises:
+        VendorUnavailableError: GitHub could not be read; a refusal is a problem, not an error.
+    """
+    problems: list[str] = []
+    pins = {"ref": api.spot.ref, "workflow_path": api.spot.workflow_path}
+    environments: list[Environment] = []
+    try:
+        pins |= _repository(api, problems)
+        bot = api.own_account()
+        pins |= {"bot_id": bot.user_id, "bot_login": bot.login}
+        pins |= _workflow(api, problems)
+        problems += branch_problems(api)
+        for seat in api.spot.seats:
+            environments += _environment(api, seat, bot, problems)
+    except VendorRefusedError as refused:
+        problems.append(f"{api.spot.repository} cannot be checked: {refused}")
+    pinned = {environment.seat: environment.pin() for environment in environments}
+    pins["environments"] = json.dumps(pinned, sort_keys=True, separators=(",", ":"))
+    return Survey(pins, tuple(environments), tuple(problems))
+
+
+def unreadable_teams(api: RepositoryApi, looked: Survey) -> Iterator[str]:
+    """Reviewing teams whose members cannot be read: an approval by one of them could not be told from others'."""
+    for environment in looked.environments:
+        for slug in environment.teams.values():
+            try:
+                api.check_team(slug)
+            except VendorRefusedError as refused:
+                yield (
+                    f"{_where(api.spot, environment.seat)}: who is in the team {slug} cannot be read "
+                    f"({refused.message}). Give the App or token the organization permission Members: read, or "
+                    "name people instead."
+                )
+
+
+def too_long_waits(api: RepositoryApi, looked: Survey, expires_after: timedelta) -> Iterator[str]:
+    """Environments whose timer lets no job start before the request expires."""
+    for environment in looked.environments:
+        if environment.waits >= expires_after:
+            yield (
+                f"{_where(api.spot, environment.seat)}: its wait timer of {environment.waits // _MINUTE} minutes is "
+                f"no shorter than the gate's `expires_after`, {expires_after // _MINUTE} minutes: no approval could "
+                "ever count. Shorten the timer, or lengthen `expires_after` in gates.yaml."
+            )
+
+
+def changes(stored: Mapping[str, str], now: Survey) -> list[str]:
+    """In which ways the place is not what it was when the request opened."""
+    if now.problems:
+        return []
+    found = [
+        f"{key} was {stored.get(key, 'not stored')} when approval was asked for and is {now.pins[key]} now."
+        for key in _COMPARED
+        if stored.get(key) != now.pins[key]
+    ]
+    before = stored_environments(stored)
+    for environment in now.environments:
+        was, is_now = before.get(environment.seat), environment.pin()
+        if was is None:
+            found.append(f"Nothing was stored about environment {environment.seat}.")
+            continue
+        for key, value in is_now.items():
+            if was.get(key) != value:
+                found.append(
+                    f"Environment {environment.seat}: its {key} changed since approval was asked for "
+                    f"(from {was.get(key)} to {value}). Change them back, or cancel and ask afresh."
+                )
+    return found
+
+
+def moved(stored: Mapping[str, str], now: Survey) -> str | None:
+    """That the repository was transferred since the request opened; nothing fits its pins then, not even its jobs' tokens."""
+    number, before, after = stored.get("repository_id"), stored.get("owner_id"), now.pins.get("owner_id")
+    if now.pins.get("repository_id") != number or None in {before, after} or before == after:
+        return None
+    return f"Repository {number} belonged to owner {before} when approval was asked for and belongs to {after} now."
+
+
+def stored_environments(stored: Mapping[str, str]) -> Mapping[str, Record]:
+    """Seat -> what was pinned of its environment; empty where the pins cannot be read."""
+    try:
+        pinned = json.loads(stored.get("environments", ""))
+    except ValueError:
+        return {}
+    if not isinstance(pinned, dict):
+        return {}
+    return {seat: pin for seat, pin in pinned.items() if isinstance(pin, dict)}
+
+
+def _repository(api: RepositoryApi, problems: list[str]) -> dict[str, str]:
+    spot = api.spot
+    try:
+        found = api.repository()
+    except VendorNotFoundError as missing:
+        raise VendorRefusedError(
+            "GitHub",
+            f"there is no repository {spot.repository}, or our credentials do not show it.",
+            hint="Correct its name in gates.yaml, or give the App or token access to it.",
+        ) from missing
+    ids = {
+        "repository_id": fields.number_id(found),
+        "owner_id": fields.number_id(fields.record(found, "owner")),
+    }
+    if fields.text(found, "full_name").lower() != spot.repository.lower():
+        problems.append(f"{spot.repository} is {found['full_name']} now: write that name in gates.yaml.")
+    if found.get("archived") is not False or found.get("disabled") is True:
+        problems.append(f"{spot.repository} is archived or disabled: no workflow runs there.")
+    problems += [
+        f"{spot.repository}: gates.yaml demands {key} {wanted}, and GitHub says {ids[key]}. "
+        "Another repository bears this name now; if that is wanted, change the number in gates.yaml."
+        for key, wanted in spot.wanted_ids
+        if key in ids and ids[key] != wanted
+    ]
+    return ids
+
+
+def _workflow(api: RepositoryApi, problems: list[str]) -> dict[str, str]:
+    spot = api.spot
+    try:
+        found = api.workflow()
+    except VendorNotFoundError:
+        problems.append(
+            f"{spot.repository} has no workflow {spot.workflow_path} on its default branch: "
+            "copy deploy/github/champion-gate.yml there."
+        )
+        return {}
+    if fields.text(found, "path") != spot.workflow_path:
+        problems.append(
+            f"{spot.repository}: workflow {spot.workflow} is {found['path']}, not {spot.workflow_path}."
+        )
+    if fields.text(found, "state") != "active":
+        problems.append(
+            f"{spot.repository}: workflow {spot.workflow} is {found['state']}: enable it on the Actions page."
+        )
+    return {"workflow_id": fields.number_id(found)}
+
+
+def _environment(api: RepositoryApi, seat: str, bot: Person, problems: list[str]) -> list[Environment]:
+    where = _where(api.spot, seat)
+    try:
+        found = api.environment(seat)
+    except VendorNotFoundError:
+        problems.append(
+            f"{api.spot.repository} has no environment {seat}: make it under Settings, Environments, "
+            "with required reviewers. (A workflow that names it would make it without protection.)"
+        )
+        return []
+    if fields.text(found, "name").lower() != seat.lower():
+        problems.append(f"{where}: GitHub answered about {found['name']} instead.")
+        return []
+    number, wanted = fields.number_id(found), dict(api.spot.wanted_ids).get(f"environment_id:{seat}")
+    if wanted not in {None, number}:
+        problems.append(
+            f"{where}: gates.yaml demands environment id {wanted}, and GitHub says {number}. It was deleted "
+            "and made anew; if that is wanted, change the number in gates.yaml."
+        )
+    rules = fields.records(found, "protection_rules")
+    reviewed = [rule for rule in rules if rule.get("type") == "required_reviewers"]
+    if len(reviewed) != 1 or not reviewed[0].get("reviewers"):
+        problems.append(
+            f"{where}: it has no required reviewers. Add at least one "
+            "(in private repositories this takes GitHub Enterprise)."
+        )
+        return []
+    users, teams = _reviewers(where, reviewed[0], problems)
+    if users <= {bot.user_id} and not teams:
+        problems.append(f"{where}: nobody but {bot.login}, who asks, could approve. Add another reviewer.")
+    if reviewed[0].get("prevent_self_review") is not True:
+        problems.append(f"{where}: turn on `Prevent self-review`.")
+    if found.get("can_admins_bypass") is not False:
+        problems.append(
+            f"{where}: turn off `Allow administrators to bypass configured protection rules`; "
+            "a bypass cannot be told from an approval."
+        )
+    described = {*_branches(api, seat, found, problems), *map(_described, rules)}
+    waits = sum(fields.whole(rule, "wait_timer") for rule in rules if rule.get("type") == "wait_timer")
+    return [Environment(seat, number, users, teams, tuple(sorted(described)), waits * _MINUTE)]
+
+
+def _reviewers(where: str, rule: Record, problems: list[str]) -> tuple[frozenset[str], dict[str, str]]:
+    users: set[str] = set()
+    teams: dict[str, str] = {}
+    for entry in fields.records(rule, "reviewers"):
+        reviewer = fields.record(entry, "reviewer")
+        if entry.get("type") == "User":
+            users.add(fields.number_id(reviewer))
+        elif entry.get("type") == "Team":
+            teams[fields.number_id(reviewer)] = fields.text(reviewer, "slug")
+        else:
+            problems.append(f"{where}: a reviewer of the unknown type {entry.get('type')!r}.")
+    return frozenset(users), teams
+
+
+def _branches(api: RepositoryApi, seat: str, found: Record, problems: list[str]) -> list[str]:
+    where, ref = _where(api.spot, seat), api.spot.ref
+    policy = found.get("deployment_branch_policy")
+    if policy is not None:
+        policy = fields.as_record(policy, "deployment_branch_policy")
+        if policy.get("protected_branches") is True:
+            return ["branches: protected"]
+        if policy.get("custom_branch_policies") is True:
+            allowed = [
+                (fields.text(one, "name"), one.get("type", "branch")) for one in api.branch_policies(seat)
+            ]
+            if allowed == [(ref, "branch")]:
+                return [f"branches: {ref}"]
+    problems.append(
+        f"{where}: restrict its deployment branches to protected branches, or to exactly the branch {ref}."
+    )
+    return []
+
+
+def _described(rule: Record) -> str:
+    kind = fields.text(rule, "type")
+    if kind == "wait_timer":
+        return f"wait_timer: {rule.get('wait_timer')}"
+    return kind
+
+
+def _where(spot: Spot, seat: str) -> str:
+    return f"Environment {seat} of {spot.repository} (Settings, Environments)"

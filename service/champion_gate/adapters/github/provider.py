@@ -1,0 +1,276 @@
+"""GitHub Actions as the place where people approve: a workflow run whose gated jobs wait for their reviewers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from http import HTTPStatus
+
+from champion_gate.adapters.github import place as places
+from champion_gate.adapters.github import reading, starts
+from champion_gate.adapters.github.api import LIMITS, RepositoryApi
+from champion_gate.adapters.github.auth import Credentials, GitHubApp, GitHubToken, new_access, person
+from champion_gate.adapters.github.gone import check_gone
+from champion_gate.adapters.github.inputs import inputs_of
+from champion_gate.adapters.github.models import fields
+from champion_gate.adapters.github.names import Spot, check_login, check_new, check_run_id, spot_of
+from champion_gate.adapters.http.answer import Answer
+from champion_gate.adapters.http.client import ApiClient, Timeouts
+from champion_gate.adapters.http.json_fields import Record
+from champion_gate.adapters.pending import LastLooks, by_place, each_place, earliest
+from champion_gate.domain.approval import RequestState
+from champion_gate.domain.gates import ApprovalTarget
+from champion_gate.domain.ports import Clock, FoundRequests, OpenedRequest, Person
+from champion_gate.domain.promotion import Promotion
+from champion_gate.errors import (
+    UnsafeTargetError,
+    VendorNotFoundError,
+    VendorRefusedError,
+    VendorUnavailableError,
+)
+
+__all__ = ["GitHub", "GitHubApp", "GitHubToken"]
+
+RETURNS_RUN_BY_REQUEST = "2022-11-28"
+"""Under this API version a dispatch tells the run's id only if asked to; from 2026-03-10 on it always does."""
+
+_STILL = frozenset({"waiting", "queued", "pending", "requested"})
+
+
+class GitHub:
+    """An ApprovalProvider on GitHub's REST API, github.com or an Enterprise Server. Safe to share between threads."""
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        credentials: Credentials,
+        clock: Clock,
+        previous: Credentials | None = None,
+        api_version: str = RETURNS_RUN_BY_REQUEST,
+        ca_file: str | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        timeouts: Timeouts | None = None,
+        name: str = "github",
+    ) -> None:
+        """Nothing is called yet.
+
+        Args:
+            url: of the API: https://api.github.com, or https://HOST/api/v3.
+            credentials: the App or the token with which we act.
+            clock: tells when tokens end, and how fresh an approval is.
+            previous: what to use where GitHub refuses the current credentials, while they are replaced.
+            api_version: sent as X-GitHub-Api-Version.
+            ca_file: PEM file of certificate authorities.
+            sleep: pauses between tries.
+            timeouts: of every call.
+            name: the key under which gates refer to this provider.
+
+        Raises:
+            ConfigurationError: one of these cannot be used.
+        """
+        self.name = name
+        self._client = ApiClient(
+            vendor="GitHub",
+            base_url=url,
+            headers={
+                "Accept": "application/vnd.github+json",
+                "X-GitHub-Api-Version": api_version,
+                "User-Agent": "champion-gate",
+            },
+            ca_file=ca_file,
+            timeouts=timeouts,
+            sleep=sleep,
+            limits=LIMITS,
+        )
+        self._clock = clock
+        self._access = new_access(self._client, credentials, clock, previous)
+        self._asks_for_run = api_version == RETURNS_RUN_BY_REQUEST
+        self._looks = LastLooks()
+
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        self._client.close()
+
+    def check(self) -> None:
+        """A call that GitHub refuses if the credentials are wrong."""
+        self._access.check()
+
+    # --- before anybody is asked ------------------------------------------------------------------------------
+
+    def check_place(
+        self, target: ApprovalTarget, expires_after: timedelta | None = None
+    ) -> Mapping[str, str]:
+        """Make sure that the environments protect an approval; returns the pins (numeric ids as strings).
+
+        Args:
+            target: the gate's approval settings.
+            expires_after: how long people will have; no timer may be as long.
+
+        Raises:
+            UnsafeTargetError: they do not; says what to change and where.
+            InvalidNameError: a name in `target` is not of GitHub's form.
+        """
+        check_new(target)
+        api = self._api(target)
+        looked = places.survey(api)
+        problems = [*looked.problems, *places.unreadable_teams(api, looked)]
+        if expires_after is not None:
+            problems += places.too_long_waits(api, looked, expires_after)
+        if problems:
+            raise UnsafeTargetError(" ".join(problems))
+        return looked.pins
+
+    def find_person(self, target: ApprovalTarget, login: str) -> Person:
+        """Resolve a login to the account's number.
+
+        Raises:
+            VendorNotFoundError: nobody has it, or it is no person's.
+            UnsafeTargetError: our credentials do not let us ask.
+        """
+        try:
+            found = self._api(target).user(check_login(login))
+        except VendorNotFoundError:
+            raise
+        except VendorRefusedError as refused:
+            raise UnsafeTargetError(str(refused)) from refused
+        if fields.text(found, "type") != "User":
+            raise VendorNotFoundError("GitHub", f"{login} is an account of type {found['type']}, no person.")
+        resolved = person(found)
+        if resolved.login.lower() != login.lower():
+            raise VendorUnavailableError(
+                "GitHub", f"asked about {login}, it answered about {resolved.login}."
+            )
+        return resolved
+
+    # --- asking -----------------------------------------------------------------------------------------------
+
+    def open(self, target: ApprovalTarget, promotion: Promotion, evidence: str) -> OpenedRequest | None:
+        """Dispatch the workflow, once.
+
+        Returns:
+            The run, or None where GitHub does not tell its id.
+
+        Raises:
+            VendorUnavailableError: with `outcome_unknown` where a run may have been started.
+        """
+        api = self._api(target)
+        body = {"ref": api.spot.ref, "inputs": inputs_of(promotion, target.seats, evidence)}
+        answer = api.dispatch({**body, "return_run_details": True} if self._asks_for_run else body)
+        if answer.status == HTTPStatus.UNPROCESSABLE_ENTITY and self._asks_for_run:
+            # An older Enterprise Server refuses the whole call over a key that it does not know.
+            if not answer.says("return_run_details"):
+                raise answer.error()
+            self._asks_for_run = False
+            answer = api.dispatch(body)
+        if answer.status == HTTPStatus.UNPROCESSABLE_ENTITY:
+            raise answer.error()
+        return _opened(answer)
+
+    def find(self, target: ApprovalTarget, promotion: Promotion) -> FoundRequests:
+        """The runs that we dispatched for this promotion, known by the id in their title."""
+        return starts.find(self._api(target), promotion)
+
+    # --- deciding ---------------------------------------------------------------------------------------------
+
+    def read(self, target: ApprovalTarget, promotion: Promotion) -> RequestState:
+        """Re-read the run, the environments, the reviews and the gated jobs; nothing of that is cached.
+
+        Raises:
+            VendorRefusedError: the promotion has no request, or the run cannot be read.
+            RequestGoneError: the run is not there, nor among those of its workflow.
+        """
+        request = promotion.request
+        if request is None or request.external_id is None:
+            raise VendorRefusedError("GitHub", f"promotion {promotion.id} has no workflow run to be read.")
+        api, run_id = self._api(target), check_run_id(request.external_id)
+        try:
+            return reading.state_of(api, run_id, target.seats, request.pins, self._clock)
+        except VendorNotFoundError:
+            check_gone(api, run_id, promotion)
+            raise
+
+    def duplicates(self, target: ApprovalTarget, promotion: Promotion) -> tuple[str, ...]:
+        """Other runs of ours for this promotion that have not ended: those that ended need no cancelling."""
+        own = promotion.request.external_id if promotion.request else None
+        ours, _ = starts.started_by_us(self._api(target), promotion)
+        return tuple(
+            fields.number_id(run)
+            for run in starts.dispatched_for(promotion, ours)
+            if fields.number_id(run) != own and fields.text(run, "status") != "completed"
+        )
+
+    def cancel(self, target: ApprovalTarget, external_id: str) -> None:
+        """Cancel the run; no error where it has ended.
+
+        Raises:
+            VendorNotFoundError: it is gone, or hidden from us; one answer does not tell which.
+            VendorUnavailableError: GitHub took the call but the run goes on; to be tried again.
+        """
+        api, run_id = self._api(target), check_run_id(external_id)
+        if api.cancel(run_id).status == HTTPStatus.ACCEPTED:
+            return
+        status = fields.text(api.run(run_id), "status")
+        if status != "completed":
+            raise VendorUnavailableError(
+                "GitHub", f"workflow run {run_id} is {status} and could not be cancelled."
+            )
+
+    # --- looking for news -------------------------------------------------------------------------------------
+
+    def with_news(
+        self, pending: Sequence[Promotion], targets: Mapping[str, ApprovalTarget]
+    ) -> tuple[str, ...]:
+        """The ids of the promotions to be read again: all but those whose run still waits, unchanged since last time.
+
+        Raises:
+            VendorUnavailableError: GitHub answered about no place at all.
+        """
+        spots: dict[tuple[str, str], Spot] = {}
+
+        def workflow_of(_promotion: Promotion, target: ApprovalTarget) -> tuple[str, str]:
+            spot = spot_of(target)
+            key = (spot.repository.lower(), spot.workflow)
+            spots.setdefault(key, spot)
+            return key
+
+        grouped, news = by_place(pending, targets, workflow_of)
+        news += each_place(
+            grouped,
+            lambda key, group: self._news_of(RepositoryApi(self._client, self._access, spots[key]), group),
+        )
+        self._looks.keep_only(pending)
+        return tuple(news)
+
+    def _news_of(self, api: RepositoryApi, group: Sequence[Promotion]) -> list[str]:
+        try:
+            runs = {fields.number_id(run): run for run in api.dispatched_runs(earliest(group))}
+        except VendorRefusedError:
+            # This list says nothing, so each is read by itself, and says there what is wrong.
+            return [promotion.id for promotion in group]
+        return [promotion.id for promotion in group if self._has_news(promotion, runs)]
+
+    def _has_news(self, promotion: Promotion, runs: Mapping[str, Record]) -> bool:
+        run_id = (promotion.request.external_id if promotion.request else None) or ""
+        run = runs.get(run_id)
+        if run is None:
+            return True
+        look = (fields.text(run, "status"), fields.text(run, "updated_at"))
+        return self._looks.changed(run_id, look) or look[0] not in _STILL
+
+    def _api(self, target: ApprovalTarget) -> RepositoryApi:
+        return RepositoryApi(self._client, self._access, spot_of(target))
+
+
+def _opened(answer: Answer) -> OpenedRequest | None:
+    """The run that a dispatch started; one that GitHub told unreadably may be running, and must be found."""
+    if answer.status == HTTPStatus.NO_CONTENT:
+        return None
+    try:
+        made = fields.as_record(answer.json(), "dispatch")
+        return OpenedRequest(fields.number_id(made, "workflow_run_id"), fields.text(made, "html_url"))
+    except VendorUnavailableError as error:
+        raise VendorUnavailableError(
+            "GitHub", f"a run was dispatched, but {error.message}", outcome_unknown=True
+        ) from error

@@ -1,7 +1,0 @@
-"""Reads GitHub's answers."""
-
-from __future__ import annotations
-
-from champion_gate.adapters.json_fields import JsonFields
-
-fields = JsonFields("GitHub")

@@ -1,0 +1,1 @@
+"""GitLab CI/CD as the place where people approve."""

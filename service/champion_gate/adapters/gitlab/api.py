@@ -1,0 +1,263 @@
+"""The calls to GitLab about one project: what is sent, and the JSON that comes back.
+
+Paths and fields: docs.gitlab.com, REST API; lib/api/ and lib/api/entities/ of gitlab-org/gitlab.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from http import HTTPStatus
+
+from champion_gate.adapters.gitlab.models import fields
+from champion_gate.adapters.gitlab.names import Spot
+from champion_gate.adapters.http.answer import Answer, Limits
+from champion_gate.adapters.http.auth import NoAuth
+from champion_gate.adapters.http.client import ApiClient, Auth, joined
+from champion_gate.adapters.http.json_fields import Record
+from champion_gate.domain.gates import Account
+from champion_gate.domain.ports import Person
+from champion_gate.errors import (
+    UnsafeTargetError,
+    VendorNotFoundError,
+    VendorRefusedError,
+    VendorUnavailableError,
+)
+
+LIMITS: Limits = (
+    # lib/gitlab/ci/pipeline/chain/limit/: rate_limit.rb, active_jobs.rb; lib/gitlab/application_rate_limiter.rb.
+    (400, "try again later"),
+    (400, "retry later"),
+    (403, "try again later"),
+    (403, "retry later"),
+)
+_PAGE = {"per_page": "100"}
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Our credentials, ready to be sent.
+
+    Attributes:
+        trigger: starts pipelines, and can do nothing else; None where `api` starts them.
+        api: starts and cancels pipelines; None where nothing of ours may.
+        read: reads everything that decides.
+    """
+
+    trigger: str | None = field(repr=False)
+    api: Auth | None
+    read: Auth
+
+    @property
+    def source(self) -> str:
+        """What GitLab says of the pipelines that we start."""
+        return "trigger" if self.trigger is not None else "api"
+
+
+class ProjectApi:
+    """Calls about one project. Errors are those of ApiClient."""
+
+    def __init__(
+        self,
+        client: ApiClient,
+        tokens: Tokens,
+        spot: Spot,
+        remembered: Callable[[Account, Callable[[], Person]], Person],
+    ) -> None:
+        """Nothing is called yet; `remembered` makes sure that a username is still whose it was."""
+        self.spot = spot
+        self.tokens = tokens
+        self._client = client
+        self._remembered = remembered
+        self._project = ("projects", spot.project)
+
+    # --- the place --------------------------------------------------------------------------------------------
+
+    def project(self) -> Record:
+        """`GET /projects/:id`."""
+        return self._one("project", *self._project)
+
+    def protected_branches(self) -> list[Record]:
+        """All rules for protected branches, wildcards among them; takes the role Maintainer."""
+        return self._all("protected_branches", *self._project, "protected_branches")
+
+    def protected_environment(self) -> Record:
+        """`GET …/protected_environments/:name`; takes the role Maintainer; 404 on Free."""
+        return self._one(
+            "protected environment", *self._project, "protected_environments", self.spot.environment
+        )
+
+    def triggers(self) -> list[Record]:
+        """All trigger tokens with their owners; takes the role Maintainer. Others' tokens are shortened."""
+        return self._all("triggers", *self._project, "triggers")
+
+    # --- people -----------------------------------------------------------------------------------------------
+
+    def opener(self) -> Person:
+        """The account behind the api token."""
+        return person(self._client.get(joined("user"), auth=self.tokens.api or self.tokens.read))
+
+    def user(self, user_id: str) -> Record:
+        """`GET /users/:id`."""
+        return self._one("user", "users", user_id)
+
+    def user_named(self, login: str) -> Record:
+        """The user with exactly this username; VendorNotFoundError where there is none."""
+        found = self._all("users", "users", params={"username": login})
+        matching = [one for one in found if fields.text(one, "username").lower() == login.lower()]
+        if len(matching) != 1:
+            raise VendorNotFoundError("GitLab", f"nobody has the username {login}.")
+        return matching[0]
+
+    def account(self, named: Account) -> Person:
+        """Whose a username in gates.yaml is; VendorNotFoundError where it is nobody's and never was.
+
+        Raises:
+            VendorRefusedError: it is another account than it was, or than is pinned.
+        """
+        try:
+            return self._remembered(named, lambda: person(self.user_named(named.login)))
+        except UnsafeTargetError as another:
+            raise VendorRefusedError("GitLab", another.message, hint=another.hint) from another
+
+    def member(self, user_id: str) -> Record:
+        """Somebody's highest membership of the project; VendorNotFoundError for who is no member."""
+        return self._one("member", *self._project, "members", "all", user_id)
+
+    def members(self) -> list[Record]:
+        """Everybody's highest membership of the project, inherited and invited members included."""
+        return self._all("members", *self._project, "members", "all")
+
+    def group_members(self, group_id: str) -> list[Record]:
+        """Everybody's highest membership of a group, inherited members included."""
+        return self._all("members", "groups", group_id, "members", "all")
+
+    def group_member(self, group_id: str, user_id: str, *, inherited: bool) -> Record:
+        """Somebody's membership of a group; VendorNotFoundError for who is no member."""
+        path = ("groups", group_id, "members", *(["all"] if inherited else []), user_id)
+        return self._one("member", *path)
+
+    def check_group(self, group_id: str) -> None:
+        """Raise unless the group's members can be read."""
+        path = joined("groups", group_id, "members")
+        fields.as_records(self._client.get(path, auth=self.tokens.read, params={"per_page": "1"}), "members")
+
+    # --- pipelines --------------------------------------------------------------------------------------------
+
+    def start(self, inputs: Mapping[str, str]) -> Answer:
+        """Start a pipeline with `spec:inputs`, once; a pipeline variable could be overridden, an input cannot."""
+        if self.tokens.trigger is not None:
+            body = {"token": self.tokens.trigger, "ref": self.spot.ref, "inputs": dict(inputs)}
+            path = joined(*self._project, "trigger", "pipeline")
+            return self._client.post(path, auth=NoAuth(), body=body)
+        path = joined(*self._project, "pipeline")
+        return self._client.post(
+            path,
+            auth=self.tokens.api or NoAuth(),
+            body={"ref": self.spot.ref, "inputs": dict(inputs)},
+        )
+
+    def pipeline(self, pipeline_id: str) -> Record:
+        """`GET …/pipelines/:id`."""
+        return self._one("pipeline", *self._project, "pipelines", pipeline_id)
+
+    def pipelines(
+        self, bot: str, source: str, since: datetime, until: datetime | None = None
+    ) -> list[Record]:
+        """The pipelines of our ref that this account started in this way, newest first; asked conditionally.
+
+        Args:
+            bot: username.
+            source: "trigger" or "api".
+            since: created then or later, UTC.
+            until: created then or earlier, UTC; None = until now.
+
+        Raises:
+            VendorRefusedError: more than 1,000; none is passed over in silence.
+        """
+        params = {
+            "ref": self.spot.ref,
+            "source": source,
+            "username": bot,
+            "created_after": f"{since:{_TIME}}",
+            **({} if until is None else {"created_before": f"{until:{_TIME}}"}),
+        }
+        return self._all("pipelines", *self._project, "pipelines", params=params, conditional=True)
+
+    def newest_pipelines(self, *, most: int) -> tuple[list[Record], bool]:
+        """The newest pipelines of our ref, whoever started them and in whatever way; asked conditionally.
+
+        Args:
+            most: how many are read, 100 at most.
+
+        Returns:
+            The pipelines, and whether they are all.
+        """
+        answer = self._client.get(
+            joined(*self._project, "pipelines"),
+            auth=self.tokens.read,
+            params={"ref": self.spot.ref, "per_page": str(most)},
+            conditional=True,
+        )
+        listed = fields.as_records(answer, "pipelines")
+        return listed, len(listed) < most
+
+    def all_pipelines(self, since: datetime, until: datetime) -> list[Record]:
+        """The project's pipelines, whoever started them, that were created between these times, UTC.
+
+        Raises:
+            VendorRefusedError: more than 1,000; none is passed over in silence.
+        """
+        params = {"created_after": f"{since:{_TIME}}", "created_before": f"{until:{_TIME}}"}
+        return self._all("pipelines", *self._project, "pipelines", params=params)
+
+    def jobs(self, pipeline_id: str) -> list[Record]:
+        """All jobs of a pipeline, also those that a retry has replaced."""
+        path = (*self._project, "pipelines", pipeline_id, "jobs")
+        return self._all("jobs", *path, params={"include_retried": "true"})
+
+    def deployments(self, since: datetime) -> list[Record]:
+        """Deployments to our environment that changed at `since` or later, newest first."""
+        params = {
+            "environment": self.spot.environment,
+            "order_by": "updated_at",
+            "sort": "desc",
+            "updated_after": f"{since:{_TIME}}",
+        }
+        return self._all("deployments", *self._project, "deployments", params=params)
+
+    def deployment(self, deployment_id: str) -> Record:
+        """One deployment with its approvals."""
+        return self._one("deployment", *self._project, "deployments", deployment_id)
+
+    def cancel(self, pipeline_id: str, auth: Auth) -> Answer:
+        """`POST …/pipelines/:id/cancel`; 404 is an answer here."""
+        path = joined(*self._project, "pipelines", pipeline_id, "cancel")
+        return self._client.post(path, auth=auth, accept=(HTTPStatus.NOT_FOUND,), repeatable=True)
+
+    def _one(self, what: str, *parts: str) -> Record:
+        return fields.as_record(self._client.get(joined(*parts), auth=self.tokens.read), what)
+
+    def _all(
+        self, what: str, *parts: str, params: Mapping[str, str] | None = None, conditional: bool = False
+    ) -> list[Record]:
+        pages = self._client.get_pages(
+            joined(*parts),
+            auth=self.tokens.read,
+            params={**(params or {}), **_PAGE},
+            conditional=conditional,
+        )
+        items = [item for page in pages for item in fields.as_records(page, what)]
+        # A list that shifted while it was paged may repeat an entry, and then lacks another.
+        ids = [item["id"] for item in items if "id" in item]
+        if len(set(map(str, ids))) < len(ids):
+            raise VendorUnavailableError("GitLab", f"the list of {what} changed while it was read.")
+        return items
+
+
+def person(answer: object) -> Person:
+    """The account of an answer that describes one."""
+    found = fields.as_record(answer, "user")
+    return Person(fields.number_id(found), fields.text(found, "username"))

@@ -1,0 +1,7 @@
+"""Reads GitLab's answers."""
+
+from __future__ import annotations
+
+from champion_gate.adapters.http.json_fields import JsonFields
+
+fields = JsonFields("GitLab")

@@ -1,0 +1,300 @@
+"""GitLab CI/CD as the place where people approve: a pipeline whose gated manual job waits for them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from http import HTTPStatus
+
+from champion_gate.adapters.gitlab import place as places
+from champion_gate.adapters.gitlab import reading, starts
+from champion_gate.adapters.gitlab.api import LIMITS, ProjectApi, person
+from champion_gate.adapters.gitlab.auth import GitLabTokens, own_account, tokens_of
+from champion_gate.adapters.gitlab.gone import check_gone
+from champion_gate.adapters.gitlab.inputs import inputs_of
+from champion_gate.adapters.gitlab.models import fields
+from champion_gate.adapters.gitlab.names import check_login, check_number, spot_of
+from champion_gate.adapters.gitlab.people import People
+from champion_gate.adapters.http.answer import Answer
+from champion_gate.adapters.http.client import ApiClient, Timeouts, joined
+from champion_gate.adapters.http.json_fields import Record
+from champion_gate.adapters.pending import LastLooks, by_place, each_place, earliest
+from champion_gate.domain.approval import RequestState
+from champion_gate.domain.gates import Account, ApprovalTarget
+from champion_gate.domain.ports import Accounts, Clock, FoundRequests, OpenedRequest, Person
+from champion_gate.domain.promotion import Promotion
+from champion_gate.errors import (
+    UnsafeTargetError,
+    VendorNotFoundError,
+    VendorRefusedError,
+    VendorUnavailableError,
+)
+
+__all__ = ["GitLab", "GitLabTokens"]
+
+
+class GitLab:
+    """An ApprovalProvider on GitLab's REST API, gitlab.com or self-managed. Safe to share between threads."""
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        credentials: GitLabTokens,
+        clock: Clock,
+        gate_url: str,
+        ca_file: str | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        timeouts: Timeouts | None = None,
+        name: str = "gitlab",
+        previous: GitLabTokens | None = None,
+        accounts: Accounts | None = None,
+    ) -> None:
+        """Nothing is called yet.
+
+        Args:
+            url: of the instance, sub-path included: https://gitlab.com, or https://HOST/gitlab.
+            credentials: the tokens with which we act.
+            clock: tells whether a trigger token has expired.
+            gate_url: our own address, as CI jobs reach it.
+            ca_file: PEM file of certificate authorities.
+            sleep: pauses between tries.
+            timeouts: of every call.
+            name: the key under which gates refer to this provider.
+            previous: access tokens to use where GitLab refuses the current ones, while they are replaced.
+            accounts: remembers whose the usernames in gates.yaml are; None takes whoever has them now.
+
+        Raises:
+            ConfigurationError: one of these cannot be used.
+        """
+        self.name = name
+        self._accounts = accounts
+        self._tokens = tokens_of(credentials, previous)
+        self._client = ApiClient(
+            vendor="GitLab",
+            base_url=f"{url.rstrip('/')}/api/v4",
+            headers={"Accept": "application/json", "User-Agent": "champion-gate"},
+            ca_file=ca_file,
+            timeouts=timeouts,
+            sleep=sleep,
+            limits=LIMITS,
+        )
+        self._clock = clock
+        self._gate_url = gate_url.rstrip("/")
+        self._looks = LastLooks()
+
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        self._client.close()
+
+    def check(self) -> None:
+        """Calls that GitLab refuses if an access token is wrong. A trigger token can only be tried by using it."""
+        for auth in (self._tokens.read, self._tokens.api):
+            if auth is not None:
+                person(self._client.get(joined("user"), auth=auth))
+
+    # --- before anybody is asked ------------------------------------------------------------------------------
+
+    def check_place(
+        self, target: ApprovalTarget, expires_after: timedelta | None = None
+    ) -> Mapping[str, str]:
+        """Make sure that the place protects an approval; returns the pins (numeric ids as strings).
+
+        Args:
+            target: the gate's approval settings.
+            expires_after: how long people will have; GitLab's environments have no timers to compare it with.
+
+        Raises:
+            UnsafeTargetError: it does not; says what to change and where.
+            InvalidNameError: a name in `target` is not of GitLab's form.
+        """
+        del expires_after
+        api = self._api(target)
+        looked = places.survey(api, People(api), self._clock.now())
+        if looked.problems:
+            raise UnsafeTargetError(" ".join(looked.problems))
+        return looked.pins
+
+    def find_person(self, target: ApprovalTarget, login: str) -> Person:
+        """Resolve a username to the account's number.
+
+        Raises:
+            VendorNotFoundError: nobody has it, or it is no person's.
+            UnsafeTargetError: our credentials do not let us ask.
+        """
+        api = self._api(target)
+        try:
+            found = person(api.user_named(check_login(login)))
+            whole = api.user(found.user_id)
+        except VendorNotFoundError:
+            raise
+        except VendorRefusedError as refused:
+            raise UnsafeTargetError(str(refused)) from refused
+        if whole.get("bot") is not False:
+            raise VendorNotFoundError("GitLab", f"{login} is a bot's account, no person's.")
+        return found
+
+    # --- asking -----------------------------------------------------------------------------------------------
+
+    def open(self, target: ApprovalTarget, promotion: Promotion, evidence: str) -> OpenedRequest | None:
+        """Start the pipeline, once.
+
+        Raises:
+            VendorUnavailableError: with `outcome_unknown` where a pipeline may have been started.
+        """
+        api = self._api(target)
+        inputs = inputs_of(
+            promotion, environment=api.spot.environment, gate_url=self._gate_url, evidence=evidence
+        )
+        return _opened(api.start(inputs))
+
+    def find(self, target: ApprovalTarget, promotion: Promotion) -> FoundRequests:
+        """The pipelines that we started for this promotion; none to be cancelled where nothing of ours may."""
+        api = self._api(target)
+        found = starts.find(api, promotion, self._starter(api, promotion))
+        return found if self._tokens.api is not None else replace(found, outdated=())
+
+    def _starter(self, api: ProjectApi, promotion: Promotion) -> tuple[str, str]:
+        """As whom and in which way the promotion's pipelines were started: username and source."""
+        pins = promotion.request.pins if promotion.request else {}
+        login, source = pins.get("bot_login"), pins.get("source")
+        if login and source:
+            return login, source
+        return own_account(api, self._clock.now()).login, api.tokens.source
+
+    # --- deciding ---------------------------------------------------------------------------------------------
+
+    def read(self, target: ApprovalTarget, promotion: Promotion) -> RequestState:
+        """Re-read the pipeline, the place, the gated job and its deployment; nothing of that is cached.
+
+        Raises:
+            VendorRefusedError: the promotion has no request, or the pipeline cannot be read.
+            RequestGoneError: the pipeline is not there, nor among those of its project.
+        """
+        request = promotion.request
+        if request is None or request.external_id is None:
+            raise VendorRefusedError("GitLab", f"promotion {promotion.id} has no pipeline to be read.")
+        api, pipeline_id = self._api(target), _checked_id(request.external_id)
+        asked_at = min(promotion.requested_at, request.intent_at)
+        try:
+            return reading.state_of(api, pipeline_id, request.pins, asked_at, self._clock.now())
+        except VendorNotFoundError:
+            check_gone(api, pipeline_id, request)
+            raise
+
+    def duplicates(self, target: ApprovalTarget, promotion: Promotion) -> tuple[str, ...]:
+        """Other pipelines of ours for this promotion that have not ended; none where nothing of ours may cancel."""
+        if self._tokens.api is None:
+            return ()
+        api, own = self._api(target), promotion.request.external_id if promotion.request else None
+        ours, _ = starts.started_by_us(api, promotion, self._starter(api, promotion))
+        return tuple(
+            fields.number_id(one)
+            for one in starts.started_for(promotion, ours)
+            if fields.number_id(one) != own and fields.text(one, "status") not in reading.ENDED
+        )
+
+    def cancel(self, target: ApprovalTarget, external_id: str) -> None:
+        """Cancel the pipeline; no error where it has ended.
+
+        Raises:
+            VendorNotFoundError: it is gone, or hidden from us; one answer does not tell which.
+            VendorRefusedError: nothing of ours may cancel, or this GitLab leaves manual jobs playable
+                (gitlab-org/gitlab issues 9082, 460256). What is played then is never believed.
+            VendorUnavailableError: GitLab took the call but the pipeline goes on; to be tried again.
+        """
+        api, pipeline_id = self._api(target), _checked_id(external_id)
+        status = fields.text(api.pipeline(pipeline_id), "status")
+        if status in reading.ENDED | reading.CANCELLED:
+            return
+        if self._tokens.api is None:
+            raise VendorRefusedError(
+                "GitLab",
+                f"pipeline {pipeline_id} is left open: cancelling takes an access token with scope api.",
+                hint="Cancel it by hand; nothing that happens there counts any more.",
+            )
+        answer = api.cancel(pipeline_id, self._tokens.api)
+        if answer.status == HTTPStatus.NOT_FOUND:
+            raise answer.error()
+        # Not the pipeline's status: GitLab computes that later.
+        left = (
+            {fields.text(job, "status") for job in api.jobs(pipeline_id)} - reading.ENDED - reading.CANCELLED
+        )
+        if "manual" in left:
+            raise VendorRefusedError(
+                "GitLab", f"it leaves the manual job of the cancelled pipeline {pipeline_id} playable."
+            )
+        if left:
+            raise VendorUnavailableError(
+                "GitLab", f"pipeline {pipeline_id} could not be cancelled as a whole."
+            )
+
+    # --- looking for news -------------------------------------------------------------------------------------
+
+    def with_news(
+        self, pending: Sequence[Promotion], targets: Mapping[str, ApprovalTarget]
+    ) -> tuple[str, ...]:
+        """The ids of the promotions to be read again: all but those whose pipeline still waits, unchanged.
+
+        One list a project, branch and account. Approvals of a deployment do not show there; what shows is
+        that the job starts, or that a rejection has failed it.
+
+        Raises:
+            VendorUnavailableError: GitLab answered about no place at all.
+        """
+        apis: dict[tuple[str, str, str, str], ProjectApi] = {}
+
+        def list_of(promotion: Promotion, target: ApprovalTarget) -> tuple[str, str, str, str]:
+            api = self._api(target)
+            pins = promotion.request.pins if promotion.request else {}
+            key = (api.spot.project, api.spot.ref, pins.get("bot_login", ""), pins.get("source", ""))
+            apis.setdefault(key, api)
+            return key
+
+        grouped, news = by_place(pending, targets, list_of)
+        news += each_place(grouped, lambda key, group: self._news_of(apis[key], key[2], key[3], group))
+        self._looks.keep_only(pending)
+        return tuple(news)
+
+    def _news_of(self, api: ProjectApi, bot: str, source: str, group: Sequence[Promotion]) -> list[str]:
+        everybody = [promotion.id for promotion in group]
+        if not bot or not source:
+            return everybody
+        try:
+            listed = api.pipelines(bot, source, earliest(group))
+        except VendorRefusedError:
+            # This list says nothing, so each is read by itself, and says there what is wrong.
+            return everybody
+        pipelines = {fields.number_id(one): one for one in listed}
+        return [promotion.id for promotion in group if self._has_news(promotion, pipelines)]
+
+    def _has_news(self, promotion: Promotion, pipelines: Mapping[str, Record]) -> bool:
+        pipeline_id = (promotion.request.external_id if promotion.request else None) or ""
+        found = pipelines.get(pipeline_id)
+        if found is None:
+            return True
+        look = (fields.text(found, "status"), fields.text(found, "updated_at"))
+        return self._looks.changed(pipeline_id, look) or look[0] not in reading.WAITING
+
+    def _api(self, target: ApprovalTarget) -> ProjectApi:
+        return ProjectApi(self._client, self._tokens, spot_of(target), self._remembered)
+
+    def _remembered(self, named: Account, find: Callable[[], Person]) -> Person:
+        return find() if self._accounts is None else self._accounts.account(self.name, named, find)
+
+
+def _checked_id(pipeline_id: str) -> str:
+    return check_number(pipeline_id, "pipeline")
+
+
+def _opened(answer: Answer) -> OpenedRequest:
+    """The pipeline that was started; one that GitLab told unreadably may be running, and must be found."""
+    try:
+        made = fields.as_record(answer.json(), "pipeline")
+        return OpenedRequest(fields.number_id(made), fields.text(made, "web_url"))
+    except VendorUnavailableError as error:
+        raise VendorUnavailableError(
+            "GitLab", f"a pipeline was started, but {error.message}", outcome_unknown=True
+        ) from error

@@ -1,0 +1,371 @@
+"""Reads what people said about a pipeline: whose it is, who let the gated job start, who approved its deployment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from champion_gate.adapters.gitlab.api import ProjectApi
+from champion_gate.adapters.gitlab.models import fields
+from champion_gate.adapters.gitlab.names import Protection, Spot
+from champion_gate.adapters.gitlab.people import MAINTAINER, People
+from champion_gate.adapters.gitlab.place import Survey, changes, moved, survey
+from champion_gate.adapters.http.json_fields import Record
+from champion_gate.domain.approval import RequestState, Review, Verdict
+
+ENDED = frozenset({"success", "failed", "canceled", "skipped"})
+WAITING = frozenset(
+    {
+        "created",
+        "waiting_for_resource",
+        "preparing",
+        "waiting_for_callback",
+        "pending",
+        "manual",
+        "scheduled",
+    }
+)
+CANCELLED = frozenset({"canceled", "canceling"})
+_KNOWN = ENDED | WAITING | CANCELLED | {"running"}
+_RELEASED = frozenset({"running", "success", "failed", *CANCELLED})
+_WANT_OF_RUNNER = frozenset(
+    # app/models/concerns/enums/ci/commit_status.rb: what ends a pending job, which GitLab had let somebody play.
+    {"stuck_or_timeout_failure", "runner_system_failure", "no_matching_runner", "ci_quota_exceeded"}
+)
+_PLAYED = frozenset({"waiting_for_resource", "preparing", "waiting_for_callback", "pending"})
+_NUMBER = re.compile(r"[1-9][0-9]*")
+_FORMS = {"branch": re.compile(r"\S+"), "trigger": re.compile(r"[a-z_]+")}
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_VERDICTS = {"approved": Verdict.APPROVED, "rejected": Verdict.REJECTED}
+_CLOCK_SKEW = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What one look works with.
+
+    Attributes:
+        pins: as stored with the request.
+        looked: the place as it is now.
+        problems: what cannot be trusted at the moment is added here.
+        held_by: what GitLab waits for is added here, as a RequestState has it.
+        missing: what its answers lack that may yet appear is added here, as a RequestState has it.
+    """
+
+    api: ProjectApi
+    pins: Mapping[str, str]
+    looked: Survey
+    people: People
+    problems: list[str]
+    held_by: dict[str, str] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+
+
+def state_of(
+    api: ProjectApi, pipeline_id: str, pins: Mapping[str, str], asked_at: datetime, now: datetime
+) -> RequestState:
+    """Everything that decides, without duplicates of the pipeline.
+
+    The pipeline is read before its jobs, so that of one that has ended the last word is read; a job says by
+    itself who played it, and a retry makes another job, so that no later act changes what was read.
+
+    Args:
+        api: calls about the project.
+        pipeline_id: the pipeline that was opened.
+        pins: as stored with the request.
+        asked_at: when approval was first asked for.
+        now: for what expires.
+    """
+    pipeline = api.pipeline(pipeline_id)
+    people = People(api)
+    looked = survey(api, people, now)
+    reading = _Reading(api, pins, looked, people, [*looked.problems, *changes(pins, looked)])
+    jobs = api.jobs(pipeline_id)
+    gated = [job for job in jobs if fields.text(job, "name") == api.spot.job]
+    status = fields.text(pipeline, "status")
+    reading.problems.extend(_unknown_status(pipeline, f"pipeline {pipeline_id}"))
+    void = pipeline_void_because(pipeline, pipeline_id, pins, reading.problems)
+    void = void or _job_void_because(reading, pipeline, pipeline_id, gated)
+    reading.missing.update(_may_yet_run(gated))
+    started: dict[str, datetime] = {}
+    reviews: tuple[Review, ...] = ()
+    if gated:
+        reviews = _reviews(reading, pipeline, gated[0], asked_at)
+        reading.problems.extend(_unknown_status(gated[0], f"job {api.spot.job}"))
+        at = let_start_at(gated[0])
+        if len(gated) == 1 and at is not None:
+            started = dict.fromkeys(api.spot.seats, at)
+    else:
+        reading.missing["jobs"] = _no_gated_job(api.spot, pipeline_id, jobs)
+        if jobs and status not in ENDED | {"created"}:
+            reading.problems.append(reading.missing["jobs"])
+        elif status in ENDED - CANCELLED:
+            void = void or reading.missing["jobs"]
+    rejected = any(review.verdict is Verdict.REJECTED for review in reviews)
+    if void is None and not rejected and not started and status in CANCELLED:
+        void = "The pipeline was cancelled, which rejects the request; GitLab does not tell by whom."
+    finished = status in ENDED
+    if finished and void is None:
+        reading.problems.extend(_goes_on(gated, pipeline_id))
+    return RequestState(
+        tuple(reading.problems),
+        void,
+        reviews,
+        started,
+        finished,
+        reading.held_by,
+        reading.missing,
+        moved(pins, looked),
+    )
+
+
+def _no_gated_job(spot: Spot, pipeline_id: str, jobs: Sequence[Record]) -> str:
+    """That nobody could decide there, and which jobs there are: the CI/CD file names its jobs otherwise, or a list lags."""
+    if not jobs:
+        return f"GitLab lists no job of pipeline {pipeline_id}."
+    there = sorted(f"{fields.text(job, 'name')} ({fields.text(job, 'status')})" for job in jobs)
+    return (
+        f"Pipeline {pipeline_id} has no job named {spot.job}. Its jobs are: {', '.join(there)}. "
+        "Write the name of the gated one as `job` in gates.yaml."
+    )
+
+
+def _goes_on(gated: Sequence[Record], pipeline_id: str) -> Iterator[str]:
+    """What is wrong where a pipeline has ended and its gated job has not."""
+    for job in gated:
+        if job["status"] not in ENDED | CANCELLED:
+            yield f"GitLab says that pipeline {pipeline_id} has ended, and that its job {job['name']} is {job['status']}."
+
+
+def _may_yet_run(gated: Sequence[Record]) -> Iterator[tuple[str, str]]:
+    """A gated job that is skipped since one before it failed: run that one again, and GitLab offers this one anew."""
+    for job in gated:
+        if fields.text(job, "status") == "skipped":
+            yield "skipped", f"Job {job['name']} was skipped, since a job before it failed."
+
+
+def _unknown_status(of: Record, what: str) -> Iterator[str]:
+    status = fields.text(of, "status")
+    if status not in _KNOWN:
+        yield f"GitLab says that {what} is {status!r}, which is not known."
+
+
+def pipeline_void_because(
+    pipeline: Record, pipeline_id: str, pins: Mapping[str, str], problems: list[str]
+) -> str | None:
+    """Why this pipeline is not the one that we opened; such a thing never heals.
+
+    Args:
+        pipeline: as the API has it.
+        pipeline_id: the pipeline that was opened.
+        pins: as stored with the request.
+        problems: what is of a form that we do not know is added here, and only keeps the request waiting.
+
+    Raises:
+        VendorUnavailableError: a field is missing, so that cannot be told.
+    """
+    branch = fields.text(pipeline, "ref").removeprefix("refs/heads/")
+    facts = {
+        "pipeline": (fields.number_id(pipeline), pipeline_id),
+        "project": (fields.number_id(pipeline, "project_id"), pins.get("project_id")),
+        "branch": (branch, pins.get("ref")),
+        "trigger": (fields.text(pipeline, "source"), pins.get("source")),
+        "starter": (fields.number_id(fields.record(pipeline, "user")), pins.get("bot_id")),
+    }
+    for what, (found, expected) in facts.items():
+        if expected is None:
+            problems.append(f"Nothing was stored about the {what} of pipeline {pipeline_id}.")
+        elif not _FORMS.get(what, _NUMBER).fullmatch(found):
+            problems.append(
+                f"The {what} of pipeline {pipeline_id} is {found!r}, which is not known to be one."
+            )
+        elif found != expected:
+            return f"The {what} of pipeline {pipeline_id} is {found}, and {expected} was asked for."
+    return f"Pipeline {pipeline_id} runs on a tag." if fields.flag(pipeline, "tag") else None
+
+
+def _job_void_because(
+    reading: _Reading, pipeline: Record, pipeline_id: str, gated: Sequence[Record]
+) -> str | None:
+    """Why the gated job cannot, or can no longer, yield a decision."""
+    name = reading.api.spot.job
+    if len(gated) > 1:
+        return f"Job {name} was retried; only a pipeline with a single one is believed."
+    for job in gated:
+        if let_start_at(job) is not None and _is_opener(reading, job.get("user")):
+            return f"Job {name} was run by our own account, which is nobody's decision."
+        if fields.number_id(fields.record(job, "pipeline")) != pipeline_id:
+            return f"Job {name} belongs to pipeline {job['pipeline']['id']}."
+        return _not_as_asked(job, pipeline, reading.problems) or _stopped_because(job)
+    return None
+
+
+def _not_as_asked(job: Record, pipeline: Record, problems: list[str]) -> str | None:
+    name, theirs = fields.text(job, "name"), fields.record(job, "pipeline")
+    commits = fields.text(theirs, "sha"), fields.text(pipeline, "sha")
+    unknown = [commit for commit in commits if not _COMMIT.fullmatch(commit)]
+    problems += [
+        f"Job {name} or its pipeline runs on {each!r}, which is no whole commit id." for each in unknown
+    ]
+    if commits[0] != commits[1] and not unknown:
+        return f"Job {name} runs on commit {theirs['sha']}, its pipeline on {pipeline['sha']}."
+    if fields.flag(job, "allow_failure"):
+        return f"Job {name} is optional (allow_failure): its pipeline succeeds although nobody decided."
+    return None
+
+
+def _stopped_because(job: Record) -> str | None:
+    name, status = fields.text(job, "name"), fields.text(job, "status")
+    if status == "skipped":
+        return f"Job {name} was skipped."
+    if status in CANCELLED and let_start_at(job) is None:
+        return f"Job {name} was cancelled, which rejects the request; GitLab does not tell by whom."
+    if job.get("archived") is True and status in WAITING:
+        return f"Job {name} is archived: GitLab lets nobody run it any more."
+    return None
+
+
+def let_start_at(job: Record) -> datetime | None:
+    """When people had let it start, however it ended: the gate was down, its time was up, somebody cut it off.
+
+    A job that failed for want of a runner had been let start too, by whoever played it; GitLab does not tell
+    when, but not after its end. One that failed without a start for another reason was refused to who played it
+    (failure_reason protected_environment_failure, deployment_rejected, …).
+
+    Returns:
+        None where they have not.
+    """
+    status = fields.text(job, "status")
+    if status in _RELEASED and job.get("started_at") is not None:
+        return fields.time(job, "started_at")
+    if status == "failed" and job.get("failure_reason") in _WANT_OF_RUNNER:
+        return fields.time(job, "finished_at")
+    return None
+
+
+# --- who decided ------------------------------------------------------------------------------------------
+
+
+def _reviews(reading: _Reading, pipeline: Record, job: Record, asked_at: datetime) -> tuple[Review, ...]:
+    """Every vote: approvals of the job's deployment where the place has approval rules, else the click."""
+    played = let_start_at(job) is not None or _waits_for_a_runner(reading, pipeline, job)
+    if reading.api.spot.protection is Protection.BRANCH:
+        return (_click(reading, job),) if played else ()
+    deployment = _deployment(reading, pipeline, job, asked_at)
+    if deployment is None:
+        if let_start_at(job) is not None:
+            environment = reading.api.spot.environment
+            reading.problems.append(f"GitLab lists no deployment of job {job['name']} to {environment}.")
+        return ()
+    if not reading.looked.rules.approvers:
+        return (_click(reading, job),) if played else ()
+    return _approvals(reading, deployment, job)
+
+
+def _waits_for_a_runner(reading: _Reading, pipeline: Record, job: Record) -> bool:
+    """Whether somebody has played the job, which makes it theirs, and GitLab has not started it yet."""
+    status = fields.text(job, "status")
+    if status not in _PLAYED or job.get("user") is None:
+        return False
+    if fields.number_id(fields.record(job, "user")) == fields.number_id(fields.record(pipeline, "user")):
+        return False
+    lack = "the lack of a runner" if status == "pending" else "GitLab"
+    reading.held_by.update(dict.fromkeys(reading.api.spot.seats, f"{lack}: job {job['name']} is {status}"))
+    return True
+
+
+def _click(reading: _Reading, job: Record) -> Review:
+    """Who played the job: GitLab makes them the job's user (app/services/ci/enqueue_job_service.rb)."""
+    return _review(reading, job.get("user"), reading.api.spot.seats[0], Verdict.APPROVED, "")
+
+
+def _deployment(reading: _Reading, pipeline: Record, job: Record, asked_at: datetime) -> Record | None:
+    """The deployment that this job is, which proves that the environment's rules held for it."""
+    job_id = fields.number_id(job)
+    ours = [
+        one
+        for one in reading.api.deployments(asked_at - _CLOCK_SKEW)
+        if one.get("deployable", {}) is not None
+        and fields.number_id(fields.record(one, "deployable")) == job_id
+    ]
+    if len(ours) != 1:
+        return None
+    found = reading.api.deployment(fields.number_id(ours[0]))
+    environment = fields.text(fields.record(found, "environment"), "name")
+    same = (
+        fields.number_id(fields.record(found, "deployable")) == job_id
+        and environment == reading.api.spot.environment
+        and fields.text(found, "sha") == fields.text(pipeline, "sha")
+    )
+    if not same:
+        reading.problems.append(f"Deployment {found.get('id')} is not that of job {job_id}.")
+        return None
+    return found
+
+
+def _approvals(reading: _Reading, deployment: Record, job: Record) -> tuple[Review, ...]:
+    """The votes on a deployment. Each may fill any seat: GitLab counts for which rule, we count people."""
+    missing = fields.whole(deployment, "pending_approval_count")
+    if let_start_at(job) is not None and missing != 0:
+        reading.problems.append(f"The job has started, and GitLab still lacks {missing} approvals of it.")
+    elif fields.text(job, "status") == "manual":
+        held = (
+            f"GitLab, where approvals are missing ({missing})"
+            if missing
+            else f"job {job['name']}, which somebody has to run now ({job.get('web_url')})"
+        )
+        reading.held_by.update(dict.fromkeys(reading.api.spot.seats, held))
+    reviews: list[Review] = []
+    for approval in fields.records(deployment, "approvals"):
+        status = fields.text(approval, "status")
+        if status not in _VERDICTS:
+            reading.problems.append(f"GitLab names an approval {status!r}, which is not known to be one.")
+            continue
+        comment = fields.text_or_none(approval, "comment") or ""
+        reviews += [
+            _review(reading, approval.get("user"), seat, _VERDICTS[status], comment)
+            for seat in reading.api.spot.seats
+        ]
+    return tuple(reviews)
+
+
+def _review(reading: _Reading, user: object, seat: str, verdict: Verdict, comment: str) -> Review:
+    if user is None:
+        return Review(seat, verdict, "", "a deleted account", comment, False, False, False)
+    found = fields.as_record(user, "user")
+    user_id = fields.number_id(found)
+    is_person = reading.people.is_person(user_id)
+    return Review(
+        seat=seat,
+        verdict=verdict,
+        user_id=user_id,
+        login=fields.text(found, "username"),
+        comment=comment,
+        is_person=is_person,
+        is_opener=_is_opener(reading, found),
+        is_listed=is_person and _is_listed(reading, user_id),
+    )
+
+
+def _is_opener(reading: _Reading, user: object) -> bool:
+    """Whether it is the account that asks, as it was when the request opened or as it is now."""
+    if user is None:
+        return False
+    user_id = fields.number_id(fields.as_record(user, "user"))
+    own = {reading.pins.get("bot_id"), reading.looked.pins.get("bot_id")}
+    for pins in (reading.pins, reading.looked.pins):
+        own |= set(pins.get("openers", "").split(","))
+    return user_id in own - {None, ""}
+
+
+def _is_listed(reading: _Reading, user_id: str) -> bool:
+    """Whether this person may decide: as the protection has it, and among `approvers` where the gate names some."""
+    named = reading.looked.approver_ids
+    if named and user_id not in named:
+        return False
+    rules = reading.looked.rules
+    if reading.api.spot.protection is Protection.ENVIRONMENT:
+        return reading.people.fulfils(rules.approvers or rules.deployers, user_id)
+    return reading.people.level(user_id) >= MAINTAINER

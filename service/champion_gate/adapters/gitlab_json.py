@@ -1,7 +1,0 @@
-"""Reads GitLab's answers."""
-
-from __future__ import annotations
-
-from champion_gate.adapters.json_fields import JsonFields
-
-fields = JsonFields("GitLab")

@@ -1,0 +1,1 @@
+"""HTTP for the vendors that have no client library here: time-outs, deadlines, retries, answers read once."""

@@ -1,0 +1,163 @@
+"""One answer of a vendor's JSON API, and which of our errors it stands for."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any
+
+from champion_gate.adapters.http.no_answer import PROXY, TOO_LARGE
+from champion_gate.adapters.http.web_pages import WORDS as A_WEB_PAGE
+from champion_gate.adapters.http.web_pages import is_web_page
+from champion_gate.errors import (
+    VendorError,
+    VendorNotFoundError,
+    VendorRefusedError,
+    VendorUnavailableError,
+)
+
+_SECRETS = re.compile(
+    r"\b(?:gh[a-z]_|github_pat_|gl[a-z]{2,}-|whsec_|eyJ)[\w.=-]+|\b(?:bearer|basic|token)\s+\S+",
+    re.IGNORECASE,
+)
+_MESSAGE_KEYS = ("message", "error_description", "error")
+_MESSAGE_LENGTH = 200
+_WAIT_WHEN_LIMITED = 60.0
+_LONGEST_WAIT = 3600.0
+_SERVER_ERRORS = 500
+
+Limits = Sequence[tuple[int, str]]
+"""What a vendor says when it means "later": the status, which without these words would be a refusal, and words
+of its message, in lower case."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back.
+
+    Attributes:
+        vendor: whose answer, for messages.
+        call: method and path, for messages.
+        headers: names in lower case.
+        may_have_acted: whether the call may have changed something at the vendor.
+        limits: how this vendor tells limits from refusals.
+    """
+
+    vendor: str
+    call: str
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    may_have_acted: bool
+    limits: Limits = ()
+
+    def json(self) -> Any:
+        """The body as JSON.
+
+        Raises:
+            VendorUnavailableError: it is none.
+        """
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            is_page = is_web_page(self.body)
+            raise VendorUnavailableError(
+                self.vendor,
+                f"{self.call} was answered with {self.status} and {A_WEB_PAGE if is_page else 'something that is no JSON'}.",
+                hint=_WEB_PAGE if is_page else "",
+                outcome_unknown=self.may_have_acted,
+            ) from None
+
+    def message(self) -> str:
+        """The vendor's own word for an error: one line, cut, without anything that looks like a secret."""
+        return _SECRETS.sub("[redacted]", self._said())[:_MESSAGE_LENGTH]
+
+    def says(self, words: str) -> bool:
+        """Whether the vendor's word for an error holds these, also far behind; in lower case."""
+        return words in self._said().lower()
+
+    def _said(self) -> str:
+        try:
+            told = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return ""
+        said = next((told[key] for key in _MESSAGE_KEYS if key in told), "") if isinstance(told, dict) else ""
+        # GitLab tells what is wrong with a body as an object of lists.
+        text = said if isinstance(said, str) else json.dumps(said)
+        return " ".join(text.split())
+
+    def error(self) -> VendorError:
+        """The error that this answer stands for; every status that is not known is a refusal."""
+        said = self.message()
+        is_page = is_web_page(self.body)
+        more = f" and {A_WEB_PAGE}." if is_page else f": {said}" if said else "."
+        text = f"{self.call} was answered with {self.status}{more}"
+        if self._is_limit():
+            return VendorUnavailableError(
+                self.vendor, text, hint="The rate limit is used up.", retry_after=self._retry_after()
+            )
+        if self.status >= _SERVER_ERRORS or self.status == HTTPStatus.REQUEST_TIMEOUT:
+            after = self._retry_after() if "retry-after" in self.headers else None
+            return VendorUnavailableError(
+                self.vendor, text, hint=_LATER, outcome_unknown=self.may_have_acted, retry_after=after
+            )
+        if is_page and self.status in _REFUSED_BY_OTHERS:
+            return VendorRefusedError(self.vendor, text, hint=_WEB_PAGE, concerns_all=True)
+        if self.status == HTTPStatus.NOT_FOUND:
+            return VendorNotFoundError(
+                self.vendor, text, hint="It does not exist, or our credentials do not show it."
+            )
+        return VendorRefusedError(
+            self.vendor,
+            text,
+            hint=_HINTS.get(self.status, ""),
+            concerns_all=self.status in _SAID_TO_ALL,
+        )
+
+    def _is_limit(self) -> bool:
+        """Whether it says "later", and not "no": by its status or headers, or by the vendor's own words."""
+        if self.status == HTTPStatus.TOO_MANY_REQUESTS:
+            return True
+        headers_say = "retry-after" in self.headers or self.headers.get("x-ratelimit-remaining") == "0"
+        if self.status == HTTPStatus.FORBIDDEN and headers_say:
+            return True
+        return any(self.status == status and self.says(words) for status, words in self.limits)
+
+    def _retry_after(self) -> float:
+        """Seconds to wait, of either form (RFC 9110, 10.2.3). A reset time is compared with the server's own clock, so ours may be off."""
+        given = self.headers.get("retry-after", "")
+        if given.isdecimal():
+            return min(float(given), _LONGEST_WAIT)
+        try:
+            there = parsedate_to_datetime(self.headers["date"]).timestamp()
+            if given:
+                at = parsedate_to_datetime(given).timestamp()
+                return min(at - there, _LONGEST_WAIT) if at > there else _WAIT_WHEN_LIMITED
+            reset = float(self.headers["x-ratelimit-reset"])
+            return min(max(reset - there, 1.0), _LONGEST_WAIT)
+        except (KeyError, ValueError, TypeError, OverflowError):
+            return _WAIT_WHEN_LIMITED
+
+
+_LATER = "Nothing has to be done: it is tried again by itself."
+_WEB_PAGE = (
+    "Check its address (`url` in gates.yaml). If it is right, a login or a proxy stands in between, which has to let "
+    "the service through."
+)
+_SAID_TO_ALL = frozenset({302, 303, 401, 407, 413})
+_REFUSED_BY_OTHERS = frozenset({401, 403, 404, 407})
+_HINTS: Mapping[int, str] = {
+    HTTPStatus.FOUND: _WEB_PAGE,
+    HTTPStatus.SEE_OTHER: _WEB_PAGE,
+    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: PROXY,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: TOO_LARGE,
+    HTTPStatus.UNAUTHORIZED: "Check the credentials that the service was given.",
+    HTTPStatus.FORBIDDEN: "Our credentials lack a permission for this.",
+    HTTPStatus.MOVED_PERMANENTLY: "It has been renamed or moved; write its present name in gates.yaml.",
+    HTTPStatus.PERMANENT_REDIRECT: "It has been renamed or moved; write its present name in gates.yaml.",
+    HTTPStatus.TEMPORARY_REDIRECT: "It has been renamed or moved; write its present name in gates.yaml.",
+}

@@ -1,0 +1,397 @@
+"""Outgoing HTTP to one vendor's JSON API: time-outs, bounded retries of reads, conditional requests, paging."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Protocol
+from urllib.parse import quote, unquote, urlencode, urlsplit
+
+import requests
+import urllib3
+
+from champion_gate.adapters.http.answer import Answer, Limits
+from champion_gate.adapters.http.no_answer import why_not_sent
+from champion_gate.adapters.http.session import Deadline, new_session
+from champion_gate.errors import (
+    ConfigurationError,
+    InvalidNameError,
+    TooLongListError,
+    VendorRefusedError,
+    VendorUnavailableError,
+)
+
+_RETRIES = 2
+_FIRST_PAUSE = 0.5
+_CHUNK = 64 * 1024
+_MIB = 1024 * 1024
+
+
+class Auth(Protocol):
+    """What makes a call ours."""
+
+    def headers(self) -> Mapping[str, str]:
+        """The headers to send; may itself call the vendor for a token."""
+        ...
+
+    def renew(self) -> bool:
+        """Called once after a 401: forget what is cached. Whether another try may help."""
+        ...
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """All in seconds. `total` bounds one call with its retries and their pauses."""
+
+    connect: float = 5.0
+    read: float = 15.0
+    total: float = 60.0
+
+
+def joined(*parts: str) -> str:
+    """A path of these parts, each percent-encoded.
+
+    Raises:
+        InvalidNameError: a part is empty, `.` or `..`, which encoding does not disarm.
+    """
+    for part in parts:
+        if part in {"", ".", ".."}:
+            raise InvalidNameError(f"{part!r} must not enter a URL.")
+    return "/" + "/".join(quote(part, safe="") for part in parts)
+
+
+class ApiClient:
+    """Calls one vendor. Safe to share between threads.
+
+    Redirects are not followed. GETs (and calls marked `repeatable`) are tried three times; all else is
+    sent once, and where its fate is not known the error says so (`outcome_unknown`).
+    """
+
+    def __init__(
+        self,
+        *,
+        vendor: str,
+        base_url: str,
+        headers: Mapping[str, str] | None = None,
+        ca_file: str | None = None,
+        timeouts: Timeouts | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        max_answer_bytes: int = 8 * _MIB,
+        max_cache_bytes: int = 8 * _MIB,
+        limits: Limits = (),
+    ) -> None:
+        """Nothing is called yet.
+
+        Args:
+            vendor: its name in words, for messages.
+            base_url: scheme, host and leading path, e.g. `https://github.example.com/api/v3`.
+            headers: sent with every call.
+            ca_file: PEM file or directory of certificate authorities; None takes the usual ones.
+            timeouts: see there.
+            sleep: pauses between tries.
+            max_answer_bytes: a longer body (unpacked) is an error.
+            max_cache_bytes: how many bytes of answers are kept for conditional requests.
+            limits: how the vendor tells limits, which pass, from refusals.
+
+        Raises:
+            ConfigurationError: the URL or the file cannot be used.
+        """
+        problems = []
+        split = urlsplit(base_url)
+        if split.scheme not in {"http", "https"} or not split.hostname or split.query or split.fragment:
+            problems.append(f"{vendor}: {base_url!r} is no base URL such as https://api.example.com")
+        if split.username is not None:
+            problems = [f"{vendor}: the base URL must not hold a user name or password"]
+        if ca_file is not None and not os.path.exists(ca_file):  # noqa: PTH110 - a file or a directory
+            problems.append(f"{vendor}: there is no file {ca_file!r} of certificate authorities")
+        if problems:
+            raise ConfigurationError(problems)
+        self.vendor = vendor
+        self._base_url = base_url.rstrip("/")
+        self._headers = dict(headers or {})
+        self._verify: str | bool = ca_file or True
+        self._timeouts = timeouts or Timeouts()
+        self._sleep = sleep
+        self._max_answer_bytes = max_answer_bytes
+        self._limits = limits
+        self._cache = _Cache(max_cache_bytes)
+        self._session = new_session()
+
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        self._session.close()
+
+    def get(
+        self, path: str, *, auth: Auth, params: Mapping[str, str] | None = None, conditional: bool = False
+    ) -> Any:
+        """The JSON at a path.
+
+        Args:
+            path: below the base URL, made by `joined`.
+            auth: the credentials.
+            params: the query.
+            conditional: ask with the ETag of the last answer, which costs no rate limit where nothing changed.
+
+        Raises:
+            VendorUnavailableError: no answer, an unreadable one, a 5xx, or the rate limit.
+            VendorRefusedError: any other status but 200; VendorNotFoundError for 404.
+        """
+        return self._get(self._url(path, params), auth=auth, conditional=conditional).json()
+
+    def get_pages(
+        self,
+        path: str,
+        *,
+        auth: Auth,
+        params: Mapping[str, str] | None = None,
+        conditional: bool = False,
+        max_pages: int = 10,
+        list_path: str = "",
+    ) -> list[Any]:
+        """The JSON of every page, as `Link: rel="next"` names them.
+
+        Only the query of such a link is taken: a server behind a proxy names itself by a scheme, host, port or
+        leading path by which we do not reach it.
+
+        Args:
+            path: below the base URL, made by `joined`.
+            auth: the credentials.
+            params: the query of the first page.
+            conditional: as for `get`.
+            max_pages: more are an error.
+            list_path: how the path of every next page has to end; all of `path` where it is not given.
+
+        Raises:
+            TooLongListError: more pages than that.
+            VendorRefusedError: a link to another list, or one to a page that was read.
+            VendorError: as for `get`.
+        """
+        pages: list[Any] = []
+        url = self._url(path, params)
+        read: set[str] = set()
+        while len(pages) < max_pages:
+            answer = self._get(url, auth=auth, conditional=conditional)
+            pages.append(answer.json())
+            read.add(url)
+            query = self._next_query(answer, list_path or path)
+            if query is None:
+                return pages
+            url = f"{self._url(path, None)}?{query}"
+            if url in read:
+                raise VendorRefusedError(
+                    self.vendor,
+                    f"{answer.call} names a page as its next one that was read before.",
+                    hint="Does a proxy in front of the server drop or change the queries of calls?",
+                )
+        raise TooLongListError(
+            self.vendor, f"GET {path} has more than {max_pages} pages, which are not all read."
+        )
+
+    def post(
+        self,
+        path: str,
+        *,
+        auth: Auth,
+        body: Mapping[str, object] | None = None,
+        accept: Collection[int] = (),
+        repeatable: bool = False,
+    ) -> Answer:
+        """Send JSON, once.
+
+        Args:
+            path: below the base URL, made by `joined`.
+            auth: the credentials.
+            body: a JSON object; None sends no body.
+            accept: statuses that are answers here, not errors.
+            repeatable: doing it twice does no harm, so it is tried as often as a GET.
+
+        Returns:
+            An answer with a 2xx status or one of `accept`.
+
+        Raises:
+            VendorUnavailableError: with `outcome_unknown` unless it is sure that nothing was done.
+            VendorRefusedError: any other status.
+        """
+        data = None if body is None else json.dumps(body, ensure_ascii=False).encode(errors="replace")
+        url = self._url(path, None)
+        answer = self._call("POST", url, auth=auth, data=data, repeatable=repeatable, accept=accept)
+        if answer.status in accept or HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+            return answer
+        raise answer.error()
+
+    # --- reads ------------------------------------------------------------------------------------------------
+
+    def _get(self, url: str, *, auth: Auth, conditional: bool) -> Answer:
+        known = self._cache.get(url) if conditional else None
+        extra = {"If-None-Match": known.headers["etag"]} if known else {}
+        answer = self._call("GET", url, auth=auth, extra=extra, repeatable=True)
+        if known is not None and answer.status == HTTPStatus.NOT_MODIFIED:
+            return known
+        if answer.status != HTTPStatus.OK:
+            raise answer.error()
+        if conditional and "etag" in answer.headers:
+            self._cache.put(url, answer)
+        return answer
+
+    def _next_query(self, answer: Answer, list_path: str) -> str | None:
+        """The query of the next page; None on the last one."""
+        links = requests.utils.parse_header_links(answer.headers.get("link", ""))
+        link = next((link["url"] for link in links if link.get("rel") == "next"), None)
+        if link is None:
+            return None
+        try:
+            there = urlsplit(link)
+        except ValueError:
+            raise VendorUnavailableError(
+                self.vendor, f"{answer.call} names a next page whose address cannot be read."
+            ) from None
+        if not unquote(there.path).endswith(unquote(list_path)):
+            raise VendorRefusedError(
+                self.vendor,
+                f"{answer.call} names {there.path!r} as its next page, which is another list.",
+                hint="Does a proxy in front of the server change the paths of calls?",
+            )
+        return there.query
+
+    def _url(self, path: str, params: Mapping[str, str] | None) -> str:
+        return f"{self._base_url}{path}" + (f"?{urlencode(params)}" if params else "")
+
+    # --- one call with its retries ----------------------------------------------------------------------------
+
+    def _call(
+        self,
+        method: str,
+        url: str,
+        *,
+        auth: Auth,
+        repeatable: bool,
+        data: bytes | None = None,
+        extra: Mapping[str, str] | None = None,
+        accept: Collection[int] = (),
+    ) -> Answer:
+        call = _Call(method, url, data, may_act=not repeatable)
+        credentials = auth.headers()
+        ends_at = time.monotonic() + self._timeouts.total
+        failures, renewed = 0, False
+        while True:
+            headers = {**self._headers, **credentials, **(extra or {})}
+            try:
+                answer = self._exchange(call, headers, ends_at)
+                if not renewed and answer.status == HTTPStatus.UNAUTHORIZED and auth.renew():
+                    credentials, renewed = auth.headers(), True
+                    continue
+                if answer.status not in accept and answer.status >= HTTPStatus.BAD_REQUEST:
+                    raise answer.error()
+            except VendorUnavailableError as error:
+                pause = _FIRST_PAUSE * 2**failures
+                failures += 1
+                late = time.monotonic() + pause >= ends_at
+                if not repeatable or failures > _RETRIES or error.retry_after is not None or late:
+                    raise
+                self._sleep(pause)
+            else:
+                return answer
+
+    def _exchange(self, call: _Call, headers: Mapping[str, str], ends_at: float) -> Answer:
+        left = max(ends_at - time.monotonic(), 0.001)
+        with Deadline(left) as deadline:
+            try:
+                response = self._session.request(
+                    call.method,
+                    call.url,
+                    data=call.data,
+                    headers={**headers, **({"Content-Type": "application/json"} if call.data else {})},
+                    timeout=(min(self._timeouts.connect, left), min(self._timeouts.read, left)),
+                    allow_redirects=False,
+                    stream=True,
+                    # Given with each call: REQUESTS_CA_BUNDLE overrides what the session says.
+                    verify=self._verify,
+                    # Given with each call: without it, requests would send what ~/.netrc has for the host.
+                    auth=_as_it_is,
+                )
+                with response:
+                    body = self._read(call, response)
+            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+                raise self._no_answer(call, error, cut=deadline.passed) from None
+        if deadline.passed:
+            raise self._no_answer(call, None, cut=True)
+        lower = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(self.vendor, call.name, response.status_code, lower, body, call.may_act, self._limits)
+
+    def _read(self, call: _Call, response: requests.Response) -> bytes:
+        body = bytearray()
+        for chunk in response.iter_content(_CHUNK):
+            body += chunk
+            if len(body) > self._max_answer_bytes:
+                raise VendorUnavailableError(
+                    self.vendor,
+                    f"{call.name} was answered with more than {self._max_answer_bytes} bytes.",
+                    outcome_unknown=call.may_act,
+                )
+        return bytes(body)
+
+    def _no_answer(self, call: _Call, error: Exception | None, *, cut: bool) -> VendorUnavailableError:
+        not_sent = why_not_sent(error)
+        hint = ""
+        if not_sent is not None:
+            why, hint = not_sent
+        elif cut:
+            why = f"no whole answer within {self._timeouts.total:g} s"
+        elif isinstance(error, requests.Timeout):
+            why = f"no answer within {self._timeouts.read:g} s"
+        else:
+            why = f"the connection broke ({type(error).__name__})"
+        return VendorUnavailableError(
+            self.vendor,
+            f"{call.name} failed: {why}.",
+            hint=hint,
+            outcome_unknown=not_sent is None and call.may_act,
+        )
+
+
+@dataclass(frozen=True)
+class _Call:
+    method: str
+    url: str
+    data: bytes | None
+    may_act: bool
+
+    @property
+    def name(self) -> str:
+        """Method and path; never the query."""
+        return f"{self.method} {urlsplit(self.url).path}"
+
+
+class _Cache:
+    """The last answers with an ETag, the longest unused thrown out first."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._answers: OrderedDict[str, Answer] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, url: str) -> Answer | None:
+        with self._lock:
+            if url in self._answers:
+                self._answers.move_to_end(url)
+            return self._answers.get(url)
+
+    def put(self, url: str, answer: Answer) -> None:
+        with self._lock:
+            old = self._answers.pop(url, None)
+            self._bytes += len(answer.body) - (len(old.body) if old else 0)
+            self._answers[url] = answer
+            while self._bytes > self._max_bytes:
+                _, dropped = self._answers.popitem(last=False)
+                self._bytes -= len(dropped.body)
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request

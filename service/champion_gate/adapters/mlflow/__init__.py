@@ -1,0 +1,1 @@
+"""An MLflow server, or an SQLite file, as a registry."""

@@ -1,0 +1,256 @@
+"""ModelRegistry on an MLflow server or an SQLite file, through mlflow's own client."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from champion_gate.adapters.http.client import Timeouts
+from champion_gate.adapters.mlflow.client import MlflowCalls
+from champion_gate.adapters.mlflow.errors import unreadable
+from champion_gate.adapters.mlflow.runs import instant, logged_models_of, read_logged_model, training_run
+from champion_gate.domain.metrics import needs_run
+from champion_gate.domain.names import check_alias, check_model, check_version
+from champion_gate.domain.versions import (
+    LoggedModel,
+    ModelVersion,
+    TrainingRun,
+    VersionDetails,
+    VersionStatus,
+    check_logged_model_id,
+    logged_model_of,
+)
+from champion_gate.errors import InvalidNameError, VendorNotFoundError, VendorRefusedError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_PAGE = 1000
+_MOST_PAGES = 100
+_STATUSES = {
+    "READY": VersionStatus.READY,
+    "PENDING_REGISTRATION": VersionStatus.PENDING,
+    "FAILED_REGISTRATION": VersionStatus.FAILED,
+}
+
+
+class MlflowRegistry:
+    """Models in an MLflow registry (port `ModelRegistry`); names are compared exactly.
+
+    May be shared between threads. Nothing is imported, opened or called before the first call.
+
+    Args:
+        uri: `http(s)://…` of an MLflow server, or `sqlite:///path` of a file that exists; no credentials in it
+            (mlflow reads MLFLOW_TRACKING_USERNAME, …_PASSWORD and …_TOKEN itself).
+        timeouts: seconds.
+    """
+
+    folds_case = False
+    records_creators = False
+    listing_needs = (
+        "An MLflow server lists only what its user may READ: let the service's user read the model."
+    )
+
+    def __init__(self, uri: str, *, timeouts: Timeouts | None = None) -> None:
+        self._uri = uri.rstrip("/")
+        self._calls = MlflowCalls(self._uri, timeouts or Timeouts())
+
+    @property
+    def name(self) -> str:
+        """The URI."""
+        return self._uri
+
+    def list_versions(self, model: str) -> tuple[ModelVersion, ...]:
+        """All versions, highest number first; none where there is no such model."""
+        return tuple(_version(each) for each in self._listed(model))
+
+    def get_version(self, model: str, version: str) -> ModelVersion:
+        """One version.
+
+        Raises:
+            VendorNotFoundError: there is none, or we may not see it.
+        """
+        return _version(self._read(model, version))
+
+    def get_details(self, version: ModelVersion) -> VersionDetails:
+        """The version's tags, MLflow run and logged model; None for those that were deleted or are hidden from us.
+
+        Raises:
+            VendorNotFoundError: the number belongs to another version by now.
+        """
+        found = self._read(version.model, version.version)
+        if not _version(found).same_as(version):
+            raise VendorNotFoundError(
+                "MLflow",
+                f"version {version.version} of {version.model} was deleted and another made in its place.",
+            )
+        run = None
+        if version.run_id is not None:
+            try:
+                run = self.get_training_run(version.run_id)
+            except VendorNotFoundError:
+                run = None  # core takes it for a trainer who should be known and is not
+        details = VersionDetails(version=_version(found), tags=dict(found.tags), training_run=run)
+        return self._with_logged_model(details)
+
+    def _with_logged_model(self, details: VersionDetails) -> VersionDetails:
+        model_id, run = details.version.logged_model_id, details.training_run
+        try:
+            if model_id is not None:
+                details = replace(details, logged_model=self.get_logged_model(model_id))
+        except VendorRefusedError as error:
+            if error.concerns_all:
+                raise
+            return replace(details, unread_because=str(error))
+        if run is not None and needs_run(details):
+            models = self._calls.run(lambda client: logged_models_of(client, run))
+            details = replace(details, training_run=replace(run, logged_models=models))
+        return details
+
+    def get_training_run(self, run_id: str) -> TrainingRun:
+        """One MLflow run."""
+        run = self._calls.run(lambda client: client.get_run(run_id))
+        if run.info.run_id != run_id:
+            raise unreadable("the MLflow run")
+        return training_run(run, self._uri if self._is_server else None)
+
+    def get_logged_model(self, model_id: str) -> LoggedModel:
+        """One logged model, with NaN where the server has kept it as 0."""
+        checked = check_logged_model_id(model_id)
+        found = self._calls.run(lambda client: read_logged_model(client, checked))
+        if found.model_id != model_id:
+            raise unreadable("the logged model")
+        return found
+
+    def with_tag(self, versions: Sequence[ModelVersion], key: str, value: str) -> tuple[ModelVersion, ...]:
+        """Those of these versions whose tag `key` is exactly `value`.
+
+        All versions are listed with their tags, which spares us putting a stranger's value into a filter.
+        """
+        if not versions:
+            return ()
+        listed = self._listed(versions[0].model)
+        tagged = {_number(each.version): _version(each) for each in listed if each.tags.get(key) == value}
+        return tuple(
+            each for each in versions if each.version in tagged and tagged[each.version].same_as(each)
+        )
+
+    def get_alias(self, model: str, alias: str) -> str | None:
+        """The version that holds the alias; None only after the model itself was read.
+
+        Asked for an absent alias by name, MLflow answers 400 INVALID_PARAMETER_VALUE, as for a bad name.
+        """
+        checked, exact = check_alias(alias), _checked(model)
+        found = self._calls.run(lambda client: client.get_registered_model(exact))
+        if found.name != exact:
+            raise unreadable("the model")
+        version = found.aliases.get(checked)
+        return None if version is None else _number(version)
+
+    def set_alias(self, model: str, alias: str, version: str) -> None:
+        """Put the alias on a version: the last writer wins. Never repeated here.
+
+        mlflow's client reads the model first, to refuse prompts, and then writes once.
+
+        Raises:
+            VendorUnavailableError: with `outcome_unknown` where it may have been carried out.
+        """
+        exact, checked, number = _checked(model), check_alias(alias), check_version(version)
+        self._calls.run(lambda client: client.set_registered_model_alias(exact, checked, number), writes=True)
+
+    def delete_alias(self, model: str, alias: str) -> None:
+        """Take the alias away; MLflow says nothing where there is none."""
+        exact, checked = _checked(model), check_alias(alias)
+        self._calls.run(lambda client: client.delete_registered_model_alias(exact, checked), writes=True)
+
+    def set_version_tag(self, model: str, version: str, key: str, value: str) -> None:
+        """Write one tag of a version."""
+        exact, number = _checked(model), check_version(version)
+        self._calls.run(lambda client: client.set_model_version_tag(exact, number, key, value), writes=True)
+
+    def check(self) -> None:
+        """List one model: shows that the registry answers and takes our credentials."""
+        self._calls.run(lambda client: client.search_registered_models(max_results=1))
+
+    def version_url(self, version: ModelVersion) -> str | None:
+        """The version's page on an MLflow server."""
+        if not self._is_server:
+            return None
+        return f"{self._uri}/#/models/{quote(version.model, safe='')}/versions/{version.version}"
+
+    @property
+    def _is_server(self) -> bool:
+        return not self._uri.startswith("sqlite:")
+
+    def _read(self, model: str, version: str) -> Any:
+        exact, number = _checked(model), check_version(version)
+        found = self._calls.run(lambda client: client.get_model_version(exact, number))
+        if found.name != exact or _number(found.version) != number:
+            raise unreadable("the model version")
+        return found
+
+    def _listed(self, model: str) -> list[Any]:
+        exact = _checked(model)
+        found = self._calls.run(lambda client: _all_versions(client, exact))
+        return sorted(found, key=lambda each: int(_number(each.version)), reverse=True)
+
+
+def _checked(model: str) -> str:
+    return check_model(model, three_level=False)
+
+
+def _all_versions(client: MlflowClient, model: str) -> list[Any]:
+    found: list[Any] = []
+    token = None
+    for _ in range(_MOST_PAGES):
+        # The filter may give other models' versions too, as do databases that ignore case.
+        page = client.search_model_versions(_filter(model), max_results=_PAGE, page_token=token)
+        found += [each for each in page if each.name == model]
+        before, token = token, page.token
+        if not token:
+            return found
+        if token == before:
+            raise unreadable("the next page of the list of versions, which names itself")
+    raise unreadable("the end of the list of versions")
+
+
+def _filter(model: str) -> str:
+    """A filter that gives at least this model's versions.
+
+    MLflow's filters know no escapes (mlflow/utils/search_utils.py): a text stands between quotes that are not in
+    it. Where both kinds are, wildcards stand for one of them.
+    """
+    for quotes in ("'", '"'):
+        if quotes not in model:
+            return f"name = {quotes}{model}{quotes}"
+    pattern = model.replace("'", "_")
+    return f"name LIKE '{pattern}'"
+
+
+def _number(version: object) -> str:
+    """MLflow's version as text: a str over HTTP, an int out of a database."""
+    try:
+        return check_version(str(version))
+    except InvalidNameError:
+        raise unreadable("a version's number") from None
+
+
+def _version(found: Any) -> ModelVersion:
+    run_id, source = found.run_id or None, found.source or None
+    # MLflow has no id of a version; what it never changes tells a version from another with its number.
+    identity = json.dumps([found.creation_timestamp, run_id, source])
+    return ModelVersion(
+        model=found.name,
+        version=_number(found.version),
+        version_id=hashlib.sha256(identity.encode()).hexdigest()[:32],
+        run_id=run_id,
+        source=source,
+        status=_STATUSES.get(str(found.status), VersionStatus.UNKNOWN),
+        created_at=instant(found.creation_timestamp),
+        created_by=found.user_id or None,
+        logged_model_id=logged_model_of(source, found.model_id),
+    )

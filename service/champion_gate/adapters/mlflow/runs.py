@@ -1,0 +1,156 @@
+"""MLflow's runs and logged models as its own client gives them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from champion_gate.adapters.mlflow.errors import is_refusal, is_unknown_call
+from champion_gate.domain.metrics import counting, measured
+from champion_gate.domain.versions import LoggedModel, MetricRow, TrainingRun
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_PER_PAGE = 50
+_MOST_PAGES = 4
+_MOST_HISTORIES = 50
+
+
+def training_run(run: Any, server: str | None) -> TrainingRun:
+    """An MLflow run.
+
+    Args:
+        run: as `MlflowClient.get_run` gives it.
+        server: its web pages' address; None where it has none.
+    """
+    tags = run.data.tags
+    url = None
+    if server:
+        experiment, run_id = quote(str(run.info.experiment_id), safe=""), quote(run.info.run_id, safe="")
+        url = f"{server}/#/experiments/{experiment}/runs/{run_id}"
+    return TrainingRun(
+        run_id=run.info.run_id,
+        user=tags.get("mlflow.user") or run.info.user_id or None,
+        job_id=tags.get("mlflow.databricks.jobID"),
+        job_run_id=tags.get("mlflow.databricks.jobRunID"),
+        metrics={name: measured(value) for name, value in run.data.metrics.items()},
+        params=dict(run.data.params),
+        git_commit=tags.get("mlflow.source.git.commit") or tags.get("mlflow.databricks.gitRepoCommit"),
+        started_at=instant(run.info.start_time),
+        url=url,
+        experiment_id=str(run.info.experiment_id),
+        logged_models=_named_by(run),
+        artifact_uri=run.info.artifact_uri or None,
+    )
+
+
+def read_logged_model(client: MlflowClient, model_id: str) -> LoggedModel:
+    """One logged model.
+
+    MLflow's SQL store keeps a NaN of a logged model as 0 (sqlalchemy_store.py, _log_model_metrics), while the
+    run that logged it has it as NaN: a 0 is looked up there.
+    """
+    found = client.get_logged_model(model_id)
+    rows = tuple(
+        MetricRow(
+            key=each.key,
+            value=measured(float(each.value)),
+            step=each.step or 0,
+            timestamp=each.timestamp or 0,
+            dataset=each.dataset_name or None,
+            run_id=each.run_id or None,
+        )
+        for each in found.metrics or ()
+    )
+    return LoggedModel(
+        model_id=found.model_id,
+        run_id=found.source_run_id or None,
+        metrics=tuple(_with_nan(client, rows)),
+        params=dict(found.params or {}),
+        tags=dict(found.tags or {}),
+        artifact_uri=found.artifact_location or None,
+        status=str(found.status),
+        created_at=instant(found.creation_timestamp),
+    )
+
+
+def logged_models_of(client: MlflowClient, run: TrainingRun) -> frozenset[str] | None:
+    """The ids of the logged models of a run: those that it names, and those that name it; None if not known.
+
+    An MLflow server of before 3.0 has no logged models, nor the call that searches them.
+    """
+    if run.experiment_id is None:
+        return None
+    found = set(run.logged_models or ())
+    token = None
+    try:
+        for _ in range(_MOST_PAGES):
+            page = client.search_logged_models(
+                experiment_ids=[run.experiment_id],
+                filter_string=f"source_run_id = '{run.run_id}'",
+                max_results=_PER_PAGE,
+                page_token=token,
+            )
+            found |= {each.model_id for each in page if each.source_run_id == run.run_id}
+            token = page.token
+            if not token:
+                return frozenset(found)
+    except Exception as error:
+        if is_unknown_call(error):
+            return frozenset(found)
+        if is_refusal(error):
+            return None
+        raise
+    return None
+
+
+def instant(milliseconds: object) -> datetime | None:
+    """A time in UTC out of milliseconds since 1970; None where there is none."""
+    if not isinstance(milliseconds, int) or milliseconds <= 0:
+        return None
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _named_by(run: Any) -> frozenset[str]:
+    """The logged models that a run says it made, or read to measure them."""
+    named = [] if run.outputs is None else [each.model_id for each in run.outputs.model_outputs]
+    if run.inputs is not None:
+        named += [each.model_id for each in run.inputs.model_inputs or ()]
+    return frozenset(named)
+
+
+def _with_nan(client: MlflowClient, rows: tuple[MetricRow, ...]) -> Iterable[MetricRow]:
+    doubtful = {row for row in counting(rows) if row.value == 0}
+    histories: dict[tuple[str, str], dict[tuple[int, int], float]] = {}
+    for row in rows:
+        if row not in doubtful:
+            yield row
+            continue
+        where = (row.run_id or "", row.key)
+        if where not in histories and len(histories) < _MOST_HISTORIES:
+            histories[where] = _history(client, *where)
+        value = histories.get(where, {}).get((row.step, row.timestamp), math.nan)
+        yield row if value == 0 else replace(row, value=math.nan)
+
+
+def _history(client: MlflowClient, run_id: str, key: str) -> dict[tuple[int, int], float]:
+    """All that a run logged of a metric, by step and time; empty where it is not there any more."""
+    try:
+        history = client.get_metric_history(run_id, key) if run_id else []
+    except Exception as error:
+        if is_refusal(error):
+            return {}
+        raise
+    found: dict[tuple[int, int], float] = {}
+    for each in history:
+        at = (each.step or 0, each.timestamp or 0)
+        found[at] = math.nan if at in found and found[at] != each.value else each.value
+    return found

@@ -1,0 +1,1 @@
+"""ID tokens: of CI jobs and of people."""

@@ -1,1 +1,0 @@
-"""What the service is about, without any vendor, framework or database."""

@@ -1,0 +1,197 @@
+"""The demo's CI/CD system: a stand-in, what the gate is told of it, and a reviewer who approves."""
+
+from __future__ import annotations
+
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+PLACE = "example/ml-deploy"
+ENVIRONMENT = "champion"
+TRAINER_LOGIN = "octo-trainer"
+REVIEWER = "reviewer-1"
+_BOT = "champion-gate-bot"
+_COMMENT = "Better on every metric."
+
+
+class DemoCi(ABC):
+    """What the demo does with a CI/CD system.
+
+    Attributes:
+        name: for people.
+        how: what a person presses on the page of a request.
+        url: the stand-in's address, once it is served.
+    """
+
+    name: str
+    how: str
+
+    def __init__(self, gate_url: str) -> None:
+        self.url = ""
+        self.gate_url = gate_url
+
+    @property
+    @abstractmethod
+    def app(self) -> Flask:
+        """The stand-in."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop what the stand-in runs."""
+
+    @abstractmethod
+    def top_level(self) -> dict[str, object]:
+        """What gates.yaml says of the system."""
+
+    @abstractmethod
+    def approval(self) -> dict[str, object]:
+        """What the gate says of the place."""
+
+    @abstractmethod
+    def environ(self) -> dict[str, str]:
+        """The credentials that the service gets."""
+
+    @abstractmethod
+    def approve(self, external_id: str) -> None:
+        """Approve as the reviewer."""
+
+    @abstractmethod
+    def job_result(self, external_id: str) -> str | None:
+        """How the gated job ended; None while it has not."""
+
+
+class GitHubDemo(DemoCi):
+    """GitHub: a repository whose environment `champion` has a required reviewer."""
+
+    name = "GitHub"
+    how = "Press Approve or Reject"
+
+    def __init__(self, gate_url: str) -> None:
+        from champion_gate_standins.github.server import GitHubStandIn
+
+        super().__init__(gate_url)
+        self.standin = GitHubStandIn()
+        self._webhook_secret = secrets.token_urlsafe(24)
+        self.standin.add_repository(PLACE)
+        self.standin.protect_branch(PLACE)
+        for login in (TRAINER_LOGIN, REVIEWER):
+            self.standin.add_user(login)
+        self.standin.protect_environment(PLACE, ENVIRONMENT, [REVIEWER])
+        self.standin.webhooks.url = f"{gate_url}/hooks/github"
+        self.standin.webhooks.secret = self._webhook_secret
+        self.standin.run_gated_jobs(gate_url)
+        self._token = self.standin.add_token(_BOT)
+
+    @property
+    def app(self) -> Flask:
+        """The stand-in."""
+        return self.standin.app
+
+    def close(self) -> None:
+        """Stop its jobs and webhooks."""
+        self.standin.close()
+
+    def top_level(self) -> dict[str, object]:
+        """The stand-in's address, which is also its issuer's."""
+        return {"github": {"url": self.url, "oidc": {"issuer": self.url}}}
+
+    def approval(self) -> dict[str, object]:
+        """Repository, workflow and environment."""
+        place = {"repository": PLACE, "workflow": "champion-gate.yml", "ref": "main"}
+        return {"github": {**place, "environments": [ENVIRONMENT]}}
+
+    def environ(self) -> dict[str, str]:
+        """Token and webhook secret."""
+        return {
+            "CHAMPION_GATE_GITHUB_TOKEN": self._token,
+            "CHAMPION_GATE_GITHUB_WEBHOOK_SECRET": self._webhook_secret,
+        }
+
+    def approve(self, external_id: str) -> None:
+        """Press Approve."""
+        self.standin.review(external_id, ENVIRONMENT, REVIEWER, approve=True, comment=_COMMENT)
+
+    def job_result(self, external_id: str) -> str | None:
+        """The gated job's conclusion."""
+        jobs = self.standin.run(external_id).latest_jobs()
+        return next((job.conclusion for job in jobs if job.environment is not None), None)
+
+
+class GitLabDemo(DemoCi):
+    """GitLab Premium: a project whose environment `champion` is protected."""
+
+    name = "GitLab"
+    how = "Run the job or cancel the pipeline"
+
+    def __init__(self, gate_url: str) -> None:
+        from champion_gate_standins.gitlab.server import GitLabStandIn
+        from champion_gate_standins.gitlab.state import MAINTAINER
+
+        super().__init__(gate_url)
+        self._webhook_token = secrets.token_urlsafe(24)
+        self.standin = GitLabStandIn(
+            webhook_url=f"{gate_url}/hooks/gitlab", webhook_secret_token=self._webhook_token
+        )
+        self.project = self.standin.add_project(
+            PLACE, tier="premium", members={REVIEWER: MAINTAINER, TRAINER_LOGIN: MAINTAINER}
+        )
+        self.standin.protect_environment(self.project, ENVIRONMENT, deployers=[REVIEWER])
+        self._trigger = self.standin.add_trigger(self.project, _BOT)
+        self._read = self.standin.add_project_token(self.project, "champion-gate reads", MAINTAINER)
+        self.standin.run_gated_jobs(gate_url)
+
+    @property
+    def app(self) -> Flask:
+        """The stand-in."""
+        return self.standin.app
+
+    def close(self) -> None:
+        """Stop its jobs and webhooks."""
+        self.standin.close()
+
+    def top_level(self) -> dict[str, object]:
+        """The stand-in's address, which is also its issuer's."""
+        return {"gitlab": {"url": self.url}}
+
+    def approval(self) -> dict[str, object]:
+        """The project."""
+        return {"gitlab": {"project": self.project.id}}
+
+    def environ(self) -> dict[str, str]:
+        """Tokens, and the address that pipelines are told."""
+        return {
+            "CHAMPION_GATE_GITLAB_TRIGGER_TOKEN": self._trigger,
+            "CHAMPION_GATE_GITLAB_READ_TOKEN": self._read,
+            "CHAMPION_GATE_GITLAB_WEBHOOK_TOKEN": self._webhook_token,
+            "CHAMPION_GATE_PUBLIC_URL": self.gate_url,
+        }
+
+    def approve(self, external_id: str) -> None:
+        """Run the manual job."""
+        self.standin.play(self.standin.job(external_id), REVIEWER)
+
+    def job_result(self, external_id: str) -> str | None:
+        """The gated job's status once it has ended."""
+        job = self.standin.job(external_id)
+        return job.status if job.ended else None
+
+
+@contextmanager
+def serving(kind: type[DemoCi], gate_url: str) -> Iterator[DemoCi]:
+    """Run a stand-in until the block ends.
+
+    Args:
+        kind: GitHubDemo or GitLabDemo.
+        gate_url: where the service will be.
+    """
+    from champion_gate_standins.common.server import serve
+
+    ci = kind(gate_url)
+    with closing(ci), serve(ci.app) as url:
+        ci.url = url
+        yield ci

@@ -1,0 +1,211 @@
+"""`champion-gate demo`: a freshly trained version becomes Champion, on this machine, and the story is told."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from champion_gate.demo.ci import REVIEWER, GitHubDemo, GitLabDemo
+from champion_gate.demo.interrupts import Interrupts
+
+if TYPE_CHECKING:
+    from champion_gate.demo.world import DemoWorld
+    from champion_gate.domain.promotion import Promotion
+
+_PATIENCE_SECONDS = 60.0
+_JOB_SECONDS = 10.0
+_KEPT_PORT = 8765
+
+
+@click.command(name="demo")
+@click.option("--yes", is_flag=True, help="Approve without asking; so too where there is no terminal.")
+@click.option("--keep", is_flag=True, help="Go on serving afterwards, until Ctrl-C.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help=f"The service's port, 0 for a free one; with --keep {_KEPT_PORT} by default, else a free one.",
+)
+@click.option("--gitlab", is_flag=True, help="Approve in GitLab instead of GitHub.")
+def command(port: int | None, *, yes: bool, keep: bool, gitlab: bool) -> None:
+    """See a model version become Champion: real service, stand-ins for Databricks and GitHub or GitLab, real MLflow.
+
+    Everything listens on loopback and is gone when the demo ends.
+    """
+    from champion_gate.demo.world import demo_world
+
+    # SIGTERM ends the demo as Ctrl-C does, so that its processes are stopped in either case.
+    interrupts = Interrupts()
+    interrupts.install()
+    asks = sys.stdin.isatty() and not yes
+    say = _progress()
+    if port is None:
+        port = _KEPT_PORT if keep else 0
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="champion-gate-demo-") as folder,
+            demo_world(Path(folder), port, say, GitLabDemo if gitlab else GitHubDemo, interrupts) as world,
+        ):
+            promotion = _promote(world, say, asks=asks)
+            _tell(world, promotion, keep=keep)
+            if keep:
+                _serve_on(world)
+    except KeyboardInterrupt:
+        click.echo("\nStopped; nothing is left running.")
+        sys.exit(130 if not keep else 0)
+
+
+def _promote(world: DemoWorld, say: Callable[[str], None], *, asks: bool) -> Promotion:
+    world.databricks.jobs.finish_run(world.job_run_id)
+    say("the training job has ended; Databricks has sent its notification")
+    pending = _wait_for(
+        world, "waiting for approval", lambda p: p.phase.value == "pending_approval" or not p.phase.is_open
+    )
+    if pending.request is None:
+        return pending
+    say(f"approval is asked for: {pending.request.url}")
+    if asks:
+        click.echo(
+            f"\n  Decide there, as a reviewer would in {world.ci.name}:\n\n    {pending.request.url}\n\n"
+            f"  {world.ci.how}; the demo goes on by itself (Ctrl-C stops it).\n"
+        )
+        return _wait_for(world, "the decision", lambda p: not p.phase.is_open, patience=float("inf"))
+    world.ci.approve(str(pending.request.external_id))
+    say(f"{REVIEWER} has approved in {world.ci.name}; the released job asks the service how it went")
+    return _wait_for(world, "the alias", lambda p: not p.phase.is_open)
+
+
+def _job_result(world: DemoWorld, promotion: Promotion) -> str:
+    """How the gated CI job ended; it learns the outcome a moment after the alias is set."""
+    external_id = promotion.request.external_id if promotion.request else None
+    deadline = time.monotonic() + _JOB_SECONDS
+    while external_id is not None and time.monotonic() < deadline:
+        result = world.ci.job_result(external_id)
+        if result is not None:
+            return result
+        time.sleep(0.05)
+    return "not ended"
+
+
+def _wait_for(
+    world: DemoWorld, what: str, done: Callable[[Promotion], bool], *, patience: float = _PATIENCE_SECONDS
+) -> Promotion:
+    from champion_gate.errors import VendorUnavailableError
+    from champion_gate.store.sql_store import open_store
+
+    deadline = time.monotonic() + patience
+    with open_store(world.environ["CHAMPION_GATE_DATABASE_URL"]) as store:
+        while time.monotonic() < deadline:
+            found = store.list_promotions(limit=1).items
+            if found and done(found[0]):
+                return found[0]
+            time.sleep(0.1)
+        reasons = [f"{n.phase.value}: {n.reason}" for n in store.list_notifications().items]
+        reasons += [f"{p.phase.value}: {p.reason}" for p in store.list_promotions().items]
+    raise VendorUnavailableError(
+        "the demo", f"{what} did not come within {patience:.0f} s. {' '.join(reasons)}"
+    )
+
+
+def _tell(world: DemoWorld, promotion: Promotion, *, keep: bool) -> None:
+    """The story as a person wants to read it."""
+    from champion_gate.cli.output import when
+    from champion_gate.store.sql_store import open_store
+
+    with open_store(world.environ["CHAMPION_GATE_DATABASE_URL"]) as store:
+        notification = store.list_notifications(limit=1).items[0]
+        lines = store.ledger_lines()
+        checked = store.verify_ledger()
+    click.echo("\nWhat happened\n")
+    click.echo(
+        f"  1. Databricks said that a run of {notification.notification.job_name!r} succeeded ({notification.id})."
+    )
+    click.echo(
+        f"  2. The service re-read run {promotion.job_run_id} and found {promotion.model} v{promotion.version.version},"
+    )
+    click.echo(f"     made by {promotion.trainers[0].name} (found by {promotion.found_by}).")
+    click.echo("  3. It put the candidate beside the Champion and asked for approval:\n")
+    _tell_metrics(promotion)
+    _tell_decision(promotion)
+    click.echo(f"  5. {promotion.phase.value}: {promotion.reason.rstrip('.')}.")
+    click.echo(f"     The registry says: {_champion(world)}")
+    click.echo(f"     The CI job in {world.ci.name} ended: {_job_result(world, promotion)}\n")
+    click.echo(f"The ledger ({checked} lines, chain verified)\n")
+    for line in reversed(lines):
+        click.echo(
+            f"  {line.number}. {when(line.entry.at)} {line.entry.kind.value} by {line.entry.actor}: {line.entry.reason}"
+        )
+        click.echo(f"     {line.hash}")
+    click.echo("\nTry\n")
+    ids = {"PROMOTION": promotion.id, "NOTIFICATION": notification.id} if keep else {}
+    for name, value in {"TOKEN": world.token, **ids}.items():
+        click.echo(f"  export {name}={value}")
+    for text in _curl_lines(world, promotion):
+        click.echo(f"  {text}")
+    click.echo("  more: the README, Operating by curl\n")
+
+
+def _tell_metrics(promotion: Promotion) -> None:
+    from champion_gate.domain.evidence import render_markdown
+
+    if promotion.evidence_json is None or promotion.evidence_sha256 is None:
+        return
+    markdown = render_markdown(json.loads(promotion.evidence_json), promotion.evidence_sha256)
+    table = [line for line in markdown.splitlines() if line.startswith("|")]
+    for line in table[:8]:
+        click.echo(f"     {line}")
+    click.echo(f"\n     evidence sha256 {promotion.evidence_sha256}\n")
+
+
+def _tell_decision(promotion: Promotion) -> None:
+    decision = promotion.decision
+    if decision is None:
+        return
+    who = ", ".join(f"{d.login} (user {d.user_id})" for d in decision.deciders)
+    click.echo(f"  4. {decision.verdict.value} by {who or 'nobody'}: {decision.reason}")
+    kept_out = ", ".join(f"{e.name} = {e.login}" for e in promotion.excluded)
+    click.echo(f"     Who trained the model may not decide: {kept_out}.\n")
+
+
+def _champion(world: DemoWorld) -> str:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=world.registry_uri, registry_uri=world.registry_uri)
+    aliases = client.get_registered_model("churn").aliases
+    return ", ".join(f"{alias} -> v{version}" for alias, version in aliases.items())
+
+
+def _curl_lines(world: DemoWorld, promotion: Promotion) -> list[str]:
+    head = 'curl -s -H "Authorization: Bearer $TOKEN"'
+    return [
+        f"{head} {world.url}/api/v1/promotions",
+        f"{head} {world.url}/api/v1/promotions/{promotion.id}",
+        f"{head} {world.url}/api/v1/promotions/{promotion.id}/evidence.md",
+        f"curl -s {world.url}/readyz",
+    ]
+
+
+def _serve_on(world: DemoWorld) -> None:
+    click.echo(f"Serving at {world.url} until Ctrl-C. For the command line in another terminal:\n")
+    for name in ("CHAMPION_GATE_CONFIG", "CHAMPION_GATE_DATABASE_URL"):
+        click.echo(f"  export {name}={world.environ[name]}")
+    click.echo(f"  export CHAMPION_GATE_API_URL={world.url}")
+    click.echo('  export CHAMPION_GATE_TOKEN="$TOKEN"')
+    click.echo("  champion-gate promotions list\n")
+    while True:
+        time.sleep(3600)
+
+
+def _progress() -> Callable[[str], None]:
+    begun = time.monotonic()
+
+    def say(text: str) -> None:
+        click.echo(f"[{time.monotonic() - begun:4.1f} s] {text}")
+
+    return say

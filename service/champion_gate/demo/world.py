@@ -1,0 +1,244 @@
+"""The demo's world: stand-ins for Databricks and a CI/CD system, a real MLflow registry, and the real service."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import requests
+import yaml
+
+from champion_gate.cli.output import clean
+from champion_gate.demo.ci import TRAINER_LOGIN, DemoCi, serving
+from champion_gate.demo.interrupts import Interrupts
+from champion_gate.errors import VendorUnavailableError
+
+if TYPE_CHECKING:
+    from champion_gate_standins.databricks.server import DatabricksStandIn
+
+MODEL = "churn"
+JOB_NAME = "train-churn"
+TRAINER = "trainer@example.com"
+_START_SECONDS = 30.0
+_STOP_SECONDS = 35.0
+
+
+@dataclass
+class DemoWorld:
+    """What runs while the demo lasts.
+
+    Attributes:
+        url: the service's address.
+        token: an operator's API token.
+        registry_uri: the MLflow registry.
+        environ: the service's environment, for the command line.
+        ci: where approval is asked for.
+        job_run_id: the run that has trained v2 and has not ended yet.
+    """
+
+    url: str
+    token: str
+    registry_uri: str
+    environ: dict[str, str]
+    databricks: DatabricksStandIn
+    ci: DemoCi
+    job_run_id: str
+
+
+@contextmanager
+def demo_world(
+    folder: Path,
+    port: int,
+    say: Callable[[str], None],
+    ci_kind: type[DemoCi],
+    interrupts: Interrupts,
+) -> Iterator[DemoWorld]:
+    """Start everything on loopback; when the block ends nothing is left of it.
+
+    Args:
+        folder: for the registry, the database and gates.yaml; empty.
+        port: of the service; 0 takes a free one.
+        say: tells a person how far it is.
+        ci_kind: which CI/CD system.
+        interrupts: held back while the service's process is being made.
+    """
+    from champion_gate_standins.common.server import serve
+    from champion_gate_standins.databricks.server import DatabricksStandIn, Hook
+
+    port = port or _free_port()
+    url = f"http://127.0.0.1:{port}"
+    hook = ("databricks", secrets.token_urlsafe(24))
+    databricks = DatabricksStandIn()
+    with ExitStack() as stack:
+        databricks_url = stack.enter_context(serve(databricks.app))
+        ci = stack.enter_context(serving(ci_kind, url))
+        say(f"Databricks stand-in at {databricks_url}, {ci.name} stand-in at {ci.url}")
+        job_id = databricks.jobs.add_job(
+            JOB_NAME, creator=TRAINER, run_as=TRAINER, hook=Hook(f"{url}/hooks/databricks", *hook)
+        )
+        job_run_id = databricks.jobs.start_run(job_id, creator=TRAINER)
+        registry = folder / "mlflow.db"
+        registry_uri = f"sqlite:///{registry}"
+        environ = {
+            "CHAMPION_GATE_CONFIG": str(_write_gates(folder, registry_uri, ci, job_id)),
+            "CHAMPION_GATE_DATABASE_URL": f"sqlite:///{folder}/champion-gate.db",
+            "CHAMPION_GATE_PORT": str(port),
+            "CHAMPION_GATE_DATABRICKS_HOOK_USERNAME": hook[0],
+            "CHAMPION_GATE_DATABRICKS_HOOK_PASSWORD": hook[1],
+            **ci.environ(),
+            "DATABRICKS_HOST": databricks_url,
+            "DATABRICKS_TOKEN": "standin-token",
+        }
+        # The service starts while the registry is made: both take seconds, of one core each.
+        log = folder / "service.log"
+        process = stack.enter_context(started_service(environ, log, interrupts))
+        _make_registry(registry, job_id, databricks.jobs.task_run_id(job_run_id, "train"))
+        say(f"MLflow registry with {MODEL} v1 (Champion) and a freshly trained v2")
+        _wait_until_alive(process, url, log)
+        say(f"champion-gate at {url}")
+        token = _operator_token(environ["CHAMPION_GATE_DATABASE_URL"])
+        yield DemoWorld(url, token, registry_uri, environ, databricks, ci, job_run_id)
+
+
+def _operator_token(database_url: str) -> str:
+    """Make one as `champion-gate tokens create` does."""
+    from champion_gate.bootstrap.core import SystemChance, SystemClock
+    from champion_gate.domain.callers import Role
+    from champion_gate.flow.api_tokens import ApiTokens
+    from champion_gate.store.sql_store import open_store
+
+    with open_store(database_url) as store:
+        tokens = ApiTokens(store, SystemClock(), SystemChance())
+        _, text = tokens.create("demo-operator", Role.OPERATOR, expires_at=None, created_by="demo")
+    return text
+
+
+def _make_registry(file: Path, job_id: str, task_run_id: str) -> None:
+    """Make it elsewhere: the service, which looks already, must find a whole registry or none."""
+    making = file.with_name("making.db")
+    train(f"sqlite:///{making}", job_id, task_run_id)
+    making.rename(file)
+
+
+def train(registry_uri: str, job_id: str, task_run_id: str) -> None:
+    """Register v1, which is Champion, and v2, which the running job has just made."""
+    from champion_gate.adapters.mlflow.client import import_mlflow
+
+    import_mlflow(with_database=True)
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=registry_uri, registry_uri=registry_uri)
+    client.create_registered_model(MODEL)
+    experiment = client.create_experiment(f"job:/{job_id}", artifact_location="s3://example-bucket/churn")
+    versions = [
+        ("1", {"f1": 0.871, "auc": 0.931, "log_loss": 0.318}, {"max_depth": "6", "learning_rate": "0.1"}),
+        (
+            task_run_id,
+            {"f1": 0.894, "auc": 0.947, "log_loss": 0.287},
+            {"max_depth": "8", "learning_rate": "0.1"},
+        ),
+    ]
+    for made_by, metrics, params in versions:
+        run = client.create_run(
+            experiment,
+            tags={
+                "mlflow.user": TRAINER,
+                "mlflow.databricks.jobID": job_id,
+                "mlflow.databricks.jobRunID": made_by,
+                "mlflow.source.git.commit": secrets.token_hex(20),
+            },
+        )
+        for name, value in metrics.items():
+            client.log_metric(run.info.run_id, name, value)
+        for name, text in params.items():
+            client.log_param(run.info.run_id, name, text)
+        source = f"s3://example-bucket/churn/{run.info.run_id}/artifacts/model"
+        client.create_model_version(MODEL, source=source, run_id=run.info.run_id)
+    client.set_registered_model_alias(MODEL, "Champion", "1")
+
+
+@contextmanager
+def started_service(
+    environ: dict[str, str], log: Path, interrupts: Interrupts
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`champion-gate serve` as a process of its own, stopped when the block ends.
+
+    Args:
+        environ: its settings.
+        log: file that takes its log lines.
+        interrupts: held back while the process is being made.
+    """
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("CHAMPION_GATE_", "DATABRICKS_"))}
+    command = [sys.executable, "-m", "champion_gate", "serve"]
+    process = None
+    try:
+        # A group of its own: Ctrl-C reaches the demo, which then stops the service in an orderly way.
+        with log.open("wb") as output, interrupts.held():
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter
+                command, env={**inherited, **environ}, stdout=output, stderr=output, start_new_session=True
+            )
+        yield process
+    finally:
+        if process is not None:
+            _stop(process)
+
+
+def _wait_until_alive(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if requests.get(f"{url}/livez", timeout=2).ok:
+                return
+        except requests.RequestException:
+            time.sleep(0.05)
+    for line in log.read_text(errors="replace").splitlines()[-10:]:
+        click.echo(clean(line), err=True)
+    raise VendorUnavailableError("the service", "did not start; its last lines stand above.")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except BaseException as error:  # Ctrl-C once more, too
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
+
+
+def _write_gates(folder: Path, registry_uri: str, ci: DemoCi, job_id: str) -> Path:
+    gate = {
+        "name": "churn",
+        "jobs": [int(job_id)],
+        "model": MODEL,
+        "approval": ci.approval(),
+        "identities": {TRAINER: TRAINER_LOGIN},
+        "metrics": {
+            "f1": {"better": "higher", "max_worse": 0.01, "at_least": 0.8},
+            "log_loss": {"better": "lower", "max_worse": 0.02},
+        },
+    }
+    path = folder / "gates.yaml"
+    path.write_text(
+        yaml.safe_dump({"registry": registry_uri, **ci.top_level(), "gates": [gate]}, sort_keys=False)
+    )
+    return path
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,1 @@
+"""What the service is about, without any vendor, framework or database, and without calls."""

@@ -1,0 +1,1 @@
+"""The ledger: its chain, its lines, its copies outside the database, and receipts."""

@@ -1,0 +1,139 @@
+"""The ledger's lines about an alias: our own changes, moves by others, holds and releases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from champion_gate.domain.aliases import AliasIntent, AliasKey, AliasLock, ChangeSource, Hold
+from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind
+
+OUTSIDE = "outside champion-gate"
+OURS = "champion-gate"
+"""Whose doing it is that nobody wants any more."""
+FIRST_SEEN = "first_seen"
+VERSION_ID = "to_version_id"
+"""The fact that tells one version from another that bears its number later."""
+
+
+def named(version: str | None) -> str:
+    """A version for people; None is no version."""
+    return "no version" if version is None else f"v{version}"
+
+
+def change_entry(key: AliasKey, intent: AliasIntent, at: datetime) -> LedgerEntry:
+    """A change of ours that was carried out and read back."""
+    facts = {
+        **intent.facts,
+        "from": intent.from_version,
+        "to": intent.to_version,
+        "source": intent.source.value,
+    }
+    entry = _entry(key, LedgerKind.ALIAS_CHANGE, at, facts, actor=intent.actor, reason=intent.reason)
+    return replace(entry, promotion_id=intent.promotion_id)
+
+
+def interrupted_entry(
+    key: AliasKey, intent: AliasIntent, current: str | None, at: datetime, late: AliasIntent | None
+) -> LedgerEntry:
+    """Somebody else moved the alias while a change of ours was being written, or a late write of ours did."""
+    what = "approval" if intent.source is ChangeSource.PROMOTION else f"order of {intent.actor}"
+    reason = (
+        f"while champion-gate was writing {named(intent.from_version)} -> {named(intent.to_version)}, "
+        f"{'somebody else' if late is None else _late_write(late)} put the alias on {named(current)}; "
+        f"the {what} is not used again"
+    )
+    facts = {**_outside_facts(intent, current), **({} if late is None else _late_facts(late))}
+    actor = OUTSIDE if late is None else OURS
+    entry = _entry(key, LedgerKind.ALIAS_CHANGE, at, facts, actor=actor, reason=reason)
+    return replace(entry, promotion_id=intent.promotion_id)
+
+
+def late_entry(lock: AliasLock, late: AliasIntent, at: datetime) -> LedgerEntry:
+    """The alias stands where a write of ours put it that had been given up by then."""
+    reason = (
+        f"moved from {named(lock.known_version)} to {named(late.to_version)} by {_late_write(late)}, "
+        f"sent as {named(late.from_version)} -> {named(late.to_version)} and given up since"
+    )
+    facts = {
+        VERSION_ID: late.facts.get(VERSION_ID),
+        "from": lock.known_version,
+        "to": late.to_version,
+        **_late_facts(late),
+    }
+    entry = _entry(lock.key, LedgerKind.ALIAS_CHANGE, at, facts, actor=OURS, reason=reason)
+    return replace(entry, promotion_id=late.promotion_id)
+
+
+def drift_entry(
+    lock: AliasLock, current: str | None, version_id: str | None, at: datetime
+) -> LedgerEntry | None:
+    """A move made outside, or where the alias stood at our first look; None where there is nothing to tell."""
+    before = lock.known_version if lock.seen else None
+    if lock.seen:
+        reason = f"moved from {named(before)} to {named(current)} by somebody outside champion-gate"
+    elif current is None:
+        return None
+    else:
+        reason = f"stood on {named(current)} when champion-gate first looked"
+    facts = {
+        "from": before,
+        "to": current,
+        VERSION_ID: version_id,
+        "source": "outside" if lock.seen else FIRST_SEEN,
+    }
+    return _entry(lock.key, LedgerKind.ALIAS_CHANGE, at, facts, actor=OUTSIDE, reason=reason)
+
+
+def hold_entry(key: AliasKey, hold: Hold, facts: Mapping[str, str | None]) -> LedgerEntry:
+    """A hold was placed."""
+    return _entry(key, LedgerKind.HOLD, hold.at, facts, actor=hold.actor, reason=hold.reason)
+
+
+def release_entry(
+    key: AliasKey, at: datetime, facts: Mapping[str, str | None], *, actor: str, reason: str
+) -> LedgerEntry:
+    """A hold was taken away."""
+    return _entry(key, LedgerKind.RELEASE, at, facts, actor=actor, reason=reason)
+
+
+def _late_write(late: AliasIntent) -> str:
+    if late.promotion_id is None:
+        return f"a late write that {late.actor} had ordered"
+    return f"a late write of promotion {late.promotion_id}"
+
+
+def _late_facts(late: AliasIntent) -> dict[str, str | None]:
+    who = {"late_promotion": late.promotion_id} if late.promotion_id else {"late_actor": late.actor}
+    return {"source": "late", **who}
+
+
+def _outside_facts(intent: AliasIntent, current: str | None) -> dict[str, str | None]:
+    return {
+        "from": intent.from_version,
+        "intended": intent.to_version,
+        "to": current,
+        "source": "outside",
+    }
+
+
+def _entry(
+    key: AliasKey,
+    kind: LedgerKind,
+    at: datetime,
+    facts: Mapping[str, str | None],
+    *,
+    actor: str,
+    reason: str,
+) -> LedgerEntry:
+    return LedgerEntry(
+        kind=kind,
+        registry=key.registry,
+        model=key.model,
+        alias=key.alias,
+        actor=actor,
+        reason=reason,
+        at=at,
+        facts=facts,
+    )

@@ -1,0 +1,376 @@
+"""What the core needs from the outside, as Protocols. `bootstrap.py` picks who fulfils them.
+
+Every call that leaves the process may raise `VendorUnavailableError` (retryable), `VendorRefusedError`
+or `VendorNotFoundError` (final); only what is particular to a method is said there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from champion_gate.domain.approval import RequestState
+from champion_gate.domain.callers import Role
+from champion_gate.domain.claims import VerifiedToken
+from champion_gate.domain.gates import Account, ApprovalTarget
+from champion_gate.domain.job_runs import EndedRun, JobRun, TaskOutput
+from champion_gate.domain.json_body import Ignored
+from champion_gate.domain.promotion import Promotion
+from champion_gate.domain.versions import LoggedModel, ModelVersion, TrainingRun, VersionDetails
+
+
+class Clock(Protocol):
+    """Where the time comes from."""
+
+    def now(self) -> datetime:
+        """Now, aware, in UTC."""
+        ...
+
+
+class Chance(Protocol):
+    """Where randomness comes from."""
+
+    def token(self) -> str:
+        """A fresh id of 16 characters `[a-z0-9]`, unguessable."""
+        ...
+
+    def fraction(self) -> float:
+        """A number from 0 up to, not including, 1."""
+        ...
+
+
+class JobRuns(Protocol):
+    """The Jobs API of the one workspace."""
+
+    def workspace_id(self) -> str | None:
+        """The workspace's own id; None where it does not tell."""
+        ...
+
+    def get_run(self, run_id: str) -> JobRun:
+        """Re-read a whole job run (not a task run) with all that hangs below it."""
+        ...
+
+    def task_outputs(self, run: JobRun) -> tuple[TaskOutput, ...]:
+        """What the run's `tasks` say of the version they registered; tasks that say nothing are left out."""
+        ...
+
+    def list_ended_runs(self, job_id: str, since: datetime) -> tuple[EndedRun, ...]:
+        """The job's ended runs that started at `since` or later, newest first."""
+        ...
+
+    def jobs_named(self, name: str) -> tuple[str, ...]:
+        """The ids of all jobs that bear exactly this name."""
+        ...
+
+
+class ModelRegistry(Protocol):
+    """Unity Catalog, or an MLflow registry.
+
+    Model names given here have been checked and, where the registry folds case, are lower-case.
+    """
+
+    @property
+    def name(self) -> str:
+        """Which registry: `databricks-uc`, or its URI without credentials."""
+        ...
+
+    @property
+    def folds_case(self) -> bool:
+        """Whether model names and aliases that differ only in case are the same."""
+        ...
+
+    @property
+    def records_creators(self) -> bool:
+        """Whether versions say who created them; where they should and one does not, nobody is excused."""
+        ...
+
+    @property
+    def listing_needs(self) -> str:
+        """What may be missing where a model that can be read lists no version; a sentence for people."""
+        ...
+
+    def list_versions(self, model: str) -> tuple[ModelVersion, ...]:
+        """All versions, newest (highest number) first."""
+        ...
+
+    def get_version(self, model: str, version: str) -> ModelVersion:
+        """One version.
+
+        Raises:
+            VendorNotFoundError: there is none, or we may not see it.
+        """
+        ...
+
+    def get_details(self, version: ModelVersion) -> VersionDetails:
+        """The version's tags, its MLflow run and its logged model."""
+        ...
+
+    def get_training_run(self, run_id: str) -> TrainingRun:
+        """One MLflow run.
+
+        Raises:
+            VendorNotFoundError: there is none, or we may not see it.
+        """
+        ...
+
+    def get_logged_model(self, model_id: str) -> LoggedModel:
+        """One logged model (MLflow 3).
+
+        Raises:
+            InvalidNameError: it cannot be the id of one.
+            VendorNotFoundError: there is none, or we may not see it.
+        """
+        ...
+
+    def with_tag(self, versions: Sequence[ModelVersion], key: str, value: str) -> tuple[ModelVersion, ...]:
+        """Those of these versions of one model whose tag `key` is exactly `value`, in their order."""
+        ...
+
+    def get_alias(self, model: str, alias: str) -> str | None:
+        """The version that holds the alias; None only after a successful read of the model itself."""
+        ...
+
+    def set_alias(self, model: str, alias: str, version: str) -> None:
+        """Put the alias on a version: one write, last writer wins, nothing read back."""
+        ...
+
+    def delete_alias(self, model: str, alias: str) -> None:
+        """Take the alias away; no error where there is none."""
+        ...
+
+    def set_version_tag(self, model: str, version: str, key: str, value: str) -> None:
+        """Write one tag of a version."""
+        ...
+
+    def check(self) -> None:
+        """A cheap call that shows that the registry answers us."""
+        ...
+
+    def version_url(self, version: ModelVersion) -> str | None:
+        """A page for people, where there is one. No call is made."""
+        ...
+
+
+@dataclass(frozen=True)
+class OpenedRequest:
+    """A request found or made at the provider."""
+
+    external_id: str
+    url: str
+
+
+@dataclass(frozen=True)
+class FoundRequests:
+    """What we have opened at the provider for one promotion, as its lists tell.
+
+    Attributes:
+        ours: those that bear its correlation id, oldest first: any of them may count.
+        outdated: ids of those that have not ended and show earlier evidence of it: they are cancelled, and
+            never count.
+        remark: what else the lists tell that a person should know where none was found; may be empty.
+    """
+
+    ours: tuple[OpenedRequest, ...] = ()
+    outdated: tuple[str, ...] = ()
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with an account at the provider; the numeric id, as a string, decides who is who."""
+
+    user_id: str
+    login: str
+
+
+class Accounts(Protocol):
+    """Which accounts logins stand for: a name that somebody else takes over does not make them the same."""
+
+    def account(self, provider: str, named: Account, find: Callable[[], Person]) -> Person:
+        """The account that has the login, if it is the one that had it before; one that is gone is whose it was.
+
+        Args:
+            provider: key of the ApprovalProvider.
+            named: the login.
+            find: asks the vendor who has it.
+
+        Raises:
+            UnsafeTargetError: somebody else has it now.
+            VendorNotFoundError: nobody has it, and it is not known who had.
+        """
+        ...
+
+
+class ApprovalProvider(Protocol):
+    """A CI/CD system in which people approve."""
+
+    def check_place(
+        self, target: ApprovalTarget, expires_after: timedelta | None = None
+    ) -> Mapping[str, str]:
+        """Make sure that the place protects an approval, and return the pins to be stored with a request.
+
+        The pins hold the ids (repository, owner, environments, reviewers, our own account, …) that must
+        be the same when the decision is read.
+
+        Args:
+            target: the gate's approval settings.
+            expires_after: how long people will have; a place that lets no job start by then is refused.
+
+        Raises:
+            UnsafeTargetError: it does not; the message says what to change and where.
+        """
+        ...
+
+    def find_person(self, target: ApprovalTarget, login: str) -> Person:
+        """Resolve a login.
+
+        Raises:
+            VendorNotFoundError: nobody has this login.
+        """
+        ...
+
+    def open(self, target: ApprovalTarget, promotion: Promotion, evidence: str) -> OpenedRequest | None:
+        """Ask for approval: one call that is never repeated here.
+
+        Args:
+            target: the gate's approval settings.
+            promotion: with `request` set (the intent) and, in it, the correlation id.
+            evidence: Markdown shown to the reviewer.
+
+        Returns:
+            The request, or None where the vendor took the call without telling an id: then `find` it.
+
+        Raises:
+            VendorUnavailableError: with `outcome_unknown` where it may have been carried out.
+        """
+        ...
+
+    def find(self, target: ApprovalTarget, promotion: Promotion) -> FoundRequests:
+        """Look for the requests that we opened for this promotion, whatever became of the calls."""
+        ...
+
+    def read(self, target: ApprovalTarget, promotion: Promotion) -> RequestState:
+        """Re-read everything that decides, as the vendor's API has it now.
+
+        Raises:
+            RequestGoneError: it is not there, nor in the list of its kind, which can be read.
+        """
+        ...
+
+    def duplicates(self, target: ApprovalTarget, promotion: Promotion) -> tuple[str, ...]:
+        """Ids of other open requests of ours for this promotion; they are cancelled, never believed.
+
+        A list of its own, which decides nothing: whoever asks for it goes on without.
+        """
+        ...
+
+    def cancel(self, target: ApprovalTarget, external_id: str) -> None:
+        """Cancel a request at the vendor; no error where it has ended already.
+
+        Raises:
+            VendorNotFoundError: it is gone, or hidden from us; one answer does not tell which.
+        """
+        ...
+
+    def with_news(
+        self, pending: Sequence[Promotion], targets: Mapping[str, ApprovalTarget]
+    ) -> tuple[str, ...]:
+        """The ids of those pending promotions that are worth reading again.
+
+        One list a place, not one call a promotion. Promotions of which the list says nothing count as news.
+
+        Args:
+            pending: promotions in `pending_approval` with a request at this provider.
+            targets: gate name -> approval settings.
+        """
+        ...
+
+    def check(self) -> None:
+        """A cheap call that shows that the provider answers us and takes our credentials."""
+        ...
+
+
+class TokenVerifier(Protocol):
+    """Checks the ID tokens of CI jobs."""
+
+    def verify(self, unverified_token: str, promotion: Promotion) -> VerifiedToken:
+        """Make sure that it is the token of this promotion's gated job.
+
+        Args:
+            unverified_token: as it was sent; at most 16 KiB.
+            promotion: with the request whose job may post.
+
+        Raises:
+            NotAuthenticatedError: it is not, for whatever reason; the reason goes into the log.
+            VendorUnavailableError: the issuer's keys cannot be read.
+        """
+        ...
+
+
+class CallerVerifier(Protocol):
+    """Checks the ID tokens with which people and machines call the API."""
+
+    def verify(self, unverified_token: str) -> tuple[str, Role, str]:
+        """Make sure that the configured issuer gave it to somebody who has a role here.
+
+        Args:
+            unverified_token: as it was sent; at most 16 KiB.
+
+        Returns:
+            The actor's name, the role, and how we know: `OIDC <issuer> <sub>`.
+
+        Raises:
+            NotAuthenticatedError: it is nobody's, for whatever reason; the message holds nothing of the token.
+            NotPermittedError: it is somebody's who has no role.
+            VendorUnavailableError: the issuer's keys cannot be read.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class EveryRequestAt:
+    """A webhook that tells of a place, and not of which request there.
+
+    Attributes:
+        key, value: what the requests' `place` has, e.g. `repository` and `owner/name`, in any case.
+    """
+
+    key: str
+    value: str
+
+
+class ProviderHook(Protocol):
+    """How a CI/CD system's webhooks are checked and read: at `/hooks/<kind of provider>`.
+
+    `header` gives the value of a header, whatever its case, or an empty text.
+    """
+
+    def is_authentic(self, header: Callable[[str], str], body: bytes) -> bool:
+        """Whether it carries one of the secrets that we share with the system; in constant time."""
+        ...
+
+    def delivery_id(self, header: Callable[[str], str]) -> str:
+        """What the system calls this delivery, the same for every try of it; empty where it does not say."""
+        ...
+
+    def request_id(self, header: Callable[[str], str], body: bytes) -> str | EveryRequestAt | Ignored:
+        """The vendor's id of the request that it tells about, or why it tells about none; raises nothing."""
+        ...
+
+
+class WakeUps(Protocol):
+    """Tells workers that a row is due. May lose or repeat, and raises nothing: the rows are the truth."""
+
+    def notification(self, notification_id: str) -> None:
+        """Have `resolve` called."""
+        ...
+
+    def promotion(self, promotion_id: str) -> None:
+        """Have `advance` called."""
+        ...
+
+    def follow_up(self, follow_up_id: str) -> None:
+        """Have `follow_up` called."""
+        ...

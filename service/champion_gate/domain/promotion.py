@@ -1,0 +1,250 @@
+"""One model version asking for one alias, and the phases that it goes through.
+
+All times are aware datetimes in UTC; all ids are strings (the vendors' int64 ids exceed 2**53).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+from champion_gate.domain.aliases import AliasKey
+from champion_gate.domain.approval import ApprovalRequest, Decision, ExcludedPerson
+from champion_gate.domain.job_runs import RunFacts, Trainer
+from champion_gate.domain.versions import ModelVersion
+
+
+class Phase(StrEnum):
+    """Where a promotion stands. Only the first three are open."""
+
+    REQUESTED = "requested"
+    PENDING_APPROVAL = "pending_approval"
+    APPROVED = "approved"
+    PROMOTED = "promoted"
+    INELIGIBLE = "ineligible"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+    CANCELLED = "cancelled"
+    STALE = "stale"
+    FAILED = "failed"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether work is left to do."""
+        return self in {Phase.REQUESTED, Phase.PENDING_APPROVAL, Phase.APPROVED}
+
+
+TRANSITIONS: Mapping[Phase, frozenset[Phase]] = {
+    Phase.REQUESTED: frozenset(
+        {
+            Phase.PENDING_APPROVAL,
+            Phase.INELIGIBLE,
+            Phase.EXPIRED,
+            Phase.SUPERSEDED,
+            Phase.CANCELLED,
+            Phase.STALE,
+            Phase.FAILED,
+        }
+    ),
+    Phase.PENDING_APPROVAL: frozenset(
+        {Phase.APPROVED, Phase.REJECTED, Phase.EXPIRED, Phase.SUPERSEDED, Phase.CANCELLED, Phase.STALE}
+    ),
+    Phase.APPROVED: frozenset({Phase.PROMOTED, Phase.STALE, Phase.CANCELLED, Phase.EXPIRED, Phase.FAILED}),
+    Phase.FAILED: frozenset({Phase.REQUESTED, Phase.APPROVED}),
+}
+"""Which phase may follow which; a phase without an entry is an end. Leaving FAILED takes an operator."""
+
+
+@dataclass(frozen=True)
+class EndRequest:
+    """An order to end a promotion, carried out by whoever advances it next, after re-reading the decision.
+
+    Attributes:
+        phase: CANCELLED, SUPERSEDED, or EXPIRED where an approval has waited too long.
+        actor: who ordered it.
+    """
+
+    phase: Phase
+    actor: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """One model version asking for one alias.
+
+    Attributes:
+        id: `[a-z0-9-]+`.
+        job_run_id: the job run that it came from.
+        trainers: everybody behind the version; none of them may decide.
+        reason: why it is where it is, in words for people.
+        found_by: in which way the version was found (a VersionSource).
+        origin: what showed that the version comes from the job run; none in rows of before it was kept.
+        champion_version: the version that held the alias when the request opened; None if there was none.
+        evidence_json: what the reviewer is shown, as canonical JSON; None before it is frozen.
+        approval_sha256: hash of the gate's approval settings when the request opened.
+        excluded: the trainers' logins and numeric ids at the provider.
+        failing_since: when the current row of errors began; None while all goes well.
+        failed_from: the phase in which it failed, to which `retry` returns it.
+        outstanding: the seats that had not been released when the decision was last read.
+        seen_once: who seemed to be no listed reviewer, or what was missing, when the decision was last read, and
+            since when; neither ends anything before it has been seen again.
+        hints: how often somebody asked to look again; grows also while a worker holds the row.
+        lease: token of the worker that holds the row; empty where nobody does.
+        run: what is kept of the job run.
+        approved_at: when the approval was read; None for one that an earlier release read.
+        missing_since: when its request was first found gone at the vendor; None while it is there.
+        version_missing_since: when its version, or the one that it would replace, was first found gone from the
+            registry; None while it is there.
+    """
+
+    id: str
+    gate: str
+    registry: str
+    model: str
+    alias: str
+    version: ModelVersion
+    job_id: str
+    job_run_id: str
+    job_url: str
+    trainers: tuple[Trainer, ...]
+    phase: Phase
+    reason: str
+    requested_at: datetime
+    updated_at: datetime
+    due_at: datetime | None
+    champion_version: str | None = None
+    found_by: str = ""
+    evidence_json: str | None = None
+    evidence_sha256: str | None = None
+    approval_sha256: str | None = None
+    excluded: tuple[ExcludedPerson, ...] = ()
+    request: ApprovalRequest | None = None
+    decision: Decision | None = None
+    end_request: EndRequest | None = None
+    ended_at: datetime | None = None
+    attempts: int = 0
+    failing_since: datetime | None = None
+    last_error: str | None = None
+    failed_from: Phase | None = None
+    outstanding: tuple[str, ...] = ()
+    seen_once: Mapping[str, datetime] = field(default_factory=dict)
+    hints: int = 0
+    lease: str = ""
+    origin: tuple[str, ...] = ()
+    run: RunFacts = field(default_factory=RunFacts)
+    approved_at: datetime | None = None
+    missing_since: datetime | None = None
+    version_missing_since: datetime | None = None
+
+    @property
+    def alias_key(self) -> AliasKey:
+        """Which alias it asks for."""
+        return AliasKey(self.registry, self.model, self.alias)
+
+    @property
+    def correlation_id(self) -> str:
+        """What its request bears in its name at the vendor: see `core.correlation`."""
+        return (self.request.correlation_id if self.request else "") or self.id
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a promotion is about: a version, and the job run and people behind it.
+
+    Attributes:
+        found_by: in which way the version was found: a VersionSource, or who asked by hand.
+        origin: what shows that the version comes from the job run, in whole sentences.
+    """
+
+    version: ModelVersion
+    job_id: str
+    job_run_id: str
+    job_url: str
+    trainers: tuple[Trainer, ...]
+    found_by: str
+    origin: tuple[str, ...] = ()
+    run: RunFacts = field(default_factory=RunFacts)
+
+    @classmethod
+    def of(cls, promotion: Promotion) -> Subject:
+        """What an earlier promotion was about."""
+        return cls(
+            version=promotion.version,
+            job_id=promotion.job_id,
+            job_run_id=promotion.job_run_id,
+            job_url=promotion.job_url,
+            trainers=promotion.trainers,
+            found_by=promotion.found_by,
+            origin=promotion.origin,
+            run=promotion.run,
+        )
+
+
+def about(promotion: Promotion, subject: Subject) -> Promotion:
+    """The promotion with what is known of its run and people by now; the version stays the one that asks."""
+    return replace(
+        promotion,
+        job_url=subject.job_url,
+        trainers=subject.trainers,
+        origin=subject.origin,
+        run=subject.run,
+    )
+
+
+def requested(
+    promotion_id: str, key: AliasKey, gate: str, subject: Subject, *, reason: str, at: datetime
+) -> Promotion:
+    """A promotion at its beginning, due at once."""
+    return Promotion(
+        id=promotion_id,
+        gate=gate,
+        registry=key.registry,
+        model=key.model,
+        alias=key.alias,
+        version=subject.version,
+        job_id=subject.job_id,
+        job_run_id=subject.job_run_id,
+        job_url=subject.job_url,
+        trainers=subject.trainers,
+        phase=Phase.REQUESTED,
+        reason=reason,
+        requested_at=at,
+        updated_at=at,
+        due_at=at,
+        found_by=subject.found_by,
+        origin=subject.origin,
+        run=subject.run,
+    )
+
+
+class FollowUpKind(StrEnum):
+    """Work that is left after a promotion's step and must survive a crash."""
+
+    CANCEL_REQUEST = "cancel_request"
+    CANCEL_DOUBLES = "cancel_doubles"
+    TAG_VERSION = "tag_version"
+
+
+@dataclass(frozen=True)
+class FollowUp:
+    """One piece of such work: retried like a promotion's step, never undoing anything.
+
+    Attributes:
+        facts: CANCEL_REQUEST: {"external_id"}; CANCEL_DOUBLES: none, they are looked for; TAG_VERSION: the
+            tags, key -> value.
+    """
+
+    id: str
+    promotion_id: str
+    kind: FollowUpKind
+    facts: Mapping[str, str]
+    due_at: datetime
+    attempts: int = 0
+    failing_since: datetime | None = None
+    last_error: str | None = None
+    lease: str = ""

@@ -1,0 +1,1 @@
+"""What acts: from a notification to the alias set, each step through a port or the store."""

@@ -1,0 +1,357 @@
+"""One writer an alias: the only place from which the registry's aliases are changed.
+
+Neither Unity Catalog nor MLflow offers compare-and-set. Among our own writers a leased, fenced row gives
+the same; against writers outside the gate a small race remains, and `watch` finds what they did.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from champion_gate.domain.aliases import AliasIntent, AliasKey, AliasLock, ChangeSource, Hold
+from champion_gate.domain.ledger.chain import LedgerEntry
+from champion_gate.domain.ledger.entries import (
+    change_entry,
+    drift_entry,
+    hold_entry,
+    interrupted_entry,
+    late_entry,
+    named,
+)
+from champion_gate.domain.ports import Clock, ModelRegistry
+from champion_gate.domain.promotion import FollowUp, Phase, Promotion
+from champion_gate.domain.store import Store
+from champion_gate.errors import (
+    ConflictError,
+    LeaseLostError,
+    VendorError,
+    VendorRefusedError,
+    VendorUnavailableError,
+)
+from champion_gate.flow.retrying import BUDGET
+
+LEASE_SECONDS = 90.0
+"""Outlasts the total deadline of the registry's write (60 s)."""
+_PAUSES = (0.5, 1.0, 2.0, 4.0)
+"""Seconds between looks at an alias that stands where it should not: registries read from replicas that lag."""
+_SENDS = 2
+
+_log = logging.getLogger(__name__)
+
+
+class AliasBusyError(ConflictError):
+    """Another writer holds the alias; it lets go within the lease."""
+
+    code = "alias_busy"
+    retryable = True
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The alias's row in our hands: nothing unfinished is left, and `lock.known_version` is true.
+
+    Attributes:
+        finished: a change that an earlier writer had begun, and that was found carried out just now.
+    """
+
+    lock: AliasLock
+    finished: AliasIntent | None = None
+
+
+class AliasWriter:
+    """Carries changes out one after the other, and records those made by others."""
+
+    def __init__(
+        self, *, store: Store, registry: ModelRegistry, clock: Clock, sleep: Callable[[float], None]
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._clock = clock
+        self._sleep = sleep
+
+    @contextmanager
+    def taken(self, key: AliasKey) -> Iterator[AliasLock]:
+        """Hold the alias's row while the block runs; whatever was begun before stays unfinished.
+
+        Raises:
+            AliasBusyError: another writer is at work.
+        """
+        lock = self._store.lock_alias(key, self._clock.now(), LEASE_SECONDS)
+        if lock is None:
+            raise AliasBusyError(f"Another change of {key.model}@{key.alias} is under way.")
+        try:
+            yield lock
+        finally:
+            self._store.unlock_alias(lock)
+
+    def stands(self, key: AliasKey) -> str | None:
+        """Where the alias stands; None if nowhere. Elsewhere than it was last seen only if it does so for some seconds.
+
+        Raises:
+            VendorError: the registry did not answer or refused.
+        """
+        return self._stands(key, self._store.known_alias(key))
+
+    def settle(
+        self,
+        lock: AliasLock,
+        *,
+        may_send: Callable[[AliasIntent], bool] = lambda _intent: False,
+        late: AliasIntent | None = None,
+    ) -> Settled:
+        """Look where the alias stands, finish what an earlier writer began, and record what others did.
+
+        Args:
+            lock: held.
+            may_send: whether a write that does not show is sent again; it is dropped otherwise.
+            late: a write that went out after its turn was over: a move to its version is not somebody else's.
+
+        Raises:
+            VendorError: the registry did not answer or refused.
+            LeaseLostError: it took too long.
+        """
+        intent = lock.intent
+        if intent is None:
+            return self._record_move(lock, self._stands(lock.key, lock), late)
+        current = self._look(lock.key, intent.to_version)
+        if current == intent.to_version:
+            return Settled(self._finish_written(lock, intent), intent)
+        if current != intent.from_version:
+            entry = self._interrupted(lock, intent, current)
+            return Settled(self._finish(lock, current, [entry], dropped=intent))
+        if not may_send(intent):
+            return Settled(self._finish(lock, current, [], dropped=intent))
+        written = self.write(lock, replace(intent, fence=lock.fence))
+        return Settled(written, intent if written.known_version == intent.to_version else None)
+
+    def write(
+        self,
+        lock: AliasLock,
+        intent: AliasIntent,
+        end: Callable[[str | None], tuple[Promotion, list[FollowUp]]] | None = None,
+    ) -> AliasLock:
+        """Carry a change out: commit the intent, call the registry, read back, record.
+
+        Where the registry goes on to show the alias as it stood before, the call is made a second time.
+
+        Args:
+            lock: held and settled.
+            intent: with the lock's fence.
+            end: makes the ended promotion and its follow-ups, which are stored with the record; told None
+                where the alias stands as intended, else why it does not.
+
+        Returns:
+            The row; `known_version` tells where the alias stands now, which another may have chosen.
+
+        Raises:
+            VendorError: the registry did not answer, refused, or does not show the write. The intent stays on
+                record unless the registry refused, and shows that nothing was written.
+            LeaseLostError: it took too long; whoever has the alias now records what came of it.
+        """
+        lock, current = self._sent(lock, intent)
+        lost = None
+        if current != intent.to_version:
+            lost = self._interrupted(lock, intent, current)
+        promotion, follow_ups = end(lost.reason if lost else None) if end is not None else (None, [])
+        try:
+            if lost is None:
+                return self._finish_written(lock, intent, promotion, follow_ups)
+            return self._finish(
+                lock, current, [lost], promotion=promotion, follow_ups=follow_ups, dropped=intent
+            )
+        except LeaseLostError:
+            self._settle_late(lock.key, intent)
+            raise
+
+    def watch(self, key: AliasKey) -> None:
+        """Compare the alias with where it was last seen, and put a move made by others into the ledger.
+
+        An unfinished write of ours is left to the promotion that began it, until that has given up.
+        """
+        known = self._store.known_alias(key)
+        current = self._registry.get_alias(key.model, key.alias)
+        if known is not None and known.is_settled_at(current):
+            return
+        if known is not None and self._is_waited_for(known.intent, current):
+            return
+        try:
+            with self.taken(key) as lock:
+                if self._is_waited_for(lock.intent, current):
+                    return
+                settled = self.settle(lock).lock
+        except AliasBusyError:
+            return  # whoever holds it records what it finds
+        if not lock.seen or settled.known_version == lock.known_version:
+            return
+        for promotion in self._store.open_promotions(key):
+            self._store.hint_promotion(promotion.id, self._clock.now())
+
+    def _is_waited_for(self, intent: AliasIntent | None, current: str | None) -> bool:
+        """Whether a write is left to its writer, or may show yet: an operator was told that its outcome is unknown."""
+        if intent is None or self._is_its_writers(intent):
+            return intent is not None
+        return intent.is_still_at_start(current) and self._clock.now() < intent.at + BUDGET
+
+    def _is_its_writers(self, intent: AliasIntent | None) -> bool:
+        """Whether this write was begun by a promotion that still goes on trying; operators begin anew."""
+        if intent is None or intent.promotion_id is None:
+            return False
+        return self._store.get_promotion(intent.promotion_id).phase is Phase.APPROVED
+
+    def _record_move(self, lock: AliasLock, current: str | None, late: AliasIntent | None) -> Settled:
+        """Tell who moved it, if it was: a write of ours that had been given up, or somebody outside."""
+        if lock.is_settled_at(current):
+            return Settled(lock)
+        if lock.seen and lock.known_version == current:
+            return Settled(self._finish(lock, current, []))  # forgets what cannot arrive any more
+        arrived = self._arrived(lock, current, late) if lock.seen else None
+        if arrived is not None and arrived.from_version == lock.known_version and self._counts(arrived):
+            return Settled(self._finish_written(lock, arrived), arrived)
+        if arrived is not None:
+            return Settled(self._finish(lock, current, [late_entry(lock, arrived, self._clock.now())]))
+        version_id = self._version_id(lock.key, current)
+        entry = drift_entry(lock, current, version_id, self._clock.now())
+        return Settled(self._finish(lock, current, [] if entry is None else [entry]))
+
+    def _interrupted(self, lock: AliasLock, intent: AliasIntent, current: str | None) -> LedgerEntry:
+        late = self._arrived(lock, current)
+        return interrupted_entry(lock.key, intent, current, self._clock.now(), late)
+
+    @staticmethod
+    def _arrived(lock: AliasLock, current: str | None, late: AliasIntent | None = None) -> AliasIntent | None:
+        """The write of ours, given up before, that put the alias there; None if none may have."""
+        given_up = (*lock.dropped, *(() if late is None else (late,)))
+        return next((each for each in reversed(given_up) if each.to_version == current), None)
+
+    def _counts(self, arrived: AliasIntent) -> bool:
+        """Whether it is still wanted: an order always is, an approval until its promotion has ended."""
+        if arrived.promotion_id is None:
+            return True
+        return self._store.get_promotion(arrived.promotion_id).phase in {Phase.APPROVED, Phase.FAILED}
+
+    def _version_id(self, key: AliasKey, version: str | None) -> str | None:
+        """Which version of this number it is; None where the registry does not say."""
+        if version is None:
+            return None
+        try:
+            return self._registry.get_version(key.model, version).version_id
+        except VendorRefusedError:
+            return None
+
+    def _settle_late(self, key: AliasKey, intent: AliasIntent) -> None:
+        """Our write went out, and our turn was over before it was on record: have it told in its place.
+
+        While another holds the alias, that one tells; the next look does where the registry is away.
+        """
+        try:
+            with self.taken(key) as lock:
+                if not self._is_its_writers(lock.intent):
+                    self.settle(lock, late=intent)
+        except (AliasBusyError, LeaseLostError, VendorError) as error:
+            _log.warning("%s@%s: a late write is left to the next look: %s", key.model, key.alias, error)
+
+    def _sent(self, lock: AliasLock, intent: AliasIntent) -> tuple[AliasLock, str | None]:
+        """Send it, twice at most, until the alias stands elsewhere than before; returns where."""
+        sent_before = intent.sent_at is not None
+        for _ in range(_SENDS):
+            now = self._clock.now()
+            lock = self._store.begin_alias_change(lock, replace(intent, sent_at=now), now, LEASE_SECONDS)
+            refused = self._send(lock, intent)
+            current = self._read_back(lock.key, intent)
+            if not intent.is_still_at_start(current):
+                return lock, current
+            if refused is not None:
+                # The refusal was an answer: this call wrote nothing, so nobody has to finish it.
+                self._finish(lock, current, [], dropped=lock.intent if sent_before else None)
+                raise refused
+            sent_before = True
+        shown, to = named(intent.from_version), named(intent.to_version)
+        raise VendorUnavailableError(
+            self._registry.name,
+            f"{lock.key.model}@{lock.key.alias} was put on {to} twice, and is still shown on {shown}.",
+            outcome_unknown=True,
+        )
+
+    def _send(self, lock: AliasLock, intent: AliasIntent) -> VendorRefusedError | None:
+        """Call the registry once; returns its refusal, after which the alias is looked at all the same."""
+        self._store.check_fence(lock, self._clock.now())
+        key = lock.key
+        try:
+            if intent.to_version is None:
+                self._registry.delete_alias(key.model, key.alias)
+            else:
+                self._registry.set_alias(key.model, key.alias, intent.to_version)
+        except VendorRefusedError as refused:
+            refused.of_write = True
+            return refused
+        return None
+
+    def _read_back(self, key: AliasKey, intent: AliasIntent) -> str | None:
+        try:
+            return self._look(key, intent.to_version)
+        except VendorError as error:
+            error.outcome_unknown = True  # the write went out, whatever becomes of this look
+            raise
+
+    def _stands(self, key: AliasKey, known: AliasLock | None) -> str | None:
+        if known is None or not known.seen:
+            return self._registry.get_alias(key.model, key.alias)
+        return self._look(key, known.known_version)
+
+    def _look(self, key: AliasKey, expected: str | None) -> str | None:
+        """Where the alias stands; while that is not where it is expected, looked at again for some seconds."""
+        current = self._registry.get_alias(key.model, key.alias)
+        for pause in _PAUSES:
+            if current == expected:
+                break
+            self._sleep(pause)
+            current = self._registry.get_alias(key.model, key.alias)
+        return current
+
+    def _finish_written(
+        self,
+        lock: AliasLock,
+        intent: AliasIntent,
+        promotion: Promotion | None = None,
+        follow_ups: list[FollowUp] | None = None,
+    ) -> AliasLock:
+        """Record a change that arrived; a rollback's hold is placed with it, or the next run would undo it."""
+        now = self._clock.now()
+        entries = [change_entry(lock.key, intent, now)]
+        hold = None
+        stands = lock.hold is not None and not lock.hold.by_rollback  # and goes on, with its own reason
+        if intent.source is ChangeSource.ROLLBACK and not stands:
+            hold = Hold(intent.actor, intent.reason, now, by_rollback=True)
+            facts = {**intent.facts, "version": intent.to_version, "source": intent.source.value}
+            entries.append(hold_entry(lock.key, hold, facts))
+        return self._finish(
+            lock, intent.to_version, entries, promotion=promotion, follow_ups=follow_ups, hold=hold
+        )
+
+    def _finish(
+        self,
+        lock: AliasLock,
+        current: str | None,
+        entries: list[LedgerEntry],
+        *,
+        promotion: Promotion | None = None,
+        follow_ups: list[FollowUp] | None = None,
+        hold: Hold | None = None,
+        dropped: AliasIntent | None = None,
+    ) -> AliasLock:
+        finished = self._store.finish_alias_change(
+            lock,
+            self._clock.now(),
+            known_version=current,
+            ledger=entries,
+            promotion=promotion,
+            follow_ups=follow_ups or [],
+            hold=hold,
+            dropped=dropped,
+        )
+        for entry in entries:
+            _log.info("%s@%s: %s: %s", entry.model, entry.alias, entry.kind.value, entry.reason)
+        return finished

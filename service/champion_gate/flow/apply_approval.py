@@ -1,0 +1,322 @@
+"""An approval is spent once: the alias is set as it was approved, or the promotion ends as stale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from champion_gate.domain.aliases import ARRIVES_WITHIN, AliasIntent, AliasLock, ChangeSource
+from champion_gate.domain.ledger.chain import LedgerKind
+from champion_gate.domain.ledger.entries import FIRST_SEEN, VERSION_ID, named
+from champion_gate.domain.ports import Clock, ModelRegistry
+from champion_gate.domain.promotion import EndRequest, FollowUp, Phase, Promotion
+from champion_gate.domain.store import Store
+from champion_gate.domain.versions import VersionStatus
+from champion_gate.errors import (
+    ConflictError,
+    OnHoldError,
+    VendorNotFoundError,
+    VendorUnavailableError,
+    VersionMissingError,
+)
+from champion_gate.flow.alias_writer import AliasWriter
+
+End = Callable[[Promotion, Phase, str], tuple[Promotion, list[FollowUp]]]
+"""Makes the ended promotion and its follow-ups out of phase and reason."""
+StaleBecause = Callable[[Promotion], str | None]
+"""Says why an approval no longer counts; None while it does."""
+
+_GONE_AFTER = timedelta(minutes=10)
+"""A version is gone when it has been missing for so long: registries lag, and may hide one for a moment."""
+
+
+@dataclass(frozen=True)
+class _Ending:
+    phase: Phase
+    reason: str
+
+
+class OrderedToEndError(ConflictError):
+    """Somebody has ordered the promotion's end since its turn began."""
+
+    code = "ordered_to_end"
+
+
+class UnsettledError(ConflictError):
+    """A write of the promotion has begun, and may still arrive."""
+
+    code = "unsettled"
+
+
+class Spending:
+    """Spends approvals through the alias's one writer."""
+
+    def __init__(
+        self, *, store: Store, registry: ModelRegistry, alias_writer: AliasWriter, clock: Clock
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._alias_writer = alias_writer
+        self._clock = clock
+
+    def spend(self, promotion: Promotion, *, stale_because: StaleBecause, end: End) -> Promotion:
+        """Set the alias once, or end the promotion as stale.
+
+        Args:
+            promotion: taken, in phase `approved`.
+            stale_because: says why the gate no longer stands by the approval; asked right before each write.
+            end: makes the ended promotion and its follow-ups.
+
+        Returns:
+            The promotion as stored, its lease still held.
+
+        Raises:
+            OnHoldError: the approval still counts, and has to wait for the hold's release.
+            UnclearError: whether it still counts cannot be told at the moment.
+            OrderedToEndError: nothing was written, because its end has just been ordered.
+            AliasBusyError: another writer is at work.
+            VendorError: the registry did not answer or refused; a begun write stays on record.
+        """
+        with self._alias_writer.taken(promotion.alias_key) as lock:
+            settled = self._alias_writer.settle(
+                lock, may_send=lambda intent: self._may_send(lock, intent, promotion, stale_because)
+            )
+            return self._spend_settled(settled.lock, promotion, stale_because, end)
+
+    def withdraw(self, promotion: Promotion, order: EndRequest, *, end: End) -> Promotion:
+        """End an approved promotion that waits, unless a write of its own has been carried out.
+
+        Args:
+            promotion: taken, in phase `approved`; nothing has been sent for it since `order.at`.
+            order: how and why it ends, if it may.
+            end: makes the ended promotion and its follow-ups.
+
+        Returns:
+            The promotion as stored, its lease still held: promoted where its write has arrived.
+
+        Raises:
+            AliasBusyError: another writer is at work.
+            UnsettledError: its write has not arrived, and still may.
+            VendorError: it has begun a write, and the registry does not tell what came of it.
+        """
+        with self._alias_writer.taken(promotion.alias_key) as lock:
+            sent = lock.sent_for(promotion.id)
+            if sent is not None:
+                self._settle_own(lock, sent, promotion, order)
+            ending = self._ending_on_record(promotion) or _Ending(order.phase, order.reason)
+            ended, follow_ups = end(promotion, ending.phase, ending.reason)
+            return self._store.save_promotion(ended, self._clock.now(), follow_ups=follow_ups)
+
+    def _settle_own(
+        self, lock: AliasLock, sent: AliasIntent, promotion: Promotion, order: EndRequest
+    ) -> None:
+        """Find out what came of the promotion's own write, and drop it where it can no longer arrive."""
+        # An approval that waited too long was over before the write that it has begun since.
+        until = max(order.at + ARRIVES_WITHIN, sent.arrives_before)
+
+        def check_is_over() -> None:
+            if self._clock.now() < until:
+                raise UnsettledError(
+                    f"{lock.key.alias} of {lock.key.model} was being put on {named(sent.to_version)}; it ends once "
+                    "it is certain that this does not come to pass."
+                )
+
+        def may_send(intent: AliasIntent) -> bool:
+            if intent.promotion_id == promotion.id:
+                check_is_over()
+            return False
+
+        settled = self._alias_writer.settle(lock, may_send=may_send)
+        if settled.lock.sent_for(promotion.id) is not None and self._ending_on_record(promotion) is None:
+            check_is_over()
+
+    def apply_until(self, promotion: Promotion, within: timedelta) -> datetime | None:
+        """Until when an approval may wait: `within` from when it was read, or from the release of a hold in that time."""
+        if promotion.approved_at is None:
+            return None
+        after = promotion.request.ledger_line if promotion.request is not None else 0
+        until = promotion.approved_at + within
+        for line in reversed(self._store.ledger_lines(promotion.alias_key, after=after, limit=None)):
+            if line.entry.kind is LedgerKind.RELEASE and promotion.approved_at < line.entry.at <= until:
+                until = line.entry.at + within
+        return until
+
+    def moved(self, promotion: Promotion) -> str | None:
+        """Why the approval does not apply: the alias does not stand where it did, or has been elsewhere since.
+
+        Raises:
+            VendorError: the registry did not answer or refused.
+        """
+        current = self._alias_writer.stands(promotion.alias_key)
+        if current != promotion.champion_version:
+            return _moved_under(promotion, current)
+        return self.moved_and_back(promotion)
+
+    def moved_and_back(self, promotion: Promotion) -> str | None:
+        """Why the approval does not apply although the alias stands where it did: it has been elsewhere since.
+
+        What the reviewers compared with may have been taken back for a reason that they did not know.
+        """
+        after = promotion.request.ledger_line if promotion.request is not None else 0
+        for line in self._store.ledger_lines(promotion.alias_key, after=after, limit=None):
+            facts = line.entry.facts
+            if (
+                line.entry.kind is LedgerKind.ALIAS_CHANGE
+                and line.entry.promotion_id != promotion.id
+                and facts.get("source") != FIRST_SEEN
+                and facts.get("from") == promotion.champion_version
+            ):
+                return (
+                    f"{promotion.model}@{promotion.alias} has been moved away from "
+                    f"{named(promotion.champion_version)} and back since approval was asked for (line "
+                    f"{line.number} of the ledger). To ask afresh: champion-gate promotions retry {promotion.id}"
+                )
+        return None
+
+    def version_changed(self, promotion: Promotion) -> str | None:
+        """Why the version is no longer the one that was asked for; None if it is.
+
+        Raises:
+            VersionMissingError: it is not there, for less than ten minutes so far.
+            VendorUnavailableError: the registry leaves out what it told before, says what we do not know, or
+                shows the version as it was before it was ready: that is no other version.
+            VendorRefusedError: it is hidden from us.
+        """
+        try:
+            version = self._registry.get_version(promotion.model, promotion.version.version)
+        except VendorNotFoundError as error:
+            self.check_gone(promotion, promotion.version.version, error)
+            return f"{promotion.model} v{promotion.version.version} is gone from the registry, or hidden from us."
+        untold = version.untold_of(promotion.version)
+        if untold and version.created_at in {None, promotion.version.created_at}:
+            raise VendorUnavailableError(
+                self._registry.name,
+                f"it does not tell the {' and '.join(untold)} of {promotion.model} v{version.version} any more.",
+            )
+        if not version.same_as(promotion.version):
+            return (
+                f"{promotion.model} v{version.version} is another version now than the one approval was asked for: "
+                "its id, run or source has changed."
+            )
+        if version.status is VersionStatus.PENDING:
+            raise VendorUnavailableError(
+                self._registry.name, f"{promotion.model} v{version.version} is pending now."
+            )
+        if version.status != promotion.version.status:
+            return f"{promotion.model} v{version.version} is {version.status.value} now, no longer ready."
+        return None
+
+    def check_gone(self, promotion: Promotion, number: str, error: VendorNotFoundError) -> None:
+        """Make sure that a version is gone for good: the list that would name it shows others, and this long.
+
+        Args:
+            promotion: whose version it is, or who would replace it; then the list must show its own version.
+            number: the version that is not found.
+            error: what its reading was answered with.
+
+        Raises:
+            VendorNotFoundError: the list says otherwise, or nothing.
+            VersionMissingError: it has not been missing for ten minutes.
+        """
+        now = self._clock.now()
+        listed = {each.version for each in self._registry.list_versions(promotion.model)}
+        if not listed or number in listed or promotion.version.version not in listed | {number}:
+            raise error
+        since = promotion.version_missing_since or now
+        if now < since + _GONE_AFTER:
+            raise VersionMissingError(
+                self._registry.name,
+                f"{promotion.model} v{number} is not there. Looked for again at {since + _GONE_AFTER:%H:%M:%S} UTC.",
+                retry_after=(since + _GONE_AFTER - now).total_seconds(),
+            )
+
+    def _spend_settled(
+        self, lock: AliasLock, promotion: Promotion, stale_because: StaleBecause, end: End
+    ) -> Promotion:
+        ending = self._ending_on_record(promotion) or self._stale(
+            promotion, lock.known_version, stale_because
+        )
+        if ending is not None:
+            ended, follow_ups = end(promotion, ending.phase, ending.reason)
+            return self._store.save_promotion(ended, self._clock.now(), follow_ups=follow_ups)
+        self._check_order(promotion)
+        if lock.hold is not None:
+            raise OnHoldError(f"Approved; {promotion.alias} of {promotion.model} is {lock.hold}.")
+        ended_as: list[Promotion] = []
+
+        def at_end(lost: str | None) -> tuple[Promotion, list[FollowUp]]:
+            phase = Phase.PROMOTED if lost is None else Phase.STALE
+            ended, follow_ups = end(promotion, phase, lost or _promoted(promotion))
+            ended_as.append(ended)
+            return ended, follow_ups
+
+        self._alias_writer.write(lock, self._intent(lock, promotion), at_end)
+        return ended_as[0]
+
+    def _check_order(self, promotion: Promotion) -> None:
+        """Raise OrderedToEndError where somebody has ordered the end since the promotion was taken."""
+        order = self._store.get_promotion(promotion.id).end_request
+        if order not in {None, promotion.end_request}:
+            raise OrderedToEndError(f"The end of promotion {promotion.id} has been ordered just now.")
+
+    def _ending_on_record(self, promotion: Promotion) -> _Ending | None:
+        """What the ledger says of this promotion: an approval is spent once, whoever finished the write."""
+        for line in self._store.ledger_lines(promotion.alias_key, promotion_id=promotion.id):
+            if line.entry.kind is not LedgerKind.ALIAS_CHANGE:
+                continue
+            if line.entry.facts.get("source") == ChangeSource.PROMOTION.value:
+                return _Ending(Phase.PROMOTED, _promoted(promotion))
+            return _Ending(Phase.STALE, line.entry.reason)
+        return None
+
+    def _stale(
+        self, promotion: Promotion, current: str | None, stale_because: StaleBecause
+    ) -> _Ending | None:
+        if current != promotion.champion_version:
+            return _Ending(Phase.STALE, _moved_under(promotion, current))
+        reason = self.moved_and_back(promotion) or self.version_changed(promotion) or stale_because(promotion)
+        return _Ending(Phase.STALE, reason) if reason else None
+
+    def _intent(self, lock: AliasLock, promotion: Promotion) -> AliasIntent:
+        decision = promotion.decision
+        if decision is None or promotion.phase is not Phase.APPROVED:
+            raise ConflictError(f"Promotion {promotion.id} has no approval on record.")
+        return AliasIntent(
+            from_version=lock.known_version,
+            to_version=promotion.version.version,
+            fence=lock.fence,
+            actor=", ".join(decider.login for decider in decision.deciders),
+            reason=f"approved: {decision.reason}",
+            promotion_id=promotion.id,
+            at=self._clock.now(),
+            facts={VERSION_ID: promotion.version.version_id},
+        )
+
+    def _may_send(
+        self, lock: AliasLock, intent: AliasIntent, promotion: Promotion, stale_because: StaleBecause
+    ) -> bool:
+        """Whether a write that never arrived is sent again: in its own promotion's turn, if all is still as approved.
+
+        In another's turn it is dropped, and its promotion begins anew if it may; so too under a hold.
+        """
+        if intent.promotion_id != promotion.id or lock.hold is not None:
+            return False
+        self._check_order(promotion)
+        return self._stale(promotion, intent.from_version, stale_because) is None
+
+
+def _moved_under(promotion: Promotion, current: str | None) -> str:
+    """Why a promotion is stale whose alias stands elsewhere than when it was asked for."""
+    return (
+        f"{promotion.model}@{promotion.alias} stands on {named(current)} now; approval was asked for "
+        f"replacing {named(promotion.champion_version)}. "
+        f"To ask afresh: champion-gate promotions retry {promotion.id}"
+    )
+
+
+def _promoted(promotion: Promotion) -> str:
+    return (
+        f"{promotion.alias} of {promotion.model} moved from {named(promotion.champion_version)} "
+        f"to {named(promotion.version.version)}"
+    )

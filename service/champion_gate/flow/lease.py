@@ -1,0 +1,234 @@
+"""One worker's turn with a promotion's row: how a step is written down, put off, or ends the promotion."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+from champion_gate.domain.approval import ApprovalRequest
+from champion_gate.domain.ledger.chain import LedgerEntry
+from champion_gate.domain.ports import Chance, Clock, WakeUps
+from champion_gate.domain.promotion import EndRequest, FollowUp, FollowUpKind, Phase, Promotion
+from champion_gate.domain.store import Store
+from champion_gate.errors import GateError, LeaseLostError, VersionMissingError
+from champion_gate.flow.retrying import BUDGET, next_try
+
+LEASE_SECONDS = 120.0
+_CANCEL_WITHIN = timedelta(minutes=10)
+"""For how long an operator's order waits for a vendor that cannot be read."""
+
+_log = logging.getLogger(__name__)
+
+
+class Turn:
+    """Writes what came of a step. Holds no state of its own; the row's lease says whose turn it is."""
+
+    def __init__(self, *, store: Store, wake_ups: WakeUps, clock: Clock, chance: Chance) -> None:
+        self._store = store
+        self._wake_ups = wake_ups
+        self._clock = clock
+        self._chance = chance
+
+    def take(self, promotion_id: str) -> Promotion | None:
+        """Lease the row; None where it has ended, is not due, or somebody else is at it."""
+        return self._store.take_promotion(promotion_id, self._clock.now(), LEASE_SECONDS)
+
+    def keep(self, taken: Promotion) -> None:
+        """Lease the row anew between calls that may each take long; raises LeaseLostError."""
+        self._store.keep_promotion(taken, self._clock.now(), LEASE_SECONDS)
+
+    def save(
+        self,
+        promotion: Promotion,
+        *,
+        release: bool = False,
+        ledger: list[LedgerEntry] | None = None,
+        follow_ups: list[FollowUp] | None = None,
+    ) -> Promotion:
+        """Write what the step has come to so far; with `release` the turn is over, else the lease begins anew."""
+        saved = self._store.save_promotion(
+            promotion, self._clock.now(), release=release, ledger=ledger or [], follow_ups=follow_ups or []
+        )
+        if not release:
+            self.keep(saved)
+        return saved
+
+    def wait(
+        self,
+        taken: Promotion,
+        why: str,
+        interval: timedelta,
+        follow_ups: list[FollowUp] | None = None,
+        *,
+        mended: bool = True,
+    ) -> None:
+        """Give the row back with the reason why it waits, to be looked at again after `interval`.
+
+        Args:
+            taken: the promotion.
+            why: the reason, in words for people.
+            interval: until the next look.
+            follow_ups: work that this step leaves.
+            mended: whether an error that was met before is over; if not, it goes on counting.
+        """
+        now = self._clock.now()
+        due_at = now + interval
+        asked = taken.phase in {Phase.REQUESTED, Phase.PENDING_APPROVAL}
+        if asked and taken.request is not None and now < taken.request.expires_at:
+            due_at = min(due_at, taken.request.expires_at + timedelta(seconds=1))
+        until = read_until(taken)
+        if until is not None and now < until.at:
+            due_at = min(due_at, until.at)
+        waiting = replace(taken, reason=why, due_at=due_at, version_missing_since=None)
+        if mended:
+            waiting = replace(waiting, attempts=0, failing_since=None, last_error=None)
+        self.save(waiting, release=True, follow_ups=follow_ups or [])
+
+    def end(
+        self,
+        taken: Promotion,
+        phase: Phase,
+        reason: str,
+        follow_ups: list[FollowUp] | None = None,
+        ledger: list[LedgerEntry] | None = None,
+    ) -> None:
+        """End the promotion, with its ledger lines and the work that is left, in one transaction."""
+        ended, own = self.ended_with_follow_ups(taken, phase, reason)
+        self.save(ended, release=True, ledger=ledger or [], follow_ups=[*(follow_ups or []), *own])
+        self.after_end(ended)
+
+    def ended_with_follow_ups(
+        self, taken: Promotion, phase: Phase, reason: str
+    ) -> tuple[Promotion, list[FollowUp]]:
+        """The promotion as it ends, and what is left: tags on the version, the CI run and its doubles to be cancelled."""
+        now = self._clock.now()
+        ended = replace(
+            taken,
+            phase=phase,
+            reason=reason,
+            ended_at=now,
+            due_at=None,
+            attempts=0,
+            failing_since=None,
+            last_error=None,
+        )
+        request = taken.request
+        follow_ups = [self._tag_follow_up(ended)]
+        if request is not None:
+            if phase is not Phase.PROMOTED and request.external_id is not None:
+                follow_ups.append(self.cancel_follow_up(taken, request.external_id))
+            follow_ups.append(self._follow_up(ended, FollowUpKind.CANCEL_DOUBLES, {}))
+        return ended, follow_ups
+
+    def after_end(self, ended: Promotion) -> None:
+        """Wake workers for the work that is left."""
+        _log.info("promotion %s is %s: %s", ended.id, ended.phase.value, ended.reason)
+        for follow_up in self._store.get_follow_ups(ended.id):
+            self._wake_ups.follow_up(follow_up.id)
+
+    def put_off(self, begun: Promotion, error: GateError) -> None:
+        """Plan another try, or fail. While people are asked, an unreadable vendor only keeps it waiting.
+
+        That goes on for a while after the expiry, or after a newer version has asked: what was decided in time
+        must still be found. An operator's order waits for it for a few minutes only.
+
+        Args:
+            begun: the promotion as it was taken; what the step has stored since is kept.
+            error: what stopped the step.
+        """
+        taken = replace(self._store.get_promotion(begun.id), hints=begun.hints)
+        if taken.lease != begun.lease:
+            return
+        now = self._clock.now()
+        pending = taken.phase is Phase.PENDING_APPROVAL
+        planned = next_try(
+            error,
+            attempts=taken.attempts,
+            failing_since=taken.failing_since,
+            now=now,
+            fraction=self._chance.fraction(),
+            **({"budget": None} if pending else {}),
+        )
+        _log.warning("promotion %s: attempt %d failed: %s", taken.id, planned.attempts, error)
+        kept = replace(
+            taken,
+            attempts=planned.attempts,
+            failing_since=planned.failing_since,
+            last_error=planned.last_error,
+        )
+        if isinstance(error, VersionMissingError):
+            kept = replace(kept, version_missing_since=taken.version_missing_since or now)
+        until = read_until(taken)
+        try:
+            if until is not None and now >= until.at:
+                expired = until.phase is Phase.EXPIRED
+                why = (
+                    f"It could not be read: {error}"
+                    if expired
+                    else f"(its decision could not be read: {error})"
+                )
+                self.end(kept, until.phase, f"{until.reason} {why}")
+            elif planned.due_at is None and until is None:
+                self._fail(kept, error)
+            else:
+                due_at = planned.due_at or now + _CANCEL_WITHIN
+                self.save(replace(kept, due_at=min(due_at, until.at) if until else due_at), release=True)
+        except LeaseLostError:
+            _log.warning("promotion %s is in another worker's hands now", begun.id)
+
+    def _fail(self, taken: Promotion, error: GateError) -> None:
+        reason = f"{error} Failed while {taken.phase.value}. Mend the cause, then: champion-gate promotions retry {taken.id}"
+        failed = replace(
+            taken,
+            phase=Phase.FAILED,
+            failed_from=taken.phase,
+            reason=reason,
+            due_at=None,
+            ended_at=self._clock.now(),
+        )
+        self.save(failed, release=True)
+        _log.error("promotion %s failed: %s", taken.id, reason)
+
+    def cancel_follow_up(self, promotion: Promotion, external_id: str) -> FollowUp:
+        """The durable order to cancel a request at the vendor."""
+        return self._follow_up(promotion, FollowUpKind.CANCEL_REQUEST, {"external_id": external_id})
+
+    def _tag_follow_up(self, ended: Promotion) -> FollowUp:
+        tags = {"champion_gate_status": ended.phase.value, "champion_gate_promotion": ended.id}
+        if ended.phase is Phase.PROMOTED and ended.decision is not None:
+            tags["champion_gate_approved_by"] = ", ".join(
+                decider.login for decider in ended.decision.deciders
+            )
+        return self._follow_up(ended, FollowUpKind.TAG_VERSION, tags)
+
+    def _follow_up(self, promotion: Promotion, kind: FollowUpKind, facts: Mapping[str, str]) -> FollowUp:
+        return FollowUp(
+            id=f"f-{self._chance.token()}",
+            promotion_id=promotion.id,
+            kind=kind,
+            facts=facts,
+            due_at=self._clock.now(),
+        )
+
+
+def expired_reason(request: ApprovalRequest) -> str:
+    """Why a request ends whose decision cannot be read: what people said there, nobody can tell."""
+    return f"The time to decide was over on {request.expires_at:%Y-%m-%d} at {request.expires_at:%H:%M} UTC."
+
+
+def read_until(taken: Promotion) -> EndRequest | None:
+    """How the promotion ends, and from when on, although its decision cannot be read; None: not by that.
+
+    One that is approved may have begun a write, so whoever holds the alias ends it.
+    """
+    order, request = taken.end_request, taken.request
+    ends: list[EndRequest] = []
+    if order is not None and taken.phase is not Phase.APPROVED:
+        patience = _CANCEL_WITHIN if order.phase is Phase.CANCELLED else BUDGET
+        ends.append(replace(order, at=order.at + patience))
+    if taken.phase is Phase.PENDING_APPROVAL and request is not None:
+        at = request.expires_at + BUDGET
+        ends.append(EndRequest(Phase.EXPIRED, "champion-gate", expired_reason(request), at))
+    return min(ends, key=lambda each: each.at, default=None)

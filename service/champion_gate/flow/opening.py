@@ -1,0 +1,210 @@
+"""Asking people once: the intent is stored, the vendor is called, and what became of the call is found out.
+
+To open a request is a call that must not be repeated blindly: each one asks people again. So whatever the
+vendor answers, the request is looked for before another is opened, and two are opened at most.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+from champion_gate.domain import evidence
+from champion_gate.domain.approval import ApprovalRequest
+from champion_gate.domain.gates import Gate, NewerVersion
+from champion_gate.domain.ports import ApprovalProvider, Clock, FoundRequests, OpenedRequest, WakeUps
+from champion_gate.domain.promotion import EndRequest, Phase, Promotion
+from champion_gate.domain.store import Store
+from champion_gate.errors import GateError, VendorRefusedError, VendorUnavailableError
+from champion_gate.flow.lease import Turn
+
+MOST_STARTS = 2
+"""How often a request is opened whose fate is not told, until an operator allows as many more."""
+
+_APPEARS_WITHIN = timedelta(minutes=2)
+_SEARCH_AGAIN = timedelta(seconds=5)
+_SEARCH_SELDOM = timedelta(minutes=15)
+
+_log = logging.getLogger(__name__)
+
+
+class Opening:
+    """Opens frozen requests, and finds those whose opening was not confirmed."""
+
+    def __init__(
+        self,
+        *,
+        gates: Mapping[str, Gate],
+        store: Store,
+        providers: Mapping[str, ApprovalProvider],
+        wake_ups: WakeUps,
+        clock: Clock,
+        turn: Turn,
+    ) -> None:
+        self._gates = gates
+        self._store = store
+        self._providers = providers
+        self._wake_ups = wake_ups
+        self._clock = clock
+        self._turn = turn
+
+    def ask(self, frozen: Promotion, request: ApprovalRequest) -> None:
+        """Open the request. Whatever becomes of the call, the stored intent lets the next turn find it.
+
+        Args:
+            frozen: with the evidence that people are to see.
+            request: what is to be opened; its `starts` are those before this one.
+        """
+        started = replace(request, starts=request.starts + 1, asked_at=self._clock.now())
+        intended = self._turn.save(replace(frozen, request=started, reason="Asking for approval."))
+        markdown = evidence.render_markdown(
+            json.loads(intended.evidence_json or "{}"), intended.evidence_sha256 or ""
+        )
+        provider = self._providers[request.provider]
+        try:
+            opened = provider.open(request.target, intended, markdown)
+        except GateError as error:
+            if not isinstance(error, VendorUnavailableError) or not error.outcome_unknown:
+                # Certain: nothing was opened. Where nothing ever was, all begins anew.
+                self._turn.save(replace(intended, request=request if request.starts else None))
+            if isinstance(error, VendorRefusedError):
+                error.of_write = True
+            raise
+        if opened is not None:
+            self._opened(intended, (opened,))
+        else:
+            self.search(intended)
+
+    def search(self, taken: Promotion) -> FoundRequests | None:
+        """Look for a request that was to be opened and whose id is not known.
+
+        Returns:
+            What was found instead, once it is certain that none will be; None where one was found, or may
+            still appear: then the turn is over.
+        """
+        request = taken.request
+        if request is None:
+            return FoundRequests()
+        provider = self._providers.get(request.provider)
+        found = FoundRequests() if provider is None else provider.find(request.target, taken)
+        self._cancel(taken, found.outdated)
+        # Without its sign: a clock that was set back must not make this last.
+        since = abs(self._clock.now() - (request.asked_at or request.intent_at))
+        if found.ours:
+            self._opened(taken, found.ours)
+        elif since < _APPEARS_WITHIN:
+            why = "Asked for approval; waiting for the request to appear."
+            self._turn.wait(taken, why, _SEARCH_AGAIN, mended=False)
+        else:
+            return found
+        return None
+
+    def may_ask(self, taken: Promotion) -> bool:
+        """Whether it may be opened (once more)."""
+        return taken.request is None or taken.request.starts < taken.request.most_starts
+
+    def wait_for_operator(self, taken: Promotion, found: FoundRequests) -> None:
+        """Give the row back until somebody mends what keeps its request from being known, or it expires."""
+        request = taken.request
+        if request is None:
+            return
+        why = (
+            f"Approval was asked for {request.starts} times at {request.provider}, and no request that bears "
+            f"[{taken.correlation_id}] has appeared. {found.remark or _WHAT_TO_CHECK} Nothing is asked again "
+            f"by itself. Once that is mended: champion-gate promotions retry {taken.id} (asks "
+            f"{MOST_STARTS} times more at most); or: champion-gate promotions cancel {taken.id}"
+        )
+        # The last error stays to be seen, but this is no failing any more: it was possible to look.
+        self._turn.wait(replace(taken, attempts=0, failing_since=None), why, _SEARCH_SELDOM, mended=False)
+
+    def allow_more(self, promotion_id: str, why: str) -> bool:
+        """Let an operator have it opened again.
+
+        Returns:
+            Whether it waits for that: not while it is being worked on, either.
+        """
+        self._store.hint_promotion(promotion_id, self._clock.now())
+        taken = self._turn.take(promotion_id)
+        if taken is None:
+            return False
+        request = taken.request
+        waits = taken.phase is Phase.REQUESTED and request is not None and not self.may_ask(taken)
+        if waits and request is not None:
+            request = replace(request, most_starts=request.starts + MOST_STARTS)
+            gate = self._gates.get(taken.gate)
+            if gate is not None:
+                expires_at = max(request.expires_at, self._clock.now() + gate.expires_after)
+                request = replace(request, expires_at=expires_at)
+            taken = replace(taken, request=request, reason=why)
+        self._turn.save(replace(taken, due_at=self._clock.now()), release=True)
+        return waits
+
+    def others(self, taken: Promotion) -> tuple[Promotion, ...]:
+        """The promotion with each other request in turn that was opened with the same evidence.
+
+        People may have decided in one of them before it was known that it had been opened.
+
+        Raises:
+            VendorError: they cannot be listed.
+        """
+        request = taken.request
+        if request is None or request.starts < MOST_STARTS or not request.correlation_id:
+            return ()
+        found = self._providers[request.provider].find(request.target, taken).ours
+        return tuple(
+            replace(taken, request=replace(request, external_id=other.external_id, url=other.url))
+            for other in found
+            if other.external_id != request.external_id
+        )
+
+    def _cancel(self, taken: Promotion, outdated: tuple[str, ...]) -> None:
+        ordered = {left.facts.get("external_id") for left in self._store.get_follow_ups(taken.id)}
+        cancels = [self._turn.cancel_follow_up(taken, each) for each in outdated if each not in ordered]
+        if cancels:
+            self._turn.save(taken, follow_ups=cancels)
+
+    def _opened(self, taken: Promotion, found: tuple[OpenedRequest, ...]) -> None:
+        first, *doubles = found
+        if taken.request is None:
+            return
+        now = self._clock.now()
+        request = replace(taken.request, external_id=first.external_id, url=first.url, opened_at=now)
+        pending = replace(
+            taken,
+            phase=Phase.PENDING_APPROVAL,
+            request=request,
+            reason="Waiting for approval.",
+            due_at=now if taken.end_request else now + _SEARCH_AGAIN,
+            attempts=0,
+            failing_since=None,
+            last_error=None,
+            version_missing_since=None,
+        )
+        cancels = [self._turn.cancel_follow_up(taken, double.external_id) for double in doubles]
+        self._turn.save(pending, release=True, follow_ups=cancels)
+        _log.info("promotion %s waits for approval at %s", taken.id, first.url)
+        self._supersede_older(pending)
+
+    def _supersede_older(self, opened: Promotion) -> None:
+        gate = self._gates.get(opened.gate)
+        if gate is None or gate.newer_version is not NewerVersion.SUPERSEDE:
+            return
+        for other in self._store.open_promotions(opened.alias_key):
+            if other.version.number < opened.version.number and other.phase is not Phase.APPROVED:
+                end = EndRequest(
+                    phase=Phase.SUPERSEDED,
+                    actor="champion-gate",
+                    reason=f"The newer v{opened.version.version} asks for {opened.alias} now ({opened.id}).",
+                    at=self._clock.now(),
+                )
+                if self._store.request_end(other.id, end):
+                    self._wake_ups.promotion(other.id)
+
+
+_WHAT_TO_CHECK = (
+    "Check there whether one was started, whether its name still ends with the id as in champion-gate's "
+    "template (`run-name` on GitHub, `workflow: name` on GitLab), and whether our credentials see it."
+)

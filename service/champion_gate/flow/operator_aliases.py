@@ -1,0 +1,326 @@
+"""Operators' orders: set, remove, roll back, hold and release an alias, each on record with who and why."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+
+from champion_gate.domain.aliases import (
+    AliasChange,
+    AliasIntent,
+    AliasKey,
+    AliasLock,
+    AliasState,
+    ChangeSource,
+    Hold,
+    Order,
+    check_reason,
+)
+from champion_gate.domain.callers import Caller
+from champion_gate.domain.ledger.chain import LedgerLine
+from champion_gate.domain.ledger.entries import VERSION_ID, hold_entry, named, release_entry
+from champion_gate.domain.ledger.history import version_before, version_id_of
+from champion_gate.domain.managed import ManagedAliases
+from champion_gate.domain.names import check_version
+from champion_gate.domain.ports import Clock, ModelRegistry, WakeUps
+from champion_gate.domain.store import Store
+from champion_gate.domain.versions import ModelVersion, VersionStatus
+from champion_gate.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    OnHoldError,
+    PreconditionFailedError,
+    VendorError,
+    VendorNotFoundError,
+)
+from champion_gate.flow.alias_writer import AliasBusyError, AliasWriter
+
+_TRIES_TO_TAKE = 310
+"""With pauses of 0.1 s, half a minute: an operator's order must not lose to a write that is being settled."""
+
+_log = logging.getLogger(__name__)
+
+
+class NoSuchVersionError(InvalidInputError):
+    """The registry has no such version of the model, or does not show it to us."""
+
+    code = "no_such_version"
+
+
+class AliasNotSetError(NotFoundError):
+    """The alias stands on no version."""
+
+    code = "alias_not_set"
+
+
+class AliasOrders:
+    """Carries operators' orders out through the alias's one writer."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        registry: ModelRegistry,
+        alias_writer: AliasWriter,
+        managed: ManagedAliases,
+        wake_ups: WakeUps,
+        clock: Clock,
+        pause: Callable[[], None],
+    ) -> None:
+        """Set up.
+
+        Args:
+            store: the rows.
+            registry: where the aliases are.
+            alias_writer: changes them.
+            managed: which aliases may be ordered about.
+            wake_ups: tells workers that a promotion is to be looked at.
+            clock: where the time comes from.
+            pause: waits about 0.1 s while another writer holds the alias.
+        """
+        self.managed = managed
+        self._store = store
+        self._registry = registry
+        self._alias_writer = alias_writer
+        self._wake_ups = wake_ups
+        self._clock = clock
+        self._pause = pause
+
+    def state(self, model: str, alias: str) -> AliasState:
+        """Where the alias stands in the registry now, and its hold.
+
+        Raises:
+            NotManagedError: no gate names it.
+            VendorError: the registry did not answer or refused.
+        """
+        return self._state(self.managed.key(model, alias))
+
+    def put(self, model: str, alias: str, version: str, order: Order) -> AliasChange:
+        """Put the alias on a version.
+
+        Raises:
+            NotManagedError: no gate names it.
+            NoSuchVersionError: there is no such version.
+            OnHoldError, PreconditionFailedError: the order's conditions are not met.
+            ConflictError: the version is not ready, or somebody else moved the alias at the same moment.
+            VendorError: the registry did not answer or refused.
+        """
+        key = self.managed.key(model, alias)
+        try:
+            found = self._registry.get_version(key.model, check_version(version))
+        except VendorNotFoundError as error:
+            raise NoSuchVersionError(
+                f"There is no v{version} of {key.model}, or it is hidden from us."
+            ) from error
+        if found.status is not VersionStatus.READY:
+            raise ConflictError(f"{key.model} v{version} is {found.status.value}, not ready.")
+        with self._taken(key) as taken:
+            lock = self._alias_writer.settle(taken).lock
+            self._check(lock, order)
+            return self._change(lock, found, order, ChangeSource.MANUAL)
+
+    def delete(self, model: str, alias: str, order: Order) -> AliasChange:
+        """Take the alias away.
+
+        Raises:
+            AliasNotSetError: it stands on no version.
+            OnHoldError, PreconditionFailedError, ConflictError, VendorError: as for `put`.
+        """
+        key = self.managed.key(model, alias)
+        with self._taken(key) as taken:
+            lock = self._alias_writer.settle(taken).lock
+            self._check(lock, order)
+            if lock.known_version is None:
+                raise AliasNotSetError(f"{key.model} has no alias {key.alias}.")
+            return self._change(lock, None, order, ChangeSource.MANUAL)
+
+    def roll_back(self, model: str, alias: str, order: Order) -> AliasChange:
+        """Put the alias back on the version before, as the ledger has it, and place a hold.
+
+        Raises:
+            ConflictError: there is no version before on record, or it is gone from the registry.
+            OnHoldError, PreconditionFailedError, VendorError: as for `put`. The hold of an earlier rollback
+                needs no override of an order that says from which version it rolls back: of two operators
+                who press at once, one is refused.
+        """
+        key = self.managed.key(model, alias)
+        with self._taken(key) as taken:
+            settled = self._alias_writer.settle(taken)
+            lock, finished = settled.lock, settled.finished
+            if finished is not None and finished.source is ChangeSource.ROLLBACK:
+                return self._rolled_back_already(lock, finished, order)
+            self._check(lock, order, is_rollback=True)
+            lines = self._store.ledger_lines(key, limit=None)
+            version = version_before(lines, lock.known_version)
+            if version is None:
+                raise ConflictError(
+                    f"No version before {named(lock.known_version)} is on record for {key.model}@{key.alias}; "
+                    "nothing was changed.",
+                    hint="Set the version that you want.",
+                )
+            found = self._found_again(key, version, lines)
+            return self._change(lock, found, order, ChangeSource.ROLLBACK)
+
+    def hold(self, model: str, alias: str, *, caller: Caller, reason: str) -> AliasState:
+        """Keep the alias where it is, in lieu of the hold that there may be. Needs no answer of the registry.
+
+        Raises:
+            NotManagedError: no gate names it.
+            AliasBusyError: another writer is at work.
+        """
+        key = self.managed.key(model, alias)
+        check_reason(reason)
+        with self._taken(key) as taken:
+            hold = Hold(caller.actor, reason, self._clock.now())
+            standing = taken.hold
+            if standing is not None and (standing.actor, standing.reason) == (hold.actor, hold.reason):
+                return self._state_if_told(taken)
+            facts = {**_facts(caller), "version": taken.known_version}
+            held = self._store.set_hold(taken, hold.at, hold, ledger=[hold_entry(key, hold, facts)])
+        _log.info("%s@%s is %s", key.model, key.alias, hold)
+        return self._state_if_told(held)
+
+    def release(self, model: str, alias: str, *, caller: Caller, reason: str) -> AliasState:
+        """Take the hold away, and have those that waited looked at.
+
+        Raises:
+            NotManagedError: no gate names it.
+            NotFoundError: there is no hold.
+            AliasBusyError: another writer is at work.
+        """
+        key = self.managed.key(model, alias)
+        check_reason(reason)
+        with self._taken(key) as taken:
+            now = self._clock.now()
+            if taken.hold is None:
+                raise NotFoundError(f"There is no hold on {key.model}@{key.alias}.")
+            facts = {**_facts(caller), "held_by": taken.hold.actor, "held_because": taken.hold.reason}
+            line = release_entry(key, now, facts, actor=caller.actor, reason=reason)
+            released = self._store.set_hold(taken, now, None, ledger=[line])
+        _log.info("%s@%s is released by %s: %s", key.model, key.alias, caller.actor, reason)
+        self._wake(key)
+        return self._state_if_told(released)
+
+    @contextmanager
+    def _taken(self, key: AliasKey) -> Iterator[AliasLock]:
+        """The alias's row, waited for while another writer has it for a moment."""
+        with ExitStack() as stack:
+            for _ in range(_TRIES_TO_TAKE):
+                with suppress(AliasBusyError):
+                    lock = stack.enter_context(self._alias_writer.taken(key))
+                    break
+                self._pause()
+            else:
+                lock = stack.enter_context(self._alias_writer.taken(key))
+            yield lock
+
+    def _check(self, lock: AliasLock, order: Order, *, is_rollback: bool = False) -> None:
+        hold, key = lock.hold, lock.key
+        knows = is_rollback and order.only_if is not None and not order.only_if.any_version
+        if hold is not None and not order.override_hold and not (knows and hold.by_rollback):
+            hint = "Release it, or override the hold."
+            if is_rollback and hold.by_rollback:
+                hint = "To roll back once more, say from which version (If-Match, --only-if), or override the hold."
+            raise OnHoldError(f"{key.alias} of {key.model} is {hold}.", hint=hint)
+        if order.only_if is not None and not order.only_if.allows(lock.known_version):
+            raise PreconditionFailedError(
+                f"{key.alias} of {key.model} stands on {named(lock.known_version)} now; nothing was changed."
+            )
+
+    def _rolled_back_already(self, lock: AliasLock, finished: AliasIntent, order: Order) -> AliasChange:
+        """A rollback that was cut off, and is found carried out just now: not once more."""
+        if finished.actor != order.caller.actor:
+            raise ConflictError(
+                f"A rollback by {finished.actor} was under way and is finished now: {lock.key.alias} stands on "
+                f"{named(lock.known_version)}. Nothing more was changed."
+            )
+        if order.only_if is not None and not order.only_if.allows(finished.from_version):
+            raise PreconditionFailedError(
+                f"{lock.key.alias} of {lock.key.model} stood on {named(finished.from_version)} before."
+            )
+        return AliasChange(self._known(lock), finished.from_version, changed=True)
+
+    def _found_again(self, key: AliasKey, version: str, lines: Sequence[LedgerLine]) -> ModelVersion:
+        """The version that the ledger means, as the registry has it; another of its number is none."""
+        try:
+            found = self._registry.get_version(key.model, version)
+        except VendorNotFoundError as error:
+            raise ConflictError(
+                f"The version before was v{version}, and it is gone from the registry, or hidden from us; "
+                "nothing was changed.",
+                hint="Set the version that you want.",
+            ) from error
+        if found.version_id != version_id_of(lines, version):
+            raise ConflictError(
+                f"The version before was v{version}, and what bears this number now is another one, or cannot be "
+                "told from it; nothing was changed.",
+                hint="Set the version that you want.",
+            )
+        if found.status is not VersionStatus.READY:
+            raise ConflictError(
+                f"The version before was v{version}, and it is {found.status.value}; nothing was changed."
+            )
+        return found
+
+    def _change(
+        self, lock: AliasLock, version: ModelVersion | None, order: Order, source: ChangeSource
+    ) -> AliasChange:
+        before, to = lock.known_version, None if version is None else version.version
+        if before == to:
+            return AliasChange(self._known(lock), before, changed=False)
+        facts = _facts(order.caller)
+        facts[VERSION_ID] = None if version is None else version.version_id
+        if lock.hold is not None:
+            facts["hold"] = str(lock.hold)
+        intent = AliasIntent(
+            from_version=before,
+            to_version=to,
+            fence=lock.fence,
+            actor=order.caller.actor,
+            reason=order.reason,
+            promotion_id=None,
+            at=self._clock.now(),
+            source=source,
+            facts=facts,
+        )
+        try:
+            written = self._alias_writer.write(lock, intent)
+        except VendorError as error:
+            if error.outcome_unknown:
+                error.hint = "It may have been carried out: look at the alias before you try again."
+            raise
+        self._wake(lock.key)
+        if written.known_version != to:
+            raise ConflictError(
+                f"Somebody else put {lock.key.alias} of {lock.key.model} on {named(written.known_version)} "
+                "at the same moment; look before you try again."
+            )
+        return AliasChange(self._known(written), before, changed=True)
+
+    def _wake(self, key: AliasKey) -> None:
+        """Those that ask for this alias see at once what has changed for them."""
+        for promotion in self._store.open_promotions(key):
+            self._store.hint_promotion(promotion.id, self._clock.now())
+            self._wake_ups.promotion(promotion.id)
+
+    def _state(self, key: AliasKey) -> AliasState:
+        version = self._registry.get_alias(key.model, key.alias)
+        known = self._store.known_alias(key)
+        return AliasState(key, version, None if known is None else known.hold)
+
+    def _state_if_told(self, lock: AliasLock) -> AliasState:
+        """The state after a hold or release, which must not fail because the registry is away."""
+        try:
+            return self._state(lock.key)
+        except VendorError:
+            return self._known(lock)
+
+    @staticmethod
+    def _known(lock: AliasLock) -> AliasState:
+        return AliasState(lock.key, lock.known_version, lock.hold)
+
+
+def _facts(caller: Caller) -> dict[str, str | None]:
+    return {"authenticated_by": caller.authenticated_by, "address": caller.address}

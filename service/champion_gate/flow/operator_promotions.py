@@ -1,0 +1,195 @@
+"""Operators' questions: ask people about a version by hand, or look at a notification once more."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+
+from champion_gate.domain.aliases import AliasKey, check_reason
+from champion_gate.domain.callers import Caller
+from champion_gate.domain.gates import Gate
+from champion_gate.domain.names import check_version
+from champion_gate.domain.notifications import StoredNotification
+from champion_gate.domain.ports import Chance, Clock, ModelRegistry, WakeUps
+from champion_gate.domain.promotion import Promotion, Subject, requested
+from champion_gate.domain.store import Store
+from champion_gate.domain.versions import ModelVersion, VersionStatus
+from champion_gate.errors import ConflictError, InvalidInputError, NotFoundError, VendorNotFoundError
+from champion_gate.flow.gate_rules import GateRules, Refusal, by_hand, not_configured
+from champion_gate.flow.operator_aliases import NoSuchVersionError
+from champion_gate.flow.subjects import Subjects
+
+_log = logging.getLogger(__name__)
+
+
+class Asking:
+    """Starts promotions on an operator's word. Who may approve, and all that is checked, stays the gate's."""
+
+    def __init__(
+        self,
+        *,
+        gates: Mapping[str, Gate],
+        rules: GateRules,
+        store: Store,
+        subjects: Subjects,
+        registry: ModelRegistry,
+        wake_ups: WakeUps,
+        clock: Clock,
+        chance: Chance,
+    ) -> None:
+        self._gates = gates
+        self._rules = rules
+        self._store = store
+        self._subjects = subjects
+        self._registry = registry
+        self._wake_ups = wake_ups
+        self._clock = clock
+        self._chance = chance
+
+    def ask(
+        self, gate_name: str, version: str, *, job_run_id: str | None, caller: Caller, reason: str
+    ) -> Promotion:
+        """Have a version ask for the gate's alias.
+
+        Args:
+            gate_name: which gate.
+            version: of the gate's model, as decimal digits.
+            job_run_id: the job run that made it, as decimal digits; needed unless the version has asked
+                through this gate before.
+            caller: who wants it.
+            reason: why.
+
+        Raises:
+            NotFoundError: there is no such gate.
+            NoSuchVersionError: there is no such version.
+            InvalidInputError: the job run is not named.
+            ConflictError: it asks already, is not ready, or nothing shows that this run of a job that the
+                gate watches made it.
+            VendorError: Databricks or the registry did not answer or refused.
+        """
+        check_reason(reason)
+        gate = self._gates.get(gate_name)
+        if gate is None:
+            raise NotFoundError(f"There is no gate {gate_name!r}.")
+        found = self._version(gate, check_version(version))
+        known = self._known(gate, found)
+        if known:
+            subject = self._asked_before(known, gate, job_run_id, caller.actor)
+        elif job_run_id is None:
+            raise InvalidInputError(
+                f"v{version} of {gate.model} has not asked before.",
+                hint="Name the job run that made it: job_run_id.",
+            )
+        else:
+            subject = _or_conflict(self._subjects.of(gate, found, job_run_id, by_hand(caller.actor)))
+        return self._begin(gate, subject, f"{caller.actor} asks by hand: {reason}")
+
+    def ask_afresh(self, ended: Promotion, *, actor: str, reason: str | None) -> Promotion:
+        """Have the version of an ended promotion ask once more, through the same gate.
+
+        Args:
+            ended: any but a promoted one.
+            actor: who wants it.
+            reason: why, if they say.
+
+        Raises:
+            ConflictError, VendorError: as for `ask`.
+        """
+        gate = self._rules.gate_of(ended)
+        if gate is None:
+            raise ConflictError(not_configured(ended))
+        found = self._version(gate, ended.version.version)
+        if not found.same_as(ended.version):
+            raise ConflictError(
+                f"v{found.version} of {gate.model} is another version now than the one of {ended.id}."
+            )
+        subject = self._asked_before(self._known(gate, found), gate, None, actor)
+        why = f"{actor} asks afresh, after {ended.id} ended as {ended.phase.value}"
+        return self._begin(gate, subject, f"{why}: {reason}" if reason else f"{why}.")
+
+    def _known(self, gate: Gate, version: ModelVersion) -> list[Promotion]:
+        """All promotions of exactly this version for the gate's alias, newest first."""
+        every = self._store.promotions_of_version(self._key(gate), version.version)
+        return [each for each in every if each.version.same_as(version)]
+
+    def _key(self, gate: Gate) -> AliasKey:
+        return AliasKey(self._registry.name, gate.model, gate.alias)
+
+    def _begin(self, gate: Gate, subject: Subject, why: str) -> Promotion:
+        fresh = requested(
+            f"p-{self._chance.token()}",
+            self._key(gate),
+            gate.name,
+            subject,
+            reason=why,
+            at=self._clock.now(),
+        )
+        created = self._store.create_promotion(fresh)
+        if created is None:
+            raise ConflictError(f"v{subject.version.version} of {gate.model} asks for {gate.alias} already.")
+        _log.info("promotion %s: %s", created.id, why)
+        self._wake_ups.promotion(created.id)
+        return created
+
+    def replay(self, notification_id: str) -> StoredNotification:
+        """Have a notification resolved once more; a repeated one never reopens what has ended.
+
+        Raises:
+            NotFoundError: there is no such notification.
+        """
+        row = self._store.get_notification(notification_id)
+        self._store.record_notification(row.source, row.notification, self._clock.now())
+        self._wake_ups.notification(notification_id)
+        return self._store.get_notification(notification_id)
+
+    def _asked_before(
+        self, known: list[Promotion], gate: Gate, job_run_id: str | None, actor: str
+    ) -> Subject:
+        """The same question as before: whose it was, and from which run, decides who may answer."""
+        newest = known[0]
+        version = f"v{newest.version.version} of {newest.model}"
+        for each in known:
+            if each.phase.is_open:
+                raise ConflictError(f"{version} asks for {each.alias} already: {each.id}.")
+            if each.gate != gate.name:
+                raise ConflictError(f"{version} belongs to gate {each.gate}.")
+            if job_run_id is not None and each.job_run_id != job_run_id:
+                raise ConflictError(f"{version} came from job run {each.job_run_id}, not {job_run_id}.")
+        before = Subject.of(newest)
+        asked = replace(before, found_by=by_hand(actor, before=before.found_by))
+        subject = _or_conflict(self._subjects.again(gate, asked))
+        self._check(gate, subject)
+        return subject
+
+    def check_origin(self, gate: Gate, promotion: Promotion) -> None:
+        """Make sure that the version comes from its run, where an earlier release asked for less.
+
+        Raises:
+            ConflictError: nothing shows that it does.
+            VendorError: Databricks or the registry did not answer or refused.
+        """
+        if not promotion.origin:
+            _or_conflict(self._subjects.again(gate, Subject.of(promotion)))
+
+    def _check(self, gate: Gate, subject: Subject) -> None:
+        refused = self._rules.refusal(gate, subject)
+        if refused is not None:
+            raise ConflictError(refused.reason)
+
+    def _version(self, gate: Gate, version: str) -> ModelVersion:
+        try:
+            found = self._registry.get_version(gate.model, version)
+        except VendorNotFoundError as error:
+            raise NoSuchVersionError(
+                f"There is no v{version} of {gate.model}, or it is hidden from us."
+            ) from error
+        if found.status is not VersionStatus.READY:
+            raise ConflictError(f"{gate.model} v{version} is {found.status.value}, not ready.")
+        return found
+
+
+def _or_conflict(found: Subject | Refusal) -> Subject:
+    if isinstance(found, Refusal):
+        raise ConflictError(found.reason)
+    return found

@@ -1,0 +1,365 @@
+"""The product's story: from a version that asks for an alias to the alias set, or to the reason why not.
+
+`advance` is what every path ends in: a webhook, a poll, an operator's command and the sweep. It takes the
+promotion's row, re-reads the world, goes as far as the world allows, and gives the row back:
+
+    requested         `Requesting` freezes the evidence and asks people for approval
+    pending_approval  `Reviews` reads what they said from the vendor's API
+    approved          `Spending` sets the alias, once
+
+What an end leaves to be done is `FollowUps`' work.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+from champion_gate.domain import policy
+from champion_gate.domain.approval import ApprovalRequest, Decision, Verdict
+from champion_gate.domain.gates import Gate
+from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind
+from champion_gate.domain.ports import ApprovalProvider, Clock, WakeUps
+from champion_gate.domain.promotion import (
+    EndRequest,
+    FollowUp,
+    Phase,
+    Promotion,
+    Subject,
+)
+from champion_gate.domain.store import Store
+from champion_gate.errors import (
+    ConflictError,
+    GateError,
+    LeaseLostError,
+    OnHoldError,
+    RequestGoneError,
+    UnexpectedError,
+    VendorError,
+)
+from champion_gate.flow.apply_approval import OrderedToEndError, Spending, UnsettledError
+from champion_gate.flow.gate_rules import GateRules, UnclearError, not_configured
+from champion_gate.flow.lease import Turn, expired_reason, read_until
+from champion_gate.flow.open_request import Requesting
+from champion_gate.flow.operator_promotions import Asking
+from champion_gate.flow.reviews import Reviews
+
+_LOOK_AGAIN = timedelta(minutes=10)
+_LOOK_AGAIN_SOON = timedelta(seconds=5)
+_LOOK_AGAIN_AFTER_WRITE = timedelta(seconds=30)
+_GONE_AFTER = timedelta(minutes=10)
+
+_log = logging.getLogger(__name__)
+
+
+class Promoter:
+    """Advances promotions. Stateless: everything it knows is in the rows or at the vendors'."""
+
+    def __init__(
+        self,
+        *,
+        gates: Mapping[str, Gate],
+        rules: GateRules,
+        store: Store,
+        providers: Mapping[str, ApprovalProvider],
+        asking: Asking,
+        requesting: Requesting,
+        spending: Spending,
+        wake_ups: WakeUps,
+        clock: Clock,
+        turn: Turn,
+    ) -> None:
+        self._gates = gates
+        self._rules = rules
+        self._store = store
+        self._providers = providers
+        self._asking = asking
+        self._requesting = requesting
+        self._spending = spending
+        self._wake_ups = wake_ups
+        self._clock = clock
+        self._turn = turn
+        self._reviews = Reviews(
+            gates=gates, providers=providers, others_asked=requesting.others_asked, clock=clock
+        )
+
+    def advance(self, promotion_id: str) -> None:
+        """Take the promotion as far as the world allows now. Safe to call at any time, any number of times."""
+        taken = self._turn.take(promotion_id)
+        if taken is None:
+            return
+        steps = {
+            Phase.REQUESTED: self._requesting.request,
+            Phase.PENDING_APPROVAL: self._decide,
+            Phase.APPROVED: self._apply,
+        }
+        try:
+            steps[taken.phase](taken)
+        except LeaseLostError:
+            _log.warning("promotion %s is in another worker's hands now", promotion_id)
+        except GateError as error:
+            self._turn.put_off(taken, error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not strand an approval
+            _log.exception("promotion %s met an error of our own", promotion_id)
+            self._turn.put_off(taken, UnexpectedError.of(error))
+
+    def cancel(self, promotion_id: str, *, actor: str, reason: str) -> None:
+        """Order an open promotion to end; whoever advances it re-reads the decision, or settles its write, first.
+
+        Raises:
+            NotFoundError: there is no such promotion.
+            ConflictError: it has ended, or has been ordered to end.
+        """
+        promotion = self._store.get_promotion(promotion_id)
+        if not promotion.phase.is_open:
+            raise ConflictError(
+                f"Promotion {promotion_id} is {promotion.phase.value}; only one that is requested, waits for "
+                "approval, or is approved and not applied yet can be cancelled."
+            )
+        end = EndRequest(phase=Phase.CANCELLED, actor=actor, reason=reason, at=self._clock.now())
+        if not self._store.request_end(promotion_id, end):
+            raise ConflictError(f"Promotion {promotion_id} has been ordered to end already.")
+        self._wake_ups.promotion(promotion_id)
+
+    def retry(self, promotion_id: str, *, actor: str, reason: str | None = None) -> str:
+        """Take a failed promotion up again where it failed; ask afresh for a version whose promotion ended otherwise.
+
+        One whose request was opened as often as it may be, and never appeared, is opened again.
+
+        Args:
+            promotion_id: which.
+            actor: who wants it.
+            reason: why, if they say.
+
+        Returns:
+            The id of the promotion that goes on: the same, or the fresh one.
+
+        Raises:
+            NotFoundError: there is no such promotion.
+            ConflictError: it is open or promoted, the version asks already, or the gate may not ask for it.
+            VendorError: Databricks or the registry did not answer or refused.
+        """
+        promotion = self._store.get_promotion(promotion_id)
+        if promotion.phase in {Phase.PENDING_APPROVAL, Phase.APPROVED, Phase.PROMOTED}:
+            raise _nothing_to_retry(promotion)
+        if promotion.phase not in {Phase.REQUESTED, Phase.FAILED}:
+            return self._asking.ask_afresh(promotion, actor=actor, reason=reason).id
+        gate = self._rules.gate_of(promotion)
+        if gate is None:
+            raise ConflictError(not_configured(promotion))
+        refused = self._rules.refusal(gate, Subject.of(promotion))
+        if refused is not None:
+            raise ConflictError(refused.reason)
+        self._asking.check_origin(gate, promotion)
+        why = _with_reason(f"Taken up again by {actor}", reason)
+        if promotion.phase is Phase.REQUESTED:
+            if not self._requesting.allow_more_starts(promotion_id, why):
+                raise _nothing_to_retry(promotion)
+            self._wake_ups.promotion(promotion_id)
+            return promotion_id
+        if not self._store.retry_promotion(promotion_id, self._clock.now(), why):
+            raise ConflictError(f"Promotion {promotion_id} is not failed any more.")
+        if promotion.failed_from is Phase.REQUESTED:
+            self._requesting.allow_more_starts(promotion_id, why)
+        self._wake_ups.promotion(promotion_id)
+        return promotion_id
+
+    def _decide(self, taken: Promotion) -> None:
+        request = taken.request
+        if request is None or request.external_id is None:
+            raise ConflictError(f"Promotion {taken.id} waits for a request that is not on record.")
+        stale = self._rules.settings_changed(taken)
+        if stale is not None:
+            self._turn.end(taken, Phase.STALE, stale)
+            return
+        try:
+            taken, judgement = self._reviews.judgement(taken, request)
+        except RequestGoneError as gone:
+            self._not_found(taken, request, gone)
+            return
+        if judgement.decision is not None:
+            self._decided(taken, judgement.decision)
+        elif judgement.again_at is not None and not self._is_overdue(taken):
+            doubted = replace(taken, seen_once=judgement.seen_once)
+            self._turn.wait(doubted, judgement.waiting_because, judgement.again_at - self._clock.now())
+        elif judgement.unread and self._is_read_on(taken):
+            self._turn.wait(taken, judgement.waiting_because, _LOOK_AGAIN)
+        elif judgement.stale:
+            self._turn.end(taken, Phase.STALE, judgement.waiting_because)
+        elif judgement.expired:
+            self._turn.end(taken, Phase.EXPIRED, judgement.waiting_because)
+        elif taken.end_request is not None:
+            self._turn.end(taken, taken.end_request.phase, taken.end_request.reason)
+        else:
+            self._keep_waiting(taken, judgement)
+
+    def _is_read_on(self, taken: Promotion) -> bool:
+        """Whether it is to end, and what was let start in time is given time to be judged before it does."""
+        until = read_until(taken)
+        over = taken.end_request is not None or (
+            taken.request is not None and self._clock.now() > taken.request.expires_at
+        )
+        return over and until is not None and self._clock.now() < until.at
+
+    def _is_overdue(self, taken: Promotion) -> bool:
+        """Whether its end was ordered so long ago that nothing is waited for any more."""
+        until = read_until(taken)
+        return taken.end_request is not None and until is not None and self._clock.now() >= until.at
+
+    def _not_found(self, taken: Promotion, request: ApprovalRequest, gone: RequestGoneError) -> None:
+        """The request is gone once it has been so for a while: a vendor that forgets it for a moment ends nothing."""
+        now = self._clock.now()
+        since, order = taken.missing_since or now, taken.end_request
+        if now < since + _GONE_AFTER and not self._is_overdue(taken):
+            why = f"{gone.message} Looked for again at {since + _GONE_AFTER:%H:%M:%S} UTC."
+            self._turn.wait(replace(taken, missing_since=since), why, since + _GONE_AFTER - now)
+        elif order is not None:
+            self._turn.end(taken, order.phase, f"{order.reason} {gone.message}")
+        elif now > request.expires_at:
+            self._turn.end(taken, Phase.EXPIRED, f"{expired_reason(request)} {gone.message}")
+        else:
+            reason = (
+                f"The request can no longer be decided: {gone.message} "
+                f"To ask afresh: champion-gate promotions retry {taken.id}"
+            )
+            self._decided(taken, Decision(Verdict.REJECTED, (), reason, request.provider, now))
+
+    def _decided(self, taken: Promotion, decision: Decision) -> None:
+        line = LedgerEntry(
+            kind=LedgerKind.DECISION,
+            registry=taken.registry,
+            model=taken.model,
+            alias=taken.alias,
+            actor=", ".join(decider.login for decider in decision.deciders) or decision.source,
+            reason=decision.reason,
+            at=self._clock.now(),
+            promotion_id=taken.id,
+            facts=_decision_facts(taken, decision),
+        )
+        if decision.verdict is Verdict.REJECTED:
+            rejected = replace(taken, decision=decision)
+            self._turn.end(rejected, Phase.REJECTED, decision.reason, ledger=[line])
+            return
+        approved = self._turn.save(
+            replace(
+                taken,
+                phase=Phase.APPROVED,
+                decision=decision,
+                approved_at=self._clock.now(),
+                reason=decision.reason,
+                attempts=0,
+                failing_since=None,
+                last_error=None,
+            ),
+            ledger=[line],
+        )
+        _log.info("promotion %s is approved: %s", taken.id, decision.reason)
+        self._spend(approved)
+
+    def _keep_waiting(self, taken: Promotion, judgement: policy.Judgement) -> None:
+        self._turn.keep(taken)
+        moved = self._spending.moved(taken)
+        newer = self._requesting.newer_request(taken, self._gates[taken.gate])
+        if newer is not None:
+            reason = f"v{newer.version.version} asks for {taken.alias} now ({newer.id})."
+            self._turn.end(taken, Phase.SUPERSEDED, reason)
+        elif moved is not None:
+            self._turn.end(taken, Phase.STALE, moved)
+        elif (changed := self._spending.version_changed(taken)) is not None:
+            self._turn.end(taken, Phase.STALE, changed)
+        else:
+            cancels, remark = self._doubles(taken)
+            waiting = replace(taken, outstanding=judgement.outstanding, seen_once={})
+            interval = _LOOK_AGAIN_SOON if judgement.soon else _LOOK_AGAIN
+            self._turn.wait(waiting, f"{judgement.waiting_because}{remark}", interval, cancels)
+
+    def _doubles(self, taken: Promotion) -> tuple[list[FollowUp], str]:
+        """Orders to cancel other requests for this promotion; where they cannot be listed, a remark that says so."""
+        request = taken.request
+        if request is None:
+            return [], ""
+        try:
+            found = self._providers[request.provider].duplicates(request.target, taken)
+        except VendorError as error:
+            _log.warning("doubles of promotion %s cannot be looked for: %s", taken.id, error)
+            return [], f" (Whether it was asked for twice cannot be read: {error})"
+        return [self._turn.cancel_follow_up(taken, double) for double in found], ""
+
+    def _apply(self, taken: Promotion) -> None:
+        if taken.approved_at is None:  # an earlier release read the approval
+            taken = self._turn.save(replace(taken, approved_at=self._clock.now()))
+        order = self._withdrawal(taken)
+        if order is None:
+            self._spend(taken)
+            return
+        try:
+            ended = self._spending.withdraw(taken, order, end=self._turn.ended_with_follow_ups)
+        except UnsettledError as unsettled:
+            self._turn.wait(taken, unsettled.message, _LOOK_AGAIN_AFTER_WRITE)
+            return
+        self._turn.save(ended, release=True)
+        self._turn.after_end(ended)
+
+    def _withdrawal(self, taken: Promotion) -> EndRequest | None:
+        """Why an approved promotion is not applied any more: somebody has said so, or it has waited too long."""
+        order, gate = taken.end_request, self._rules.gate_of(taken)
+        if order is not None and order.phase is Phase.CANCELLED:
+            return order
+        until = None if gate is None else self._spending.apply_until(taken, gate.apply_within)
+        if gate is None or until is None or self._clock.now() <= until:
+            return None
+        reason = (
+            f"Approved, and not applied before {until:%Y-%m-%d %H:%M} UTC (apply_within of gate {gate.name}). "
+            f"To ask afresh: champion-gate promotions retry {taken.id}"
+        )
+        return EndRequest(Phase.EXPIRED, "champion-gate", reason, until)
+
+    def _spend(self, taken: Promotion) -> None:
+        try:
+            ended = self._spending.spend(
+                taken, stale_because=self._rules.stale_because, end=self._turn.ended_with_follow_ups
+            )
+        except (OnHoldError, UnclearError, OrderedToEndError) as waits:
+            self._turn.wait(taken, waits.message, self._until_next_look(taken))
+            return
+        self._turn.save(ended, release=True)
+        self._turn.after_end(ended)
+
+    def _until_next_look(self, approved: Promotion) -> timedelta:
+        if approved.end_request is not None and approved.end_request.phase is Phase.CANCELLED:
+            return _LOOK_AGAIN_SOON
+        gate, now = self._rules.gate_of(approved), self._clock.now()
+        until = None if gate is None else self._spending.apply_until(approved, gate.apply_within)
+        left = _LOOK_AGAIN if until is None else until + timedelta(seconds=1) - now
+        return max(min(left, _LOOK_AGAIN), _LOOK_AGAIN_SOON)
+
+
+def _nothing_to_retry(promotion: Promotion) -> ConflictError:
+    return ConflictError(f"Promotion {promotion.id} is {promotion.phase.value}: there is nothing to retry.")
+
+
+def _with_reason(what: str, reason: str | None) -> str:
+    return f"{what}: {reason}" if reason else f"{what}."
+
+
+def _decision_facts(promotion: Promotion, decision: Decision) -> Mapping[str, object]:
+    """What an auditor needs to know what exactly was decided."""
+    request = promotion.request
+    return {
+        "verdict": decision.verdict.value,
+        "deciders": [
+            {"login": d.login, "user_id": d.user_id, "seat": d.seat, "comment": d.comment}
+            for d in decision.deciders
+        ],
+        "decided_at": decision.decided_at.isoformat(),
+        "version": promotion.version.version,
+        "version_id": promotion.version.version_id,
+        "champion": promotion.champion_version,
+        "evidence_sha256": promotion.evidence_sha256,
+        "approval_settings_sha256": promotion.approval_sha256,
+        "provider": decision.source,
+        "request": request.external_id if request is not None else None,
+        "url": request.url if request is not None else None,
+    }

@@ -1,0 +1,368 @@
+"""From a notification to promotions: re-read the job run, find the version that it registered, ask for the alias.
+
+Each gate that watches the job is resolved on its own: what one waits for or fails at stops no other.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from champion_gate.domain import policy
+from champion_gate.domain.aliases import AliasKey
+from champion_gate.domain.gates import Gate
+from champion_gate.domain.job_runs import JobRun, RunFacts, RunResult
+from champion_gate.domain.notifications import NotificationPhase, Resolution, StoredNotification
+from champion_gate.domain.ports import Chance, Clock, JobRuns, ModelRegistry, WakeUps
+from champion_gate.domain.promotion import Phase, Promotion, Subject, requested
+from champion_gate.domain.store import Store
+from champion_gate.domain.versions import ModelVersion, VersionStatus
+from champion_gate.errors import ConflictError, GateError, LeaseLostError, UnexpectedError
+from champion_gate.flow import candidates, run_checks
+from champion_gate.flow.gate_rules import GateRules
+from champion_gate.flow.retrying import BUDGET, next_try
+from champion_gate.flow.sought import LISTED_WITHIN, READY_WITHIN, Found, NotFound, Read, Sought
+
+LEASE_SECONDS = 120.0
+_FIRST_LOOK_AGAIN = timedelta(seconds=5)
+_LONGEST_LOOK_AGAIN = timedelta(minutes=2)
+_MOST_KEPT = 100
+"""Searches whose readings are kept at a time."""
+_NOT_COMPARED = "(The notification's workspace was not compared with ours, which does not tell its id: set DATABRICKS_WORKSPACE_ID.)"
+
+_log = logging.getLogger(__name__)
+
+
+class VersionBusyError(ConflictError):
+    """Another version that bore the same number has an open promotion, which is about to end as stale."""
+
+    code = "version_busy"
+    retryable = True
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What one gate came to, and when to look again if it is still open."""
+
+    resolution: Resolution
+    due_at: datetime | None = None
+
+
+class Resolver:
+    """Resolves notifications. What it knows is in the rows or at the vendors'; it remembers what failed attempts have read."""
+
+    def __init__(
+        self,
+        *,
+        gates: Mapping[str, Gate],
+        rules: GateRules,
+        store: Store,
+        job_runs: JobRuns,
+        registry: ModelRegistry,
+        wake_ups: WakeUps,
+        clock: Clock,
+        chance: Chance,
+    ) -> None:
+        self._gates = gates
+        self._rules = rules
+        self._store = store
+        self._job_runs = job_runs
+        self._registry = registry
+        self._wake_ups = wake_ups
+        self._clock = clock
+        self._chance = chance
+        self._read: dict[tuple[str, str], Read] = {}
+
+    def resolve(self, notification_id: str) -> None:
+        """Take the notification as far as the world allows. Safe to call at any time, any number of times."""
+        taken = self._store.take_notification(notification_id, self._clock.now(), LEASE_SECONDS)
+        if taken is None:
+            return
+        try:
+            resolved = self._resolve(taken)
+        except LeaseLostError:
+            _log.warning("notification %s is in another worker's hands now", notification_id)
+            return
+        except GateError as error:
+            resolved = self._put_off(taken, error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not strand a run
+            _log.exception("notification %s met an error of our own", notification_id)
+            resolved = self._put_off(taken, UnexpectedError.of(error))
+        try:
+            stored = self._store.release_notification(resolved, self._clock.now())
+        except LeaseLostError:
+            _log.warning("notification %s is in another worker's hands now", notification_id)
+            return
+        _log.info("notification %s is %s: %s", stored.id, stored.phase.value, stored.reason)
+        if stored.phase is NotificationPhase.RECEIVED:
+            self._wake_ups.notification(stored.id)
+
+    def _resolve(self, taken: StoredNotification) -> StoredNotification:
+        hint = taken.notification
+        # What a notification says of the job's name is a hint too, so where gates name jobs the run is read.
+        has_names = any(gate.job_names for gate in self._gates.values())
+        if not has_names and not policy.gates_of_job(list(self._gates.values()), hint.job_id, ""):
+            return _closed(
+                taken, NotificationPhase.IGNORED, f"No gate watches job {hint.job_id} ({hint.job_name})."
+            )
+        ours = self._job_runs.workspace_id()
+        # The sweep's own notifications bear no id where it was not known: they come from our own lists.
+        if ours is not None and hint.workspace_id not in {ours, ""}:
+            reason = f"It is from workspace {hint.workspace_id}; this service watches {ours}."
+            return _closed(taken, NotificationPhase.IGNORED, reason)
+        run = self._job_runs.get_run(hint.job_run_id)
+        taken = replace(taken, job_run=run)
+        gates = policy.gates_of_job(list(self._gates.values()), run.job_id, run.job_name)
+        if not gates and not run.job_name and has_names and self._may_appear(taken, run):
+            return self._look_again(
+                taken, f"Databricks does not tell the name of job {run.job_id} at the moment."
+            )
+        if not gates:
+            reason = f"Run {run.run_id} belongs to job {run.job_id} ({run.job_name}), which no gate watches."
+            return _closed(taken, NotificationPhase.IGNORED, reason)
+        unended = self._waits_for_end(taken, run)
+        if unended is not None:
+            return self._look_again(taken, unended)
+        outcomes = [self._resolve_gate(taken, run, gate) for gate in gates]
+        summed_up = _summed_up(taken, outcomes)
+        return (
+            summed_up
+            if ours is not None
+            else replace(summed_up, reason=f"{summed_up.reason} {_NOT_COMPARED}")
+        )
+
+    def _waits_for_end(self, taken: StoredNotification, run: JobRun) -> str | None:
+        """Why it cannot be told yet how the run ended; None where it can, or is not expected to be any more."""
+        if run.result is RunResult.RUNNING or run.end is None:
+            return f"Run {run.run_id} has not ended yet ({run.result_detail})."
+        if run.result is RunResult.UNKNOWN and self._may_appear(taken, run):
+            return f"How run {run.run_id} ended is not known ({run.result_detail})."
+        return None
+
+    def _may_appear(self, taken: StoredNotification, run: JobRun) -> bool:
+        """Whether what is missing of a run may only be late; also where we were told of it late."""
+        return run.end is None or self._clock.now() < max(run.end, taken.last_received_at) + READY_WITHIN
+
+    def _resolve_gate(self, taken: StoredNotification, run: JobRun, gate: Gate) -> _Outcome:
+        before = next((r for r in taken.resolutions if r.gate == gate.name), None)
+        if before is not None and not before.phase.is_open and before.count == taken.count:
+            return _Outcome(before)
+        fresh = Resolution(gate=gate.name, count=taken.count, phase=NotificationPhase.WAITING, reason="")
+        if before is not None and before.count == taken.count:
+            fresh = replace(fresh, attempts=before.attempts, failing_since=before.failing_since)
+        try:
+            outcome = self._ask_for_alias(taken, fresh, run, gate)
+        except LeaseLostError:
+            raise
+        except GateError as error:
+            outcome = self._put_off_gate(taken, fresh, error)
+        if outcome.resolution.attempts == 0 or len(self._read) > _MOST_KEPT:
+            self._read.pop((taken.id, gate.name), None)  # only what failed goes on where it was
+        self._store.save_resolution(taken, outcome.resolution)
+        return outcome
+
+    def _ask_for_alias(
+        self, taken: StoredNotification, fresh: Resolution, run: JobRun, gate: Gate
+    ) -> _Outcome:
+        # What failed began another row of errors; what was missing has been so since.
+        missing_since = fresh.failing_since if fresh.attempts == 0 else None
+        fresh = replace(fresh, attempts=0, failing_since=None, last_error=None)
+        refused = self._rules.refusal_of_run(gate, run.job_id, run.facts())
+        if refused is not None:
+            phase = NotificationPhase.UNRESOLVED if refused.unclear else NotificationPhase.IGNORED
+            return _Outcome(replace(fresh, phase=phase, reason=refused.reason))
+        own = run_checks.without_rivals_tasks(run, gate, self._gates.values(), self._job_runs)
+        found = candidates.find_version(
+            Sought(
+                gate,
+                own,
+                tuple(self._gates.values()),
+                self._job_runs,
+                self._registry,
+                self._clock.now(),
+                read=self._read.setdefault((taken.id, gate.name), Read()),
+                go_on=lambda: self._store.keep_notification(taken, self._clock.now(), LEASE_SECONDS),
+            )
+        )
+        if isinstance(found, NotFound):
+            reason = f"{found.reason} {candidates.why_nothing_is_listed(self._registry, gate.model, gate.alias)}".strip()
+            return (
+                self._missing(fresh, reason, missing_since, taken.last_received_at)
+                if found.may_appear
+                else _unresolved(fresh, reason)
+            )
+        if found.version.status is not VersionStatus.READY:
+            return self._not_ready(fresh, run, found.version)
+        promotion = self._promotion(run, gate, found, own.facts())
+        resolved = replace(
+            fresh,
+            phase=NotificationPhase.RESOLVED,
+            reason=f"{gate.model} v{found.version.version} asks for {gate.alias}: {promotion.id}.",
+            promotion_id=promotion.id,
+        )
+        return _Outcome(resolved)
+
+    def _missing(
+        self, fresh: Resolution, reason: str, missing_since: datetime | None, received_at: datetime
+    ) -> _Outcome:
+        """Unresolved once it has been looked for again for minutes: the registry's list may lag behind, or be cut short."""
+        now = self._clock.now()
+        since = missing_since or now
+        # A registry that fails in between begins that anew, but not for ever.
+        until = min(since + LISTED_WITHIN, received_at + BUDGET)
+        if now >= until:
+            return _unresolved(fresh, reason)
+        why = f"{reason} It is looked for again until {until:%H:%M:%S} UTC."
+        waiting = replace(fresh, phase=NotificationPhase.WAITING, reason=why, failing_since=since)
+        return _Outcome(waiting, min(now + _interval(now - since), until))
+
+    def _not_ready(self, fresh: Resolution, run: JobRun, version: ModelVersion) -> _Outcome:
+        now = self._clock.now()
+        named = f"{version.model} v{version.version} is {version.status.value}"
+        ended = run.end or now
+        may_heal = version.status in {VersionStatus.PENDING, VersionStatus.UNKNOWN}
+        if may_heal and now < ended + READY_WITHIN:
+            waiting = replace(
+                fresh, phase=NotificationPhase.WAITING, reason=f"{named}; waiting until it is ready."
+            )
+            return _Outcome(waiting, now + _interval(now - ended))
+        return _unresolved(fresh, f"{named}, not ready. Was the upload cut short? Run the job again.")
+
+    def _promotion(self, run: JobRun, gate: Gate, found: Found, facts: RunFacts) -> Promotion:
+        """The promotion of this version for this alias: the one there is, open or ended, or a new one."""
+        key = AliasKey(self._registry.name, found.version.model, gate.alias)
+        for known in self._store.promotions_of_version(key, found.version.version):
+            if known.version.same_as(found.version):
+                if known.phase is Phase.REQUESTED:  # what kept it waiting may have been mended
+                    self._store.hint_promotion(known.id, self._clock.now())
+                    self._wake_ups.promotion(known.id)
+                return known
+        details = self._registry.get_details(found.version)
+        fresh = requested(
+            f"p-{self._chance.token()}",
+            key,
+            gate.name,
+            Subject(
+                version=found.version,
+                job_id=run.job_id,
+                job_run_id=run.run_id,
+                job_url=run.url,
+                trainers=candidates.trainers_of(run, details, self._registry, found.linked.people),
+                found_by=found.by.value,
+                origin=found.linked.marks,
+                run=facts,
+            ),
+            reason="Newly found.",
+            at=self._clock.now(),
+        )
+        created = self._store.create_promotion(fresh)
+        if created is None:
+            return self._promotion_made_meanwhile(key, found)
+        self._wake_ups.promotion(created.id)
+        return created
+
+    def _promotion_made_meanwhile(self, key: AliasKey, found: Found) -> Promotion:
+        """The open one of this version that another worker has just made; raises VersionBusyError where there is none."""
+        known = self._store.promotions_of_version(key, found.version.version)
+        for promotion in known:
+            if promotion.version.same_as(found.version):
+                return promotion
+        for promotion in known:
+            if promotion.phase.is_open:
+                self._store.hint_promotion(promotion.id, self._clock.now())
+                self._wake_ups.promotion(promotion.id)
+        raise VersionBusyError(
+            f"An earlier version with the number {found.version.version} still asks for {key.alias} of {key.model}."
+        )
+
+    def _look_again(self, taken: StoredNotification, why: str) -> StoredNotification:
+        now = self._clock.now()
+        return replace(
+            taken,
+            phase=NotificationPhase.WAITING,
+            reason=why,
+            due_at=now + _interval(now - taken.last_received_at),
+            attempts=0,
+            failing_since=None,
+            last_error=None,
+        )
+
+    def _put_off(self, taken: StoredNotification, error: GateError) -> StoredNotification:
+        planned = next_try(
+            error,
+            attempts=taken.attempts,
+            failing_since=taken.failing_since,
+            now=self._clock.now(),
+            fraction=self._chance.fraction(),
+        )
+        if planned.due_at is None:
+            return replace(
+                _closed(taken, NotificationPhase.FAILED, _failed(taken, error)),
+                last_error=planned.last_error,
+            )
+        return replace(
+            taken,
+            phase=NotificationPhase.WAITING,
+            reason=f"Trying again: {error}",
+            due_at=planned.due_at,
+            attempts=planned.attempts,
+            failing_since=planned.failing_since,
+            last_error=planned.last_error,
+        )
+
+    def _put_off_gate(self, taken: StoredNotification, fresh: Resolution, error: GateError) -> _Outcome:
+        planned = next_try(
+            error,
+            attempts=fresh.attempts,
+            failing_since=fresh.failing_since,
+            now=self._clock.now(),
+            fraction=self._chance.fraction(),
+        )
+        tried = replace(
+            fresh,
+            attempts=planned.attempts,
+            failing_since=planned.failing_since,
+            last_error=planned.last_error,
+        )
+        if planned.due_at is None:
+            return _Outcome(replace(tried, phase=NotificationPhase.FAILED, reason=_failed(taken, error)))
+        waiting = replace(tried, phase=NotificationPhase.WAITING, reason=f"Trying again: {error}")
+        return _Outcome(waiting, planned.due_at)
+
+
+def _unresolved(fresh: Resolution, reason: str) -> _Outcome:
+    return _Outcome(replace(fresh, phase=NotificationPhase.UNRESOLVED, reason=reason))
+
+
+def _interval(waited: timedelta) -> timedelta:
+    """How long until the next look: as long as has been waited already, within bounds."""
+    return min(max(waited, _FIRST_LOOK_AGAIN), _LONGEST_LOOK_AGAIN)
+
+
+def _failed(taken: StoredNotification, error: GateError) -> str:
+    return f"{error} Mend the cause, then: champion-gate notifications replay {taken.id}"
+
+
+def _closed(taken: StoredNotification, phase: NotificationPhase, reason: str) -> StoredNotification:
+    return replace(
+        taken, phase=phase, reason=reason, due_at=None, attempts=0, failing_since=None, last_error=None
+    )
+
+
+def _summed_up(taken: StoredNotification, outcomes: list[_Outcome]) -> StoredNotification:
+    """The notification stands where the gate stands that most needs somebody's attention."""
+    worst_first = [
+        NotificationPhase.WAITING,
+        NotificationPhase.FAILED,
+        NotificationPhase.UNRESOLVED,
+        NotificationPhase.RESOLVED,
+        NotificationPhase.IGNORED,
+    ]
+    phases = {outcome.resolution.phase for outcome in outcomes}
+    phase = next(phase for phase in worst_first if phase in phases)
+    reason = " ".join(f"{outcome.resolution.gate}: {outcome.resolution.reason}" for outcome in outcomes)
+    due = [outcome.due_at for outcome in outcomes if outcome.due_at is not None]
+    closed = _closed(taken, phase, reason)
+    return replace(closed, due_at=min(due) if due else None)

@@ -1,0 +1,108 @@
+"""What a promotion is about, read from the world: the job run behind a version, its people, and what ties them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from champion_gate.domain.gates import Gate, VersionSource
+from champion_gate.domain.job_runs import RunResult, Trainer
+from champion_gate.domain.ports import Clock, JobRuns, ModelRegistry
+from champion_gate.domain.promotion import Subject
+from champion_gate.domain.versions import ModelVersion
+from champion_gate.errors import VendorNotFoundError
+from champion_gate.flow import candidates, run_checks
+from champion_gate.flow.gate_rules import GateRules, Refusal, first_found_by
+from champion_gate.flow.sought import NotFound, Sought, Word
+
+_WORDS: Mapping[str, Word] = {
+    VersionSource.TASK_OUTPUT: Word.RUN,
+    VersionSource.MLFLOW_RUN: Word.NOBODY,
+    VersionSource.TAG: Word.REGISTRANT,
+    VersionSource.TRUSTED_TAG: Word.TRUSTED,
+}
+
+
+class Subjects:
+    """Reads who and what is behind a version. Stateless."""
+
+    def __init__(
+        self,
+        *,
+        gates: Mapping[str, Gate],
+        rules: GateRules,
+        job_runs: JobRuns,
+        registry: ModelRegistry,
+        clock: Clock,
+    ) -> None:
+        self._gates = gates
+        self._rules = rules
+        self._job_runs = job_runs
+        self._registry = registry
+        self._clock = clock
+
+    def of(self, gate: Gate, version: ModelVersion, job_run_id: str, found_by: str) -> Subject | Refusal:
+        """What is asked, out of the job run that is named: the people behind it must be known.
+
+        Args:
+            gate: the gate that asks.
+            version: as the registry has it.
+            job_run_id: decimal string.
+            found_by: how the version was found, or who names it.
+
+        Raises:
+            VendorError: Databricks or the registry did not answer or refused.
+        """
+        try:
+            run = self._job_runs.get_run(job_run_id)
+        except VendorNotFoundError:
+            return Refusal(f"There is no job run {job_run_id}, or it is hidden from us.")
+        if run.result is RunResult.RUNNING or run.end is None:
+            return Refusal(f"Run {run.run_id} has not ended yet ({run.result_detail}).")
+        refused = self._rules.refusal_of_run(gate, run.job_id, run.facts())
+        if refused is not None:
+            return refused
+        gates = tuple(self._gates.values())
+        own = run_checks.without_rivals_tasks(run, gate, gates, self._job_runs)
+        sought = Sought(gate, own, gates, self._job_runs, self._registry, self._clock.now())
+        first = first_found_by(found_by)
+        how = f"found by {first}" if first in _WORDS else f"named by {found_by or 'nobody knows whom'}"
+        named = candidates.named_version(sought, version, how, _WORDS.get(first, Word.REGISTRANT))
+        if isinstance(named, NotFound):
+            return Refusal(named.reason)
+        details = self._registry.get_details(named.version)
+        subject = Subject(
+            version=named.version,
+            job_id=run.job_id,
+            job_run_id=run.run_id,
+            job_url=run.url,
+            trainers=candidates.trainers_of(run, details, self._registry, named.people),
+            found_by=found_by,
+            origin=named.marks,
+            run=own.facts(),
+        )
+        return self._rules.refusal(gate, subject) or subject
+
+    def again(self, gate: Gate, before: Subject) -> Subject | Refusal:
+        """The same subject, read once more where something of it is not known; whoever was known stays.
+
+        Rows of earlier releases do not say by what the version was tied to its run, and asked for less.
+
+        Raises:
+            VendorError: as for `of`.
+        """
+        unknown = is_somebody_unknown(before.trainers) and not gate.allow_trainer_approval
+        if before.origin and not unknown:
+            return before
+        version = self._registry.get_version(gate.model, before.version.version)
+        found = self.of(gate, version, before.job_run_id, before.found_by)
+        if isinstance(found, Refusal):
+            return found
+        known = [each for each in before.trainers if not is_somebody_unknown([each])]
+        return replace(found, trainers=tuple(dict.fromkeys([*known, *found.trainers])))
+
+
+def is_somebody_unknown(trainers: Iterable[Trainer]) -> bool:
+    """Whether one of them was not told, perhaps only at that moment; so too where there are none."""
+    every = list(trainers)
+    return not every or not all((each.name or "").strip() for each in every)

@@ -1,0 +1,139 @@
+"""What finds the work that no message told about: lost webhooks, dead workers, moves made by hand.
+
+`run` only reads rows and wakes workers. What calls a vendor is a *look*, which a worker carries out, so that
+a vendor that hangs holds up its own looks and nothing else. Everything here may run twice at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+
+from champion_gate.domain.gates import ApprovalTarget, Gate
+from champion_gate.domain.ledger.head import head_view
+from champion_gate.domain.managed import ManagedAliases
+from champion_gate.domain.notifications import JobNotification
+from champion_gate.domain.ports import ApprovalProvider, Clock, JobRuns, WakeUps
+from champion_gate.domain.store import Store
+from champion_gate.flow.alias_writer import AliasWriter
+
+_log = logging.getLogger(__name__)
+_LOOK_BACK = timedelta(days=7)
+
+RUNS = "runs"
+DECISIONS = "decisions"
+ALIAS = "alias"
+
+
+class Sweep:
+    """Looks at every row and at every vendor's list, one after the other."""
+
+    def __init__(
+        self,
+        *,
+        gates: Mapping[str, Gate],
+        store: Store,
+        job_runs: JobRuns,
+        providers: Mapping[str, ApprovalProvider],
+        alias_writer: AliasWriter,
+        managed: ManagedAliases,
+        wake_ups: WakeUps,
+        clock: Clock,
+    ) -> None:
+        self._gates = gates
+        self._store = store
+        self._job_runs = job_runs
+        self._providers = providers
+        self._alias_writer = alias_writer
+        self._managed = managed
+        self._wake_ups = wake_ups
+        self._clock = clock
+
+    def run(self) -> tuple[str, ...]:
+        """Wake a worker for every row that is due, and say which looks are to be made.
+
+        Returns:
+            Names for `look`: `runs:<gate>`, `decisions:<provider>`, `alias:<model>@<alias>`.
+        """
+        now = self._clock.now()
+        if set_back := self._store.note_time(now):
+            _log.warning("The clock was set back by %s: everything that is open is looked at now.", set_back)
+        self.note_gates()
+        self.wake_due()
+        looks = [f"{RUNS}:{name}" for name in self._gates]
+        looks += [f"{DECISIONS}:{name}" for name in self._pending_by_provider()]
+        looks += [f"{ALIAS}:{key.model}@{key.alias}" for key in self._managed.all()]
+        return tuple(looks)
+
+    def note_gates(self) -> None:
+        """Note when each gate was first seen: job runs that ended earlier are none of its business."""
+        now = self._clock.now()
+        for gate in self._gates.values():
+            self._store.gate_first_seen(gate.name, now)
+
+    def wake_due(self) -> None:
+        """Wake a worker for every row that is due and that nobody holds."""
+        due = self._store.due(self._clock.now())
+        for notification_id in due.notifications:
+            self._wake_ups.notification(notification_id)
+        for promotion_id in due.promotions:
+            self._wake_ups.promotion(promotion_id)
+        for follow_up_id in due.follow_ups:
+            self._wake_ups.follow_up(follow_up_id)
+
+    def look(self, name: str) -> None:
+        """Make one look.
+
+        Raises:
+            VendorError: the vendor did not answer; the next sweep looks again.
+        """
+        kind, _, subject = name.partition(":")
+        if kind == RUNS and subject in self._gates:
+            self._look_for_runs(self._gates[subject])
+        elif kind == DECISIONS and subject in self._providers:
+            self._look_for_decisions(subject)
+        elif kind == ALIAS:
+            for key in self._managed.all():
+                if subject == f"{key.model}@{key.alias}":
+                    self._alias_writer.watch(key)
+
+    def _look_for_runs(self, gate: Gate) -> None:
+        """Find ended runs that no notification told about; a repaired run ends anew under the same id."""
+        now = self._clock.now()
+        first_seen = self._store.gate_first_seen(gate.name, now)
+        for job_id in self._job_ids(gate):
+            for run in self._job_runs.list_ended_runs(job_id, now - _LOOK_BACK):
+                if run.end < first_seen or self._store.run_is_known(run.run_id, run.end):
+                    continue
+                notification = JobNotification(
+                    event_type="jobs.on_success",
+                    workspace_id=run.workspace_id,
+                    job_id=run.job_id,
+                    run_id=run.run_id,
+                    job_name=run.job_name,
+                )
+                self._wake_ups.notification(self._store.record_notification("sweep", notification, now))
+
+    def _job_ids(self, gate: Gate) -> set[str]:
+        named = {job_id for name in gate.job_names for job_id in self._job_runs.jobs_named(name)}
+        return set(gate.job_ids) | named
+
+    def _look_for_decisions(self, provider: str) -> None:
+        """Find requests that have news, by one list a place."""
+        pending = [
+            p for p in self._store.pending_promotions() if p.request and p.request.provider == provider
+        ]
+        targets: dict[str, ApprovalTarget] = {p.gate: p.request.target for p in pending if p.request}
+        for promotion_id in self._providers[provider].with_news(pending, targets):
+            self._store.hint_promotion(promotion_id, self._clock.now())
+            self._wake_ups.promotion(promotion_id)
+
+    def _pending_by_provider(self) -> set[str]:
+        return {p.request.provider for p in self._store.pending_promotions() if p.request is not None}
+
+
+def log_ledger_head(store: Store) -> None:
+    """Put the head into the log, which is kept where whoever edits the database does not get at it."""
+    head = store.ledger_head()
+    _log.info("the ledger ends with line %d, hash %s", head.number, head.hash, extra=head_view(head))

@@ -1,1 +1,0 @@
-"""What the API takes and gives, as pydantic models: they validate, and they are the document."""

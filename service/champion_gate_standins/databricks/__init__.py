@@ -1,0 +1,1 @@
+"""Databricks: Jobs API, Unity Catalog, MLflow runs."""

@@ -1,0 +1,147 @@
+"""A small Databricks workspace over HTTP: jobs, runs, notifications, Unity Catalog models, MLflow runs."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask, Response, jsonify, request
+from werkzeug.exceptions import HTTPException
+
+from champion_gate_standins.databricks.catalog import Catalog
+from champion_gate_standins.databricks.faults import Fault, Faults
+from champion_gate_standins.databricks.jobs import Jobs
+from champion_gate_standins.databricks.runs import Hook
+
+__all__ = ["DatabricksStandIn", "Fault", "Hook", "Request"]
+
+_ERROR_CODES = {
+    400: "INVALID_PARAMETER_VALUE",
+    403: "PERMISSION_DENIED",
+    404: "RESOURCE_DOES_NOT_EXIST",
+    405: "BAD_REQUEST",
+}
+_OPEN_PATHS = ("/.well-known/", "/oidc/")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that arrived."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    body: Any
+    user_agent: str
+
+
+class DatabricksStandIn:
+    """Stands in for one workspace; serve `app` with `standins.server.serve`.
+
+    Any of `tokens` is accepted as a bearer token; `client_id` with `client_secret` gets the first of them
+    from the OAuth endpoint (M2M), as a service principal would.
+
+    Attributes:
+        app: the Flask app.
+        jobs: jobs, runs and notifications.
+        catalog: models and MLflow runs.
+        faults: what goes wrong on purpose.
+        tells_workspace: whether answers of the API bear the workspace's id in X-Databricks-Org-Id; the SDK reads
+            it there where discovery did not tell (databricks/sdk/__init__.py, get_workspace_id).
+        token_seconds: for how long a token of the OAuth endpoint is said to last.
+        requests: every request that arrived, in order.
+    """
+
+    def __init__(
+        self,
+        *,
+        workspace_id: str = "1234567890123456",
+        tokens: tuple[str, ...] = ("standin-token",),
+        client_id: str = "standin-client",
+        client_secret: str = "standin-secret",  # noqa: S107 - of a stand-in
+        user: str = "champion-gate@example.com",
+        now: Callable[[], int] | None = None,
+    ) -> None:
+        now = now or (lambda: int(time.time() * 1000))
+        self.workspace_id = workspace_id
+        self.jobs = Jobs(workspace_id, now)
+        self.catalog = Catalog(workspace_id, now)
+        self.faults = Faults()
+        self.tells_workspace = True
+        self.token_seconds = 3600
+        self.requests: list[Request] = []
+        self._tokens = tokens
+        self._secret = base64.b64encode(f"{client_id}:{client_secret}".encode()).decode()
+        self._user = user
+        self.app = Flask(__name__)
+        self._build()
+
+    def _build(self) -> None:
+        self.app.before_request(self._record)
+        self.faults.attach(self.app)
+        self.app.before_request(self._authenticate)
+        self.app.after_request(self._sign)
+        self.app.register_error_handler(HTTPException, _error)
+        self.app.get("/.well-known/databricks-config")(self._workspace_config)
+        self.app.get("/oidc/.well-known/oauth-authorization-server")(self._oauth_endpoints)
+        self.app.post("/oidc/v1/token")(self._token)
+        self.app.get("/api/2.0/preview/scim/v2/Me")(self._me)
+        self.jobs.attach(self.app)
+        self.catalog.attach(self.app)
+
+    def _record(self) -> None:
+        body = request.get_json(silent=True) if request.is_json else None
+        agent = request.headers.get("User-Agent", "")
+        self.requests.append(Request(request.method, request.path, request.args.to_dict(), body, agent))
+
+    def _authenticate(self) -> Response | None:
+        if request.path.startswith(_OPEN_PATHS):
+            return None
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme != "Bearer" or not token:
+            return _answer(401, "UNAUTHENTICATED", "Credential was not sent or was of an unsupported type.")
+        if token not in self._tokens:
+            return _answer(403, "403", "Invalid access token.")
+        return None
+
+    def _sign(self, response: Response) -> Response:
+        if self.tells_workspace and request.path.startswith("/api/"):
+            response.headers["X-Databricks-Org-Id"] = self.workspace_id
+        return response
+
+    def _workspace_config(self) -> Response:
+        return jsonify(
+            oidc_endpoint=request.host_url + "oidc",
+            workspace_id=self.workspace_id,
+            account_id="00000000-0000-0000-0000-000000000001",
+            cloud="AWS",
+        )
+
+    def _oauth_endpoints(self) -> Response:
+        base = request.host_url + "oidc"
+        return jsonify(authorization_endpoint=f"{base}/v1/authorize", token_endpoint=f"{base}/v1/token")
+
+    def _token(self) -> Response:
+        if request.headers.get("Authorization") != f"Basic {self._secret}":
+            response = jsonify(error="invalid_client", error_description="Client authentication failed")
+            response.status_code = 401
+            return response
+        granted = {"access_token": self._tokens[0], "token_type": "Bearer", "expires_in": self.token_seconds}
+        return jsonify({**granted, "scope": "all-apis"})
+
+    def _me(self) -> Response:
+        return jsonify(id="42", userName=self._user, active=True, groups=[{"display": "ml-owners"}])
+
+
+def _answer(status: int, error_code: str, message: str) -> Response:
+    response = jsonify(error_code=error_code, message=message)
+    response.status_code = status
+    return response
+
+
+def _error(error: HTTPException) -> Response:
+    status = error.code or 500
+    return _answer(status, _ERROR_CODES.get(status, "INTERNAL_ERROR"), error.description or error.name)

@@ -1,0 +1,1 @@
+"""GitHub: Actions, environments, reviews, ID tokens, webhooks."""

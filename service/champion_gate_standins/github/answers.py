@@ -1,0 +1,310 @@
+"""The JSON that the GitHub stand-in answers: every field that GitHub's own OpenAPI description requires."""
+
+from __future__ import annotations
+
+import base64
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from champion_gate_standins.github.state import (
+    Environment,
+    GitHubApp,
+    Repository,
+    Team,
+    User,
+)
+
+Json = dict[str, Any]
+
+_REPOSITORY_LINKS = (
+    "archive",
+    "assignees",
+    "blobs",
+    "branches",
+    "collaborators",
+    "comments",
+    "commits",
+    "compare",
+    "contents",
+    "contributors",
+    "deployments",
+    "downloads",
+    "events",
+    "forks",
+    "git_commits",
+    "git_refs",
+    "git_tags",
+    "hooks",
+    "issue_comment",
+    "issue_events",
+    "issues",
+    "keys",
+    "labels",
+    "languages",
+    "merges",
+    "milestones",
+    "notifications",
+    "pulls",
+    "releases",
+    "stargazers",
+    "statuses",
+    "subscribers",
+    "subscription",
+    "tags",
+    "teams",
+    "trees",
+)
+
+
+def stamp(at: datetime) -> str:
+    """A time as GitHub writes it: UTC, whole seconds."""
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def node_id(kind: str, number: int) -> str:
+    """An opaque id."""
+    return base64.urlsafe_b64encode(f"{kind}:{number}".encode()).decode()
+
+
+def user(base: str, who: User) -> Json:
+    """`simple-user`; `base` is the stand-in's URL without a trailing slash, here and below."""
+    url = f"{base}/users/{quote(who.login, safe='')}"
+    links = {
+        f"{name}_url": f"{url}/{name}"
+        for name in (
+            "followers",
+            "following",
+            "gists",
+            "starred",
+            "subscriptions",
+            "repos",
+            "events",
+            "received_events",
+        )
+    }
+    return {
+        "login": who.login,
+        "id": who.id,
+        "node_id": node_id("User", who.id),
+        "avatar_url": f"{base}/avatars/{who.id}",
+        "gravatar_id": "",
+        "url": url,
+        "html_url": f"{base}/{quote(who.login, safe='')}",
+        "organizations_url": f"{url}/orgs",
+        "type": who.type,
+        "user_view_type": "public",
+        "site_admin": False,
+        **links,
+    }
+
+
+def public_user(base: str, who: User) -> Json:
+    """`public-user` of `GET /users/{username}` and `GET /user`."""
+    return user(base, who) | {
+        "name": who.login,
+        "company": None,
+        "blog": "",
+        "location": None,
+        "email": None,
+        "hireable": None,
+        "bio": None,
+        "public_repos": 0,
+        "public_gists": 0,
+        "followers": 0,
+        "following": 0,
+        "created_at": "2020-01-01T00:00:00Z",
+        "updated_at": "2020-01-01T00:00:00Z",
+    }
+
+
+def team(base: str, which: Team) -> Json:
+    """`team`."""
+    url = f"{base}/orgs/{which.org}/teams/{which.slug}"
+    return {
+        "id": which.id,
+        "node_id": node_id("Team", which.id),
+        "name": which.slug,
+        "slug": which.slug,
+        "description": None,
+        "privacy": "closed",
+        "notification_setting": "notifications_enabled",
+        "permission": "pull",
+        "type": "organization",
+        "url": url,
+        "html_url": f"{base}/orgs/{which.org}/teams/{which.slug}",
+        "members_url": f"{url}/members{{/member}}",
+        "repositories_url": f"{url}/repos",
+        "parent": None,
+    }
+
+
+def reviewers(base: str, environment: Environment) -> list[Json]:
+    """The reviewers of an environment, as rules and pending deployments list them."""
+    return [
+        {"type": "Team", "reviewer": team(base, reviewer)}
+        if isinstance(reviewer, Team)
+        else {"type": "User", "reviewer": user(base, reviewer)}
+        for reviewer in environment.reviewers
+    ]
+
+
+def minimal_repository(base: str, repository: Repository) -> Json:
+    """`minimal-repository`, as inside a workflow run."""
+    url = f"{base}/repos/{repository.full_name}"
+    return {
+        "id": repository.id,
+        "node_id": node_id("Repository", repository.id),
+        "name": repository.name,
+        "full_name": repository.full_name,
+        "private": repository.private,
+        "owner": user(base, repository.owner),
+        "html_url": f"{base}/{repository.full_name}",
+        "description": None,
+        "fork": False,
+        "url": url,
+        **{f"{name}_url": f"{url}/{name}" for name in _REPOSITORY_LINKS},
+    }
+
+
+def full_repository(base: str, repository: Repository) -> Json:
+    """`full-repository`, as of `GET /repos/{owner}/{repo}`."""
+    html = f"{base}/{repository.full_name}"
+    counts = ("forks", "forks_count", "open_issues", "open_issues_count", "stargazers_count", "watchers")
+    numbers = (*counts, "watchers_count", "size", "network_count", "subscribers_count")
+    switches = {
+        f"has_{name}": False for name in ("downloads", "issues", "pages", "projects", "wiki", "discussions")
+    }
+    return minimal_repository(base, repository) | {
+        "default_branch": repository.default_branch,
+        "visibility": "private" if repository.private else "public",
+        "archived": False,
+        "disabled": False,
+        "clone_url": f"{html}.git",
+        "git_url": f"{html}.git",
+        "ssh_url": f"git@localhost:{repository.full_name}.git",
+        "svn_url": html,
+        "homepage": None,
+        "language": None,
+        "license": None,
+        "mirror_url": None,
+        "topics": [],
+        "created_at": stamp(repository.created_at),
+        "pushed_at": stamp(repository.created_at),
+        "updated_at": stamp(repository.created_at),
+        **dict.fromkeys(numbers, 0),
+        **switches,
+    }
+
+
+def environment(base: str, repository: Repository, place: Environment) -> Json:
+    """`environment`, plus `can_admins_bypass`, which the description lacks but GitHub returns."""
+    rules: list[Json] = []
+    if place.wait_timer:
+        rules.append({"type": "wait_timer", "wait_timer": place.wait_timer})
+    if place.reviewers:
+        rules.append(
+            {
+                "type": "required_reviewers",
+                "prevent_self_review": place.prevent_self_review,
+                "reviewers": reviewers(base, place),
+            }
+        )
+    if place.branch_policy:
+        rules.append({"type": "branch_policy"})
+    for number, rule in enumerate(rules):
+        rule["id"] = place.id * 10 + number
+        rule["node_id"] = node_id("Gate", rule["id"])
+    custom = place.branch_policy not in {None, "protected"}
+    policy = (
+        {"protected_branches": not custom, "custom_branch_policies": custom} if place.branch_policy else None
+    )
+    answer = environment_link(base, repository, place) | {
+        "created_at": stamp(place.created_at),
+        "updated_at": stamp(place.updated_at),
+        "protection_rules": rules,
+        "deployment_branch_policy": policy,
+    }
+    return (
+        answer if place.can_admins_bypass is None else answer | {"can_admins_bypass": place.can_admins_bypass}
+    )
+
+
+def environment_link(base: str, repository: Repository, place: Environment) -> Json:
+    """The fields that every mention of an environment has."""
+    name = quote(place.name, safe="")
+    return {
+        "id": place.id,
+        "node_id": node_id("Environment", place.id),
+        "name": place.name,
+        "url": f"{base}/repos/{repository.full_name}/environments/{name}",
+        "html_url": f"{base}/{repository.full_name}/deployments/activity_log?environments_filter={name}",
+    }
+
+
+def branch_policies(place: Environment) -> Json:
+    """The list of custom deployment branch policies; empty with "protected" or without a policy."""
+    names = [place.branch_policy] if place.branch_policy not in {None, "protected"} else []
+    policies = [
+        {"id": place.id * 10 + 9, "node_id": node_id("Policy", place.id), "name": name, "type": "branch"}
+        for name in names
+    ]
+    return {"total_count": len(policies), "branch_policies": policies}
+
+
+def branch_rules(repository: Repository, branch: str) -> list[Json]:
+    """The active rules of all rulesets that apply to a branch of this name."""
+    return [
+        {
+            "type": kind,
+            **({"parameters": parameters} if parameters else {}),
+            "ruleset_source_type": "Repository",
+            "ruleset_source": repository.full_name,
+            "ruleset_id": repository.id,
+        }
+        for kind, parameters in repository.branch_rules.get(branch, {}).items()
+    ]
+
+
+def app(base: str, which: GitHubApp) -> Json:
+    """`integration`, as of `GET /app`."""
+    return {
+        "id": which.id,
+        "slug": which.slug,
+        "client_id": which.client_id,
+        "node_id": node_id("App", which.id),
+        "owner": user(base, which.owner),
+        "name": which.slug,
+        "description": "",
+        "external_url": f"{base}/apps/{which.slug}",
+        "html_url": f"{base}/apps/{which.slug}",
+        "created_at": stamp(which.created_at),
+        "updated_at": stamp(which.created_at),
+        "permissions": {"metadata": "read", **which.permissions},
+        "events": ["deployment_review", "workflow_run"],
+    }
+
+
+def installation(base: str, which: GitHubApp) -> Json:
+    """`installation`."""
+    url = f"{base}/app/installations/{which.installation_id}"
+    return {
+        "id": which.installation_id,
+        "account": user(base, which.owner),
+        "client_id": which.client_id,
+        "access_tokens_url": f"{url}/access_tokens",
+        "repositories_url": f"{base}/installation/repositories",
+        "html_url": f"{base}/organizations/{which.owner.login}/settings/installations/{which.installation_id}",
+        "app_id": which.id,
+        "app_slug": which.slug,
+        "target_id": which.owner.id,
+        "target_type": which.owner.type,
+        "permissions": {"metadata": "read", **which.permissions},
+        "events": ["deployment_review", "workflow_run"],
+        "created_at": stamp(which.created_at),
+        "updated_at": stamp(which.created_at),
+        "single_file_name": None,
+        "repository_selection": "all" if which.repositories is None else "selected",
+        "suspended_at": stamp(which.created_at) if which.suspended else None,
+        "suspended_by": user(base, which.owner) if which.suspended else None,
+    }
