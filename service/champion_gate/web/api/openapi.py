@@ -214,9 +214,10 @@ class ApiApp(OpenAPI):
         }
 
     def _reference(self, model: type[BaseModel]) -> dict[str, str]:
-        schema = get_model_schema(model, mode="serialization")
-        for name, inner in {**schema.pop("$defs", {}), model.__name__: schema}.items():
-            self.components_schemas[name] = Schema(**inner)
+        if model.__name__ not in self.components_schemas:  # else most of the time of `create_app` goes here
+            schema = get_model_schema(model, mode="serialization")
+            for name, inner in {**schema.pop("$defs", {}), model.__name__: schema}.items():
+                self.components_schemas[name] = Schema(**inner)
         return {"$ref": f"{OPENAPI3_REF_PREFIX}/{model.__name__}"}
 
 
