@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from champion_gate.adapters.github import names as github
+from champion_gate.adapters.gitlab import names as gitlab
+from champion_gate.domain.approval import ApprovalRequest
+from champion_gate.domain.gates import Gate
 from champion_gate.errors import ConfigurationError
 from champion_gate.settings import load_gates
 
@@ -130,3 +134,22 @@ def problems_of(folder: Path, content: object) -> list[str]:
     with pytest.raises(ConfigurationError) as caught:
         load_gates(written(folder, content))
     return caught.value.problems
+
+
+def gates_of(folder: Path, content: object) -> tuple[Gate, ...]:
+    return load_gates(written(folder, content)).gates
+
+
+def read_back(request: ApprovalRequest) -> dict[str, object]:
+    """What the adapter makes of the place that a request was stored with."""
+    if request.provider == "gitlab":
+        lab = gitlab.spot_of(request.target)
+        return {
+            **{name: getattr(lab, name) for name in ("project", "ref", "job", "environment", "bot", "seats")},
+            "protection": str(lab.protection),
+            "approvers": [str(each) for each in lab.approvers],
+            "wanted_ids": dict(lab.wanted_ids),
+        }
+    hub = github.spot_of(request.target)
+    names = ("repository", "workflow_path", "ref", "seats")
+    return {**{name: getattr(hub, name) for name in names}, "wanted_ids": dict(hub.wanted_ids)}

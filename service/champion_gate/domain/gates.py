@@ -97,6 +97,10 @@ class ApprovalTarget:
     def __post_init__(self) -> None:
         object.__setattr__(self, "place", MappingProxyType(dict(self.place)))
 
+    def words(self) -> dict[str, str]:
+        """The place as a request stores it, and as the gate's settings are hashed: no release may write it otherwise."""
+        return dict(self.place)
+
 
 @dataclass(frozen=True)
 class Gate:
@@ -140,7 +144,7 @@ class Gate:
         """
         settings = {
             "provider": self.approval.provider,
-            "place": dict(self.approval.place),
+            "place": self.approval.words(),
             "seats": list(self.approval.seats),
             "identities": self._written_identities() if accounts is None else {"accounts": {**accounts}},
             "allow_trainer_approval": self.allow_trainer_approval,

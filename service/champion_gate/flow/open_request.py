@@ -206,7 +206,7 @@ class Requesting:
             intent_at=now,
             expires_at=now + gate.expires_after,
             pins=pins,
-            place=dict(gate.approval.place),
+            place=gate.approval.words(),
             seats=gate.approval.seats,
             ledger_line=ledger_line,
             correlation_id=correlation_id(taken.id, digest),
