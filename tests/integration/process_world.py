@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import random
 import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -29,10 +27,10 @@ from champion_gate_standins.common.server import serve
 from champion_gate_standins.databricks.server import DatabricksStandIn, Hook
 from champion_gate_standins.github.server import GitHubStandIn
 from champion_gate_standins.github.state import Run
+from integration.commands import clean_environ, command_line, run_command
 from integration.gate_models import TRAINER, CatalogModels, MlflowModels, Models
 from integration.gate_world import GATE, REPOSITORY, SECRETS
 
-LIBRARY_VARIABLES = ("CHAMPION_GATE_", "DATABRICKS_", "MLFLOW_")
 PATIENCE = 60.0
 
 
@@ -64,16 +62,6 @@ def free_port() -> int:
 def elsewhere() -> dict[str, str]:
     """The header of a request that a proxy passes on from an address of its own: strangers slow only themselves."""
     return {"X-Forwarded-For": str(IPv4Address(random.SystemRandom().randrange(10 << 24, 11 << 24)))}
-
-
-def command_line(*arguments: str) -> list[str]:
-    """`champion-gate …` with this interpreter."""
-    return [sys.executable, "-m", "champion_gate", *arguments]
-
-
-def clean_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a process of ours is started with: nothing from the developer's shell that concerns us."""
-    return {**{k: v for k, v in os.environ.items() if not k.startswith(LIBRARY_VARIABLES)}, **environ}
 
 
 class Served:
@@ -192,7 +180,11 @@ class ProcessWorld:
             each.kill()
 
     def run(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of ours to its end."""
+        """Run a command of ours to its end, in this process."""
+        return run_command(*arguments, environ={**self.environ, **environ}, folder=self.folder)
+
+    def run_process(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of ours to its end, as a process of its own."""
         return subprocess.run(
             command_line(*arguments),
             cwd=self.folder,

@@ -15,15 +15,9 @@ import requests
 
 from champion_gate.domain.promotion import Phase
 from champion_gate_standins.databricks.server import Fault
+from integration.commands import clean_environ, command_line
 from integration.gate_world import api_token
-from integration.process_world import (
-    PATIENCE,
-    ProcessWorld,
-    clean_environ,
-    command_line,
-    process_world,
-    until,
-)
+from integration.process_world import PATIENCE, ProcessWorld, process_world, until
 
 API_NAME = "release-bot"
 BUSY_EXIT_CODE = 4

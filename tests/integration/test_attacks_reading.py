@@ -14,7 +14,8 @@ from champion_gate_standins.gitlab.state import Job as GitLabJob
 from integration.attack_world import AttackWorld, at_once
 from integration.attacked_gate import KINDS, PEOPLE, ROBOT, Asked, AttackedGate
 from integration.attacked_places import OnGitHub, OnGitLab
-from integration.process_world import clean_environ, command_line, until
+from integration.commands import clean_environ, command_line
+from integration.process_world import until
 
 pytest_plugins = ("integration.attack_fixtures",)
 

@@ -16,7 +16,8 @@ import requests
 
 from champion_gate.domain.notifications import NotificationPhase
 from champion_gate.domain.promotion import Phase
-from integration.process_world import ProcessWorld, command_line, free_port, process_world, until
+from integration.commands import run_command
+from integration.process_world import ProcessWorld, free_port, process_world, until
 from unit.far_end import answer, far_end
 
 NASTY = "train\x1b[31m\x07\x9b2J\u202eevil\nnext"
@@ -103,10 +104,7 @@ def test_config_check_tells_programs_too(world: ProcessWorld) -> None:
 
 
 def test_config_schema_is_json_schema_and_needs_no_settings(world: ProcessWorld) -> None:
-    done = subprocess.run(
-        [*command_line(), "config", "schema"], check=True, capture_output=True, text=True, env={}, timeout=60
-    )
-    schema = json.loads(done.stdout)
+    schema = json.loads(run_command("config", "schema", environ={}, folder=world.folder).stdout)
     assert "gates" in schema["properties"]
     assert schema["$schema"].startswith("https://json-schema.org/")
 
@@ -397,17 +395,11 @@ COMMANDS = [
 ]
 
 
-def test_every_command_explains_itself() -> None:
-    program = (
-        "import sys\nfrom champion_gate.cli import cli\n"
-        f"for command in {COMMANDS!r}:\n"
-        "    try:\n        cli([*command, '--help'], prog_name='champion-gate')\n"
-        "    except SystemExit as end:\n        assert not end.code\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60
-    )
-    assert done.stdout.count("Usage: champion-gate") == len(COMMANDS)
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself(command: list[str], tmp_path: Path) -> None:
+    done = run_command(*command, "--help", environ={}, folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Usage: champion-gate")
 
 
 def test_help_and_version_import_nothing_heavy() -> None:
@@ -427,3 +419,28 @@ def test_help_and_version_import_nothing_heavy() -> None:
 
 def test_a_command_that_there_is_not(world: ProcessWorld) -> None:
     assert "No such command" in refusal(world, "promote", code=2)
+
+
+# --- as a process of its own -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "code"),
+    [
+        (["config", "schema"], {}, 0),
+        (["promotions", "list", "--json"], {}, 0),
+        (["promotions", "show", "p-nobody"], {}, 1),
+        (["promotions", "show", "p-\udcff"], {}, 1),
+        (["config", "check"], {"CHAMPION_GATE_SWEEP_SECONDS": "often"}, 2),
+        (["promotions", "list", "--phase", "nearly"], {}, 2),
+        (["promotions", "list"], {"CHAMPION_GATE_DATABASE_URL": "sqlite:////no/where.db"}, 4),
+    ],
+)
+def test_a_process_ends_with_the_exit_code_and_prints_on_the_right_stream(
+    world: ProcessWorld, arguments: list[str], environ: dict[str, str], code: int
+) -> None:
+    done = world.run_process(*arguments, **environ)
+    assert done.returncode == code, done.stderr
+    assert bool(done.stdout) is (code == 0)
+    assert bool(done.stderr) is (code != 0)
+    assert "Traceback" not in done.stderr

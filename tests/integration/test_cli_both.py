@@ -277,7 +277,7 @@ def test_nothing_hostile_in_a_reason_reaches_the_terminal(both: Both, alias: str
 def test_an_mlflow_registry_is_ordered_about_without_any_service(tmp_path: Path) -> None:
     with process_world(tmp_path, "mlflow") as world:
         side = Side(world, {}, pwd.getpwuid(os.getuid()).pw_name)
-        side.lines("migrate")
+        assert world.run_process("migrate").returncode == 0
         version, model = world.models.train(world.job_id, "2", {"f1": 0.9}), world.models.model
         (line,) = side.lines("alias", "set", model, "Champion", version, "--reason", "by hand")
         assert line == f"Champion of {model}: v1 -> v{version}"

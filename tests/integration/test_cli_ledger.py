@@ -18,7 +18,7 @@ import pytest
 from champion_gate.domain.promotion import Phase
 from champion_gate.flow.receipts import make_receipt
 from champion_gate.store import SqlStore, open_store
-from integration.process_world import clean_environ, command_line
+from integration.commands import clean_environ, command_line, run_command
 from integration.store_databases import SqliteDatabases
 from integration.store_samples import T0, after, brought_to, entry, taken_promotion
 from ledger_samples import NASTY, change_entry, decision_entry, forged, promoted
@@ -37,16 +37,8 @@ class Desk:
     ) -> subprocess.CompletedProcess[str]:
         """Run `champion-gate ledger …`; offline there is no setting at all."""
         environ = {} if offline else {"CHAMPION_GATE_DATABASE_URL": self.url}
-        done = subprocess.run(
-            command_line("ledger", *arguments),
-            cwd=self.folder,
-            env=clean_environ(environ | ({"CHAMPION_GATE_API_URL": api} if api else {})),
-            input=sent,
-            capture_output=True,
-            encoding="utf-8",
-            timeout=60,
-            check=False,
-        )
+        environ |= {"CHAMPION_GATE_API_URL": api} if api else {}
+        done = run_command("ledger", *arguments, environ=environ, folder=self.folder, sent=sent)
         assert done.returncode == code, (done.stdout, done.stderr)
         assert "Traceback" not in done.stderr
         return done

@@ -19,8 +19,8 @@ from champion_gate.flow.api_tokens import ApiTokens, api_caller
 from champion_gate.store.sql_store import open_store
 from champion_gate.web.auth import Access, Auth, caller, enforce, guarded
 from champion_gate_standins.common.server import serve
+from integration.commands import run_command
 from integration.gate_world import CountingChance, MovableClock, empty_database
-from integration.process_world import clean_environ, command_line
 
 TEXT = re.compile(r"cgate_[a-z0-9]{16}_[a-z0-9]{64}\n")
 
@@ -32,15 +32,8 @@ class Shell:
     database: Path
 
     def run(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command_line("tokens", *arguments),
-            cwd=self.database.parent,
-            env=clean_environ({"CHAMPION_GATE_DATABASE_URL": f"sqlite:///{self.database}", **environ}),
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        environ = {"CHAMPION_GATE_DATABASE_URL": f"sqlite:///{self.database}", **environ}
+        return run_command("tokens", *arguments, environ=environ, folder=self.database.parent)
 
     def create(self, name: str, *arguments: str, role: str = "viewer") -> str:
         done = self.run("create", "--name", name, "--role", role, *arguments)

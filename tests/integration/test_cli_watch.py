@@ -24,15 +24,9 @@ from champion_gate.domain.callers import Role
 from champion_gate.domain.promotion import Phase
 from champion_gate.errors import NotAuthenticatedError, NotFoundError, StoreUnavailableError
 from champion_gate.store import SqlStore, open_store
+from integration.commands import clean_environ, command_line
 from integration.gate_world import api_token, empty_database
-from integration.process_world import (
-    PATIENCE,
-    ProcessWorld,
-    clean_environ,
-    command_line,
-    process_world,
-    until,
-)
+from integration.process_world import PATIENCE, ProcessWorld, process_world, until
 from integration.store_samples import LEASE, after, promotion
 
 Step = Callable[[SqlStore], None]

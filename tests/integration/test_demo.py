@@ -20,15 +20,8 @@ import pytest
 import requests
 
 from champion_gate.store.sql_store import open_store
-from integration.process_world import (
-    PATIENCE,
-    clean_environ,
-    command_line,
-    free_port,
-    port_of,
-    refuses,
-    until,
-)
+from integration.commands import clean_environ, command_line
+from integration.process_world import PATIENCE, free_port, port_of, refuses, until
 
 
 class Demo:

@@ -25,7 +25,8 @@ import requests
 from champion_gate.domain.ledger.chain import LedgerKind, LedgerLine
 from champion_gate.domain.promotion import Phase
 from champion_gate.store.sql_store import SqlStore, open_store
-from integration.process_world import PATIENCE, clean_environ, command_line, refuses, until
+from integration.commands import clean_environ, command_line
+from integration.process_world import PATIENCE, refuses, until
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 PORT = 8765

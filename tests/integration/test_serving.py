@@ -77,7 +77,7 @@ def test_the_database_is_made_beside_what_the_address_says(world: ProcessWorld) 
 
 def assert_refused(world: ProcessWorld, *parts: str, **environ: str) -> str:
     """Exit 2, each problem once, nothing that only a programmer understands; returns the message."""
-    done = world.run("serve", **environ)
+    done = world.run_process("serve", **environ)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     assert done.stderr.startswith("champion-gate: ")
@@ -184,7 +184,7 @@ def test_job_names_are_checked_later_when_databricks_does_not_answer(world: Proc
 
 
 def test_a_directory_for_the_database_that_is_not_there(world: ProcessWorld) -> None:
-    done = world.run("serve", CHAMPION_GATE_DATABASE_URL=f"sqlite:///{world.folder}/nowhere/gate.db")
+    done = world.run_process("serve", CHAMPION_GATE_DATABASE_URL=f"sqlite:///{world.folder}/nowhere/gate.db")
     assert done.returncode == 4
     assert "Traceback" not in done.stderr
     assert "nowhere/gate.db" in done.stderr
@@ -192,7 +192,7 @@ def test_a_directory_for_the_database_that_is_not_there(world: ProcessWorld) -> 
 
 def test_a_database_that_is_none(world: ProcessWorld) -> None:
     (world.folder / "gate.db").write_text("This is no database. " * 100)
-    done = world.run("serve")
+    done = world.run_process("serve")
     assert done.returncode == 4
     assert "Traceback" not in done.stderr
     assert "gate.db" in done.stderr

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from champion_gate.domain.promotion import Phase
+from integration.commands import clean_environ
 from integration.gate_models import MlflowModels
-from integration.process_world import clean_environ, process_world
+from integration.process_world import process_world
 from unit.far_end import answer, far_end
 
 WARM = """
