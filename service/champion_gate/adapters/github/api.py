@@ -1,18 +1,32 @@
-"""The calls to GitHub about one repository: what is sent, and the JSON that comes back."""
+"""The calls to GitHub about one repository: what is sent, and what comes back, read into models."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from champion_gate.adapters.github.auth import MEMBERS, Access
-from champion_gate.adapters.github.models import fields
+from champion_gate.adapters.github.models import (
+    Approval,
+    BranchPolicy,
+    BranchRule,
+    Environment,
+    Job,
+    ListedRun,
+    Membership,
+    PendingDeployment,
+    Repository,
+    Run,
+    User,
+    Workflow,
+    github,
+)
 from champion_gate.adapters.github.names import Spot
 from champion_gate.adapters.http.answer import Answer, Limits
 from champion_gate.adapters.http.client import ApiClient, joined
-from champion_gate.adapters.http.json_fields import Record
+from champion_gate.adapters.http.models import Answered
 from champion_gate.domain.ports import Person
 from champion_gate.errors import VendorRefusedError, VendorUnavailableError
 
@@ -22,6 +36,8 @@ LIMITS: Limits = (
     (403, "abuse detection"),
     (422, "submitted too quickly"),
 )
+M = TypeVar("M", bound=Answered)
+
 _PAGE = {"per_page": "100"}
 _SEARCH_LIMIT = 1000
 
@@ -40,70 +56,71 @@ class RepositoryApi:
         """The account that acts when we do."""
         return self._access.own_account(self.spot)
 
-    def user(self, login: str) -> Record:
+    def user(self, login: str) -> User:
         """`GET /users/{username}`."""
-        return fields.as_record(self._client.get(joined("users", login), auth=self._auth), "user")
+        return github.one(User, self._client.get(joined("users", login), auth=self._auth), "user")
 
-    def repository(self) -> Record:
+    def repository(self) -> Repository:
         """`GET /repos/{owner}/{repo}`."""
-        return self._get("repository")
+        return github.one(Repository, self._get(), "repository")
 
-    def workflow(self) -> Record:
+    def workflow(self) -> Workflow:
         """`GET …/actions/workflows/{file}`."""
-        return self._get("workflow", "actions", "workflows", self.spot.workflow)
+        return github.one(Workflow, self._get("actions", "workflows", self.spot.workflow), "workflow")
 
-    def environment(self, name: str) -> Record:
+    def environment(self, name: str) -> Environment:
         """`GET …/environments/{name}`."""
-        return self._get("environment", "environments", name)
+        return github.one(Environment, self._get("environments", name), "environment")
 
-    def branch_policies(self, name: str) -> list[Record]:
+    def branch_policies(self, name: str) -> list[BranchPolicy]:
         """All custom branch policies of an environment."""
-        return self._all("branch_policies", "environments", name, "deployment-branch-policies")
+        path = ("environments", name, "deployment-branch-policies")
+        return self._all(BranchPolicy, "branch_policies", *path)
 
-    def branch_rules(self) -> list[Record]:
+    def branch_rules(self) -> list[BranchRule]:
         """`GET …/rules/branches/{branch}`: of all active rulesets, the organization's too, that apply to our ref."""
         pages = self._pages("rules", "branches", self.spot.ref, params=_PAGE)
-        return [rule for page in pages for rule in fields.as_records(page, "rules")]
+        return [rule for page in pages for rule in github.many(BranchRule, page, "rules")]
 
     def check_team(self, slug: str) -> None:
         """Raise unless the team's members can be read."""
         path = joined("orgs", self.spot.owner, "teams", slug, "members")
         answer = self._client.get(path, auth=self._access.to(self.spot, MEMBERS), params={"per_page": "1"})
-        fields.as_records(answer, "members")
+        github.many(Answered, answer, "members")
 
-    def membership(self, slug: str, login: str) -> Record:
+    def membership(self, slug: str, login: str) -> Membership:
         """`GET /orgs/{org}/teams/{slug}/memberships/{login}`; VendorNotFoundError for who is no member."""
         path = joined("orgs", self.spot.owner, "teams", slug, "memberships", login)
         answer = self._client.get(path, auth=self._access.to(self.spot, MEMBERS))
-        return fields.as_record(answer, "membership")
+        return github.one(Membership, answer, "membership")
 
     def dispatch(self, body: Mapping[str, object]) -> Answer:
         """`POST …/dispatches`; 422 is an answer here."""
         path = joined(*self._repository, "actions", "workflows", self.spot.workflow, "dispatches")
         return self._client.post(path, auth=self._auth, body=body, accept=(HTTPStatus.UNPROCESSABLE_ENTITY,))
 
-    def run(self, run_id: str) -> Record:
+    def run(self, run_id: str) -> Run:
         """`GET …/actions/runs/{run_id}`."""
-        return self._get("run", "actions", "runs", run_id)
+        return github.one(Run, self._get("actions", "runs", run_id), "run")
 
-    def approvals(self, run_id: str) -> list[Record]:
+    def approvals(self, run_id: str) -> list[Approval]:
         """All reviews of a run; GitHub does not page them, but should it ever, none is missed."""
         pages = self._pages("actions", "runs", run_id, "approvals")
-        return [review for page in pages for review in fields.as_records(page, "approvals")]
+        return [review for page in pages for review in github.many(Approval, page, "approvals")]
 
-    def pending_deployments(self, run_id: str) -> list[Record]:
+    def pending_deployments(self, run_id: str) -> list[PendingDeployment]:
         """What the run's jobs wait for, by environment: reviewers, timers and other rules."""
         return [
             one
             for page in self._pages("actions", "runs", run_id, "pending_deployments")
-            for one in fields.as_records(page, "pending_deployments")
+            for one in github.many(PendingDeployment, page, "pending_deployments")
         ]
 
-    def jobs(self, run_id: str) -> list[Record]:
+    def jobs(self, run_id: str) -> list[Job]:
         """All jobs of the run's latest attempt."""
-        return self._all("jobs", "actions", "runs", run_id, "jobs", params={"filter": "latest"})
+        return self._all(Job, "jobs", "actions", "runs", run_id, "jobs", params={"filter": "latest"})
 
-    def dispatched_runs(self, since: datetime, until: datetime | None = None) -> list[Record]:
+    def dispatched_runs(self, since: datetime, until: datetime | None = None) -> list[ListedRun]:
         """The workflow's runs that our own account dispatched, newest first; asked conditionally.
 
         Args:
@@ -120,9 +137,9 @@ class RepositoryApi:
             "created": f">={start}" if until is None else f"{start}..{until:%Y-%m-%dT%H:%M:%SZ}",
         }
         path = ("actions", "workflows", self.spot.workflow, "runs")
-        return self._all("workflow_runs", *path, params=params, conditional=True)
+        return self._all(ListedRun, "workflow_runs", *path, params=params, conditional=True)
 
-    def newest_runs(self, since: datetime, *, most: int) -> tuple[list[Record], bool]:
+    def newest_runs(self, since: datetime, *, most: int) -> tuple[list[ListedRun], bool]:
         """The workflow's runs, whoever started them, newest first; asked conditionally.
 
         Without any filter: GitHub answers a filtered list from a search index, which lags behind at times.
@@ -135,19 +152,18 @@ class RepositoryApi:
             The runs, and whether they are all of that time.
         """
         path = joined(*self._repository, "actions", "workflows", self.spot.workflow, "runs")
-        runs: list[Record] = []
+        runs: list[ListedRun] = []
         for page in range(1, most + 1):
             answer = self._client.get(
                 path, auth=self._auth, params={**_PAGE, "page": str(page)}, conditional=True
             )
-            listed = fields.records(fields.as_record(answer, "runs"), "workflow_runs")
+            listed, total = github.page(ListedRun, answer, "workflow_runs")
             runs += listed
             if len(listed) < int(_PAGE["per_page"]):
-                total = fields.whole(answer, "total_count")
                 if len(runs) < total:
                     raise VendorUnavailableError("GitHub", f"{path} gave {len(runs)} of {total} entries.")
                 return runs, True
-            if fields.time(listed[-1], "created_at") < since:
+            if listed[-1].created_at < since:
                 return runs, True
         return runs, False
 
@@ -158,8 +174,8 @@ class RepositoryApi:
             path, auth=self._auth, accept=(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT), repeatable=True
         )
 
-    def _get(self, what: str, *parts: str) -> Record:
-        return fields.as_record(self._client.get(joined(*self._repository, *parts), auth=self._auth), what)
+    def _get(self, *parts: str) -> object:
+        return self._client.get(joined(*self._repository, *parts), auth=self._auth)
 
     def _pages(
         self, *parts: str, params: Mapping[str, str] | None = None, conditional: bool = False
@@ -178,17 +194,16 @@ class RepositoryApi:
 
     def _all(
         self,
+        model: type[M],
         key: str,
         *parts: str,
         params: Mapping[str, str] | None = None,
         conditional: bool = False,
-    ) -> list[Record]:
-        pages = [
-            fields.as_record(page, key)
-            for page in self._pages(*parts, params={**(params or {}), **_PAGE}, conditional=conditional)
-        ]
-        items = [item for page in pages for item in fields.records(page, key)]
-        total, path = fields.whole(pages[0], "total_count"), joined(*self._repository, *parts)
+    ) -> list[M]:
+        answers = self._pages(*parts, params={**(params or {}), **_PAGE}, conditional=conditional)
+        pages = [github.page(model, answer, key) for answer in answers]
+        items = [item for page, _ in pages for item in page]
+        total, path = pages[0][1], joined(*self._repository, *parts)
         if total > _SEARCH_LIMIT:
             raise VendorRefusedError("GitHub", f"{path} lists {total} entries, more than can be read.")
         if len(items) < total:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Protocol
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from champion_gate.adapters.github.models import fields
+from champion_gate.adapters.github.models import AccessToken, App, Numbered, User, github
 from champion_gate.adapters.github.names import Spot
 from champion_gate.adapters.http.auth import HeaderTokens, Rotation, looks_like_a_token
 from champion_gate.adapters.http.client import ApiClient, Auth, joined
@@ -148,18 +148,12 @@ def _private_key(pem: str) -> RSAPrivateKey:
     return key
 
 
-@dataclass(frozen=True)
-class _InstallationToken:
-    token: str = field(repr=False)
-    expires_at: datetime
-
-
 class _AppAccess:
     def __init__(self, client: ApiClient, apps: Sequence[GitHubApp], clock: Clock) -> None:
         self._client = client
         self._auth: Auth = _AppAuth(apps, clock)
         self._clock = clock
-        self._tokens: dict[tuple[str, tuple[str, str]], _InstallationToken] = {}
+        self._tokens: dict[tuple[str, tuple[str, str]], AccessToken] = {}
         self._lock = threading.Lock()
         self._account: Person | None = None
 
@@ -168,14 +162,15 @@ class _AppAccess:
 
     def own_account(self, spot: Spot) -> Person:
         if self._account is None:
-            slug = fields.text(
-                fields.as_record(self._client.get(joined("app"), auth=self._auth), "app"), "slug"
-            )
-            self._account = person(self._client.get(joined("users", f"{slug}[bot]"), auth=self.to(spot)))
+            login = f"{self._app().slug}[bot]"
+            self._account = person(self._client.get(joined("users", login), auth=self.to(spot)))
         return self._account
 
     def check(self) -> None:
-        fields.text(fields.as_record(self._client.get(joined("app"), auth=self._auth), "app"), "slug")
+        self._app()
+
+    def _app(self) -> App:
+        return github.one(App, self._client.get(joined("app"), auth=self._auth), "app")
 
     def token(self, spot: Spot, permission: tuple[str, str]) -> str:
         """The installation token for a repository: cached, and made anew five minutes before it ends."""
@@ -194,7 +189,7 @@ class _AppAccess:
         with self._lock:
             self._tokens.pop((spot.repository.lower(), permission), None)
 
-    def _new_token(self, spot: Spot, permission: tuple[str, str]) -> _InstallationToken:
+    def _new_token(self, spot: Spot, permission: tuple[str, str]) -> AccessToken:
         """Made; a refusal says nothing of what the caller asked about, or would have changed."""
         try:
             return self._asked_token(spot, permission)
@@ -209,18 +204,17 @@ class _AppAccess:
             error.concerns_all = True
             raise
 
-    def _asked_token(self, spot: Spot, permission: tuple[str, str]) -> _InstallationToken:
+    def _asked_token(self, spot: Spot, permission: tuple[str, str]) -> AccessToken:
         found = self._client.get(joined("repos", spot.owner, spot.name, "installation"), auth=self._auth)
-        installation = fields.number_id(fields.as_record(found, "installation"))
+        installation = github.one(Numbered, found, "installation")
         name, level = permission
         answer = self._client.post(
-            joined("app", "installations", installation, "access_tokens"),
+            joined("app", "installations", installation.id, "access_tokens"),
             auth=self._auth,
             body={"repositories": [spot.name], "permissions": {name: level}},
             repeatable=True,
         )
-        made = fields.as_record(answer.json(), "access token")
-        return _InstallationToken(fields.text(made, "token"), fields.time(made, "expires_at"))
+        return github.one(AccessToken, answer.json(), "access token")
 
 
 @dataclass(frozen=True)
@@ -239,5 +233,5 @@ class _InstallationAuth:
 
 def person(answer: object) -> Person:
     """The account of an answer that describes one."""
-    found = fields.as_record(answer, "user")
-    return Person(fields.number_id(found), fields.text(found, "login"))
+    found = github.one(User, answer, "user")
+    return Person(found.id, found.login)

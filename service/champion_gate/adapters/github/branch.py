@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from champion_gate.adapters.github.api import RepositoryApi
-from champion_gate.adapters.github.models import fields
-from champion_gate.adapters.http.json_fields import Record
+from champion_gate.adapters.github.models import BranchRule, github
 from champion_gate.errors import VendorNotFoundError
 
 
@@ -28,7 +27,7 @@ def branch_problems(api: RepositoryApi) -> Iterator[str]:
     except VendorNotFoundError as missing:
         yield f"{page}: its rules cannot be read ({missing.message})."
         return
-    kinds = {fields.text(rule, "type") for rule in rules}
+    kinds = {rule.type for rule in rules}
     if "update" not in kinds and not any(map(_asks_another, rules)):
         yield (
             f"{page}: whoever may write could change the workflow alone. In an active ruleset turn on `Require a pull "
@@ -39,7 +38,10 @@ def branch_problems(api: RepositoryApi) -> Iterator[str]:
         yield f"{page}: whoever may write could delete it and make it anew. Turn on `Restrict deletions` in a ruleset."
 
 
-def _asks_another(rule: Record) -> bool:
-    if rule["type"] != "pull_request":
+def _asks_another(rule: BranchRule) -> bool:
+    if rule.type != "pull_request":
         return False
-    return fields.whole(fields.record(rule, "parameters"), "required_approving_review_count") > 0
+    count = rule.parameters.required_approving_review_count if rule.parameters else None
+    if count is None:
+        raise github.unreadable("rules.parameters.required_approving_review_count", "a whole number")
+    return count > 0

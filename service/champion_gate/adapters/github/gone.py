@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from champion_gate.adapters.github.api import RepositoryApi
-from champion_gate.adapters.github.models import fields
 from champion_gate.adapters.pending import asked_between
 from champion_gate.domain.promotion import Promotion
 from champion_gate.errors import RequestGoneError, VendorNotFoundError
@@ -23,13 +22,13 @@ def check_gone(api: RepositoryApi, run_id: str, promotion: Promotion) -> None:
         api.run(run_id)
     except VendorNotFoundError:
         pins = promotion.request.pins if promotion.request else {}
-        if fields.number_id(api.repository()) != pins.get("repository_id"):
+        if api.repository().id != pins.get("repository_id"):
             return
-        if fields.number_id(api.workflow()) != pins.get("workflow_id"):
+        if api.workflow().id != pins.get("workflow_id"):
             return
         since, _ = asked_between(promotion)
         runs, complete = api.newest_runs(since, most=_MOST_PAGES)
-        if complete and all(fields.number_id(run) != run_id for run in runs):
+        if complete and all(run.id != run_id for run in runs):
             raise RequestGoneError(
                 "GitHub",
                 f"workflow run {run_id} is gone: it was deleted, and {api.spot.workflow} of {api.spot.repository} "

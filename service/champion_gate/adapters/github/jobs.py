@@ -10,10 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from champion_gate.adapters.github.api import RepositoryApi
-from champion_gate.adapters.github.models import fields
+from champion_gate.adapters.github.models import Job, PendingDeployment, github
 from champion_gate.adapters.github.names import gated_job
 from champion_gate.adapters.github.place import Environment
-from champion_gate.adapters.http.json_fields import Record
 from champion_gate.errors import VendorError
 
 _WAITING = frozenset({"queued", "waiting", "requested", "pending"})
@@ -22,9 +21,7 @@ _ENDS = frozenset({"success", "failure", "neutral", "cancelled", "skipped", "tim
 _log = logging.getLogger(__name__)
 
 
-def gated_jobs(
-    jobs: Sequence[Record], run_id: str, seats: Sequence[str], problems: list[str]
-) -> dict[str, Record]:
+def gated_jobs(jobs: Sequence[Job], run_id: str, seats: Sequence[str], problems: list[str]) -> dict[str, Job]:
     """Seat -> its gated job; absent where there is none, or where it cannot be told which.
 
     Args:
@@ -33,39 +30,43 @@ def gated_jobs(
         seats: environments that were asked.
         problems: what cannot be told is added here.
     """
-    found: dict[str, Record] = {}
+    found: dict[str, Job] = {}
     for seat in seats:
-        gated = [job for job in jobs if fields.text(job, "name") == gated_job(seat)]
+        gated = [job for job in jobs if job.name == gated_job(seat)]
         if len(gated) > 1:
             problems.append(f"Workflow run {run_id} has {len(gated)} jobs named {gated_job(seat)}.")
-        elif gated and fields.number_id(gated[0], "run_id") != run_id:
-            problems.append(f"Job {gated_job(seat)} is listed as one of run {gated[0]['run_id']}.")
+        elif gated and gated[0].run_id != run_id:
+            problems.append(f"Job {gated_job(seat)} is listed as one of run {gated[0].run_id}.")
         elif gated:
             found[seat] = gated[0]
     return found
 
 
-def released(gated: Mapping[str, Record], problems: list[str]) -> dict[str, datetime]:
+def released(gated: Mapping[str, Job], problems: list[str]) -> dict[str, datetime]:
     """Seat -> when its gated job started; absent where it waits, never started, or cannot be told.
 
     Until a job starts, its `started_at` is the time of its creation.
     """
-    return {
-        seat: fields.time(job, "started_at") for seat, job in gated.items() if _has_started(job, problems)
-    }
+    return {seat: _start_of(job) for seat, job in gated.items() if _has_started(job, problems)}
 
 
-def not_ended(gated: Mapping[str, Record]) -> list[str]:
+def not_ended(gated: Mapping[str, Job]) -> list[str]:
     """The names of the gated jobs that go on: of a run that has ended, none can."""
-    return [fields.text(job, "name") for job in gated.values() if job.get("status") != "completed"]
+    return [job.name for job in gated.values() if job.status != "completed"]
 
 
-def _has_started(job: Record, problems: list[str]) -> bool:
+def _start_of(job: Job) -> datetime:
+    if job.started_at is None:
+        raise github.unreadable("jobs.started_at", "a text")
+    return job.started_at
+
+
+def _has_started(job: Job, problems: list[str]) -> bool:
     """Whether the job was let start, however it ended: it fails where the gate was down, and is cut off when its time is up.
 
     A run with a skipped job succeeds, and a job that was vetoed or overslept fails: no runner took either.
     """
-    name, status, conclusion = fields.text(job, "name"), fields.text(job, "status"), job.get("conclusion")
+    name, status, conclusion = job.name, job.status, job.conclusion
     if status == "in_progress":
         return True
     if status == "completed" and conclusion in _ENDS:
@@ -75,21 +76,17 @@ def _has_started(job: Record, problems: list[str]) -> bool:
     return False
 
 
-def _ran(job: Record) -> bool:
+def _ran(job: Job) -> bool:
     """Whether a runner took the job, or a step of it began."""
-    if job.get("runner_id") or job.get("runner_name"):
+    if job.runner_id or job.runner_name:
         return True
-    steps = job.get("steps")
-    return any(
-        isinstance(step, dict) and step.get("started_at") is not None and step.get("conclusion") != "skipped"
-        for step in (steps if isinstance(steps, list) else [])
-    )
+    return any(step.started_at is not None and step.conclusion != "skipped" for step in job.steps or ())
 
 
 def held_by(
     api: RepositoryApi,
     run_id: str,
-    waiting: Mapping[str, Record],
+    waiting: Mapping[str, Job],
     environments: Iterable[Environment],
     now: datetime,
 ) -> dict[str, str]:
@@ -104,16 +101,13 @@ def held_by(
         environments: as they are now.
         now: for timers.
     """
-    held = {seat: _words_of(fields.text(job, "status")) for seat, job in waiting.items()}
-    at_rules = [seat for seat, job in waiting.items() if fields.text(job, "status") == "waiting"]
+    held = {seat: _words_of(job.status) for seat, job in waiting.items()}
+    at_rules = [seat for seat, job in waiting.items() if job.status == "waiting"]
     if not at_rules:
         return held
     numbers = {environment.seat: environment.number for environment in environments}
     try:
-        pending = {
-            fields.number_id(fields.record(one, "environment")): _rule_of(one, now)
-            for one in api.pending_deployments(run_id)
-        }
+        pending = {one.environment.id: _rule_of(one, now) for one in api.pending_deployments(run_id)}
     except VendorError as error:
         _log.warning("what holds workflow run %s cannot be read: %s", run_id, error)
         return held | dict.fromkeys(at_rules, f"GitHub; by what cannot be read ({error.message})")
@@ -127,11 +121,11 @@ def _words_of(status: str) -> str:
     return "the lack of a runner: its job is queued" if status == "queued" else f"GitHub: its job is {status}"
 
 
-def _rule_of(pending: Record, now: datetime) -> str:
-    minutes = pending.get("wait_timer")
-    if not isinstance(minutes, int) or minutes <= 0:
+def _rule_of(pending: PendingDeployment, now: datetime) -> str:
+    minutes = pending.wait_timer or 0
+    if minutes <= 0:
         return _OTHER_RULE
-    if pending.get("wait_timer_started_at") is None:
+    if pending.wait_timer_started_at is None:
         return f"a wait timer of {minutes} minutes"
-    until = fields.time(pending, "wait_timer_started_at") + timedelta(minutes=minutes)
+    until = pending.wait_timer_started_at + timedelta(minutes=minutes)
     return f"a wait timer until {until:%Y-%m-%d %H:%M} UTC" if until > now else _OTHER_RULE

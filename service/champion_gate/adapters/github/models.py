@@ -1,7 +1,213 @@
-"""Reads GitHub's answers."""
+"""What we take of GitHub's answers.
+
+Fields, and which may be null or absent: GitHub's description of its REST API; beyond it `can_admins_bypass`, which is
+answered and not described.
+"""
 
 from __future__ import annotations
 
-from champion_gate.adapters.http.json_fields import JsonFields
+from pydantic import Field
 
-fields = JsonFields("GitHub")
+from champion_gate.adapters.http.models import Answered, NumberId, Reader, Time
+
+github = Reader("GitHub")
+
+
+class Numbered(Answered):
+    """Something of which the id is all that we need."""
+
+    id: NumberId
+
+
+class App(Answered):
+    """A GitHub App, as it sees itself."""
+
+    slug: str
+
+
+class AccessToken(Answered):
+    """An installation's token."""
+
+    token: str = Field(repr=False)
+    expires_at: Time
+
+
+class User(Answered):
+    """An account. `type` is `User` for people."""
+
+    id: NumberId
+    login: str
+    type: str | None = None
+
+
+class Repository(Answered):
+    """A repository."""
+
+    id: NumberId
+    owner: Numbered
+    full_name: str
+    archived: bool | None = None
+    disabled: bool | None = None
+
+
+class Workflow(Answered):
+    """A workflow file that GitHub knows."""
+
+    id: NumberId
+    path: str
+    state: str
+
+
+class Membership(Answered):
+    """Somebody's membership of a team."""
+
+    state: str
+
+
+# --- what protects -----------------------------------------------------------------------------------------
+
+
+class Reviewer(Answered):
+    """A person or a team; only teams have a slug."""
+
+    id: NumberId
+    slug: str | None = None
+
+
+class ReviewerEntry(Answered):
+    """One of an environment's reviewers."""
+
+    reviewer: Reviewer
+    type: str | None = None
+
+
+class ProtectionRule(Answered):
+    """A rule of an environment; which fields it has depends on its type."""
+
+    type: str
+    reviewers: list[ReviewerEntry] | None = None
+    prevent_self_review: bool | None = None
+    wait_timer: int | None = None
+
+
+class DeploymentBranches(Answered):
+    """From which branches may be deployed to an environment."""
+
+    protected_branches: bool
+    custom_branch_policies: bool
+
+
+class Environment(Answered):
+    """An environment with its protection."""
+
+    id: NumberId
+    name: str
+    protection_rules: list[ProtectionRule]
+    deployment_branch_policy: DeploymentBranches | None = None
+    can_admins_bypass: bool | None = None
+
+
+class BranchPolicy(Answered):
+    """A branch, or a tag, from which may be deployed."""
+
+    name: str
+    type: str = "branch"
+
+
+class PullRequestRule(Answered):
+    """What a rule of the type `pull_request` demands."""
+
+    required_approving_review_count: int | None = None
+
+
+class BranchRule(Answered):
+    """A rule of an active ruleset."""
+
+    type: str
+    parameters: PullRequestRule | None = None
+
+
+# --- workflow runs -----------------------------------------------------------------------------------------
+
+
+class DispatchedRun(Answered):
+    """What a dispatch tells of the run that it started."""
+
+    workflow_run_id: NumberId
+    html_url: str
+
+
+class RunRepository(Answered):
+    """The repository of a run."""
+
+    id: NumberId
+    full_name: str
+
+
+class Run(Answered):
+    """A workflow run."""
+
+    id: NumberId
+    status: str
+    run_attempt: int
+    event: str
+    path: str
+    head_branch: str
+    head_sha: str
+    workflow_id: NumberId
+    repository: RunRepository
+    actor: Numbered
+    html_url: str | None = None
+    conclusion: str | None = None
+
+
+class ListedRun(Answered):
+    """A workflow run in a list, whoever started it; of a deleted account's run nobody is told as its actor."""
+
+    id: NumberId
+    display_title: str
+    html_url: str
+    event: str
+    created_at: Time
+    updated_at: str
+    status: str | None = None
+    actor: Numbered | None = None
+
+
+class Step(Answered):
+    """A step of a job."""
+
+    started_at: str | None = None
+    conclusion: str | None = None
+
+
+class Job(Answered):
+    """A job of a run. Until it starts, `started_at` is the time of its creation."""
+
+    run_id: NumberId
+    run_attempt: int
+    name: str
+    status: str
+    conclusion: str | None = None
+    started_at: Time | None = None
+    html_url: str | None = None
+    runner_id: int | None = None
+    runner_name: str | None = None
+    steps: list[Step] | None = None
+
+
+class Approval(Answered):
+    """A review of a run, of whichever attempt; nobody is told where the account was deleted."""
+
+    state: str
+    environments: list[Numbered]
+    user: User | None
+    comment: str
+
+
+class PendingDeployment(Answered):
+    """What a run's job waits for."""
+
+    environment: Numbered
+    wait_timer: int | None = None
+    wait_timer_started_at: Time | None = None

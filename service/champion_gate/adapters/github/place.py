@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from champion_gate.adapters.github import models
 from champion_gate.adapters.github.api import RepositoryApi
 from champion_gate.adapters.github.branch import branch_problems
-from champion_gate.adapters.github.models import fields
+from champion_gate.adapters.github.models import ProtectionRule, github
 from champion_gate.adapters.github.names import Spot
-from champion_gate.adapters.http.json_fields import Record
 from champion_gate.domain.ports import Person
 from champion_gate.errors import VendorNotFoundError, VendorRefusedError
 
@@ -43,7 +43,7 @@ class Environment:
     rules: tuple[str, ...]
     waits: timedelta
 
-    def pin(self) -> Record:
+    def pin(self) -> Mapping[str, object]:
         """What must stay the same. A team's slug may change, its id may not."""
         return {
             "id": self.number,
@@ -148,7 +148,7 @@ def moved(stored: Mapping[str, str], now: Survey) -> str | None:
     return f"Repository {number} belonged to owner {before} when approval was asked for and belongs to {after} now."
 
 
-def stored_environments(stored: Mapping[str, str]) -> Mapping[str, Record]:
+def stored_environments(stored: Mapping[str, str]) -> Mapping[str, Mapping[str, object]]:
     """Seat -> what was pinned of its environment; empty where the pins cannot be read."""
     try:
         pinned = json.loads(stored.get("environments", ""))
@@ -169,13 +169,10 @@ def _repository(api: RepositoryApi, problems: list[str]) -> dict[str, str]:
             f"there is no repository {spot.repository}, or our credentials do not show it.",
             hint="Correct its name in gates.yaml, or give the App or token access to it.",
         ) from missing
-    ids = {
-        "repository_id": fields.number_id(found),
-        "owner_id": fields.number_id(fields.record(found, "owner")),
-    }
-    if fields.text(found, "full_name").lower() != spot.repository.lower():
-        problems.append(f"{spot.repository} is {found['full_name']} now: write that name in gates.yaml.")
-    if found.get("archived") is not False or found.get("disabled") is True:
+    ids = {"repository_id": found.id, "owner_id": found.owner.id}
+    if found.full_name.lower() != spot.repository.lower():
+        problems.append(f"{spot.repository} is {found.full_name} now: write that name in gates.yaml.")
+    if found.archived is not False or found.disabled is True:
         problems.append(f"{spot.repository} is archived or disabled: no workflow runs there.")
     problems += [
         f"{spot.repository}: gates.yaml demands {key} {wanted}, and GitHub says {ids[key]}. "
@@ -196,15 +193,15 @@ def _workflow(api: RepositoryApi, problems: list[str]) -> dict[str, str]:
             "copy deploy/github/champion-gate.yml there."
         )
         return {}
-    if fields.text(found, "path") != spot.workflow_path:
+    if found.path != spot.workflow_path:
         problems.append(
-            f"{spot.repository}: workflow {spot.workflow} is {found['path']}, not {spot.workflow_path}."
+            f"{spot.repository}: workflow {spot.workflow} is {found.path}, not {spot.workflow_path}."
         )
-    if fields.text(found, "state") != "active":
+    if found.state != "active":
         problems.append(
-            f"{spot.repository}: workflow {spot.workflow} is {found['state']}: enable it on the Actions page."
+            f"{spot.repository}: workflow {spot.workflow} is {found.state}: enable it on the Actions page."
         )
-    return {"workflow_id": fields.number_id(found)}
+    return {"workflow_id": found.id}
 
 
 def _environment(api: RepositoryApi, seat: str, bot: Person, problems: list[str]) -> list[Environment]:
@@ -217,18 +214,18 @@ def _environment(api: RepositoryApi, seat: str, bot: Person, problems: list[str]
             "with required reviewers. (A workflow that names it would make it without protection.)"
         )
         return []
-    if fields.text(found, "name").lower() != seat.lower():
-        problems.append(f"{where}: GitHub answered about {found['name']} instead.")
+    if found.name.lower() != seat.lower():
+        problems.append(f"{where}: GitHub answered about {found.name} instead.")
         return []
-    number, wanted = fields.number_id(found), dict(api.spot.wanted_ids).get(f"environment_id:{seat}")
+    number, wanted = found.id, dict(api.spot.wanted_ids).get(f"environment_id:{seat}")
     if wanted not in {None, number}:
         problems.append(
             f"{where}: gates.yaml demands environment id {wanted}, and GitHub says {number}. It was deleted "
             "and made anew; if that is wanted, change the number in gates.yaml."
         )
-    rules = fields.records(found, "protection_rules")
-    reviewed = [rule for rule in rules if rule.get("type") == "required_reviewers"]
-    if len(reviewed) != 1 or not reviewed[0].get("reviewers"):
+    rules = found.protection_rules
+    reviewed = [rule for rule in rules if rule.type == "required_reviewers"]
+    if len(reviewed) != 1 or not reviewed[0].reviewers:
         problems.append(
             f"{where}: it has no required reviewers. Add at least one "
             "(in private repositories this takes GitHub Enterprise)."
@@ -237,56 +234,59 @@ def _environment(api: RepositoryApi, seat: str, bot: Person, problems: list[str]
     users, teams = _reviewers(where, reviewed[0], problems)
     if users <= {bot.user_id} and not teams:
         problems.append(f"{where}: nobody but {bot.login}, who asks, could approve. Add another reviewer.")
-    if reviewed[0].get("prevent_self_review") is not True:
+    if reviewed[0].prevent_self_review is not True:
         problems.append(f"{where}: turn on `Prevent self-review`.")
-    if found.get("can_admins_bypass") is not False:
+    if found.can_admins_bypass is not False:
         problems.append(
             f"{where}: turn off `Allow administrators to bypass configured protection rules`; "
             "a bypass cannot be told from an approval."
         )
     described = {*_branches(api, seat, found, problems), *map(_described, rules)}
-    waits = sum(fields.whole(rule, "wait_timer") for rule in rules if rule.get("type") == "wait_timer")
+    waits = sum(_minutes(rule) for rule in rules if rule.type == "wait_timer")
     return [Environment(seat, number, users, teams, tuple(sorted(described)), waits * _MINUTE)]
 
 
-def _reviewers(where: str, rule: Record, problems: list[str]) -> tuple[frozenset[str], dict[str, str]]:
+def _reviewers(
+    where: str, rule: ProtectionRule, problems: list[str]
+) -> tuple[frozenset[str], dict[str, str]]:
     users: set[str] = set()
     teams: dict[str, str] = {}
-    for entry in fields.records(rule, "reviewers"):
-        reviewer = fields.record(entry, "reviewer")
-        if entry.get("type") == "User":
-            users.add(fields.number_id(reviewer))
-        elif entry.get("type") == "Team":
-            teams[fields.number_id(reviewer)] = fields.text(reviewer, "slug")
+    for entry in rule.reviewers or ():
+        reviewer = entry.reviewer
+        if entry.type == "User":
+            users.add(reviewer.id)
+        elif entry.type != "Team":
+            problems.append(f"{where}: a reviewer of the unknown type {entry.type!r}.")
+        elif reviewer.slug is None:
+            raise github.unreadable("environment.protection_rules.reviewers.reviewer.slug", "a text")
         else:
-            problems.append(f"{where}: a reviewer of the unknown type {entry.get('type')!r}.")
+            teams[reviewer.id] = reviewer.slug
     return frozenset(users), teams
 
 
-def _branches(api: RepositoryApi, seat: str, found: Record, problems: list[str]) -> list[str]:
+def _branches(api: RepositoryApi, seat: str, found: models.Environment, problems: list[str]) -> list[str]:
     where, ref = _where(api.spot, seat), api.spot.ref
-    policy = found.get("deployment_branch_policy")
-    if policy is not None:
-        policy = fields.as_record(policy, "deployment_branch_policy")
-        if policy.get("protected_branches") is True:
-            return ["branches: protected"]
-        if policy.get("custom_branch_policies") is True:
-            allowed = [
-                (fields.text(one, "name"), one.get("type", "branch")) for one in api.branch_policies(seat)
-            ]
-            if allowed == [(ref, "branch")]:
-                return [f"branches: {ref}"]
+    policy = found.deployment_branch_policy
+    if policy is not None and policy.protected_branches:
+        return ["branches: protected"]
+    if policy is not None and policy.custom_branch_policies:
+        allowed = [(one.name, one.type) for one in api.branch_policies(seat)]
+        if allowed == [(ref, "branch")]:
+            return [f"branches: {ref}"]
     problems.append(
         f"{where}: restrict its deployment branches to protected branches, or to exactly the branch {ref}."
     )
     return []
 
 
-def _described(rule: Record) -> str:
-    kind = fields.text(rule, "type")
-    if kind == "wait_timer":
-        return f"wait_timer: {rule.get('wait_timer')}"
-    return kind
+def _minutes(rule: ProtectionRule) -> int:
+    if rule.wait_timer is None:
+        raise github.unreadable("environment.protection_rules.wait_timer", "a whole number")
+    return rule.wait_timer
+
+
+def _described(rule: ProtectionRule) -> str:
+    return f"wait_timer: {rule.wait_timer}" if rule.type == "wait_timer" else rule.type
 
 
 def _where(spot: Spot, seat: str) -> str:

@@ -10,14 +10,13 @@ from http import HTTPStatus
 from champion_gate.adapters.github import place as places
 from champion_gate.adapters.github import reading, starts
 from champion_gate.adapters.github.api import LIMITS, RepositoryApi
-from champion_gate.adapters.github.auth import Credentials, GitHubApp, GitHubToken, new_access, person
+from champion_gate.adapters.github.auth import Credentials, GitHubApp, GitHubToken, new_access
 from champion_gate.adapters.github.gone import check_gone
 from champion_gate.adapters.github.inputs import inputs_of
-from champion_gate.adapters.github.models import fields
+from champion_gate.adapters.github.models import DispatchedRun, ListedRun, github
 from champion_gate.adapters.github.names import Spot, check_login, check_new, check_run_id, spot_of
 from champion_gate.adapters.http.answer import Answer
 from champion_gate.adapters.http.client import ApiClient, Timeouts
-from champion_gate.adapters.http.json_fields import Record
 from champion_gate.adapters.pending import LastLooks, by_place, each_place, earliest
 from champion_gate.domain.approval import RequestState
 from champion_gate.domain.gates import ApprovalTarget
@@ -135,14 +134,11 @@ class GitHub:
             raise
         except VendorRefusedError as refused:
             raise UnsafeTargetError(str(refused)) from refused
-        if fields.text(found, "type") != "User":
-            raise VendorNotFoundError("GitHub", f"{login} is an account of type {found['type']}, no person.")
-        resolved = person(found)
-        if resolved.login.lower() != login.lower():
-            raise VendorUnavailableError(
-                "GitHub", f"asked about {login}, it answered about {resolved.login}."
-            )
-        return resolved
+        if found.type != "User":
+            raise VendorNotFoundError("GitHub", f"{login} is an account of type {found.type}, no person.")
+        if found.login.lower() != login.lower():
+            raise VendorUnavailableError("GitHub", f"asked about {login}, it answered about {found.login}.")
+        return Person(found.id, found.login)
 
     # --- asking -----------------------------------------------------------------------------------------------
 
@@ -196,9 +192,9 @@ class GitHub:
         own = promotion.request.external_id if promotion.request else None
         ours, _ = starts.started_by_us(self._api(target), promotion)
         return tuple(
-            fields.number_id(run)
+            run.id
             for run in starts.dispatched_for(promotion, ours)
-            if fields.number_id(run) != own and fields.text(run, "status") != "completed"
+            if run.id != own and run.status != "completed"
         )
 
     def cancel(self, target: ApprovalTarget, external_id: str) -> None:
@@ -211,7 +207,7 @@ class GitHub:
         api, run_id = self._api(target), check_run_id(external_id)
         if api.cancel(run_id).status == HTTPStatus.ACCEPTED:
             return
-        status = fields.text(api.run(run_id), "status")
+        status = api.run(run_id).status
         if status != "completed":
             raise VendorUnavailableError(
                 "GitHub", f"workflow run {run_id} is {status} and could not be cancelled."
@@ -245,18 +241,18 @@ class GitHub:
 
     def _news_of(self, api: RepositoryApi, group: Sequence[Promotion]) -> list[str]:
         try:
-            runs = {fields.number_id(run): run for run in api.dispatched_runs(earliest(group))}
+            runs = {run.id: run for run in api.dispatched_runs(earliest(group))}
         except VendorRefusedError:
             # This list says nothing, so each is read by itself, and says there what is wrong.
             return [promotion.id for promotion in group]
         return [promotion.id for promotion in group if self._has_news(promotion, runs)]
 
-    def _has_news(self, promotion: Promotion, runs: Mapping[str, Record]) -> bool:
+    def _has_news(self, promotion: Promotion, runs: Mapping[str, ListedRun]) -> bool:
         run_id = (promotion.request.external_id if promotion.request else None) or ""
         run = runs.get(run_id)
         if run is None:
             return True
-        look = (fields.text(run, "status"), fields.text(run, "updated_at"))
+        look = (run.status or "", run.updated_at)
         return self._looks.changed(run_id, look) or look[0] not in _STILL
 
     def _api(self, target: ApprovalTarget) -> RepositoryApi:
@@ -268,8 +264,8 @@ def _opened(answer: Answer) -> OpenedRequest | None:
     if answer.status == HTTPStatus.NO_CONTENT:
         return None
     try:
-        made = fields.as_record(answer.json(), "dispatch")
-        return OpenedRequest(fields.number_id(made, "workflow_run_id"), fields.text(made, "html_url"))
+        made = github.one(DispatchedRun, answer.json(), "dispatch")
+        return OpenedRequest(made.workflow_run_id, made.html_url)
     except VendorUnavailableError as error:
         raise VendorUnavailableError(
             "GitHub", f"a run was dispatched, but {error.message}", outcome_unknown=True

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from champion_gate.adapters.github.api import RepositoryApi
 from champion_gate.adapters.github.jobs import gated_jobs, held_by, not_ended, released
-from champion_gate.adapters.github.models import fields
+from champion_gate.adapters.github.models import Approval, Job, Run
 from champion_gate.adapters.github.names import gated_job
 from champion_gate.adapters.github.place import (
     Environment,
@@ -19,7 +19,6 @@ from champion_gate.adapters.github.place import (
     survey,
 )
 from champion_gate.adapters.github.run import RUN_AGAIN, is_later_attempt, void_because
-from champion_gate.adapters.http.json_fields import Record
 from champion_gate.domain.approval import RequestState, Review, Verdict
 from champion_gate.domain.ports import Clock
 from champion_gate.errors import VendorNotFoundError, VendorRefusedError
@@ -60,7 +59,7 @@ def state_of(
         void = RUN_AGAIN
     finished = _has_ended(run, run_id, gated, problems)
     without = _no_gated_job(jobs, run_id, seats)
-    if without is not None and jobs and fields.text(run, "status") == "waiting":
+    if without is not None and jobs and run.status == "waiting":
         problems.append(without)
     if void is None and finished:
         void = _cancelled_because(run, seats, started, reviews) or without
@@ -69,18 +68,17 @@ def state_of(
     held = {} if finished else held_by(api, run_id, waiting, looked.environments, clock.now())
     missing = {} if without is None else {"jobs": without}
     missing |= {
-        f"runner: {seat}": f"GitHub names no runner and no step of the ended job {job['name']}, which was approved."
+        f"runner: {seat}": f"GitHub names no runner and no step of the ended job {job.name}, which was approved."
         for seat, job in waiting.items()
-        if job.get("status") == "completed"
+        if job.status == "completed"
     }
     return RequestState(tuple(problems), void, reviews, started, finished, held, missing, moved(pins, looked))
 
 
-def _has_ended(run: Record, run_id: str, gated: Mapping[str, Record], problems: list[str]) -> bool:
-    status = fields.text(run, "status")
-    if status not in _STATUSES:
-        problems.append(f"GitHub says that workflow run {run_id} is {status!r}, which is not known.")
-    if status != "completed":
+def _has_ended(run: Run, run_id: str, gated: Mapping[str, Job], problems: list[str]) -> bool:
+    if run.status not in _STATUSES:
+        problems.append(f"GitHub says that workflow run {run_id} is {run.status!r}, which is not known.")
+    if run.status != "completed":
         return False
     problems += [
         f"GitHub says that workflow run {run_id} has ended, and that its job {name} has not."
@@ -90,10 +88,10 @@ def _has_ended(run: Record, run_id: str, gated: Mapping[str, Record], problems: 
 
 
 def _cancelled_because(
-    run: Record, seats: Sequence[str], started: Mapping[str, datetime], reviews: Sequence[Review]
+    run: Run, seats: Sequence[str], started: Mapping[str, datetime], reviews: Sequence[Review]
 ) -> str | None:
     rejected = any(review.verdict is Verdict.REJECTED for review in reviews)
-    if run.get("conclusion") != "cancelled" or rejected or set(started) == set(seats):
+    if run.conclusion != "cancelled" or rejected or set(started) == set(seats):
         return None
     return "The workflow run was cancelled before every gated job was let start."
 
@@ -110,7 +108,7 @@ def _reviews_to_come(
 
 def reviews_of(
     api: RepositoryApi,
-    approvals: Sequence[Record],
+    approvals: Sequence[Approval],
     looked: Survey,
     pins: Mapping[str, str],
     problems: list[str],
@@ -129,22 +127,22 @@ def reviews_of(
     listed = _Listed(api, problems)
     reviews = []
     for approval in approvals:
-        state = fields.text(approval, "state")
-        voted = [fields.number_id(place) for place in fields.records(approval, "environments")]
-        ours = [seats[number] for number in voted if number in seats]
-        if state == "pending" or not ours:
+        ours = [seats[voted.id] for voted in approval.environments if voted.id in seats]
+        if approval.state == "pending" or not ours:
             continue
-        if state not in _VERDICTS:
-            problems.append(f"GitHub names a review {state!r}, which is not known to be an approval.")
+        if approval.state not in _VERDICTS:
+            problems.append(
+                f"GitHub names a review {approval.state!r}, which is not known to be an approval."
+            )
             continue
         voter = _Voter.of(approval, pins, problems)
         reviews += [
             Review(
                 seat=seat,
-                verdict=_VERDICTS[state],
+                verdict=_VERDICTS[approval.state],
                 user_id=voter.user_id,
                 login=voter.login,
-                comment=fields.text(approval, "comment"),
+                comment=approval.comment,
                 is_person=voter.is_person,
                 is_opener=voter.is_opener,
                 is_listed=voter.is_person and listed.names(environments.get(seat), voter),
@@ -162,18 +160,17 @@ class _Voter:
     is_opener: bool
 
     @classmethod
-    def of(cls, approval: Record, pins: Mapping[str, str], problems: list[str]) -> _Voter:
-        if approval.get("user") is None:
+    def of(cls, approval: Approval, pins: Mapping[str, str], problems: list[str]) -> _Voter:
+        user = approval.user
+        if user is None:
             return cls("", "a deleted account", is_person=False, is_opener=False)
-        user = fields.record(approval, "user")
-        user_id, login = fields.number_id(user), fields.text(user, "login")
-        if not isinstance(user.get("type"), str):
-            problems.append(f"GitHub does not tell whether {login}, who gave a review, is a person.")
+        if user.type is None:
+            problems.append(f"GitHub does not tell whether {user.login}, who gave a review, is a person.")
         return cls(
-            user_id,
-            login,
-            is_person=user.get("type") == "User",
-            is_opener=user_id == pins.get("bot_id"),
+            user.id,
+            user.login,
+            is_person=user.type == "User",
+            is_opener=user.id == pins.get("bot_id"),
         )
 
 
@@ -204,10 +201,10 @@ class _Listed:
         """
         login = voter.login
         try:
-            if fields.number_id(self._api.user(login)) != voter.user_id:
+            if self._api.user(login).id != voter.user_id:
                 self._problems.append(f"{login} is another account now than the one that decided.")
                 return False
-            return fields.text(self._api.membership(slug, login), "state") == "active"
+            return self._api.membership(slug, login).state == "active"
         except VendorNotFoundError:
             return self._no_member(slug)
         except VendorRefusedError as refused:
@@ -223,13 +220,13 @@ class _Listed:
         return False
 
 
-def _no_gated_job(jobs: Sequence[Record], run_id: str, seats: Sequence[str]) -> str | None:
+def _no_gated_job(jobs: Sequence[Job], run_id: str, seats: Sequence[str]) -> str | None:
     """Which gated job a run lacks, and which jobs it has, as a sentence; None where it lacks none.
 
     Nobody could approve in it, or nobody's approval be told: the workflow file names its jobs otherwise, or the
     list lags behind.
     """
-    names = {fields.text(job, "name"): job.get("conclusion") or fields.text(job, "status") for job in jobs}
+    names = {job.name: job.conclusion or job.status for job in jobs}
     lacking = [gated_job(seat) for seat in seats if gated_job(seat) not in names]
     if not lacking:
         return None

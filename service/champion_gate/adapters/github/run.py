@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from champion_gate.adapters.github.models import fields
-from champion_gate.adapters.http.json_fields import Record
+from champion_gate.adapters.github.models import Job, Run
 
 RUN_AGAIN = "The workflow run was run a second time; only the first attempt is believed."
 
@@ -23,7 +22,7 @@ _ABBREVIATED = re.compile(r"[0-9a-f]{7,63}")
 _EVENT = re.compile(r"[a-z_]+")
 
 
-def void_because(run: Record, run_id: str, pins: Mapping[str, str], problems: list[str]) -> str | None:
+def void_because(run: Run, run_id: str, pins: Mapping[str, str], problems: list[str]) -> str | None:
     """Why this run is not, or no longer, the one that we opened; such a thing never heals.
 
     Args:
@@ -31,20 +30,17 @@ def void_because(run: Record, run_id: str, pins: Mapping[str, str], problems: li
         run_id: the run that was opened.
         pins: as stored with the request.
         problems: what is of a form that we do not know is added here.
-
-    Raises:
-        VendorUnavailableError: a field is missing, so that cannot be told.
     """
     if is_later_attempt(run, problems):
         return RUN_AGAIN
-    branch = fields.text(run, "head_branch").removeprefix("refs/heads/")
+    branch = run.head_branch.removeprefix("refs/heads/")
     facts = {
-        "run": (fields.number_id(run), run_id),
-        "repository": (fields.number_id(fields.record(run, "repository")), pins.get("repository_id")),
-        "trigger": (fields.text(run, "event"), "workflow_dispatch"),
-        "workflow": (fields.number_id(run, "workflow_id"), pins.get("workflow_id")),
+        "run": (run.id, run_id),
+        "repository": (run.repository.id, pins.get("repository_id")),
+        "trigger": (run.event, "workflow_dispatch"),
+        "workflow": (run.workflow_id, pins.get("workflow_id")),
         "branch": (branch, pins.get("ref")),
-        "starter": (fields.number_id(fields.record(run, "actor")), pins.get("bot_id")),
+        "starter": (run.actor.id, pins.get("bot_id")),
     }
     forms = {"trigger": _EVENT, "branch": re.compile(r"\S+")}
     for what, (found, expected) in facts.items():
@@ -59,34 +55,33 @@ def void_because(run: Record, run_id: str, pins: Mapping[str, str], problems: li
     return _other_file(run, run_id, pins, problems)
 
 
-def is_later_attempt(of: Record, problems: list[str]) -> bool:
+def is_later_attempt(of: Run | Job, problems: list[str]) -> bool:
     """Whether a run or job is of a second attempt, or a later one; attempts are counted from 1."""
-    attempt = fields.whole(of, "run_attempt")
-    if attempt < 1:
-        problems.append(f"GitHub says that {of.get('html_url') or 'a job'} is attempt {attempt}.")
-    return attempt > 1
+    if of.run_attempt < 1:
+        problems.append(f"GitHub says that {of.html_url or 'a job'} is attempt {of.run_attempt}.")
+    return of.run_attempt > 1
 
 
-def _other_file(run: Record, run_id: str, pins: Mapping[str, str], problems: list[str]) -> str | None:
+def _other_file(run: Run, run_id: str, pins: Mapping[str, str], problems: list[str]) -> str | None:
     """Why the run's workflow file is not the one that was asked for.
 
     Its path may stand alone, or with the repository before it and the branch or commit behind it.
     """
-    path, ref = fields.text(run, "path"), pins.get("ref", "")
+    path, ref = run.path, pins.get("ref", "")
     form = _FILE.fullmatch(path)
     if form is None:
         problems.append(f"The workflow file of run {run_id} is {path!r}, which is not known to be one.")
         return None
     if form["file"] != pins.get("workflow_path"):
         return f"The workflow file of run {run_id} is {form['file']}, and {pins.get('workflow_path')} was asked for."
-    own = fields.text(fields.record(run, "repository"), "full_name")
+    own = run.repository.full_name
     if form["repository"] is not None and form["repository"].lower() != own.lower():
         # The repository's id fits, so this may be a name that it had once.
         problems.append(
             f"The workflow file of run {run_id} is that of {form['repository']}, and the run is one of {own}."
         )
         return None
-    at, head = form["at"], fields.text(run, "head_sha").lower()
+    at, head = form["at"], run.head_sha.lower()
     if at is None or at.removeprefix("refs/heads/") == ref or at.lower() == head:
         return None
     if _ABBREVIATED.fullmatch(at.lower()) and not _COMMIT.fullmatch(at.lower()):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from champion_gate.adapters.github.api import RepositoryApi
-from champion_gate.adapters.github.models import fields
-from champion_gate.adapters.http.json_fields import Record
+from champion_gate.adapters.github.models import ListedRun
 from champion_gate.adapters.pending import CLOCKS_DIFFER, asked_between, last_asked, starts_of
 from champion_gate.domain.correlation import bears, bears_nothing, bears_promotion
 from champion_gate.domain.ports import FoundRequests, OpenedRequest
@@ -26,17 +25,17 @@ def find(api: RepositoryApi, promotion: Promotion) -> FoundRequests:
     ours, whole = started_by_us(api, promotion)
     found = _with_this_evidence(ours, promotion)
     return FoundRequests(
-        ours=tuple(OpenedRequest(fields.number_id(run), fields.text(run, "html_url")) for run in found),
+        ours=tuple(OpenedRequest(run.id, run.html_url) for run in found),
         outdated=tuple(
-            fields.number_id(run)
+            run.id
             for run in dispatched_for(promotion, ours)
-            if run not in found and _is_open(run)
+            if run not in found and run.status != "completed"
         ),
         remark=_remark(api, ours, promotion, whole=whole),
     )
 
 
-def started_by_us(api: RepositoryApi, promotion: Promotion) -> tuple[list[Record], bool]:
+def started_by_us(api: RepositoryApi, promotion: Promotion) -> tuple[list[ListedRun], bool]:
     """The runs that we dispatched in the promotion's time, for whatever promotion.
 
     First out of the list that GitHub filters, which is short; where that lacks one of the promotion's own, out
@@ -50,7 +49,7 @@ def started_by_us(api: RepositoryApi, promotion: Promotion) -> tuple[list[Record
         VendorError: neither list could be read to the end.
     """
     since, until = asked_between(promotion)
-    ours: list[Record] = []
+    ours: list[ListedRun] = []
     unread: VendorError | None = None
     try:
         ours = _ours(api, api.dispatched_runs(since, until), promotion)
@@ -62,48 +61,37 @@ def started_by_us(api: RepositoryApi, promotion: Promotion) -> tuple[list[Record
         newest, whole = api.newest_runs(since - CLOCKS_DIFFER, most=_PAGES)
     except VendorError as error:
         raise unread or error from None
-    both = {fields.whole(run, "id"): run for run in [*ours, *_ours(api, newest, promotion)]}
+    both = {run.id: run for run in [*ours, *_ours(api, newest, promotion)]}
     ours = list(both.values())
     if unread is not None and not whole and not _with_this_evidence(ours, promotion):
         raise unread
     return ours, whole
 
 
-def dispatched_for(promotion: Promotion, ours: Sequence[Record]) -> list[Record]:
+def dispatched_for(promotion: Promotion, ours: Sequence[ListedRun]) -> list[ListedRun]:
     """Those of our own runs that ask for this promotion, whatever evidence they show."""
-    return [run for run in ours if bears_promotion(fields.text(run, "display_title"), promotion)]
+    return [run for run in ours if bears_promotion(run.display_title, promotion)]
 
 
-def _is_ours(run: Record, bot_id: str) -> bool:
+def _is_ours(run: ListedRun, bot_id: str) -> bool:
     """Whether this account dispatched the run; anybody may write a promotion's id into a title."""
-    actor = run.get("actor")
-    return (
-        isinstance(actor, dict) and str(actor.get("id")) == bot_id and run.get("event") == "workflow_dispatch"
-    )
+    return run.actor is not None and run.actor.id == bot_id and run.event == "workflow_dispatch"
 
 
-def _is_open(run: Record) -> bool:
-    return fields.text(run, "status") != "completed"
-
-
-def _ours(api: RepositoryApi, runs: Sequence[Record], promotion: Promotion) -> list[Record]:
+def _ours(api: RepositoryApi, runs: Sequence[ListedRun], promotion: Promotion) -> list[ListedRun]:
     pinned = promotion.request.pins.get("bot_id") if promotion.request else None
     bot_id = pinned or api.own_account().user_id
     return [run for run in runs if _is_ours(run, bot_id)]
 
 
-def _with_this_evidence(ours: Sequence[Record], promotion: Promotion) -> list[Record]:
-    found = [run for run in ours if bears(fields.text(run, "display_title"), promotion)]
-    return sorted(found, key=lambda run: (fields.time(run, "created_at"), fields.whole(run, "id")))
+def _with_this_evidence(ours: Sequence[ListedRun], promotion: Promotion) -> list[ListedRun]:
+    found = [run for run in ours if bears(run.display_title, promotion)]
+    return sorted(found, key=lambda run: (run.created_at, int(run.id)))
 
 
-def _remark(api: RepositoryApi, ours: Sequence[Record], promotion: Promotion, *, whole: bool) -> str:
+def _remark(api: RepositoryApi, ours: Sequence[ListedRun], promotion: Promotion, *, whole: bool) -> str:
     since = last_asked(promotion)
-    nameless = [
-        fields.text(run, "html_url")
-        for run in ours
-        if fields.time(run, "created_at") >= since and bears_nothing(fields.text(run, "display_title"))
-    ]
+    nameless = [run.html_url for run in ours if run.created_at >= since and bears_nothing(run.display_title)]
     said = []
     if nameless:
         said.append(
