@@ -130,11 +130,11 @@ def api_world(folder: Path, **gate: object) -> Iterator[ApiWorld]:
             operations=Operations(
                 world.store,
                 world.clock,
-                core.registry,
+                core.context.registry,
                 core.promoter,
                 core.asking,
                 core.alias_orders,
-                core.identities,
+                core.context.identities,
             ),
         )
         with serve(app) as url:

@@ -156,5 +156,5 @@ def posted_world(
             world.provider.stop()
             world.databricks.faults.clear()
             service.worker.stop(10)
-            assert isinstance(service.core.store, SqlStore)
-            service.core.store.close()
+            assert isinstance(service.core.context.store, SqlStore)
+            service.core.context.store.close()

@@ -32,11 +32,11 @@ def api_of(world: GateWorld) -> Iterator[str]:
         operations=Operations(
             world.store,
             world.clock,
-            core.registry,
+            core.context.registry,
             core.promoter,
             core.asking,
             core.alias_orders,
-            core.identities,
+            core.context.identities,
         ),
     )
     with serve(app) as url:

@@ -90,7 +90,7 @@ def test_a_version_is_put_and_the_ledger_says_who_why_and_from_where(both: GateW
         "source": "manual",
         "authenticated_by": "API token t1",
         "address": "192.0.2.7",
-        "to_version_id": both.core.registry.get_version(both.models.model, "2").version_id,
+        "to_version_id": both.core.context.registry.get_version(both.models.model, "2").version_id,
     }
     both.store.verify_ledger()
 

@@ -69,13 +69,15 @@ def next_one(world: GateWorld) -> Promotion:
 
 
 def accept(world: GateWorld, login: str = "octo-trainer", user_id: str | None = None) -> None:
-    identities = world.core.identities
+    identities = world.core.context.identities
     identities.accept(world.provider.key, login, caller=OPERATOR, reason="asked them", user_id=user_id)
     world.settle()
 
 
 def forget(world: GateWorld, login: str) -> None:
-    world.core.identities.forget(world.provider.key, login, caller=OPERATOR, reason="a slip of the pen")
+    world.core.context.identities.forget(
+        world.provider.key, login, caller=OPERATOR, reason="a slip of the pen"
+    )
     world.settle()
 
 
@@ -533,7 +535,7 @@ def test_everything_that_is_remembered_is_shown(world: GateWorld) -> None:
     asked_once(world)
     before, now = swap(world)
     next_one(world)
-    (known,) = world.core.identities.known()
+    (known,) = world.core.context.identities.known()
     assert (known.provider, known.login) == (world.provider.key, "octo-trainer")
     assert (known.user_id, known.other_id) == (before, now)
     assert {(each.trainer, each.alias, each.user_id) for each in known.accounts} == {

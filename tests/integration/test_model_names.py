@@ -51,8 +51,8 @@ def test_a_version_becomes_the_champion_on_a_server(
         promote(world)
         shown = world.ci_run(world.promotion(Phase.PROMOTED))
         assert shown.inputs["model"] == world.models.model
-        versions = world.core.registry.list_versions(world.models.model)
-        url = world.core.registry.version_url(versions[0])
+        versions = world.core.context.registry.list_versions(world.models.model)
+        url = world.core.context.registry.version_url(versions[0])
         assert url == f"{running_mlflow.uri}/#/models/{quote(world.models.model, safe='')}/versions/2"
         tags = world.models.tags("2")
         assert tags["champion_gate_status"] == "promoted"
@@ -71,7 +71,7 @@ def test_other_models_of_a_like_name_are_left_alone(tmp_path: Path) -> None:
         for other in ('it_s "both"', 'itxs "both"', 'IT\'S "BOTH"'):
             client.create_registered_model(other)
             client.create_model_version(other, "s3://bucket/other")
-        assert [each.model for each in world.core.registry.list_versions(name)] == [name]
+        assert [each.model for each in world.core.context.registry.list_versions(name)] == [name]
 
 
 @pytest.mark.parametrize("name", ["a/b", "a:b", "a?b", "a\nb", "a\u202eb", "..a"])

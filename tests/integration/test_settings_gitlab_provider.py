@@ -49,8 +49,8 @@ def provider_of(settings: Settings, store: SqlStore) -> ApprovalProvider:
         databricks={"host": "https://dbc.example.com", "token": "t"},
         sleep=lambda _seconds: None,
     )
-    assert list(core.providers) == ["gitlab"]
-    return core.providers["gitlab"]
+    assert list(core.context.providers) == ["gitlab"]
+    return core.context.providers["gitlab"]
 
 
 def write(folder: Path, url: str, **place: object) -> None:

@@ -95,8 +95,8 @@ def test_a_gate_is_seen_before_the_service_listens(tmp_path: Path) -> None:
             clock=world.clock,
             databricks={"host": world.databricks_url, "token": "standin-token"},
         )
-        assert isinstance(service.core.store, SqlStore)
-        service.core.store.close()
+        assert isinstance(service.core.context.store, SqlStore)
+        service.core.context.store.close()
         world.clock.move(seconds=1)
         world.train_run()
         world.clock.move(minutes=1)

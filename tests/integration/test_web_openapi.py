@@ -71,11 +71,11 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiApp]:
             operations=Operations(
                 world.store,
                 world.clock,
-                core.registry,
+                core.context.registry,
                 core.promoter,
                 core.asking,
                 core.alias_orders,
-                core.identities,
+                core.context.identities,
             ),
         )
 

@@ -20,6 +20,7 @@ from champion_gate.domain.ports import Clock
 from champion_gate.domain.promotion import FollowUpKind
 from champion_gate.domain.store import Store
 from champion_gate.flow.ci_outcome import PostedDecision
+from champion_gate.flow.context import Waits
 from champion_gate.flow.sweep import log_ledger_head
 from champion_gate.log import get_logger
 from champion_gate.settings import Settings, load_settings
@@ -54,6 +55,7 @@ def build_service(
     *,
     clock: Clock | None = None,
     databricks: Mapping[str, str] | None = None,
+    waits: Waits | None = None,
 ) -> Service:
     """Build the service; after the fork, for connections and threads do not survive one.
 
@@ -61,6 +63,7 @@ def build_service(
         environ: the environment's variables.
         clock: where the time comes from; the machine's by default.
         databricks: settings of the SDK that stand before its own environment variables.
+        waits: how long is waited for what; as in production by default.
 
     Raises:
         ConfigurationError: naming every problem.
@@ -74,7 +77,9 @@ def build_service(
     store = open_store(settings.database_url)
     wake_ups = HueyWakeUps(create_queue(settings.database_url))
     clock = clock or SystemClock()
-    core = build_core(settings, store=store, wake_ups=wake_ups, clock=clock, databricks=databricks)
+    core = build_core(
+        settings, store=store, wake_ups=wake_ups, clock=clock, databricks=databricks, waits=waits
+    )
     worker = Worker(
         wake_ups,
         Jobs(
@@ -108,11 +113,11 @@ def build_service(
         operations=Operations(
             store=store,
             clock=clock,
-            registry=core.registry,
+            registry=core.context.registry,
             promoter=core.promoter,
             asking=core.asking,
             alias_orders=core.alias_orders,
-            identities=core.identities,
+            identities=core.context.identities,
         ),
         proxy_hops=settings.proxy_hops,
     )
@@ -125,7 +130,7 @@ class Lane:
     """Which vendor a job is about to keep busy, so that one that hangs stops nothing else."""
 
     def __init__(self, core: Core, providers: Mapping[str, str]) -> None:
-        self._store = core.store
+        self._store = core.context.store
         self._providers = providers
 
     def __call__(self, kind: str, row_id: str) -> str:
@@ -192,15 +197,15 @@ def _checks(core: Core) -> list[Check]:
     from champion_gate.web.health import Check
 
     checks = [
-        Check("database", core.store.check, "Is the disk full, or the database away?"),
+        Check("database", core.context.store.check, "Is the disk full, or the database away?"),
         Check(
             "registry",
-            core.registry.check,
+            core.context.registry.check,
             "Check the registry's address and the service's credentials.",
             is_vendor=True,
         ),
     ]
-    for name, provider in core.providers.items():
+    for name, provider in core.context.providers.items():
         hint = "Check the address and the App or token of this host."
         checks.append(Check(name, provider.check, hint, is_vendor=True))
     return checks

@@ -21,9 +21,7 @@ from champion_gate.domain.ledger.entries import (
     late_entry,
     named,
 )
-from champion_gate.domain.ports import Clock, ModelRegistry
 from champion_gate.domain.promotion import FollowUp, Phase, Promotion
-from champion_gate.domain.store import Store
 from champion_gate.errors import (
     ConflictError,
     LeaseLostError,
@@ -31,12 +29,9 @@ from champion_gate.errors import (
     VendorRefusedError,
     VendorUnavailableError,
 )
+from champion_gate.flow.context import Context
 from champion_gate.flow.retrying import BUDGET
 
-LEASE_SECONDS = 90.0
-"""Outlasts the total deadline of the registry's write (60 s)."""
-_PAUSES = (0.5, 1.0, 2.0, 4.0)
-"""Seconds between looks at an alias that stands where it should not: registries read from replicas that lag."""
 _SENDS = 2
 
 _log = logging.getLogger(__name__)
@@ -64,13 +59,12 @@ class Settled:
 class AliasWriter:
     """Carries changes out one after the other, and records those made by others."""
 
-    def __init__(
-        self, *, store: Store, registry: ModelRegistry, clock: Clock, sleep: Callable[[float], None]
-    ) -> None:
-        self._store = store
-        self._registry = registry
-        self._clock = clock
-        self._sleep = sleep
+    def __init__(self, context: Context) -> None:
+        self._store = context.store
+        self._registry = context.registry
+        self._clock = context.clock
+        self._sleep = context.sleep
+        self._waits = context.waits
 
     @contextmanager
     def taken(self, key: AliasKey) -> Iterator[AliasLock]:
@@ -79,7 +73,7 @@ class AliasWriter:
         Raises:
             AliasBusyError: another writer is at work.
         """
-        lock = self._store.lock_alias(key, self._clock.now(), LEASE_SECONDS)
+        lock = self._store.lock_alias(key, self._clock.now(), self._waits.alias_lease_seconds)
         if lock is None:
             raise AliasBusyError(f"Another change of {key.model}@{key.alias} is under way.")
         try:
@@ -258,7 +252,9 @@ class AliasWriter:
         sent_before = intent.sent_at is not None
         for _ in range(_SENDS):
             now = self._clock.now()
-            lock = self._store.begin_alias_change(lock, replace(intent, sent_at=now), now, LEASE_SECONDS)
+            lock = self._store.begin_alias_change(
+                lock, replace(intent, sent_at=now), now, self._waits.alias_lease_seconds
+            )
             refused = self._send(lock, intent)
             current = self._read_back(lock.key, intent)
             if not intent.is_still_at_start(current):
@@ -304,7 +300,7 @@ class AliasWriter:
     def _look(self, key: AliasKey, expected: str | None) -> str | None:
         """Where the alias stands; while that is not where it is expected, looked at again for some seconds."""
         current = self._registry.get_alias(key.model, key.alias)
-        for pause in _PAUSES:
+        for pause in self._waits.alias_looks_seconds:
             if current == expected:
                 break
             self._sleep(pause)

@@ -9,9 +9,7 @@ from datetime import datetime, timedelta
 from champion_gate.domain.aliases import ARRIVES_WITHIN, AliasIntent, AliasLock, ChangeSource
 from champion_gate.domain.ledger.chain import LedgerKind
 from champion_gate.domain.ledger.entries import FIRST_SEEN, VERSION_ID, named
-from champion_gate.domain.ports import Clock, ModelRegistry
 from champion_gate.domain.promotion import EndRequest, FollowUp, Phase, Promotion
-from champion_gate.domain.store import Store
 from champion_gate.domain.versions import VersionStatus
 from champion_gate.errors import (
     ConflictError,
@@ -21,14 +19,12 @@ from champion_gate.errors import (
     VersionMissingError,
 )
 from champion_gate.flow.alias_writer import AliasWriter
+from champion_gate.flow.context import Context
 
 End = Callable[[Promotion, Phase, str], tuple[Promotion, list[FollowUp]]]
 """Makes the ended promotion and its follow-ups out of phase and reason."""
 StaleBecause = Callable[[Promotion], str | None]
 """Says why an approval no longer counts; None while it does."""
-
-_GONE_AFTER = timedelta(minutes=10)
-"""A version is gone when it has been missing for so long: registries lag, and may hide one for a moment."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +48,12 @@ class UnsettledError(ConflictError):
 class Spending:
     """Spends approvals through the alias's one writer."""
 
-    def __init__(
-        self, *, store: Store, registry: ModelRegistry, alias_writer: AliasWriter, clock: Clock
-    ) -> None:
-        self._store = store
-        self._registry = registry
-        self._alias_writer = alias_writer
-        self._clock = clock
+    def __init__(self, context: Context) -> None:
+        self._store = context.store
+        self._registry = context.registry
+        self._alias_writer = AliasWriter(context)
+        self._clock = context.clock
+        self._waits = context.waits
 
     def spend(self, promotion: Promotion, *, stale_because: StaleBecause, end: End) -> Promotion:
         """Set the alias once, or end the promotion as stale.
@@ -224,11 +219,11 @@ class Spending:
         if not listed or number in listed or promotion.version.version not in listed | {number}:
             raise error
         since = promotion.version_missing_since or now
-        if now < since + _GONE_AFTER:
+        if now < since + self._waits.version_gone:
             raise VersionMissingError(
                 self._registry.name,
-                f"{promotion.model} v{number} is not there. Looked for again at {since + _GONE_AFTER:%H:%M:%S} UTC.",
-                retry_after=(since + _GONE_AFTER - now).total_seconds(),
+                f"{promotion.model} v{number} is not there. Looked for again at {since + self._waits.version_gone:%H:%M:%S} UTC.",
+                retry_after=(since + self._waits.version_gone - now).total_seconds(),
             )
 
     def _spend_settled(

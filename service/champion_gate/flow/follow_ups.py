@@ -6,20 +6,19 @@ None of it stops a decision: it is durable work of its own, tried again for a da
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from champion_gate.domain.gates import ApprovalTarget
-from champion_gate.domain.ports import ApprovalProvider, Chance, Clock, ModelRegistry
+from champion_gate.domain.ports import ApprovalProvider
 from champion_gate.domain.promotion import FollowUp, FollowUpKind
-from champion_gate.domain.store import Store
 from champion_gate.errors import (
     GateError,
     UnexpectedError,
     VendorError,
     VendorRefusedError,
 )
-from champion_gate.flow.lease import LEASE_SECONDS
+from champion_gate.flow.context import Context
 from champion_gate.flow.retrying import BUDGET, next_try
 
 _log = logging.getLogger(__name__)
@@ -28,20 +27,13 @@ _log = logging.getLogger(__name__)
 class FollowUps:
     """Carries follow-ups out. Stateless: everything it knows is in the rows or at the vendors'."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        registry: ModelRegistry,
-        providers: Mapping[str, ApprovalProvider],
-        clock: Clock,
-        chance: Chance,
-    ) -> None:
-        self._store = store
-        self._registry = registry
-        self._providers = providers
-        self._clock = clock
-        self._chance = chance
+    def __init__(self, context: Context) -> None:
+        self._store = context.store
+        self._registry = context.registry
+        self._providers = context.providers
+        self._clock = context.clock
+        self._chance = context.chance
+        self._waits = context.waits
 
     def carry_out(self, follow_up_id: str) -> None:
         """Do one piece of work that an ended promotion left: cancel its request, or tag its version.
@@ -49,7 +41,7 @@ class FollowUps:
         A refusal is tried again too, for a day, and so is a 404: a token that sees nothing for a while looks the
         same. Meanwhile `promotions show` tells what is missing.
         """
-        taken = self._store.take_follow_up(follow_up_id, self._clock.now(), LEASE_SECONDS)
+        taken = self._store.take_follow_up(follow_up_id, self._clock.now(), self._waits.lease_seconds)
         if taken is None:
             return
         try:

@@ -9,11 +9,10 @@ from champion_gate.domain import policy
 from champion_gate.domain.frozen_numbers import judge_again
 from champion_gate.domain.gates import Gate, VersionSource
 from champion_gate.domain.job_runs import RunFacts
-from champion_gate.domain.ports import JobRuns, ModelRegistry
 from champion_gate.domain.promotion import Promotion, Subject
 from champion_gate.domain.text import one_line
 from champion_gate.errors import GateError, VendorRefusedError
-from champion_gate.flow.identities import Identities
+from champion_gate.flow.context import Context
 from champion_gate.flow.run_checks import is_rivals
 
 BY_HAND = "operator "
@@ -50,18 +49,11 @@ class Refusal:
 class GateRules:
     """Decides by the gates of now, whoever asks: a notification, an operator, or an approval to be applied."""
 
-    def __init__(
-        self,
-        *,
-        gates: Mapping[str, Gate],
-        identities: Identities,
-        job_runs: JobRuns,
-        registry: ModelRegistry,
-    ) -> None:
-        self._gates = gates
-        self._identities = identities
-        self._job_runs = job_runs
-        self._registry = registry
+    def __init__(self, context: Context) -> None:
+        self._gates = context.gates
+        self._identities = context.identities
+        self._job_runs = context.job_runs
+        self._registry = context.registry
 
     def gate_of(self, promotion: Promotion) -> Gate | None:
         """The gate that asked; None if it is not configured any more, or asks for something else by now."""

@@ -9,15 +9,10 @@ from datetime import timedelta
 
 from champion_gate.domain.approval import ApprovalRequest
 from champion_gate.domain.ledger.chain import LedgerEntry
-from champion_gate.domain.ports import Chance, Clock, WakeUps
 from champion_gate.domain.promotion import EndRequest, FollowUp, FollowUpKind, Phase, Promotion
-from champion_gate.domain.store import Store
 from champion_gate.errors import GateError, LeaseLostError, VersionMissingError
+from champion_gate.flow.context import Context
 from champion_gate.flow.retrying import BUDGET, next_try
-
-LEASE_SECONDS = 120.0
-_CANCEL_WITHIN = timedelta(minutes=10)
-"""For how long an operator's order waits for a vendor that cannot be read."""
 
 _log = logging.getLogger(__name__)
 
@@ -25,19 +20,20 @@ _log = logging.getLogger(__name__)
 class Turn:
     """Writes what came of a step. Holds no state of its own; the row's lease says whose turn it is."""
 
-    def __init__(self, *, store: Store, wake_ups: WakeUps, clock: Clock, chance: Chance) -> None:
-        self._store = store
-        self._wake_ups = wake_ups
-        self._clock = clock
-        self._chance = chance
+    def __init__(self, context: Context) -> None:
+        self._store = context.store
+        self._wake_ups = context.wake_ups
+        self._clock = context.clock
+        self._chance = context.chance
+        self._waits = context.waits
 
     def take(self, promotion_id: str) -> Promotion | None:
         """Lease the row; None where it has ended, is not due, or somebody else is at it."""
-        return self._store.take_promotion(promotion_id, self._clock.now(), LEASE_SECONDS)
+        return self._store.take_promotion(promotion_id, self._clock.now(), self._waits.lease_seconds)
 
     def keep(self, taken: Promotion) -> None:
         """Lease the row anew between calls that may each take long; raises LeaseLostError."""
-        self._store.keep_promotion(taken, self._clock.now(), LEASE_SECONDS)
+        self._store.keep_promotion(taken, self._clock.now(), self._waits.lease_seconds)
 
     def save(
         self,
@@ -78,7 +74,7 @@ class Turn:
         asked = taken.phase in {Phase.REQUESTED, Phase.PENDING_APPROVAL}
         if asked and taken.request is not None and now < taken.request.expires_at:
             due_at = min(due_at, taken.request.expires_at + timedelta(seconds=1))
-        until = read_until(taken)
+        until = self.read_until(taken)
         if until is not None and now < until.at:
             due_at = min(due_at, until.at)
         waiting = replace(taken, reason=why, due_at=due_at, version_missing_since=None)
@@ -160,7 +156,7 @@ class Turn:
         )
         if isinstance(error, VersionMissingError):
             kept = replace(kept, version_missing_since=taken.version_missing_since or now)
-        until = read_until(taken)
+        until = self.read_until(taken)
         try:
             if until is not None and now >= until.at:
                 expired = until.phase is Phase.EXPIRED
@@ -173,10 +169,25 @@ class Turn:
             elif planned.due_at is None and until is None:
                 self._fail(kept, error)
             else:
-                due_at = planned.due_at or now + _CANCEL_WITHIN
+                due_at = planned.due_at or now + self._waits.cancel
                 self.save(replace(kept, due_at=min(due_at, until.at) if until else due_at), release=True)
         except LeaseLostError:
             _log.warning("promotion %s is in another worker's hands now", begun.id)
+
+    def read_until(self, taken: Promotion) -> EndRequest | None:
+        """How the promotion ends, and from when on, although its decision cannot be read; None: not by that.
+
+        One that is approved may have begun a write, so whoever holds the alias ends it.
+        """
+        order, request = taken.end_request, taken.request
+        ends: list[EndRequest] = []
+        if order is not None and taken.phase is not Phase.APPROVED:
+            patience = self._waits.cancel if order.phase is Phase.CANCELLED else BUDGET
+            ends.append(replace(order, at=order.at + patience))
+        if taken.phase is Phase.PENDING_APPROVAL and request is not None:
+            at = request.expires_at + BUDGET
+            ends.append(EndRequest(Phase.EXPIRED, "champion-gate", expired_reason(request), at))
+        return min(ends, key=lambda each: each.at, default=None)
 
     def _fail(self, taken: Promotion, error: GateError) -> None:
         reason = f"{error} Failed while {taken.phase.value}. Mend the cause, then: champion-gate promotions retry {taken.id}"
@@ -216,19 +227,3 @@ class Turn:
 def expired_reason(request: ApprovalRequest) -> str:
     """Why a request ends whose decision cannot be read: what people said there, nobody can tell."""
     return f"The time to decide was over on {request.expires_at:%Y-%m-%d} at {request.expires_at:%H:%M} UTC."
-
-
-def read_until(taken: Promotion) -> EndRequest | None:
-    """How the promotion ends, and from when on, although its decision cannot be read; None: not by that.
-
-    One that is approved may have begun a write, so whoever holds the alias ends it.
-    """
-    order, request = taken.end_request, taken.request
-    ends: list[EndRequest] = []
-    if order is not None and taken.phase is not Phase.APPROVED:
-        patience = _CANCEL_WITHIN if order.phase is Phase.CANCELLED else BUDGET
-        ends.append(replace(order, at=order.at + patience))
-    if taken.phase is Phase.PENDING_APPROVAL and request is not None:
-        at = request.expires_at + BUDGET
-        ends.append(EndRequest(Phase.EXPIRED, "champion-gate", expired_reason(request), at))
-    return min(ends, key=lambda each: each.at, default=None)

@@ -6,9 +6,8 @@ Here the evidence is frozen; `Opening` asks.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from champion_gate.domain import evidence, policy
 from champion_gate.domain.aliases import Hold
@@ -16,9 +15,7 @@ from champion_gate.domain.approval import ApprovalRequest
 from champion_gate.domain.correlation import correlation_id
 from champion_gate.domain.gates import Gate, NewerVersion
 from champion_gate.domain.ledger.chain import LedgerKind
-from champion_gate.domain.ports import ApprovalProvider, Clock, ModelRegistry, WakeUps
 from champion_gate.domain.promotion import Phase, Promotion, Subject, about
-from champion_gate.domain.store import Store
 from champion_gate.domain.versions import VersionDetails
 from champion_gate.errors import (
     UnsafeTargetError,
@@ -28,16 +25,11 @@ from champion_gate.errors import (
 )
 from champion_gate.flow.alias_writer import AliasWriter
 from champion_gate.flow.apply_approval import Spending
+from champion_gate.flow.context import Context
 from champion_gate.flow.gate_rules import GateRules, Refusal, not_configured
-from champion_gate.flow.identities import Identities
 from champion_gate.flow.lease import Turn
 from champion_gate.flow.opening import MOST_STARTS, Opening
 from champion_gate.flow.subjects import Subjects, is_somebody_unknown
-
-_READ_WITHIN = timedelta(minutes=10)
-"""For how long numbers that cannot be read are looked for again before the version is judged without them."""
-_RECHECK_UNSAFE = timedelta(minutes=2)
-_RECHECK_SELDOM = timedelta(minutes=10)
 
 _log = logging.getLogger(__name__)
 
@@ -45,36 +37,20 @@ _log = logging.getLogger(__name__)
 class Requesting:
     """Prepares approval requests, and decides whether one whose fate is not known is asked again."""
 
-    def __init__(
-        self,
-        *,
-        gates: Mapping[str, Gate],
-        rules: GateRules,
-        store: Store,
-        registry: ModelRegistry,
-        providers: Mapping[str, ApprovalProvider],
-        subjects: Subjects,
-        spending: Spending,
-        alias_writer: AliasWriter,
-        identities: Identities,
-        wake_ups: WakeUps,
-        clock: Clock,
-        turn: Turn,
-    ) -> None:
-        self._gates = gates
-        self._rules = rules
-        self._store = store
-        self._registry = registry
-        self._providers = providers
-        self._subjects = subjects
-        self._spending = spending
-        self._alias_writer = alias_writer
-        self._identities = identities
-        self._clock = clock
-        self._turn = turn
-        self._opening = Opening(
-            gates=gates, store=store, providers=providers, wake_ups=wake_ups, clock=clock, turn=turn
-        )
+    def __init__(self, context: Context) -> None:
+        self._gates = context.gates
+        self._rules = GateRules(context)
+        self._store = context.store
+        self._registry = context.registry
+        self._providers = context.providers
+        self._subjects = Subjects(context)
+        self._spending = Spending(context)
+        self._alias_writer = AliasWriter(context)
+        self._identities = context.identities
+        self._clock = context.clock
+        self._turn = Turn(context)
+        self._opening = Opening(context)
+        self._waits = context.waits
 
     def request(self, taken: Promotion) -> None:
         """Take a requested promotion as far as an open request, an end, or the reason why it waits."""
@@ -97,7 +73,7 @@ class Requesting:
         elif (refused := self._rules.refusal(gate, Subject.of(taken))) is not None:
             self._refused(taken, refused)
         elif (hold := self._hold(taken)) is not None:
-            self._turn.wait(taken, f"{taken.alias} of {taken.model} is {hold}.", _RECHECK_SELDOM)
+            self._turn.wait(taken, f"{taken.alias} of {taken.model} is {hold}.", self._waits.recheck_seldom)
         elif self._opening.may_ask(taken):
             self._freeze_and_ask(taken, gate)
         else:
@@ -106,10 +82,6 @@ class Requesting:
     def allow_more_starts(self, promotion_id: str, why: str) -> bool:
         """Let an operator have a request opened again that was opened as often as it may be; whether it waits for that."""
         return self._opening.allow_more(promotion_id, why)
-
-    def others_asked(self, taken: Promotion) -> tuple[Promotion, ...]:
-        """The promotion with each other request in turn that shows the same evidence; see `Opening`."""
-        return self._opening.others(taken)
 
     def newer_request(self, taken: Promotion, gate: Gate) -> Promotion | None:
         """A higher version that people are asked about for the same alias, where the gate lets it supersede."""
@@ -123,7 +95,7 @@ class Requesting:
 
     def _refused(self, taken: Promotion, refused: Refusal) -> None:
         if refused.unclear:
-            self._turn.wait(taken, refused.reason, _RECHECK_UNSAFE)
+            self._turn.wait(taken, refused.reason, self._waits.recheck)
         else:
             self._turn.end(taken, Phase.STALE, refused.reason)
 
@@ -139,7 +111,7 @@ class Requesting:
         subject = self._subjects.again(gate, Subject.of(taken))
         if isinstance(subject, Refusal):
             why = f"{subject.reason} To withdraw the request: champion-gate promotions cancel {taken.id}"
-            self._turn.wait(taken, why, _RECHECK_SELDOM)
+            self._turn.wait(taken, why, self._waits.recheck_seldom)
             return
         taken = about(taken, subject)
         self._turn.keep(taken)
@@ -147,7 +119,9 @@ class Requesting:
         champion_version = self._alias_writer.stands(taken.alias_key)
         champion = self._champion(taken, champion_version)
         unread = policy.unread_because(gate, candidate, champion)
-        if unread and (taken.failing_since is None or self._clock.now() < taken.failing_since + _READ_WITHIN):
+        if unread and (
+            taken.failing_since is None or self._clock.now() < taken.failing_since + self._waits.numbers
+        ):
             raise VendorUnavailableError(self._registry.name, f"{unread}.")
         reason = policy.ineligible_because(gate, candidate, champion)
         if reason is not None:
@@ -156,7 +130,7 @@ class Requesting:
         identities = policy.identify(gate, taken.trainers)
         if identities.missing:
             unknown = is_somebody_unknown(taken.trainers)
-            again = _RECHECK_SELDOM if unknown else _RECHECK_UNSAFE
+            again = self._waits.recheck_seldom if unknown else self._waits.recheck
             self._turn.wait(taken, " ".join(identities.missing), again)
             return
         provider = self._providers[gate.approval.provider]
@@ -166,12 +140,12 @@ class Requesting:
                 gate, taken.trainers, lambda login: provider.find_person(gate.approval, login)
             )
             if excluded.problems:
-                self._turn.wait(taken, " ".join(excluded.problems), _RECHECK_UNSAFE)
+                self._turn.wait(taken, " ".join(excluded.problems), self._waits.recheck)
                 return
             self._turn.keep(taken)
             pins = provider.check_place(gate.approval, gate.expires_after)
         except UnsafeTargetError as unsafe:
-            self._turn.wait(taken, f"The place for approval is not safe: {unsafe}", _RECHECK_UNSAFE)
+            self._turn.wait(taken, f"The place for approval is not safe: {unsafe}", self._waits.recheck)
             return
         before = taken.request
         settings_sha256 = gate.approval_sha256(excluded.accounts)

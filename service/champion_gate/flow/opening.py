@@ -8,25 +8,19 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
 
 from champion_gate.domain import evidence
 from champion_gate.domain.approval import ApprovalRequest
-from champion_gate.domain.gates import Gate, NewerVersion
-from champion_gate.domain.ports import ApprovalProvider, Clock, FoundRequests, OpenedRequest, WakeUps
+from champion_gate.domain.gates import NewerVersion
+from champion_gate.domain.ports import FoundRequests, OpenedRequest
 from champion_gate.domain.promotion import EndRequest, Phase, Promotion
-from champion_gate.domain.store import Store
 from champion_gate.errors import GateError, VendorRefusedError, VendorUnavailableError
+from champion_gate.flow.context import Context
 from champion_gate.flow.lease import Turn
 
 MOST_STARTS = 2
 """How often a request is opened whose fate is not told, until an operator allows as many more."""
-
-_APPEARS_WITHIN = timedelta(minutes=2)
-_SEARCH_AGAIN = timedelta(seconds=5)
-_SEARCH_SELDOM = timedelta(minutes=15)
 
 _log = logging.getLogger(__name__)
 
@@ -34,22 +28,14 @@ _log = logging.getLogger(__name__)
 class Opening:
     """Opens frozen requests, and finds those whose opening was not confirmed."""
 
-    def __init__(
-        self,
-        *,
-        gates: Mapping[str, Gate],
-        store: Store,
-        providers: Mapping[str, ApprovalProvider],
-        wake_ups: WakeUps,
-        clock: Clock,
-        turn: Turn,
-    ) -> None:
-        self._gates = gates
-        self._store = store
-        self._providers = providers
-        self._wake_ups = wake_ups
-        self._clock = clock
-        self._turn = turn
+    def __init__(self, context: Context) -> None:
+        self._gates = context.gates
+        self._store = context.store
+        self._providers = context.providers
+        self._wake_ups = context.wake_ups
+        self._clock = context.clock
+        self._turn = Turn(context)
+        self._waits = context.waits
 
     def ask(self, frozen: Promotion, request: ApprovalRequest) -> None:
         """Open the request. Whatever becomes of the call, the stored intent lets the next turn find it.
@@ -95,9 +81,9 @@ class Opening:
         since = abs(self._clock.now() - (request.asked_at or request.intent_at))
         if found.ours:
             self._opened(taken, found.ours)
-        elif since < _APPEARS_WITHIN:
+        elif since < self._waits.request_appears:
             why = "Asked for approval; waiting for the request to appear."
-            self._turn.wait(taken, why, _SEARCH_AGAIN, mended=False)
+            self._turn.wait(taken, why, self._waits.request_search, mended=False)
         else:
             return found
         return None
@@ -118,7 +104,12 @@ class Opening:
             f"{MOST_STARTS} times more at most); or: champion-gate promotions cancel {taken.id}"
         )
         # The last error stays to be seen, but this is no failing any more: it was possible to look.
-        self._turn.wait(replace(taken, attempts=0, failing_since=None), why, _SEARCH_SELDOM, mended=False)
+        self._turn.wait(
+            replace(taken, attempts=0, failing_since=None),
+            why,
+            self._waits.request_search_seldom,
+            mended=False,
+        )
 
     def allow_more(self, promotion_id: str, why: str) -> bool:
         """Let an operator have it opened again.
@@ -177,7 +168,7 @@ class Opening:
             phase=Phase.PENDING_APPROVAL,
             request=request,
             reason="Waiting for approval.",
-            due_at=now if taken.end_request else now + _SEARCH_AGAIN,
+            due_at=now if taken.end_request else now + self._waits.request_search,
             attempts=0,
             failing_since=None,
             last_error=None,

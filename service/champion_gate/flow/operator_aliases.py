@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 
 from champion_gate.domain.aliases import (
     AliasChange,
@@ -21,10 +22,7 @@ from champion_gate.domain.callers import Caller
 from champion_gate.domain.ledger.chain import LedgerLine
 from champion_gate.domain.ledger.entries import VERSION_ID, hold_entry, named, release_entry
 from champion_gate.domain.ledger.history import version_before, version_id_of
-from champion_gate.domain.managed import ManagedAliases
 from champion_gate.domain.names import check_version
-from champion_gate.domain.ports import Clock, ModelRegistry, WakeUps
-from champion_gate.domain.store import Store
 from champion_gate.domain.versions import ModelVersion, VersionStatus
 from champion_gate.errors import (
     ConflictError,
@@ -36,6 +34,7 @@ from champion_gate.errors import (
     VendorNotFoundError,
 )
 from champion_gate.flow.alias_writer import AliasBusyError, AliasWriter
+from champion_gate.flow.context import Context
 
 _TRIES_TO_TAKE = 310
 """With pauses of 0.1 s, half a minute: an operator's order must not lose to a write that is being settled."""
@@ -58,35 +57,14 @@ class AliasNotSetError(NotFoundError):
 class AliasOrders:
     """Carries operators' orders out through the alias's one writer."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        registry: ModelRegistry,
-        alias_writer: AliasWriter,
-        managed: ManagedAliases,
-        wake_ups: WakeUps,
-        clock: Clock,
-        pause: Callable[[], None],
-    ) -> None:
-        """Set up.
-
-        Args:
-            store: the rows.
-            registry: where the aliases are.
-            alias_writer: changes them.
-            managed: which aliases may be ordered about.
-            wake_ups: tells workers that a promotion is to be looked at.
-            clock: where the time comes from.
-            pause: waits about 0.1 s while another writer holds the alias.
-        """
-        self.managed = managed
-        self._store = store
-        self._registry = registry
-        self._alias_writer = alias_writer
-        self._wake_ups = wake_ups
-        self._clock = clock
-        self._pause = pause
+    def __init__(self, context: Context) -> None:
+        self.managed = context.managed
+        self._store = context.store
+        self._registry = context.registry
+        self._alias_writer = AliasWriter(context)
+        self._wake_ups = context.wake_ups
+        self._clock = context.clock
+        self._pause = partial(context.sleep, context.waits.alias_busy_seconds)
 
     def state(self, model: str, alias: str) -> AliasState:
         """Where the alias stands in the registry now, and its hold.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
 
 from champion_gate.domain.aliases import AliasKey, check_reason
@@ -11,11 +10,10 @@ from champion_gate.domain.callers import Caller
 from champion_gate.domain.gates import Gate
 from champion_gate.domain.names import check_version
 from champion_gate.domain.notifications import StoredNotification
-from champion_gate.domain.ports import Chance, Clock, ModelRegistry, WakeUps
 from champion_gate.domain.promotion import Promotion, Subject, requested
-from champion_gate.domain.store import Store
 from champion_gate.domain.versions import ModelVersion, VersionStatus
 from champion_gate.errors import ConflictError, InvalidInputError, NotFoundError, VendorNotFoundError
+from champion_gate.flow.context import Context
 from champion_gate.flow.gate_rules import GateRules, Refusal, by_hand, not_configured
 from champion_gate.flow.operator_aliases import NoSuchVersionError
 from champion_gate.flow.subjects import Subjects
@@ -26,26 +24,15 @@ _log = logging.getLogger(__name__)
 class Asking:
     """Starts promotions on an operator's word. Who may approve, and all that is checked, stays the gate's."""
 
-    def __init__(
-        self,
-        *,
-        gates: Mapping[str, Gate],
-        rules: GateRules,
-        store: Store,
-        subjects: Subjects,
-        registry: ModelRegistry,
-        wake_ups: WakeUps,
-        clock: Clock,
-        chance: Chance,
-    ) -> None:
-        self._gates = gates
-        self._rules = rules
-        self._store = store
-        self._subjects = subjects
-        self._registry = registry
-        self._wake_ups = wake_ups
-        self._clock = clock
-        self._chance = chance
+    def __init__(self, context: Context) -> None:
+        self._gates = context.gates
+        self._rules = GateRules(context)
+        self._store = context.store
+        self._subjects = Subjects(context)
+        self._registry = context.registry
+        self._wake_ups = context.wake_ups
+        self._clock = context.clock
+        self._chance = context.chance
 
     def ask(
         self, gate_name: str, version: str, *, job_run_id: str | None, caller: Caller, reason: str

@@ -19,9 +19,7 @@ from datetime import timedelta
 
 from champion_gate.domain import policy
 from champion_gate.domain.approval import ApprovalRequest, Decision, Verdict
-from champion_gate.domain.gates import Gate
 from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind
-from champion_gate.domain.ports import ApprovalProvider, Clock, WakeUps
 from champion_gate.domain.promotion import (
     EndRequest,
     FollowUp,
@@ -29,7 +27,6 @@ from champion_gate.domain.promotion import (
     Promotion,
     Subject,
 )
-from champion_gate.domain.store import Store
 from champion_gate.errors import (
     ConflictError,
     GateError,
@@ -40,16 +37,12 @@ from champion_gate.errors import (
     VendorError,
 )
 from champion_gate.flow.apply_approval import OrderedToEndError, Spending, UnsettledError
+from champion_gate.flow.context import Context
 from champion_gate.flow.gate_rules import GateRules, UnclearError, not_configured
-from champion_gate.flow.lease import Turn, expired_reason, read_until
+from champion_gate.flow.lease import Turn, expired_reason
 from champion_gate.flow.open_request import Requesting
 from champion_gate.flow.operator_promotions import Asking
 from champion_gate.flow.reviews import Reviews
-
-_LOOK_AGAIN = timedelta(minutes=10)
-_LOOK_AGAIN_SOON = timedelta(seconds=5)
-_LOOK_AGAIN_AFTER_WRITE = timedelta(seconds=30)
-_GONE_AFTER = timedelta(minutes=10)
 
 _log = logging.getLogger(__name__)
 
@@ -57,33 +50,19 @@ _log = logging.getLogger(__name__)
 class Promoter:
     """Advances promotions. Stateless: everything it knows is in the rows or at the vendors'."""
 
-    def __init__(
-        self,
-        *,
-        gates: Mapping[str, Gate],
-        rules: GateRules,
-        store: Store,
-        providers: Mapping[str, ApprovalProvider],
-        asking: Asking,
-        requesting: Requesting,
-        spending: Spending,
-        wake_ups: WakeUps,
-        clock: Clock,
-        turn: Turn,
-    ) -> None:
-        self._gates = gates
-        self._rules = rules
-        self._store = store
-        self._providers = providers
-        self._asking = asking
-        self._requesting = requesting
-        self._spending = spending
-        self._wake_ups = wake_ups
-        self._clock = clock
-        self._turn = turn
-        self._reviews = Reviews(
-            gates=gates, providers=providers, others_asked=requesting.others_asked, clock=clock
-        )
+    def __init__(self, context: Context) -> None:
+        self._gates = context.gates
+        self._rules = GateRules(context)
+        self._store = context.store
+        self._providers = context.providers
+        self._asking = Asking(context)
+        self._requesting = Requesting(context)
+        self._spending = Spending(context)
+        self._reviews = Reviews(context)
+        self._turn = Turn(context)
+        self._wake_ups = context.wake_ups
+        self._clock = context.clock
+        self._waits = context.waits
 
     def advance(self, promotion_id: str) -> None:
         """Take the promotion as far as the world allows now. Safe to call at any time, any number of times."""
@@ -185,7 +164,7 @@ class Promoter:
             doubted = replace(taken, seen_once=judgement.seen_once)
             self._turn.wait(doubted, judgement.waiting_because, judgement.again_at - self._clock.now())
         elif judgement.unread and self._is_read_on(taken):
-            self._turn.wait(taken, judgement.waiting_because, _LOOK_AGAIN)
+            self._turn.wait(taken, judgement.waiting_because, self._waits.look)
         elif judgement.stale:
             self._turn.end(taken, Phase.STALE, judgement.waiting_because)
         elif judgement.expired:
@@ -197,7 +176,7 @@ class Promoter:
 
     def _is_read_on(self, taken: Promotion) -> bool:
         """Whether it is to end, and what was let start in time is given time to be judged before it does."""
-        until = read_until(taken)
+        until = self._turn.read_until(taken)
         over = taken.end_request is not None or (
             taken.request is not None and self._clock.now() > taken.request.expires_at
         )
@@ -205,16 +184,16 @@ class Promoter:
 
     def _is_overdue(self, taken: Promotion) -> bool:
         """Whether its end was ordered so long ago that nothing is waited for any more."""
-        until = read_until(taken)
+        until = self._turn.read_until(taken)
         return taken.end_request is not None and until is not None and self._clock.now() >= until.at
 
     def _not_found(self, taken: Promotion, request: ApprovalRequest, gone: RequestGoneError) -> None:
         """The request is gone once it has been so for a while: a vendor that forgets it for a moment ends nothing."""
         now = self._clock.now()
         since, order = taken.missing_since or now, taken.end_request
-        if now < since + _GONE_AFTER and not self._is_overdue(taken):
-            why = f"{gone.message} Looked for again at {since + _GONE_AFTER:%H:%M:%S} UTC."
-            self._turn.wait(replace(taken, missing_since=since), why, since + _GONE_AFTER - now)
+        if now < since + self._waits.request_gone and not self._is_overdue(taken):
+            why = f"{gone.message} Looked for again at {since + self._waits.request_gone:%H:%M:%S} UTC."
+            self._turn.wait(replace(taken, missing_since=since), why, since + self._waits.request_gone - now)
         elif order is not None:
             self._turn.end(taken, order.phase, f"{order.reason} {gone.message}")
         elif now > request.expires_at:
@@ -272,7 +251,7 @@ class Promoter:
         else:
             cancels, remark = self._doubles(taken)
             waiting = replace(taken, outstanding=judgement.outstanding, seen_once={})
-            interval = _LOOK_AGAIN_SOON if judgement.soon else _LOOK_AGAIN
+            interval = self._waits.look_soon if judgement.soon else self._waits.look
             self._turn.wait(waiting, f"{judgement.waiting_because}{remark}", interval, cancels)
 
     def _doubles(self, taken: Promotion) -> tuple[list[FollowUp], str]:
@@ -297,7 +276,7 @@ class Promoter:
         try:
             ended = self._spending.withdraw(taken, order, end=self._turn.ended_with_follow_ups)
         except UnsettledError as unsettled:
-            self._turn.wait(taken, unsettled.message, _LOOK_AGAIN_AFTER_WRITE)
+            self._turn.wait(taken, unsettled.message, self._waits.look_after_write)
             return
         self._turn.save(ended, release=True)
         self._turn.after_end(ended)
@@ -329,11 +308,11 @@ class Promoter:
 
     def _until_next_look(self, approved: Promotion) -> timedelta:
         if approved.end_request is not None and approved.end_request.phase is Phase.CANCELLED:
-            return _LOOK_AGAIN_SOON
+            return self._waits.look_soon
         gate, now = self._rules.gate_of(approved), self._clock.now()
         until = None if gate is None else self._spending.apply_until(approved, gate.apply_within)
-        left = _LOOK_AGAIN if until is None else until + timedelta(seconds=1) - now
-        return max(min(left, _LOOK_AGAIN), _LOOK_AGAIN_SOON)
+        left = self._waits.look if until is None else until + timedelta(seconds=1) - now
+        return max(min(left, self._waits.look), self._waits.look_soon)
 
 
 def _nothing_to_retry(promotion: Promotion) -> ConflictError:

@@ -6,7 +6,6 @@ Each gate that watches the job is resolved on its own: what one waits for or fai
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -15,19 +14,15 @@ from champion_gate.domain.aliases import AliasKey
 from champion_gate.domain.gates import Gate
 from champion_gate.domain.job_runs import JobRun, RunFacts, RunResult
 from champion_gate.domain.notifications import NotificationPhase, Resolution, StoredNotification
-from champion_gate.domain.ports import Chance, Clock, JobRuns, ModelRegistry, WakeUps
 from champion_gate.domain.promotion import Phase, Promotion, Subject, requested
-from champion_gate.domain.store import Store
 from champion_gate.domain.versions import ModelVersion, VersionStatus
 from champion_gate.errors import ConflictError, GateError, LeaseLostError, UnexpectedError
 from champion_gate.flow import candidates, run_checks
+from champion_gate.flow.context import Context
 from champion_gate.flow.gate_rules import GateRules
 from champion_gate.flow.retrying import BUDGET, next_try
 from champion_gate.flow.sought import LISTED_WITHIN, READY_WITHIN, Found, NotFound, Read, Sought
 
-LEASE_SECONDS = 120.0
-_FIRST_LOOK_AGAIN = timedelta(seconds=5)
-_LONGEST_LOOK_AGAIN = timedelta(minutes=2)
 _MOST_KEPT = 100
 """Searches whose readings are kept at a time."""
 _NOT_COMPARED = "(The notification's workspace was not compared with ours, which does not tell its id: set DATABRICKS_WORKSPACE_ID.)"
@@ -53,31 +48,21 @@ class _Outcome:
 class Resolver:
     """Resolves notifications. What it knows is in the rows or at the vendors'; it remembers what failed attempts have read."""
 
-    def __init__(
-        self,
-        *,
-        gates: Mapping[str, Gate],
-        rules: GateRules,
-        store: Store,
-        job_runs: JobRuns,
-        registry: ModelRegistry,
-        wake_ups: WakeUps,
-        clock: Clock,
-        chance: Chance,
-    ) -> None:
-        self._gates = gates
-        self._rules = rules
-        self._store = store
-        self._job_runs = job_runs
-        self._registry = registry
-        self._wake_ups = wake_ups
-        self._clock = clock
-        self._chance = chance
+    def __init__(self, context: Context) -> None:
+        self._gates = context.gates
+        self._rules = GateRules(context)
+        self._store = context.store
+        self._job_runs = context.job_runs
+        self._registry = context.registry
+        self._wake_ups = context.wake_ups
+        self._clock = context.clock
+        self._chance = context.chance
+        self._waits = context.waits
         self._read: dict[tuple[str, str], Read] = {}
 
     def resolve(self, notification_id: str) -> None:
         """Take the notification as far as the world allows. Safe to call at any time, any number of times."""
-        taken = self._store.take_notification(notification_id, self._clock.now(), LEASE_SECONDS)
+        taken = self._store.take_notification(notification_id, self._clock.now(), self._waits.lease_seconds)
         if taken is None:
             return
         try:
@@ -183,7 +168,9 @@ class Resolver:
                 self._registry,
                 self._clock.now(),
                 read=self._read.setdefault((taken.id, gate.name), Read()),
-                go_on=lambda: self._store.keep_notification(taken, self._clock.now(), LEASE_SECONDS),
+                go_on=lambda: self._store.keep_notification(
+                    taken, self._clock.now(), self._waits.lease_seconds
+                ),
             )
         )
         if isinstance(found, NotFound):
@@ -216,7 +203,7 @@ class Resolver:
             return _unresolved(fresh, reason)
         why = f"{reason} It is looked for again until {until:%H:%M:%S} UTC."
         waiting = replace(fresh, phase=NotificationPhase.WAITING, reason=why, failing_since=since)
-        return _Outcome(waiting, min(now + _interval(now - since), until))
+        return _Outcome(waiting, min(now + self._interval(now - since), until))
 
     def _not_ready(self, fresh: Resolution, run: JobRun, version: ModelVersion) -> _Outcome:
         now = self._clock.now()
@@ -227,7 +214,7 @@ class Resolver:
             waiting = replace(
                 fresh, phase=NotificationPhase.WAITING, reason=f"{named}; waiting until it is ready."
             )
-            return _Outcome(waiting, now + _interval(now - ended))
+            return _Outcome(waiting, now + self._interval(now - ended))
         return _unresolved(fresh, f"{named}, not ready. Was the upload cut short? Run the job again.")
 
     def _promotion(self, run: JobRun, gate: Gate, found: Found, facts: RunFacts) -> Promotion:
@@ -283,11 +270,15 @@ class Resolver:
             taken,
             phase=NotificationPhase.WAITING,
             reason=why,
-            due_at=now + _interval(now - taken.last_received_at),
+            due_at=now + self._interval(now - taken.last_received_at),
             attempts=0,
             failing_since=None,
             last_error=None,
         )
+
+    def _interval(self, waited: timedelta) -> timedelta:
+        """How long until the next look: as long as has been waited already, within bounds."""
+        return min(max(waited, self._waits.run_look), self._waits.run_look_longest)
 
     def _put_off(self, taken: StoredNotification, error: GateError) -> StoredNotification:
         planned = next_try(
@@ -334,11 +325,6 @@ class Resolver:
 
 def _unresolved(fresh: Resolution, reason: str) -> _Outcome:
     return _Outcome(replace(fresh, phase=NotificationPhase.UNRESOLVED, reason=reason))
-
-
-def _interval(waited: timedelta) -> timedelta:
-    """How long until the next look: as long as has been waited already, within bounds."""
-    return min(max(waited, _FIRST_LOOK_AGAIN), _LONGEST_LOOK_AGAIN)
 
 
 def _failed(taken: StoredNotification, error: GateError) -> str:

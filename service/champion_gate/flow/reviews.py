@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 
 from champion_gate.domain import policy
 from champion_gate.domain.approval import ApprovalRequest, Decision, Verdict
-from champion_gate.domain.gates import Gate
-from champion_gate.domain.ports import ApprovalProvider, Clock
 from champion_gate.domain.promotion import Promotion
 from champion_gate.errors import RequestGoneError
+from champion_gate.flow.context import Context
+from champion_gate.flow.opening import Opening
 
 
 class Reviews:
-    """Reads requests, and says what they come to.
+    """Reads requests, and says what they come to."""
 
-    Args:
-        others_asked: gives the promotion with each other request that shows the same evidence; see `Opening`.
-    """
-
-    def __init__(
-        self,
-        *,
-        gates: Mapping[str, Gate],
-        providers: Mapping[str, ApprovalProvider],
-        others_asked: Callable[[Promotion], tuple[Promotion, ...]],
-        clock: Clock,
-    ) -> None:
-        self._gates = gates
-        self._providers = providers
-        self._others_asked = others_asked
-        self._clock = clock
+    def __init__(self, context: Context) -> None:
+        self._gates = context.gates
+        self._providers = context.providers
+        self._others_asked = Opening(context).others
+        self._clock = context.clock
 
     def judgement(self, taken: Promotion, request: ApprovalRequest) -> tuple[Promotion, policy.Judgement]:
         """What counts where several requests show the same evidence, with the request in which that was said adopted.

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from champion_gate.domain.gates import Gate, VersionSource
 from champion_gate.domain.job_runs import RunResult, Trainer
-from champion_gate.domain.ports import Clock, JobRuns, ModelRegistry
 from champion_gate.domain.promotion import Subject
 from champion_gate.domain.versions import ModelVersion
 from champion_gate.errors import VendorNotFoundError
 from champion_gate.flow import candidates, run_checks
+from champion_gate.flow.context import Context
 from champion_gate.flow.gate_rules import GateRules, Refusal, first_found_by
 from champion_gate.flow.sought import NotFound, Sought, Word
 
@@ -26,20 +26,12 @@ _WORDS: Mapping[str, Word] = {
 class Subjects:
     """Reads who and what is behind a version. Stateless."""
 
-    def __init__(
-        self,
-        *,
-        gates: Mapping[str, Gate],
-        rules: GateRules,
-        job_runs: JobRuns,
-        registry: ModelRegistry,
-        clock: Clock,
-    ) -> None:
-        self._gates = gates
-        self._rules = rules
-        self._job_runs = job_runs
-        self._registry = registry
-        self._clock = clock
+    def __init__(self, context: Context) -> None:
+        self._gates = context.gates
+        self._rules = GateRules(context)
+        self._job_runs = context.job_runs
+        self._registry = context.registry
+        self._clock = context.clock
 
     def of(self, gate: Gate, version: ModelVersion, job_run_id: str, found_by: str) -> Subject | Refusal:
         """What is asked, out of the job run that is named: the people behind it must be known.

@@ -7,16 +7,14 @@ a vendor that hangs holds up its own looks and nothing else. Everything here may
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from datetime import timedelta
 
 from champion_gate.domain.gates import ApprovalTarget, Gate
 from champion_gate.domain.ledger.head import head_view
-from champion_gate.domain.managed import ManagedAliases
 from champion_gate.domain.notifications import JobNotification
-from champion_gate.domain.ports import ApprovalProvider, Clock, JobRuns, WakeUps
 from champion_gate.domain.store import Store
 from champion_gate.flow.alias_writer import AliasWriter
+from champion_gate.flow.context import Context
 
 _log = logging.getLogger(__name__)
 _LOOK_BACK = timedelta(days=7)
@@ -29,26 +27,15 @@ ALIAS = "alias"
 class Sweep:
     """Looks at every row and at every vendor's list, one after the other."""
 
-    def __init__(
-        self,
-        *,
-        gates: Mapping[str, Gate],
-        store: Store,
-        job_runs: JobRuns,
-        providers: Mapping[str, ApprovalProvider],
-        alias_writer: AliasWriter,
-        managed: ManagedAliases,
-        wake_ups: WakeUps,
-        clock: Clock,
-    ) -> None:
-        self._gates = gates
-        self._store = store
-        self._job_runs = job_runs
-        self._providers = providers
-        self._alias_writer = alias_writer
-        self._managed = managed
-        self._wake_ups = wake_ups
-        self._clock = clock
+    def __init__(self, context: Context) -> None:
+        self._gates = context.gates
+        self._store = context.store
+        self._job_runs = context.job_runs
+        self._providers = context.providers
+        self._alias_writer = AliasWriter(context)
+        self._managed = context.managed
+        self._wake_ups = context.wake_ups
+        self._clock = context.clock
 
     def run(self) -> tuple[str, ...]:
         """Wake a worker for every row that is due, and say which looks are to be made.

@@ -1,0 +1,91 @@
+"""What every part of the flow works with: the gates, the rows, the vendors, time and chance, and how long it waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from champion_gate.domain.gates import Gate
+from champion_gate.domain.managed import ManagedAliases
+from champion_gate.domain.ports import ApprovalProvider, Chance, Clock, JobRuns, ModelRegistry, WakeUps
+from champion_gate.domain.store import Store
+from champion_gate.flow.identities import Identities
+
+
+@dataclass(frozen=True)
+class Waits:
+    """How long is waited for what: the one place for it, for tests of real processes too."""
+
+    lease_seconds: float = 120.0
+    """A row is whose who took it; outlasts any one call to a vendor, between which it is leased anew."""
+    alias_lease_seconds: float = 90.0
+    """Outlasts the total deadline of the registry's write (60 s)."""
+    alias_looks_seconds: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
+    """Between looks at an alias that stands where it should not: registries read from replicas that lag."""
+    alias_busy_seconds: float = 0.1
+    """Between an operator's tries to take an alias that a writer holds."""
+
+    request_appears: timedelta = timedelta(minutes=2)
+    """A vendor lists a run that it was asked for by then, or not at all: only then may it be asked again."""
+    request_search: timedelta = timedelta(seconds=5)
+    """Between looks for a request that has not appeared yet."""
+    request_search_seldom: timedelta = timedelta(minutes=15)
+    """Between looks for one that was opened as often as it may be."""
+    request_gone: timedelta = timedelta(minutes=10)
+    """A request that is not found for so long is gone: a vendor that forgets it for a moment ends nothing."""
+    version_gone: timedelta = timedelta(minutes=10)
+    """So too a version: registries lag, and may hide one for a moment."""
+
+    numbers: timedelta = timedelta(minutes=10)
+    """Numbers that cannot be read are looked for again so long, before the version is judged without them."""
+    recheck: timedelta = timedelta(minutes=2)
+    """Between looks at what an operator is expected to mend at once: an unsafe place, a missing identity."""
+    recheck_seldom: timedelta = timedelta(minutes=10)
+    """Between looks at what may take long: a hold, a person who is not told."""
+
+    look: timedelta = timedelta(minutes=10)
+    """Between looks at a request; webhooks and the sweep's lists tell of decisions earlier."""
+    look_soon: timedelta = timedelta(seconds=5)
+    """While people's decision is taking effect at the vendor."""
+    look_after_write: timedelta = timedelta(seconds=30)
+    """While a write that was sent may still arrive."""
+    cancel: timedelta = timedelta(minutes=10)
+    """For how long an operator's order to cancel waits for a vendor that cannot be read."""
+
+    run_look: timedelta = timedelta(seconds=5)
+    """Between the first looks at a run that has not ended, or whose version is not there; later ones are rarer."""
+    run_look_longest: timedelta = timedelta(minutes=2)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the parts of the flow are made of; they are stateless, so each makes the others that it needs.
+
+    Attributes:
+        gates: name -> gate, as configured now.
+        store: the rows.
+        registry: Unity Catalog, or an MLflow registry.
+        job_runs: the Jobs API of the one workspace.
+        providers: key -> where people approve.
+        managed: which aliases operators may order about.
+        identities: which accounts logins stand for.
+        wake_ups: tells workers that a row is due.
+        clock: where the time comes from.
+        chance: where ids and jitter come from.
+        sleep: waits so many seconds.
+        waits: how long is waited for what.
+    """
+
+    gates: Mapping[str, Gate]
+    store: Store
+    registry: ModelRegistry
+    job_runs: JobRuns
+    providers: Mapping[str, ApprovalProvider]
+    managed: ManagedAliases
+    identities: Identities
+    wake_ups: WakeUps
+    clock: Clock
+    chance: Chance
+    sleep: Callable[[float], None]
+    waits: Waits = field(default_factory=Waits)
