@@ -64,8 +64,8 @@ def databases(request: pytest.FixtureRequest) -> Databases:
 
 @pytest.fixture
 def database_url(databases: Databases) -> str:
-    """A fresh, migrated database."""
-    return databases.migrated()
+    """A migrated database without rows."""
+    return databases.emptied()
 
 
 @pytest.fixture
