@@ -20,7 +20,8 @@ from champion_gate.domain.callers import Caller, Role
 from champion_gate.domain.evidence import canonical_json, collect
 from champion_gate.domain.gates import ApprovalTarget, Gate
 from champion_gate.domain.job_runs import Trainer
-from champion_gate.domain.promotion import EndRequest, Phase, Promotion
+from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind
+from champion_gate.domain.promotion import EndRequest, FollowUp, FollowUpKind, Phase, Promotion
 from champion_gate.domain.versions import ModelVersion, VersionDetails, VersionStatus
 from champion_gate.store.schema import migrate
 from champion_gate.store.sql_store import SqlStore, open_store
@@ -224,7 +225,33 @@ def test_a_promotion_is_shown_with_these_fields_and_no_others(world: World) -> N
         "failing_since": None,
         "failed_from": None,
         "last_error": None,
+        "follow_ups": [],
+        "ledger": [],
     }
+
+
+def test_one_that_has_ended_shows_what_is_left_to_be_done_and_its_lines_of_the_ledger(world: World) -> None:
+    make(world.store, "ended")
+    taken = world.store.take_promotion("ended", NOW, 60)
+    assert taken is not None
+    said = [
+        LedgerEntry(kind, "databricks-uc", "main.ml.churn", "Champion", "octocat", "r", NOW, "ended")
+        for kind in (LedgerKind.DECISION, LedgerKind.ALIAS_CHANGE)
+    ]
+    left = FollowUp("f", "ended", FollowUpKind.TAG_VERSION, {"a": "b"}, NOW, 2, NOW, "the registry is away")
+    world.store.save_promotion(
+        replace(taken, phase=Phase.CANCELLED, ended_at=NOW), NOW, release=True, ledger=said, follow_ups=[left]
+    )
+    shown = world.get("/api/v1/promotions/ended").json()
+    assert shown["follow_ups"] == [
+        {"kind": "tag_version", "due_at": "2025-01-31T12:00:00.123Z", "last_error": "the registry is away"}
+    ]
+    assert [(line["number"], line["kind"]) for line in shown["ledger"]] == [
+        (2, "alias_change"),
+        (1, "decision"),
+    ]
+    (listed,) = world.get("/api/v1/promotions").json()["promotions"]
+    assert shown.keys() - listed.keys() == {"follow_ups", "ledger"}
 
 
 def test_evidence_comes_byte_for_byte_as_it_was_frozen(world: World) -> None:

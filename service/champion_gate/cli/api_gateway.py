@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from types import TracebackType
 from typing import Self
 
@@ -12,12 +11,8 @@ from champion_gate.adapters.http.client import joined
 from champion_gate.cli.api_calls import ApiCalls, unreadable
 from champion_gate.cli.gateway import Json
 from champion_gate.domain.names import check_alias, check_model, check_version
-from champion_gate.domain.promotion import Phase
 from champion_gate.errors import InvalidInputError
-from champion_gate.web.api.views import rfc3339
 
-_OPEN = frozenset(phase.value for phase in Phase if phase.is_open)
-_PART = 100
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _PROVIDER = re.compile(r"[a-z]+(:[A-Za-z0-9.:\[\]-]{1,255})?")
 _LOGIN = re.compile(r"(?!\.)[A-Za-z0-9_.-]{1,255}")
@@ -88,23 +83,8 @@ class ApiGateway:
         return self._list("/promotions", "promotions", query)
 
     def promotion(self, promotion_id: str) -> Json:
-        """One promotion."""
+        """One promotion, with its `follow_ups` and its lines of the `ledger`."""
         return self._calls.json("GET", _path("promotions", promotion_id))
-
-    def lines_of(self, promotion: Mapping[str, object]) -> list[Json]:
-        """Its lines of the ledger, newest first."""
-        phase, since = str(promotion.get("phase")), str(promotion.get("requested_at"))
-        if phase not in _OPEN:
-            quoted = self.receipt(str(promotion.get("id"))).get("ledger")
-            return [_as_line(each) for each in reversed(quoted)] if isinstance(quoted, list) else []
-        if phase != Phase.APPROVED:
-            return []  # nothing that goes into the ledger has happened to it
-        return self._lines_since(promotion, since)
-
-    def left_of(self, promotion_id: str) -> list[Json]:
-        """The API does not tell."""
-        del promotion_id
-        return []
 
     def receipt(self, promotion_id: str) -> Json:
         """What an auditor keeps of it."""
@@ -165,18 +145,6 @@ class ApiGateway:
         """Forget what a login stood for; what was remembered."""
         return self._calls.json("POST", _identity_path(provider, login, "forget"), body={"reason": reason})
 
-    def _lines_since(self, promotion: Mapping[str, object], since: str) -> list[Json]:
-        """Those of an alias since a promotion was asked for, as far as they are the promotion's."""
-        model, alias = str(promotion.get("model")), str(promotion.get("alias"))
-        found: list[Json] = []
-        cursor: str | None = None
-        while True:
-            part = self.history(model, alias, cursor=cursor, limit=_PART)
-            found += [line for line in part["lines"] if line.get("promotion") == promotion.get("id")]
-            cursor = part["cursor"]
-            if cursor is None or str(part["lines"][-1].get("at")) < since:
-                return found
-
     def _list(self, path: str, name: str, query: Mapping[str, str | None]) -> Json:
         found = self._calls.json("GET", path, query=query)
         items, cursor = found.get(name), found.get("cursor")
@@ -211,14 +179,3 @@ def _path(kind: str, row_id: str, *more: str) -> str:
 
 def _if_match(only_if: str | None) -> dict[str, str]:
     return {} if only_if is None else {"If-Match": f'"{check_version(only_if)}"'}
-
-
-def _as_line(quoted: object) -> Json:
-    """A line as a receipt quotes it, in the form in which the history has it."""
-    try:
-        line: Json = dict(quoted)  # type: ignore[call-overload]
-        line["promotion"] = line.pop("promotion_id")
-        line["at"] = rfc3339(datetime.fromisoformat(line["at"]))
-    except (TypeError, ValueError, KeyError):
-        raise unreadable("The receipt") from None
-    return line

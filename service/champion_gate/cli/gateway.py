@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Concatenate, Protocol, TypeVar
 
@@ -66,15 +66,7 @@ class Gateway(Protocol):
         ...
 
     def promotion(self, promotion_id: str) -> Json:
-        """One promotion."""
-        ...
-
-    def lines_of(self, promotion: Mapping[str, object]) -> list[Json]:
-        """The ledger's lines of a promotion that `promotion` answered, newest first."""
-        ...
-
-    def left_of(self, promotion_id: str) -> list[Json]:
-        """What is left to be done after its end, each with `kind`, `due_at` and `last_error`."""
+        """One promotion, with its `follow_ups` and its lines of the `ledger`."""
         ...
 
     def receipt(self, promotion_id: str) -> Json:

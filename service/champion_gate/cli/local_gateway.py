@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from champion_gate.bootstrap.local import Local, local_caller
 from champion_gate.cli.gateway import Json
 from champion_gate.domain.aliases import OnlyIf, Order, check_reason
@@ -19,8 +17,8 @@ from champion_gate.web.api.views import (
     identity_view,
     ledger_view,
     notification_view,
+    promotion_detail_view,
     promotion_view,
-    rfc3339,
 )
 
 
@@ -98,20 +96,10 @@ class LocalGateway:
         return {"promotions": [promotion_view(each) for each in page.items], "cursor": page.cursor}
 
     def promotion(self, promotion_id: str) -> Json:
-        """One promotion."""
-        return promotion_view(promotion_named(self._store, promotion_id))
-
-    def lines_of(self, promotion: Mapping[str, object]) -> list[Json]:
-        """Its lines of the ledger, newest first."""
-        lines = self._store.ledger_lines(promotion_id=str(promotion["id"]))
-        return [ledger_view(line) for line in lines]
-
-    def left_of(self, promotion_id: str) -> list[Json]:
-        """What is left to be done after its end."""
-        return [
-            {"kind": each.kind.value, "due_at": rfc3339(each.due_at), "last_error": each.last_error}
-            for each in self._store.get_follow_ups(promotion_id)
-        ]
+        """One promotion, with its `follow_ups` and its lines of the `ledger`."""
+        found = promotion_named(self._store, promotion_id)
+        left, lines = self._store.get_follow_ups(found.id), self._store.ledger_lines(promotion_id=found.id)
+        return promotion_detail_view(found, left, lines)
 
     def receipt(self, promotion_id: str) -> Json:
         """What an auditor keeps of it."""
@@ -144,13 +132,13 @@ class LocalGateway:
         actor = self._caller.actor
         why = f"Cancelled by {actor}: {check_reason(reason)}"
         self._local.core.promoter.cancel(self._id(promotion_id), actor=actor, reason=why)
-        return self.promotion(promotion_id)
+        return promotion_view(promotion_named(self._store, promotion_id))
 
     def retry(self, promotion_id: str, *, reason: str | None) -> Json:
         """Take it up again; the promotion that goes on, which may be a fresh one."""
         promoter = self._local.core.promoter
         goes_on = promoter.retry(self._id(promotion_id), actor=self._caller.actor, reason=reason)
-        return self.promotion(goes_on)
+        return promotion_view(self._store.get_promotion(goes_on))
 
     def _id(self, text: str) -> str:
         """The id of the promotion that is named, perhaps as the name of its CI run has it."""

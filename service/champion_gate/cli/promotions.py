@@ -90,15 +90,14 @@ def show(gateway: Gateway, promotion_id: str, *, evidence: bool, as_json: bool) 
         click.echo(visible(gateway.evidence(promotion_id)))
         return
     row = gateway.promotion(promotion_id)
-    lines = gateway.lines_of(row)
     if as_json:
-        print_json({**row, "ledger": lines})
+        print_json(row)
         return
     _print_promotion(row)
-    for line in reversed(lines):
+    for line in reversed(rows_of(row, "ledger")):
         told = f"{time_of(line, 'at')} {field(line, 'kind')}: {field(line, 'reason')}"
         print_line(f"ledger {field(line, 'number')}: {told}")
-    for left in gateway.left_of(str(row["id"])):
+    for left in rows_of(row, "follow_ups"):
         told = f"{field(left, 'kind')}, next try {time_of(left, 'due_at')} {field(left, 'last_error')}"
         print_line(f"not done yet: {told}")
 

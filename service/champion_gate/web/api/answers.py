@@ -11,7 +11,7 @@ from pydantic.json_schema import SkipJsonSchema
 from champion_gate.domain.approval import Verdict
 from champion_gate.domain.ledger.chain import LedgerKind
 from champion_gate.domain.notifications import NotificationPhase
-from champion_gate.domain.promotion import Phase
+from champion_gate.domain.promotion import FollowUpKind, Phase
 from champion_gate.domain.versions import VersionStatus
 
 
@@ -224,6 +224,23 @@ class LedgerLineAnswer(_Answer):
     facts: dict[str, Any] = Field(description="What is particular to the kind.")
     previous_hash: str
     hash: str
+
+
+class FollowUpAnswer(_Answer):
+    """Work around a promotion that is not done yet."""
+
+    kind: FollowUpKind
+    due_at: datetime = Field(description="When it is tried next.")
+    last_error: str | None = Field(description="Why it failed the last time; null: it has not been tried.")
+
+
+class PromotionDetailAnswer(PromotionAnswer):
+    """One model version asking for one alias, with what is left to be done and what the ledger says of it."""
+
+    follow_ups: list[FollowUpAnswer] = Field(
+        description="What is not done yet around it, also after its end."
+    )
+    ledger: list[LedgerLineAnswer] = Field(description="Its lines of the ledger, newest first.")
 
 
 class History(_Answer):

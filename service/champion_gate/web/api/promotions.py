@@ -24,7 +24,7 @@ from champion_gate.web.api.requests import (
     ReasonBody,
     RetryBody,
 )
-from champion_gate.web.api.views import promotion_view
+from champion_gate.web.api.views import promotion_detail_view, promotion_view
 from champion_gate.web.auth import Auth, caller, guarded
 
 MARKDOWN_LIMIT = 60_000
@@ -48,8 +48,11 @@ class PromotionReads:
 
     @guarded(Auth.BEARER, role=Role.VIEWER)
     def promotion(self, path: PromotionPath) -> Response:
-        """Show one promotion."""
-        return jsonify(promotion_view(self._find(path)))
+        """Show one promotion, with what is left to be done around it and its lines of the ledger."""
+        found = self._find(path)
+        left = self._store.get_follow_ups(found.id)
+        lines = self._store.ledger_lines(promotion_id=found.id)
+        return jsonify(promotion_detail_view(found, left, lines))
 
     @guarded(Auth.BEARER, role=Role.VIEWER)
     def evidence(self, path: PromotionPath) -> Response:

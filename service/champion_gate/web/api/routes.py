@@ -42,7 +42,6 @@ _KEPT = "A notification of the same job run later never reopens what has ended."
 def add_reads(app: ApiApp, store: Store, clock: Clock) -> None:
     """The routes that need nothing but the rows."""
     reads = PromotionReads(store, clock)
-    shown = answers.PromotionAnswer
     app.describe(
         HTTPMethod.GET,
         _PROMOTIONS,
@@ -53,7 +52,7 @@ def add_reads(app: ApiApp, store: Store, clock: Clock) -> None:
         HTTPMethod.GET,
         _PROMOTION,
         reads.promotion,
-        Described("getPromotion", "Promotions", shown, problems=(404,)),
+        Described("getPromotion", "Promotions", answers.PromotionDetailAnswer, problems=(404,)),
     )
     app.describe(
         HTTPMethod.GET,

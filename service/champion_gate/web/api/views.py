@@ -5,13 +5,14 @@ Ids are strings and times RFC 3339 in UTC. The API and `--json` on the command l
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from champion_gate.domain.aliases import AliasChange, AliasState, Hold
 from champion_gate.domain.approval import ApprovalRequest, Decision
 from champion_gate.domain.ledger.chain import LedgerLine
 from champion_gate.domain.notifications import StoredNotification
-from champion_gate.domain.promotion import EndRequest, Promotion
+from champion_gate.domain.promotion import EndRequest, FollowUp, Promotion
 from champion_gate.domain.store import RememberedLogin
 from champion_gate.domain.versions import ModelVersion
 
@@ -45,6 +46,21 @@ def promotion_view(promotion: Promotion) -> dict[str, object]:
         "failing_since": rfc3339(promotion.failing_since),
         "failed_from": promotion.failed_from.value if promotion.failed_from else None,
         "last_error": promotion.last_error,
+    }
+
+
+def promotion_detail_view(
+    promotion: Promotion, follow_ups: Iterable[FollowUp], ledger: Iterable[LedgerLine]
+) -> dict[str, object]:
+    """A promotion with what is left to be done around it and its lines of the ledger, newest first."""
+    left = [
+        {"kind": each.kind.value, "due_at": rfc3339(each.due_at), "last_error": each.last_error}
+        for each in follow_ups
+    ]
+    return {
+        **promotion_view(promotion),
+        "follow_ups": left,
+        "ledger": [ledger_view(line) for line in ledger],
     }
 
 
