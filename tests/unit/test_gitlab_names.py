@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from champion_gate.adapters.gitlab.auth import GitLabTokens, is_shown_as, tokens_of
+from champion_gate.adapters.gitlab.models import AccessLevel, gitlab
 from champion_gate.adapters.gitlab.names import Protection, spot_of
 from champion_gate.adapters.gitlab.people import AccessRule
 from champion_gate.adapters.http.answer import Answer
@@ -72,13 +73,13 @@ def test_a_project_is_its_number(project: str) -> None:
     ],
 )
 def test_an_entry_names_one_person_group_key_or_role(entry: dict[str, object], rule: AccessRule) -> None:
-    assert AccessRule.of(entry) == rule
+    assert AccessRule.of(gitlab.one(AccessLevel, entry, "entry")) == rule
 
 
 @pytest.mark.parametrize("entry", [{}, {"access_level": None}, {"access_level": "40"}, {"user_id": True}])
 def test_an_entry_that_names_nobody_cannot_be_read(entry: dict[str, object]) -> None:
     with pytest.raises(VendorUnavailableError):
-        AccessRule.of(entry)
+        AccessRule.of(gitlab.one(AccessLevel, entry, "entry"))
 
 
 @pytest.mark.parametrize(

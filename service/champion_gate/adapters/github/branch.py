@@ -42,6 +42,4 @@ def _asks_another(rule: BranchRule) -> bool:
     if rule.type != "pull_request":
         return False
     count = rule.parameters.required_approving_review_count if rule.parameters else None
-    if count is None:
-        raise github.unreadable("rules.parameters.required_approving_review_count", "a whole number")
-    return count > 0
+    return github.told(count, "rules.parameters.required_approving_review_count") > 0

@@ -47,18 +47,16 @@ def released(gated: Mapping[str, Job], problems: list[str]) -> dict[str, datetim
 
     Until a job starts, its `started_at` is the time of its creation.
     """
-    return {seat: _start_of(job) for seat, job in gated.items() if _has_started(job, problems)}
+    return {
+        seat: github.told(job.started_at, "jobs.started_at")
+        for seat, job in gated.items()
+        if _has_started(job, problems)
+    }
 
 
 def not_ended(gated: Mapping[str, Job]) -> list[str]:
     """The names of the gated jobs that go on: of a run that has ended, none can."""
     return [job.name for job in gated.values() if job.status != "completed"]
-
-
-def _start_of(job: Job) -> datetime:
-    if job.started_at is None:
-        raise github.unreadable("jobs.started_at", "a text")
-    return job.started_at
 
 
 def _has_started(job: Job, problems: list[str]) -> bool:

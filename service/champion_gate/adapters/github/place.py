@@ -242,7 +242,7 @@ def _environment(api: RepositoryApi, seat: str, bot: Person, problems: list[str]
             "a bypass cannot be told from an approval."
         )
     described = {*_branches(api, seat, found, problems), *map(_described, rules)}
-    waits = sum(_minutes(rule) for rule in rules if rule.type == "wait_timer")
+    waits = sum(github.told(rule.wait_timer, "wait_timer") for rule in rules if rule.type == "wait_timer")
     return [Environment(seat, number, users, teams, tuple(sorted(described)), waits * _MINUTE)]
 
 
@@ -255,12 +255,10 @@ def _reviewers(
         reviewer = entry.reviewer
         if entry.type == "User":
             users.add(reviewer.id)
-        elif entry.type != "Team":
-            problems.append(f"{where}: a reviewer of the unknown type {entry.type!r}.")
-        elif reviewer.slug is None:
-            raise github.unreadable("environment.protection_rules.reviewers.reviewer.slug", "a text")
+        elif entry.type == "Team":
+            teams[reviewer.id] = github.told(reviewer.slug, "reviewer.slug")
         else:
-            teams[reviewer.id] = reviewer.slug
+            problems.append(f"{where}: a reviewer of the unknown type {entry.type!r}.")
     return frozenset(users), teams
 
 
@@ -277,12 +275,6 @@ def _branches(api: RepositoryApi, seat: str, found: models.Environment, problems
         f"{where}: restrict its deployment branches to protected branches, or to exactly the branch {ref}."
     )
     return []
-
-
-def _minutes(rule: ProtectionRule) -> int:
-    if rule.wait_timer is None:
-        raise github.unreadable("environment.protection_rules.wait_timer", "a whole number")
-    return rule.wait_timer
 
 
 def _described(rule: ProtectionRule) -> str:

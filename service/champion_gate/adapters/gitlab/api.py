@@ -1,4 +1,4 @@
-"""The calls to GitLab about one project: what is sent, and the JSON that comes back.
+"""The calls to GitLab about one project: what is sent, and what comes back, read into models.
 
 Paths and fields: docs.gitlab.com, REST API; lib/api/ and lib/api/entities/ of gitlab-org/gitlab.
 """
@@ -9,13 +9,30 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
+from typing import TypeVar
 
-from champion_gate.adapters.gitlab.models import fields
+from champion_gate.adapters.gitlab import models
+from champion_gate.adapters.gitlab.models import (
+    Deployment,
+    Entry,
+    Job,
+    ListedDeployment,
+    ListedPipeline,
+    Member,
+    Numbered,
+    Pipeline,
+    Project,
+    ProtectedBranch,
+    ProtectedEnvironment,
+    Trigger,
+    User,
+    gitlab,
+)
 from champion_gate.adapters.gitlab.names import Spot
 from champion_gate.adapters.http.answer import Answer, Limits
 from champion_gate.adapters.http.auth import NoAuth
 from champion_gate.adapters.http.client import ApiClient, Auth, joined
-from champion_gate.adapters.http.json_fields import Record
+from champion_gate.adapters.http.models import Answered
 from champion_gate.domain.gates import Account
 from champion_gate.domain.ports import Person
 from champion_gate.errors import (
@@ -32,6 +49,9 @@ LIMITS: Limits = (
     (403, "try again later"),
     (403, "retry later"),
 )
+A = TypeVar("A", bound=Answered)
+E = TypeVar("E", bound=Entry)
+
 _PAGE = {"per_page": "100"}
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -75,23 +95,22 @@ class ProjectApi:
 
     # --- the place --------------------------------------------------------------------------------------------
 
-    def project(self) -> Record:
+    def project(self) -> Project:
         """`GET /projects/:id`."""
-        return self._one("project", *self._project)
+        return self._one(Project, "project", *self._project)
 
-    def protected_branches(self) -> list[Record]:
+    def protected_branches(self) -> list[ProtectedBranch]:
         """All rules for protected branches, wildcards among them; takes the role Maintainer."""
-        return self._all("protected_branches", *self._project, "protected_branches")
+        return self._all(ProtectedBranch, "protected_branches", *self._project, "protected_branches")
 
-    def protected_environment(self) -> Record:
+    def protected_environment(self) -> ProtectedEnvironment:
         """`GET …/protected_environments/:name`; takes the role Maintainer; 404 on Free."""
-        return self._one(
-            "protected environment", *self._project, "protected_environments", self.spot.environment
-        )
+        path = (*self._project, "protected_environments", self.spot.environment)
+        return self._one(ProtectedEnvironment, "protected environment", *path)
 
-    def triggers(self) -> list[Record]:
+    def triggers(self) -> list[Trigger]:
         """All trigger tokens with their owners; takes the role Maintainer. Others' tokens are shortened."""
-        return self._all("triggers", *self._project, "triggers")
+        return self._all(Trigger, "triggers", *self._project, "triggers")
 
     # --- people -----------------------------------------------------------------------------------------------
 
@@ -99,17 +118,17 @@ class ProjectApi:
         """The account behind the api token."""
         return person(self._client.get(joined("user"), auth=self.tokens.api or self.tokens.read))
 
-    def user(self, user_id: str) -> Record:
+    def user(self, user_id: str) -> User:
         """`GET /users/:id`."""
-        return self._one("user", "users", user_id)
+        return self._one(User, "user", "users", user_id)
 
-    def user_named(self, login: str) -> Record:
-        """The user with exactly this username; VendorNotFoundError where there is none."""
-        found = self._all("users", "users", params={"username": login})
-        matching = [one for one in found if fields.text(one, "username").lower() == login.lower()]
+    def user_named(self, login: str) -> Person:
+        """The account with exactly this username; VendorNotFoundError where there is none."""
+        found = self._all(models.Account, "users", "users", params={"username": login})
+        matching = [one for one in found if one.username.lower() == login.lower()]
         if len(matching) != 1:
             raise VendorNotFoundError("GitLab", f"nobody has the username {login}.")
-        return matching[0]
+        return Person(matching[0].id, matching[0].username)
 
     def account(self, named: Account) -> Person:
         """Whose a username in gates.yaml is; VendorNotFoundError where it is nobody's and never was.
@@ -118,31 +137,33 @@ class ProjectApi:
             VendorRefusedError: it is another account than it was, or than is pinned.
         """
         try:
-            return self._remembered(named, lambda: person(self.user_named(named.login)))
+            return self._remembered(named, lambda: self.user_named(named.login))
         except UnsafeTargetError as another:
             raise VendorRefusedError("GitLab", another.message, hint=another.hint) from another
 
-    def member(self, user_id: str) -> Record:
+    def member(self, user_id: str) -> Member:
         """Somebody's highest membership of the project; VendorNotFoundError for who is no member."""
-        return self._one("member", *self._project, "members", "all", user_id)
+        return self._one(Member, "member", *self._project, "members", "all", user_id)
 
-    def members(self) -> list[Record]:
+    def members(self) -> list[Member]:
         """Everybody's highest membership of the project, inherited and invited members included."""
-        return self._all("members", *self._project, "members", "all")
+        return self._all(Member, "members", *self._project, "members", "all")
 
-    def group_members(self, group_id: str) -> list[Record]:
+    def group_members(self, group_id: str) -> list[Member]:
         """Everybody's highest membership of a group, inherited members included."""
-        return self._all("members", "groups", group_id, "members", "all")
+        return self._all(Member, "members", "groups", group_id, "members", "all")
 
-    def group_member(self, group_id: str, user_id: str, *, inherited: bool) -> Record:
+    def group_member(self, group_id: str, user_id: str, *, inherited: bool) -> Member:
         """Somebody's membership of a group; VendorNotFoundError for who is no member."""
         path = ("groups", group_id, "members", *(["all"] if inherited else []), user_id)
-        return self._one("member", *path)
+        return self._one(Member, "member", *path)
 
     def check_group(self, group_id: str) -> None:
         """Raise unless the group's members can be read."""
         path = joined("groups", group_id, "members")
-        fields.as_records(self._client.get(path, auth=self.tokens.read, params={"per_page": "1"}), "members")
+        gitlab.many(
+            Answered, self._client.get(path, auth=self.tokens.read, params={"per_page": "1"}), "members"
+        )
 
     # --- pipelines --------------------------------------------------------------------------------------------
 
@@ -159,13 +180,13 @@ class ProjectApi:
             body={"ref": self.spot.ref, "inputs": dict(inputs)},
         )
 
-    def pipeline(self, pipeline_id: str) -> Record:
+    def pipeline(self, pipeline_id: str) -> Pipeline:
         """`GET …/pipelines/:id`."""
-        return self._one("pipeline", *self._project, "pipelines", pipeline_id)
+        return self._one(Pipeline, "pipeline", *self._project, "pipelines", pipeline_id)
 
     def pipelines(
         self, bot: str, source: str, since: datetime, until: datetime | None = None
-    ) -> list[Record]:
+    ) -> list[ListedPipeline]:
         """The pipelines of our ref that this account started in this way, newest first; asked conditionally.
 
         Args:
@@ -184,9 +205,11 @@ class ProjectApi:
             "created_after": f"{since:{_TIME}}",
             **({} if until is None else {"created_before": f"{until:{_TIME}}"}),
         }
-        return self._all("pipelines", *self._project, "pipelines", params=params, conditional=True)
+        return self._all(
+            ListedPipeline, "pipelines", *self._project, "pipelines", params=params, conditional=True
+        )
 
-    def newest_pipelines(self, *, most: int) -> tuple[list[Record], bool]:
+    def newest_pipelines(self, *, most: int) -> tuple[list[ListedPipeline], bool]:
         """The newest pipelines of our ref, whoever started them and in whatever way; asked conditionally.
 
         Args:
@@ -201,24 +224,24 @@ class ProjectApi:
             params={"ref": self.spot.ref, "per_page": str(most)},
             conditional=True,
         )
-        listed = fields.as_records(answer, "pipelines")
+        listed = gitlab.many(ListedPipeline, answer, "pipelines")
         return listed, len(listed) < most
 
-    def all_pipelines(self, since: datetime, until: datetime) -> list[Record]:
+    def all_pipelines(self, since: datetime, until: datetime) -> list[Numbered]:
         """The project's pipelines, whoever started them, that were created between these times, UTC.
 
         Raises:
             VendorRefusedError: more than 1,000; none is passed over in silence.
         """
         params = {"created_after": f"{since:{_TIME}}", "created_before": f"{until:{_TIME}}"}
-        return self._all("pipelines", *self._project, "pipelines", params=params)
+        return self._all(Numbered, "pipelines", *self._project, "pipelines", params=params)
 
-    def jobs(self, pipeline_id: str) -> list[Record]:
+    def jobs(self, pipeline_id: str) -> list[Job]:
         """All jobs of a pipeline, also those that a retry has replaced."""
         path = (*self._project, "pipelines", pipeline_id, "jobs")
-        return self._all("jobs", *path, params={"include_retried": "true"})
+        return self._all(Job, "jobs", *path, params={"include_retried": "true"})
 
-    def deployments(self, since: datetime) -> list[Record]:
+    def deployments(self, since: datetime) -> list[ListedDeployment]:
         """Deployments to our environment that changed at `since` or later, newest first."""
         params = {
             "environment": self.spot.environment,
@@ -226,38 +249,43 @@ class ProjectApi:
             "sort": "desc",
             "updated_after": f"{since:{_TIME}}",
         }
-        return self._all("deployments", *self._project, "deployments", params=params)
+        return self._all(ListedDeployment, "deployments", *self._project, "deployments", params=params)
 
-    def deployment(self, deployment_id: str) -> Record:
+    def deployment(self, deployment_id: str) -> Deployment:
         """One deployment with its approvals."""
-        return self._one("deployment", *self._project, "deployments", deployment_id)
+        return self._one(Deployment, "deployment", *self._project, "deployments", deployment_id)
 
     def cancel(self, pipeline_id: str, auth: Auth) -> Answer:
         """`POST …/pipelines/:id/cancel`; 404 is an answer here."""
         path = joined(*self._project, "pipelines", pipeline_id, "cancel")
         return self._client.post(path, auth=auth, accept=(HTTPStatus.NOT_FOUND,), repeatable=True)
 
-    def _one(self, what: str, *parts: str) -> Record:
-        return fields.as_record(self._client.get(joined(*parts), auth=self.tokens.read), what)
+    def _one(self, model: type[A], what: str, *parts: str) -> A:
+        return gitlab.one(model, self._client.get(joined(*parts), auth=self.tokens.read), what)
 
     def _all(
-        self, what: str, *parts: str, params: Mapping[str, str] | None = None, conditional: bool = False
-    ) -> list[Record]:
+        self,
+        model: type[E],
+        what: str,
+        *parts: str,
+        params: Mapping[str, str] | None = None,
+        conditional: bool = False,
+    ) -> list[E]:
         pages = self._client.get_pages(
             joined(*parts),
             auth=self.tokens.read,
             params={**(params or {}), **_PAGE},
             conditional=conditional,
         )
-        items = [item for page in pages for item in fields.as_records(page, what)]
+        items = [item for page in pages for item in gitlab.many(model, page, what)]
         # A list that shifted while it was paged may repeat an entry, and then lacks another.
-        ids = [item["id"] for item in items if "id" in item]
-        if len(set(map(str, ids))) < len(ids):
+        ids = [item.id for item in items if item.id is not None]
+        if len(set(ids)) < len(ids):
             raise VendorUnavailableError("GitLab", f"the list of {what} changed while it was read.")
         return items
 
 
 def person(answer: object) -> Person:
     """The account of an answer that describes one."""
-    found = fields.as_record(answer, "user")
-    return Person(fields.number_id(found), fields.text(found, "username"))
+    found = gitlab.one(models.Account, answer, "user")
+    return Person(found.id, found.username)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from champion_gate.adapters.gitlab.api import ProjectApi, Tokens, person
-from champion_gate.adapters.gitlab.models import fields
+from champion_gate.adapters.gitlab.api import ProjectApi, Tokens
+from champion_gate.adapters.gitlab.models import Trigger
 from champion_gate.adapters.http.auth import HeaderTokens, looks_like_a_token
-from champion_gate.adapters.http.json_fields import Record
 from champion_gate.domain.gates import Account
 from champion_gate.domain.ports import Person
 from champion_gate.errors import ConfigurationError, VendorRefusedError
@@ -79,21 +78,17 @@ def own_account(api: ProjectApi, now: datetime) -> Person:
         triggers = api.triggers()
     except VendorRefusedError as refused:
         raise _unknown(f"the project's trigger tokens cannot be read ({refused.message})") from refused
-    ours = [trigger for trigger in triggers if is_shown_as(api.tokens.trigger, fields.text(trigger, "token"))]
+    ours = [trigger for trigger in triggers if is_shown_as(api.tokens.trigger, trigger.token)]
     if ours and all(_has_expired(trigger, now) for trigger in ours):
         raise VendorRefusedError("GitLab", "our trigger token has expired.", hint="Make another.")
-    owners = {owner for trigger in ours if (owner := _owner(trigger)) is not None}
+    owners = {Person(owner.id, owner.username) for trigger in ours if (owner := trigger.owner)}
     if len(owners) != 1:
         raise _unknown(f"{len(owners)} people own trigger tokens of the project that may be ours")
     return owners.pop()
 
 
-def _owner(trigger: Record) -> Person | None:
-    return person(trigger["owner"]) if trigger.get("owner") is not None else None
-
-
-def _has_expired(trigger: Record, now: datetime) -> bool:
-    return trigger.get("expires_at") is not None and fields.time(trigger, "expires_at") <= now
+def _has_expired(trigger: Trigger, now: datetime) -> bool:
+    return trigger.expires_at is not None and trigger.expires_at <= now
 
 
 def is_shown_as(token: str, shown: str) -> bool:

@@ -7,14 +7,13 @@ most permissive one counts.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from champion_gate.adapters.gitlab.api import ProjectApi
-from champion_gate.adapters.gitlab.models import fields
+from champion_gate.adapters.gitlab.models import AccessLevel
 from champion_gate.adapters.gitlab.names import Spot
 from champion_gate.adapters.gitlab.people import MAINTAINER, AccessRule, People
-from champion_gate.adapters.http.json_fields import Record
 from champion_gate.domain.ports import Person
 from champion_gate.errors import TooLongListError, VendorRefusedError
 
@@ -39,15 +38,13 @@ class Branch:
 
 def read_branch(api: ProjectApi) -> Branch:
     """Look at the branch; errors are those of ApiClient."""
-    found = [one for one in api.protected_branches() if _covers(fields.text(one, "name"), api.spot.ref)]
+    found = [one for one in api.protected_branches() if _covers(one.name, api.spot.ref)]
     return Branch(
         is_protected=bool(found),
-        push=_access(found, "push_access_levels"),
-        merge=_access(found, "merge_access_levels"),
+        push=_access(one.push_access_levels for one in found),
+        merge=_access(one.merge_access_levels for one in found),
         # Free tiers do not tell it: there every Maintainer may.
-        unprotect=_access(
-            [one for one in found if one.get("unprotect_access_levels")], "unprotect_access_levels"
-        ),
+        unprotect=_access(one.unprotect_access_levels or [] for one in found),
     )
 
 
@@ -109,8 +106,8 @@ def _outsiders(rules: Iterable[AccessRule], people: People, bot: Person) -> Iter
     yield from sorted(f"{why}." for rule in rules if (why := rule.strange_because))
 
 
-def _access(found: Sequence[Record], key: str) -> tuple[AccessRule, ...]:
-    return tuple(AccessRule.of(entry) for one in found for entry in fields.records(one, key))
+def _access(found: Iterable[Iterable[AccessLevel]]) -> tuple[AccessRule, ...]:
+    return tuple(AccessRule.of(entry) for one in found for entry in one)
 
 
 def _covers(name: str, ref: str) -> bool:

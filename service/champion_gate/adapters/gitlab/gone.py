@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 from champion_gate.adapters.gitlab.api import ProjectApi
-from champion_gate.adapters.gitlab.models import fields
 from champion_gate.domain.approval import ApprovalRequest
 from champion_gate.errors import RequestGoneError, VendorNotFoundError
 
@@ -21,11 +20,11 @@ def check_gone(api: ProjectApi, pipeline_id: str, request: ApprovalRequest) -> N
     try:
         api.pipeline(pipeline_id)
     except VendorNotFoundError:
-        if fields.number_id(api.project()) != request.pins.get("project_id"):
+        if api.project().id != request.pins.get("project_id"):
             return
         since = request.intent_at - _AROUND_START
         until = (request.opened_at or request.intent_at) + _AROUND_START
-        if all(fields.number_id(one) != pipeline_id for one in api.all_pipelines(since, until)):
+        if all(one.id != pipeline_id for one in api.all_pipelines(since, until)):
             raise RequestGoneError(
                 "GitLab",
                 f"pipeline {pipeline_id} is gone: it was deleted, and project {api.spot.project} does not list it "

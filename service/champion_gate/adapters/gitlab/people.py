@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from champion_gate.adapters.gitlab.api import ProjectApi
-from champion_gate.adapters.gitlab.models import fields
-from champion_gate.adapters.http.json_fields import Record
+from champion_gate.adapters.gitlab.models import AccessLevel, Member, User, gitlab
 from champion_gate.errors import VendorNotFoundError, VendorRefusedError
 
 DEVELOPER = 30
@@ -40,7 +39,7 @@ class AccessRule:
     approvals: int = 0
 
     @classmethod
-    def of(cls, entry: Record) -> AccessRule:
+    def of(cls, entry: AccessLevel) -> AccessRule:
         """Read an entry of deploy_access_levels, approval_rules, push_, merge_ or unprotect_access_levels.
 
         An entry for a person or a group may hold a level too, which then means nothing
@@ -49,16 +48,16 @@ class AccessRule:
         Raises:
             VendorUnavailableError: it names nobody, and no role.
         """
-        approvals = fields.whole(entry, "required_approvals") if "required_approvals" in entry else 0
-        named = sorted(key for key, value in entry.items() if key.endswith("_id") and value is not None)
+        named = sorted(key for key, value in entry if key.endswith("_id") and value is not None)
         if not named:
-            return cls("role", fields.whole(entry, "access_level"), approvals=approvals)
+            level = gitlab.told(entry.access_level, "access_level")
+            return cls("role", level, approvals=entry.required_approvals)
         kind = _KINDS.get(named[0], named[0]) if len(named) == 1 else " and ".join(named)
-        inheritance = entry.get("group_inheritance_type") if kind == "group" else None
+        inheritance = entry.group_inheritance_type if kind == "group" else None
         if inheritance not in _INHERITANCE:
             kind = f"group_inheritance_type {inheritance} and group_id"
-        number = fields.whole(entry, named[0]) if kind in _KINDS.values() else 0
-        return cls(kind, number, _INHERITANCE.get(inheritance, False), approvals)
+        number = getattr(entry, named[0]) if kind in _KINDS.values() else 0
+        return cls(kind, number, _INHERITANCE.get(inheritance, False), entry.required_approvals)
 
     @property
     def strange_because(self) -> str | None:
@@ -112,8 +111,7 @@ class People:
             except VendorNotFoundError:
                 self._levels[user_id] = NOBODY
             else:
-                level = fields.whole(member, "access_level")
-                self._levels[user_id] = level if _is_active(member, user_id) else NOBODY
+                self._levels[user_id] = member.access_level if _is_active(member, user_id) else NOBODY
         return self._levels[user_id]
 
     def below_maintainer(self, group_id: int, but: str) -> list[str]:
@@ -128,15 +126,11 @@ class People:
         """
         members = self._api.group_members(str(group_id))
         if self._in_project is None:
-            self._in_project = {
-                fields.number_id(one): fields.whole(one, "access_level") for one in self._api.members()
-            }
+            self._in_project = {one.id: one.access_level for one in self._api.members()}
         return [
-            fields.text(one, "username")
+            one.username
             for one in members
-            if fields.text(one, "state") == "active"
-            and fields.number_id(one) != but
-            and self._in_project.get(fields.number_id(one), NOBODY) < MAINTAINER
+            if one.state == "active" and one.id != but and self._in_project.get(one.id, NOBODY) < MAINTAINER
         ]
 
     def is_person(self, user_id: str) -> bool:
@@ -147,7 +141,7 @@ class People:
             except VendorNotFoundError:
                 self._is_person[user_id] = False
             else:
-                self._is_person[user_id] = _is_active(user, user_id) and user.get("bot") is False
+                self._is_person[user_id] = _is_active(user, user_id) and user.bot is False
         return self._is_person[user_id]
 
     def unreadable_groups(self, rules: Iterable[AccessRule]) -> list[str]:
@@ -179,5 +173,5 @@ class People:
         return self._in_group[key]
 
 
-def _is_active(found: Record, user_id: str) -> bool:
-    return fields.number_id(found) == user_id and fields.text(found, "state") == "active"
+def _is_active(found: Member | User, user_id: str) -> bool:
+    return found.id == user_id and found.state == "active"

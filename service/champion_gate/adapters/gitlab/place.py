@@ -13,10 +13,9 @@ from datetime import datetime
 from champion_gate.adapters.gitlab.api import ProjectApi
 from champion_gate.adapters.gitlab.auth import own_account
 from champion_gate.adapters.gitlab.branch import branch_problems, read_branch
-from champion_gate.adapters.gitlab.models import fields
+from champion_gate.adapters.gitlab.models import Project, ProtectedEnvironment
 from champion_gate.adapters.gitlab.names import Protection, Spot
 from champion_gate.adapters.gitlab.people import AccessRule, People
-from champion_gate.adapters.http.json_fields import Record
 from champion_gate.domain.ports import Person
 from champion_gate.errors import VendorNotFoundError, VendorRefusedError
 
@@ -150,7 +149,7 @@ def moved(stored: Mapping[str, str], now: Survey) -> str | None:
     return f"Project {stored['project_id']} was in namespace {before} when approval was asked for and is in {after} now."
 
 
-def _unpacked(rules: str) -> Record:
+def _unpacked(rules: str) -> Mapping[str, object]:
     try:
         unpacked = json.loads(rules)
     except ValueError:
@@ -158,7 +157,7 @@ def _unpacked(rules: str) -> Record:
     return unpacked if isinstance(unpacked, dict) else {}
 
 
-def _project(api: ProjectApi) -> Record:
+def _project(api: ProjectApi) -> Project:
     try:
         return api.project()
     except VendorNotFoundError as missing:
@@ -169,18 +168,14 @@ def _project(api: ProjectApi) -> Record:
         ) from missing
 
 
-def _project_ids(spot: Spot, found: Record, problems: list[str]) -> dict[str, str]:
-    path = fields.text(found, "path_with_namespace")
-    ids = {
-        "project_id": fields.number_id(found),
-        "namespace_id": fields.number_id(fields.record(found, "namespace")),
-        "project_path": path,
-    }
+def _project_ids(spot: Spot, found: Project, problems: list[str]) -> dict[str, str]:
+    path = found.path_with_namespace
+    ids = {"project_id": found.id, "namespace_id": found.namespace.id, "project_path": path}
     if ids["project_id"] != spot.project:
         problems.append(f"GitLab answered about project {ids['project_id']} instead of {spot.project}.")
-    if found.get("archived") is not False:
+    if found.archived is not False:
         problems.append(f"{path} is archived: no pipeline runs there.")
-    if found.get("ci_pipeline_variables_minimum_override_role") != "no_one_allowed":
+    if found.ci_pipeline_variables_minimum_override_role != "no_one_allowed":
         problems.append(
             f"{path}: set `Minimum role to use pipeline variables` to `No one allowed` (Settings, CI/CD, "
             "Variables): whoever runs the job could lead its token elsewhere by a proxy of theirs."
@@ -194,13 +189,13 @@ def _project_ids(spot: Spot, found: Record, problems: list[str]) -> dict[str, st
     return ids | {"ci_config_ref_uri": _ci_config(found, path, spot, problems)}
 
 
-def _ci_config(found: Record, path: str, spot: Spot, problems: list[str]) -> str:
+def _ci_config(found: Project, path: str, spot: Spot, problems: list[str]) -> str:
     """Which file a job's token names as its configuration: `HOST/PATH//FILE@refs/heads/BRANCH`.
 
     The host is that of GitLab's own address, which need not be the one by which we call it.
     """
-    address = fields.text(found, "web_url").partition("://")[2]
-    file = fields.text_or_none(found, "ci_config_path") or ".gitlab-ci.yml"
+    address = found.web_url.partition("://")[2]
+    file = found.ci_config_path or ".gitlab-ci.yml"
     if "@" in file or "://" in file:
         problems.append(
             f"{path}: its CI/CD configuration file is {file}, which lies outside the project. "
@@ -238,10 +233,10 @@ def _environment(api: ProjectApi, branch: Rules, problems: list[str]) -> Rules:
             "Protect it (GitLab Premium), or set `protection: branch`."
         )
         return branch
-    if fields.text(found, "name") != spot.environment:
-        problems.append(f"{where}: GitLab answered about {found['name']} instead.")
+    if found.name != spot.environment:
+        problems.append(f"{where}: GitLab answered about {found.name} instead.")
         return branch
-    deployers = tuple(AccessRule.of(entry) for entry in fields.records(found, "deploy_access_levels"))
+    deployers = tuple(AccessRule.of(entry) for entry in found.deploy_access_levels)
     approvers = tuple(_approval_rules(found, deployers))
     strange = {rule.strange_because for rule in (*deployers, *approvers)} - {None}
     problems += [f"{where}: {each}." for each in sorted(filter(None, strange))]
@@ -256,26 +251,23 @@ def _environment(api: ProjectApi, branch: Rules, problems: list[str]) -> Rules:
     return Rules(branch.push, branch.merge, deployers, approvers)
 
 
-def _approval_rules(found: Record, deployers: Sequence[AccessRule]) -> Iterator[AccessRule]:
+def _approval_rules(found: ProtectedEnvironment, deployers: Sequence[AccessRule]) -> Iterator[AccessRule]:
     """Who has to approve, and how often; rules that demand nothing are left out.
 
     With the older, unified setting whoever may deploy may approve, so many times in all
     (docs.gitlab.com, "Protected environments API", required_approval_count).
     """
-    rules = [
-        AccessRule.of(entry)
-        for entry in fields.as_records(found.get("approval_rules") or [], "approval_rules")
-    ]
+    rules = [AccessRule.of(entry) for entry in found.approval_rules or []]
     yield from (rule for rule in rules if rule.approvals > 0)
-    unified = fields.whole(found, "required_approval_count") if found.get("required_approval_count") else 0
+    unified = found.required_approval_count or 0
     if unified > 0 and not any(rule.approvals for rule in rules):
         for index, rule in enumerate(deployers):
             yield AccessRule(rule.kind, rule.number, rule.inherited, unified if index == 0 else 0)
 
 
-def _self_approval(spot: Spot, project: Record, rules: Rules) -> Iterator[str]:
+def _self_approval(spot: Spot, project: Project, rules: Rules) -> Iterator[str]:
     """With this setting on, whoever starts a pipeline may approve its deployment; ours are started by a token."""
-    if rules.approvers and project.get("allow_pipeline_trigger_approve_deployment") is not False:
+    if rules.approvers and project.allow_pipeline_trigger_approve_deployment is not False:
         yield (
             f"{_environment_page(spot)}: turn off `Allow pipeline triggerer to approve deployment`: "
             "who has our token could approve what it asks for."

@@ -14,12 +14,11 @@ from champion_gate.adapters.gitlab.api import LIMITS, ProjectApi, person
 from champion_gate.adapters.gitlab.auth import GitLabTokens, own_account, tokens_of
 from champion_gate.adapters.gitlab.gone import check_gone
 from champion_gate.adapters.gitlab.inputs import inputs_of
-from champion_gate.adapters.gitlab.models import fields
+from champion_gate.adapters.gitlab.models import ListedPipeline, StartedPipeline, gitlab
 from champion_gate.adapters.gitlab.names import check_login, check_number, spot_of
 from champion_gate.adapters.gitlab.people import People
 from champion_gate.adapters.http.answer import Answer
 from champion_gate.adapters.http.client import ApiClient, Timeouts, joined
-from champion_gate.adapters.http.json_fields import Record
 from champion_gate.adapters.pending import LastLooks, by_place, each_place, earliest
 from champion_gate.domain.approval import RequestState
 from champion_gate.domain.gates import Account, ApprovalTarget
@@ -126,13 +125,13 @@ class GitLab:
         """
         api = self._api(target)
         try:
-            found = person(api.user_named(check_login(login)))
+            found = api.user_named(check_login(login))
             whole = api.user(found.user_id)
         except VendorNotFoundError:
             raise
         except VendorRefusedError as refused:
             raise UnsafeTargetError(str(refused)) from refused
-        if whole.get("bot") is not False:
+        if whole.bot is not False:
             raise VendorNotFoundError("GitLab", f"{login} is a bot's account, no person's.")
         return found
 
@@ -191,9 +190,9 @@ class GitLab:
         api, own = self._api(target), promotion.request.external_id if promotion.request else None
         ours, _ = starts.started_by_us(api, promotion, self._starter(api, promotion))
         return tuple(
-            fields.number_id(one)
+            one.id
             for one in starts.started_for(promotion, ours)
-            if fields.number_id(one) != own and fields.text(one, "status") not in reading.ENDED
+            if one.id != own and one.status not in reading.ENDED
         )
 
     def cancel(self, target: ApprovalTarget, external_id: str) -> None:
@@ -206,7 +205,7 @@ class GitLab:
             VendorUnavailableError: GitLab took the call but the pipeline goes on; to be tried again.
         """
         api, pipeline_id = self._api(target), _checked_id(external_id)
-        status = fields.text(api.pipeline(pipeline_id), "status")
+        status = api.pipeline(pipeline_id).status
         if status in reading.ENDED | reading.CANCELLED:
             return
         if self._tokens.api is None:
@@ -219,9 +218,7 @@ class GitLab:
         if answer.status == HTTPStatus.NOT_FOUND:
             raise answer.error()
         # Not the pipeline's status: GitLab computes that later.
-        left = (
-            {fields.text(job, "status") for job in api.jobs(pipeline_id)} - reading.ENDED - reading.CANCELLED
-        )
+        left = {job.status for job in api.jobs(pipeline_id)} - reading.ENDED - reading.CANCELLED
         if "manual" in left:
             raise VendorRefusedError(
                 "GitLab", f"it leaves the manual job of the cancelled pipeline {pipeline_id} playable."
@@ -267,15 +264,15 @@ class GitLab:
         except VendorRefusedError:
             # This list says nothing, so each is read by itself, and says there what is wrong.
             return everybody
-        pipelines = {fields.number_id(one): one for one in listed}
+        pipelines = {one.id: one for one in listed}
         return [promotion.id for promotion in group if self._has_news(promotion, pipelines)]
 
-    def _has_news(self, promotion: Promotion, pipelines: Mapping[str, Record]) -> bool:
+    def _has_news(self, promotion: Promotion, pipelines: Mapping[str, ListedPipeline]) -> bool:
         pipeline_id = (promotion.request.external_id if promotion.request else None) or ""
         found = pipelines.get(pipeline_id)
         if found is None:
             return True
-        look = (fields.text(found, "status"), fields.text(found, "updated_at"))
+        look = (found.status, found.updated_at)
         return self._looks.changed(pipeline_id, look) or look[0] not in reading.WAITING
 
     def _api(self, target: ApprovalTarget) -> ProjectApi:
@@ -292,8 +289,8 @@ def _checked_id(pipeline_id: str) -> str:
 def _opened(answer: Answer) -> OpenedRequest:
     """The pipeline that was started; one that GitLab told unreadably may be running, and must be found."""
     try:
-        made = fields.as_record(answer.json(), "pipeline")
-        return OpenedRequest(fields.number_id(made), fields.text(made, "web_url"))
+        made = gitlab.one(StartedPipeline, answer.json(), "pipeline")
+        return OpenedRequest(made.id, made.web_url)
     except VendorUnavailableError as error:
         raise VendorUnavailableError(
             "GitLab", f"a pipeline was started, but {error.message}", outcome_unknown=True

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from champion_gate.adapters.gitlab.api import ProjectApi
-from champion_gate.adapters.gitlab.models import fields
+from champion_gate.adapters.gitlab.models import Account, Deployment, Job, Numbered, Pipeline, gitlab
 from champion_gate.adapters.gitlab.names import Protection, Spot
 from champion_gate.adapters.gitlab.people import MAINTAINER, People
 from champion_gate.adapters.gitlab.place import Survey, changes, moved, survey
-from champion_gate.adapters.http.json_fields import Record
 from champion_gate.domain.approval import RequestState, Review, Verdict
 
 ENDED = frozenset({"success", "failed", "canceled", "skipped"})
@@ -83,9 +82,9 @@ def state_of(
     looked = survey(api, people, now)
     reading = _Reading(api, pins, looked, people, [*looked.problems, *changes(pins, looked)])
     jobs = api.jobs(pipeline_id)
-    gated = [job for job in jobs if fields.text(job, "name") == api.spot.job]
-    status = fields.text(pipeline, "status")
-    reading.problems.extend(_unknown_status(pipeline, f"pipeline {pipeline_id}"))
+    gated = [job for job in jobs if job.name == api.spot.job]
+    status = pipeline.status
+    reading.problems.extend(_unknown_status(status, f"pipeline {pipeline_id}"))
     void = pipeline_void_because(pipeline, pipeline_id, pins, reading.problems)
     void = void or _job_void_because(reading, pipeline, pipeline_id, gated)
     reading.missing.update(_may_yet_run(gated))
@@ -93,7 +92,7 @@ def state_of(
     reviews: tuple[Review, ...] = ()
     if gated:
         reviews = _reviews(reading, pipeline, gated[0], asked_at)
-        reading.problems.extend(_unknown_status(gated[0], f"job {api.spot.job}"))
+        reading.problems.extend(_unknown_status(gated[0].status, f"job {api.spot.job}"))
         at = let_start_at(gated[0])
         if len(gated) == 1 and at is not None:
             started = dict.fromkeys(api.spot.seats, at)
@@ -121,39 +120,38 @@ def state_of(
     )
 
 
-def _no_gated_job(spot: Spot, pipeline_id: str, jobs: Sequence[Record]) -> str:
+def _no_gated_job(spot: Spot, pipeline_id: str, jobs: Sequence[Job]) -> str:
     """That nobody could decide there, and which jobs there are: the CI/CD file names its jobs otherwise, or a list lags."""
     if not jobs:
         return f"GitLab lists no job of pipeline {pipeline_id}."
-    there = sorted(f"{fields.text(job, 'name')} ({fields.text(job, 'status')})" for job in jobs)
+    there = sorted(f"{job.name} ({job.status})" for job in jobs)
     return (
         f"Pipeline {pipeline_id} has no job named {spot.job}. Its jobs are: {', '.join(there)}. "
         "Write the name of the gated one as `job` in gates.yaml."
     )
 
 
-def _goes_on(gated: Sequence[Record], pipeline_id: str) -> Iterator[str]:
+def _goes_on(gated: Sequence[Job], pipeline_id: str) -> Iterator[str]:
     """What is wrong where a pipeline has ended and its gated job has not."""
     for job in gated:
-        if job["status"] not in ENDED | CANCELLED:
-            yield f"GitLab says that pipeline {pipeline_id} has ended, and that its job {job['name']} is {job['status']}."
+        if job.status not in ENDED | CANCELLED:
+            yield f"GitLab says that pipeline {pipeline_id} has ended, and that its job {job.name} is {job.status}."
 
 
-def _may_yet_run(gated: Sequence[Record]) -> Iterator[tuple[str, str]]:
+def _may_yet_run(gated: Sequence[Job]) -> Iterator[tuple[str, str]]:
     """A gated job that is skipped since one before it failed: run that one again, and GitLab offers this one anew."""
     for job in gated:
-        if fields.text(job, "status") == "skipped":
-            yield "skipped", f"Job {job['name']} was skipped, since a job before it failed."
+        if job.status == "skipped":
+            yield "skipped", f"Job {job.name} was skipped, since a job before it failed."
 
 
-def _unknown_status(of: Record, what: str) -> Iterator[str]:
-    status = fields.text(of, "status")
+def _unknown_status(status: str, what: str) -> Iterator[str]:
     if status not in _KNOWN:
         yield f"GitLab says that {what} is {status!r}, which is not known."
 
 
 def pipeline_void_because(
-    pipeline: Record, pipeline_id: str, pins: Mapping[str, str], problems: list[str]
+    pipeline: Pipeline, pipeline_id: str, pins: Mapping[str, str], problems: list[str]
 ) -> str | None:
     """Why this pipeline is not the one that we opened; such a thing never heals.
 
@@ -164,15 +162,16 @@ def pipeline_void_because(
         problems: what is of a form that we do not know is added here, and only keeps the request waiting.
 
     Raises:
-        VendorUnavailableError: a field is missing, so that cannot be told.
+        VendorUnavailableError: it is not told who started it.
     """
-    branch = fields.text(pipeline, "ref").removeprefix("refs/heads/")
+    starter = gitlab.told(pipeline.user, "pipeline.user")
+    branch = pipeline.ref.removeprefix("refs/heads/")
     facts = {
-        "pipeline": (fields.number_id(pipeline), pipeline_id),
-        "project": (fields.number_id(pipeline, "project_id"), pins.get("project_id")),
+        "pipeline": (pipeline.id, pipeline_id),
+        "project": (pipeline.project_id, pins.get("project_id")),
         "branch": (branch, pins.get("ref")),
-        "trigger": (fields.text(pipeline, "source"), pins.get("source")),
-        "starter": (fields.number_id(fields.record(pipeline, "user")), pins.get("bot_id")),
+        "trigger": (pipeline.source, pins.get("source")),
+        "starter": (starter.id, pins.get("bot_id")),
     }
     for what, (found, expected) in facts.items():
         if expected is None:
@@ -183,51 +182,50 @@ def pipeline_void_because(
             )
         elif found != expected:
             return f"The {what} of pipeline {pipeline_id} is {found}, and {expected} was asked for."
-    return f"Pipeline {pipeline_id} runs on a tag." if fields.flag(pipeline, "tag") else None
+    return f"Pipeline {pipeline_id} runs on a tag." if pipeline.tag else None
 
 
 def _job_void_because(
-    reading: _Reading, pipeline: Record, pipeline_id: str, gated: Sequence[Record]
+    reading: _Reading, pipeline: Pipeline, pipeline_id: str, gated: Sequence[Job]
 ) -> str | None:
     """Why the gated job cannot, or can no longer, yield a decision."""
     name = reading.api.spot.job
     if len(gated) > 1:
         return f"Job {name} was retried; only a pipeline with a single one is believed."
     for job in gated:
-        if let_start_at(job) is not None and _is_opener(reading, job.get("user")):
+        if let_start_at(job) is not None and _is_opener(reading, job.user):
             return f"Job {name} was run by our own account, which is nobody's decision."
-        if fields.number_id(fields.record(job, "pipeline")) != pipeline_id:
-            return f"Job {name} belongs to pipeline {job['pipeline']['id']}."
+        if job.pipeline.id != pipeline_id:
+            return f"Job {name} belongs to pipeline {job.pipeline.id}."
         return _not_as_asked(job, pipeline, reading.problems) or _stopped_because(job)
     return None
 
 
-def _not_as_asked(job: Record, pipeline: Record, problems: list[str]) -> str | None:
-    name, theirs = fields.text(job, "name"), fields.record(job, "pipeline")
-    commits = fields.text(theirs, "sha"), fields.text(pipeline, "sha")
+def _not_as_asked(job: Job, pipeline: Pipeline, problems: list[str]) -> str | None:
+    name, commits = job.name, (job.pipeline.sha, pipeline.sha)
     unknown = [commit for commit in commits if not _COMMIT.fullmatch(commit)]
     problems += [
         f"Job {name} or its pipeline runs on {each!r}, which is no whole commit id." for each in unknown
     ]
     if commits[0] != commits[1] and not unknown:
-        return f"Job {name} runs on commit {theirs['sha']}, its pipeline on {pipeline['sha']}."
-    if fields.flag(job, "allow_failure"):
+        return f"Job {name} runs on commit {commits[0]}, its pipeline on {commits[1]}."
+    if job.allow_failure:
         return f"Job {name} is optional (allow_failure): its pipeline succeeds although nobody decided."
     return None
 
 
-def _stopped_because(job: Record) -> str | None:
-    name, status = fields.text(job, "name"), fields.text(job, "status")
+def _stopped_because(job: Job) -> str | None:
+    name, status = job.name, job.status
     if status == "skipped":
         return f"Job {name} was skipped."
     if status in CANCELLED and let_start_at(job) is None:
         return f"Job {name} was cancelled, which rejects the request; GitLab does not tell by whom."
-    if job.get("archived") is True and status in WAITING:
+    if job.archived is True and status in WAITING:
         return f"Job {name} is archived: GitLab lets nobody run it any more."
     return None
 
 
-def let_start_at(job: Record) -> datetime | None:
+def let_start_at(job: Job) -> datetime | None:
     """When people had let it start, however it ended: the gate was down, its time was up, somebody cut it off.
 
     A job that failed for want of a runner had been let start too, by whoever played it; GitLab does not tell
@@ -237,18 +235,17 @@ def let_start_at(job: Record) -> datetime | None:
     Returns:
         None where they have not.
     """
-    status = fields.text(job, "status")
-    if status in _RELEASED and job.get("started_at") is not None:
-        return fields.time(job, "started_at")
-    if status == "failed" and job.get("failure_reason") in _WANT_OF_RUNNER:
-        return fields.time(job, "finished_at")
+    if job.status in _RELEASED and job.started_at is not None:
+        return job.started_at
+    if job.status == "failed" and job.failure_reason in _WANT_OF_RUNNER:
+        return gitlab.told(job.finished_at, "jobs.finished_at")
     return None
 
 
 # --- who decided ------------------------------------------------------------------------------------------
 
 
-def _reviews(reading: _Reading, pipeline: Record, job: Record, asked_at: datetime) -> tuple[Review, ...]:
+def _reviews(reading: _Reading, pipeline: Pipeline, job: Job, asked_at: datetime) -> tuple[Review, ...]:
     """Every vote: approvals of the job's deployment where the place has approval rules, else the click."""
     played = let_start_at(job) is not None or _waits_for_a_runner(reading, pipeline, job)
     if reading.api.spot.protection is Protection.BRANCH:
@@ -257,107 +254,101 @@ def _reviews(reading: _Reading, pipeline: Record, job: Record, asked_at: datetim
     if deployment is None:
         if let_start_at(job) is not None:
             environment = reading.api.spot.environment
-            reading.problems.append(f"GitLab lists no deployment of job {job['name']} to {environment}.")
+            reading.problems.append(f"GitLab lists no deployment of job {job.name} to {environment}.")
         return ()
     if not reading.looked.rules.approvers:
         return (_click(reading, job),) if played else ()
     return _approvals(reading, deployment, job)
 
 
-def _waits_for_a_runner(reading: _Reading, pipeline: Record, job: Record) -> bool:
+def _waits_for_a_runner(reading: _Reading, pipeline: Pipeline, job: Job) -> bool:
     """Whether somebody has played the job, which makes it theirs, and GitLab has not started it yet."""
-    status = fields.text(job, "status")
-    if status not in _PLAYED or job.get("user") is None:
+    if job.status not in _PLAYED or job.user is None or pipeline.user is None:
         return False
-    if fields.number_id(fields.record(job, "user")) == fields.number_id(fields.record(pipeline, "user")):
+    if job.user.id == pipeline.user.id:
         return False
-    lack = "the lack of a runner" if status == "pending" else "GitLab"
-    reading.held_by.update(dict.fromkeys(reading.api.spot.seats, f"{lack}: job {job['name']} is {status}"))
+    lack = "the lack of a runner" if job.status == "pending" else "GitLab"
+    reading.held_by.update(dict.fromkeys(reading.api.spot.seats, f"{lack}: job {job.name} is {job.status}"))
     return True
 
 
-def _click(reading: _Reading, job: Record) -> Review:
+def _click(reading: _Reading, job: Job) -> Review:
     """Who played the job: GitLab makes them the job's user (app/services/ci/enqueue_job_service.rb)."""
-    return _review(reading, job.get("user"), reading.api.spot.seats[0], Verdict.APPROVED, "")
+    return _review(reading, job.user, reading.api.spot.seats[0], Verdict.APPROVED, "")
 
 
-def _deployment(reading: _Reading, pipeline: Record, job: Record, asked_at: datetime) -> Record | None:
+def _deployment(reading: _Reading, pipeline: Pipeline, job: Job, asked_at: datetime) -> Deployment | None:
     """The deployment that this job is, which proves that the environment's rules held for it."""
-    job_id = fields.number_id(job)
     ours = [
         one
         for one in reading.api.deployments(asked_at - _CLOCK_SKEW)
-        if one.get("deployable", {}) is not None
-        and fields.number_id(fields.record(one, "deployable")) == job_id
+        if one.deployable is not None and one.deployable.id == job.id
     ]
     if len(ours) != 1:
         return None
-    found = reading.api.deployment(fields.number_id(ours[0]))
-    environment = fields.text(fields.record(found, "environment"), "name")
+    found = reading.api.deployment(ours[0].id)
     same = (
-        fields.number_id(fields.record(found, "deployable")) == job_id
-        and environment == reading.api.spot.environment
-        and fields.text(found, "sha") == fields.text(pipeline, "sha")
+        found.deployable is not None
+        and found.deployable.id == job.id
+        and found.environment.name == reading.api.spot.environment
+        and found.sha == pipeline.sha
     )
     if not same:
-        reading.problems.append(f"Deployment {found.get('id')} is not that of job {job_id}.")
+        reading.problems.append(f"Deployment {found.id} is not that of job {job.id}.")
         return None
     return found
 
 
-def _approvals(reading: _Reading, deployment: Record, job: Record) -> tuple[Review, ...]:
+def _approvals(reading: _Reading, deployment: Deployment, job: Job) -> tuple[Review, ...]:
     """The votes on a deployment. Each may fill any seat: GitLab counts for which rule, we count people."""
-    missing = fields.whole(deployment, "pending_approval_count")
+    missing = gitlab.told(deployment.pending_approval_count, "deployment.pending_approval_count")
     if let_start_at(job) is not None and missing != 0:
         reading.problems.append(f"The job has started, and GitLab still lacks {missing} approvals of it.")
-    elif fields.text(job, "status") == "manual":
+    elif job.status == "manual":
         held = (
             f"GitLab, where approvals are missing ({missing})"
             if missing
-            else f"job {job['name']}, which somebody has to run now ({job.get('web_url')})"
+            else f"job {job.name}, which somebody has to run now ({job.web_url})"
         )
         reading.held_by.update(dict.fromkeys(reading.api.spot.seats, held))
     reviews: list[Review] = []
-    for approval in fields.records(deployment, "approvals"):
-        status = fields.text(approval, "status")
-        if status not in _VERDICTS:
-            reading.problems.append(f"GitLab names an approval {status!r}, which is not known to be one.")
+    for approval in gitlab.told(deployment.approvals, "deployment.approvals"):
+        if approval.status not in _VERDICTS:
+            reading.problems.append(
+                f"GitLab names an approval {approval.status!r}, which is not known to be one."
+            )
             continue
-        comment = fields.text_or_none(approval, "comment") or ""
+        verdict, comment = _VERDICTS[approval.status], approval.comment or ""
         reviews += [
-            _review(reading, approval.get("user"), seat, _VERDICTS[status], comment)
-            for seat in reading.api.spot.seats
+            _review(reading, approval.user, seat, verdict, comment) for seat in reading.api.spot.seats
         ]
     return tuple(reviews)
 
 
-def _review(reading: _Reading, user: object, seat: str, verdict: Verdict, comment: str) -> Review:
+def _review(reading: _Reading, user: Account | None, seat: str, verdict: Verdict, comment: str) -> Review:
     if user is None:
         return Review(seat, verdict, "", "a deleted account", comment, False, False, False)
-    found = fields.as_record(user, "user")
-    user_id = fields.number_id(found)
-    is_person = reading.people.is_person(user_id)
+    is_person = reading.people.is_person(user.id)
     return Review(
         seat=seat,
         verdict=verdict,
-        user_id=user_id,
-        login=fields.text(found, "username"),
+        user_id=user.id,
+        login=user.username,
         comment=comment,
         is_person=is_person,
-        is_opener=_is_opener(reading, found),
-        is_listed=is_person and _is_listed(reading, user_id),
+        is_opener=_is_opener(reading, user),
+        is_listed=is_person and _is_listed(reading, user.id),
     )
 
 
-def _is_opener(reading: _Reading, user: object) -> bool:
+def _is_opener(reading: _Reading, user: Numbered | None) -> bool:
     """Whether it is the account that asks, as it was when the request opened or as it is now."""
     if user is None:
         return False
-    user_id = fields.number_id(fields.as_record(user, "user"))
     own = {reading.pins.get("bot_id"), reading.looked.pins.get("bot_id")}
     for pins in (reading.pins, reading.looked.pins):
         own |= set(pins.get("openers", "").split(","))
-    return user_id in own - {None, ""}
+    return user.id in own - {None, ""}
 
 
 def _is_listed(reading: _Reading, user_id: str) -> bool:

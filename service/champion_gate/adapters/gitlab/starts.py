@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from champion_gate.adapters.gitlab.api import ProjectApi
-from champion_gate.adapters.gitlab.models import fields
+from champion_gate.adapters.gitlab.models import ListedPipeline
 from champion_gate.adapters.gitlab.reading import ENDED
-from champion_gate.adapters.http.json_fields import Record
 from champion_gate.adapters.pending import CLOCKS_DIFFER, asked_between, last_asked, starts_of
 from champion_gate.domain.correlation import bears, bears_nothing, bears_promotion
 from champion_gate.domain.ports import FoundRequests, OpenedRequest
@@ -33,11 +32,9 @@ def find(api: ProjectApi, promotion: Promotion, starter: tuple[str, str]) -> Fou
     ours, whole = started_by_us(api, promotion, starter)
     found = _with_this_evidence(ours, promotion)
     return FoundRequests(
-        ours=tuple(OpenedRequest(fields.number_id(one), fields.text(one, "web_url")) for one in found),
+        ours=tuple(OpenedRequest(one.id, one.web_url) for one in found),
         outdated=tuple(
-            fields.number_id(one)
-            for one in started_for(promotion, ours)
-            if one not in found and fields.text(one, "status") not in ENDED
+            one.id for one in started_for(promotion, ours) if one not in found and one.status not in ENDED
         ),
         remark=_remark(ours, promotion, whole=whole),
     )
@@ -45,7 +42,7 @@ def find(api: ProjectApi, promotion: Promotion, starter: tuple[str, str]) -> Fou
 
 def started_by_us(
     api: ProjectApi, promotion: Promotion, starter: tuple[str, str]
-) -> tuple[list[Record], bool]:
+) -> tuple[list[ListedPipeline], bool]:
     """The pipelines that we started in the promotion's time, with their names.
 
     First those that GitLab lists for our account and time; where one of the promotion's own is not there, the
@@ -58,7 +55,7 @@ def started_by_us(
     Raises:
         VendorError: neither list could be read to the end.
     """
-    ours: list[Record] = []
+    ours: list[ListedPipeline] = []
     unread: VendorError | None = None
     try:
         ours = _of_account(api, promotion, starter)
@@ -69,12 +66,8 @@ def started_by_us(
     since = asked_between(promotion)[0] - CLOCKS_DIFFER
     try:
         newest, whole = api.newest_pipelines(most=_NEWEST)
-        known = {fields.whole(one, "id") for one in ours}
-        others = [
-            one
-            for one in newest
-            if fields.whole(one, "id") not in known and fields.time(one, "created_at") >= since
-        ]
+        known = {one.id for one in ours}
+        others = [one for one in newest if one.id not in known and one.created_at >= since]
         ours += _ours_of(api, _named(api, others), promotion)
     except VendorError as error:
         raise unread or error from None
@@ -83,51 +76,51 @@ def started_by_us(
     return ours, whole
 
 
-def _of_account(api: ProjectApi, promotion: Promotion, starter: tuple[str, str]) -> list[Record]:
+def _of_account(api: ProjectApi, promotion: Promotion, starter: tuple[str, str]) -> list[ListedPipeline]:
     return _named(api, api.pipelines(*starter, *asked_between(promotion)))
 
 
-def _named(api: ProjectApi, listed: Sequence[Record]) -> list[Record]:
+def _named(api: ProjectApi, listed: Sequence[ListedPipeline]) -> list[ListedPipeline]:
     """The pipelines with their names, which older versions of GitLab do not list."""
-    unnamed = [one for one in listed if "name" not in one]
+    unnamed = [one for one in listed if not _has_name(one)]
     if len(unnamed) > _UNNAMED_LOOKED_UP:
         raise VendorRefusedError("GitLab", f"{len(unnamed)} pipelines are listed without their names.")
-    return [one if "name" in one else api.pipeline(fields.number_id(one)) for one in listed]
+    return [one if _has_name(one) else api.pipeline(one.id) for one in listed]
 
 
-def started_for(promotion: Promotion, ours: Sequence[Record]) -> list[Record]:
+def _has_name(pipeline: ListedPipeline) -> bool:
+    """Whether a name is told, be it null."""
+    return "name" in pipeline.model_fields_set
+
+
+def started_for(promotion: Promotion, ours: Sequence[ListedPipeline]) -> list[ListedPipeline]:
     """Those of our own pipelines that ask for this promotion, whatever evidence they show."""
     return [one for one in ours if bears_promotion(_name(one), promotion)]
 
 
-def _ours_of(api: ProjectApi, listed: Sequence[Record], promotion: Promotion) -> list[Record]:
+def _ours_of(api: ProjectApi, listed: Sequence[ListedPipeline], promotion: Promotion) -> list[ListedPipeline]:
     """Those that ask for this promotion and were started by us: anybody may write its id into a name."""
     pins = promotion.request.pins if promotion.request else {}
-    whole = [api.pipeline(fields.number_id(one)) for one in started_for(promotion, listed)]
+    whole = [api.pipeline(one.id) for one in started_for(promotion, listed)]
     return [
         one
         for one in whole
-        if fields.number_id(fields.record(one, "user")) == pins.get("bot_id")
-        and fields.text(one, "source") == pins.get("source")
+        if one.user is not None and one.user.id == pins.get("bot_id") and one.source == pins.get("source")
     ]
 
 
-def _name(pipeline: Record) -> str:
-    return fields.text_or_none(pipeline, "name") or ""
+def _name(pipeline: ListedPipeline) -> str:
+    return pipeline.name or ""
 
 
-def _with_this_evidence(ours: Sequence[Record], promotion: Promotion) -> list[Record]:
+def _with_this_evidence(ours: Sequence[ListedPipeline], promotion: Promotion) -> list[ListedPipeline]:
     found = [one for one in ours if bears(_name(one), promotion)]
-    return sorted(found, key=lambda one: fields.whole(one, "id"))
+    return sorted(found, key=lambda one: int(one.id))
 
 
-def _remark(ours: Sequence[Record], promotion: Promotion, *, whole: bool) -> str:
+def _remark(ours: Sequence[ListedPipeline], promotion: Promotion, *, whole: bool) -> str:
     since = last_asked(promotion)
-    nameless = [
-        fields.text(one, "web_url")
-        for one in ours
-        if fields.time(one, "created_at") >= since and bears_nothing(_name(one))
-    ]
+    nameless = [one.web_url for one in ours if one.created_at >= since and bears_nothing(_name(one))]
     if nameless:
         return (
             f"GitLab has started {len(nameless)} pipelines for us since then whose name bears no promotion's id "

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from champion_gate.errors import VendorUnavailableError
 
 M = TypeVar("M", bound="Answered")
+T = TypeVar("T")
 
 _EXPECTED = {
     "bool_type": "true or false",
@@ -83,12 +84,12 @@ class Reader:
             # Only where and what was expected: the values are the vendor's, and may be anything.
             first = error.errors(include_url=False, include_context=True, include_input=False)[0]
             field = ".".join([what, *(str(part) for part in first["loc"])])
-            raise self.unreadable(field, _expected(first["type"], first.get("ctx", {}))) from None
+            raise self._unreadable(field, _expected(first["type"], first.get("ctx", {}))) from None
 
     def many(self, model: type[M], value: object, what: str) -> list[M]:
         """A JSON array of objects."""
         if not isinstance(value, list):
-            raise self.unreadable(what, "a list")
+            raise self._unreadable(what, "a list")
         return [self.one(model, item, what) for item in value]
 
     def page(self, model: type[M], value: object, key: str) -> tuple[list[M], int]:
@@ -96,13 +97,18 @@ class Reader:
         page = self.one(_Page, value, key)
         return self.many(model, (page.model_extra or {}).get(key), key), page.total_count
 
-    def unreadable(self, field: str, expected: str) -> VendorUnavailableError:
-        """The error about a field that is not what it has to be.
+    def told(self, value: T | None, field: str) -> T:
+        """A field that is left out of some answers, and needed in this one.
 
         Args:
-            field: its path.
-            expected: what it has to be; empty where it is absent.
+            value: what was answered.
+            field: its path, for the message.
         """
+        if value is None:
+            raise self._unreadable(field, "")
+        return value
+
+    def _unreadable(self, field: str, expected: str) -> VendorUnavailableError:
         why = f"absent or not {expected}" if expected else "absent"
         return VendorUnavailableError(self._vendor, f"an answer cannot be read: `{field}` is {why}.")
 
