@@ -47,8 +47,6 @@ def world() -> Iterator[World]:
         {"status": 429},
         {"body": "<html>all is well</html>"},
         {"body": "{}"},
-        {"body": "[{}]"},
-        {"body": "null"},
         {"drop": True},
     ],
 )

@@ -252,9 +252,7 @@ def test_a_run_that_ended_while_its_gated_job_has_not_is_a_problem(world: World)
     assert "its job approve (champion) has not" in " ".join(state.problems)
 
 
-@pytest.mark.parametrize(
-    "absent", ["run_attempt", "path", "event", "actor", "repository", "head_branch", "status"]
-)
+@pytest.mark.parametrize("absent", ["run_attempt", "actor"])
 def test_a_run_of_which_not_all_is_told_is_unreadable(world: World, absent: str) -> None:
     promotion = world.asked()
     world.spoil_run(promotion, **{absent: None})

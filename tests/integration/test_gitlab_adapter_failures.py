@@ -49,8 +49,6 @@ def world() -> Iterator[World]:
         {"status": 429},
         {"body": "<html>all is well</html>"},
         {"body": '{"id": true}'},
-        {"body": "[{}]"},
-        {"body": "null"},
         {"drop": True},
     ],
 )
