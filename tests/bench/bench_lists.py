@@ -23,7 +23,7 @@ from champion_gate.domain.aliases import AliasKey
 from champion_gate.domain.approval import Decider, Decision, ExcludedPerson, Verdict
 from champion_gate.domain.notifications import NotificationPhase
 from champion_gate.domain.promotion import Phase
-from champion_gate.store import SqlStore, migrate, open_store
+from champion_gate.store import Store, migrate, open_store
 from champion_gate.store.engine import Database
 from champion_gate.store.tables import notifications, promotions, resolutions
 from integration.process_world import ProcessWorld, process_world
@@ -72,7 +72,7 @@ def insert_all(database: Database, table: Table, rows: Iterator[dict[str, Any]])
             connection.execute(insert(table), batch)
 
 
-def fill_promotions(store: SqlStore, database: Database) -> None:
+def fill_promotions(store: Store, database: Database) -> None:
     """One through the store, as it is stored, and the others after its pattern."""
     text = evidence()
     store.create_promotion(
@@ -116,7 +116,7 @@ def fill_promotions(store: SqlStore, database: Database) -> None:
     insert_all(database, promotions, made())
 
 
-def fill_notifications(store: SqlStore, database: Database) -> None:
+def fill_notifications(store: Store, database: Database) -> None:
     """A notification for each promotion, with what it came to."""
     store.record_notification("hook", notification(), T0)
     taken = store.take_notification(rows_of(database, notifications)[0]["id"], T0, LEASE)
@@ -153,7 +153,7 @@ def fill_notifications(store: SqlStore, database: Database) -> None:
     insert_all(database, resolutions, resolved())
 
 
-def fill_ledger(store: SqlStore) -> None:
+def fill_ledger(store: Store) -> None:
     """An alias change for each promotion."""
     for first in range(0, ROWS, BATCH):
         store.append_ledger(
@@ -181,7 +181,7 @@ def fill(url: str) -> None:
     database.close()
 
 
-def cursors(store: SqlStore, **filters: Any) -> list[str]:
+def cursors(store: Store, **filters: Any) -> list[str]:
     """Where each part of 500 of the list ends."""
     found: list[str] = []
     cursor = None
@@ -209,7 +209,7 @@ def measured(report: Report, what: str, call: Callable[[int], object]) -> None:
     report.line(f"{what}, 99th percentile", best[int(0.99 * CALLS)], "ms", LIST_MS)
 
 
-def measure_lists(report: Report, store: SqlStore) -> None:
+def measure_lists(report: Report, store: Store) -> None:
     """Every list, as the API and the command line ask for it."""
     models = [KEY.model, *(f"main.ml.model_{number}" for number in range(0, OTHER_MODELS, 2))]
     everywhere = cursors(store)
@@ -250,7 +250,7 @@ def measure_lists(report: Report, store: SqlStore) -> None:
         measured(report, what, call)
 
 
-def measure_work(report: Report, store: SqlStore) -> None:
+def measure_work(report: Report, store: Store) -> None:
     """What a worker asks for again and again."""
     asked: dict[str, Callable[[int], object]] = {
         "what is due": lambda _: store.due(NOT_SOON),
@@ -268,7 +268,7 @@ def measure_work(report: Report, store: SqlStore) -> None:
     report.line("giving back the leases of the dead, at a start", time.perf_counter() - begun, "s", 1)
 
 
-def measure_ledger(report: Report, store: SqlStore) -> None:
+def measure_ledger(report: Report, store: Store) -> None:
     """The whole chain."""
     begun = time.perf_counter()
     assert store.verify_ledger() == ROWS

@@ -16,7 +16,7 @@ import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from champion_gate.store.sql_store import SqlStore, open_store
+from champion_gate.store import Store, open_store
 from champion_gate_standins.common.server import serve
 from champion_gate_standins.databricks.server import DatabricksStandIn
 from champion_gate_standins.github.server import GitHubStandIn
@@ -64,7 +64,7 @@ class AttackWorld:
         return f"http://127.0.0.1:{self.port}"
 
     @cached_property
-    def store(self) -> SqlStore:
+    def store(self) -> Store:
         """The rows, beside the running service."""
         return open_store(self.environ["CHAMPION_GATE_DATABASE_URL"])
 

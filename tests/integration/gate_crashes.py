@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from champion_gate.store.sql_store import SqlStore
+from champion_gate.store import Store
 from integration.gate_world import GateWorld
 
 WRITES = frozenset(
@@ -23,7 +23,7 @@ class StoreBetween:
 
     def __init__(
         self,
-        store: SqlStore,
+        store: Store,
         *,
         before: Callable[[str], object] = lambda _name: None,
         after: Callable[[str], object] = lambda _name: None,

@@ -20,8 +20,8 @@ from champion_gate.domain.ports import WakeUps
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.flow.api_tokens import ApiTokens
 from champion_gate.settings import Settings, load_settings
+from champion_gate.store import Store, open_store
 from champion_gate.store.schema import migrate
-from champion_gate.store.sql_store import SqlStore, open_store
 from champion_gate_standins.common.server import serve
 from champion_gate_standins.databricks.server import DatabricksStandIn, Fault
 from champion_gate_standins.github.server import GitHubStandIn
@@ -104,7 +104,7 @@ class GateWorld:
     clock: MovableClock
     databricks_url: str
     job_id: str
-    store: SqlStore
+    store: Store
     environ: dict[str, str]
     provider: Provider
     provider_url: str
@@ -346,7 +346,7 @@ GATE: dict[str, object] = {
 }
 
 
-def api_token(store: SqlStore | str, role: Role = Role.OPERATOR, name: str = "") -> str:
+def api_token(store: Store | str, role: Role = Role.OPERATOR, name: str = "") -> str:
     """A token of the API that never expires, made as `champion-gate tokens create` does.
 
     Args:

@@ -22,7 +22,7 @@ import requests
 
 from champion_gate.domain.ledger.chain import LedgerLine
 from champion_gate.domain.promotion import Phase, Promotion
-from champion_gate.store.sql_store import SqlStore, open_store
+from champion_gate.store import Store, open_store
 from champion_gate_standins.common.server import serve
 from champion_gate_standins.databricks.server import DatabricksStandIn, Hook
 from champion_gate_standins.github.server import GitHubStandIn
@@ -251,7 +251,7 @@ class ProcessWorld:
     # --- what the test looks at ---
 
     @contextmanager
-    def store(self) -> Iterator[SqlStore]:
+    def store(self) -> Iterator[Store]:
         """The rows, beside the running service."""
         with open_store(self.environ["CHAMPION_GATE_DATABASE_URL"]) as store:
             yield store

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.store import SqlStore, open_store
+from champion_gate.store import Store, open_store
 from integration.store_databases import Databases, PostgresqlDatabases, SqliteDatabases
 
 
@@ -69,6 +69,6 @@ def database_url(databases: Databases) -> str:
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[SqlStore]:
+def store(database_url: str) -> Iterator[Store]:
     with open_store(database_url) as opened:
         yield opened

@@ -13,9 +13,9 @@ from champion_gate.domain.job_runs import JobRun, RunResult, TaskRun, Trainer
 from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind
 from champion_gate.domain.notifications import JobNotification
 from champion_gate.domain.promotion import FollowUp, FollowUpKind, Phase, Promotion
-from champion_gate.domain.store import RepeatableRequest
+from champion_gate.domain.rows import RepeatableRequest
 from champion_gate.domain.versions import ModelVersion, VersionStatus
-from champion_gate.store import SqlStore
+from champion_gate.store import Store
 
 T0 = datetime(2025, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 KEY = AliasKey("databricks-uc", "main.ml.churn", "Champion")
@@ -111,7 +111,7 @@ def request(**changes: Any) -> ApprovalRequest:
     )
 
 
-def taken_promotion(store: SqlStore, promotion_id: str = "p-1", number: int = 2, **changes: Any) -> Promotion:
+def taken_promotion(store: Store, promotion_id: str = "p-1", number: int = 2, **changes: Any) -> Promotion:
     """A promotion that is stored and taken at T0."""
     assert store.create_promotion(promotion(promotion_id, number, **changes)) is not None
     taken = store.take_promotion(promotion_id, T0, LEASE)
@@ -119,7 +119,7 @@ def taken_promotion(store: SqlStore, promotion_id: str = "p-1", number: int = 2,
     return taken
 
 
-def brought_to(store: SqlStore, taken: Promotion, phase: Phase, **changes: Any) -> Promotion:
+def brought_to(store: Store, taken: Promotion, phase: Phase, **changes: Any) -> Promotion:
     """A taken promotion led to a phase on the shortest legal way."""
     ways = {
         Phase.PENDING_APPROVAL: [Phase.PENDING_APPROVAL],

@@ -22,7 +22,7 @@ from champion_gate.errors import (
     VendorUnavailableError,
 )
 from champion_gate.flow.api_tokens import PREFIX, ApiTokens, api_caller
-from champion_gate.store.sql_store import SqlStore, open_store
+from champion_gate.store import Store, open_store
 from integration.gate_world import CountingChance, MovableClock
 from integration.store_databases import SqliteDatabases
 
@@ -37,13 +37,13 @@ def clock() -> MovableClock:
 
 
 @pytest.fixture
-def store(sqlite_databases: SqliteDatabases) -> Iterator[SqlStore]:
+def store(sqlite_databases: SqliteDatabases) -> Iterator[Store]:
     with open_store(sqlite_databases.migrated()) as opened:
         yield opened
 
 
 @pytest.fixture
-def tokens(store: SqlStore, clock: MovableClock) -> ApiTokens:
+def tokens(store: Store, clock: MovableClock) -> ApiTokens:
     return ApiTokens(store, clock, CountingChance())
 
 
@@ -55,7 +55,7 @@ def make(tokens: ApiTokens, name: str = "ci-bot", role: Role = Role.VIEWER, days
 # --- the text ----------------------------------------------------------------------------------------------
 
 
-def test_a_token_is_kept_as_a_hash_and_its_text_nowhere(tokens: ApiTokens, store: SqlStore) -> None:
+def test_a_token_is_kept_as_a_hash_and_its_text_nowhere(tokens: ApiTokens, store: Store) -> None:
     token, text = tokens.create("ci-bot", Role.OPERATOR, expires_at=None, created_by="ann")
     token_id, _, secret = text.removeprefix(PREFIX).partition("_")
     assert text.startswith("cgate_")
@@ -73,7 +73,7 @@ def test_a_token_is_kept_as_a_hash_and_its_text_nowhere(tokens: ApiTokens, store
 
 
 def test_the_text_admits_its_token_and_its_use_is_seen(
-    tokens: ApiTokens, store: SqlStore, clock: MovableClock
+    tokens: ApiTokens, store: Store, clock: MovableClock
 ) -> None:
     text = make(tokens)
     clock.move(hours=1)
@@ -120,7 +120,7 @@ def test_a_text_that_was_changed_admits_nobody(tokens: ApiTokens, change: object
     assert [each.last_used_at for each in tokens.list()] == [None]
 
 
-def test_letters_of_another_case_admit_nobody(store: SqlStore, clock: MovableClock) -> None:
+def test_letters_of_another_case_admit_nobody(store: Store, clock: MovableClock) -> None:
     class Letters(CountingChance):
         def token(self) -> str:
             return super().token().replace("0", "a")

@@ -18,7 +18,7 @@ from champion_gate.domain.callers import Role
 from champion_gate.domain.notifications import JobNotification, NotificationPhase
 from champion_gate.domain.ports import Person
 from champion_gate.domain.promotion import Phase
-from champion_gate.domain.store import TrainerAccount
+from champion_gate.domain.rows import TrainerAccount
 from champion_gate.store import open_store
 from integration.gate_models import TRAINER
 from integration.gate_world import api_token

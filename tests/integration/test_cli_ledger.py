@@ -17,7 +17,7 @@ import pytest
 
 from champion_gate.domain.promotion import Phase
 from champion_gate.flow.receipts import make_receipt
-from champion_gate.store import SqlStore, open_store
+from champion_gate.store import Store, open_store
 from integration.commands import clean_environ, command_line, run_command
 from integration.store_databases import SqliteDatabases
 from integration.store_samples import T0, after, brought_to, entry, taken_promotion
@@ -29,7 +29,7 @@ PROMOTED = promoted()
 class Desk:
     """An auditor's desk: a folder, the service's database, and the command."""
 
-    def __init__(self, folder: Path, url: str, store: SqlStore) -> None:
+    def __init__(self, folder: Path, url: str, store: Store) -> None:
         self.folder, self.url, self.store = folder, url, store
 
     def run(

@@ -16,7 +16,7 @@ from flask import Flask
 
 from champion_gate.domain.callers import Role
 from champion_gate.flow.api_tokens import ApiTokens, api_caller
-from champion_gate.store.sql_store import open_store
+from champion_gate.store import open_store
 from champion_gate.web.auth import Access, Auth, caller, enforce, guarded
 from champion_gate_standins.common.server import serve
 from integration.commands import run_command

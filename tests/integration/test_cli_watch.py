@@ -23,13 +23,13 @@ from champion_gate.cli.watching import Watch
 from champion_gate.domain.callers import Role
 from champion_gate.domain.promotion import Phase
 from champion_gate.errors import NotAuthenticatedError, NotFoundError, StoreUnavailableError
-from champion_gate.store import SqlStore, open_store
+from champion_gate.store import Store, open_store
 from integration.commands import clean_environ, command_line
 from integration.gate_world import api_token, empty_database
 from integration.process_world import PATIENCE, ProcessWorld, process_world, until
 from integration.store_samples import LEASE, after, promotion
 
-Step = Callable[[SqlStore], None]
+Step = Callable[[Store], None]
 
 
 class Over(BaseException):
@@ -37,7 +37,7 @@ class Over(BaseException):
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqlStore]:
+def store(tmp_path: Path) -> Iterator[Store]:
     file = tmp_path / "gate.db"
     file.write_bytes(empty_database())
     with open_store(f"sqlite:///{file}") as opened:
@@ -45,7 +45,7 @@ def store(tmp_path: Path) -> Iterator[SqlStore]:
 
 
 def watched(
-    store: SqlStore,
+    store: Store,
     steps: Sequence[Step],
     *,
     one: str | None = None,
@@ -85,7 +85,7 @@ def watched(
 
 
 def appears(promotion_id: str, seconds: float, **changes: Any) -> Step:
-    def step(store: SqlStore) -> None:
+    def step(store: Store) -> None:
         made = promotion(
             promotion_id,
             requested_at=after(seconds),
@@ -99,7 +99,7 @@ def appears(promotion_id: str, seconds: float, **changes: Any) -> Step:
 
 
 def becomes(promotion_id: str, phase: Phase, reason: str, seconds: float) -> Step:
-    def step(store: SqlStore) -> None:
+    def step(store: Store) -> None:
         taken = store.take_promotion(promotion_id, after(seconds), LEASE)
         assert taken is not None
         ended = None if phase.is_open else after(seconds)
@@ -114,14 +114,14 @@ def becomes(promotion_id: str, phase: Phase, reason: str, seconds: float) -> Ste
 
 
 def both_of(*steps: Step) -> Step:
-    def step(store: SqlStore) -> None:
+    def step(store: Store) -> None:
         for each in steps:
             each(store)
 
     return step
 
 
-def nothing(_store: SqlStore) -> None:
+def nothing(_store: Store) -> None:
     """Nothing happens."""
 
 
@@ -138,7 +138,7 @@ def told(printed: str) -> list[tuple[str, str | None, str]]:
 
 
 def test_what_is_open_comes_first_and_then_every_change_once(
-    store: SqlStore, capsys: pytest.CaptureFixture[str]
+    store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     appears("p-1", 1)(store)
     watched(
@@ -160,7 +160,7 @@ def test_what_is_open_comes_first_and_then_every_change_once(
     ]
 
 
-def test_a_new_reason_alone_is_told(store: SqlStore, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_new_reason_alone_is_told(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     appears("p-1", 1)(store)
     watched(store, [becomes("p-1", Phase.REQUESTED, "on hold by ann because audit", 2)])
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -168,7 +168,7 @@ def test_a_new_reason_alone_is_told(store: SqlStore, capsys: pytest.CaptureFixtu
     assert lines[1]["promotion"]["reason"] == "on hold by ann because audit"
 
 
-def test_what_had_ended_before_is_not_told(store: SqlStore, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_had_ended_before_is_not_told(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     appears("p-1", 1)(store)
     becomes("p-1", Phase.CANCELLED, "no", 2)(store)
     watched(store, [nothing, nothing])
@@ -176,14 +176,14 @@ def test_what_had_ended_before_is_not_told(store: SqlStore, capsys: pytest.Captu
 
 
 def test_one_that_comes_and_ends_between_two_looks_is_told(
-    store: SqlStore, capsys: pytest.CaptureFixture[str]
+    store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     watched(store, [both_of(appears("p-1", 1), becomes("p-1", Phase.INELIGIBLE, "f1 is too low", 2))])
     assert told(capsys.readouterr().out) == [("p-1", None, "ineligible")]
 
 
 def test_old_open_ones_are_told_of_however_many_are_newer(
-    store: SqlStore, capsys: pytest.CaptureFixture[str]
+    store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     appears("p-old", 1)(store)
     appears("p-older", 0)(store)
@@ -206,7 +206,7 @@ def test_old_open_ones_are_told_of_however_many_are_newer(
     ]
 
 
-def test_many_that_appear_at_once_are_all_told(store: SqlStore, capsys: pytest.CaptureFixture[str]) -> None:
+def test_many_that_appear_at_once_are_all_told(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     appears("p-first", 0)(store)
     new = [appears(f"p-{number}", 1 + number) for number in range(230)]
     ends = [becomes(f"p-{number}", Phase.CANCELLED, "no", 500 + number) for number in range(230)]
@@ -217,7 +217,7 @@ def test_many_that_appear_at_once_are_all_told(store: SqlStore, capsys: pytest.C
 
 
 def test_an_old_failed_one_that_is_taken_up_again_is_told(
-    store: SqlStore, capsys: pytest.CaptureFixture[str]
+    store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     appears("p-old", 0)(store)
     becomes("p-old", Phase.FAILED, "GitHub refused", 1)(store)
@@ -225,7 +225,7 @@ def test_an_old_failed_one_that_is_taken_up_again_is_told(
         appears(f"p-{number}", 2 + number)(store)
         becomes(f"p-{number}", Phase.CANCELLED, "no", 3 + number)(store)
 
-    def taken_up(store: SqlStore) -> None:
+    def taken_up(store: Store) -> None:
         assert store.retry_promotion("p-old", after(600), "taken up again by ann")
 
     watched(store, [taken_up, nothing])
@@ -233,7 +233,7 @@ def test_an_old_failed_one_that_is_taken_up_again_is_told(
 
 
 def test_a_line_for_people_begins_with_the_time_and_obeys_nothing(
-    store: SqlStore, capsys: pytest.CaptureFixture[str]
+    store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     appears("p-1", 1)(store)
     watched(
@@ -250,7 +250,7 @@ def test_a_line_for_people_begins_with_the_time_and_obeys_nothing(
 # --- one promotion -----------------------------------------------------------------------------------------
 
 
-def test_one_promotion_is_followed_to_its_end(store: SqlStore, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_promotion_is_followed_to_its_end(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     both_of(appears("p-1", 1), appears("p-2", 2))(store)
     steps = [becomes("p-2", Phase.CANCELLED, "no", 3), nothing, becomes("p-1", Phase.SUPERSEDED, "p-2", 4)]
     assert watched(store, steps, one="p-1") == "superseded"
@@ -260,13 +260,13 @@ def test_one_promotion_is_followed_to_its_end(store: SqlStore, capsys: pytest.Ca
     ]
 
 
-def test_one_that_has_ended_is_told_at_once(store: SqlStore, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_that_has_ended_is_told_at_once(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     both_of(appears("p-1", 1), becomes("p-1", Phase.CANCELLED, "no", 2))(store)
     assert watched(store, [], one="p-1") == "cancelled"
     assert told(capsys.readouterr().out) == [("p-1", None, "cancelled")]
 
 
-def test_one_that_there_is_not(store: SqlStore) -> None:
+def test_one_that_there_is_not(store: Store) -> None:
     with pytest.raises(NotFoundError):
         watched(store, [], one="p-nobody")
 
@@ -277,7 +277,7 @@ AWAY = StoreUnavailableError("The database is away.")
 
 
 def test_while_nothing_answers_it_goes_on_and_says_so_once(
-    store: SqlStore, capsys: pytest.CaptureFixture[str]
+    store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     appears("p-1", 1)(store)
     watched(
@@ -291,12 +291,12 @@ def test_while_nothing_answers_it_goes_on_and_says_so_once(
     assert "answers again" in printed.err
 
 
-def test_one_that_nothing_can_be_asked_of_to_begin_with_is_an_error(store: SqlStore) -> None:
+def test_one_that_nothing_can_be_asked_of_to_begin_with_is_an_error(store: Store) -> None:
     with pytest.raises(StoreUnavailableError):
         watched(store, [nothing], away=[AWAY])
 
 
-def test_what_time_does_not_mend_ends_the_watching(store: SqlStore) -> None:
+def test_what_time_does_not_mend_ends_the_watching(store: Store) -> None:
     with pytest.raises(NotAuthenticatedError):
         watched(store, [nothing, nothing], away=[None, NotAuthenticatedError("The token is revoked.")])
 

@@ -16,7 +16,7 @@ from flask import Flask
 from champion_gate.domain.ledger.chain import GENESIS, LedgerHead
 from champion_gate.errors import StoreUnavailableError
 from champion_gate.flow.sweep import log_ledger_head
-from champion_gate.store import SqlStore, open_store
+from champion_gate.store import Store, open_store
 from champion_gate.web.health import Check, Health
 from champion_gate_standins.common.server import serve
 from integration.store_databases import SqliteDatabases
@@ -32,7 +32,7 @@ class Clock:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqlStore]:
+def store(tmp_path: Path) -> Iterator[Store]:
     with open_store(SqliteDatabases(tmp_path).migrated()) as opened:
         yield opened
 
@@ -48,7 +48,7 @@ def app_of(head: Callable[[], LedgerHead], clock: Clock, *checks: Check) -> Flas
     return app
 
 
-def test_readyz_shows_the_head_as_it_moves_on(store: SqlStore) -> None:
+def test_readyz_shows_the_head_as_it_moves_on(store: Store) -> None:
     clock = Clock()
     with serve(app_of(store.ledger_head, clock, Check("database", store.check, ""))) as url:
         answer = requests.get(f"{url}/readyz", timeout=20)
@@ -65,7 +65,7 @@ def test_readyz_shows_the_head_as_it_moves_on(store: SqlStore) -> None:
         assert shown == {"number": 1, "hash": head.hash}
 
 
-def test_readyz_shows_the_head_while_something_else_fails(store: SqlStore) -> None:
+def test_readyz_shows_the_head_while_something_else_fails(store: Store) -> None:
     with serve(app_of(store.ledger_head, Clock(), Check("github", fail, "Look."))) as url:
         answer = requests.get(f"{url}/readyz", timeout=20)
     assert answer.status_code == 503
@@ -97,9 +97,7 @@ def test_a_head_that_hangs_makes_nobody_wait_for_ever() -> None:
     let_go.set()
 
 
-def test_the_log_holds_the_head_in_fields_of_its_own_and_in_words(
-    store: SqlStore, logged: io.StringIO
-) -> None:
+def test_the_log_holds_the_head_in_fields_of_its_own_and_in_words(store: Store, logged: io.StringIO) -> None:
     store.append_ledger([entry(), entry()])
     log_ledger_head(store)
     (line,) = [json.loads(text) for text in logged.getvalue().splitlines()]

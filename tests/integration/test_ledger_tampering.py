@@ -21,7 +21,7 @@ from champion_gate.domain.ledger.receipt import receipt_of
 from champion_gate.domain.ledger.receipt_check import check_receipt
 from champion_gate.domain.ledger.receipt_reading import read_receipt
 from champion_gate.errors import ConflictError
-from champion_gate.store import SqlStore
+from champion_gate.store import Store
 from champion_gate.store.engine import Database
 from integration.store_samples import T0, entry
 from ledger_samples import change_entry, decision_entry, promoted
@@ -33,7 +33,7 @@ COLUMNS = ("number", "kind", "registry", "model", "alias", "promotion_id", "body
 
 
 @pytest.fixture
-def ledger(store: SqlStore) -> SqlStore:
+def ledger(store: Store) -> Store:
     """Six lines: the second is a decision, the fourth the change that it led to."""
     entries = [entry(f"line {number}", promotion_id="p-0") for number in range(1, 7)]
     entries[1], entries[3] = decision_entry(PROMOTED), change_entry(PROMOTED)
@@ -231,7 +231,7 @@ NOTICED: dict[str, tuple[Callable[[Connection], None], str]] = {
 
 
 @pytest.mark.parametrize("name", NOTICED)
-def test_verify_notices(name: str, ledger: SqlStore, database_url: str) -> None:
+def test_verify_notices(name: str, ledger: Store, database_url: str) -> None:
     attack, complaint = NOTICED[name]
     assert ledger.verify_ledger() == 6
     with by_hand(database_url) as connection:
@@ -240,9 +240,7 @@ def test_verify_notices(name: str, ledger: SqlStore, database_url: str) -> None:
         ledger.verify_ledger()
 
 
-def test_triggers_that_were_put_back_as_they_were_are_no_complaint(
-    ledger: SqlStore, database_url: str
-) -> None:
+def test_triggers_that_were_put_back_as_they_were_are_no_complaint(ledger: Store, database_url: str) -> None:
     with by_hand(database_url):
         pass
     assert ledger.verify_ledger() == 6
@@ -262,14 +260,14 @@ UNNOTICED: dict[str, tuple[Callable[[Connection], None], int]] = {
 }
 
 
-def receipt_now(store: SqlStore) -> bytes:
+def receipt_now(store: Store) -> bytes:
     lines = store.ledger_lines(promotion_id=PROMOTED.id, limit=None)
     return json.dumps(receipt_of(PROMOTED, lines, store.ledger_head(), T0)).encode()
 
 
 @pytest.mark.parametrize("name", UNNOTICED)
 def test_a_forgery_of_the_whole_rest_shows_by_a_noted_head_and_by_a_receipt(
-    name: str, ledger: SqlStore, database_url: str
+    name: str, ledger: Store, database_url: str
 ) -> None:
     head = ledger.ledger_head()
     noted = NotedHead(head.number, head.hash)
@@ -290,7 +288,7 @@ def test_a_forgery_of_the_whole_rest_shows_by_a_noted_head_and_by_a_receipt(
         check_part(ledger.ledger_export(), noted)
 
 
-def test_what_a_forger_appends_with_a_fitting_head_shows_nowhere(ledger: SqlStore, database_url: str) -> None:
+def test_what_a_forger_appends_with_a_fitting_head_shows_nowhere(ledger: Store, database_url: str) -> None:
     """The chain proves that nothing was changed since it was written, not that what was written was true."""
     head = ledger.ledger_head()
     with by_hand(database_url) as connection:
@@ -305,7 +303,7 @@ def test_what_a_forger_appends_with_a_fitting_head_shows_nowhere(ledger: SqlStor
 # --- an export is what the database holds -------------------------------------------------------------------
 
 
-def test_an_export_of_the_database_is_verified_without_it(ledger: SqlStore) -> None:
+def test_an_export_of_the_database_is_verified_without_it(ledger: Store) -> None:
     export = "".join(write_jsonl(ledger.ledger_export())).encode()
     part = check_part(read_jsonl(io.BytesIO(export)))
     assert (part.lines, part.head) == (6, ledger.ledger_head())
@@ -326,7 +324,7 @@ IN_AN_EXPORT = (
 
 
 @pytest.mark.parametrize("name", IN_AN_EXPORT)
-def test_a_broken_chain_shows_in_an_export_too(name: str, ledger: SqlStore, database_url: str) -> None:
+def test_a_broken_chain_shows_in_an_export_too(name: str, ledger: Store, database_url: str) -> None:
     with by_hand(database_url) as connection:
         NOTICED[name][0](connection)
     with pytest.raises(ConflictError, match=r"Line \d of the ledger"):

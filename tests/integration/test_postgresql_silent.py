@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from champion_gate.store import SqlStore, open_store
+from champion_gate.store import Store, open_store
 from champion_gate.store.engine import Database
 from champion_gate.store.postgresql import connect
 from champion_gate.work.queue import HueyWakeUps, create_queue, prepare_queue
@@ -42,12 +42,12 @@ def through_the_relay(behind: str, relay: SilentRelay) -> str:
 
 
 @pytest.fixture
-def store(through: str) -> Iterator[SqlStore]:
+def store(through: str) -> Iterator[Store]:
     with open_store(through, answer_seconds=ANSWER) as opened:
         yield opened
 
 
-def test_every_thread_goes_on_after_the_connections_went_silent(store: SqlStore, relay: SilentRelay) -> None:
+def test_every_thread_goes_on_after_the_connections_went_silent(store: Store, relay: SilentRelay) -> None:
     threads = 10
     with ThreadPoolExecutor(threads) as pool:
         list(
@@ -89,7 +89,7 @@ def test_the_queue_goes_on_after_its_connections_went_silent(
 
 
 def test_a_session_that_holds_the_ledgers_head_does_not_hold_who_waits_for_it(
-    behind: str, store: SqlStore
+    behind: str, store: Store
 ) -> None:
     with psycopg.connect(behind) as other:
         other.execute("SELECT * FROM ledger_head FOR UPDATE")

@@ -24,7 +24,7 @@ import requests
 
 from champion_gate.domain.ledger.chain import LedgerKind, LedgerLine
 from champion_gate.domain.promotion import Phase
-from champion_gate.store.sql_store import SqlStore, open_store
+from champion_gate.store import Store, open_store
 from integration.commands import clean_environ, command_line
 from integration.process_world import PATIENCE, refuses, until
 
@@ -152,7 +152,7 @@ def kept_demo(folder: Path) -> Iterator[dict[str, str]]:
             raise
 
 
-def is_quiet(store: SqlStore) -> bool:
+def is_quiet(store: Store) -> bool:
     """Whether nothing is due: what an order set off is done, or waits."""
     due = store.due(datetime.now(UTC))
     open_now = [each for each in store.list_promotions().items if each.phase.is_open]
@@ -209,7 +209,7 @@ def test_every_line_works_as_printed_and_every_operation_has_one(tmp_path: Path)
             the_story_is_told_alike(store, exports)
 
 
-def call(terminal: Terminal, line: Printed, store: SqlStore) -> Done:
+def call(terminal: Terminal, line: Printed, store: Store) -> Done:
     """Run a line with curl, and wait for what it has set off, as README.md says of 202."""
     assert line.status is not None, f"no status is printed above: {line.text}"
     done = terminal.run(line)
@@ -231,7 +231,7 @@ def recomputed_heads(export: Path) -> list[str]:
     return hashes
 
 
-def the_story_is_told_alike(store: SqlStore, exports: dict[str, str]) -> None:
+def the_story_is_told_alike(store: Store, exports: dict[str, str]) -> None:
     """The registry, the API, the ledger and the promotions agree on what the lines have done."""
     from mlflow import MlflowClient  # noqa: PLC0415 - slow, and the lines come first
 

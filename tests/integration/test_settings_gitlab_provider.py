@@ -15,7 +15,7 @@ from champion_gate.bootstrap.core import SystemClock, build_core
 from champion_gate.domain.ports import ApprovalProvider
 from champion_gate.errors import VendorRefusedError
 from champion_gate.settings import Settings, load_settings
-from champion_gate.store.sql_store import SqlStore, open_store
+from champion_gate.store import Store, open_store
 from champion_gate_standins.common.server import serve
 from champion_gate_standins.gitlab.server import GitLabStandIn
 from integration.gate_world import empty_database
@@ -33,13 +33,13 @@ def gitlab(prefix: str = "") -> Iterator[tuple[GitLabStandIn, str]]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqlStore]:
+def store(tmp_path: Path) -> Iterator[Store]:
     (tmp_path / "gate.db").write_bytes(empty_database())
     with open_store(f"sqlite:///{tmp_path}/gate.db") as opened:
         yield opened
 
 
-def provider_of(settings: Settings, store: SqlStore) -> ApprovalProvider:
+def provider_of(settings: Settings, store: Store) -> ApprovalProvider:
     nothing = cast("Any", None)
     core = build_core(
         settings,
@@ -62,7 +62,7 @@ def write(folder: Path, url: str, **place: object) -> None:
 
 @pytest.mark.parametrize("prefix", ["", "/gitlab"])
 def test_a_place_of_gates_yaml_is_checked_at_gitlab_with_these_tokens(
-    gitlab_environ: dict[str, str], tmp_path: Path, store: SqlStore, prefix: str
+    gitlab_environ: dict[str, str], tmp_path: Path, store: Store, prefix: str
 ) -> None:
     with gitlab(prefix) as (standin, url):
         standin.add_project("team/deploy", id=42, members={"auditor": 40, "jane.doe": 40})
@@ -84,7 +84,7 @@ def test_a_place_of_gates_yaml_is_checked_at_gitlab_with_these_tokens(
 
 
 def test_during_a_rotation_the_older_token_is_used_until_the_new_one_is_known(
-    gitlab_environ: dict[str, str], tmp_path: Path, store: SqlStore
+    gitlab_environ: dict[str, str], tmp_path: Path, store: Store
 ) -> None:
     with gitlab() as (standin, url):
         standin.add_project("team/deploy", id=42, members={"auditor": 40})

@@ -8,8 +8,8 @@ from champion_gate.domain.aliases import AliasKey, AliasLock
 from champion_gate.domain.ledger.chain import LedgerKind
 from champion_gate.domain.promotion import Phase
 from champion_gate.errors import ConflictError, LeaseLostError
-from champion_gate.store import SqlStore, open_store
-from champion_gate.store.sql_store import command_line_token
+from champion_gate.store import Store, open_store
+from champion_gate.store.store import command_line_token
 from integration.store_databases import Databases
 from integration.store_samples import (
     KEY,
@@ -28,26 +28,26 @@ from integration.store_samples import (
 pytest_plugins = ("integration.store_fixtures",)
 
 
-def locked(store: SqlStore, seconds: float = 0) -> AliasLock:
+def locked(store: Store, seconds: float = 0) -> AliasLock:
     lock = store.lock_alias(KEY, after(seconds), LEASE)
     assert lock is not None
     return lock
 
 
-def test_a_first_lock_knows_nothing_of_the_alias(store: SqlStore) -> None:
+def test_a_first_lock_knows_nothing_of_the_alias(store: Store) -> None:
     assert store.known_alias(KEY) is None
     lock = locked(store)
     assert (lock.fence, lock.seen, lock.known_version, lock.intent) == (1, False, None, None)
     assert store.known_alias(KEY) == lock
 
 
-def test_one_writer_at_a_time_and_each_alias_apart(store: SqlStore) -> None:
+def test_one_writer_at_a_time_and_each_alias_apart(store: Store) -> None:
     locked(store)
     assert store.lock_alias(KEY, after(LEASE - 0.000001), LEASE) is None
     assert store.lock_alias(AliasKey(KEY.registry, KEY.model, "Shadow"), T0, LEASE) is not None
 
 
-def test_every_lock_has_a_higher_fence(store: SqlStore) -> None:
+def test_every_lock_has_a_higher_fence(store: Store) -> None:
     fences = []
     for _ in range(3):
         lock = locked(store)
@@ -58,14 +58,14 @@ def test_every_lock_has_a_higher_fence(store: SqlStore) -> None:
     assert fences == [1, 2, 3, 4, 5]
 
 
-def test_the_fence_holds_until_the_lease_ends(store: SqlStore) -> None:
+def test_the_fence_holds_until_the_lease_ends(store: Store) -> None:
     lock = locked(store)
     store.check_fence(lock, after(LEASE - 0.000001))
     with pytest.raises(LeaseLostError):
         store.check_fence(lock, after(LEASE))
 
 
-def test_the_fence_is_lost_to_a_takeover_even_if_the_clock_goes_back(store: SqlStore) -> None:
+def test_the_fence_is_lost_to_a_takeover_even_if_the_clock_goes_back(store: Store) -> None:
     lock = locked(store)
     successor = locked(store, LEASE)
     with pytest.raises(LeaseLostError):
@@ -73,7 +73,7 @@ def test_the_fence_is_lost_to_a_takeover_even_if_the_clock_goes_back(store: SqlS
     store.check_fence(successor, after(LEASE))
 
 
-def test_an_unlocked_row_has_no_holder(store: SqlStore) -> None:
+def test_an_unlocked_row_has_no_holder(store: Store) -> None:
     lock = locked(store)
     store.unlock_alias(lock)
     for held in (lock, replace(lock, lease="")):
@@ -81,21 +81,21 @@ def test_an_unlocked_row_has_no_holder(store: SqlStore) -> None:
             store.check_fence(held, T0)
 
 
-def test_a_late_unlock_does_not_take_the_row_from_its_successor(store: SqlStore) -> None:
+def test_a_late_unlock_does_not_take_the_row_from_its_successor(store: Store) -> None:
     lock = locked(store)
     successor = locked(store, LEASE)
     store.unlock_alias(lock)
     store.check_fence(successor, after(LEASE))
 
 
-def test_an_intent_outlives_its_writer(store: SqlStore) -> None:
+def test_an_intent_outlives_its_writer(store: Store) -> None:
     lock = locked(store)
     begun = store.begin_alias_change(lock, intent(lock), T0, LEASE)
     assert begun.intent == intent(lock)
     assert locked(store, LEASE).intent == intent(lock)
 
 
-def test_a_writer_without_the_lock_begins_nothing(store: SqlStore) -> None:
+def test_a_writer_without_the_lock_begins_nothing(store: Store) -> None:
     lock = locked(store)
     with pytest.raises(LeaseLostError):
         store.begin_alias_change(lock, intent(lock), after(LEASE), LEASE)
@@ -104,13 +104,13 @@ def test_a_writer_without_the_lock_begins_nothing(store: SqlStore) -> None:
     assert known.intent is None
 
 
-def test_an_intent_of_another_fence_is_refused(store: SqlStore) -> None:
+def test_an_intent_of_another_fence_is_refused(store: Store) -> None:
     lock = locked(store)
     with pytest.raises(ValueError, match="fence"):
         store.begin_alias_change(lock, intent(lock, fence=7), T0, LEASE)
 
 
-def test_an_open_intent_is_begun_again_but_not_replaced(store: SqlStore) -> None:
+def test_an_open_intent_is_begun_again_but_not_replaced(store: Store) -> None:
     first = locked(store)
     store.begin_alias_change(first, intent(first), T0, LEASE)
     second = locked(store, LEASE)
@@ -120,7 +120,7 @@ def test_an_open_intent_is_begun_again_but_not_replaced(store: SqlStore) -> None
     assert again.intent == intent(second)
 
 
-def test_finishing_clears_the_intent_and_writes_all_that_goes_with_it(store: SqlStore) -> None:
+def test_finishing_clears_the_intent_and_writes_all_that_goes_with_it(store: Store) -> None:
     approved = brought_to(store, taken_promotion(store), Phase.APPROVED)
     lock = locked(store)
     lock = store.begin_alias_change(lock, intent(lock), T0, LEASE)
@@ -141,7 +141,7 @@ def test_finishing_clears_the_intent_and_writes_all_that_goes_with_it(store: Sql
 
 
 @pytest.mark.parametrize("lost", ["fence", "promotion", "phase"])
-def test_finishing_writes_all_or_nothing(store: SqlStore, lost: str) -> None:
+def test_finishing_writes_all_or_nothing(store: Store, lost: str) -> None:
     approved = brought_to(store, taken_promotion(store), Phase.APPROVED)
     lock = locked(store)
     lock = store.begin_alias_change(lock, intent(lock), T0, LEASE)
@@ -170,7 +170,7 @@ def test_finishing_writes_all_or_nothing(store: SqlStore, lost: str) -> None:
     assert store.get_follow_ups("p-1") == ()
 
 
-def test_a_hint_while_the_alias_is_set_is_not_lost(store: SqlStore) -> None:
+def test_a_hint_while_the_alias_is_set_is_not_lost(store: Store) -> None:
     approved = brought_to(store, taken_promotion(store), Phase.APPROVED)
     lock = locked(store)
     store.hint_promotion("p-1", after(1))
@@ -179,12 +179,12 @@ def test_a_hint_while_the_alias_is_set_is_not_lost(store: SqlStore) -> None:
     assert released.due_at == after(3)
 
 
-def test_no_alias_is_known_as_none(store: SqlStore) -> None:
+def test_no_alias_is_known_as_none(store: Store) -> None:
     lock = store.finish_alias_change(locked(store), T0, known_version=None)
     assert (lock.seen, lock.known_version) == (True, None)
 
 
-def test_lines_are_found_by_alias_and_by_promotion(store: SqlStore) -> None:
+def test_lines_are_found_by_alias_and_by_promotion(store: Store) -> None:
     store.create_promotion(promotion())
     store.append_ledger([entry("a"), entry("b", promotion_id="p-1"), entry("c", alias="Shadow")])
     assert [line.entry.reason for line in store.ledger_lines()] == ["c", "b", "a"]
@@ -193,7 +193,7 @@ def test_lines_are_found_by_alias_and_by_promotion(store: SqlStore) -> None:
     assert [line.number for line in store.ledger_lines(limit=1)] == [3]
 
 
-def test_a_hold_stands_until_it_is_released(store: SqlStore) -> None:
+def test_a_hold_stands_until_it_is_released(store: Store) -> None:
     lock = locked(store)
     assert lock.hold is None
     placed = store.set_hold(lock, T0, hold(by_rollback=True), ledger=[entry("held", kind=LedgerKind.HOLD)])
@@ -209,7 +209,7 @@ def test_a_hold_stands_until_it_is_released(store: SqlStore) -> None:
     assert [line.entry.reason for line in store.ledger_lines(KEY)] == ["released", "held"]
 
 
-def test_a_change_may_place_a_hold_in_lieu_of_the_one_that_stands(store: SqlStore) -> None:
+def test_a_change_may_place_a_hold_in_lieu_of_the_one_that_stands(store: Store) -> None:
     lock = store.set_hold(locked(store), T0, hold())
     newer = hold(actor="bob", by_rollback=True)
     assert store.finish_alias_change(lock, T0, known_version="1", hold=newer).hold == newer
@@ -218,7 +218,7 @@ def test_a_change_may_place_a_hold_in_lieu_of_the_one_that_stands(store: SqlStor
     assert known.hold == newer
 
 
-def test_each_alias_has_its_own_hold(store: SqlStore) -> None:
+def test_each_alias_has_its_own_hold(store: Store) -> None:
     shadow = AliasKey(KEY.registry, KEY.model, "Shadow")
     store.set_hold(locked(store), T0, hold())
     other = store.lock_alias(shadow, T0, LEASE)
@@ -226,7 +226,7 @@ def test_each_alias_has_its_own_hold(store: SqlStore) -> None:
     assert other.hold is None
 
 
-def test_without_the_lock_a_hold_is_neither_placed_nor_released(store: SqlStore) -> None:
+def test_without_the_lock_a_hold_is_neither_placed_nor_released(store: Store) -> None:
     store.create_promotion(promotion(due_at=after(600)))
     placed = store.set_hold(locked(store), T0, hold())
     locked(store, LEASE)
@@ -240,7 +240,7 @@ def test_without_the_lock_a_hold_is_neither_placed_nor_released(store: SqlStore)
     assert store.get_promotion("p-1").hints == 0
 
 
-def test_odd_words_of_a_hold_survive(store: SqlStore) -> None:
+def test_odd_words_of_a_hold_survive(store: Store) -> None:
     odd = hold(actor="<b>zo\u00eb</b>", reason="1\n2\u202e'; DROP TABLE aliases; --")
     store.set_hold(locked(store), T0, odd)
     known = store.known_alias(KEY)
@@ -248,7 +248,7 @@ def test_odd_words_of_a_hold_survive(store: SqlStore) -> None:
     assert known.hold == odd
 
 
-def test_a_release_hints_every_open_promotion_for_that_alias_and_no_other(store: SqlStore) -> None:
+def test_a_release_hints_every_open_promotion_for_that_alias_and_no_other(store: Store) -> None:
     later = after(600)
     store.create_promotion(promotion("waits", 1, due_at=later))
     held = taken_promotion(store, "held", 2)
@@ -293,7 +293,7 @@ def test_a_service_that_starts_leaves_a_commands_lease_alone(databases: Database
         assert serving.lock_alias(KEY, after(LEASE + 1), LEASE) is not None
 
 
-def test_a_dropped_write_is_remembered_for_as_long_as_it_may_arrive(store: SqlStore) -> None:
+def test_a_dropped_write_is_remembered_for_as_long_as_it_may_arrive(store: Store) -> None:
     lock = store.lock_alias(KEY, T0, 300)
     assert lock is not None
     first = intent(lock, "2", sent_at=T0)

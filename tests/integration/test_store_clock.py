@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from champion_gate.domain.promotion import Phase
-from champion_gate.store import SqlStore
+from champion_gate.store import Store
 from integration.store_samples import KEY, LEASE, T0, after, follow_up, notification, taken_promotion
 
 pytest_plugins = ("integration.store_fixtures",)
@@ -17,7 +17,7 @@ HOUR = 3600.0
 BACK = after(-HOUR)
 
 
-def test_what_was_due_is_due(store: SqlStore) -> None:
+def test_what_was_due_is_due(store: Store) -> None:
     noted = store.record_notification("hook", notification(), T0)
     taken = taken_promotion(store)
     store.save_promotion(replace(taken, due_at=after(5)), T0, release=True)
@@ -34,7 +34,7 @@ def test_what_was_due_is_due(store: SqlStore) -> None:
     assert store.take_follow_up("f-1", BACK, LEASE) is not None
 
 
-def test_what_a_dead_worker_held_is_due(store: SqlStore) -> None:
+def test_what_a_dead_worker_held_is_due(store: Store) -> None:
     noted = store.record_notification("hook", notification(), T0)
     assert store.take_notification(noted, T0, LEASE) is not None
     taken_promotion(store)
@@ -42,7 +42,7 @@ def test_what_a_dead_worker_held_is_due(store: SqlStore) -> None:
     assert (due.notifications, due.promotions) == ((noted,), ("p-1",))
 
 
-def test_an_alias_that_a_dead_worker_held_is_free(store: SqlStore) -> None:
+def test_an_alias_that_a_dead_worker_held_is_free(store: Store) -> None:
     dead = store.lock_alias(KEY, T0, LEASE)
     assert dead is not None
     alive = store.lock_alias(KEY, BACK, LEASE)
@@ -50,33 +50,33 @@ def test_an_alias_that_a_dead_worker_held_is_free(store: SqlStore) -> None:
     assert alive.fence == dead.fence + 1
 
 
-def test_a_pause_is_kept_while_the_clock_goes_on(store: SqlStore) -> None:
+def test_a_pause_is_kept_while_the_clock_goes_on(store: Store) -> None:
     store.save_promotion(replace(taken_promotion(store), due_at=after(HOUR)), T0, release=True)
     for at in (T0, after(-30), after(60), after(30)):
         assert store.note_time(at) == timedelta()
     assert store.due(after(60)).promotions == ()
 
 
-def test_it_is_noticed_once(store: SqlStore) -> None:
+def test_it_is_noticed_once(store: Store) -> None:
     store.note_time(T0)
     assert store.note_time(BACK)
     assert not store.note_time(BACK)
 
 
-def test_a_gate_was_not_first_seen_in_the_future(store: SqlStore) -> None:
+def test_a_gate_was_not_first_seen_in_the_future(store: Store) -> None:
     store.gate_first_seen("churn", T0)
     store.note_time(T0)
     store.note_time(BACK)
     assert store.gate_first_seen("churn", BACK) == BACK
 
 
-def test_a_lease_is_kept_by_clocks_that_differ_a_little(store: SqlStore) -> None:
+def test_a_lease_is_kept_by_clocks_that_differ_a_little(store: Store) -> None:
     taken_promotion(store)
     assert store.due(after(-30)).promotions == ()
     assert store.lock_alias(KEY, T0, LEASE) is not None
     assert store.lock_alias(KEY, after(-30), LEASE) is None
 
 
-def test_a_lease_longer_than_any_may_be_is_refused(store: SqlStore) -> None:
+def test_a_lease_longer_than_any_may_be_is_refused(store: Store) -> None:
     with pytest.raises(ValueError, match="longer"):
         store.lock_alias(KEY, T0, HOUR)

@@ -6,26 +6,26 @@ import pytest
 
 from champion_gate.domain.promotion import FollowUp, Phase
 from champion_gate.errors import LeaseLostError, NotFoundError
-from champion_gate.store import SqlStore
+from champion_gate.store import Store
 from integration.store_samples import LEASE, T0, after, follow_up, taken_promotion
 
 pytest_plugins = ("integration.store_fixtures",)
 
 
-def taken_follow_up(store: SqlStore, seconds: float = 0) -> FollowUp:
+def taken_follow_up(store: Store, seconds: float = 0) -> FollowUp:
     found = store.take_follow_up("f-1", after(seconds), LEASE)
     assert found is not None
     return found
 
 
 @pytest.fixture
-def with_follow_up(store: SqlStore) -> SqlStore:
+def with_follow_up(store: Store) -> Store:
     taken = taken_promotion(store)
     store.save_promotion(replace(taken, phase=Phase.CANCELLED), T0, release=True, follow_ups=[follow_up()])
     return store
 
 
-def test_one_is_due_until_it_is_done(with_follow_up: SqlStore) -> None:
+def test_one_is_due_until_it_is_done(with_follow_up: Store) -> None:
     assert with_follow_up.due(T0).follow_ups == ("f-1",)
     taken = taken_follow_up(with_follow_up)
     assert taken == follow_up(lease=taken.lease)
@@ -35,7 +35,7 @@ def test_one_is_due_until_it_is_done(with_follow_up: SqlStore) -> None:
     assert with_follow_up.take_follow_up("f-1", after(10**6), LEASE) is None
 
 
-def test_a_failed_try_is_put_off(with_follow_up: SqlStore) -> None:
+def test_a_failed_try_is_put_off(with_follow_up: Store) -> None:
     tried = replace(
         taken_follow_up(with_follow_up), attempts=1, failing_since=T0, last_error="503", due_at=after(60)
     )
@@ -45,7 +45,7 @@ def test_a_failed_try_is_put_off(with_follow_up: SqlStore) -> None:
     taken_follow_up(with_follow_up, 60)
 
 
-def test_a_dead_workers_is_taken_over_and_its_late_word_refused(with_follow_up: SqlStore) -> None:
+def test_a_dead_workers_is_taken_over_and_its_late_word_refused(with_follow_up: Store) -> None:
     dead = taken_follow_up(with_follow_up)
     assert with_follow_up.due(after(LEASE)).follow_ups == ("f-1",)
     alive = taken_follow_up(with_follow_up, LEASE)
@@ -56,14 +56,14 @@ def test_a_dead_workers_is_taken_over_and_its_late_word_refused(with_follow_up: 
         with_follow_up.release_follow_up(dead, done=False)
 
 
-def test_a_step_that_runs_twice_adds_it_once(store: SqlStore) -> None:
+def test_a_step_that_runs_twice_adds_it_once(store: Store) -> None:
     taken = taken_promotion(store)
     store.save_promotion(taken, T0, follow_ups=[follow_up()])
     store.save_promotion(taken, T0, follow_ups=[follow_up(due_at=after(9))])
     assert store.get_follow_ups("p-1") == (follow_up(),)
 
 
-def test_one_is_found_by_its_id_until_it_is_done(with_follow_up: SqlStore) -> None:
+def test_one_is_found_by_its_id_until_it_is_done(with_follow_up: Store) -> None:
     assert with_follow_up.get_follow_up("f-1") == follow_up()
     with_follow_up.release_follow_up(taken_follow_up(with_follow_up), done=True)
     with pytest.raises(NotFoundError):

@@ -10,9 +10,9 @@ import pytest
 from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind
 from champion_gate.domain.ports import Person
 from champion_gate.domain.promotion import Phase
-from champion_gate.domain.store import RememberedLogin, TrainerAccount
+from champion_gate.domain.rows import RememberedLogin, TrainerAccount
 from champion_gate.errors import ConflictError, NotFoundError
-from champion_gate.store import SqlStore
+from champion_gate.store import Store
 from integration.store_samples import LEASE, T0, after, entry, promotion
 from integration.test_store_races import at_once
 
@@ -26,11 +26,11 @@ def line(before: RememberedLogin) -> LedgerEntry:
     return replace(entry(f"was {before.user_id}"), kind=LedgerKind.IDENTITY, registry="", model="", alias="")
 
 
-def remember(store: SqlStore, user_id: str, *, days: int = 0, login: str = "octo-ann") -> RememberedLogin:
+def remember(store: Store, user_id: str, *, days: int = 0, login: str = "octo-ann") -> RememberedLogin:
     return store.remember_login("github", login, Person(user_id, "Octo-Ann"), T0 + days * DAY)
 
 
-def test_the_first_account_of_a_login_stays_and_another_is_noted_beside_it(store: SqlStore) -> None:
+def test_the_first_account_of_a_login_stays_and_another_is_noted_beside_it(store: Store) -> None:
     first = remember(store, "11")
     assert first == RememberedLogin("github", "Octo-Ann", "11", T0, T0)
     assert remember(store, "11", days=1).last_resolved_at == T0 + DAY
@@ -42,7 +42,7 @@ def test_the_first_account_of_a_login_stays_and_another_is_noted_beside_it(store
     assert (back.other_id, back.first_resolved_at, back.last_resolved_at) == (None, T0, T0 + 3 * DAY)
 
 
-def test_looks_within_an_hour_write_nothing_and_a_late_one_takes_no_time_back(store: SqlStore) -> None:
+def test_looks_within_an_hour_write_nothing_and_a_late_one_takes_no_time_back(store: Store) -> None:
     remember(store, "11")
     found = store.remember_login("github", "octo-ann", Person("11", "Octo-Ann"), after(3599))
     assert found.last_resolved_at == T0
@@ -50,7 +50,7 @@ def test_looks_within_an_hour_write_nothing_and_a_late_one_takes_no_time_back(st
     assert remember(store, "11", days=1).last_resolved_at == T0 + 2 * DAY
 
 
-def test_trainers_accounts_are_kept_each_once(store: SqlStore) -> None:
+def test_trainers_accounts_are_kept_each_once(store: Store) -> None:
     for account in (MINE, MINE, replace(MINE, user_id="22"), replace(MINE, provider="gitlab")):
         store.remember_trainer_account(account, T0)
     principal = replace(MINE, trainer="3f25", alias="main.ml.churn@champion", user_id="7")
@@ -63,7 +63,7 @@ def test_trainers_accounts_are_kept_each_once(store: SqlStore) -> None:
     assert {each.user_id for each in known.accounts} == {"11", "22", "7"}
 
 
-def test_accepting_goes_with_its_line_and_wakes_what_waits_to_be_asked(store: SqlStore) -> None:
+def test_accepting_goes_with_its_line_and_wakes_what_waits_to_be_asked(store: Store) -> None:
     remember(store, "11")
     store.remember_trainer_account(MINE, T0)
     with pytest.raises(ConflictError, match="Octo-Ann is account 11, as before"):
@@ -81,7 +81,7 @@ def test_accepting_goes_with_its_line_and_wakes_what_waits_to_be_asked(store: Sq
     assert (taken.phase, taken.hints) == (Phase.REQUESTED, 1)
 
 
-def test_forgetting_takes_the_accounts_with_it_and_no_others(store: SqlStore) -> None:
+def test_forgetting_takes_the_accounts_with_it_and_no_others(store: Store) -> None:
     remember(store, "11")
     store.remember_login("github", "bob", Person("7", "bob"), T0)
     bob = replace(MINE, login="bob", user_id="7")
@@ -97,7 +97,7 @@ def test_forgetting_takes_the_accounts_with_it_and_no_others(store: SqlStore) ->
     assert store.verify_ledger() == 1
 
 
-def test_an_order_whose_line_cannot_be_written_changes_nothing(store: SqlStore) -> None:
+def test_an_order_whose_line_cannot_be_written_changes_nothing(store: Store) -> None:
     remember(store, "11")
     store.remember_trainer_account(MINE, T0)
 
@@ -109,7 +109,7 @@ def test_an_order_whose_line_cannot_be_written_changes_nothing(store: SqlStore) 
     assert store.remembered_logins()[0].accounts == (MINE,)
 
 
-def test_of_workers_who_resolve_a_login_at_once_one_decides_and_all_agree(store: SqlStore) -> None:
+def test_of_workers_who_resolve_a_login_at_once_one_decides_and_all_agree(store: Store) -> None:
     found = at_once(8, lambda number: remember(store, str(11 + number % 2)))
     assert len({each.user_id for each in found}) == 1
     (known,) = store.remembered_logins()
@@ -119,7 +119,7 @@ def test_of_workers_who_resolve_a_login_at_once_one_decides_and_all_agree(store:
     assert store.trainer_accounts("github", "ann@example.com", "") == (MINE,)
 
 
-def test_of_operators_who_accept_at_once_one_is_told_that_it_is_done(store: SqlStore) -> None:
+def test_of_operators_who_accept_at_once_one_is_told_that_it_is_done(store: Store) -> None:
     remember(store, "11")
     remember(store, "22", days=1)
 
@@ -134,7 +134,7 @@ def test_of_operators_who_accept_at_once_one_is_told_that_it_is_done(store: SqlS
     assert store.verify_ledger() == 1
 
 
-def test_what_no_database_holds_is_remembered_all_the_same(store: SqlStore) -> None:
+def test_what_no_database_holds_is_remembered_all_the_same(store: Store) -> None:
     store.remember_login("github", "nul\x00", Person("1", "nul\x00"), T0)
     assert store.remembered_login("github", "nul\x00") is not None
     assert store.remembered_login("github", "\ud800") is None

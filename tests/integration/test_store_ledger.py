@@ -17,7 +17,7 @@ from champion_gate.domain.ledger.chain import (
     write_body,
 )
 from champion_gate.errors import ConflictError
-from champion_gate.store import SqlStore
+from champion_gate.store import Store
 from champion_gate.store.engine import Database
 from integration.store_samples import KEY, entry
 
@@ -33,7 +33,7 @@ def raw(database_url: str) -> Iterator[Database]:
 
 
 @pytest.fixture
-def ledger(store: SqlStore) -> SqlStore:
+def ledger(store: Store) -> Store:
     store.append_ledger([entry(f"line {number}") for number in range(1, 6)])
     return store
 
@@ -45,7 +45,7 @@ def run(raw: Database, *statements: str) -> None:
 
 
 @pytest.fixture
-def unguarded(ledger: SqlStore, raw: Database) -> Database:
+def unguarded(ledger: Store, raw: Database) -> Database:
     """The same after the triggers were dropped."""
     if raw.is_sqlite:
         run(raw, *(f"DROP TRIGGER ledger_keeps_{what}" for what in ("update", "delete", "replace")))
@@ -54,26 +54,26 @@ def unguarded(ledger: SqlStore, raw: Database) -> Database:
     return raw
 
 
-def test_an_untouched_chain_is_whole(ledger: SqlStore) -> None:
+def test_an_untouched_chain_is_whole(ledger: Store) -> None:
     assert ledger.verify_ledger() == 5
     newest, *_, oldest = ledger.ledger_lines()
     assert (newest.number, oldest.number, oldest.previous_hash) == (5, 1, "0" * 64)
     assert newest.entry == entry("line 5")
 
 
-def test_an_empty_ledger_is_whole(store: SqlStore) -> None:
+def test_an_empty_ledger_is_whole(store: Store) -> None:
     store.append_ledger([])
     assert store.verify_ledger() == 0
 
 
-def test_the_chain_goes_on_after_each_append(ledger: SqlStore) -> None:
+def test_the_chain_goes_on_after_each_append(ledger: Store) -> None:
     ledger.append_ledger([entry("line 6")])
     sixth, fifth = ledger.ledger_lines(limit=2)
     assert sixth.previous_hash == fifth.hash
     assert ledger.verify_ledger() == 6
 
 
-def test_odd_characters_and_nested_facts_survive(store: SqlStore) -> None:
+def test_odd_characters_and_nested_facts_survive(store: Store) -> None:
     odd = entry(
         "naïve \x00 \ud800 \u2028 'quote' \U0001f600",
         facts={"deciders": [{"login": "zoë"}], "n": None, "f": 0.1, "ok": True},
@@ -91,20 +91,20 @@ def test_odd_characters_and_nested_facts_survive(store: SqlStore) -> None:
         "DELETE FROM ledger",
     ],
 )
-def test_the_database_refuses_to_change_a_line(ledger: SqlStore, raw: Database, statement: str) -> None:
+def test_the_database_refuses_to_change_a_line(ledger: Store, raw: Database, statement: str) -> None:
     with pytest.raises(DBAPIError, match="append-only"):
         run(raw, statement)
     assert ledger.verify_ledger() == 5
 
 
-def test_the_database_refuses_to_replace_or_truncate(ledger: SqlStore, raw: Database) -> None:
+def test_the_database_refuses_to_replace_or_truncate(ledger: Store, raw: Database) -> None:
     replacing = "INSERT OR REPLACE INTO ledger SELECT * FROM ledger WHERE number = 2"
     with pytest.raises(DBAPIError, match="append-only"):
         run(raw, replacing if raw.is_sqlite else "TRUNCATE ledger")
     assert ledger.verify_ledger() == 5
 
 
-def test_two_lines_cannot_follow_the_same_one(ledger: SqlStore, raw: Database) -> None:
+def test_two_lines_cannot_follow_the_same_one(ledger: Store, raw: Database) -> None:
     fork = "INSERT INTO ledger SELECT 6, kind, registry, model, alias, NULL, body, previous_hash, 'x' FROM ledger WHERE number = 5"
     with pytest.raises(DBAPIError):
         run(raw, fork)
@@ -144,14 +144,14 @@ def test_two_lines_cannot_follow_the_same_one(ledger: SqlStore, raw: Database) -
     ],
 )
 def test_a_change_behind_the_triggers_back_names_the_first_wrong_line(
-    ledger: SqlStore, unguarded: Database, statements: list[str], complaint: str
+    ledger: Store, unguarded: Database, statements: list[str], complaint: str
 ) -> None:
     run(unguarded, *statements)
     with pytest.raises(ConflictError, match=complaint):
         ledger.verify_ledger()
 
 
-def test_a_last_line_forged_with_a_right_hash_is_noticed(ledger: SqlStore, unguarded: Database) -> None:
+def test_a_last_line_forged_with_a_right_hash_is_noticed(ledger: Store, unguarded: Database) -> None:
     with unguarded.write() as connection:
         connection.execute(text("DELETE FROM ledger WHERE number = 5"))
         connection.execute(text("UPDATE ledger_head SET number = 4, hash = :h"), {"h": previous(ledger)})
@@ -175,14 +175,14 @@ def test_a_last_line_forged_with_a_right_hash_is_noticed(ledger: SqlStore, ungua
     ],
 )
 def test_a_head_changed_by_hand_is_noticed(
-    ledger: SqlStore, raw: Database, statement: str, complaint: str
+    ledger: Store, raw: Database, statement: str, complaint: str
 ) -> None:
     run(raw, statement)
     with pytest.raises(ConflictError, match=complaint):
         ledger.verify_ledger()
 
 
-def test_a_head_without_any_line_is_noticed(store: SqlStore, raw: Database) -> None:
+def test_a_head_without_any_line_is_noticed(store: Store, raw: Database) -> None:
     run(raw, "UPDATE ledger_head SET hash = 'x'")
     with pytest.raises(ConflictError, match="Line 0"):
         store.verify_ledger()
@@ -203,7 +203,7 @@ def insert_by_hand(raw: Database, line: ChainedText, as_if: LedgerEntry) -> None
         connection.execute(statement, {**asdict(line), **columns, "kind": as_if.kind.value})
 
 
-def test_a_line_appended_by_hand_is_noticed_though_its_hash_is_right(ledger: SqlStore, raw: Database) -> None:
+def test_a_line_appended_by_hand_is_noticed_though_its_hash_is_right(ledger: Store, raw: Database) -> None:
     forged = entry("forged")
     insert_by_hand(raw, chain(6, ledger.ledger_head().hash, forged), forged)
     with pytest.raises(ConflictError, match=r"Line 6 .* not appended by the service"):
@@ -235,7 +235,7 @@ def test_a_line_appended_by_hand_is_noticed_though_its_hash_is_right(ledger: Sql
     ],
 )
 def test_a_line_that_we_do_not_write_is_noticed_though_its_hash_is_right(
-    ledger: SqlStore, raw: Database, body: str
+    ledger: Store, raw: Database, body: str
 ) -> None:
     head = ledger.ledger_head()
     line = ChainedText(6, body, head.hash, chain_hash(head.hash, body))
@@ -247,7 +247,7 @@ def test_a_line_that_we_do_not_write_is_noticed_though_its_hash_is_right(
 
 
 @pytest.mark.parametrize("databases", ["sqlite"], indirect=True)  # PostgreSQL takes no such text
-def test_a_text_that_is_no_text_any_more_is_named(ledger: SqlStore, unguarded: Database) -> None:
+def test_a_text_that_is_no_text_any_more_is_named(ledger: Store, unguarded: Database) -> None:
     run(unguarded, "UPDATE ledger SET body = CAST(x'7bff' AS TEXT) WHERE number = 4")
     for read in (ledger.verify_ledger, ledger.ledger_lines):
         with pytest.raises(ConflictError, match=r"Line 4 .* edited"):
@@ -256,7 +256,7 @@ def test_a_text_that_is_no_text_any_more_is_named(ledger: SqlStore, unguarded: D
 
 @pytest.mark.parametrize("how", ["dropped", "off", "weakened"])
 def test_a_trigger_that_is_not_in_force_is_said_of_an_untouched_chain(
-    ledger: SqlStore, raw: Database, how: str
+    ledger: Store, raw: Database, how: str
 ) -> None:
     run(raw, *_WEAKENING[raw.is_sqlite][how])
     with pytest.raises(ConflictError, match=r"Every line .* ledger_keeps_\w+ is not in force"):
@@ -290,5 +290,5 @@ _WEAKENING = {
 """Whether it is SQLite -> what somebody does to the triggers."""
 
 
-def previous(ledger: SqlStore) -> str:
+def previous(ledger: Store) -> str:
     return ledger.ledger_lines(KEY, limit=2)[1].hash

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from champion_gate.domain.ledger.chain import GENESIS, ChainedText, LedgerHead, break_in_chain
 from champion_gate.errors import ConflictError
-from champion_gate.store import SqlStore, open_store
+from champion_gate.store import Store, open_store
 from champion_gate.store.engine import Database
 from integration.store_databases import SqliteDatabases
 from integration.store_samples import KEY, after, entry
@@ -22,7 +22,7 @@ pytest_plugins = ("integration.store_fixtures",)
 
 
 @pytest.fixture
-def ledger(store: SqlStore) -> SqlStore:
+def ledger(store: Store) -> Store:
     """Six lines, a second apart; line 3's clock was fast, line 5 is of another alias."""
     seconds = (0, 1, 99, 3, 4, 5)
     store.append_ledger(
@@ -52,7 +52,7 @@ def is_unbroken(lines: list[ChainedText]) -> bool:
     return all(break_in_chain(previous, line) is None for previous, line in pairwise(lines))
 
 
-def test_parts_continue_behind_one_another(ledger: SqlStore) -> None:
+def test_parts_continue_behind_one_another(ledger: Store) -> None:
     found, before = [], None
     while part := ledger.ledger_lines(KEY, before=before, limit=2):
         found += [line.number for line in part]
@@ -61,14 +61,14 @@ def test_parts_continue_behind_one_another(ledger: SqlStore) -> None:
     assert ledger.ledger_lines(before=1) == ()
 
 
-def test_without_a_limit_all_lines_come(store: SqlStore) -> None:
+def test_without_a_limit_all_lines_come(store: Store) -> None:
     store.append_ledger([entry(str(number)) for number in range(250)])
     assert len(store.ledger_lines()) == 200
     assert len(store.ledger_lines(limit=None)) == 250
     assert len(store.ledger_lines(before=250, limit=None)) == 249
 
 
-def test_a_promotions_lines_are_found_within_its_alias_too(store: SqlStore) -> None:
+def test_a_promotions_lines_are_found_within_its_alias_too(store: Store) -> None:
     store.append_ledger(
         [
             entry("a", promotion_id="p-1"),
@@ -82,7 +82,7 @@ def test_a_promotions_lines_are_found_within_its_alias_too(store: SqlStore) -> N
     assert [line.number for line in store.ledger_lines(KEY, promotion_id="p-1", before=4, limit=1)] == [1]
 
 
-def test_a_line_that_was_edited_is_not_given_out(ledger: SqlStore, database_url: str) -> None:
+def test_a_line_that_was_edited_is_not_given_out(ledger: Store, database_url: str) -> None:
     run(
         database_url,
         *without_triggers(database_url),
@@ -93,20 +93,20 @@ def test_a_line_that_was_edited_is_not_given_out(ledger: SqlStore, database_url:
         ledger.ledger_lines()
 
 
-def test_the_head_is_the_newest_line(store: SqlStore) -> None:
+def test_the_head_is_the_newest_line(store: Store) -> None:
     assert store.ledger_head() == LedgerHead(0, GENESIS)
     store.append_ledger([entry("a"), entry("b")])
     newest = store.ledger_lines(limit=1)[0]
     assert store.ledger_head() == LedgerHead(2, newest.hash)
 
 
-def test_a_head_that_was_taken_away_is_said(ledger: SqlStore, database_url: str) -> None:
+def test_a_head_that_was_taken_away_is_said(ledger: Store, database_url: str) -> None:
     run(database_url, "DELETE FROM ledger_head")
     with pytest.raises(ConflictError, match="head is missing"):
         ledger.ledger_head()
 
 
-def test_an_export_has_every_line_as_it_is_kept(ledger: SqlStore) -> None:
+def test_an_export_has_every_line_as_it_is_kept(ledger: Store) -> None:
     found = list(ledger.ledger_export())
     assert [line.number for line in found] == [1, 2, 3, 4, 5, 6]
     assert found[0].previous_hash == GENESIS
@@ -114,7 +114,7 @@ def test_an_export_has_every_line_as_it_is_kept(ledger: SqlStore) -> None:
     assert LedgerHead(found[-1].number, found[-1].hash) == ledger.ledger_head()
 
 
-def test_an_export_of_an_empty_ledger_is_empty(store: SqlStore) -> None:
+def test_an_export_of_an_empty_ledger_is_empty(store: Store) -> None:
     assert list(store.ledger_export()) == []
     assert list(store.ledger_export(after(0))) == []
 
@@ -133,23 +133,23 @@ def test_an_export_of_an_empty_ledger_is_empty(store: SqlStore) -> None:
     ],
 )
 def test_an_export_begins_with_the_first_line_since_then_and_has_no_gaps(
-    ledger: SqlStore, since: datetime, first: int
+    ledger: Store, since: datetime, first: int
 ) -> None:
     found = list(ledger.ledger_export(since))
     assert [line.number for line in found] == list(range(first, 7))
     assert is_unbroken(found)
 
 
-def test_an_export_since_a_time_that_no_line_has_is_empty(ledger: SqlStore) -> None:
+def test_an_export_since_a_time_that_no_line_has_is_empty(ledger: Store) -> None:
     assert list(ledger.ledger_export(after(100))) == []
 
 
-def test_an_export_begins_with_a_line_whose_time_cannot_be_read(ledger: SqlStore, database_url: str) -> None:
+def test_an_export_begins_with_a_line_whose_time_cannot_be_read(ledger: Store, database_url: str) -> None:
     run(database_url, *without_triggers(database_url), "UPDATE ledger SET body = 'not json' WHERE number = 2")
     assert [line.number for line in ledger.ledger_export(after(100))] == [2, 3, 4, 5, 6]
 
 
-def test_an_export_is_as_of_the_moment_when_it_began(store: SqlStore) -> None:
+def test_an_export_is_as_of_the_moment_when_it_began(store: Store) -> None:
     store.append_ledger([entry(str(number)) for number in range(1200)])
     lines = store.ledger_export()
     next(lines)
@@ -158,7 +158,7 @@ def test_an_export_is_as_of_the_moment_when_it_began(store: SqlStore) -> None:
     assert sum(1 for _ in store.ledger_export()) == 1201
 
 
-def test_writers_go_on_during_an_export_that_nobody_finishes(ledger: SqlStore) -> None:
+def test_writers_go_on_during_an_export_that_nobody_finishes(ledger: Store) -> None:
     begun = [ledger.ledger_export() for _ in range(3)]
     for lines in begun:
         next(lines)
@@ -166,7 +166,7 @@ def test_writers_go_on_during_an_export_that_nobody_finishes(ledger: SqlStore) -
     assert ledger.verify_ledger() == 7
 
 
-def test_exports_that_are_given_up_give_their_connections_back(ledger: SqlStore) -> None:
+def test_exports_that_are_given_up_give_their_connections_back(ledger: Store) -> None:
     for _ in range(40):
         lines: Iterator[ChainedText] = ledger.ledger_export()
         next(lines)

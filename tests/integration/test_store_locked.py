@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from champion_gate.errors import StoreUnavailableError
-from champion_gate.store import SqlStore, open_store
+from champion_gate.store import Store, open_store
 from integration.store_databases import SqliteDatabases
 from integration.store_samples import T0, notification
 
@@ -33,12 +33,12 @@ def locked(url: str) -> Iterator[sqlite3.Connection]:
 
 
 @pytest.fixture
-def store(url: str) -> Iterator[SqlStore]:
+def store(url: str) -> Iterator[Store]:
     with open_store(url, busy_seconds=BUSY) as opened:
         yield opened
 
 
-def refused(store: SqlStore, run: int) -> float:
+def refused(store: Store, run: int) -> float:
     begun = time.monotonic()
     with pytest.raises((OperationalError, StoreUnavailableError)):
         store.record_notification("hook", notification(run_id=str(run)), T0)
@@ -46,13 +46,13 @@ def refused(store: SqlStore, run: int) -> float:
 
 
 @pytest.mark.usefixtures("locked")
-def test_forty_hooks_wait_no_longer_than_one(store: SqlStore) -> None:
+def test_forty_hooks_wait_no_longer_than_one(store: Store) -> None:
     with ThreadPoolExecutor(40) as pool:
         waited = list(pool.map(lambda run: refused(store, run), range(40)))
     assert max(waited) < 8 * BUSY  # one after another they would wait 40 times as long
 
 
-def test_so_many_wait_that_no_more_may(store: SqlStore, locked: sqlite3.Connection) -> None:
+def test_so_many_wait_that_no_more_may(store: Store, locked: sqlite3.Connection) -> None:
     with ThreadPoolExecutor(120) as pool:
         waited = list(pool.map(lambda run: refused(store, run), range(120)))
     assert sum(each < BUSY / 2 for each in waited) >= 20

@@ -19,7 +19,8 @@ from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.errors import ConfigurationError
 from champion_gate.store import migrate, open_store
 from champion_gate.store.engine import Database
-from champion_gate.store.tables import metadata, write_time
+from champion_gate.store.tables import metadata
+from champion_gate.store.values import write_time
 from integration.store_databases import Databases, bring_to
 from integration.store_samples import (
     KEY,

@@ -8,17 +8,17 @@ import pytest
 
 from champion_gate.domain.notifications import NotificationPhase, Resolution, StoredNotification
 from champion_gate.errors import InvalidInputError, LeaseLostError, NotFoundError
-from champion_gate.store import SqlStore
+from champion_gate.store import Store
 from integration.store_samples import LEASE, T0, after, job_run, notification
 
 pytest_plugins = ("integration.store_fixtures",)
 
 
-def recorded(store: SqlStore) -> str:
+def recorded(store: Store) -> str:
     return store.record_notification("hook", notification(), T0)
 
 
-def taken(store: SqlStore, notification_id: str, seconds: float = 0) -> StoredNotification:
+def taken(store: Store, notification_id: str, seconds: float = 0) -> StoredNotification:
     found = store.take_notification(notification_id, after(seconds), LEASE)
     assert found is not None
     return found
@@ -28,14 +28,14 @@ def ended(found: StoredNotification, phase: NotificationPhase, **changes: object
     return replace(found, phase=phase, reason="done", due_at=None, **changes)  # type: ignore[arg-type]
 
 
-def test_a_new_notification_is_received_and_due(store: SqlStore) -> None:
+def test_a_new_notification_is_received_and_due(store: Store) -> None:
     found = store.get_notification(recorded(store))
     assert found.notification == notification()
     assert (found.phase, found.count, found.due_at, found.lease) == (NotificationPhase.RECEIVED, 1, T0, "")
     assert store.due(T0).notifications == (found.id,)
 
 
-def test_a_repeated_notification_counts_on_the_same_row(store: SqlStore) -> None:
+def test_a_repeated_notification_counts_on_the_same_row(store: Store) -> None:
     first = recorded(store)
     assert store.record_notification("hook", notification(), after(5)) == first
     found = store.get_notification(first)
@@ -51,53 +51,53 @@ def test_a_repeated_notification_counts_on_the_same_row(store: SqlStore) -> None
         {"task_key": "fit", "parent_run_id": "29"},
     ],
 )
-def test_another_run_event_or_task_is_another_row(store: SqlStore, other: dict[str, str]) -> None:
+def test_another_run_event_or_task_is_another_row(store: Store, other: dict[str, str]) -> None:
     assert store.record_notification("hook", notification(**other), T0) != recorded(store)
 
 
-def test_another_source_is_another_row(store: SqlStore) -> None:
+def test_another_source_is_another_row(store: Store) -> None:
     assert store.record_notification("sweep", notification(), T0) != recorded(store)
 
 
-def test_a_task_notification_comes_back_as_it_was_posted(store: SqlStore) -> None:
+def test_a_task_notification_comes_back_as_it_was_posted(store: Store) -> None:
     posted = notification(task_key="fit", parent_run_id="29")
     found = store.get_notification(store.record_notification("hook", posted, T0))
     assert found.notification == posted
 
 
-def test_the_latest_post_says_which_run_is_above_it(store: SqlStore) -> None:
+def test_the_latest_post_says_which_run_is_above_it(store: Store) -> None:
     first = store.record_notification("hook", notification(task_key="fit"), T0)
     store.record_notification("hook", notification(task_key="fit", parent_run_id="29"), T0)
     assert store.get_notification(first).notification.job_run_id == "29"
 
 
-def test_a_field_of_absurd_length_is_refused(store: SqlStore) -> None:
+def test_a_field_of_absurd_length_is_refused(store: Store) -> None:
     with pytest.raises(InvalidInputError):
         store.record_notification("hook", notification(task_key="x" * 100_000), T0)
     assert store.list_notifications().items == ()
 
 
-def test_characters_that_no_database_holds_do_not_lose_the_notification(store: SqlStore) -> None:
+def test_characters_that_no_database_holds_do_not_lose_the_notification(store: Store) -> None:
     found = store.get_notification(
         store.record_notification("hook", notification(job_name="a\x00b\ud800c"), T0)
     )
     assert found.notification.job_name == "a\ufffdb\ufffdc"
 
 
-def test_an_unknown_id_is_not_found(store: SqlStore) -> None:
+def test_an_unknown_id_is_not_found(store: Store) -> None:
     with pytest.raises(NotFoundError):
         store.get_notification("nobody")
     assert store.take_notification("nobody", T0, LEASE) is None
 
 
-def test_a_taken_row_is_not_given_to_a_second_worker(store: SqlStore) -> None:
+def test_a_taken_row_is_not_given_to_a_second_worker(store: Store) -> None:
     row = recorded(store)
     assert taken(store, row).lease != ""
     assert store.take_notification(row, after(1), LEASE) is None
     assert store.due(after(1)).notifications == ()
 
 
-def test_a_row_that_is_not_due_yet_cannot_be_taken(store: SqlStore) -> None:
+def test_a_row_that_is_not_due_yet_cannot_be_taken(store: Store) -> None:
     row = recorded(store)
     waiting = replace(taken(store, row), phase=NotificationPhase.WAITING, due_at=after(30))
     store.release_notification(waiting, T0)
@@ -105,7 +105,7 @@ def test_a_row_that_is_not_due_yet_cannot_be_taken(store: SqlStore) -> None:
     assert taken(store, row, 30).phase is NotificationPhase.WAITING
 
 
-def test_a_dead_workers_row_is_due_again_when_its_lease_ends(store: SqlStore) -> None:
+def test_a_dead_workers_row_is_due_again_when_its_lease_ends(store: Store) -> None:
     row = recorded(store)
     dead = taken(store, row)
     assert store.due(after(LEASE - 0.000001)).notifications == ()
@@ -119,13 +119,13 @@ def test_a_dead_workers_row_is_due_again_when_its_lease_ends(store: SqlStore) ->
     assert store.get_notification(row).resolutions == ()
 
 
-def test_a_row_that_nobody_took_cannot_be_released(store: SqlStore) -> None:
+def test_a_row_that_nobody_took_cannot_be_released(store: Store) -> None:
     found = store.get_notification(recorded(store))
     with pytest.raises(LeaseLostError):
         store.release_notification(ended(found, NotificationPhase.IGNORED), T0)
 
 
-def test_release_writes_how_far_it_got(store: SqlStore) -> None:
+def test_release_writes_how_far_it_got(store: Store) -> None:
     worked = replace(
         taken(store, recorded(store)),
         phase=NotificationPhase.WAITING,
@@ -141,7 +141,7 @@ def test_release_writes_how_far_it_got(store: SqlStore) -> None:
     assert store.get_notification(worked.id) == released
 
 
-def test_an_ended_row_is_never_due(store: SqlStore) -> None:
+def test_an_ended_row_is_never_due(store: Store) -> None:
     row = recorded(store)
     released = store.release_notification(
         replace(taken(store, row), phase=NotificationPhase.RESOLVED, due_at=after(1)), T0
@@ -150,12 +150,12 @@ def test_an_ended_row_is_never_due(store: SqlStore) -> None:
     assert store.due(after(10**6)).notifications == ()
 
 
-def test_an_open_row_without_a_due_time_is_refused(store: SqlStore) -> None:
+def test_an_open_row_without_a_due_time_is_refused(store: Store) -> None:
     with pytest.raises(ValueError, match="never due"):
         store.release_notification(replace(taken(store, recorded(store)), due_at=None), T0)
 
 
-def test_a_notification_that_came_again_while_it_was_worked_on_is_done_again(store: SqlStore) -> None:
+def test_a_notification_that_came_again_while_it_was_worked_on_is_done_again(store: Store) -> None:
     row = recorded(store)
     working = taken(store, row)
     resolution = Resolution("churn", 1, NotificationPhase.RESOLVED, "v2", promotion_id="p-1")
@@ -171,7 +171,7 @@ def test_a_notification_that_came_again_while_it_was_worked_on_is_done_again(sto
     assert taken(store, row, 2).count == 2
 
 
-def test_failures_go_on_counting_when_it_comes_again_while_still_open(store: SqlStore) -> None:
+def test_failures_go_on_counting_when_it_comes_again_while_still_open(store: Store) -> None:
     row = recorded(store)
     working = replace(taken(store, row), attempts=2, failing_since=T0, last_error="503", due_at=after(60))
     recorded(store)
@@ -180,9 +180,7 @@ def test_failures_go_on_counting_when_it_comes_again_while_still_open(store: Sql
 
 
 @pytest.mark.parametrize("phase", [phase for phase in NotificationPhase if not phase.is_open])
-def test_an_ended_notification_that_comes_again_starts_afresh(
-    store: SqlStore, phase: NotificationPhase
-) -> None:
+def test_an_ended_notification_that_comes_again_starts_afresh(store: Store, phase: NotificationPhase) -> None:
     row = recorded(store)
     store.release_notification(
         ended(taken(store, row), phase, attempts=5, failing_since=T0, last_error="x"), T0
@@ -198,7 +196,7 @@ def test_an_ended_notification_that_comes_again_starts_afresh(
     )
 
 
-def test_a_resolution_is_replaced_gate_by_gate(store: SqlStore) -> None:
+def test_a_resolution_is_replaced_gate_by_gate(store: Store) -> None:
     working = taken(store, recorded(store))
     waiting = Resolution("b", 1, NotificationPhase.WAITING, "not ready", None, 2, after(-1), "503")
     other = Resolution("a", 1, NotificationPhase.UNRESOLVED, "two versions")
@@ -211,34 +209,34 @@ def test_a_resolution_is_replaced_gate_by_gate(store: SqlStore) -> None:
 
 
 class TestRunIsKnown:
-    def test_an_open_notification_of_the_run_makes_it_known(self, store: SqlStore) -> None:
+    def test_an_open_notification_of_the_run_makes_it_known(self, store: Store) -> None:
         assert not store.run_is_known("30", T0)
         recorded(store)
         assert store.run_is_known("30", after(10**6))
         assert not store.run_is_known("31", T0)
 
-    def test_a_task_notification_makes_its_parent_known(self, store: SqlStore) -> None:
+    def test_a_task_notification_makes_its_parent_known(self, store: Store) -> None:
         store.record_notification("cli", notification(task_key="fit", parent_run_id="29"), T0)
         assert store.run_is_known("29", T0)
         assert not store.run_is_known("30", T0)
 
-    def test_a_later_end_after_a_repair_is_news(self, store: SqlStore) -> None:
+    def test_a_later_end_after_a_repair_is_news(self, store: Store) -> None:
         working = taken(store, recorded(store))
         store.release_notification(ended(working, NotificationPhase.RESOLVED, job_run=job_run()), T0)
         assert store.run_is_known("30", after(100))
         assert not store.run_is_known("30", after(100.000001))
 
-    def test_a_notification_closed_without_reading_the_run_does_not_count(self, store: SqlStore) -> None:
+    def test_a_notification_closed_without_reading_the_run_does_not_count(self, store: Store) -> None:
         store.release_notification(ended(taken(store, recorded(store)), NotificationPhase.IGNORED), T0)
         assert not store.run_is_known("30", T0)
 
-    def test_one_that_failed_waits_for_a_person_until_the_run_ends_anew(self, store: SqlStore) -> None:
+    def test_one_that_failed_waits_for_a_person_until_the_run_ends_anew(self, store: Store) -> None:
         store.release_notification(ended(taken(store, recorded(store)), NotificationPhase.FAILED), T0)
         assert store.run_is_known("30", T0)
         assert not store.run_is_known("30", after(1))
 
 
-def test_a_gate_keeps_the_time_at_which_it_was_first_seen(store: SqlStore) -> None:
+def test_a_gate_keeps_the_time_at_which_it_was_first_seen(store: Store) -> None:
     assert store.gate_first_seen("churn", T0) == T0
     assert store.gate_first_seen("churn", after(99)) == T0
     assert store.gate_first_seen("other", after(99)) == after(99)
@@ -252,7 +250,7 @@ def as_cursor(made_up: object) -> str:
 
 
 class TestLists:
-    def test_pages_are_newest_first_and_complete(self, store: SqlStore) -> None:
+    def test_pages_are_newest_first_and_complete(self, store: Store) -> None:
         for number in range(7):
             # Two share each time, so that the id has to break the tie.
             store.record_notification("hook", notification(run_id=str(number)), after(number // 2))
@@ -269,7 +267,7 @@ class TestLists:
             (row.first_received_at for row in seen), reverse=True
         )
 
-    def test_rows_that_arrive_meanwhile_shift_nothing(self, store: SqlStore) -> None:
+    def test_rows_that_arrive_meanwhile_shift_nothing(self, store: Store) -> None:
         rows = [
             store.record_notification("hook", notification(run_id=str(number)), after(number))
             for number in range(4)
@@ -281,7 +279,7 @@ class TestLists:
         assert [row.id for row in first.items + second.items] == rows[::-1]
         assert second.cursor is None
 
-    def test_a_phase_filters(self, store: SqlStore) -> None:
+    def test_a_phase_filters(self, store: Store) -> None:
         row = recorded(store)
         assert [found.id for found in store.list_notifications(phase=NotificationPhase.RECEIVED).items] == [
             row
@@ -291,7 +289,7 @@ class TestLists:
     @pytest.mark.parametrize(
         "cursor", ["", "x", "e30=", "WzEsMl0=", "é", "WyJub3QgYSB0aW1lIiwgImlkIl0=", "W10=", "A" * 999]
     )
-    def test_a_cursor_that_is_not_ours_is_refused(self, store: SqlStore, cursor: str) -> None:
+    def test_a_cursor_that_is_not_ours_is_refused(self, store: Store, cursor: str) -> None:
         with pytest.raises(InvalidInputError):
             store.list_notifications(cursor=cursor)
 
@@ -322,7 +320,7 @@ class TestLists:
         ],
         ids=repr,
     )
-    def test_a_cursor_that_is_made_up_is_refused(self, store: SqlStore, made_up: object) -> None:
+    def test_a_cursor_that_is_made_up_is_refused(self, store: Store, made_up: object) -> None:
         with pytest.raises(InvalidInputError):
             store.list_notifications(cursor=as_cursor(made_up))
         assert store.list_notifications(cursor=as_cursor([TIME, "n"])).items == ()
@@ -330,6 +328,6 @@ class TestLists:
     @pytest.mark.parametrize(
         "text", ["[" * 20_000, "9" * 6000, "[" + "9" * 6000 + "]"], ids=lambda text: text[:2]
     )
-    def test_a_cursor_that_overtaxes_the_reader_is_refused(self, store: SqlStore, text: str) -> None:
+    def test_a_cursor_that_overtaxes_the_reader_is_refused(self, store: Store, text: str) -> None:
         with pytest.raises(InvalidInputError):
             store.list_notifications(cursor=base64.urlsafe_b64encode(text.encode()).decode())

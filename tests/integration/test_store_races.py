@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import TypeVar
 
-from champion_gate.store import SqlStore
-from champion_gate.store.tables import write_time
+from champion_gate.store import Store
+from champion_gate.store.values import write_time
 from integration.store_samples import KEY, LEASE, T0, after, entry, notification, promotion
 
 pytest_plugins = ("integration.store_fixtures",)
@@ -59,7 +59,7 @@ def at_once(count: int, work: Callable[[int], T]) -> list[T]:
         return list(pool.map(run, range(count)))
 
 
-def test_of_many_threads_one_takes_a_row(store: SqlStore) -> None:
+def test_of_many_threads_one_takes_a_row(store: Store) -> None:
     store.create_promotion(promotion())
     row = store.record_notification("hook", notification(), T0)
     for take in (
@@ -70,26 +70,26 @@ def test_of_many_threads_one_takes_a_row(store: SqlStore) -> None:
         assert sum(found is not None for found in at_once(8, take)) == 1
 
 
-def test_of_many_threads_one_takes_over_a_dead_workers_row(store: SqlStore) -> None:
+def test_of_many_threads_one_takes_over_a_dead_workers_row(store: Store) -> None:
     store.create_promotion(promotion())
     assert store.take_promotion("p-1", T0, LEASE) is not None
     found = at_once(8, lambda _: store.take_promotion("p-1", after(LEASE), LEASE))
     assert sum(taken is not None for taken in found) == 1
 
 
-def test_of_many_threads_one_opens_a_promotion(store: SqlStore) -> None:
+def test_of_many_threads_one_opens_a_promotion(store: Store) -> None:
     made = at_once(8, lambda number: store.create_promotion(promotion(f"p-{number}")))
     assert sum(found is not None for found in made) == 1
     assert len(store.open_promotions(KEY)) == 1
 
 
-def test_hints_from_many_threads_are_all_counted(store: SqlStore) -> None:
+def test_hints_from_many_threads_are_all_counted(store: Store) -> None:
     store.create_promotion(promotion())
     at_once(8, lambda _: store.hint_promotion("p-1", T0))
     assert store.get_promotion("p-1").hints == 8
 
 
-def test_appends_from_many_threads_never_fork_the_chain(store: SqlStore) -> None:
+def test_appends_from_many_threads_never_fork_the_chain(store: Store) -> None:
     def append(number: int) -> None:
         for _ in range(10):
             store.append_ledger([entry(str(number)), entry("")])
@@ -102,7 +102,7 @@ def test_appends_from_many_threads_never_fork_the_chain(store: SqlStore) -> None
     assert all(pair[0].entry.reason and not pair[1].entry.reason for pair in following), "a pair was split"
 
 
-def test_a_thousand_posts_over_fifty_threads_are_counted_in_a_few_seconds(store: SqlStore) -> None:
+def test_a_thousand_posts_over_fifty_threads_are_counted_in_a_few_seconds(store: Store) -> None:
     began = time.monotonic()
     with ThreadPoolExecutor(50) as pool:
         rows = set(pool.map(lambda _: store.record_notification("hook", notification(), T0), range(1000)))
@@ -111,7 +111,7 @@ def test_a_thousand_posts_over_fifty_threads_are_counted_in_a_few_seconds(store:
     assert time.monotonic() - began < 30, "generous, for a machine that does other things too"
 
 
-def test_readers_are_not_held_up_by_writers(store: SqlStore) -> None:
+def test_readers_are_not_held_up_by_writers(store: Store) -> None:
     def work(number: int) -> int:
         for step in range(20):
             if number % 2:
@@ -125,7 +125,7 @@ def test_readers_are_not_held_up_by_writers(store: SqlStore) -> None:
     assert store.verify_ledger() == 120
 
 
-def test_two_processes_never_hold_the_same_row_nor_fork_the_chain(store: SqlStore, database_url: str) -> None:
+def test_two_processes_never_hold_the_same_row_nor_fork_the_chain(store: Store, database_url: str) -> None:
     for number in range(20):
         store.create_promotion(promotion(f"p-{number}", number + 1))
     processes = [

@@ -11,7 +11,6 @@ from champion_gate.bootstrap import build_service
 from champion_gate.domain.notifications import NotificationPhase
 from champion_gate.domain.promotion import Phase
 from champion_gate.errors import VendorUnavailableError
-from champion_gate.store import SqlStore
 from integration.gate_world import GateWorld, gate_world
 
 
@@ -95,7 +94,6 @@ def test_a_gate_is_seen_before_the_service_listens(tmp_path: Path) -> None:
             clock=world.clock,
             databricks={"host": world.databricks_url, "token": "standin-token"},
         )
-        assert isinstance(service.core.context.store, SqlStore)
         service.core.context.store.close()
         world.clock.move(seconds=1)
         world.train_run()

@@ -23,8 +23,8 @@ from champion_gate.domain.job_runs import Trainer
 from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind
 from champion_gate.domain.promotion import EndRequest, FollowUp, FollowUpKind, Phase, Promotion
 from champion_gate.domain.versions import ModelVersion, VersionDetails, VersionStatus
+from champion_gate.store import Store, open_store
 from champion_gate.store.schema import migrate
-from champion_gate.store.sql_store import SqlStore, open_store
 from champion_gate.web.app import create_app
 from champion_gate.web.auth import Access, undeclared_routes
 from champion_gate.work.queue import HueyWakeUps, create_queue
@@ -43,7 +43,7 @@ class Clock:
 
 @dataclass
 class World:
-    store: SqlStore
+    store: Store
     app: Flask
     url: str
     database: Path
@@ -94,11 +94,11 @@ def promotion(promotion_id: str, **fields: Any) -> Promotion:
     return replace(base, **fields)
 
 
-def make(store: SqlStore, promotion_id: str, **fields: Any) -> None:
+def make(store: Store, promotion_id: str, **fields: Any) -> None:
     assert store.create_promotion(promotion(promotion_id, **fields)) is not None
 
 
-def approved(store: SqlStore) -> str:
+def approved(store: Store) -> str:
     """A promotion with everything in it; returns its evidence."""
     make(store, "full")
     taken = store.take_promotion("full", NOW, 60)

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from champion_gate.domain.aliases import AliasKey
-from champion_gate.domain.store import RepeatableRequest
+from champion_gate.domain.rows import RepeatableRequest
 from champion_gate.web.api.idempotency import request_key
 from integration.api_world import ALIAS, OPERATOR, OTHER, ApiWorld, api_world
 

@@ -20,7 +20,7 @@ from flask import Flask, Response, jsonify, request
 
 from champion_gate.domain.callers import Role
 from champion_gate.flow.api_tokens import ApiTokens, api_caller
-from champion_gate.store.sql_store import SqlStore, open_store
+from champion_gate.store import Store, open_store
 from champion_gate.web import problems
 from champion_gate.web.addresses import apply_proxy_hops
 from champion_gate.web.auth import Access, Auth, body, caller, enforce, guarded, undeclared_routes
@@ -116,7 +116,7 @@ def app_with(access: Access, hops: int = 0) -> Flask:
 class World:
     """What a test acts on."""
 
-    store: SqlStore
+    store: Store
     url: str = ""
     clock: MovableClock = field(default_factory=MovableClock)
     pause: Pause = field(default_factory=Pause)

@@ -26,8 +26,8 @@ from flask import Flask
 
 from champion_gate import gunicorn_conf
 from champion_gate.domain.aliases import LONGEST_REASON
+from champion_gate.store import open_store
 from champion_gate.store.schema import migrate
-from champion_gate.store.sql_store import open_store
 from champion_gate.web.api.requests import LONGEST_NAME
 from champion_gate.web.app import create_app
 from champion_gate.web.auth import Access

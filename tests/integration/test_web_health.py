@@ -18,7 +18,7 @@ from champion_gate.errors import (
     VendorRefusedError,
     VendorUnavailableError,
 )
-from champion_gate.store.sql_store import open_store
+from champion_gate.store import open_store
 from champion_gate.web.app import create_app
 from champion_gate.web.auth import Access
 from champion_gate.web.health import Check, Health

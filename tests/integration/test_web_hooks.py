@@ -24,8 +24,8 @@ from champion_gate.adapters.github.webhook import GitHubHook
 from champion_gate.domain.approval import ApprovalRequest
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.domain.versions import ModelVersion, VersionStatus
+from champion_gate.store import Store, open_store
 from champion_gate.store.schema import migrate
-from champion_gate.store.sql_store import SqlStore, open_store
 from champion_gate.web.app import create_app
 from champion_gate.web.auth import Access
 from champion_gate.web.hooks import DATABRICKS_BODY_CAP, PROVIDER_BODY_CAP
@@ -53,7 +53,7 @@ class Clock:
 @dataclass
 class World:
     url: str
-    store: SqlStore
+    store: Store
     queue: Any
     database: Path
 
@@ -138,7 +138,7 @@ def pending(run_id: str, promotion_id: str = "p1") -> Promotion:
     )
 
 
-def wait_for_request(store: SqlStore, run_id: str) -> str:
+def wait_for_request(store: Store, run_id: str) -> str:
     made = store.create_promotion(pending(run_id))
     assert made is not None
     taken = store.take_promotion(made.id, NOW, 60)

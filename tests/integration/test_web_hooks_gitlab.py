@@ -17,7 +17,7 @@ from champion_gate.adapters.gitlab.webhook import GitLabHook
 from champion_gate.domain.approval import ApprovalRequest
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.domain.versions import ModelVersion, VersionStatus
-from champion_gate.store.sql_store import SqlStore, open_store
+from champion_gate.store import Store, open_store
 from champion_gate.web.app import create_app
 from champion_gate.web.auth import Access
 from champion_gate.web.hooks import PROVIDER_BODY_CAP
@@ -57,7 +57,7 @@ class Told:
 @dataclass
 class World:
     url: str
-    store: SqlStore
+    store: Store
     told: Told
     promotion_id: str
 
@@ -71,7 +71,7 @@ class World:
         return self.store.get_promotion(self.promotion_id).hints
 
 
-def pending(store: SqlStore) -> str:
+def pending(store: Store) -> str:
     version = ModelVersion("main.ml.churn", "2", "v-2", "r", None, VersionStatus.READY, NOW, None)
     request = ApprovalRequest(
         "gitlab", NOW, NOW + timedelta(days=14), {}, external_id=str(PIPELINE), place={"project": "42"}

@@ -13,7 +13,7 @@ from champion_gate.bootstrap.core import Core, build_core
 from champion_gate.domain.notifications import JobNotification
 from champion_gate.domain.promotion import Promotion
 from champion_gate.settings import load_settings
-from champion_gate.store.sql_store import SqlStore, open_store
+from champion_gate.store import Store, open_store
 from champion_gate_standins.common.server import serve
 from champion_gate_standins.databricks.server import DatabricksStandIn
 from integration.gate_models import TRAINER
@@ -47,7 +47,7 @@ class UpgradeWorld:
     github: GitHubProvider
     gitlab: GitLabProvider
     clock: MovableClock
-    store: SqlStore
+    store: Store
     urls: dict[str, str]
     environ: dict[str, str]
     chance: CountingChance = field(default_factory=CountingChance)

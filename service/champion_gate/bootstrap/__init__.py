@@ -18,12 +18,12 @@ from champion_gate.bootstrap.vendors import (
 )
 from champion_gate.domain.ports import Clock
 from champion_gate.domain.promotion import FollowUpKind
-from champion_gate.domain.store import Store
 from champion_gate.flow.ci_outcome import PostedDecision
 from champion_gate.flow.context import Waits
 from champion_gate.flow.sweep import log_ledger_head
 from champion_gate.log import get_logger
 from champion_gate.settings import Settings, load_settings
+from champion_gate.store import Store
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -68,7 +68,7 @@ def build_service(
     Raises:
         ConfigurationError: naming every problem.
     """
-    from champion_gate.store.sql_store import open_store
+    from champion_gate.store import open_store
     from champion_gate.web.app import Operations, create_app
     from champion_gate.work.background import Background
     from champion_gate.work.worker import Every, HueyWakeUps, Jobs, Worker, create_queue

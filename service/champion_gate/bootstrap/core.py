@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from champion_gate.bootstrap.vendors import approval_providers, databricks_and_registry
 from champion_gate.domain.managed import ManagedAliases
 from champion_gate.domain.ports import Chance, Clock, WakeUps
-from champion_gate.domain.store import Store
 from champion_gate.flow.context import Context, Waits
 from champion_gate.flow.follow_ups import FollowUps
 from champion_gate.flow.identities import Identities
@@ -21,6 +20,7 @@ from champion_gate.flow.promoter import Promoter
 from champion_gate.flow.resolver import Resolver
 from champion_gate.flow.sweep import Sweep
 from champion_gate.settings import Settings
+from champion_gate.store import Store
 
 
 class SystemClock:

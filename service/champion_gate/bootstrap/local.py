@@ -21,7 +21,7 @@ from champion_gate.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from champion_gate.settings.api_access import ApiAccess
-    from champion_gate.store.sql_store import SqlStore
+    from champion_gate.store import Store
 
 _NAMES_SECONDS = 5.0
 _SECRET_PARAMETERS = ("password", "sslpassword")
@@ -59,9 +59,9 @@ def _local_database_url() -> str:
 
 
 @contextmanager
-def open_local_store() -> Iterator[SqlStore]:
+def open_local_store() -> Iterator[Store]:
     """The store of this process's environment; needs no other setting than its address."""
-    from champion_gate.store.sql_store import command_line_token, open_store
+    from champion_gate.store.store import command_line_token, open_store
 
     url = _local_database_url()
     with _usable(url), open_store(url, token=command_line_token) as store:
@@ -76,7 +76,7 @@ class Local:
     vendor's client, whose import takes seconds.
     """
 
-    def __init__(self, store: SqlStore) -> None:
+    def __init__(self, store: Store) -> None:
         self.store = store
 
     @cached_property

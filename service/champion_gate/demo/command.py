@@ -97,7 +97,7 @@ def _wait_for(
     world: DemoWorld, what: str, done: Callable[[Promotion], bool], *, patience: float = _PATIENCE_SECONDS
 ) -> Promotion:
     from champion_gate.errors import VendorUnavailableError
-    from champion_gate.store.sql_store import open_store
+    from champion_gate.store import open_store
 
     deadline = time.monotonic() + patience
     with open_store(world.environ["CHAMPION_GATE_DATABASE_URL"]) as store:
@@ -116,7 +116,7 @@ def _wait_for(
 def _tell(world: DemoWorld, promotion: Promotion, *, keep: bool) -> None:
     """The story as a person wants to read it."""
     from champion_gate.cli.output import when
-    from champion_gate.store.sql_store import open_store
+    from champion_gate.store import open_store
 
     with open_store(world.environ["CHAMPION_GATE_DATABASE_URL"]) as store:
         notification = store.list_notifications(limit=1).items[0]

@@ -116,7 +116,7 @@ def _operator_token(database_url: str) -> str:
     from champion_gate.bootstrap.core import SystemChance, SystemClock
     from champion_gate.domain.callers import Role
     from champion_gate.flow.api_tokens import ApiTokens
-    from champion_gate.store.sql_store import open_store
+    from champion_gate.store import open_store
 
     with open_store(database_url) as store:
         tokens = ApiTokens(store, SystemClock(), SystemChance())

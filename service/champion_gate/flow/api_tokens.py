@@ -12,9 +12,9 @@ from datetime import datetime
 
 from champion_gate.domain.callers import ApiToken, Caller, Role
 from champion_gate.domain.ports import CallerVerifier, Chance, Clock
-from champion_gate.domain.store import Store
 from champion_gate.domain.text import is_plain_name, one_line, pretends_to_be_us
 from champion_gate.errors import ConflictError, InvalidInputError, NotFoundError
+from champion_gate.store import Store
 
 _log = logging.getLogger(__name__)
 

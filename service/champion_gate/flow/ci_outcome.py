@@ -18,8 +18,8 @@ from champion_gate.domain.approval import TokenUse
 from champion_gate.domain.correlation import parts_of
 from champion_gate.domain.ports import Clock, TokenVerifier, WakeUps
 from champion_gate.domain.promotion import Phase, Promotion
-from champion_gate.domain.store import Store
 from champion_gate.errors import NotAuthenticatedError, NotFoundError
+from champion_gate.store import Store
 
 _PROMOTION_ID = re.compile(r"[a-z0-9-]{1,64}")
 _BUDGET = timedelta(seconds=25)

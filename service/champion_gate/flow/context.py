@@ -9,8 +9,8 @@ from datetime import timedelta
 from champion_gate.domain.gates import Gate
 from champion_gate.domain.managed import ManagedAliases
 from champion_gate.domain.ports import ApprovalProvider, Chance, Clock, JobRuns, ModelRegistry, WakeUps
-from champion_gate.domain.store import Store
 from champion_gate.flow.identities import Identities
+from champion_gate.store import Store
 
 
 @dataclass(frozen=True)

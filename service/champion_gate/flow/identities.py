@@ -16,8 +16,9 @@ from champion_gate.domain.job_runs import LISTED_ROLE, Trainer
 from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind
 from champion_gate.domain.ports import Clock, Person
 from champion_gate.domain.promotion import Promotion
-from champion_gate.domain.store import RememberedLogin, Store, TrainerAccount
+from champion_gate.domain.rows import RememberedLogin, TrainerAccount
 from champion_gate.errors import UnsafeTargetError, VendorNotFoundError
+from champion_gate.store import Store
 
 _log = logging.getLogger(__name__)
 

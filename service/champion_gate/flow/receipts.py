@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from champion_gate.domain.ledger.receipt import receipt_of
-from champion_gate.domain.store import Store
+from champion_gate.store import Store
 
 
 def make_receipt(store: Store, promotion_id: str, at: datetime) -> dict[str, object]:

@@ -12,9 +12,9 @@ from datetime import timedelta
 from champion_gate.domain.gates import ApprovalTarget, Gate
 from champion_gate.domain.ledger.head import head_view
 from champion_gate.domain.notifications import JobNotification
-from champion_gate.domain.store import Store
 from champion_gate.flow.alias_writer import AliasWriter
 from champion_gate.flow.context import Context
+from champion_gate.store import Store
 
 _log = logging.getLogger(__name__)
 _LOOK_BACK = timedelta(days=7)

@@ -1,6 +1,6 @@
 """The rows: SQLAlchemy Core on SQLite or PostgreSQL."""
 
 from champion_gate.store.schema import migrate
-from champion_gate.store.sql_store import SqlStore, open_store
+from champion_gate.store.store import Store, open_store
 
-__all__ = ["SqlStore", "migrate", "open_store"]
+__all__ = ["Store", "migrate", "open_store"]

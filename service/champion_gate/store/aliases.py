@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -10,87 +11,132 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select, update
 
 from champion_gate.domain.aliases import AliasIntent, AliasKey, AliasLock, Hold
+from champion_gate.domain.ledger.chain import LedgerEntry
+from champion_gate.domain.promotion import FollowUp, Promotion
 from champion_gate.errors import ConflictError, LeaseLostError
+from champion_gate.store.engine import Transactions, upsert
+from champion_gate.store.follow_ups import add_follow_ups
 from champion_gate.store.leases import free_at, lease_until
+from champion_gate.store.ledger import append_lines
+from champion_gate.store.promotions import asks_for, hint, save
 from champion_gate.store.tables import aliases
-from champion_gate.store.upsert import upsert
 from champion_gate.store.values import from_json, from_plain, to_json
 
 
-def lock(
-    connection: Connection, key: AliasKey, at: datetime, lease_seconds: float, token: str
-) -> AliasLock | None:
-    """Take the row with a higher fence; None while another holds it."""
-    lease = {"lease": token, "lease_until": lease_until(at, lease_seconds)}
-    statement = upsert(connection, aliases).values(
-        registry=key.registry, model=key.model, alias=key.alias, fence=1, seen=False, **lease
-    )
-    row = connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["registry", "model", "alias"],
-            set_={"fence": aliases.c.fence + 1, **lease},
-            where=free_at(aliases, at),
-        ).returning(aliases)
-    ).one_or_none()
-    return None if row is None else _lock(row)
+class Aliases(Transactions):
+    """The one-writer row of each alias."""
 
+    def lock_alias(self, key: AliasKey, at: datetime, lease_seconds: float) -> AliasLock | None:
+        """Take the one-writer row with a higher fence; None while another holds it."""
+        lease = {"lease": self._token(), "lease_until": lease_until(at, lease_seconds)}
+        with self._write() as connection:
+            first = upsert(connection, aliases).values(
+                registry=key.registry, model=key.model, alias=key.alias, fence=1, seen=False, **lease
+            )
+            statement = first.on_conflict_do_update(
+                index_elements=["registry", "model", "alias"],
+                set_={"fence": aliases.c.fence + 1, **lease},
+                where=free_at(aliases, at),
+            )
+            row = connection.execute(statement.returning(aliases)).one_or_none()
+        return None if row is None else _lock(row)
 
-def check_fence(connection: Connection, held: AliasLock, at: datetime) -> None:
-    """Raise LeaseLostError unless this is still the holder and its lease still runs."""
-    if connection.scalar(select(aliases.c.fence).where(_still_held(held, at))) is None:
-        raise _lost(held)
+    def check_fence(self, lock: AliasLock, at: datetime) -> None:
+        """Raise LeaseLostError unless this is still the holder and its lease still runs."""
+        if self._row(select(aliases.c.fence).where(_still_held(lock, at))) is None:
+            raise _lost(lock)
 
+    def begin_alias_change(
+        self, lock: AliasLock, intent: AliasIntent, at: datetime, lease_seconds: float
+    ) -> AliasLock:
+        """Commit the intent before the registry is called, and lease the row anew.
 
-def begin(
-    connection: Connection, held: AliasLock, intent: AliasIntent, at: datetime, lease_seconds: float
-) -> AliasLock:
-    """Write the intent, and lease the row anew: the registry's write is about to begin. An open one may only be begun again, not replaced by another.
+        An open one may only be begun again, not replaced by another.
 
-    Raises:
-        LeaseLostError: another holds the row, or the lease ran out.
-        ConflictError: another write was begun and nobody finished it.
-    """
-    if intent.fence != held.fence:
-        raise ValueError(f"the intent's fence is {intent.fence}, the lock's {held.fence}")
-    row = connection.execute(select(aliases).where(_still_held(held, at)).with_for_update()).one_or_none()
-    if row is None:
-        raise _lost(held)
-    open_intent = _intent(row)
-    if open_intent is not None and _write(open_intent) != _write(intent):
-        raise ConflictError(f"An earlier change of {held.key.model}@{held.key.alias} is not finished yet.")
-    return _write_row(
-        connection, held, at, intent=to_json(intent), lease_until=lease_until(at, lease_seconds)
-    )
+        Raises:
+            LeaseLostError: another holds the row, or the lease ran out.
+            ConflictError: another write was begun and nobody finished it.
+        """
+        if intent.fence != lock.fence:
+            raise ValueError(f"the intent's fence is {intent.fence}, the lock's {lock.fence}")
+        held = select(aliases).where(_still_held(lock, at)).with_for_update()
+        until = lease_until(at, lease_seconds)
+        with self._write() as connection:
+            row = connection.execute(held).one_or_none()
+            if row is None:
+                raise _lost(lock)
+            open_intent = _intent(row)
+            if open_intent is not None and _change(open_intent) != _change(intent):
+                raise ConflictError(
+                    f"An earlier change of {lock.key.model}@{lock.key.alias} is not finished yet."
+                )
+            return _write_row(connection, lock, at, intent=to_json(intent), lease_until=until)
 
+    def finish_alias_change(
+        self,
+        lock: AliasLock,
+        at: datetime,
+        *,
+        known_version: str | None,
+        ledger: Sequence[LedgerEntry] = (),
+        promotion: Promotion | None = None,
+        follow_ups: Sequence[FollowUp] = (),
+        hold: Hold | None = None,
+        dropped: AliasIntent | None = None,
+    ) -> AliasLock:
+        """Clear the intent and store where the alias stands, all in one transaction.
 
-def finish(
-    connection: Connection,
-    held: AliasLock,
-    at: datetime,
-    known_version: str | None,
-    *,
-    hold: Hold | None,
-    dropped: AliasIntent | None,
-) -> AliasLock:
-    """Clear the intent and store where the alias stands, what may arrive late, and a hold if there is a new one.
+        With it go the ledger lines, the promotion (written as by `save_promotion`, its lease kept) and, if
+        one is given, a hold that is placed in lieu of the one there may be. A write that was `dropped` is
+        remembered with those before it until none of them can arrive any more.
 
-    Raises:
-        LeaseLostError: another holds the row, or the lease ran out.
-    """
-    values: dict[str, Any] = {} if hold is None else {"hold": to_json(hold)}
-    given_up = (*held.dropped, *(() if dropped is None else (dropped,)))
-    values["dropped"] = to_json([each for each in given_up if at < each.arrives_before])
-    return _write_row(connection, held, at, intent=None, seen=True, known_version=known_version, **values)
+        Raises:
+            LeaseLostError: the fence, or the promotion's lease, is lost.
+            ConflictError: the promotion's phase cannot follow the stored one.
+        """
+        placed = {} if hold is None else {"hold": to_json(hold)}
+        given_up = [*lock.dropped, *([] if dropped is None else [dropped])]
+        still_to_come = to_json([each for each in given_up if at < each.arrives_before])
+        with self._write() as connection:
+            finished = _write_row(
+                connection,
+                lock,
+                at,
+                intent=None,
+                seen=True,
+                known_version=known_version,
+                dropped=still_to_come,
+                **placed,
+            )
+            if promotion is not None:
+                save(connection, promotion, at, release=False)
+            append_lines(connection, ledger)
+            add_follow_ups(connection, follow_ups)
+            return finished
 
+    def set_hold(
+        self, lock: AliasLock, at: datetime, hold: Hold | None, *, ledger: Sequence[LedgerEntry] = ()
+    ) -> AliasLock:
+        """Place a hold, or with None release the one that stands; raises LeaseLostError.
 
-def set_hold(connection: Connection, held: AliasLock, at: datetime, hold: Hold | None) -> AliasLock:
-    """Place or release a hold; raises LeaseLostError."""
-    return _write_row(connection, held, at, hold=None if hold is None else to_json(hold))
+        With a release every open promotion for the alias is hinted, in the same transaction.
+        """
+        with self._write() as connection:
+            held = _write_row(connection, lock, at, hold=None if hold is None else to_json(hold))
+            if hold is None:
+                hint(connection, at, asks_for(lock.key))
+            append_lines(connection, ledger)
+            return held
 
+    def unlock_alias(self, lock: AliasLock) -> None:
+        """Give the row back; nothing if it is lost already."""
+        with self._write() as connection:
+            connection.execute(update(aliases).where(_holder(lock)).values(lease="", lease_until=None))
 
-def unlock(connection: Connection, held: AliasLock) -> None:
-    """Give the row back; nothing if it is lost already."""
-    connection.execute(update(aliases).where(_holder(held)).values(lease="", lease_until=None))
+    def known_alias(self, key: AliasKey) -> AliasLock | None:
+        """The row as it is, without taking it; None if nobody ever did."""
+        row = self._row(select(aliases).where(_of(key)))
+        return None if row is None else _lock(row)
 
 
 def let_begin_by(connection: Connection, at: datetime) -> None:
@@ -105,12 +151,6 @@ def let_begin_by(connection: Connection, at: datetime) -> None:
 
 def _sent_by(intent: AliasIntent, at: datetime) -> AliasIntent:
     return replace(intent, at=min(intent.at, at), sent_at=intent.sent_at and min(intent.sent_at, at))
-
-
-def find(connection: Connection, key: AliasKey) -> AliasLock | None:
-    """The row as it is."""
-    row = connection.execute(select(aliases).where(_of(key))).one_or_none()
-    return None if row is None else _lock(row)
 
 
 def _write_row(connection: Connection, held: AliasLock, at: datetime, **values: Any) -> AliasLock:
@@ -138,7 +178,7 @@ def _still_held(held: AliasLock, at: datetime) -> ColumnElement[bool]:
     return and_(_holder(held), aliases.c.lease_until > at)
 
 
-def _write(intent: AliasIntent) -> tuple[str | None, ...]:
+def _change(intent: AliasIntent) -> tuple[str | None, ...]:
     return intent.from_version, intent.to_version, intent.promotion_id, intent.source, intent.actor
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from sqlalchemy import URL
 
 from champion_gate.errors import ConflictError
+from champion_gate.store import open_store
 from champion_gate.store.exclusive import ExclusiveFile
-from champion_gate.store.sql_store import open_store
 
 _BESIDE = ("-wal", "-shm")
 

@@ -1,16 +1,18 @@
-"""Connections and transactions, on SQLite and on PostgreSQL."""
+"""Connections, transactions and what SQLAlchemy offers for each database apart, on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, Row, Select, Table, create_engine, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError
 
 from champion_gate.errors import ConfigurationError, StoreUnavailableError
@@ -136,6 +138,54 @@ class Database:
     def close(self) -> None:
         """Close every connection of the pool."""
         self.engine.dispose()
+
+
+class Transactions:
+    """An open database, over which each group of tables is a class; `store.Store` is all of them in one.
+
+    Args:
+        database: migrated, and opened by this process.
+        token: makes lease tokens and notifications' ids: unguessable, never the same twice.
+    """
+
+    def __init__(self, database: Database, token: Callable[[], str]) -> None:
+        self._database = database
+        self._read = database.read
+        self._snapshot = database.snapshot
+        self._write = database.write
+        self._token = token
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._database.close()
+
+    def _row(self, query: Select[Any]) -> Row[Any] | None:
+        """The one row, read in a transaction of its own; None if there is none."""
+        with self._read() as connection:
+            return connection.execute(query).one_or_none()
+
+    def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        """All rows, read in a transaction of their own."""
+        with self._read() as connection:
+            return connection.execute(query).all()
+
+
+def upsert(connection: Connection, table: Table) -> sqlite.Insert:
+    """An INSERT that takes `on_conflict_do_update` and `on_conflict_do_nothing`.
+
+    The PostgreSQL one is given out under SQLite's type: what both offer is alike.
+    """
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    return postgresql.insert(table)  # type: ignore[return-value]
 
 
 def _checked(database_url: str) -> URL:

@@ -2,7 +2,7 @@
 
 All times are the caller's clock's, also on PostgreSQL: a lease is longer than clocks of replicas differ, and
 every write compares the token, so a clock that is wrong makes work be done again but never by two at once.
-A clock may be set back: what is then leased for longer than any lease is free, and `store.clock` makes every row due.
+A clock may be set back: what is then leased for longer than any lease is free, and `Store.note_time` makes every row due.
 """
 
 from __future__ import annotations
@@ -25,8 +25,12 @@ from sqlalchemy import (
     update,
 )
 
+from champion_gate.domain.notifications import StoredNotification
+from champion_gate.domain.promotion import FollowUp, Promotion
 from champion_gate.errors import LeaseLostError
 
+Taken = StoredNotification | Promotion | FollowUp
+"""A row as its holder has it, with the lease's token."""
 _LONGEST_LEASE = timedelta(minutes=5)
 
 
@@ -75,25 +79,23 @@ def take(
     ).one_or_none()
 
 
-def held_row(connection: Connection, table: Table, row_id: str, token: str) -> Row[Any]:
-    """The row, locked until the transaction ends, if the token still holds it.
+def held_row(connection: Connection, table: Table, taken: Taken) -> Row[Any]:
+    """The row, locked until the transaction ends, if whoever took it still holds it.
 
     Raises:
         LeaseLostError: another holds it, nobody does, or it is done and gone.
     """
-    row = connection.execute(select(table).where(table.c.id == row_id).with_for_update()).one_or_none()
-    if row is None or not token or row.lease != token:
-        raise LeaseLostError(f"The lease on {row_id} in {table.name} is lost.")
+    row = connection.execute(select(table).where(table.c.id == taken.id).with_for_update()).one_or_none()
+    if row is None or not taken.lease or row.lease != taken.lease:
+        raise LeaseLostError(f"The lease on {taken.id} in {table.name} is lost.")
     return row
 
 
-def keep(
-    connection: Connection, table: Table, row_id: str, *, token: str, at: datetime, lease_seconds: float
-) -> None:
+def keep(connection: Connection, table: Table, taken: Taken, *, at: datetime, lease_seconds: float) -> None:
     """Lease the row anew for its holder; raises LeaseLostError."""
-    held_row(connection, table, row_id, token)
+    held_row(connection, table, taken)
     until = lease_until(at, lease_seconds)
-    connection.execute(update(table).where(table.c.id == row_id).values(lease_until=until))
+    connection.execute(update(table).where(table.c.id == taken.id).values(lease_until=until))
 
 
 def due_ids(

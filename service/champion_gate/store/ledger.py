@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, insert, select, text, update
 
 from champion_gate.domain.aliases import AliasKey
 from champion_gate.domain.ledger.chain import (
@@ -22,8 +22,9 @@ from champion_gate.domain.ledger.chain import (
     write_body,
 )
 from champion_gate.errors import ConflictError
-from champion_gate.store.ledger_triggers import missing_triggers
-from champion_gate.store.tables import ledger, ledger_head, storable
+from champion_gate.store.engine import Transactions
+from champion_gate.store.tables import ledger, ledger_head
+from champion_gate.store.values import storable
 
 _CHUNK = 500
 _HEAD = select(ledger_head).where(ledger_head.c.id == 1)
@@ -31,8 +32,116 @@ _UNREADABLE = (ValueError, TypeError, AttributeError, RecursionError)
 """What reading a body raises that is not one that we wrote."""
 _HINT = "Somebody has changed the database by hand. Compare it with a backup."
 
+# The triggers that keep the database from changing or deleting a line, as the migrations make them.
+_SQLITE = {
+    "ledger_keeps_update": "BEFORE UPDATE ON ledger",
+    "ledger_keeps_delete": "BEFORE DELETE ON ledger",
+    "ledger_keeps_replace": (
+        "BEFORE INSERT ON ledger WHEN EXISTS ( SELECT 1 FROM ledger "
+        "WHERE number = NEW.number OR previous_hash = NEW.previous_hash OR hash = NEW.hash )"
+    ),
+}
+_SQLITE_ACTION = "BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"
+_POSTGRESQL = {
+    # tgtype, postgresql.org/docs/current/catalog-pg-trigger.html and pg_trigger.h: 1 each row, 2 before,
+    # 8 delete, 16 update, 32 truncate.
+    "ledger_keeps_rows": 1 + 2 + 8 + 16,
+    "ledger_keeps_all": 2 + 32,
+}
+_POSTGRESQL_ACTION = "BEGIN RAISE EXCEPTION 'the ledger is append-only'; END"
 
-def append(connection: Connection, entries: Sequence[LedgerEntry]) -> None:
+
+class Ledger(Transactions):
+    """The ledger: appended, read, checked; never changed."""
+
+    def append_ledger(self, entries: Sequence[LedgerEntry]) -> None:
+        """Append lines."""
+        with self._write() as connection:
+            append_lines(connection, entries)
+
+    def ledger_lines(
+        self,
+        key: AliasKey | None = None,
+        *,
+        promotion_id: str | None = None,
+        after: int = 0,
+        before: int | None = None,
+        limit: int | None = 200,
+    ) -> tuple[LedgerLine, ...]:
+        """Lines of one alias or of one promotion, newest first.
+
+        Args:
+            key: which alias; None: all.
+            promotion_id: which promotion; None: all.
+            after: only lines with a higher number.
+            before: only lines with a lower number.
+            limit: how many at most; None: all there are.
+
+        Raises:
+            ConflictError: one of them has been edited. Only `verify_ledger` notices all that can be done.
+        """
+        query = select(ledger).where(ledger.c.number > after).order_by(ledger.c.number.desc()).limit(limit)
+        if key is not None:
+            columns: list[ColumnElement[str]] = [ledger.c.registry, ledger.c.model, ledger.c.alias]
+            if promotion_id is not None:
+                # A promotion has few lines and an alias many: its index, which SQLite would take, knows no expression.
+                columns = [column.concat("") for column in columns]
+            wanted = (key.registry, key.model, key.alias)
+            query = query.where(*(column == value for column, value in zip(columns, wanted, strict=True)))
+        if promotion_id is not None:
+            query = query.where(ledger.c.promotion_id == promotion_id)
+        if before is not None:
+            query = query.where(ledger.c.number < before)
+        return tuple(_line(row) for row in self._rows(query))
+
+    def ledger_head(self) -> LedgerHead:
+        """The number and hash of the newest line; number 0 and GENESIS where there is none.
+
+        Raises:
+            ConflictError: somebody took the head away by hand.
+        """
+        row = self._row(_HEAD)
+        if row is None:
+            raise ConflictError("The ledger's head is missing.", hint=_HINT)
+        return LedgerHead(row.number, row.hash)
+
+    def ledger_export(self, since: datetime | None = None) -> Iterator[ChainedText]:
+        """Every line as it is kept, oldest first and without gaps, from the first one written at `since` or later.
+
+        Several replicas' clocks write here, so a later line may bear an earlier time: it is given out all the same.
+        The rows are read in pieces, as of the moment when the first is asked for; a connection is held until
+        the last was read or the iterator is closed.
+        """
+        begun = since is None
+        with self._snapshot() as connection:
+            for row in _oldest_first(connection):
+                begun = begun or _is_since(row.body, since)
+                if begun:
+                    yield _chained(row)
+
+    def verify_ledger(self) -> int:
+        """Recompute the whole chain and return how many lines there are.
+
+        Raises:
+            ConflictError: naming the first line that is not as it was written, or saying that the head or a
+                trigger is not as it was made.
+        """
+        previous: ChainedText | None = None
+        with self._snapshot() as connection:
+            heads = connection.execute(select(ledger_head).order_by(ledger_head.c.id)).all()
+            for row in _oldest_first(connection):
+                line = _chained(row)
+                problem = break_in_chain(previous, line) or _differs_from_body(row)
+                if problem is not None:
+                    raise ConflictError(problem, hint=_HINT)
+                previous = line
+            problem = _wrong_head(heads, previous) or _missing_triggers(connection)
+            if problem is not None:
+                raise ConflictError(problem, hint=_HINT)
+        return 0 if previous is None else previous.number
+
+
+def append_lines(connection: Connection, entries: Sequence[LedgerEntry]) -> None:
     """Append lines in this transaction; the head's row stays locked until it ends."""
     if not entries:
         return
@@ -49,83 +158,8 @@ def append(connection: Connection, entries: Sequence[LedgerEntry]) -> None:
     )
 
 
-def lines(
-    connection: Connection,
-    key: AliasKey | None,
-    promotion_id: str | None,
-    *,
-    after: int,
-    before: int | None,
-    limit: int | None,
-) -> tuple[LedgerLine, ...]:
-    """Lines of one alias or of one promotion or of all, newest first.
-
-    Raises:
-        ConflictError: one of them has been edited. Only `verify` notices all that can be done to the ledger.
-    """
-    query = select(ledger).where(ledger.c.number > after).order_by(ledger.c.number.desc()).limit(limit)
-    if key is not None:
-        columns: list[ColumnElement[str]] = [ledger.c.registry, ledger.c.model, ledger.c.alias]
-        if promotion_id is not None:
-            # A promotion has few lines and an alias many: its index, which SQLite would take, knows no expression.
-            columns = [column.concat("") for column in columns]
-        wanted = (key.registry, key.model, key.alias)
-        query = query.where(*(column == value for column, value in zip(columns, wanted, strict=True)))
-    if promotion_id is not None:
-        query = query.where(ledger.c.promotion_id == promotion_id)
-    if before is not None:
-        query = query.where(ledger.c.number < before)
-    return tuple(_line(row) for row in connection.execute(query))
-
-
-def head(connection: Connection) -> LedgerHead:
-    """The end of the chain.
-
-    Raises:
-        ConflictError: the head's row is gone.
-    """
-    row = connection.execute(_HEAD).one_or_none()
-    if row is None:
-        raise ConflictError("The ledger's head is missing.", hint=_HINT)
-    return LedgerHead(row.number, row.hash)
-
-
-def export(connection: Connection, since: datetime | None) -> Iterator[ChainedText]:
-    """The lines as they are kept, from the first one that was written at `since` or later, without gaps.
-
-    Several replicas' clocks write here, so a later line may bear an earlier time: it is given out all the same.
-    """
-    begun = since is None
-    for row in _in_chunks(connection, select(ledger).order_by(ledger.c.number)):
-        begun = begun or _is_since(row.body, since)
-        if begun:
-            yield _chained(row)
-
-
-def verify(connection: Connection) -> int:
-    """Recompute the chain from its beginning and return its length.
-
-    Args:
-        connection: in a transaction that reads as of one moment.
-
-    Raises:
-        ConflictError: naming the first line that is not as it was written, or saying what else was changed.
-    """
-    heads = connection.execute(select(ledger_head).order_by(ledger_head.c.id)).all()
-    previous: ChainedText | None = None
-    for row in _in_chunks(connection, select(ledger).order_by(ledger.c.number)):
-        line = _chained(row)
-        problem = break_in_chain(previous, line) or _differs_from_body(row)
-        if problem is not None:
-            raise ConflictError(problem, hint=_HINT)
-        previous = line
-    problem = _wrong_head(heads, previous) or missing_triggers(connection)
-    if problem is not None:
-        raise ConflictError(problem, hint=_HINT)
-    return 0 if previous is None else previous.number
-
-
-def _in_chunks(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
+def _oldest_first(connection: Connection) -> Iterator[Row[Any]]:
+    query = select(ledger).order_by(ledger.c.number)
     with connection.execution_options(yield_per=_CHUNK).execute(query) as found:
         yield from found
 
@@ -209,3 +243,37 @@ def _wrong_head(heads: Sequence[Row[Any]], last: ChainedText | None) -> str | No
     if heads[0].hash != last_hash:
         return f"Line {number} of the ledger is not the one that was appended last."
     return None
+
+
+def _missing_triggers(connection: Connection) -> str | None:
+    """Which trigger is gone, switched off or weakened; None while all stand as they were made."""
+    on_sqlite = connection.dialect.name == "sqlite"
+    expected = set(_SQLITE if on_sqlite else _POSTGRESQL)
+    missing = sorted(expected - (_on_sqlite(connection) if on_sqlite else _on_postgresql(connection)))
+    if not missing:
+        return None
+    return f"Every line of the ledger is as it was written, but its trigger {missing[0]} is not in force."
+
+
+def _on_sqlite(connection: Connection) -> set[str]:
+    query = text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'ledger'")
+    found = {row.name: " ".join(row.sql.split()) for row in connection.execute(query)}
+    return {
+        name
+        for name, when in _SQLITE.items()
+        if found.get(name) == f"CREATE TRIGGER {name} {when} {_SQLITE_ACTION}"
+    }
+
+
+def _on_postgresql(connection: Connection) -> set[str]:
+    query = text(
+        "SELECT t.tgname, t.tgtype, p.prosrc FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid "
+        "WHERE t.tgrelid = 'ledger'::regclass AND t.tgenabled IN ('O', 'A') "
+        "AND t.tgqual IS NULL AND t.tgattr = ''::int2vector"
+    )
+    found = {
+        row.tgname: row.tgtype
+        for row in connection.execute(query)
+        if " ".join(row.prosrc.split()) == _POSTGRESQL_ACTION
+    }
+    return {name for name, kind in _POSTGRESQL.items() if found.get(name) == kind}

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Column, Connection, Row, Select, tuple_
 
-from champion_gate.domain.store import Page
+from champion_gate.domain.rows import Page
 from champion_gate.errors import InvalidInputError
-from champion_gate.store.tables import UtcTime, write_time
+from champion_gate.store.values import UtcTime, write_time
 
 T = TypeVar("T")
 

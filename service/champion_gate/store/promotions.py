@@ -23,14 +23,17 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from champion_gate.domain.aliases import AliasKey
-from champion_gate.domain.promotion import TRANSITIONS, EndRequest, Phase, Promotion
-from champion_gate.domain.store import Page
+from champion_gate.domain.ledger.chain import LedgerEntry
+from champion_gate.domain.promotion import TRANSITIONS, EndRequest, FollowUp, Phase, Promotion
+from champion_gate.domain.rows import Page
 from champion_gate.errors import ConflictError, NotFoundError
 from champion_gate.store import leases
+from champion_gate.store.engine import Transactions, upsert
+from champion_gate.store.follow_ups import add_follow_ups
+from champion_gate.store.ledger import append_lines
 from champion_gate.store.pages import page
-from champion_gate.store.tables import UtcTime, promotions, write_time
-from champion_gate.store.upsert import upsert
-from champion_gate.store.values import from_json, from_plain, plain, to_json
+from champion_gate.store.tables import promotions
+from champion_gate.store.values import UtcTime, from_json, from_plain, plain, to_json, write_time
 
 # Written out, because SQLite uses a partial index only where it sees that the condition is the index's.
 OPEN: ColumnElement[bool] = promotions.c.phase.in_(
@@ -44,101 +47,187 @@ _COLUMNS = (
     *("evidence_json", "hints", "lease"),
 )
 """The fields of a Promotion that are columns under their own names."""
+_AS_NEW: dict[str, Any] = {
+    "ended_at": None,
+    "attempts": 0,
+    "failing_since": None,
+    "last_error": None,
+    "failed_from": None,
+    "end_request": None,
+}
+"""What a promotion that is taken up again forgets."""
 
 
-def create(connection: Connection, promotion: Promotion) -> Promotion | None:
-    """Insert it; None where one is open already for the same version and alias.
+class Promotions(Transactions):
+    """Promotions and the leases on them."""
 
-    Raises:
-        ConflictError: there is one with this id.
-    """
-    index = next(index for index in promotions.indexes if index.name == "one_open_promotion")
-    insert = upsert(connection, promotions).values(
-        id=promotion.id,
-        hints=promotion.hints,
-        end_request=None if promotion.end_request is None else to_json(promotion.end_request),
-        **_values(promotion, promotion.updated_at),
-    )
-    statement = insert.on_conflict_do_nothing(
-        index_elements=list(index.columns.keys()),
-        index_where=text("phase IN ('requested', 'pending_approval', 'approved')"),
-    )
-    try:
-        row = connection.execute(statement.returning(promotions)).one_or_none()
-    except IntegrityError as error:
-        raise ConflictError(f"There is a promotion {promotion.id} already.") from error
-    return None if row is None else _promotion(row)
+    def create_promotion(self, promotion: Promotion) -> Promotion | None:
+        """Insert it; None where one is open already for the same (registry, model, version, alias).
 
+        Raises:
+            ConflictError: there is one with this id.
+        """
+        index = next(index for index in promotions.indexes if index.name == "one_open_promotion")
+        with self._write() as connection:
+            first = upsert(connection, promotions).values(
+                id=promotion.id,
+                hints=promotion.hints,
+                end_request=None if promotion.end_request is None else to_json(promotion.end_request),
+                **_values(promotion, promotion.updated_at),
+            )
+            statement = first.on_conflict_do_nothing(
+                index_elements=list(index.columns.keys()),
+                index_where=text("phase IN ('requested', 'pending_approval', 'approved')"),
+            )
+            try:
+                row = connection.execute(statement.returning(promotions)).one_or_none()
+            except IntegrityError as error:
+                raise ConflictError(f"There is a promotion {promotion.id} already.") from error
+        return None if row is None else _promotion(row)
 
-def find(connection: Connection, promotion_id: str) -> Promotion:
-    """One row; raises NotFoundError."""
-    row = connection.execute(select(promotions).where(promotions.c.id == promotion_id)).one_or_none()
-    if row is None:
-        raise NotFoundError(f"There is no promotion {promotion_id}.")
-    return _promotion(row)
+    def get_promotion(self, promotion_id: str) -> Promotion:
+        """One row; raises NotFoundError."""
+        row = self._row(select(promotions).where(promotions.c.id == promotion_id))
+        if row is None:
+            raise NotFoundError(f"There is no promotion {promotion_id}.")
+        return _promotion(row)
 
+    def promotions_of_version(self, key: AliasKey, version: str) -> tuple[Promotion, ...]:
+        """All promotions, open and ended, of one version for one alias, newest first."""
+        query = select(promotions).where(asks_for(key), promotions.c.version_number == version)
+        return _load(self._rows(query.order_by(*(column.desc() for column in _NEWEST))))
 
-def of_version(connection: Connection, key: AliasKey, version: str) -> tuple[Promotion, ...]:
-    """All promotions of one version for one alias, newest first."""
-    query = select(promotions).where(_asks_for(key), promotions.c.version_number == version)
-    return _all(connection, query.order_by(*(column.desc() for column in _NEWEST)))
+    def open_promotions(self, key: AliasKey) -> tuple[Promotion, ...]:
+        """All open promotions for one alias, oldest first."""
+        return self._oldest_first(asks_for(key), OPEN)
 
+    def pending_promotions(self) -> tuple[Promotion, ...]:
+        """All promotions in `pending_approval`, oldest first."""
+        return self._oldest_first(promotions.c.phase == Phase.PENDING_APPROVAL.value)
 
-def open_for(connection: Connection, key: AliasKey) -> tuple[Promotion, ...]:
-    """All open promotions for one alias, oldest first."""
-    return _all(connection, select(promotions).where(_asks_for(key), OPEN).order_by(*_NEWEST))
+    def promotions_with_request(self, external_id: str) -> tuple[Promotion, ...]:
+        """Open promotions whose request has this vendor's id, at whatever provider, oldest first."""
+        return self._oldest_first(promotions.c.external_id == external_id, OPEN)
 
+    def list_promotions(
+        self,
+        *,
+        model: str | None = None,
+        phase: Phase | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page[Promotion]:
+        """Newest first."""
+        query = select(promotions)
+        if model is not None:
+            query = query.where(promotions.c.model == model)
+        if phase is not None:
+            query = query.where(promotions.c.phase == phase.value)
+        with self._read() as connection:
+            return page(connection, query, _NEWEST, cursor=cursor, limit=limit, load=_load)
 
-def pending(connection: Connection) -> tuple[Promotion, ...]:
-    """All promotions that wait for people, oldest first."""
-    waiting = promotions.c.phase == Phase.PENDING_APPROVAL.value
-    return _all(connection, select(promotions).where(waiting).order_by(*_NEWEST))
+    def take_promotion(self, promotion_id: str, at: datetime, lease_seconds: float) -> Promotion | None:
+        """Lease an open, due row, and remember how many hints it had."""
+        with self._write() as connection:
+            row = leases.take(
+                connection,
+                promotions,
+                promotion_id,
+                OPEN,
+                at=at,
+                lease_seconds=lease_seconds,
+                token=self._token(),
+                hints_when_taken=promotions.c.hints,
+            )
+        return None if row is None else _promotion(row)
 
+    def keep_promotion(self, taken: Promotion, at: datetime, lease_seconds: float) -> None:
+        """Lease the row anew for who holds it; raises LeaseLostError."""
+        with self._write() as connection:
+            leases.keep(connection, promotions, taken, at=at, lease_seconds=lease_seconds)
 
-def with_request(connection: Connection, external_id: str) -> tuple[Promotion, ...]:
-    """Open promotions whose request has this vendor's id, oldest first."""
-    query = select(promotions).where(promotions.c.external_id == external_id, OPEN)
-    return _all(connection, query.order_by(*_NEWEST))
+    def save_promotion(
+        self,
+        taken: Promotion,
+        at: datetime,
+        *,
+        release: bool = False,
+        ledger: Sequence[LedgerEntry] = (),
+        follow_ups: Sequence[FollowUp] = (),
+    ) -> Promotion:
+        """Write all but `end_request` and `hints`, with ledger lines and follow-ups: all or nothing.
 
+        With `release` the lease is given back, and if the row's hints have grown since it was taken and it
+        is still open, it is due at once.
 
-def find_page(
-    connection: Connection, model: str | None, phase: Phase | None, cursor: str | None, limit: int
-) -> Page[Promotion]:
-    """Part of the list, newest first."""
-    query = select(promotions)
-    if model is not None:
-        query = query.where(promotions.c.model == model)
-    if phase is not None:
-        query = query.where(promotions.c.phase == phase.value)
-    return page(connection, query, _NEWEST, cursor=cursor, limit=limit, load=_load)
+        Raises:
+            LeaseLostError: another holds it.
+            ConflictError: its phase cannot follow the stored one (`domain.promotion.TRANSITIONS`).
+            ValueError: it is given back open and nothing says when it is due.
+        """
+        with self._write() as connection:
+            saved = save(connection, taken, at, release=release)
+            append_lines(connection, ledger)
+            add_follow_ups(connection, follow_ups)
+            return saved
 
+    def hint_promotion(self, promotion_id: str, at: datetime) -> None:
+        """Somebody says that there is news: due now, or as soon as the present holder gives it back.
 
-def take(
-    connection: Connection, promotion_id: str, at: datetime, lease_seconds: float, token: str
-) -> Promotion | None:
-    """Lease an open, due row, and remember how many hints it had."""
-    row = leases.take(
-        connection,
-        promotions,
-        promotion_id,
-        OPEN,
-        at=at,
-        lease_seconds=lease_seconds,
-        token=token,
-        hints_when_taken=promotions.c.hints,
-    )
-    return None if row is None else _promotion(row)
+        Nothing happens to one that is not open.
+        """
+        with self._write() as connection:
+            hint(connection, at, promotions.c.id == promotion_id)
+
+    def request_end(self, promotion_id: str, end: EndRequest) -> bool:
+        """Order the end of an open promotion that has no such order yet; also a hint. False if not.
+
+        A person's order goes before the gate's own.
+        """
+        is_it = promotions.c.id == promotion_id
+        with self._write() as connection:
+            found = connection.scalar(select(promotions.c.end_request).where(is_it).with_for_update())
+            if found is not None:
+                before = from_json(EndRequest, found)
+                if end.phase is not Phase.CANCELLED or before.phase is Phase.CANCELLED:
+                    return False
+            return hint(connection, end.at, is_it, end_request=to_json(end)) == 1
+
+    def retry_promotion(self, promotion_id: str, at: datetime, reason: str) -> bool:
+        """FAILED -> the phase it failed from, all counters reset, due at once. False if it is not FAILED.
+
+        An earlier order to end it is void.
+
+        Raises:
+            NotFoundError: there is no such promotion.
+            ConflictError: it cannot return to that phase, or another one of its version is open by now.
+        """
+        is_it = promotions.c.id == promotion_id
+        with self._write() as connection:
+            row = connection.execute(select(promotions).where(is_it).with_for_update()).one_or_none()
+            if row is None:
+                raise NotFoundError(f"There is no promotion {promotion_id}.")
+            if row.phase != Phase.FAILED.value:
+                return False
+            phase = Phase(row.failed_from or Phase.REQUESTED)
+            if phase not in TRANSITIONS[Phase.FAILED]:
+                raise ConflictError(f"A promotion that failed while {phase.value} cannot be taken up again.")
+            values = {"phase": phase.value, "reason": reason, "updated_at": at, "due_at": at}
+            try:
+                connection.execute(update(promotions).where(is_it).values(**_AS_NEW, **values))
+            except IntegrityError as error:
+                raise ConflictError(
+                    f"Another promotion of v{row.version_number} of {row.model} for {row.alias} is open."
+                ) from error
+            return True
+
+    def _oldest_first(self, *conditions: ColumnElement[bool]) -> tuple[Promotion, ...]:
+        return _load(self._rows(select(promotions).where(*conditions).order_by(*_NEWEST)))
 
 
 def save(connection: Connection, taken: Promotion, at: datetime, *, release: bool) -> Promotion:
-    """Write all but `end_request` and `hints`.
-
-    Raises:
-        LeaseLostError: another holds it.
-        ConflictError: its phase cannot follow the one that is stored.
-        ValueError: it is given back open and nothing says when it is due.
-    """
-    row = leases.held_row(connection, promotions, taken.id, taken.lease)
+    """See `Promotions.save_promotion`: the promotion's own row."""
+    row = leases.held_row(connection, promotions, taken)
     _check_phase(taken, Phase(row.phase))
     values = _values(taken, at)
     if release:
@@ -149,30 +238,26 @@ def save(connection: Connection, taken: Promotion, at: datetime, *, release: boo
     return _promotion(connection.execute(statement.returning(promotions)).one())
 
 
-def hint(connection: Connection, promotion_id: str, at: datetime) -> None:
-    """Count a hint on an open row and make it due; whoever holds it now sees the count when giving it back."""
-    _hint(connection, at, promotions.c.id == promotion_id)
+def hint(connection: Connection, at: datetime, *conditions: ColumnElement[bool], **values: Any) -> int:
+    """Count a hint on the open rows that these conditions find, make them due, and write the values.
+
+    Whoever holds one now sees the count when giving it back.
+
+    Returns:
+        How many rows.
+    """
+    now = case((promotions.c.due_at < at, promotions.c.due_at), else_=literal(at, UtcTime))
+    found = update(promotions).where(OPEN, *conditions)
+    return connection.execute(found.values(hints=promotions.c.hints + 1, due_at=now, **values)).rowcount
 
 
-def hint_open(connection: Connection, key: AliasKey, at: datetime) -> None:
-    """Count a hint on every open promotion for this alias."""
-    _hint(connection, at, _asks_for(key))
-
-
-def hint_requested(connection: Connection, at: datetime) -> None:
-    """Count a hint on every promotion about which nobody has been asked yet."""
-    _hint(connection, at, promotions.c.phase == Phase.REQUESTED.value)
-
-
-def request_end(connection: Connection, promotion_id: str, end: EndRequest) -> bool:
-    """Order the end of an open promotion that has no such order yet; a person's goes before the gate's own."""
-    query = select(promotions.c.end_request).where(promotions.c.id == promotion_id).with_for_update()
-    found = connection.scalar(query)
-    if found is not None:
-        before = from_json(EndRequest, found)
-        if end.phase is not Phase.CANCELLED or before.phase is Phase.CANCELLED:
-            return False
-    return _hint(connection, end.at, promotions.c.id == promotion_id, end_request=to_json(end)) == 1
+def asks_for(key: AliasKey) -> ColumnElement[bool]:
+    """Whether a promotion is for this alias."""
+    return and_(
+        promotions.c.registry == key.registry,
+        promotions.c.model == key.model,
+        promotions.c.alias == key.alias,
+    )
 
 
 def let_begin_by(connection: Connection, at: datetime) -> None:
@@ -196,60 +281,6 @@ def let_begin_by(connection: Connection, at: datetime) -> None:
         )
 
 
-def retry(connection: Connection, promotion_id: str, at: datetime, reason: str) -> bool:
-    """FAILED -> the phase it failed from, all counters reset, due at once; an earlier order to end it is void.
-
-    Raises:
-        NotFoundError: there is no such promotion.
-        ConflictError: it cannot return to that phase, or another one of its version is open by now.
-    """
-    query = select(promotions).where(promotions.c.id == promotion_id).with_for_update()
-    row = connection.execute(query).one_or_none()
-    if row is None:
-        raise NotFoundError(f"There is no promotion {promotion_id}.")
-    if row.phase != Phase.FAILED.value:
-        return False
-    phase = Phase(row.failed_from or Phase.REQUESTED)
-    if phase not in TRANSITIONS[Phase.FAILED]:
-        raise ConflictError(f"A promotion that failed while {phase.value} cannot be taken up again.")
-    statement = (
-        update(promotions)
-        .where(promotions.c.id == promotion_id)
-        .values(
-            phase=phase.value,
-            reason=reason,
-            updated_at=at,
-            due_at=at,
-            ended_at=None,
-            attempts=0,
-            failing_since=None,
-            last_error=None,
-            failed_from=None,
-            end_request=None,
-        )
-    )
-    try:
-        connection.execute(statement)
-    except IntegrityError as error:
-        raise ConflictError(
-            f"Another promotion of v{row.version_number} of {row.model} for {row.alias} is open."
-        ) from error
-    return True
-
-
-def _hint(connection: Connection, at: datetime, *conditions: ColumnElement[bool], **values: Any) -> int:
-    result = connection.execute(
-        update(promotions)
-        .where(OPEN, *conditions)
-        .values(
-            hints=promotions.c.hints + 1,
-            due_at=case((promotions.c.due_at < at, promotions.c.due_at), else_=literal(at, UtcTime)),
-            **values,
-        )
-    )
-    return result.rowcount
-
-
 def _check_phase(taken: Promotion, stored: Phase) -> None:
     if taken.phase is stored:
         return
@@ -262,14 +293,6 @@ def _due(taken: Promotion) -> datetime:
     if taken.due_at is None:
         raise ValueError(f"promotion {taken.id} stays {taken.phase.value} and is never due")
     return taken.due_at
-
-
-def _asks_for(key: AliasKey) -> ColumnElement[bool]:
-    return and_(
-        promotions.c.registry == key.registry,
-        promotions.c.model == key.model,
-        promotions.c.alias == key.alias,
-    )
 
 
 def _values(promotion: Promotion, at: datetime) -> dict[str, Any]:
@@ -297,10 +320,6 @@ def _values(promotion: Promotion, at: datetime) -> dict[str, Any]:
         "evidence_json": promotion.evidence_json,
         "details": json.dumps(details, separators=(",", ":")),
     }
-
-
-def _all(connection: Connection, query: Any) -> tuple[Promotion, ...]:
-    return _load(connection.execute(query).all())
 
 
 def _load(rows: Sequence[Row[Any]]) -> tuple[Promotion, ...]:

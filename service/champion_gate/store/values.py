@@ -1,20 +1,60 @@
-"""Nested values as JSON text, and back."""
+"""How texts, times and nested values stand in columns, and back."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
-
-from champion_gate.store.tables import storable, write_time
+from sqlalchemy import Dialect, Text, TypeDecorator
 
 T = TypeVar("T")
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+class Words(TypeDecorator[str]):
+    """Text from outside. What PostgreSQL (NUL) or UTF-8 (lone surrogates) cannot hold becomes U+FFFD."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's
+        """Make it storable."""
+        return None if value is None else storable(value)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware time, kept as `2025-01-31T23:59:59.000001Z`: of one width, so that it sorts as text."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """Write it in UTC with microseconds."""
+        return None if value is None else write_time(value)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Read it back as an aware time in UTC."""
+        return None if value is None else datetime.fromisoformat(value).astimezone(UTC)
+
+
+def storable(value: str) -> str:
+    """The text with every character that a database could refuse replaced by U+FFFD."""
+    return _UNSTORABLE.sub("\ufffd", value)
+
+
+def write_time(value: datetime) -> str:
+    """An aware time as fixed-width text in UTC; raises ValueError for a naive one."""
+    if value.tzinfo is None:
+        raise ValueError("the store takes aware times only")
+    return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def to_json(value: object) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from flask import Response
 
 from champion_gate.domain.ports import Clock, WakeUps
-from champion_gate.domain.store import Store
 from champion_gate.flow.ci_outcome import PostedDecision
+from champion_gate.store import Store
 from champion_gate.web import auth, problems
 from champion_gate.web.addresses import apply_proxy_hops
 from champion_gate.web.api import routes as api

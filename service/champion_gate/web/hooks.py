@@ -21,9 +21,9 @@ from champion_gate.domain.json_body import (
 from champion_gate.domain.notifications import JobNotification
 from champion_gate.domain.ports import Clock, EveryRequestAt, ProviderHook, WakeUps
 from champion_gate.domain.promotion import Promotion
-from champion_gate.domain.store import Store
 from champion_gate.errors import GateError, StoreUnavailableError
 from champion_gate.log import get_logger
+from champion_gate.store import Store
 from champion_gate.web.auth import Auth, body, guarded, header
 
 log = get_logger(__name__)

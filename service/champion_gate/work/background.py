@@ -10,8 +10,8 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from champion_gate.domain.store import Store
 from champion_gate.log import get_logger
+from champion_gate.store import Store
 from champion_gate.store.exclusive import ExclusiveFile
 from champion_gate.work.worker import Worker
 

@@ -11,7 +11,7 @@ from flask import Response, request
 
 from champion_gate.domain.json_body import UnusableBodyError, json_object
 from champion_gate.domain.ports import Clock
-from champion_gate.domain.store import RepeatableRequest, Store
+from champion_gate.domain.rows import RepeatableRequest
 from champion_gate.errors import (
     ConflictError,
     GateError,
@@ -20,6 +20,7 @@ from champion_gate.errors import (
     StoreUnavailableError,
 )
 from champion_gate.log import get_logger
+from champion_gate.store import Store
 from champion_gate.web.auth import body, caller
 from champion_gate.web.problems import of_gate_error
 

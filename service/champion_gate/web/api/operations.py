@@ -10,12 +10,12 @@ from functools import wraps
 from flask import Response
 
 from champion_gate.domain.ports import Clock, ModelRegistry
-from champion_gate.domain.store import Store
 from champion_gate.errors import GateError
 from champion_gate.flow.identities import Identities
 from champion_gate.flow.operator_aliases import AliasOrders
 from champion_gate.flow.operator_promotions import Asking
 from champion_gate.flow.promoter import Promoter
+from champion_gate.store import Store
 
 
 @dataclass(frozen=True)

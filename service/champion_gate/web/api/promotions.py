@@ -11,10 +11,10 @@ from champion_gate.domain.callers import Role
 from champion_gate.domain.evidence_markdown import render_markdown
 from champion_gate.domain.ports import Clock
 from champion_gate.domain.promotion import Promotion
-from champion_gate.domain.store import Store
 from champion_gate.errors import NotFoundError
 from champion_gate.flow.ci_outcome import promotion_named
 from champion_gate.flow.receipts import make_receipt
+from champion_gate.store import Store
 from champion_gate.web.api.json_bodies import BODY_CAP
 from champion_gate.web.api.operations import Operations
 from champion_gate.web.api.requests import (

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from flask import Response
 
 from champion_gate.domain.ports import Clock
-from champion_gate.domain.store import Store
+from champion_gate.store import Store
 from champion_gate.web.api import answers
 from champion_gate.web.api.aliases import AliasChanges, AliasReads
 from champion_gate.web.api.ci_outcome import Decisions

@@ -13,7 +13,7 @@ from champion_gate.domain.approval import ApprovalRequest, Decision
 from champion_gate.domain.ledger.chain import LedgerLine
 from champion_gate.domain.notifications import StoredNotification
 from champion_gate.domain.promotion import EndRequest, FollowUp, Promotion
-from champion_gate.domain.store import RememberedLogin
+from champion_gate.domain.rows import RememberedLogin
 from champion_gate.domain.versions import ModelVersion
 
 

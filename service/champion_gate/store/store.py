@@ -1,4 +1,4 @@
-"""The Store on SQLite or PostgreSQL: every method is one transaction."""
+"""The Store on SQLite or PostgreSQL: each group of tables' methods, and what concerns all of them."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import delete, func, insert, select, update
 
-from champion_gate.domain.promotion import FollowUp
-from champion_gate.domain.store import Due
-from champion_gate.store import clock, follow_ups, leases, notifications, promotions, schema, tables
-from champion_gate.store.engine import ANSWER_SECONDS, BUSY_SECONDS, Database
-from champion_gate.store.sql_aliases import SqlAliases
-from champion_gate.store.sql_callers import SqlCallers
-from champion_gate.store.sql_identities import SqlIdentities
-from champion_gate.store.sql_ledger import SqlLedger
-from champion_gate.store.sql_notifications import SqlNotifications
-from champion_gate.store.sql_promotions import SqlPromotions
+from champion_gate.domain.rows import Due
+from champion_gate.store import aliases, leases, notifications, promotions, schema, tables
+from champion_gate.store.aliases import Aliases
+from champion_gate.store.callers import Callers
+from champion_gate.store.engine import ANSWER_SECONDS, BUSY_SECONDS, Database, upsert
+from champion_gate.store.follow_ups import FollowUps
+from champion_gate.store.identities import Identities
+from champion_gate.store.ledger import Ledger
+from champion_gate.store.notifications import Notifications
+from champion_gate.store.promotions import Promotions
 
 COMMAND_LINE = "command-line-"
 """Begins the lease tokens of commands, which come and go beside the serving process."""
+_CLOCKS_DIFFER = timedelta(minutes=1)
 
 
 def command_line_token() -> str:
@@ -38,7 +39,7 @@ def open_store(
     token: Callable[[], str] = _token,
     answer_seconds: float = ANSWER_SECONDS,
     busy_seconds: float = BUSY_SECONDS,
-) -> SqlStore:
+) -> Store:
     """Open a migrated database. Call it after a fork, once a process.
 
     Args:
@@ -51,34 +52,19 @@ def open_store(
     Raises:
         ConfigurationError: the URL cannot be used.
     """
-    return SqlStore(Database(database_url, answer_seconds, busy_seconds), token)
+    return Store(Database(database_url, answer_seconds, busy_seconds), token)
 
 
-class SqlStore(SqlNotifications, SqlPromotions, SqlAliases, SqlLedger, SqlIdentities, SqlCallers):
-    """Fulfils `core.store.Store`, where each method's contract is written down."""
+class Store(Notifications, Promotions, FollowUps, Aliases, Ledger, Identities, Callers):
+    """The rows. Every method is one transaction, durable when it returns.
 
-    def get_follow_ups(self, promotion_id: str) -> tuple[FollowUp, ...]:
-        """Those of a promotion that are not done yet."""
-        with self._read() as connection:
-            return follow_ups.of_promotion(connection, promotion_id)
-
-    def get_follow_up(self, follow_up_id: str) -> FollowUp:
-        """One row; raises NotFoundError, also when it is done."""
-        with self._read() as connection:
-            return follow_ups.find(connection, follow_up_id)
-
-    def take_follow_up(self, follow_up_id: str, at: datetime, lease_seconds: float) -> FollowUp | None:
-        """Lease a due one."""
-        with self._write() as connection:
-            return follow_ups.take(connection, follow_up_id, at, lease_seconds, self._token())
-
-    def release_follow_up(self, taken: FollowUp, *, done: bool) -> None:
-        """Give it back, or delete it when it is done; raises LeaseLostError."""
-        with self._write() as connection:
-            follow_ups.release(connection, taken, done=done)
+    A *taken* row carries a lease token; whoever holds it writes with it, and `LeaseLostError` tells that
+    the lease ran out and another has the row. `take_*` returns None where the row is not open, not due
+    or held by somebody.
+    """
 
     def due(self, at: datetime, limit: int = 500) -> Due:
-        """What can be taken at `at`, the longest overdue first.
+        """What can be taken at `at`, because it is due and unleased or its lease ran out, the longest overdue first.
 
         Args:
             at: now.
@@ -92,9 +78,35 @@ class SqlStore(SqlNotifications, SqlPromotions, SqlAliases, SqlLedger, SqlIdenti
             )
 
     def note_time(self, at: datetime) -> timedelta:
-        """Note what the time is; where the clock was set back, make every open row due. Returns by how much it was."""
+        """Note the time; where the clock was set back, make every open row due, and let nothing have begun later.
+
+        Else what was planned or begun by it would wait for as long as it was ahead. An hour's leap ahead looks
+        like an hour's standstill, and is taken for one.
+
+        Returns:
+            By how much the clock was set back; zero where it was not, or by no more than replicas' clocks differ.
+        """
+        clock = tables.clock
         with self._write() as connection:
-            return clock.note(connection, at)
+            noted: datetime | None = connection.scalar(select(clock.c.noted_at).with_for_update())
+            note = upsert(connection, clock).values(id=1, noted_at=at)
+            connection.execute(note.on_conflict_do_update(index_elements=["id"], set_={"noted_at": at}))
+            if noted is None or noted <= at + _CLOCKS_DIFFER:
+                return timedelta()
+            for table, open_rows in (
+                (tables.notifications, (notifications.OPEN,)),
+                (tables.promotions, (promotions.OPEN,)),
+                (tables.follow_ups, ()),
+            ):
+                connection.execute(update(table).where(table.c.due_at > at, *open_rows).values(due_at=at))
+            for failing in (tables.notifications, tables.resolutions, tables.promotions, tables.follow_ups):
+                since = failing.c.failing_since
+                connection.execute(update(failing).where(since > at).values(failing_since=at))
+            promotions.let_begin_by(connection, at)
+            aliases.let_begin_by(connection, at)
+            ahead = tables.gates_seen.c.first_seen_at > at
+            connection.execute(update(tables.gates_seen).where(ahead).values(first_seen_at=at))
+            return noted - at
 
     def release_all_leases(self) -> None:
         """Give back every lease but the command line's, which may be at work while a service starts.
