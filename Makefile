@@ -16,7 +16,7 @@ LOCK := $(UV) pip compile --python-version 3.11 --universal --generate-hashes --
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11 python3.14,\
   $(shell $(name) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(name))))
 
-.PHONY: help demo test lint bench lock clean
+.PHONY: help demo test lint docs bench lock clean
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
 
@@ -31,6 +31,9 @@ lint: $(VENV)/.tests ## ruff, mypy and the import rules
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+docs: $(VENV)/.tests ## renew the tables in service/docs that are made from the code
+	@$(BIN)/python tests/docs_tables.py
 
 bench: $(VENV)/.tests ## memory, start time and load
 	@for script in tests/bench/bench_*.py; do PYTHONPATH=tests $(BIN)/python "$$script" $(ARGS) || exit 1; done

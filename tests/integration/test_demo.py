@@ -134,7 +134,7 @@ def test_without_a_terminal_it_approves_by_itself_and_tells_the_story(system: st
         r"alias_change by reviewer-1: .*\n\s+[0-9a-f]{64}",
         r"export TOKEN=cgate_\w+\n",
         r"curl -s -H \"Authorization: Bearer \$TOKEN\" http://127.0.0.1:\d+/api/v1/promotions\n",
-        r"curl -s http://127.0.0.1:\d+/readyz\n  more: the README, Operating by curl\n",
+        r"curl -s http://127.0.0.1:\d+/readyz\n  more: service/docs/api.md, Operating by curl\n",
     ):
         assert re.search(part, story), (part, story)
     assert not re.search(r"INFO|WARNING|ERROR|Traceback|mlflow\.store", story)

@@ -1,4 +1,4 @@
-"""Every command line that README.md prints for a running service works as printed, with the real curl."""
+"""Every command line that the pages print for a running service works as printed, with the real curl."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from champion_gate.store import Store, open_store
 from integration.commands import clean_environ, command_line
 from integration.process_world import PATIENCE, refuses, until
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+DOCS = Path(__file__).resolve().parents[2] / "service" / "docs"
 PORT = 8765
 URL = f"http://127.0.0.1:{PORT}"
 CURL_RC = 'silent\nwrite-out = "%{stderr}\\n%{method} %{url_effective} %{http_code}\\n"\n'
@@ -37,7 +37,7 @@ CURL_RC = 'silent\nwrite-out = "%{stderr}\\n%{method} %{url_effective} %{http_co
 
 @dataclass(frozen=True)
 class Printed:
-    """A command as README.md prints it.
+    """A command as a page prints it.
 
     Attributes:
         status: the number above it: of the HTTP answer; None where there is none.
@@ -59,9 +59,9 @@ class Done:
     status: int | None = None
 
 
-def printed(section: str) -> list[Printed]:
-    """The commands in the `sh` blocks of a section, in their order; a trailing backslash goes on."""
-    text = README.split(f"\n## {section}\n")[1].split("\n## ")[0]
+def printed(page: str, section: str) -> list[Printed]:
+    """The commands in the `sh` blocks of a page's section, in their order; a trailing backslash goes on."""
+    text = (DOCS / page).read_text().split(f"\n## {section}\n")[1].split("\n## ")[0]
     found = []
     for block in re.findall(r"^```sh\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
         status = None
@@ -108,7 +108,7 @@ class Terminal:
 
 @contextmanager
 def the_port() -> Iterator[None]:
-    """The one port that README.md prints, for one test run of this machine at a time."""
+    """The one port that the pages print, for one test run of this machine at a time."""
     everybodys = os.open(tempfile.gettempdir(), os.O_RDONLY)
     try:
         fcntl.flock(everybodys, fcntl.LOCK_EX)
@@ -198,19 +198,21 @@ def test_every_line_works_as_printed_and_every_operation_has_one(tmp_path: Path)
         folder.mkdir()
         terminal = Terminal(folder, exports)
         with open_store(exports["CHAMPION_GATE_DATABASE_URL"]) as store:
-            called = [call(terminal, line, store) for line in printed("Operating by curl")]
+            called = [call(terminal, line, store) for line in printed("api.md", "Operating by curl")]
             operations = described_operations()
             assert {operation_of(done, operations) for done in called} == operations
-            for section in ("API tokens and roles", "The ledger: what it proves and what it does not"):
-                for line in printed(section):
-                    done = terminal.run(line)
-                    assert done.exit_code == 0, done
+            for line in (
+                *printed("api.md", "API tokens and roles"),
+                *printed("ledger.md", "Export and verify"),
+            ):
+                done = terminal.run(line)
+                assert done.exit_code == 0, done
             assert recomputed_heads(folder / "ledger.jsonl")[-1] == store.ledger_head().hash
             the_story_is_told_alike(store, exports)
 
 
 def call(terminal: Terminal, line: Printed, store: Store) -> Done:
-    """Run a line with curl, and wait for what it has set off, as README.md says of 202."""
+    """Run a line with curl, and wait for what it has set off, as the page says of 202."""
     assert line.status is not None, f"no status is printed above: {line.text}"
     done = terminal.run(line)
     assert (done.exit_code, done.status) == (0, line.status), done

@@ -12,7 +12,7 @@ from champion_gate.settings.api_access import load_api_access
 from settings_environ import GITHUB_TOKEN, PASSWORD, environ, loaded, problems_of
 
 __all__ = ["environ"]
-README = Path(__file__).resolve().parents[2] / "README.md"
+DEPLOYING = Path(__file__).resolve().parents[2] / "service" / "docs" / "deploying.md"
 STRAYS = [
     ("{} # random", "a comment behind it"),
     ("{}        # random", "a comment behind it"),
@@ -93,7 +93,7 @@ def test_what_may_stand_in_a_password_may(environ: dict[str, str], text: str) ->
     assert settings.hook_credentials[0].password.get_secret_value() == text
 
 
-def test_the_readmes_block_has_no_comment_behind_a_value() -> None:
-    lines = re.findall(r"^ *[A-Z_]+=.*$", README.read_text(), re.MULTILINE)
+def test_the_block_of_deploying_has_no_comment_behind_a_value() -> None:
+    lines = re.findall(r"^ *[A-Z_]+=.*$", DEPLOYING.read_text(), re.MULTILINE)
     assert len(lines) > 8
     assert [line for line in lines if " #" in line] == []

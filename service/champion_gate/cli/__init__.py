@@ -93,7 +93,7 @@ class _LazyGroup(click.Group):
 def cli() -> None:
     """Human approval in CI/CD before a trained model version becomes Champion.
 
-    Settings come from the environment (CHAMPION_GATE_…) and from gates.yaml; the README lists them. The
+    Settings come from the environment (CHAMPION_GATE_…) and from gates.yaml; service/docs/configuration.md lists them. The
     commands alias, promotions, notifications and identities work over the API of a running service where --api or
     CHAMPION_GATE_API_URL names one (with the token in CHAMPION_GATE_TOKEN), else on the local database.
     """

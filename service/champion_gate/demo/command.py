@@ -148,7 +148,7 @@ def _tell(world: DemoWorld, promotion: Promotion, *, keep: bool) -> None:
         click.echo(f"  export {name}={value}")
     for text in _curl_lines(world, promotion):
         click.echo(f"  {text}")
-    click.echo("  more: the README, Operating by curl\n")
+    click.echo("  more: service/docs/api.md, Operating by curl\n")
 
 
 def _tell_metrics(promotion: Promotion) -> None:

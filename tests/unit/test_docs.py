@@ -1,0 +1,106 @@
+"""The pages say what there is: every variable, key, command, route and phase, and none besides."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+
+from champion_gate.domain.notifications import NotificationPhase
+from champion_gate.settings.environment import PREFIX, Environment
+from champion_gate.settings.gates_file import load_gates
+from docs_tables import DOCS, ROOT, TABLES, UNWRITTEN, Table, renewed
+
+PAGES = {
+    path.relative_to(ROOT): path.read_text()
+    for path in (ROOT / "README.md", *sorted((ROOT / "service").glob("*.md")), *sorted(DOCS.glob("*.md")))
+}
+LINKED = PAGES | {
+    path.relative_to(ROOT): path.read_text() for path in sorted((ROOT / "deploy").rglob("*.md"))
+}
+CODE = re.compile(r"^ *```.*?^ *```$|`[^`\n]*`", re.DOTALL | re.MULTILINE)
+
+
+def page(name: str) -> str:
+    return (DOCS / name).read_text()
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that GitHub and GitLab make of the headings."""
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_tables_are_as_the_code_has_it(table: Table) -> None:
+    text = page(table.page)
+    assert renewed(table, text) == text, "run `make docs`"
+    assert f"| {UNWRITTEN} |" not in text, "`make docs` says which cells somebody has to write"
+
+
+def test_every_table_that_is_marked_is_made() -> None:
+    marked = [
+        (path.name, name)
+        for path, text in PAGES.items()
+        for name in re.findall(r"<!-- table: (\S+) -->", text)
+    ]
+    assert sorted(marked) == sorted((table.page, table.name) for table in TABLES)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=str)
+def test_mentions_no_variable_that_is_unknown(path: Path) -> None:
+    mentioned = set(
+        re.findall(rf"\b{PREFIX}[A-Z][A-Z_]*[A-Z]\b", PAGES[path] + (ROOT / "Dockerfile").read_text())
+    )
+    # A variable of the CI system, where the released job reads it.
+    assert mentioned - {"CHAMPION_GATE_URL"} <= {PREFIX + name.upper() for name in Environment.model_fields}
+
+
+def test_examples_of_gates_yaml_are_taken(tmp_path: Path) -> None:
+    text = page("configuration.md") + page("api.md")
+    gates, api = re.findall(r"^```yaml\n((?:registry|api):.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    file = tmp_path / "gates.yaml"
+    file.write_text(gates + api)
+    loaded = load_gates(file)
+    assert [gate.name for gate in loaded.gates] == ["churn"]
+    assert loaded.api_oidc is not None
+    assert loaded.api_oidc.operator == {"ml-operators"}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=str)
+def test_tables_and_blocks_are_what_they_look_like(path: Path) -> None:
+    text = PAGES[path]
+    lines = text.splitlines()
+    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    tables = [lines[slice(*token.map)] for token in tokens if token.type == "table_open" and token.map]
+    assert [line for table in tables for line in table] == [line for line in lines if line.startswith("|")]
+    for table in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1, table[0]
+    blocks = [token.info for token in tokens if token.type == "fence"]
+    assert len(blocks) * 2 == sum(line.strip().startswith("```") for line in lines)
+    assert set(blocks) <= {"sh", "yaml", "mermaid", "text"}
+
+
+@pytest.mark.parametrize(
+    "phase", [NotificationPhase.IGNORED, NotificationPhase.WAITING, NotificationPhase.UNRESOLVED]
+)
+def test_says_what_to_do_about_a_notification_that_led_to_nothing(phase: NotificationPhase) -> None:
+    assert f"**The notification is `{phase}`.**" in page("troubleshooting.md")
+
+
+@pytest.mark.parametrize("path", LINKED, ids=str)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", CODE.sub("", LINKED[path])):
+        if target.startswith("https://"):
+            continue
+        file, _, anchor = target.partition("#")
+        there = (ROOT / path.parent / file).resolve() if file else ROOT / path
+        assert there.is_file(), target
+        assert not anchor or anchor in anchors(there.read_text()), target
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    linked = set(re.findall(r"\]\(([^)#\s]+)", PAGES[Path("README.md")]))
+    assert {str(path) for path in PAGES if path != Path("README.md")} <= linked
