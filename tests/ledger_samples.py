@@ -11,7 +11,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from champion_gate.domain.approval import Decider, Decision, ExcludedPerson, Verdict
-from champion_gate.domain.evidence import sha256_of
+from champion_gate.domain.evidence import canonical_json, collect, sha256_of
+from champion_gate.domain.gates import ApprovalTarget, Gate
 from champion_gate.domain.ledger.chain import (
     GENESIS,
     ChainedText,
@@ -25,7 +26,8 @@ from champion_gate.domain.ledger.chain import (
 from champion_gate.domain.ledger.export import write_jsonl
 from champion_gate.domain.ledger.receipt import DIGEST, digest_of, receipt_of
 from champion_gate.domain.promotion import Phase, Promotion
-from integration.store_samples import entry, promotion, request
+from champion_gate.domain.versions import VersionDetails
+from integration.store_samples import entry, promotion, request, version
 
 T0 = datetime(2025, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -131,6 +133,33 @@ def ledger_of(of: Promotion) -> list[ChainedText]:
     other = entry("of another", promotion_id="p-0", model="main.ml.other")
     outside = entry("moved outside", facts={"from": "2", "to": "9", "source": "outside"})
     return chained(other, decision_entry(of), other, change_entry(of), outside)
+
+
+def full_evidence(of: Promotion) -> dict[str, Any]:
+    """The evidence of a promotion, with all that the ledger does not say."""
+    candidate = VersionDetails(of.version, {}, None)
+    champion = VersionDetails(version(1), {}, None)
+    target = ApprovalTarget("github", {}, ("champion",))
+    gate = Gate(of.gate, frozenset({of.job_id}), frozenset(), of.model, of.alias, target)
+    document = collect(
+        gate=gate,
+        registry=of.registry,
+        promotion_id=of.id,
+        job_id=of.job_id,
+        job_run_id=of.job_run_id,
+        job_url=of.job_url,
+        found_by="task",
+        trainers=of.trainers,
+        excluded=of.excluded,
+        nobody=(),
+        candidate=candidate,
+        champion=champion,
+        champion_since=None,
+        version_url=None,
+        frozen_at=T0,
+    )
+    found: dict[str, Any] = json.loads(canonical_json(document))
+    return found
 
 
 def receipt_for(of: Promotion, lines: list[ChainedText]) -> dict[str, Any]:

@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from champion_gate.domain.approval import Decider, Decision, ExcludedPerson, Verdict
-from champion_gate.domain.evidence import canonical_json, collect
-from champion_gate.domain.gates import ApprovalTarget, Gate
+from champion_gate.domain.evidence import canonical_json
 from champion_gate.domain.job_runs import Trainer
 from champion_gate.domain.ledger.chain import ChainedText, LedgerHead, read_body
 from champion_gate.domain.ledger.export import read_jsonl
@@ -23,9 +22,8 @@ from champion_gate.domain.ledger.receipt import FORMAT, NotEndedError, receipt_o
 from champion_gate.domain.ledger.receipt_check import ReceiptCheck, check_receipt
 from champion_gate.domain.ledger.receipt_reading import LONGEST_RECEIPT, Receipt, read_receipt
 from champion_gate.domain.promotion import Phase, Promotion
-from champion_gate.domain.versions import VersionDetails
 from champion_gate.errors import InvalidInputError
-from integration.store_samples import entry, promotion, version
+from integration.store_samples import entry, promotion
 from ledger_samples import (
     NASTY,
     T0,
@@ -34,6 +32,7 @@ from ledger_samples import (
     decision_entry,
     export_of,
     forged,
+    full_evidence,
     ledger_of,
     promoted,
     receipt_for,
@@ -370,34 +369,8 @@ def test_evidence_of_something_else_is_noticed(text: str) -> None:
     assert "The evidence " in problems(sent, lines, text.encode())
 
 
-def full_evidence(of: Promotion = PROMOTED) -> dict[str, Any]:
-    candidate = VersionDetails(of.version, {}, None)
-    champion = VersionDetails(version(1), {}, None)
-    target = ApprovalTarget("github", {}, ("champion",))
-    gate = Gate(of.gate, frozenset({of.job_id}), frozenset(), of.model, of.alias, target)
-    document = collect(
-        gate=gate,
-        registry=of.registry,
-        promotion_id=of.id,
-        job_id=of.job_id,
-        job_run_id=of.job_run_id,
-        job_url=of.job_url,
-        found_by="task",
-        trainers=of.trainers,
-        excluded=of.excluded,
-        nobody=(),
-        candidate=candidate,
-        champion=champion,
-        champion_since=None,
-        version_url=None,
-        frozen_at=T0,
-    )
-    found: dict[str, Any] = json.loads(canonical_json(document))
-    return found
-
-
 def test_what_the_evidence_says_too_is_confirmed() -> None:
-    text = canonical_json(full_evidence())
+    text = canonical_json(full_evidence(PROMOTED))
     sent, lines = with_evidence(text)
     found = checked(sent, lines, text.encode())
     assert found.problems == ()
@@ -439,7 +412,7 @@ def test_long_and_hostile_texts_and_many_people_agree_with_the_evidence_that_cut
 def test_a_receipt_that_says_otherwise_than_the_evidence_is_contradicted(
     path: str, value: object, words: str
 ) -> None:
-    text = canonical_json(full_evidence())
+    text = canonical_json(full_evidence(PROMOTED))
     sent, lines = with_evidence(text)
     found = problems(forged(json.loads(sent), edited(path, value)), lines, text.encode())
     assert f"not what the evidence says: {words}" in found
@@ -461,7 +434,7 @@ def test_a_receipt_that_says_otherwise_than_the_evidence_is_contradicted(
     ],
 )
 def test_evidence_that_says_otherwise_is_noticed(path: str, value: object) -> None:
-    document = full_evidence()
+    document = full_evidence(PROMOTED)
     edited(path, value)(document)
     sent, lines = with_evidence(canonical_json(document))
     found = problems(sent, lines, canonical_json(document).encode())
@@ -469,7 +442,7 @@ def test_evidence_that_says_otherwise_is_noticed(path: str, value: object) -> No
 
 
 def test_evidence_that_nobody_decided_on_proves_nothing() -> None:
-    text = canonical_json(full_evidence())
+    text = canonical_json(full_evidence(PROMOTED))
     digest = hashlib.sha256(text.encode()).hexdigest()
     ended = replace(unapproved(Phase.EXPIRED, None), evidence_json=text, evidence_sha256=digest)
     lines = chained(entry("another"))
