@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast, get_args, get_origin
 
 import click
 from click.testing import CliRunner
@@ -73,7 +73,8 @@ def variables() -> Iterator[Row]:
 def keys() -> Iterator[Row]:
     """Every key of gates.yaml with its default and the words of its JSON Schema."""
     for path, field in _keys(GatesEntry):
-        yield f"`{path}`", "required" if field.is_required() else _default(field), field.description
+        words = f"{field.description}{_choices(field)}"
+        yield f"`{path}`", "required" if field.is_required() else _default(field), words
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
@@ -85,6 +86,14 @@ def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Field
         infix = {"list": "[].", "dict": ".*."}.get(text[:4], ".")
         for each in inner:
             yield from _keys(each, f"{prefix}{name}{infix}")
+
+
+def _choices(field: FieldInfo) -> str:
+    """Which values there are, where the description does not name them."""
+    choices = [str(each) for each in get_args(field.annotation) if get_origin(field.annotation) is Literal]
+    if all(each in str(field.description) for each in choices):
+        return ""
+    return f": {' or '.join(f'`{each}`' for each in choices)}"
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
