@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import databricks.sdk  # noqa: F401 - takes a second, which a small budget does not have
 
-from champion_gate.adapters.databricks.job_runs import Budget, DatabricksConnection, connect
+from champion_gate.adapters.databricks.job_runs import DatabricksConnection, connect
+from champion_gate.adapters.http.deadline import Timeouts
 from champion_gate_standins.common.server import serve
 from champion_gate_standins.databricks.server import DatabricksStandIn
 
 TOKEN = "standin-token"
-IMPATIENT = Budget(connect=0.2, read=0.3, total=1.0)
+IMPATIENT = Timeouts(connect=0.2, read=0.3, total=1.0)
 
 
 class FakeTime:
@@ -41,15 +42,35 @@ class Workspace:
         return cls(DatabricksStandIn(), url, FakeTime())
 
     def connection(
-        self, *, token: str | None = TOKEN, budget: Budget | None = None, **overrides: object
+        self,
+        *,
+        token: str | None = TOKEN,
+        timeouts: Timeouts | None = None,
+        half_made_seconds: float = 600,
+        **overrides: object,
     ) -> DatabricksConnection:
         settings = {"host": self.url, "token": token, **overrides}
-        return connect(product_version="0.1.0", config_overrides=settings, budget=budget)
+        return connect(
+            product_version="0.1.0",
+            config_overrides=settings,
+            timeouts=timeouts,
+            half_made_seconds=half_made_seconds,
+        )
 
     def as_service_principal(
-        self, *, secret: str = "standin-secret", budget: Budget | None = None
+        self,
+        *,
+        secret: str = "standin-secret",
+        timeouts: Timeouts | None = None,
+        half_made_seconds: float = 600,
     ) -> DatabricksConnection:
-        return self.connection(token=None, budget=budget, client_id="standin-client", client_secret=secret)
+        return self.connection(
+            token=None,
+            timeouts=timeouts,
+            half_made_seconds=half_made_seconds,
+            client_id="standin-client",
+            client_secret=secret,
+        )
 
     def paths(self) -> list[str]:
         """Paths of all calls but the SDK's own probe."""

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from champion_gate.adapters.github.provider import GitHub, GitHubApp, GitHubToken
-from champion_gate.adapters.http.client import Timeouts
+from champion_gate.adapters.http.deadline import Timeouts
 from champion_gate.domain.approval import ApprovalRequest, RequestState
 from champion_gate.domain.gates import ApprovalTarget
 from champion_gate.domain.job_runs import Trainer

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import requests
 
 from champion_gate.adapters.gitlab.provider import GitLab, GitLabTokens
-from champion_gate.adapters.http.client import Timeouts
+from champion_gate.adapters.http.deadline import Timeouts
 from champion_gate.domain.approval import ApprovalRequest, RequestState, Verdict
 from champion_gate.domain.gates import ApprovalTarget
 from champion_gate.domain.judging import Judgement, judge

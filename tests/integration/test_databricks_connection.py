@@ -10,7 +10,8 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from champion_gate.adapters.databricks.job_runs import Budget, DatabricksConnection
+from champion_gate.adapters.databricks.job_runs import DatabricksConnection
+from champion_gate.adapters.http.deadline import Timeouts
 from champion_gate.errors import (
     VendorError,
     VendorNotFoundError,
@@ -44,8 +45,8 @@ def failure(connection: DatabricksConnection, *, write: bool = False) -> VendorE
     return caught.value
 
 
-def signed_in(databricks: Workspace, budget: Budget | None = None) -> DatabricksConnection:
-    connection = databricks.connection(budget=budget)
+def signed_in(databricks: Workspace, timeouts: Timeouts | None = None) -> DatabricksConnection:
+    connection = databricks.connection(timeouts=timeouts)
     get(connection)
     return connection
 
@@ -190,7 +191,7 @@ def test_a_hang_ends_with_the_budget(databricks: Workspace) -> None:
 def test_a_hang_while_signing_in_ends_with_the_budget_and_sends_nothing_afterwards(
     databricks: Workspace,
 ) -> None:
-    connection = databricks.as_service_principal(budget=IMPATIENT)
+    connection = databricks.as_service_principal(timeouts=IMPATIENT)
     fault = databricks.standin.faults.add(Fault(path="oidc/v1/token", hang=threading.Event()))
     with within(IN_TIME):
         error = failure(connection, write=True)
@@ -244,7 +245,7 @@ def test_a_refused_write_was_not_carried_out(databricks: Workspace, status: int)
 
 
 def test_a_write_is_not_begun_without_the_time_to_end_it(databricks: Workspace) -> None:
-    connection = signed_in(databricks, Budget(connect=5, read=15, total=10))
+    connection = signed_in(databricks, Timeouts(connect=5, read=15, total=10))
     assert isinstance(failure(connection, write=True), VendorUnavailableError)
     assert calls(databricks) == 1
 
@@ -266,7 +267,7 @@ def test_a_wrong_token_is_final(databricks: Workspace) -> None:
 
 def test_a_port_where_nobody_listens_is_unavailable() -> None:
     with workspace() as gone:
-        connection = gone.connection(budget=IMPATIENT)
+        connection = gone.connection(timeouts=IMPATIENT)
     with within(IN_TIME):
         assert isinstance(failure(connection), VendorUnavailableError)
 
@@ -300,14 +301,14 @@ def trickling() -> Iterator[tuple[Workspace, Callable[[], None]]]:
 
 def test_an_answer_that_trickles_ends_with_the_budget() -> None:
     with trickling() as (databricks, _), within(IN_TIME):
-        error = failure(databricks.connection(budget=IMPATIENT))
+        error = failure(databricks.connection(timeouts=IMPATIENT))
     assert isinstance(error, VendorUnavailableError)
     assert "in time" in str(error)
 
 
 def test_calls_that_hang_use_up_their_own_threads_and_no_more() -> None:
     with trickling() as (databricks, stop):
-        connection = databricks.connection(budget=Budget(connect=5, read=5, total=1))
+        connection = databricks.connection(timeouts=Timeouts(connect=5, read=5, total=1))
         threads = [threading.Thread(target=failure, args=[connection]) for _ in range(8)]
         for thread in threads:
             thread.start()

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.adapters.databricks.job_runs import Budget, DatabricksConnection, DatabricksJobRuns
+from champion_gate.adapters.databricks.job_runs import DatabricksConnection, DatabricksJobRuns
+from champion_gate.adapters.http.deadline import Timeouts
 from champion_gate.domain.notifications import NotificationPhase
 from champion_gate.domain.promotion import Phase
 from champion_gate.errors import VendorError, VendorRefusedError
@@ -21,7 +22,7 @@ from integration.gate_world import GateWorld, gate_world
 
 DISCOVERY = "/.well-known/databricks-config$"
 LOGIN = b"<!DOCTYPE html><html><head><title>Databricks - Sign In</title></head></html>"
-PATIENT = Budget(connect=0.5, read=1, total=20)
+PATIENT = Timeouts(connect=0.5, read=1, total=20)
 
 FAULTS: dict[str, Callable[[], Fault]] = {
     "redirect": lambda: Fault(DISCOVERY, location="http://127.0.0.1:1/login.html"),
@@ -64,7 +65,7 @@ def test_a_run_is_read_and_the_workspace_is_known(
 ) -> None:
     databricks.standin.faults.add(fault())
     connect = databricks.as_service_principal if signs_in else databricks.connection
-    connection = connect(budget=PATIENT)
+    connection = connect(timeouts=PATIENT)
     begun = time.monotonic()
     assert read_a_run(databricks, connection) == databricks.standin.workspace_id
     assert time.monotonic() - begun < PATIENT.total / 2

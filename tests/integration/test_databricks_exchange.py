@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.adapters.databricks.job_runs import Budget, DatabricksConnection
+from champion_gate.adapters.databricks.job_runs import DatabricksConnection
+from champion_gate.adapters.http.deadline import Timeouts
 from champion_gate.errors import VendorUnavailableError
 from champion_gate_standins.databricks.server import Fault
 from integration.databricks_fixtures import TOKEN, Workspace, workspace
@@ -20,8 +21,8 @@ from integration.databricks_fixtures import TOKEN, Workspace, workspace
 ME = "/api/2.0/preview/scim/v2/Me"
 DISCOVERY = "/.well-known/databricks-config$"
 EXCHANGE = "oidc/v1/token"
-QUICK = Budget(connect=0.5, read=0.5, total=1.5, half_made=0)
-UNHURRIED = Budget(connect=5, read=10, total=30, half_made=0)
+QUICK = Timeouts(connect=0.5, read=0.5, total=1.5)
+UNHURRIED = Timeouts(connect=5, read=10, total=30)
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def no_call_is_left() -> None:
     """Those that were given up have an end of their own soon after."""
     deadline = time.monotonic() + 10
     for thread in threading.enumerate():
-        if thread.name == "databricks-call":
+        if thread.name == "Databricks call":
             thread.join(deadline - time.monotonic())
             assert not thread.is_alive()
 
@@ -56,7 +57,7 @@ def seconds_until_it_works(connection: DatabricksConnection) -> float:
 
 @pytest.mark.parametrize("where", ["at the first call", "when the token has run out"])
 def test_work_goes_on_after_an_exchange_that_is_never_answered(databricks: Workspace, where: str) -> None:
-    connection = databricks.as_service_principal(budget=QUICK)
+    connection = databricks.as_service_principal(timeouts=QUICK, half_made_seconds=0)
     if where != "at the first call":
         databricks.standin.token_seconds = 0
         get(connection)
@@ -73,7 +74,7 @@ def test_work_goes_on_after_an_exchange_that_is_never_answered(databricks: Works
 
 
 def test_work_goes_on_while_an_exchange_drips(databricks: Workspace) -> None:
-    connection = databricks.as_service_principal(budget=QUICK)
+    connection = databricks.as_service_principal(timeouts=QUICK, half_made_seconds=0)
     databricks.standin.token_seconds = 0
     get(connection)
     dripping = databricks.standin.faults.add(Fault(EXCHANGE, drip=threading.Event(), times=1))
@@ -96,7 +97,11 @@ def test_work_goes_on_after_a_command_that_gives_no_token(databricks: Workspace,
     command.write_text(f"#!/bin/sh\n{hangs_once}\necho '{json.dumps(token)}'\nexit\n{'#' * 2**20}\n")
     command.chmod(0o755)
     connection = databricks.connection(
-        token=None, auth_type="databricks-cli", databricks_cli_path=str(command), budget=QUICK
+        token=None,
+        auth_type="databricks-cli",
+        databricks_cli_path=str(command),
+        timeouts=QUICK,
+        half_made_seconds=0,
     )
     waiting = [threading.Thread(target=seconds_until_it_works, args=[connection]) for _ in range(8)]
     for thread in waiting:
@@ -108,7 +113,7 @@ def test_work_goes_on_after_a_command_that_gives_no_token(databricks: Workspace,
 
 
 def test_a_client_whose_call_was_given_up_is_not_used_again(databricks: Workspace) -> None:
-    connection = databricks.connection(budget=Budget(connect=2, read=30, total=3))
+    connection = databricks.connection(timeouts=Timeouts(connect=2, read=30, total=3))
     get(connection)
     host, given_up = connection.host, connection._client  # noqa: SLF001 - nobody outside can tell two clients apart
     databricks.standin.faults.add(Fault(ME, hang=threading.Event(), times=1))
@@ -120,7 +125,7 @@ def test_a_client_whose_call_was_given_up_is_not_used_again(databricks: Workspac
 
 
 def test_a_discovery_that_failed_once_is_made_up_for(databricks: Workspace) -> None:
-    connection = databricks.connection(budget=UNHURRIED)
+    connection = databricks.connection(timeouts=UNHURRIED, half_made_seconds=0)
     databricks.standin.tells_workspace = False
     databricks.standin.faults.add(Fault(DISCOVERY, status=503, times=1))
     get(connection)
@@ -130,7 +135,7 @@ def test_a_discovery_that_failed_once_is_made_up_for(databricks: Workspace) -> N
 
 
 def test_a_whole_client_is_kept(databricks: Workspace) -> None:
-    connection = databricks.connection(budget=UNHURRIED)
+    connection = databricks.connection(timeouts=UNHURRIED, half_made_seconds=0)
     for _ in range(3):
         get(connection)
     asked = [each.path for each in databricks.standin.requests if each.path.startswith("/.well-known")]
@@ -138,7 +143,7 @@ def test_a_whole_client_is_kept(databricks: Workspace) -> None:
 
 
 def test_a_client_made_late_and_without_discovery_replaces_no_whole_one(databricks: Workspace) -> None:
-    connection = databricks.as_service_principal(budget=UNHURRIED)
+    connection = databricks.as_service_principal(timeouts=UNHURRIED, half_made_seconds=0)
     slow = threading.Event()
     discovery = databricks.standin.faults.add(Fault(DISCOVERY, hang=slow, status=503, times=1))
     late = threading.Thread(target=get, args=[connection])
@@ -156,9 +161,9 @@ def test_a_client_made_late_and_without_discovery_replaces_no_whole_one(databric
 def test_no_refresh_in_the_background_keeps_a_process_from_ending(databricks: Workspace) -> None:
     databricks.standin.token_seconds = 30  # stale at once, so that the SDK would refresh it beside the call
     script = f"""
-from champion_gate.adapters.databricks.job_runs import Budget, connect
+from champion_gate.adapters.databricks.job_runs import connect
 settings = {json.dumps({"host": databricks.url, "client_id": "standin-client", "client_secret": "standin-secret"})}
-connection = connect(product_version="0", config_overrides=settings, budget=Budget())
+connection = connect(product_version="0", config_overrides=settings)
 for _ in range(3):
     connection.begin().read({ME!r})
 import threading

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from champion_gate.adapters.github.provider import GitHub, GitHubApp, GitHubToken
-from champion_gate.adapters.http.client import Timeouts
+from champion_gate.adapters.http.deadline import Timeouts
 from champion_gate.errors import (
     ConfigurationError,
     GateError,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from champion_gate.adapters.http.client import Timeouts
+from champion_gate.adapters.http.deadline import Timeouts
 from champion_gate.adapters.mlflow.registry import MlflowRegistry
 from champion_gate.errors import (
     VendorError,

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from champion_gate.adapters.http.client import Timeouts
+from champion_gate.adapters.http.deadline import Timeouts
 from champion_gate.adapters.mlflow.registry import MlflowRegistry
 from champion_gate.domain.versions import VersionStatus
 from champion_gate.errors import (

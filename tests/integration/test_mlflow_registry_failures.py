@@ -14,8 +14,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from champion_gate.adapters.http.bounded_calls import BoundedCalls
-from champion_gate.adapters.http.client import Timeouts
+from champion_gate.adapters.http.deadline import BoundedCalls, Timeouts
 from champion_gate.adapters.mlflow.registry import MlflowRegistry
 from champion_gate.errors import (
     VendorError,
@@ -328,7 +327,7 @@ def test_an_endless_list_of_versions_comes_to_an_end() -> None:
 
 
 def test_hanging_calls_take_no_more_than_their_slots() -> None:
-    calls = BoundedCalls("MLflow", total=0.3, slots=2)
+    calls = BoundedCalls("MLflow", slots=2)
     release = threading.Event()
     begun: list[int] = []
 
@@ -338,7 +337,7 @@ def test_hanging_calls_take_no_more_than_their_slots() -> None:
             release.wait(20)
 
         with suppress(VendorUnavailableError):
-            calls.run(work)
+            calls.run(work, seconds=0.3)
 
     threads = [threading.Thread(target=hang, args=(number,)) for number in range(2)]
     for thread in threads:
@@ -346,16 +345,16 @@ def test_hanging_calls_take_no_more_than_their_slots() -> None:
     for thread in threads:
         thread.join()
     with pytest.raises(VendorUnavailableError, match="was not sent") as caught:
-        calls.run(lambda _: begun.append(99), writes=True)
+        calls.run(lambda _: begun.append(99), seconds=0.3, writes=True)
     release.set()
 
     assert sorted(begun) == [0, 1]
     assert not caught.value.outcome_unknown
-    assert calls.run(lambda _: "free again") == "free again"
+    assert calls.run(lambda _: "free again", seconds=20) == "free again"
 
 
 def test_a_write_that_was_given_up_before_it_began_is_never_sent() -> None:
-    calls = BoundedCalls("MLflow", total=0.2)
+    calls = BoundedCalls("MLflow")
     given_up, ended = threading.Event(), threading.Event()
     written: list[str] = []
 
@@ -368,7 +367,7 @@ def test_a_write_that_was_given_up_before_it_began_is_never_sent() -> None:
             ended.set()
 
     with pytest.raises(VendorUnavailableError):
-        calls.run(work, writes=True)
+        calls.run(work, seconds=0.2, writes=True)
     given_up.set()
 
     assert ended.wait(20)

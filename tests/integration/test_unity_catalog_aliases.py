@@ -107,7 +107,7 @@ def test_no_permission_to_move_the_alias_is_final(databricks: Workspace, registr
 
 
 def test_throttling_without_end_stops_within_the_budget(databricks: Workspace) -> None:
-    registry = UnityCatalog(databricks.connection(budget=IMPATIENT))
+    registry = UnityCatalog(databricks.connection(timeouts=IMPATIENT))
     registry.check()
     databricks.standin.faults.add(Fault(path="unity-catalog", status=429))
     with pytest.raises(VendorUnavailableError) as caught:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from champion_gate.adapters.http.client import ApiClient, Timeouts
+from champion_gate.adapters.http.client import ApiClient
+from champion_gate.adapters.http.deadline import Timeouts
 
 QUICK = Timeouts(connect=1.0, read=0.5, total=1.5)
 HANGING = Timeouts(connect=1.0, read=0.5, total=30.0)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from champion_gate.adapters.github.api import LIMITS
-from champion_gate.adapters.http.answer import Answer
-from champion_gate.adapters.http.web_pages import is_web_page
+from champion_gate.adapters.http.answer import Answer, is_web_page
 from champion_gate.errors import (
     VendorError,
     VendorNotFoundError,

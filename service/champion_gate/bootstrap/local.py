@@ -280,16 +280,17 @@ def check_job_names(settings: Settings) -> None:
         VendorError: Databricks does not answer; the names are then checked whenever they are met.
     """
     from champion_gate.adapters.databricks.connection import import_sdk
-    from champion_gate.adapters.databricks.job_runs import Budget, DatabricksJobRuns, connect
+    from champion_gate.adapters.databricks.job_runs import DatabricksJobRuns, connect
+    from champion_gate.adapters.http.deadline import Timeouts
     from champion_gate.errors import ConfigurationError
 
     named = [(gate.name, name) for gate in settings.gates for name in sorted(gate.job_names)]
     if not named:
         return
-    import_sdk()  # of whose seconds the budget knows nothing
+    import_sdk()  # whose seconds the time-outs do not bound
     # Little: the service must come up soon, also while Databricks is away.
-    budget = Budget(connect=_NAMES_SECONDS, read=_NAMES_SECONDS, total=_NAMES_SECONDS)
-    job_runs = DatabricksJobRuns(connect(product_version=__version__, budget=budget))
+    timeouts = Timeouts(connect=_NAMES_SECONDS, read=_NAMES_SECONDS, total=_NAMES_SECONDS)
+    job_runs = DatabricksJobRuns(connect(product_version=__version__, timeouts=timeouts))
     problems = []
     for gate, name in named:
         ids = job_runs.jobs_named(name)

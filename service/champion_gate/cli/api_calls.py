@@ -13,9 +13,9 @@ import requests
 import urllib3
 from requests.auth import AuthBase
 
-from champion_gate.adapters.http.session import Deadline, new_session
-from champion_gate.adapters.http.web_pages import WORDS as WEB_PAGE
-from champion_gate.adapters.http.web_pages import is_web_page
+from champion_gate.adapters.http.answer import A_WEB_PAGE as WEB_PAGE
+from champion_gate.adapters.http.answer import is_web_page
+from champion_gate.adapters.http.deadline import Deadline, new_session
 from champion_gate.domain.text import one_line
 from champion_gate.errors import GateError, VendorUnavailableError
 from champion_gate.settings.api_access import ApiAccess

@@ -65,8 +65,8 @@ def send(
 def _post(url: str, notification: JobNotification, credentials: tuple[str, str]) -> str:
     import requests
 
-    from champion_gate.adapters.http.web_pages import WORDS as WEB_PAGE
-    from champion_gate.adapters.http.web_pages import is_web_page
+    from champion_gate.adapters.http.answer import A_WEB_PAGE as WEB_PAGE
+    from champion_gate.adapters.http.answer import is_web_page
     from champion_gate.errors import VendorRefusedError, VendorUnavailableError
 
     try:

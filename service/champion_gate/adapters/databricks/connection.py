@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import math
 import re
-import threading
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from champion_gate.adapters.databricks import exchange as databricks_exchange
-from champion_gate.adapters.databricks.advice import CREDENTIALS
-from champion_gate.adapters.databricks.errors import VENDOR, Seen, translate, unreadable
+from champion_gate.adapters.databricks.errors import CREDENTIALS, VENDOR, Seen, translate, unreadable
 from champion_gate.adapters.databricks.transport import (
     MOST_AT_ONCE,
-    Budget,
     OutOfTimeError,
-    Patience,
     SdkClock,
     Transport,
+    bound_exchanges,
+    patience,
 )
-from champion_gate.errors import VendorError, VendorRefusedError, VendorUnavailableError
+from champion_gate.adapters.http.deadline import BoundedCalls, GivenUpError, Timeouts
+from champion_gate.errors import VendorError, VendorRefusedError
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -46,13 +43,18 @@ class DatabricksConnection:
     """
 
     def __init__(
-        self, *, product_version: str, config_overrides: Mapping[str, object] | None, budget: Budget
+        self,
+        *,
+        product_version: str,
+        config_overrides: Mapping[str, object] | None,
+        timeouts: Timeouts,
+        half_made_seconds: float,
     ) -> None:
         self._product_version = product_version
         self._overrides = dict(config_overrides or {})
-        self.budget = budget
-        self._patience = Patience()
-        self._slots = threading.BoundedSemaphore(MOST_AT_ONCE)
+        self._timeouts = timeouts
+        self._half_made_seconds = half_made_seconds
+        self._calls = BoundedCalls(VENDOR, slots=MOST_AT_ONCE)
         self._client: WorkspaceClient | None = None
         self._use_until = -math.inf  # on `time.monotonic`; the client's settings are known also afterwards
         self._heard_workspace_id: str | None = None
@@ -76,7 +78,7 @@ class DatabricksConnection:
 
     def begin(self) -> Operation:
         """Start an operation: calls that share one total deadline."""
-        return Operation(self, time.monotonic() + self.budget.total)
+        return Operation(self, time.monotonic() + self._timeouts.total)
 
     def call(
         self,
@@ -87,10 +89,10 @@ class DatabricksConnection:
         query: Mapping[str, object] | None = None,
         body: Mapping[str, object] | None = None,
     ) -> dict[str, Any]:
-        """Make one call in a thread of its own and wait for it until the deadline.
+        """Make one call and wait for it until the deadline.
 
-        The thread is what bounds answers that trickle. A call that is given up takes its client with it: who
-        knows what it holds, and whoever comes next must not wait behind it.
+        A call that is given up takes its client with it: who knows what it holds, and whoever comes next must not
+        wait behind it.
 
         Args:
             method: GET calls are repeated by the SDK on 429, 503 and lost connections; others never.
@@ -102,38 +104,25 @@ class DatabricksConnection:
         Raises:
             VendorUnavailableError, VendorRefusedError, VendorNotFoundError: see `errors`.
         """
-        writes = method != "GET"
-        used = self._client
-        if not self._slots.acquire(timeout=max(0.0, until - time.monotonic())):
-            raise VendorUnavailableError(VENDOR, "too many earlier calls are still without an answer.")
-        result: Future[dict[str, Any]] = Future()
+        used, writes, what = self._client, method != "GET", f"{method} {path}"
 
-        def run() -> None:
-            self._patience.begin(until, may_repeat=not writes)
-            databricks_exchange.begin(self.budget.connect, self.budget.read, until)
+        def call(_: object) -> dict[str, Any]:
+            patience.begin(self._timeouts, until, may_repeat=not writes)
             try:
-                result.set_result(self._call(method, path, query, body))
-            except BaseException as error:  # noqa: BLE001 - whatever it is, the waiting thread is told
-                result.set_exception(self._translated(error, f"{method} {path}", writes=writes))
-            finally:
-                self._slots.release()
+                return self._call(method, path, query, body)
+            except BaseException as error:  # noqa: BLE001 - whatever it is, whoever waits is told in our words
+                translated = _translated(error, what, writes=writes)
+                raise translated from translated.__cause__
 
+        seconds, given_up = until - time.monotonic(), f"{what} had no answer in time."
         try:
-            threading.Thread(target=run, name="databricks-call", daemon=True).start()
-        except RuntimeError:
-            self._slots.release()
-            raise VendorUnavailableError(VENDOR, "this machine has no thread left for the call.") from None
-        try:
-            return result.result(timeout=max(0.0, until - time.monotonic()))
-        except TimeoutError:
+            return self._calls.run(call, seconds=seconds, given_up=given_up, writes=writes)
+        except GivenUpError as error:
             if self._client is used:
                 self._use_until = -math.inf
-            raise VendorUnavailableError(
-                VENDOR,
-                f"{method} {path} had no answer in time.",
-                hint="" if used else f"We are not signed in yet. {CREDENTIALS}",
-                outcome_unknown=writes,
-            ) from None
+            if used is None:
+                error.hint = f"We are not signed in yet. {CREDENTIALS}"
+            raise
 
     def _call(
         self, method: str, path: str, query: Mapping[str, object] | None, body: Mapping[str, object] | None
@@ -159,13 +148,13 @@ class DatabricksConnection:
         # No lock: a constructor that hangs would block every other call; two clients do no harm.
         from databricks.sdk import WorkspaceClient  # noqa: PLC0415 - a second of import, only where it is used
 
-        databricks_exchange.bound_exchanges()
+        bound_exchanges()
         config, is_discovered = self._configure()
         client = WorkspaceClient(config=config)
         # The SDK has one time-out for connecting and reading and follows redirects; its session is private.
         session = client.api_client._api_client._session  # noqa: SLF001
         for scheme in ("https://", "http://"):
-            session.mount(scheme, Transport(self.budget, self._patience, self._hear))
+            session.mount(scheme, Transport(self._hear))
         # Without discovery nothing shows that the settings are right, until a call has.
         if is_discovered or self._client is not None:
             self._keep(client, is_whole=bool(is_discovered and config.discovery_url))
@@ -175,7 +164,7 @@ class DatabricksConnection:
         """Use it for the calls to come, unless a whole one is in use and this one came late and is none."""
         if is_whole or self._use_until != math.inf:
             self._client = client
-            self._use_until = math.inf if is_whole else time.monotonic() + self.budget.half_made
+            self._use_until = math.inf if is_whole else time.monotonic() + self._half_made_seconds
 
     def _configure(self) -> tuple[Config, bool]:
         """The SDK's settings, and whether they may be kept before a call has shown that they are right.
@@ -186,11 +175,11 @@ class DatabricksConnection:
         from databricks.sdk.core import Config  # noqa: PLC0415 - as above
 
         settings: dict[str, Any] = {
-            "http_timeout_seconds": min(self.budget.read, _DISCOVERY_SECONDS),
+            "http_timeout_seconds": min(self._timeouts.read, _DISCOVERY_SECONDS),
             "retry_timeout_seconds": 1,
             "product": "champion-gate",
             "product_version": self._product_version,
-            "clock": SdkClock(self._patience),
+            "clock": SdkClock(),
             # Its threads are no daemons, and would keep a process from ending.
             "disable_async_token_refresh": True,
             **self._overrides,
@@ -203,8 +192,8 @@ class DatabricksConnection:
                 raise
             is_discovered = False
             config = Config(**settings, discovery_url=f"{settings['host']}{_OAUTH_ENDPOINTS}")
-        config.http_timeout_seconds = self.budget.read
-        config.retry_timeout_seconds = max(1, int(self.budget.total))
+        config.http_timeout_seconds = self._timeouts.read
+        config.retry_timeout_seconds = max(1, int(self._timeouts.total))
         self._refuse_browsers_address(config.host)
         return config, is_discovered
 
@@ -221,26 +210,6 @@ class DatabricksConnection:
 
     def _hear(self, workspace_id: str) -> None:
         self._heard_workspace_id = workspace_id
-
-    def _translated(self, error: BaseException, what: str, *, writes: bool) -> VendorError:
-        if isinstance(error, VendorError):
-            return error
-        gave_up = isinstance(error, OutOfTimeError)
-        cause = error
-        while isinstance(cause, OutOfTimeError | TimeoutError) and (cause.__cause__ or cause.__context__):
-            cause = cause.__cause__ or cause.__context__ or cause
-        seen = Seen(
-            what=what,
-            status=self._patience.status,
-            retry_after=self._patience.retry_after,
-            web_page=self._patience.web_page,
-            redirect=self._patience.redirect,
-            writes=writes,
-            repeatable=gave_up or cause is not error,
-        )
-        translated = translate(cause, seen)
-        translated.__cause__ = cause
-        return translated
 
 
 @dataclass
@@ -280,6 +249,27 @@ class Operation:
         raise VendorRefusedError(VENDOR, f"{path} has more than {MAX_PAGES} pages, more than we read.")
 
 
+def _translated(error: BaseException, what: str, *, writes: bool) -> VendorError:
+    if isinstance(error, VendorError):
+        return error
+    gave_up = isinstance(error, OutOfTimeError)
+    cause = error
+    while isinstance(cause, OutOfTimeError | TimeoutError) and (cause.__cause__ or cause.__context__):
+        cause = cause.__cause__ or cause.__context__ or cause
+    seen = Seen(
+        what=what,
+        status=patience.status,
+        retry_after=patience.retry_after,
+        web_page=patience.web_page,
+        redirect=patience.redirect,
+        writes=writes,
+        repeatable=gave_up or cause is not error,
+    )
+    translated = translate(cause, seen)
+    translated.__cause__ = cause
+    return translated
+
+
 def import_sdk() -> None:
     """Import databricks-sdk, which takes a second or two; later calls cost nothing."""
     import databricks.sdk  # noqa: F401, PLC0415
@@ -289,7 +279,8 @@ def connect(
     *,
     product_version: str,
     config_overrides: Mapping[str, object] | None = None,
-    budget: Budget | None = None,
+    timeouts: Timeouts | None = None,
+    half_made_seconds: float = 600,
 ) -> DatabricksConnection:
     """Prepare the connection to the one workspace; no call is made.
 
@@ -298,10 +289,14 @@ def connect(
     Args:
         product_version: our version, sent in the User-Agent.
         config_overrides: arguments of `databricks.sdk.core.Config` that win over the environment.
-        budget: how long we wait.
+        timeouts: `total` is for one operation with all its calls, repeats and token exchanges.
+        half_made_seconds: for how long a client is used that was made without the workspace's discovery.
     """
     return DatabricksConnection(
-        product_version=product_version, config_overrides=config_overrides, budget=budget or Budget()
+        product_version=product_version,
+        config_overrides=config_overrides,
+        timeouts=timeouts or Timeouts(),
+        half_made_seconds=half_made_seconds,
     )
 
 

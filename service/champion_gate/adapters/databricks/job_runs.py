@@ -32,7 +32,6 @@ from champion_gate.adapters.databricks.reading import (
     run_result,
     task_output,
 )
-from champion_gate.adapters.databricks.transport import Budget
 from champion_gate.domain.job_runs import (
     GROUP_ROLE,
     EndedRun,
@@ -44,7 +43,7 @@ from champion_gate.domain.job_runs import (
 )
 from champion_gate.errors import InvalidInputError, VendorError, VendorNotFoundError, VendorRefusedError
 
-__all__ = ["Budget", "DatabricksConnection", "DatabricksJobRuns", "connect"]
+__all__ = ["DatabricksConnection", "DatabricksJobRuns", "connect"]
 
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,8 @@ from champion_gate.adapters.github.inputs import inputs_of
 from champion_gate.adapters.github.models import DispatchedRun, ListedRun, github
 from champion_gate.adapters.github.names import Spot, check_login, check_new, check_run_id, spot_of
 from champion_gate.adapters.http.answer import Answer
-from champion_gate.adapters.http.client import ApiClient, Timeouts
+from champion_gate.adapters.http.client import ApiClient
+from champion_gate.adapters.http.deadline import Timeouts
 from champion_gate.adapters.pending import LastLooks, by_place, each_place, earliest
 from champion_gate.domain.approval import RequestState
 from champion_gate.domain.gates import ApprovalTarget

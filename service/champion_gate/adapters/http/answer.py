@@ -1,18 +1,22 @@
-"""One answer of a vendor's JSON API, and which of our errors it stands for."""
+"""What a call was answered with, or why it got no answer, and which of our errors that is."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+import socket
+import ssl
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
-from champion_gate.adapters.http.no_answer import PROXY, TOO_LARGE
-from champion_gate.adapters.http.web_pages import WORDS as A_WEB_PAGE
-from champion_gate.adapters.http.web_pages import is_web_page
+import requests
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ProxyError
+
 from champion_gate.errors import (
     VendorError,
     VendorNotFoundError,
@@ -20,6 +24,15 @@ from champion_gate.errors import (
     VendorUnavailableError,
 )
 
+A_WEB_PAGE = "a web page in place of JSON"
+PROXY = "Check HTTPS_PROXY and NO_PROXY of the service, and the proxy's rules."
+TOO_LARGE = (
+    "A proxy in between takes no body of this size: let its limit be raised (nginx: client_max_body_size)."
+)
+
+_DEEPEST_CAUSE = 12
+_BEGINNING = 1000
+_PAGE = re.compile(r"<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
 _SECRETS = re.compile(
     r"\b(?:gh[a-z]_|github_pat_|gl[a-z]{2,}-|whsec_|eyJ)[\w.=-]+|\b(?:bearer|basic|token)\s+\S+",
     re.IGNORECASE,
@@ -161,3 +174,79 @@ _HINTS: Mapping[int, str] = {
     HTTPStatus.PERMANENT_REDIRECT: "It has been renamed or moved; write its present name in gates.yaml.",
     HTTPStatus.TEMPORARY_REDIRECT: "It has been renamed or moved; write its present name in gates.yaml.",
 }
+
+
+# --- no answer, or a page ----------------------------------------------------------------------------------
+
+
+def is_web_page(body: bytes | str) -> bool:
+    """Whether a body is HTML (a login, a proxy's error, a front page), whatever its content type says; only its beginning is looked at."""
+    text = body[:_BEGINNING]
+    words = text.decode(errors="replace") if isinstance(text, bytes) else text
+    words = words.lstrip("\ufeff \t\r\n")
+    return words.startswith("<") and _PAGE.search(words) is not None
+
+
+def causes_of(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and those that it wraps, as requests wraps those of urllib3, and urllib3 those of ssl."""
+    for _ in range(_DEEPEST_CAUSE):
+        if not isinstance(error, BaseException):
+            return
+        yield error
+        inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
+        error = inner if isinstance(inner, BaseException) else error.__cause__ or error.__context__
+
+
+def why_not_sent(error: BaseException | None) -> tuple[str, str] | None:
+    """What kept a call from being sent at all, and what a person can do; None where it may have been sent.
+
+    In words of ours: the libraries' may hold URLs with credentials (proxies).
+    """
+    for cause in causes_of(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return "its certificate could not be verified", (
+                "Where a private certificate authority signs it, name its file (REQUESTS_CA_BUNDLE, or `ca_file` "
+                "of GitHub and GitLab in gates.yaml)."
+            )
+        if isinstance(cause, ProxyError | requests.exceptions.ProxyError):
+            return "the proxy on the way to it does not let us through", PROXY
+        if isinstance(cause, NameResolutionError | socket.gaierror):
+            return (
+                "its host name is not known here",
+                "Check the address for a typing error, and the service's DNS.",
+            )
+        if isinstance(cause, ConnectTimeoutError | NewConnectionError | ConnectionRefusedError):
+            return "no connection could be made", (
+                "It may be down, or a firewall stands between: the service tries again."
+            )
+    return None
+
+
+# --- answers that are kept ---------------------------------------------------------------------------------
+
+
+class Cache:
+    """The last answers with an ETag, the longest unused thrown out first."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._answers: OrderedDict[str, Answer] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, url: str) -> Answer | None:
+        """The last one of this URL, if it is still here."""
+        with self._lock:
+            if url in self._answers:
+                self._answers.move_to_end(url)
+            return self._answers.get(url)
+
+    def put(self, url: str, answer: Answer) -> None:
+        """Keep it in place of the one before."""
+        with self._lock:
+            old = self._answers.pop(url, None)
+            self._bytes += len(answer.body) - (len(old.body) if old else 0)
+            self._answers[url] = answer
+            while self._bytes > self._max_bytes:
+                _, dropped = self._answers.popitem(last=False)
+                self._bytes -= len(dropped.body)

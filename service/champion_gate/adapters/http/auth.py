@@ -1,8 +1,21 @@
-"""Credentials that need no making: none at all, or one header; and which of several is used."""
+"""What makes a call ours; and credentials that need no making: none at all, or one header."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+
+class Auth(Protocol):
+    """What makes a call ours."""
+
+    def headers(self) -> Mapping[str, str]:
+        """The headers to send; may itself call the vendor for a token."""
+        ...
+
+    def renew(self) -> bool:
+        """Called once after a 401: forget what is cached. Whether another try may help."""
+        ...
 
 
 class NoAuth:

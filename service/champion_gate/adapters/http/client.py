@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import requests
 import urllib3
 
-from champion_gate.adapters.http.answer import Answer, Limits
-from champion_gate.adapters.http.no_answer import why_not_sent
-from champion_gate.adapters.http.session import Deadline, new_session
+from champion_gate.adapters.http.answer import Answer, Cache, Limits, why_not_sent
+from champion_gate.adapters.http.auth import Auth
+from champion_gate.adapters.http.deadline import Deadline, Timeouts, new_session
 from champion_gate.errors import (
     ConfigurationError,
     InvalidNameError,
@@ -31,27 +29,6 @@ _RETRIES = 2
 _FIRST_PAUSE = 0.5
 _CHUNK = 64 * 1024
 _MIB = 1024 * 1024
-
-
-class Auth(Protocol):
-    """What makes a call ours."""
-
-    def headers(self) -> Mapping[str, str]:
-        """The headers to send; may itself call the vendor for a token."""
-        ...
-
-    def renew(self) -> bool:
-        """Called once after a 401: forget what is cached. Whether another try may help."""
-        ...
-
-
-@dataclass(frozen=True)
-class Timeouts:
-    """All in seconds. `total` bounds one call with its retries and their pauses."""
-
-    connect: float = 5.0
-    read: float = 15.0
-    total: float = 60.0
 
 
 def joined(*parts: str) -> str:
@@ -120,7 +97,7 @@ class ApiClient:
         self._sleep = sleep
         self._max_answer_bytes = max_answer_bytes
         self._limits = limits
-        self._cache = _Cache(max_cache_bytes)
+        self._cache = Cache(max_cache_bytes)
         self._session = new_session()
 
     def close(self) -> None:
@@ -366,31 +343,6 @@ class _Call:
     def name(self) -> str:
         """Method and path; never the query."""
         return f"{self.method} {urlsplit(self.url).path}"
-
-
-class _Cache:
-    """The last answers with an ETag, the longest unused thrown out first."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._answers: OrderedDict[str, Answer] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, url: str) -> Answer | None:
-        with self._lock:
-            if url in self._answers:
-                self._answers.move_to_end(url)
-            return self._answers.get(url)
-
-    def put(self, url: str, answer: Answer) -> None:
-        with self._lock:
-            old = self._answers.pop(url, None)
-            self._bytes += len(answer.body) - (len(old.body) if old else 0)
-            self._answers[url] = answer
-            while self._bytes > self._max_bytes:
-                _, dropped = self._answers.popitem(last=False)
-                self._bytes -= len(dropped.body)
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from champion_gate import SILENT_MLFLOW
-from champion_gate.adapters.http.bounded_calls import BoundedCalls
-from champion_gate.adapters.http.client import Timeouts
-from champion_gate.adapters.http.no_answer import why_not_sent
+from champion_gate.adapters.http.answer import why_not_sent
+from champion_gate.adapters.http.deadline import BoundedCalls, Timeouts
 from champion_gate.adapters.mlflow.errors import VENDOR, translated
 from champion_gate.errors import GateError, VendorUnavailableError
 
@@ -40,7 +39,7 @@ class MlflowCalls:
     def __init__(self, uri: str, timeouts: Timeouts) -> None:
         self._uri = uri
         self._timeouts = timeouts
-        self._bounded = BoundedCalls(VENDOR, total=timeouts.total)
+        self._bounded = BoundedCalls(VENDOR)
         self._client: MlflowClient | None = None
 
     def run(self, work: Callable[[MlflowClient], T], *, writes: bool = False) -> T:
@@ -62,7 +61,7 @@ class MlflowCalls:
             except Exception as error:
                 raise translated(error, writes=writes, host=urlsplit(self._uri).netloc) from error
 
-        return self._bounded.run(bounded, writes=writes)
+        return self._bounded.run(bounded, seconds=self._timeouts.total, writes=writes)
 
     def _refuse_absent(self) -> None:
         """Fail fast and for sure before anything is sent.

@@ -10,9 +10,14 @@ from http import HTTPStatus
 import requests
 import urllib3
 
-from champion_gate.adapters.http.no_answer import PROXY, TOO_LARGE, causes_of, why_not_sent
-from champion_gate.adapters.http.web_pages import WORDS as A_WEB_PAGE
-from champion_gate.adapters.http.web_pages import is_web_page
+from champion_gate.adapters.http.answer import (
+    A_WEB_PAGE,
+    PROXY,
+    TOO_LARGE,
+    causes_of,
+    is_web_page,
+    why_not_sent,
+)
 from champion_gate.errors import (
     VendorError,
     VendorNotFoundError,

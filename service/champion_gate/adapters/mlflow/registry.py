@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from champion_gate.adapters.http.client import Timeouts
+from champion_gate.adapters.http.deadline import Timeouts
 from champion_gate.adapters.mlflow.client import MlflowCalls
 from champion_gate.adapters.mlflow.errors import unreadable
 from champion_gate.adapters.mlflow.runs import instant, logged_models_of, read_logged_model, training_run

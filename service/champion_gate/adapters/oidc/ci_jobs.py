@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from champion_gate.adapters.http.client import Timeouts
+from champion_gate.adapters.http.deadline import Timeouts
 from champion_gate.adapters.oidc.claims import ClaimsError, ClaimsTable, OtherRunError, SignedClaims
 from champion_gate.adapters.oidc.jwks import IssuerKeys
 from champion_gate.adapters.oidc.tokens import LONGEST_ID, TokenRules, signed_claims, unverified_issuer

@@ -1,0 +1,243 @@
+"""Deadlines around calls: read time-outs alone end none, for they start anew with every byte that drips in.
+
+`Deadline` cuts the connection that a call of ours waits on. `BoundedCalls` waits no longer for a client whose
+connections are out of our reach: mlflow's, and the Databricks SDK's with its locks and commands. Beside a call over
+the network both cost nothing that counts, a third of a millisecond; a call that was cut is over, though, and keeps no
+thread, so it is the first where it can be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from champion_gate.errors import VendorUnavailableError
+
+T = TypeVar("T")
+
+_CONNECTIONS_KEPT = 16
+
+_here = threading.local()
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """How long we wait, in seconds.
+
+    Attributes:
+        connect: for a TCP and TLS connection.
+        read: between two pieces of an answer.
+        total: for one call, with its retries and their pauses, or for one operation of several calls.
+    """
+
+    connect: float = 5.0
+    read: float = 15.0
+    total: float = 60.0
+
+
+# --- connections of our own -------------------------------------------------------------------------------
+
+
+class Deadline:
+    """Cuts the connection that this thread waits on once the time is up; a context for one exchange.
+
+    A read time-out alone does not end a call: it starts anew with every byte that arrives.
+
+    Attributes:
+        passed: whether the time was up before the block ended.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.passed = False
+        self._over = False
+        self._socket: socket.socket | None = None
+        self._lock = threading.Lock()
+        self._timer = threading.Timer(seconds, self._cut)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        _here.deadline = self
+        self._timer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            self._over = True
+        self._timer.cancel()
+        _here.deadline = None
+
+    def watch(self, connected: socket.socket) -> None:
+        """Say which connection is waited on from now."""
+        with self._lock:
+            self._socket = connected
+            if self.passed:
+                _shut(connected)
+
+    def _cut(self) -> None:
+        with self._lock:
+            if self._over:
+                return
+            self.passed = True
+            if self._socket is not None:
+                _shut(self._socket)
+
+
+def _shut(connected: socket.socket) -> None:
+    # The base class's method: SSLSocket's own would drop the TLS layer under the thread that is reading.
+    with contextlib.suppress(OSError, TypeError):
+        socket.socket.shutdown(connected, socket.SHUT_RDWR)
+
+
+def _watch(connected: socket.socket | None) -> None:
+    deadline: Deadline | None = getattr(_here, "deadline", None)
+    if deadline is not None and connected is not None:
+        deadline.watch(connected)
+
+
+class _PlainConnection(HTTPConnection):
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
+        _watch(self.sock)
+        return super().getresponse()
+
+
+class _TlsConnection(HTTPSConnection):
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
+        _watch(self.sock)
+        return super().getresponse()
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _PlainConnection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+_POOLS = {"http": _PlainPool, "https": _TlsPool}
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        found = super().proxy_manager_for(proxy, **kwargs)
+        found.pool_classes_by_scheme = _POOLS
+        return found
+
+
+def new_session() -> requests.Session:
+    """A session that several threads may share: it keeps connections, and nothing of an answer (no cookies)."""
+    session = requests.Session()
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    adapter = _Adapter(pool_connections=2, pool_maxsize=_CONNECTIONS_KEPT)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+# --- clients of others ------------------------------------------------------------------------------------
+
+
+class GivenUpError(VendorUnavailableError):
+    """Nobody waits for the call any more; it may go on, and end as it will."""
+
+
+class _Call(Generic[T]):
+    """One call on its own thread; nobody may be waiting for it any more when it gets to its work."""
+
+    def __init__(self, work: Callable[[Callable[[], None]], T], ended: Callable[[], object]) -> None:
+        self._work = work
+        self._ended = ended
+        self._result: T
+        self._error: BaseException | None = None
+        self.done = threading.Event()
+        self.abandoned = threading.Event()
+
+    def run(self) -> None:
+        try:
+            self._result = self._work(self._stop_if_abandoned)
+        except BaseException as error:  # noqa: BLE001 - it is raised again where the call was made
+            self._error = error
+        finally:
+            self._ended()
+            self.done.set()
+
+    def outcome(self) -> T:
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    def _stop_if_abandoned(self) -> None:
+        if self.abandoned.is_set():
+            raise TimeoutError
+
+
+class BoundedCalls:
+    """Runs each call on a thread of its own and waits no longer than the deadline.
+
+    A blocked thread cannot be stopped in Python, so at most `slots` of them may exist: where a vendor hangs,
+    further calls fail at the deadline without starting. The threads are daemons: they never hold up an exit
+    (those of concurrent.futures do).
+
+    Args:
+        vendor: the system's name, for errors.
+        slots: how many calls may run at once.
+    """
+
+    def __init__(self, vendor: str, *, slots: int = 8) -> None:
+        self._vendor = vendor
+        self._slots = threading.BoundedSemaphore(slots)
+
+    def run(
+        self,
+        work: Callable[[Callable[[], None]], T],
+        *,
+        seconds: float,
+        given_up: str = "",
+        writes: bool = False,
+    ) -> T:
+        """Run `work` and give back what it returns or raises.
+
+        Args:
+            work: is given a function that raises once nobody waits any more; to be called before a write.
+            seconds: how long the call may take, waiting for a slot included.
+            given_up: what is said where it takes longer.
+            writes: whether the call changes something at the vendor.
+
+        Raises:
+            GivenUpError: it took too long; with `outcome_unknown` where it may have written.
+            VendorUnavailableError: it was not begun.
+        """
+        until = time.monotonic() + seconds
+        if not self._slots.acquire(timeout=max(seconds, 0)):
+            raise VendorUnavailableError(
+                self._vendor, "too many earlier calls still hang; this one was not sent."
+            )
+        call = _Call(work, self._slots.release)
+        try:
+            threading.Thread(target=call.run, name=f"{self._vendor} call", daemon=True).start()
+        except RuntimeError as error:
+            self._slots.release()
+            raise VendorUnavailableError(self._vendor, "no thread could be started for the call.") from error
+        if not call.done.wait(max(until - time.monotonic(), 0)):
+            call.abandoned.set()
+            said = given_up or f"no answer within {seconds:g} seconds."
+            raise GivenUpError(self._vendor, said, outcome_unknown=writes)
+        return call.outcome()
