@@ -57,7 +57,9 @@ def decided() -> Promotion:
     """One with its evidence, and with all that is odd in what people write."""
     deciders = (*DECIDERS, Decider("8", NASTY, "second", NASTY))
     decision = Decision(Verdict.APPROVED, deciders, "Approved by reviewer-1 (champion).", "github", T0)
-    return replace(promoted(), evidence_json=EVIDENCE, evidence_sha256=sha256_of(EVIDENCE), decision=decision)
+    return replace(
+        promoted(gate=GATE), evidence_json=EVIDENCE, evidence_sha256=sha256_of(EVIDENCE), decision=decision
+    )
 
 
 def entries() -> list[LedgerEntry]:
