@@ -14,12 +14,10 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Connection, text
 
-from champion_gate.domain.ledger.chain import GENESIS, chain, chain_hash, read_body
+from champion_gate.domain.ledger.chain import GENESIS, NotedHead, chain, chain_hash, read_body
 from champion_gate.domain.ledger.export import check_part, read_jsonl, write_jsonl
-from champion_gate.domain.ledger.head import NotedHead
-from champion_gate.domain.ledger.receipt import receipt_of
+from champion_gate.domain.ledger.receipt import read_receipt, receipt_of
 from champion_gate.domain.ledger.receipt_check import check_receipt
-from champion_gate.domain.ledger.receipt_reading import read_receipt
 from champion_gate.errors import ConflictError
 from champion_gate.store import Store
 from champion_gate.store.engine import Database

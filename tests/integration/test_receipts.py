@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from champion_gate.domain.ledger.export import read_jsonl, write_jsonl
-from champion_gate.domain.ledger.receipt import NotEndedError
+from champion_gate.domain.ledger.receipt import NotEndedError, Receipt, read_receipt
 from champion_gate.domain.ledger.receipt_check import ReceiptCheck, check_receipt
-from champion_gate.domain.ledger.receipt_reading import Receipt, read_receipt
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.errors import NotFoundError
 from champion_gate.flow.receipts import make_receipt
@@ -43,7 +42,7 @@ def test_what_people_approved_is_borne_out_by_the_ledger_and_the_evidence(world:
     found = checked(world, receipt, world.again(pending).evidence_json)
     assert found.problems == ()
     assert [line.entry.kind.value for line in receipt.lines] == ["decision", "alias_change"]
-    assert [each["login"] for each in receipt.who["deciders"]] == ["reviewer-1"]
+    assert [each["login"] for each in receipt.who.deciders] == ["reviewer-1"]
     assert "The evidence is the one that was decided on." in found.confirmed
     assert "who trained it and who was excluded" in " ".join(found.confirmed)
     assert "who was excluded" not in " ".join(found.unproven)
@@ -71,7 +70,7 @@ def test_an_approval_that_came_too_late_to_count_is_borne_out(world: GateWorld) 
     world.look()
     world.ended(pending, Phase.STALE)
     receipt = receipt_of(world, pending)
-    assert (receipt.who["verdict"], checked(world, receipt).problems) == ("approved", ())
+    assert (receipt.who.verdict, checked(world, receipt).problems) == ("approved", ())
 
 
 def test_a_failed_one_whose_change_was_found_later_is_told_as_promoted_once_it_is_taken_up_again(

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from champion_gate.domain.canonical import canonical
 from champion_gate.domain.ledger.chain import (
     ChainedText,
     LedgerEntry,
-    canonical,
     chain,
     chain_hash,
     write_body,

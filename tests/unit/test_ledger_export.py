@@ -12,7 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from champion_gate.domain.ledger.chain import GENESIS, ChainedText, LedgerHead, read_body
+from champion_gate.domain.ledger.chain import (
+    GENESIS,
+    ChainedText,
+    LedgerHead,
+    NotedHead,
+    head_view,
+    read_body,
+)
 from champion_gate.domain.ledger.export import (
     LONGEST_LINE,
     MEMBERS,
@@ -24,7 +31,6 @@ from champion_gate.domain.ledger.export import (
     write_csv,
     write_jsonl,
 )
-from champion_gate.domain.ledger.head import NotedHead, head_view
 from champion_gate.errors import ConflictError, InvalidInputError
 from integration.store_samples import entry
 from ledger_samples import ENTRIES, FORMULAS, NASTY, chained, export_of, head_of, ledger_of, promoted

@@ -20,8 +20,8 @@ from champion_gate.domain.approval import Decider, Decision, Verdict
 from champion_gate.domain.evidence import canonical_json, sha256_of
 from champion_gate.domain.ledger.chain import ChainedText, LedgerEntry, LedgerKind, read_body
 from champion_gate.domain.ledger.export import read_jsonl, write_csv, write_jsonl
+from champion_gate.domain.ledger.receipt import read_receipt
 from champion_gate.domain.ledger.receipt_check import check_receipt
-from champion_gate.domain.ledger.receipt_reading import read_receipt
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.web.api.idempotency import request_key
 from integration.store_samples import entry

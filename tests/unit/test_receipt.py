@@ -18,9 +18,15 @@ from champion_gate.domain.evidence import canonical_json
 from champion_gate.domain.job_runs import Trainer
 from champion_gate.domain.ledger.chain import ChainedText, LedgerHead, read_body
 from champion_gate.domain.ledger.export import read_jsonl
-from champion_gate.domain.ledger.receipt import FORMAT, NotEndedError, receipt_of
+from champion_gate.domain.ledger.receipt import (
+    FORMAT,
+    LONGEST_RECEIPT,
+    NotEndedError,
+    Receipt,
+    read_receipt,
+    receipt_of,
+)
 from champion_gate.domain.ledger.receipt_check import ReceiptCheck, check_receipt
-from champion_gate.domain.ledger.receipt_reading import LONGEST_RECEIPT, Receipt, read_receipt
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.errors import InvalidInputError
 from integration.store_samples import entry, promotion

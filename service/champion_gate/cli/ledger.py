@@ -16,10 +16,10 @@ import click
 from champion_gate.cli.output import print_json, print_line, print_pairs, tell_if_local
 
 if TYPE_CHECKING:
+    from champion_gate.domain.ledger.chain import NotedHead
     from champion_gate.domain.ledger.export import Part
-    from champion_gate.domain.ledger.head import NotedHead
+    from champion_gate.domain.ledger.receipt import Receipt
     from champion_gate.domain.ledger.receipt_check import ReceiptCheck
-    from champion_gate.domain.ledger.receipt_reading import Receipt
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _TIME = re.compile(rf"{_DAY.pattern}[Tt ][0-9:.]+(?:[Zz]|[+-][0-9]{{2}}:[0-9]{{2}})", re.ASCII)
@@ -86,7 +86,7 @@ def verify(export_file: BinaryIO | None, head: str | None, *, allow_empty: bool,
     Whoever can write to the database can also rewrite the whole chain. That shows only by a head that was
     noted elsewhere: in the service's log, in a receipt, in an answer of /readyz. Give it as --head.
     """
-    from champion_gate.domain.ledger.head import NotedHead
+    from champion_gate.domain.ledger.chain import NotedHead
     from champion_gate.errors import ConflictError
 
     noted = None if head is None else NotedHead.read(head)
@@ -123,7 +123,7 @@ def verify_receipt(
     as_json: bool,
 ) -> None:
     """Check a receipt against an export of the ledger, or against the local database."""
-    from champion_gate.domain.ledger.receipt_reading import LONGEST_RECEIPT, read_receipt
+    from champion_gate.domain.ledger.receipt import LONGEST_RECEIPT, read_receipt
 
     receipt = read_receipt(receipt_file.read(LONGEST_RECEIPT + 1))
     evidence = None if evidence_file is None else _evidence(evidence_file)
@@ -197,7 +197,7 @@ def _checked(receipt: Receipt, export_file: BinaryIO | None, evidence: bytes | N
 
 
 def _part_view(part: Part) -> dict[str, object]:
-    from champion_gate.domain.ledger.head import head_view
+    from champion_gate.domain.ledger.chain import head_view
 
     return {
         "lines": part.lines,
@@ -222,8 +222,8 @@ def _print_part(part: Part, noted: NotedHead | None) -> None:
 def _print_receipt(receipt: Receipt, checked: ReceiptCheck) -> None:
     what = receipt.what
     print_line(
-        f"Receipt of {receipt.promotion_id}: v{what['version']} of {what['model']} for {what['alias']} "
-        f"in {what['registry']}: {receipt.phase.value}. {_deciders(receipt)}"
+        f"Receipt of {receipt.promotion_id}: v{what.version} of {what.model} for {what.alias} "
+        f"in {what.registry}: {receipt.phase.value}. {_deciders(receipt)}"
     )
     for mark, sentences in (
         ("ok       ", checked.confirmed),
@@ -246,13 +246,13 @@ def _conclusion(checked: ReceiptCheck) -> str:
 
 
 def _deciders(receipt: Receipt) -> str:
-    logins = [str(each.get("login")) for each in receipt.who["deciders"] if isinstance(each, dict)]
-    verdict = receipt.who["verdict"]
+    logins = [str(each.get("login")) for each in receipt.who.deciders if isinstance(each, dict)]
+    verdict = receipt.who.verdict
     return "Nobody decided." if verdict is None else f"{verdict} by {', '.join(logins) or 'nobody'}."
 
 
 def _evidence(file: BinaryIO) -> bytes:
-    from champion_gate.domain.ledger.receipt_reading import LONGEST_RECEIPT
+    from champion_gate.domain.ledger.receipt import LONGEST_RECEIPT
     from champion_gate.errors import InvalidInputError
 
     evidence = file.read(LONGEST_RECEIPT + 1)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from champion_gate.domain.approval import ExcludedPerson
+from champion_gate.domain.canonical import canonical, sha256_of, utc_text
 from champion_gate.domain.evidence_markdown import render_markdown
 from champion_gate.domain.gates import Gate, MetricRule
 from champion_gate.domain.job_runs import Trainer
@@ -127,14 +126,7 @@ def canonical_json(document: Mapping[str, object]) -> str:
     Raises:
         ValueError: it holds NaN, infinity or a lone surrogate.
     """
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    text.encode()
-    return text
-
-
-def sha256_of(text: str) -> str:
-    """The sha256 of the text in UTF-8, in lower-case hexadecimal digits."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return canonical(document, ascii_only=False)
 
 
 # --- parts of the document --------------------------------------------------------------------------------
@@ -324,7 +316,7 @@ def _number(number: float | None) -> float | str | None:
 
 
 def _time(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return utc_text(at, "seconds")
 
 
 def _optional_time(at: datetime | None) -> str | None:

@@ -20,8 +20,14 @@ from champion_gate.domain.aliases import (
 )
 from champion_gate.domain.callers import Caller
 from champion_gate.domain.ledger.chain import LedgerLine
-from champion_gate.domain.ledger.entries import VERSION_ID, hold_entry, named, release_entry
-from champion_gate.domain.ledger.history import version_before, version_id_of
+from champion_gate.domain.ledger.entries import (
+    VERSION_ID,
+    hold_entry,
+    named,
+    release_entry,
+    version_before,
+    version_id_of,
+)
 from champion_gate.domain.names import check_version
 from champion_gate.domain.versions import ModelVersion, VersionStatus
 from champion_gate.errors import (

@@ -10,7 +10,7 @@ import logging
 from datetime import timedelta
 
 from champion_gate.domain.gates import ApprovalTarget, Gate
-from champion_gate.domain.ledger.head import head_view
+from champion_gate.domain.ledger.chain import head_view
 from champion_gate.domain.notifications import JobNotification
 from champion_gate.flow.alias_writer import AliasWriter
 from champion_gate.flow.context import Context

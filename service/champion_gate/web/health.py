@@ -13,8 +13,7 @@ from datetime import datetime, timedelta
 
 from flask import Response, jsonify
 
-from champion_gate.domain.ledger.chain import LedgerHead
-from champion_gate.domain.ledger.head import head_view
+from champion_gate.domain.ledger.chain import LedgerHead, head_view
 from champion_gate.domain.ports import Clock
 from champion_gate.errors import GateError, VendorNotFoundError, VendorRefusedError, VendorUnavailableError
 from champion_gate.log import get_logger

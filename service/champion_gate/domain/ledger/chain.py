@@ -1,14 +1,19 @@
-"""The ledger's chain: each line's hash covers its own text and the hash of the line before it."""
+"""The ledger's chain: each line's hash covers its own text and the hash of the line before it; and its head."""
 
 from __future__ import annotations
 
-import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+from champion_gate.domain.canonical import canonical, sha256_of, utc_text
+from champion_gate.errors import InvalidInputError
+
+_NOTE = re.compile(r"(?:(0|[1-9][0-9]{0,17}):)?([0-9a-f]{64})", re.ASCII | re.IGNORECASE)
 
 
 class LedgerKind(StrEnum):
@@ -88,13 +93,11 @@ def chain(number: int, previous_hash: str, entry: LedgerEntry) -> ChainedText:
 
 def chain_hash(previous_hash: str, body: str) -> str:
     """The hash of a line, as lower-case hex sha256."""
-    return hashlib.sha256(f"{previous_hash}\n{body}".encode()).hexdigest()
+    return sha256_of(f"{previous_hash}\n{body}")
 
 
 def write_body(number: int, entry: LedgerEntry) -> str:
-    """The entry and its number as canonical JSON."""
-    if entry.at.tzinfo is None:
-        raise ValueError("a ledger entry needs an aware time")
+    """The entry and its number as canonical JSON; raises as `chain` does."""
     body = {
         "number": number,
         "kind": entry.kind.value,
@@ -103,21 +106,16 @@ def write_body(number: int, entry: LedgerEntry) -> str:
         "alias": entry.alias,
         "actor": entry.actor,
         "reason": entry.reason,
-        "at": entry.at.astimezone(UTC).isoformat(timespec="microseconds"),
+        "at": ledger_time(entry.at),
         "promotion_id": entry.promotion_id,
         "facts": _plain(entry.facts),
     }
     return canonical(body)
 
 
-def canonical(members: Mapping[str, object]) -> str:
-    """Members as the ledger writes them: sorted keys, no white space, ASCII only, no NaN.
-
-    Raises:
-        ValueError: a number is not finite.
-        TypeError: there is something that JSON does not know.
-    """
-    return json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+def ledger_time(at: datetime) -> str:
+    """As lines and receipts have it; raises ValueError for a naive time."""
+    return utc_text(at, zone="+00:00")
 
 
 def read_body(body: str) -> LedgerEntry:
@@ -158,6 +156,50 @@ def break_in_chain(previous: ChainedText | None, line: ChainedText) -> str | Non
     if line.hash != chain_hash(line.previous_hash, line.body):
         return f"Line {expected} of the ledger has been edited."
     return None
+
+
+@dataclass(frozen=True)
+class NotedHead:
+    """A head that was noted elsewhere: in a log, a receipt, an answer of `/readyz`.
+
+    Attributes:
+        number: the line's; None where only the hash was noted.
+        hash: lower-case hex.
+    """
+
+    number: int | None
+    hash: str
+
+    @classmethod
+    def read(cls, text: str) -> NotedHead:
+        """Read `HASH` or `NUMBER:HASH`.
+
+        Raises:
+            InvalidInputError: it is neither.
+        """
+        match = _NOTE.fullmatch(text.strip())
+        if match is None:
+            raise InvalidInputError(
+                f"{text!r} is no head of a ledger.",
+                hint="Write its hash, or NUMBER:HASH; a hash has 64 digits.",
+            )
+        number, digits = match.groups()
+        return cls(None if number is None else int(number), digits.lower())
+
+    def is_line(self, line: ChainedText) -> bool:
+        """Whether it was this line that was noted."""
+        return self.hash == line.hash and self.number in {None, line.number}
+
+    def precedes(self, first: ChainedText | None) -> bool:
+        """Whether it is what `first` follows; with None, whether it is the head of an empty ledger."""
+        if first is None:
+            return self.hash == GENESIS and self.number in {None, 0}
+        return self.hash == first.previous_hash and self.number in {None, first.number - 1}
+
+
+def head_view(head: LedgerHead) -> dict[str, object]:
+    """The head as clients see it."""
+    return {"number": head.number, "hash": head.hash}
 
 
 def _plain(value: object) -> object:

@@ -1,13 +1,14 @@
-"""The ledger's lines about an alias: our own changes, moves by others, holds and releases."""
+"""The ledger's lines about an alias, what they say in words, and where it stood before."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from champion_gate.domain.aliases import AliasIntent, AliasKey, AliasLock, ChangeSource, Hold
-from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind
+from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind, LedgerLine
 
 OUTSIDE = "outside champion-gate"
 OURS = "champion-gate"
@@ -96,6 +97,60 @@ def release_entry(
 ) -> LedgerEntry:
     """A hold was taken away."""
     return _entry(key, LedgerKind.RELEASE, at, facts, actor=actor, reason=reason)
+
+
+def version_before(lines: Sequence[LedgerLine], current: str | None) -> str | None:
+    """The version on which an alias stood before it came to where it stands.
+
+    Args:
+        lines: all lines of the alias, newest first.
+        current: where it stands.
+
+    Returns:
+        The latest version before that no rollback has ever left; None if there is none.
+    """
+    moves = [line.entry.facts for line in lines if line.entry.kind is LedgerKind.ALIAS_CHANGE]
+    rolled_back = {facts.get("from") for facts in moves if facts.get("source") == ChangeSource.ROLLBACK.value}
+    for facts in moves:
+        before = facts.get("from")
+        if isinstance(before, str) and before != current and before not in rolled_back:
+            return before
+    return None
+
+
+def version_id_of(lines: Sequence[LedgerLine], version: str) -> str | None:
+    """The id of the version of this number that held the alias last; None where the ledger does not say.
+
+    Args:
+        lines: all lines of the alias, newest first.
+        version: its number.
+    """
+    for line in lines:
+        if line.entry.kind is LedgerKind.ALIAS_CHANGE and line.entry.facts.get("to") == version:
+            found = line.entry.facts.get(VERSION_ID)
+            return found if isinstance(found, str) else None
+    return None
+
+
+def is_own_change(entry: LedgerEntry) -> bool:
+    """Whether it is a change of the alias that the line's promotion made."""
+    return entry.kind is LedgerKind.ALIAS_CHANGE and entry.facts.get("source") == ChangeSource.PROMOTION.value
+
+
+def told(entry: LedgerEntry) -> str:
+    """What a line says, in words for people."""
+    facts: Mapping[str, Any] = entry.facts
+    if entry.kind is LedgerKind.ALIAS_CHANGE:
+        moved = f"from {named(facts.get('from'))} to {named(facts.get('to'))}"
+        if is_own_change(entry):
+            return f"the alias WAS moved {moved}"
+        return f"somebody else moved the alias {moved}"
+    if entry.kind is LedgerKind.DECISION:
+        deciders = facts.get("deciders")
+        rows = deciders if isinstance(deciders, list) else []
+        logins = ", ".join(str(each.get("login")) for each in rows if isinstance(each, dict))
+        return f"{facts.get('verdict')} by {logins or 'nobody'}"
+    return f"{entry.kind.value} by {entry.actor}"
 
 
 def _late_write(late: AliasIntent) -> str:

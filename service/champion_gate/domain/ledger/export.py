@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO
 
+from champion_gate.domain.canonical import canonical
 from champion_gate.domain.json_body import UnusableBodyError, json_object
 from champion_gate.domain.ledger.chain import (
     GENESIS,
     ChainedText,
     LedgerHead,
     LedgerKind,
+    NotedHead,
     break_in_chain,
-    canonical,
 )
-from champion_gate.domain.ledger.head import NotedHead
 from champion_gate.domain.text import one_line
 from champion_gate.errors import ConflictError
 

@@ -1,20 +1,188 @@
-"""A promotion's receipt: one document that says what was decided, and that the ledger must bear out."""
+"""A promotion's receipt: one document that says what was decided, and that the ledger must bear out.
+
+It is made here, and read here when somebody hands it in: bounded, and of exactly the form that we give out.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
 
-from champion_gate.domain.ledger.chain import LedgerHead, LedgerLine, canonical, write_body
-from champion_gate.domain.promotion import Promotion
-from champion_gate.errors import ConflictError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
 
-FORMAT = "champion-gate receipt 1"
+from champion_gate.domain.canonical import canonical, sha256_of
+from champion_gate.domain.json_body import UnusableBodyError, json_object
+from champion_gate.domain.ledger.chain import (
+    ChainedText,
+    LedgerEntry,
+    LedgerHead,
+    LedgerLine,
+    ledger_time,
+    read_body,
+    write_body,
+)
+from champion_gate.domain.ledger.export import read_members
+from champion_gate.domain.promotion import Phase, Promotion
+from champion_gate.domain.text import one_line
+from champion_gate.errors import ConflictError, InvalidInputError
+
+FORMAT: Literal["champion-gate receipt 1"] = "champion-gate receipt 1"
 """Name and version of the document's form; a reader refuses every other."""
 
 DIGEST = "receipt_sha256"
+LONGEST_RECEIPT = 4 * 2**20
+"""Bytes."""
+
+
+@dataclass(frozen=True)
+class ReceiptLine:
+    """A line of the ledger as the receipt quotes it, and what it says."""
+
+    text: ChainedText
+    entry: LedgerEntry
+
+
+def _quoted(members: Any) -> ReceiptLine:
+    if not isinstance(members, dict):
+        raise ValueError("it quotes something that is no line of a ledger")  # noqa: TRY004 - pydantic's
+    text = read_members(members)
+    return ReceiptLine(text, read_body(text.body))
+
+
+def _aware(at: str) -> str:
+    if datetime.fromisoformat(at).tzinfo is None:
+        raise ValueError(f"{at} is no time with a zone")
+    return at
+
+
+def _ended(phase: Phase) -> Phase:
+    if phase.is_open:
+        raise ValueError(f"nobody gets one of a promotion that is {phase.value}")
+    return phase
+
+
+_Time = Annotated[str, AfterValidator(_aware)]
+
+
+class _Form(BaseModel):
+    # What this version does not know could say anything, and nobody would have checked it.
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class What(_Form):
+    """Which version and job run, for which alias; what is Any is only compared, with ledger and evidence."""
+
+    registry: str
+    model: str
+    alias: str
+    version: str
+    gate: Any
+    version_id: Any
+    mlflow_run: Any
+    source: Any
+    job_run: Any
+    champion: Any
+
+
+class Who(_Form):
+    """Who decided what, and who could not."""
+
+    verdict: str | None
+    deciders: list[Any]
+    trainers: list[Any]
+    excluded: list[Any]
+
+
+class When(_Form):
+    """Times as texts."""
+
+    requested_at: _Time | None
+    decided_at: _Time | None
+    ended_at: _Time | None
+
+
+class Request(_Form):
+    """Where approval was asked for."""
+
+    provider: Any
+    external_id: Any
+    url: Any
+
+
+class Head(_Form):
+    """The ledger's head when the receipt was made."""
+
+    number: Annotated[int, Field(ge=0, lt=10**18)]
+    hash: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    at: _Time | None
+
+
+class Receipt(_Form):
+    """A receipt of the right form; nothing of it has been checked against anything.
+
+    Attributes:
+        request: where approval was asked for; None where it never was.
+        lines: oldest first, each with a number of its own, none beyond the head.
+        digest_fits: whether it is as it was made, unless somebody took the pains to make the digest anew.
+    """
+
+    format: Literal["champion-gate receipt 1"]
+    promotion_id: str = Field(alias="promotion")
+    what: What
+    who: Who
+    when: When
+    phase: Annotated[Phase, Field(strict=False), AfterValidator(_ended)]
+    reason: str
+    evidence_sha256: str | None
+    approval_settings_sha256: str | None
+    request: Request | None
+    lines: list[Annotated[ReceiptLine, PlainValidator(_quoted)]] = Field(alias="ledger")
+    head: Head
+    digest_fits: bool = Field(alias="receipt_sha256")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        numbers = [line.text.number for line in self.lines]
+        if numbers != sorted(set(numbers)) or any(number > self.head.number for number in numbers):
+            raise ValueError("its lines of the ledger are out of order")
+        return self
+
+
+def read_receipt(sent: bytes) -> Receipt:
+    """Read a receipt.
+
+    Args:
+        sent: as it is in the file.
+
+    Raises:
+        InvalidInputError: it is too long, or no receipt of the version that we know.
+    """
+    if len(sent) > LONGEST_RECEIPT:
+        raise InvalidInputError(f"A receipt has at most {LONGEST_RECEIPT} bytes.")
+    try:
+        members = json_object(sent, "the file")
+        if DIGEST in members:
+            members[DIGEST] = members[DIGEST] == digest_of(members)
+        return Receipt.model_validate(members)
+    except UnusableBodyError as error:
+        problem = str(error)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        problem = one_line(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+    except (ValueError, RecursionError) as error:
+        problem = one_line(str(error))
+    raise InvalidInputError(f"This is no receipt: {problem}.")
 
 
 class NotEndedError(ConflictError):
@@ -70,7 +238,7 @@ def receipt_of(
 def digest_of(receipt: Mapping[str, object]) -> str:
     """The lower-case hex sha256 of a receipt without its own digest, as canonical JSON."""
     members = {name: value for name, value in receipt.items() if name != DIGEST}
-    return hashlib.sha256(canonical(members).encode()).hexdigest()
+    return sha256_of(canonical(members))
 
 
 def _what(promotion: Promotion) -> dict[str, object]:
@@ -120,5 +288,5 @@ def _line(line: LedgerLine) -> dict[str, object]:
 
 
 def _time(at: datetime | None) -> str | None:
-    """To the microsecond, as the ledger writes it: both must say the same."""
-    return None if at is None else at.astimezone(UTC).isoformat(timespec="microseconds")
+    """As the ledger writes it: both must say the same."""
+    return None if at is None else ledger_time(at)

@@ -8,14 +8,23 @@ from datetime import datetime
 from typing import Any
 
 from champion_gate.domain.approval import Verdict
-from champion_gate.domain.ledger.chain import ChainedText, LedgerKind, chain_hash
-from champion_gate.domain.ledger.export import Part, check_part
+from champion_gate.domain.canonical import canonical
+from champion_gate.domain.ledger.chain import (
+    ChainedText,
+    LedgerEntry,
+    LedgerKind,
+    NotedHead,
+    chain_hash,
+    read_body,
+)
+from champion_gate.domain.ledger.entries import is_own_change, told
+from champion_gate.domain.ledger.export import Part, check_part, why_not_found
+from champion_gate.domain.ledger.receipt import Receipt, ReceiptLine, Request
 from champion_gate.domain.ledger.receipt_evidence import ONLY_IN_EVIDENCE, EvidenceCheck, check_evidence
-from champion_gate.domain.ledger.receipt_held import Held, is_about, is_own_change, told
-from champion_gate.domain.ledger.receipt_reading import Receipt, ReceiptLine
 from champion_gate.domain.promotion import Phase
 from champion_gate.errors import ConflictError
 
+_NOT_ASKED = Request(provider=None, external_id=None, url=None)
 _DECIDED: Mapping[Phase, frozenset[str | None]] = {
     Phase.PROMOTED: frozenset({Verdict.APPROVED.value}),
     Phase.REJECTED: frozenset({Verdict.REJECTED.value}),
@@ -65,7 +74,7 @@ def check_receipt(
     if compared is not None:
         problems += compared.problems
         confirmed += [] if compared.problems else _evidence_confirmed(receipt, compared)
-    held = Held(receipt)
+    held = _Held(receipt)
     try:
         part = check_part(held.watching(ledger))
     except ConflictError as error:
@@ -106,42 +115,43 @@ def _lines(receipt: Receipt) -> Iterator[str]:
             yield f"Line {number} on the receipt has been edited: its hash does not fit."
         if number == receipt.head.number and line.text.hash != receipt.head.hash:
             yield f"The receipt names another hash for its head than for line {number}, which is the same line."
-        if not is_about(entry, receipt):
+        if not _is_about(entry, receipt):
             yield f"Line {number} on the receipt is about another registry, model, alias or promotion."
 
 
 def _decision(receipt: Receipt) -> Iterator[str]:
-    verdict, lines = receipt.who["verdict"], _of_kind(receipt, LedgerKind.DECISION)
+    verdict, lines = receipt.who.verdict, _of_kind(receipt, LedgerKind.DECISION)
     if verdict not in _DECIDED.get(receipt.phase, {None}):
         yield f"A promotion with the verdict {verdict!r} cannot end as {receipt.phase.value}."
     if len(lines) > 1:
         yield "It quotes more than one decision."
     if not lines:
-        if verdict is not None or receipt.who["deciders"] or receipt.when["decided_at"] is not None:
+        if verdict is not None or receipt.who.deciders or receipt.when.decided_at is not None:
             yield "It tells of a decision, and quotes no line of the ledger with one."
         return
     facts, claims = lines[-1].entry.facts, _decision_claims(receipt)
     for words, name, claimed in claims:
         if name not in facts or facts[name] != claimed:
             yield f"It says {words} {claimed!r}, and line {lines[-1].text.number} says {facts.get(name)!r}."
-    if not _same_time(receipt.when["decided_at"], facts.get("decided_at")):
-        yield f"It says decided at {receipt.when['decided_at']!r}, and the ledger {facts.get('decided_at')!r}."
-    if verdict == Verdict.APPROVED.value and not receipt.who["deciders"]:
+    if not _same_time(receipt.when.decided_at, facts.get("decided_at")):
+        yield f"It says decided at {receipt.when.decided_at!r}, and the ledger {facts.get('decided_at')!r}."
+    if verdict == Verdict.APPROVED.value and not receipt.who.deciders:
         yield "It tells of an approval by nobody."
 
 
 def _decision_claims(receipt: Receipt) -> Iterator[tuple[str, str, Any]]:
     """In which words, under which name of the line's facts, and what the receipt says."""
-    yield "verdict", "verdict", receipt.who["verdict"]
-    yield "deciders", "deciders", receipt.who["deciders"]
-    yield "version", "version", receipt.what["version"]
-    yield "version id", "version_id", receipt.what["version_id"]
-    yield "replaced version", "champion", receipt.what["champion"]
+    asked = receipt.request or _NOT_ASKED
+    yield "verdict", "verdict", receipt.who.verdict
+    yield "deciders", "deciders", receipt.who.deciders
+    yield "version", "version", receipt.what.version
+    yield "version id", "version_id", receipt.what.version_id
+    yield "replaced version", "champion", receipt.what.champion
     yield "evidence sha256", "evidence_sha256", receipt.evidence_sha256
     yield "approval settings sha256", "approval_settings_sha256", receipt.approval_settings_sha256
-    yield "provider", "provider", receipt.request.get("provider")
-    yield "request", "request", receipt.request.get("external_id")
-    yield "request's address", "url", receipt.request.get("url")
+    yield "provider", "provider", asked.provider
+    yield "request", "request", asked.external_id
+    yield "request's address", "url", asked.url
 
 
 def _alias(receipt: Receipt) -> Iterator[str]:
@@ -151,11 +161,11 @@ def _alias(receipt: Receipt) -> Iterator[str]:
     if own and receipt.phase is not Phase.PROMOTED:
         line = own[0]
         yield f"It says {receipt.phase.value}, and line {line.text.number} says that {told(line.entry)}.{_way_out(receipt)}"
-    if own and receipt.who["verdict"] != Verdict.APPROVED.value:
+    if own and receipt.who.verdict != Verdict.APPROVED.value:
         yield "It quotes a change of the alias without telling of an approval."
     if len(own) > 1:
         yield "It quotes more than one change of the alias, and an approval is spent once."
-    moved = (receipt.what["champion"], receipt.what["version"])
+    moved = (receipt.what.champion, receipt.what.version)
     for line in own:
         if (line.entry.facts.get("from"), line.entry.facts.get("to")) != moved:
             yield f"Line {line.text.number} moves the alias between other versions than the receipt says."
@@ -167,7 +177,7 @@ def _chain_confirmed(part: Part) -> list[str]:
     return [f"The ledger's chain is unbroken from line {part.first} to line {part.head.number}."]
 
 
-def _held_confirmed(receipt: Receipt, part: Part, held: Held) -> Iterator[str]:
+def _held_confirmed(receipt: Receipt, part: Part, held: _Held) -> Iterator[str]:
     head, count = receipt.head.number, len(receipt.lines)
     last = head if held.since else part.head.number
     yield f"Line {head} of the ledger still has the hash that the receipt names as its head: nothing up to it was rewritten since."
@@ -247,3 +257,82 @@ def _same_time(one: object, other: object) -> bool:
         return datetime.fromisoformat(str(one)) == datetime.fromisoformat(str(other))
     except (ValueError, TypeError):
         return False
+
+
+def _is_about(entry: LedgerEntry, receipt: Receipt) -> bool:
+    """Whether it is about the registry, model, alias and promotion that the receipt names."""
+    key = (receipt.what.registry, receipt.what.model, receipt.what.alias, receipt.promotion_id)
+    return (entry.registry, entry.model, entry.alias, entry.promotion_id) == key
+
+
+class _Held:
+    """What a pass over the ledger finds of a receipt's lines and head, without keeping the ledger."""
+
+    def __init__(self, receipt: Receipt) -> None:
+        self._receipt = receipt
+        self._noted = NotedHead(receipt.head.number, receipt.head.hash)
+        self._missing = {line.text.number: line.text.hash for line in receipt.lines}
+        self._first: ChainedText | None = None
+        self._head_found = False
+        self._problems: list[str] = []
+        self._since: list[str] = []
+        # The hashed text is canonical, so that a line of this promotion cannot be written otherwise.
+        self._mark = canonical({"promotion_id": receipt.promotion_id})[1:-1]
+
+    @property
+    def since(self) -> tuple[str, ...]:
+        """What the ledger tells of the promotion after the receipt's head, where it may tell more."""
+        return tuple(self._since)
+
+    def watching(self, ledger: Iterable[ChainedText]) -> Iterator[ChainedText]:
+        """The same lines."""
+        for line in ledger:
+            self._first = self._first or line
+            self._head_found = self._head_found or self._noted.is_line(line)
+            self._look_at(line)
+            yield line
+
+    def problems(self, part: Part) -> Iterator[str]:
+        """What is not so; to be asked when all lines have passed."""
+        yield from self._problems
+        if self._receipt.head.number == 0 and self._first is not None:
+            # Such a head fits every ledger, so that it says nothing about this one.
+            yield "The receipt's head is from before the ledger's first line: get the receipt anew."
+        if not self._head_found and not self._noted.precedes(self._first):
+            yield f"The receipt's head is not in the ledger. {why_not_found(self._noted, part)}"
+        for number in self._missing:
+            yield f"Line {number}, which the receipt quotes, is not in the ledger at hand."
+
+    def _look_at(self, line: ChainedText) -> None:
+        quoted = self._missing.pop(line.number, None)
+        if quoted is not None:
+            if quoted != line.hash:
+                self._problems.append(f"Line {line.number} is another one in the ledger than on the receipt.")
+        elif self._mark in line.body:
+            self._look_at_unquoted(line)
+
+    def _look_at_unquoted(self, line: ChainedText) -> None:
+        try:
+            entry = read_body(line.body)
+            readable = isinstance(entry.facts, dict)
+        except ValueError:
+            readable = False
+        if not readable:
+            self._problems.append(
+                f"Line {line.number} of the ledger cannot be read, and names this promotion."
+            )
+            return
+        if entry.promotion_id != self._receipt.promotion_id:
+            return
+        ours = f"Line {line.number} of the ledger is about this promotion too"
+        if line.number <= self._receipt.head.number:
+            self._problems.append(f"{ours}, and the receipt leaves it out: {told(entry)}.")
+        elif self._receipt.phase is not Phase.FAILED:
+            self._problems.append(
+                f"{ours}, and was written after the receipt's head, although nothing follows on "
+                f"{self._receipt.phase.value}: {told(entry)}."
+            )
+        elif not _is_about(entry, self._receipt):
+            self._problems.append(f"{ours}, and names another registry, model or alias for it.")
+        else:
+            self._since.append(f"After the receipt was made, line {line.number}: {told(entry)}.")

@@ -9,7 +9,7 @@ from typing import Any
 
 from champion_gate.domain.evidence import LONGEST_NAME, LONGEST_URL, LONGEST_VALUE, MOST_PEOPLE
 from champion_gate.domain.json_body import UnusableBodyError, json_object
-from champion_gate.domain.ledger.receipt_reading import Receipt
+from champion_gate.domain.ledger.receipt import Receipt
 from champion_gate.domain.text import storable
 
 ONLY_IN_EVIDENCE = ("gate", "job run", "MLflow run", "source", "who trained it", "who was excluded")
@@ -86,20 +86,20 @@ def _silent(claim: _Claim, document: Mapping[str, Any]) -> bool:
 def _claims(receipt: Receipt) -> Iterator[_Claim]:
     what, who = receipt.what, receipt.who
     yield _claim("promotion", "asked", "promotion", receipt.promotion_id, needed=True)
-    yield _claim("version", "asked", "to_version", what["version"], needed=True)
-    yield _claim("registry", "asked", "registry", what["registry"], LONGEST_URL)
-    yield _claim("model", "asked", "model", what["model"])
-    yield _claim("alias", "asked", "alias", what["alias"])
-    yield _claim("replaced version", "asked", "from_version", what["champion"])
+    yield _claim("version", "asked", "to_version", what.version, needed=True)
+    yield _claim("registry", "asked", "registry", what.registry, LONGEST_URL)
+    yield _claim("model", "asked", "model", what.model)
+    yield _claim("alias", "asked", "alias", what.alias)
+    yield _claim("replaced version", "asked", "from_version", what.champion)
     if receipt.request:
-        yield _claim("provider", "asked", "provider", receipt.request["provider"])
-    yield _claim("gate", "asked", "gate", what["gate"])
-    yield _claim("version id", "candidate", "version_id", what["version_id"])
-    yield _claim("MLflow run", "candidate", "mlflow_run", what["mlflow_run"], LONGEST_VALUE)
-    yield _claim("source", "candidate", "source", what["source"], LONGEST_VALUE)
-    yield _claim("job run", "job", "run_id", what["job_run"])
-    yield _people("who trained it", "trainers", who["trainers"], {"name": LONGEST_VALUE})
-    yield _people("who was excluded", "excluded", who["excluded"], {})
+        yield _claim("provider", "asked", "provider", receipt.request.provider)
+    yield _claim("gate", "asked", "gate", what.gate)
+    yield _claim("version id", "candidate", "version_id", what.version_id)
+    yield _claim("MLflow run", "candidate", "mlflow_run", what.mlflow_run, LONGEST_VALUE)
+    yield _claim("source", "candidate", "source", what.source, LONGEST_VALUE)
+    yield _claim("job run", "job", "run_id", what.job_run)
+    yield _people("who trained it", "trainers", who.trainers, {"name": LONGEST_VALUE})
+    yield _people("who was excluded", "excluded", who.excluded, {})
 
 
 def _claim(
