@@ -1,13 +1,13 @@
 """One writer an alias: the only place from which the registry's aliases are changed.
 
 Neither Unity Catalog nor MLflow offers compare-and-set. Among our own writers a leased, fenced row gives
-the same; against writers outside the gate a small race remains, and `watch` finds what they did.
+the same; against writers outside the gate a small race remains, and the sweep finds what they did.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -30,7 +30,6 @@ from champion_gate.errors import (
     VendorUnavailableError,
 )
 from champion_gate.flow.context import Context
-from champion_gate.flow.retrying import BUDGET
 
 _SENDS = 2
 
@@ -54,6 +53,22 @@ class Settled:
 
     lock: AliasLock
     finished: AliasIntent | None = None
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A write that has gone out and been looked for; what came of it is not on record yet.
+
+    Attributes:
+        lock: held, with the intent on record.
+        stands: where the alias stands now.
+        lost: the ledger's line where that is not where it was put, which another may have chosen; else None.
+    """
+
+    lock: AliasLock
+    intent: AliasIntent
+    stands: str | None
+    lost: LedgerEntry | None
 
 
 class AliasWriter:
@@ -121,75 +136,84 @@ class AliasWriter:
         written = self.write(lock, replace(intent, fence=lock.fence))
         return Settled(written, intent if written.known_version == intent.to_version else None)
 
-    def write(
-        self,
-        lock: AliasLock,
-        intent: AliasIntent,
-        end: Callable[[str | None], tuple[Promotion, list[FollowUp]]] | None = None,
-    ) -> AliasLock:
-        """Carry a change out: commit the intent, call the registry, read back, record.
+    def write(self, lock: AliasLock, intent: AliasIntent) -> AliasLock:
+        """Carry a change out that ends no promotion: `send` it and `record` it.
+
+        Returns:
+            The row; `known_version` tells where the alias stands now, which another may have chosen.
+        """
+        return self.record(self.send(lock, intent))
+
+    def send(self, lock: AliasLock, intent: AliasIntent) -> Sent:
+        """Commit the intent, call the registry, read back.
 
         Where the registry goes on to show the alias as it stood before, the call is made a second time.
 
         Args:
             lock: held and settled.
             intent: with the lock's fence.
-            end: makes the ended promotion and its follow-ups, which are stored with the record; told None
-                where the alias stands as intended, else why it does not.
-
-        Returns:
-            The row; `known_version` tells where the alias stands now, which another may have chosen.
 
         Raises:
             VendorError: the registry did not answer, refused, or does not show the write. The intent stays on
                 record unless the registry refused, and shows that nothing was written.
             LeaseLostError: it took too long; whoever has the alias now records what came of it.
         """
-        lock, current = self._sent(lock, intent)
-        lost = None
-        if current != intent.to_version:
-            lost = self._interrupted(lock, intent, current)
-        promotion, follow_ups = end(lost.reason if lost else None) if end is not None else (None, [])
+        sent_before = intent.sent_at is not None
+        for _ in range(_SENDS):
+            now = self._clock.now()
+            lock = self._store.begin_alias_change(
+                lock, replace(intent, sent_at=now), now, self._waits.alias_lease_seconds
+            )
+            refused = self._send(lock, intent)
+            stands = self._read_back(lock.key, intent)
+            if stands == intent.to_version:
+                return Sent(lock, intent, stands, None)
+            if not intent.is_still_at_start(stands):
+                return Sent(lock, intent, stands, self._interrupted(lock, intent, stands))
+            if refused is not None:
+                # The refusal was an answer: this call wrote nothing, so nobody has to finish it.
+                self._finish(lock, stands, [], dropped=lock.intent if sent_before else None)
+                raise refused
+            sent_before = True
+        shown, to = named(intent.from_version), named(intent.to_version)
+        raise VendorUnavailableError(
+            self._registry.name,
+            f"{lock.key.model}@{lock.key.alias} was put on {to} twice, and is still shown on {shown}.",
+            outcome_unknown=True,
+        )
+
+    def record(
+        self, sent: Sent, promotion: Promotion | None = None, follow_ups: Sequence[FollowUp] = ()
+    ) -> AliasLock:
+        """Put into the ledger what came of a write, in one transaction with the promotion that it ends.
+
+        Args:
+            sent: the write.
+            promotion: as it has ended by it.
+            follow_ups: what that leaves to be done.
+
+        Returns:
+            The row; `known_version` tells where the alias stands now.
+
+        Raises:
+            LeaseLostError: it took too long; whoever has the alias now records what came of it.
+        """
         try:
-            if lost is None:
-                return self._finish_written(lock, intent, promotion, follow_ups)
+            if sent.lost is None:
+                return self._finish_written(sent.lock, sent.intent, promotion, follow_ups)
             return self._finish(
-                lock, current, [lost], promotion=promotion, follow_ups=follow_ups, dropped=intent
+                sent.lock,
+                sent.stands,
+                [sent.lost],
+                promotion=promotion,
+                follow_ups=follow_ups,
+                dropped=sent.intent,
             )
         except LeaseLostError:
-            self._settle_late(lock.key, intent)
+            self._settle_late(sent.lock.key, sent.intent)
             raise
 
-    def watch(self, key: AliasKey) -> None:
-        """Compare the alias with where it was last seen, and put a move made by others into the ledger.
-
-        An unfinished write of ours is left to the promotion that began it, until that has given up.
-        """
-        known = self._store.known_alias(key)
-        current = self._registry.get_alias(key.model, key.alias)
-        if known is not None and known.is_settled_at(current):
-            return
-        if known is not None and self._is_waited_for(known.intent, current):
-            return
-        try:
-            with self.taken(key) as lock:
-                if self._is_waited_for(lock.intent, current):
-                    return
-                settled = self.settle(lock).lock
-        except AliasBusyError:
-            return  # whoever holds it records what it finds
-        if not lock.seen or settled.known_version == lock.known_version:
-            return
-        for promotion in self._store.open_promotions(key):
-            self._store.hint_promotion(promotion.id, self._clock.now())
-
-    def _is_waited_for(self, intent: AliasIntent | None, current: str | None) -> bool:
-        """Whether a write is left to its writer, or may show yet: an operator was told that its outcome is unknown."""
-        if intent is None or self._is_its_writers(intent):
-            return intent is not None
-        return intent.is_still_at_start(current) and self._clock.now() < intent.at + BUDGET
-
-    def _is_its_writers(self, intent: AliasIntent | None) -> bool:
+    def is_tried_again(self, intent: AliasIntent | None) -> bool:
         """Whether this write was begun by a promotion that still goes on trying; operators begin anew."""
         if intent is None or intent.promotion_id is None:
             return False
@@ -242,34 +266,10 @@ class AliasWriter:
         """
         try:
             with self.taken(key) as lock:
-                if not self._is_its_writers(lock.intent):
+                if not self.is_tried_again(lock.intent):
                     self.settle(lock, late=intent)
         except (AliasBusyError, LeaseLostError, VendorError) as error:
             _log.warning("%s@%s: a late write is left to the next look: %s", key.model, key.alias, error)
-
-    def _sent(self, lock: AliasLock, intent: AliasIntent) -> tuple[AliasLock, str | None]:
-        """Send it, twice at most, until the alias stands elsewhere than before; returns where."""
-        sent_before = intent.sent_at is not None
-        for _ in range(_SENDS):
-            now = self._clock.now()
-            lock = self._store.begin_alias_change(
-                lock, replace(intent, sent_at=now), now, self._waits.alias_lease_seconds
-            )
-            refused = self._send(lock, intent)
-            current = self._read_back(lock.key, intent)
-            if not intent.is_still_at_start(current):
-                return lock, current
-            if refused is not None:
-                # The refusal was an answer: this call wrote nothing, so nobody has to finish it.
-                self._finish(lock, current, [], dropped=lock.intent if sent_before else None)
-                raise refused
-            sent_before = True
-        shown, to = named(intent.from_version), named(intent.to_version)
-        raise VendorUnavailableError(
-            self._registry.name,
-            f"{lock.key.model}@{lock.key.alias} was put on {to} twice, and is still shown on {shown}.",
-            outcome_unknown=True,
-        )
 
     def _send(self, lock: AliasLock, intent: AliasIntent) -> VendorRefusedError | None:
         """Call the registry once; returns its refusal, after which the alias is looked at all the same."""
@@ -312,7 +312,7 @@ class AliasWriter:
         lock: AliasLock,
         intent: AliasIntent,
         promotion: Promotion | None = None,
-        follow_ups: list[FollowUp] | None = None,
+        follow_ups: Sequence[FollowUp] = (),
     ) -> AliasLock:
         """Record a change that arrived; a rollback's hold is placed with it, or the next run would undo it."""
         now = self._clock.now()
@@ -334,7 +334,7 @@ class AliasWriter:
         entries: list[LedgerEntry],
         *,
         promotion: Promotion | None = None,
-        follow_ups: list[FollowUp] | None = None,
+        follow_ups: Sequence[FollowUp] = (),
         hold: Hold | None = None,
         dropped: AliasIntent | None = None,
     ) -> AliasLock:
@@ -344,7 +344,7 @@ class AliasWriter:
             known_version=current,
             ledger=entries,
             promotion=promotion,
-            follow_ups=follow_ups or [],
+            follow_ups=follow_ups,
             hold=hold,
             dropped=dropped,
         )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from champion_gate.domain.aliases import ARRIVES_WITHIN, AliasIntent, AliasLock, ChangeSource
 from champion_gate.domain.ledger.chain import LedgerKind
 from champion_gate.domain.ledger.entries import FIRST_SEEN, VERSION_ID, named
-from champion_gate.domain.promotion import EndRequest, FollowUp, Phase, Promotion
+from champion_gate.domain.promotion import EndRequest, Phase, Promotion
 from champion_gate.domain.versions import VersionStatus
 from champion_gate.errors import (
     ConflictError,
@@ -20,11 +19,8 @@ from champion_gate.errors import (
 )
 from champion_gate.flow.alias_writer import AliasWriter
 from champion_gate.flow.context import Context
-
-End = Callable[[Promotion, Phase, str], tuple[Promotion, list[FollowUp]]]
-"""Makes the ended promotion and its follow-ups out of phase and reason."""
-StaleBecause = Callable[[Promotion], str | None]
-"""Says why an approval no longer counts; None while it does."""
+from champion_gate.flow.gate_rules import GateRules
+from champion_gate.flow.lease import Lease
 
 
 @dataclass(frozen=True)
@@ -45,50 +41,59 @@ class UnsettledError(ConflictError):
     code = "unsettled"
 
 
-class Spending:
-    """Spends approvals through the alias's one writer."""
+class Approvals:
+    """Applies approvals through the alias's one writer, or ends their promotions."""
 
     def __init__(self, context: Context) -> None:
+        self._rules = GateRules(context)
+        self._lease = Lease(context)
         self._store = context.store
         self._registry = context.registry
         self._alias_writer = AliasWriter(context)
         self._clock = context.clock
         self._waits = context.waits
 
-    def spend(self, promotion: Promotion, *, stale_because: StaleBecause, end: End) -> Promotion:
+    def apply(self, promotion: Promotion) -> None:
         """Set the alias once, or end the promotion as stale.
 
         Args:
-            promotion: taken, in phase `approved`.
-            stale_because: says why the gate no longer stands by the approval; asked right before each write.
-            end: makes the ended promotion and its follow-ups.
-
-        Returns:
-            The promotion as stored, its lease still held.
+            promotion: taken, in phase `approved`; it is given back as it has ended.
 
         Raises:
             OnHoldError: the approval still counts, and has to wait for the hold's release.
             UnclearError: whether it still counts cannot be told at the moment.
             OrderedToEndError: nothing was written, because its end has just been ordered.
             AliasBusyError: another writer is at work.
+            LeaseLostError: it took too long; whoever has the alias or the promotion now goes on.
             VendorError: the registry did not answer or refused; a begun write stays on record.
         """
-        with self._alias_writer.taken(promotion.alias_key) as lock:
+        with self._alias_writer.taken(promotion.alias_key) as taken:
             settled = self._alias_writer.settle(
-                lock, may_send=lambda intent: self._may_send(lock, intent, promotion, stale_because)
+                taken, may_send=lambda intent: self._may_send(taken, intent, promotion)
             )
-            return self._spend_settled(settled.lock, promotion, stale_because, end)
+            lock = settled.lock
+            ending = self._ending_on_record(promotion) or self._stale(promotion, lock.known_version)
+            if ending is not None:
+                self._lease.end(promotion, ending.phase, ending.reason)
+                return
+            self._check_order(promotion)
+            if lock.hold is not None:
+                raise OnHoldError(f"Approved; {promotion.alias} of {promotion.model} is {lock.hold}.")
+            sent = self._alias_writer.send(lock, self._intent(lock, promotion))
+            ending = _Ending(Phase.PROMOTED, _promoted(promotion))
+            if sent.lost is not None:
+                ending = _Ending(Phase.STALE, sent.lost.reason)
+            ended, follow_ups = self._lease.ended(promotion, ending.phase, ending.reason)
+            self._alias_writer.record(sent, ended, follow_ups)
+        self._lease.give_back(ended)
 
-    def withdraw(self, promotion: Promotion, order: EndRequest, *, end: End) -> Promotion:
+    def withdraw(self, promotion: Promotion, order: EndRequest) -> None:
         """End an approved promotion that waits, unless a write of its own has been carried out.
 
         Args:
-            promotion: taken, in phase `approved`; nothing has been sent for it since `order.at`.
+            promotion: taken, in phase `approved`; nothing has been sent for it since `order.at`. It is given
+                back as it has ended: promoted where its write has arrived.
             order: how and why it ends, if it may.
-            end: makes the ended promotion and its follow-ups.
-
-        Returns:
-            The promotion as stored, its lease still held: promoted where its write has arrived.
 
         Raises:
             AliasBusyError: another writer is at work.
@@ -100,8 +105,7 @@ class Spending:
             if sent is not None:
                 self._settle_own(lock, sent, promotion, order)
             ending = self._ending_on_record(promotion) or _Ending(order.phase, order.reason)
-            ended, follow_ups = end(promotion, ending.phase, ending.reason)
-            return self._store.save_promotion(ended, self._clock.now(), follow_ups=follow_ups)
+            self._lease.end(promotion, ending.phase, ending.reason)
 
     def _settle_own(
         self, lock: AliasLock, sent: AliasIntent, promotion: Promotion, order: EndRequest
@@ -226,29 +230,6 @@ class Spending:
                 retry_after=(since + self._waits.version_gone - now).total_seconds(),
             )
 
-    def _spend_settled(
-        self, lock: AliasLock, promotion: Promotion, stale_because: StaleBecause, end: End
-    ) -> Promotion:
-        ending = self._ending_on_record(promotion) or self._stale(
-            promotion, lock.known_version, stale_because
-        )
-        if ending is not None:
-            ended, follow_ups = end(promotion, ending.phase, ending.reason)
-            return self._store.save_promotion(ended, self._clock.now(), follow_ups=follow_ups)
-        self._check_order(promotion)
-        if lock.hold is not None:
-            raise OnHoldError(f"Approved; {promotion.alias} of {promotion.model} is {lock.hold}.")
-        ended_as: list[Promotion] = []
-
-        def at_end(lost: str | None) -> tuple[Promotion, list[FollowUp]]:
-            phase = Phase.PROMOTED if lost is None else Phase.STALE
-            ended, follow_ups = end(promotion, phase, lost or _promoted(promotion))
-            ended_as.append(ended)
-            return ended, follow_ups
-
-        self._alias_writer.write(lock, self._intent(lock, promotion), at_end)
-        return ended_as[0]
-
     def _check_order(self, promotion: Promotion) -> None:
         """Raise OrderedToEndError where somebody has ordered the end since the promotion was taken."""
         order = self._store.get_promotion(promotion.id).end_request
@@ -265,12 +246,14 @@ class Spending:
             return _Ending(Phase.STALE, line.entry.reason)
         return None
 
-    def _stale(
-        self, promotion: Promotion, current: str | None, stale_because: StaleBecause
-    ) -> _Ending | None:
+    def _stale(self, promotion: Promotion, current: str | None) -> _Ending | None:
         if current != promotion.champion_version:
             return _Ending(Phase.STALE, _moved_under(promotion, current))
-        reason = self.moved_and_back(promotion) or self.version_changed(promotion) or stale_because(promotion)
+        reason = (
+            self.moved_and_back(promotion)
+            or self.version_changed(promotion)
+            or self._rules.stale_because(promotion)
+        )
         return _Ending(Phase.STALE, reason) if reason else None
 
     def _intent(self, lock: AliasLock, promotion: Promotion) -> AliasIntent:
@@ -288,9 +271,7 @@ class Spending:
             facts={VERSION_ID: promotion.version.version_id},
         )
 
-    def _may_send(
-        self, lock: AliasLock, intent: AliasIntent, promotion: Promotion, stale_because: StaleBecause
-    ) -> bool:
+    def _may_send(self, lock: AliasLock, intent: AliasIntent, promotion: Promotion) -> bool:
         """Whether a write that never arrived is sent again: in its own promotion's turn, if all is still as approved.
 
         In another's turn it is dropped, and its promotion begins anew if it may; so too under a hold.
@@ -298,7 +279,7 @@ class Spending:
         if intent.promotion_id != promotion.id or lock.hold is not None:
             return False
         self._check_order(promotion)
-        return self._stale(promotion, intent.from_version, stale_because) is None
+        return self._stale(promotion, intent.from_version) is None
 
 
 def _moved_under(promotion: Promotion, current: str | None) -> str:

@@ -17,7 +17,7 @@ from champion_gate.flow.retrying import BUDGET, next_try
 _log = logging.getLogger(__name__)
 
 
-class Turn:
+class Lease:
     """Writes what came of a step. Holds no state of its own; the row's lease says whose turn it is."""
 
     def __init__(self, context: Context) -> None:
@@ -91,13 +91,16 @@ class Turn:
         ledger: list[LedgerEntry] | None = None,
     ) -> None:
         """End the promotion, with its ledger lines and the work that is left, in one transaction."""
-        ended, own = self.ended_with_follow_ups(taken, phase, reason)
+        ended, own = self.ended(taken, phase, reason)
         self.save(ended, release=True, ledger=ledger or [], follow_ups=[*(follow_ups or []), *own])
-        self.after_end(ended)
+        self._after_end(ended)
 
-    def ended_with_follow_ups(
-        self, taken: Promotion, phase: Phase, reason: str
-    ) -> tuple[Promotion, list[FollowUp]]:
+    def give_back(self, ended: Promotion) -> None:
+        """Give back what has been stored as it ended, and wake workers for the work that is left."""
+        self.save(ended, release=True)
+        self._after_end(ended)
+
+    def ended(self, taken: Promotion, phase: Phase, reason: str) -> tuple[Promotion, list[FollowUp]]:
         """The promotion as it ends, and what is left: tags on the version, the CI run and its doubles to be cancelled."""
         now = self._clock.now()
         ended = replace(
@@ -118,8 +121,7 @@ class Turn:
             follow_ups.append(self._follow_up(ended, FollowUpKind.CANCEL_DOUBLES, {}))
         return ended, follow_ups
 
-    def after_end(self, ended: Promotion) -> None:
-        """Wake workers for the work that is left."""
+    def _after_end(self, ended: Promotion) -> None:
         _log.info("promotion %s is %s: %s", ended.id, ended.phase.value, ended.reason)
         for follow_up in self._store.get_follow_ups(ended.id):
             self._wake_ups.follow_up(follow_up.id)

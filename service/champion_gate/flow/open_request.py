@@ -24,10 +24,10 @@ from champion_gate.errors import (
     VendorUnavailableError,
 )
 from champion_gate.flow.alias_writer import AliasWriter
-from champion_gate.flow.apply_approval import Spending
+from champion_gate.flow.apply_approval import Approvals
 from champion_gate.flow.context import Context
 from champion_gate.flow.gate_rules import GateRules, Refusal, not_configured
-from champion_gate.flow.lease import Turn
+from champion_gate.flow.lease import Lease
 from champion_gate.flow.opening import MOST_STARTS, Opening
 from champion_gate.flow.subjects import Subjects, is_somebody_unknown
 
@@ -44,11 +44,11 @@ class Requesting:
         self._registry = context.registry
         self._providers = context.providers
         self._subjects = Subjects(context)
-        self._spending = Spending(context)
+        self._approvals = Approvals(context)
         self._alias_writer = AliasWriter(context)
         self._identities = context.identities
         self._clock = context.clock
-        self._turn = Turn(context)
+        self._lease = Lease(context)
         self._opening = Opening(context)
         self._waits = context.waits
 
@@ -59,21 +59,21 @@ class Requesting:
             return
         gate = policy.gate_of(taken, self._gates, self._registry.name)
         if taken.end_request is not None:
-            self._turn.end(taken, taken.end_request.phase, taken.end_request.reason)
+            self._lease.end(taken, taken.end_request.phase, taken.end_request.reason)
         elif gate is None:
-            self._turn.end(taken, Phase.STALE, not_configured(taken))
+            self._lease.end(taken, Phase.STALE, not_configured(taken))
         elif taken.request is not None and self._clock.now() > taken.request.expires_at:
-            self._turn.end(taken, Phase.EXPIRED, _never_seen(taken.request))
+            self._lease.end(taken, Phase.EXPIRED, _never_seen(taken.request))
         elif (newer := self.newer_request(taken, gate)) is not None:
-            self._turn.end(
+            self._lease.end(
                 taken, Phase.SUPERSEDED, f"v{newer.version.version} asks for {taken.alias} already."
             )
-        elif (changed := self._spending.version_changed(taken)) is not None:
-            self._turn.end(taken, Phase.STALE, changed)
+        elif (changed := self._approvals.version_changed(taken)) is not None:
+            self._lease.end(taken, Phase.STALE, changed)
         elif (refused := self._rules.refusal(gate, Subject.of(taken))) is not None:
             self._refused(taken, refused)
         elif (hold := self._hold(taken)) is not None:
-            self._turn.wait(taken, f"{taken.alias} of {taken.model} is {hold}.", self._waits.recheck_seldom)
+            self._lease.wait(taken, f"{taken.alias} of {taken.model} is {hold}.", self._waits.recheck_seldom)
         elif self._opening.may_ask(taken):
             self._freeze_and_ask(taken, gate)
         else:
@@ -95,9 +95,9 @@ class Requesting:
 
     def _refused(self, taken: Promotion, refused: Refusal) -> None:
         if refused.unclear:
-            self._turn.wait(taken, refused.reason, self._waits.recheck)
+            self._lease.wait(taken, refused.reason, self._waits.recheck)
         else:
-            self._turn.end(taken, Phase.STALE, refused.reason)
+            self._lease.end(taken, Phase.STALE, refused.reason)
 
     def _hold(self, taken: Promotion) -> Hold | None:
         """A hold on the alias: nobody is asked for what would have to wait; a release wakes those that wait."""
@@ -111,10 +111,10 @@ class Requesting:
         subject = self._subjects.again(gate, Subject.of(taken))
         if isinstance(subject, Refusal):
             why = f"{subject.reason} To withdraw the request: champion-gate promotions cancel {taken.id}"
-            self._turn.wait(taken, why, self._waits.recheck_seldom)
+            self._lease.wait(taken, why, self._waits.recheck_seldom)
             return
         taken = about(taken, subject)
-        self._turn.keep(taken)
+        self._lease.keep(taken)
         candidate = self._registry.get_details(taken.version)
         champion_version = self._alias_writer.stands(taken.alias_key)
         champion = self._champion(taken, champion_version)
@@ -125,27 +125,27 @@ class Requesting:
             raise VendorUnavailableError(self._registry.name, f"{unread}.")
         reason = policy.ineligible_because(gate, candidate, champion)
         if reason is not None:
-            self._turn.end(replace(taken, champion_version=champion_version), Phase.INELIGIBLE, reason)
+            self._lease.end(replace(taken, champion_version=champion_version), Phase.INELIGIBLE, reason)
             return
         identities = policy.identify(gate, taken.trainers)
         if identities.missing:
             unknown = is_somebody_unknown(taken.trainers)
             again = self._waits.recheck_seldom if unknown else self._waits.recheck
-            self._turn.wait(taken, " ".join(identities.missing), again)
+            self._lease.wait(taken, " ".join(identities.missing), again)
             return
         provider = self._providers[gate.approval.provider]
-        self._turn.keep(taken)
+        self._lease.keep(taken)
         try:
             excluded = self._identities.excluded(
                 gate, taken.trainers, lambda login: provider.find_person(gate.approval, login)
             )
             if excluded.problems:
-                self._turn.wait(taken, " ".join(excluded.problems), self._waits.recheck)
+                self._lease.wait(taken, " ".join(excluded.problems), self._waits.recheck)
                 return
-            self._turn.keep(taken)
+            self._lease.keep(taken)
             pins = provider.check_place(gate.approval, gate.expires_after)
         except UnsafeTargetError as unsafe:
-            self._turn.wait(taken, f"The place for approval is not safe: {unsafe}", self._waits.recheck)
+            self._lease.wait(taken, f"The place for approval is not safe: {unsafe}", self._waits.recheck)
             return
         before = taken.request
         settings_sha256 = gate.approval_sha256(excluded.accounts)
@@ -200,7 +200,7 @@ class Requesting:
     def _is_outdated(self, taken: Promotion) -> bool:
         """Whether people must see fresh evidence although Champion and settings are those that were frozen."""
         unhashed = taken.request is not None and not taken.request.correlation_id
-        return unhashed or self._spending.moved_and_back(taken) is not None
+        return unhashed or self._approvals.moved_and_back(taken) is not None
 
     def _champion(self, taken: Promotion, version: str | None) -> VersionDetails | None:
         """The Champion to compare with; None also where the alias stands on a version that is gone.
@@ -213,7 +213,7 @@ class Requesting:
         try:
             champion = self._registry.get_version(taken.model, version)
         except VendorNotFoundError as error:
-            self._spending.check_gone(taken, version, error)
+            self._approvals.check_gone(taken, version, error)
             return None
         try:
             return self._registry.get_details(champion)

@@ -17,7 +17,7 @@ from champion_gate.domain.ports import FoundRequests, OpenedRequest
 from champion_gate.domain.promotion import EndRequest, Phase, Promotion
 from champion_gate.errors import GateError, VendorRefusedError, VendorUnavailableError
 from champion_gate.flow.context import Context
-from champion_gate.flow.lease import Turn
+from champion_gate.flow.lease import Lease
 
 MOST_STARTS = 2
 """How often a request is opened whose fate is not told, until an operator allows as many more."""
@@ -34,7 +34,7 @@ class Opening:
         self._providers = context.providers
         self._wake_ups = context.wake_ups
         self._clock = context.clock
-        self._turn = Turn(context)
+        self._lease = Lease(context)
         self._waits = context.waits
 
     def ask(self, frozen: Promotion, request: ApprovalRequest) -> None:
@@ -45,7 +45,7 @@ class Opening:
             request: what is to be opened; its `starts` are those before this one.
         """
         started = replace(request, starts=request.starts + 1, asked_at=self._clock.now())
-        intended = self._turn.save(replace(frozen, request=started, reason="Asking for approval."))
+        intended = self._lease.save(replace(frozen, request=started, reason="Asking for approval."))
         markdown = evidence.render_markdown(
             json.loads(intended.evidence_json or "{}"), intended.evidence_sha256 or ""
         )
@@ -55,7 +55,7 @@ class Opening:
         except GateError as error:
             if not isinstance(error, VendorUnavailableError) or not error.outcome_unknown:
                 # Certain: nothing was opened. Where nothing ever was, all begins anew.
-                self._turn.save(replace(intended, request=request if request.starts else None))
+                self._lease.save(replace(intended, request=request if request.starts else None))
             if isinstance(error, VendorRefusedError):
                 error.of_write = True
             raise
@@ -83,7 +83,7 @@ class Opening:
             self._opened(taken, found.ours)
         elif since < self._waits.request_appears:
             why = "Asked for approval; waiting for the request to appear."
-            self._turn.wait(taken, why, self._waits.request_search, mended=False)
+            self._lease.wait(taken, why, self._waits.request_search, mended=False)
         else:
             return found
         return None
@@ -104,7 +104,7 @@ class Opening:
             f"{MOST_STARTS} times more at most); or: champion-gate promotions cancel {taken.id}"
         )
         # The last error stays to be seen, but this is no failing any more: it was possible to look.
-        self._turn.wait(
+        self._lease.wait(
             replace(taken, attempts=0, failing_since=None),
             why,
             self._waits.request_search_seldom,
@@ -118,7 +118,7 @@ class Opening:
             Whether it waits for that: not while it is being worked on, either.
         """
         self._store.hint_promotion(promotion_id, self._clock.now())
-        taken = self._turn.take(promotion_id)
+        taken = self._lease.take(promotion_id)
         if taken is None:
             return False
         request = taken.request
@@ -130,7 +130,7 @@ class Opening:
                 expires_at = max(request.expires_at, self._clock.now() + gate.expires_after)
                 request = replace(request, expires_at=expires_at)
             taken = replace(taken, request=request, reason=why)
-        self._turn.save(replace(taken, due_at=self._clock.now()), release=True)
+        self._lease.save(replace(taken, due_at=self._clock.now()), release=True)
         return waits
 
     def others(self, taken: Promotion) -> tuple[Promotion, ...]:
@@ -153,9 +153,9 @@ class Opening:
 
     def _cancel(self, taken: Promotion, outdated: tuple[str, ...]) -> None:
         ordered = {left.facts.get("external_id") for left in self._store.get_follow_ups(taken.id)}
-        cancels = [self._turn.cancel_follow_up(taken, each) for each in outdated if each not in ordered]
+        cancels = [self._lease.cancel_follow_up(taken, each) for each in outdated if each not in ordered]
         if cancels:
-            self._turn.save(taken, follow_ups=cancels)
+            self._lease.save(taken, follow_ups=cancels)
 
     def _opened(self, taken: Promotion, found: tuple[OpenedRequest, ...]) -> None:
         first, *doubles = found
@@ -174,8 +174,8 @@ class Opening:
             last_error=None,
             version_missing_since=None,
         )
-        cancels = [self._turn.cancel_follow_up(taken, double.external_id) for double in doubles]
-        self._turn.save(pending, release=True, follow_ups=cancels)
+        cancels = [self._lease.cancel_follow_up(taken, double.external_id) for double in doubles]
+        self._lease.save(pending, release=True, follow_ups=cancels)
         _log.info("promotion %s waits for approval at %s", taken.id, first.url)
         self._supersede_older(pending)
 

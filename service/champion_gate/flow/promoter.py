@@ -5,7 +5,7 @@ promotion's row, re-reads the world, goes as far as the world allows, and gives 
 
     requested         `Requesting` freezes the evidence and asks people for approval
     pending_approval  `Reviews` reads what they said from the vendor's API
-    approved          `Spending` sets the alias, once
+    approved          `Approvals` sets the alias, once
 
 What an end leaves to be done is `FollowUps`' work.
 """
@@ -36,10 +36,10 @@ from champion_gate.errors import (
     UnexpectedError,
     VendorError,
 )
-from champion_gate.flow.apply_approval import OrderedToEndError, Spending, UnsettledError
+from champion_gate.flow.apply_approval import Approvals, OrderedToEndError, UnsettledError
 from champion_gate.flow.context import Context
 from champion_gate.flow.gate_rules import GateRules, UnclearError, not_configured
-from champion_gate.flow.lease import Turn, expired_reason
+from champion_gate.flow.lease import Lease, expired_reason
 from champion_gate.flow.open_request import Requesting
 from champion_gate.flow.operator_promotions import Asking
 from champion_gate.flow.reviews import Reviews
@@ -57,16 +57,16 @@ class Promoter:
         self._providers = context.providers
         self._asking = Asking(context)
         self._requesting = Requesting(context)
-        self._spending = Spending(context)
+        self._approvals = Approvals(context)
         self._reviews = Reviews(context)
-        self._turn = Turn(context)
+        self._lease = Lease(context)
         self._wake_ups = context.wake_ups
         self._clock = context.clock
         self._waits = context.waits
 
     def advance(self, promotion_id: str) -> None:
         """Take the promotion as far as the world allows now. Safe to call at any time, any number of times."""
-        taken = self._turn.take(promotion_id)
+        taken = self._lease.take(promotion_id)
         if taken is None:
             return
         steps = {
@@ -79,10 +79,10 @@ class Promoter:
         except LeaseLostError:
             _log.warning("promotion %s is in another worker's hands now", promotion_id)
         except GateError as error:
-            self._turn.put_off(taken, error)
+            self._lease.put_off(taken, error)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not strand an approval
             _log.exception("promotion %s met an error of our own", promotion_id)
-            self._turn.put_off(taken, UnexpectedError.of(error))
+            self._lease.put_off(taken, UnexpectedError.of(error))
 
     def cancel(self, promotion_id: str, *, actor: str, reason: str) -> None:
         """Order an open promotion to end; whoever advances it re-reads the decision, or settles its write, first.
@@ -151,7 +151,7 @@ class Promoter:
             raise ConflictError(f"Promotion {taken.id} waits for a request that is not on record.")
         stale = self._rules.settings_changed(taken)
         if stale is not None:
-            self._turn.end(taken, Phase.STALE, stale)
+            self._lease.end(taken, Phase.STALE, stale)
             return
         try:
             taken, judgement = self._reviews.judgement(taken, request)
@@ -162,21 +162,21 @@ class Promoter:
             self._decided(taken, judgement.decision)
         elif judgement.again_at is not None and not self._is_overdue(taken):
             doubted = replace(taken, seen_once=judgement.seen_once)
-            self._turn.wait(doubted, judgement.waiting_because, judgement.again_at - self._clock.now())
+            self._lease.wait(doubted, judgement.waiting_because, judgement.again_at - self._clock.now())
         elif judgement.unread and self._is_read_on(taken):
-            self._turn.wait(taken, judgement.waiting_because, self._waits.look)
+            self._lease.wait(taken, judgement.waiting_because, self._waits.look)
         elif judgement.stale:
-            self._turn.end(taken, Phase.STALE, judgement.waiting_because)
+            self._lease.end(taken, Phase.STALE, judgement.waiting_because)
         elif judgement.expired:
-            self._turn.end(taken, Phase.EXPIRED, judgement.waiting_because)
+            self._lease.end(taken, Phase.EXPIRED, judgement.waiting_because)
         elif taken.end_request is not None:
-            self._turn.end(taken, taken.end_request.phase, taken.end_request.reason)
+            self._lease.end(taken, taken.end_request.phase, taken.end_request.reason)
         else:
             self._keep_waiting(taken, judgement)
 
     def _is_read_on(self, taken: Promotion) -> bool:
         """Whether it is to end, and what was let start in time is given time to be judged before it does."""
-        until = self._turn.read_until(taken)
+        until = self._lease.read_until(taken)
         over = taken.end_request is not None or (
             taken.request is not None and self._clock.now() > taken.request.expires_at
         )
@@ -184,7 +184,7 @@ class Promoter:
 
     def _is_overdue(self, taken: Promotion) -> bool:
         """Whether its end was ordered so long ago that nothing is waited for any more."""
-        until = self._turn.read_until(taken)
+        until = self._lease.read_until(taken)
         return taken.end_request is not None and until is not None and self._clock.now() >= until.at
 
     def _not_found(self, taken: Promotion, request: ApprovalRequest, gone: RequestGoneError) -> None:
@@ -193,11 +193,11 @@ class Promoter:
         since, order = taken.missing_since or now, taken.end_request
         if now < since + self._waits.request_gone and not self._is_overdue(taken):
             why = f"{gone.message} Looked for again at {since + self._waits.request_gone:%H:%M:%S} UTC."
-            self._turn.wait(replace(taken, missing_since=since), why, since + self._waits.request_gone - now)
+            self._lease.wait(replace(taken, missing_since=since), why, since + self._waits.request_gone - now)
         elif order is not None:
-            self._turn.end(taken, order.phase, f"{order.reason} {gone.message}")
+            self._lease.end(taken, order.phase, f"{order.reason} {gone.message}")
         elif now > request.expires_at:
-            self._turn.end(taken, Phase.EXPIRED, f"{expired_reason(request)} {gone.message}")
+            self._lease.end(taken, Phase.EXPIRED, f"{expired_reason(request)} {gone.message}")
         else:
             reason = (
                 f"The request can no longer be decided: {gone.message} "
@@ -219,9 +219,9 @@ class Promoter:
         )
         if decision.verdict is Verdict.REJECTED:
             rejected = replace(taken, decision=decision)
-            self._turn.end(rejected, Phase.REJECTED, decision.reason, ledger=[line])
+            self._lease.end(rejected, Phase.REJECTED, decision.reason, ledger=[line])
             return
-        approved = self._turn.save(
+        approved = self._lease.save(
             replace(
                 taken,
                 phase=Phase.APPROVED,
@@ -235,24 +235,24 @@ class Promoter:
             ledger=[line],
         )
         _log.info("promotion %s is approved: %s", taken.id, decision.reason)
-        self._spend(approved)
+        self._set_alias(approved)
 
     def _keep_waiting(self, taken: Promotion, judgement: policy.Judgement) -> None:
-        self._turn.keep(taken)
-        moved = self._spending.moved(taken)
+        self._lease.keep(taken)
+        moved = self._approvals.moved(taken)
         newer = self._requesting.newer_request(taken, self._gates[taken.gate])
         if newer is not None:
             reason = f"v{newer.version.version} asks for {taken.alias} now ({newer.id})."
-            self._turn.end(taken, Phase.SUPERSEDED, reason)
+            self._lease.end(taken, Phase.SUPERSEDED, reason)
         elif moved is not None:
-            self._turn.end(taken, Phase.STALE, moved)
-        elif (changed := self._spending.version_changed(taken)) is not None:
-            self._turn.end(taken, Phase.STALE, changed)
+            self._lease.end(taken, Phase.STALE, moved)
+        elif (changed := self._approvals.version_changed(taken)) is not None:
+            self._lease.end(taken, Phase.STALE, changed)
         else:
             cancels, remark = self._doubles(taken)
             waiting = replace(taken, outstanding=judgement.outstanding, seen_once={})
             interval = self._waits.look_soon if judgement.soon else self._waits.look
-            self._turn.wait(waiting, f"{judgement.waiting_because}{remark}", interval, cancels)
+            self._lease.wait(waiting, f"{judgement.waiting_because}{remark}", interval, cancels)
 
     def _doubles(self, taken: Promotion) -> tuple[list[FollowUp], str]:
         """Orders to cancel other requests for this promotion; where they cannot be listed, a remark that says so."""
@@ -264,29 +264,32 @@ class Promoter:
         except VendorError as error:
             _log.warning("doubles of promotion %s cannot be looked for: %s", taken.id, error)
             return [], f" (Whether it was asked for twice cannot be read: {error})"
-        return [self._turn.cancel_follow_up(taken, double) for double in found], ""
+        return [self._lease.cancel_follow_up(taken, double) for double in found], ""
 
     def _apply(self, taken: Promotion) -> None:
         if taken.approved_at is None:  # an earlier release read the approval
-            taken = self._turn.save(replace(taken, approved_at=self._clock.now()))
+            taken = self._lease.save(replace(taken, approved_at=self._clock.now()))
         order = self._withdrawal(taken)
         if order is None:
-            self._spend(taken)
+            self._set_alias(taken)
             return
         try:
-            ended = self._spending.withdraw(taken, order, end=self._turn.ended_with_follow_ups)
+            self._approvals.withdraw(taken, order)
         except UnsettledError as unsettled:
-            self._turn.wait(taken, unsettled.message, self._waits.look_after_write)
-            return
-        self._turn.save(ended, release=True)
-        self._turn.after_end(ended)
+            self._lease.wait(taken, unsettled.message, self._waits.look_after_write)
+
+    def _set_alias(self, approved: Promotion) -> None:
+        try:
+            self._approvals.apply(approved)
+        except (OnHoldError, UnclearError, OrderedToEndError) as waits:
+            self._lease.wait(approved, waits.message, self._until_next_look(approved))
 
     def _withdrawal(self, taken: Promotion) -> EndRequest | None:
         """Why an approved promotion is not applied any more: somebody has said so, or it has waited too long."""
         order, gate = taken.end_request, self._rules.gate_of(taken)
         if order is not None and order.phase is Phase.CANCELLED:
             return order
-        until = None if gate is None else self._spending.apply_until(taken, gate.apply_within)
+        until = None if gate is None else self._approvals.apply_until(taken, gate.apply_within)
         if gate is None or until is None or self._clock.now() <= until:
             return None
         reason = (
@@ -295,22 +298,11 @@ class Promoter:
         )
         return EndRequest(Phase.EXPIRED, "champion-gate", reason, until)
 
-    def _spend(self, taken: Promotion) -> None:
-        try:
-            ended = self._spending.spend(
-                taken, stale_because=self._rules.stale_because, end=self._turn.ended_with_follow_ups
-            )
-        except (OnHoldError, UnclearError, OrderedToEndError) as waits:
-            self._turn.wait(taken, waits.message, self._until_next_look(taken))
-            return
-        self._turn.save(ended, release=True)
-        self._turn.after_end(ended)
-
     def _until_next_look(self, approved: Promotion) -> timedelta:
         if approved.end_request is not None and approved.end_request.phase is Phase.CANCELLED:
             return self._waits.look_soon
         gate, now = self._rules.gate_of(approved), self._clock.now()
-        until = None if gate is None else self._spending.apply_until(approved, gate.apply_within)
+        until = None if gate is None else self._approvals.apply_until(approved, gate.apply_within)
         left = self._waits.look if until is None else until + timedelta(seconds=1) - now
         return max(min(left, self._waits.look), self._waits.look_soon)
 
