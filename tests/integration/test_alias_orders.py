@@ -456,7 +456,7 @@ def test_a_failed_promotions_approval_is_not_spent_after_the_alias_has_been_else
     world.databricks.faults.clear()
     del refusal
     there_and_back(world)
-    world.core.promoter.retry(pending.id, actor="ops")
+    world.core.promotion_orders.retry(pending.id, actor="ops")
     world.settle()
     assert "moved away from v1 and back" in world.ended(pending, Phase.STALE)
     assert world.models.champion() == "1"

@@ -157,7 +157,7 @@ def test_the_lost_write_of_a_promotion_that_failed_is_not_sent_by_another_ones_t
     world.look()
     world.ended(newer, Phase.PROMOTED)
     assert world.databricks.catalog.alias_writes == [("main.ml.churn", "Champion", 3)]
-    world.core.promoter.retry(failed.id, actor="operator")
+    world.core.promotion_orders.retry(failed.id, actor="operator")
     world.settle()
     assert "stands on v3 now" in world.ended(failed, Phase.STALE)
     assert world.models.champion() == "3"
@@ -172,7 +172,7 @@ def test_moves_by_hand_are_seen_though_a_promotion_failed_in_the_middle_of_its_w
     world.models.move_alias("1")
     world.sweep()
     assert world.moves()[2:] == [("2", "1", "outside champion-gate")]
-    world.core.promoter.retry(failed.id, actor="operator")
+    world.core.promotion_orders.retry(failed.id, actor="operator")
     world.settle()
     world.ended(failed, Phase.PROMOTED)
     assert world.models.champion() == "1"
@@ -195,7 +195,7 @@ def test_a_refused_write_fails_and_a_retry_takes_it_up_again(world: GateWorld) -
     assert ("1", "2", "reviewer-1") not in world.moves()
     assert "champion_gate_status" not in world.models.tags("2")
     world.databricks.faults.clear()
-    world.core.promoter.retry(pending.id, actor="operator")
+    world.core.promotion_orders.retry(pending.id, actor="operator")
     world.settle()
     world.ended(pending, Phase.PROMOTED)
     assert world.moves()[1:] == [("1", "2", "reviewer-1")]
@@ -211,7 +211,7 @@ def test_after_a_refused_write_moves_by_hand_are_still_noticed(world: GateWorld)
     world.models.move_alias("2")
     world.sweep()
     assert world.moves()[1:] == [("1", "2", "outside champion-gate")]
-    world.core.promoter.retry(pending.id, actor="operator")
+    world.core.promotion_orders.retry(pending.id, actor="operator")
     world.settle()
     assert "stands on v2 now" in world.ended(pending, Phase.STALE)
 

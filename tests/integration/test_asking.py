@@ -25,7 +25,7 @@ def world(tmp_path: Path) -> Iterator[GateWorld]:
 
 
 def ask(world: GateWorld, version: str, run_id: str | None = None, gate: str = "churn") -> Promotion:
-    return world.core.asking.ask(gate, version, job_run_id=run_id, caller=OPERATOR, reason="please")
+    return world.core.promotion_orders.ask(gate, version, job_run_id=run_id, caller=OPERATOR, reason="please")
 
 
 def test_a_version_that_nobody_told_about_is_asked_for_with_its_job_run(world: GateWorld) -> None:
@@ -119,13 +119,13 @@ def test_a_replayed_notification_is_resolved_once_more_and_reopens_nothing(world
     world.look()
     world.ended(pending, Phase.REJECTED)
     (before,) = world.notifications()
-    assert world.core.asking.replay(before.id).phase is NotificationPhase.RECEIVED
+    assert world.core.promotion_orders.replay(before.id).phase is NotificationPhase.RECEIVED
     world.settle()
     (after,) = world.notifications()
     assert (after.count, after.phase) == (before.count + 1, NotificationPhase.RESOLVED)
     assert [p.phase for p in world.promotions()] == [Phase.REJECTED]
     with pytest.raises(NotFoundError):
-        world.core.asking.replay("nothing")
+        world.core.promotion_orders.replay("nothing")
 
 
 def untagged_version(world: GateWorld, user: str = "trainer@example.com") -> str:
@@ -143,7 +143,7 @@ def test_another_run_does_not_change_who_stands_behind_a_version(world: GateWorl
         jobs.finish_run(run, "SUCCESS", notify=False)
     asked = ask(world, version, first)
     world.settle()
-    world.core.promoter.cancel(asked.id, actor="ops", reason="again")
+    world.core.promotion_orders.cancel(asked.id, actor="ops", reason="again")
     world.settle()
     with pytest.raises(ConflictError, match=f"came from job run {first}"):
         ask(world, version, second)
@@ -176,4 +176,4 @@ def test_a_job_that_the_gate_has_dropped_is_not_asked_for_again(world: GateWorld
     with pytest.raises(ConflictError, match="does not watch job"):
         ask(world, "2")
     with pytest.raises(ConflictError, match="does not watch job"):
-        world.core.promoter.retry(pending.id, actor="ops")
+        world.core.promotion_orders.retry(pending.id, actor="ops")

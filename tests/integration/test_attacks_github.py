@@ -272,7 +272,7 @@ def test_20_an_approval_after_the_end_moves_nothing(world: GateWorld, end: str) 
     ways: dict[str, Callable[[], object]] = {
         "expired": lambda: world.clock.move(days=14, hours=1),
         "rejected": lambda: world.github.end_job(world.run_id_of(pending), "champion", "skipped"),
-        "cancelled": lambda: world.core.promoter.cancel(pending.id, actor="operator", reason="no"),
+        "cancelled": lambda: world.core.promotion_orders.cancel(pending.id, actor="operator", reason="no"),
         "superseded": lambda: world.ask({"f1": 0.92}),
         "stale": lambda: world.reconfigure(expires_after="30d"),
     }

@@ -124,7 +124,7 @@ def test_attack_31_task_output_or_operator_that_names_the_foreign_version_is_not
     end(world, run_id)
     assert f"{MALLORY} created it, who is none of the run's principals" in told(world)
     with pytest.raises(ConflictError, match="nothing shows that this run made it"):
-        world.core.asking.ask("churn", "3", job_run_id=run_id, caller=OPERATOR, reason="please")
+        world.core.promotion_orders.ask("churn", "3", job_run_id=run_id, caller=OPERATOR, reason="please")
     assert world.promotions() == ()
 
 
@@ -151,11 +151,11 @@ def test_attack_31_what_an_earlier_release_believed_is_not_asked_for_afresh(worl
     world.look()
     of_an_earlier_release(world, pending)
     with pytest.raises(ConflictError, match="none of the run's principals"):
-        world.core.promoter.retry(pending.id, actor="ops", reason="again")
+        world.core.promotion_orders.retry(pending.id, actor="ops", reason="again")
     with pytest.raises(ConflictError, match="none of the run's principals"):
-        world.core.asking.ask("churn", "2", job_run_id=None, caller=OPERATOR, reason="again")
+        world.core.promotion_orders.ask("churn", "2", job_run_id=None, caller=OPERATOR, reason="again")
     world.databricks.catalog.version(world.models.model, "2").created_by = TRAINER
-    afresh = world.core.promoter.retry(pending.id, actor="ops", reason="again")
+    afresh = world.core.promotion_orders.retry(pending.id, actor="ops", reason="again")
     assert world.store.get_promotion(afresh).origin
 
 
@@ -172,9 +172,9 @@ def test_attack_31_what_an_earlier_release_believed_is_not_taken_up_again_where_
     world.databricks.faults.clear()
     of_an_earlier_release(world, pending)
     with pytest.raises(ConflictError, match="none of the run's principals"):
-        world.core.promoter.retry(pending.id, actor="ops", reason="again")
+        world.core.promotion_orders.retry(pending.id, actor="ops", reason="again")
     world.databricks.catalog.version(world.models.model, "2").created_by = TRAINER
-    assert world.core.promoter.retry(pending.id, actor="ops", reason="again") == pending.id
+    assert world.core.promotion_orders.retry(pending.id, actor="ops", reason="again") == pending.id
 
 
 def test_attack_31_what_an_earlier_release_believed_is_not_asked_for_where_it_waited(
@@ -251,7 +251,9 @@ def test_attack_31_mlflow_foreign_source_under_the_honest_run_is_not_asked_for(
     end(world, run_id)
     assert asked(world) == "2"
     with pytest.raises(ConflictError, match="nothing shows that this run made it"):
-        world.core.asking.ask("churn", registered, job_run_id=run_id, caller=OPERATOR, reason="please")
+        world.core.promotion_orders.ask(
+            "churn", registered, job_run_id=run_id, caller=OPERATOR, reason="please"
+        )
 
 
 @pytest.mark.parametrize("tagged_too", [False, True])

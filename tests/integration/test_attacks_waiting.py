@@ -158,7 +158,7 @@ def test_attack_34_a_cancel_that_comes_at_any_moment_of_the_write(
 ) -> None:
     promotion = uc.ask()
     approve(uc, promotion)
-    canceller = uc.core.promoter
+    canceller = uc.core.promotion_orders
 
     def order() -> None:
         if uc.again(promotion).phase.is_open:

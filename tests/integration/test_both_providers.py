@@ -200,7 +200,7 @@ def test_a_decision_after_the_expiry_does_not_count(world: GateWorld, there: Pro
 
 def test_an_operator_cancels_while_people_are_asked(world: GateWorld) -> None:
     pending = world.ask()
-    world.core.promoter.cancel(pending.id, actor="operator", reason="Trained on the wrong table.")
+    world.core.promotion_orders.cancel(pending.id, actor="operator", reason="Trained on the wrong table.")
     world.settle()
     assert world.ended(pending, Phase.CANCELLED) == "Trained on the wrong table."
     assert request_of(world, pending) == "cancelled"

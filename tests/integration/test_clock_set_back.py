@@ -114,7 +114,7 @@ def put_right(world: GateWorld) -> None:
 
 
 def cancel(world: GateWorld, promotion: Promotion) -> None:
-    world.core.promoter.cancel(promotion.id, actor="ops", reason="no")
+    world.core.promotion_orders.cancel(promotion.id, actor="ops", reason="no")
     world.settle()
 
 

@@ -58,7 +58,7 @@ def test_a_no_counts_while_that_list_cannot_be_read(world: GateWorld, there: Pro
 def test_the_other_ends_come_while_that_list_cannot_be_read(world: GateWorld, there: Provider) -> None:
     pending = world.ask()
     there.faults.add(there.listing, status=500)
-    world.core.promoter.cancel(pending.id, actor="operator", reason="Trained on the wrong table.")
+    world.core.promotion_orders.cancel(pending.id, actor="operator", reason="Trained on the wrong table.")
     world.settle()
     assert world.ended(pending, Phase.CANCELLED) == "Trained on the wrong table."
     other = world.ask({"f1": 0.92})

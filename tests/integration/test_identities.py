@@ -54,7 +54,7 @@ def swap(world: GateWorld, login: str = "octo-trainer", new: str = "octo-hidden"
 def asked_once(world: GateWorld) -> Promotion:
     """A first request, with which the logins become known; then it ends."""
     first = world.ask()
-    world.core.promoter.cancel(first.id, actor="operator-1", reason="not this one")
+    world.core.promotion_orders.cancel(first.id, actor="operator-1", reason="not this one")
     world.settle()
     world.ended(first, Phase.CANCELLED)
     world.clock.move(days=3)

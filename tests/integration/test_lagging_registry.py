@@ -116,7 +116,7 @@ def test_writes_without_effect_are_tried_for_a_day(world: GateWorld) -> None:
     world.databricks.faults.clear()
     world.sweep()
     assert world.moves()[1:] == []
-    world.core.promoter.retry(pending.id, actor="operator")
+    world.core.promotion_orders.retry(pending.id, actor="operator")
     world.settle()
     world.ended(pending, Phase.PROMOTED)
     assert world.moves()[1:] == MOVED

@@ -107,7 +107,7 @@ def test_a_write_whose_second_try_was_refused_may_still_show(world: GateWorld) -
     arrives(world)
     world.sweep()
     assert world.moves()[1:] == [MOVED]
-    world.core.promoter.retry(sent.id, actor="operator")
+    world.core.promotion_orders.retry(sent.id, actor="operator")
     world.settle()
     world.ended(sent, Phase.PROMOTED)
 
@@ -230,7 +230,7 @@ def test_a_promotion_is_not_cancelled_while_a_write_of_it_that_was_given_up_may_
 ) -> None:
     sent = unanswered(world)
     order_refused(world, sent)
-    world.core.promoter.cancel(sent.id, actor="ops", reason="no")
+    world.core.promotion_orders.cancel(sent.id, actor="ops", reason="no")
     world.settle()
     assert "once it is certain" in world.ended(sent, Phase.APPROVED)
     if arrived:

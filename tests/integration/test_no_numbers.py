@@ -95,7 +95,7 @@ def test_a_rule_that_compares_nothing_gets_past_a_champion_that_is_no_number(wor
     ineligible(world)
     ended = world.promotion()
     world.reconfigure(metrics={"f1": {"better": "higher", "at_least": 0.8}})
-    world.core.promoter.retry(ended.id, actor="ops")
+    world.core.promotion_orders.retry(ended.id, actor="ops")
     world.settle()
     world.promotion(Phase.PENDING_APPROVAL)
 

@@ -47,7 +47,7 @@ def mlflow_run(world: GateWorld, task: str, f1: float = 0.91, user: str | None =
 def ask(world: GateWorld, version: str, run_id: str) -> None:
     """An operator asks for a version by hand."""
     caller = Caller("ops", Role.OPERATOR, "API token t1")
-    world.core.asking.ask("churn", version, job_run_id=run_id, caller=caller, reason="please")
+    world.core.promotion_orders.ask("churn", version, job_run_id=run_id, caller=caller, reason="please")
 
 
 def asked(world: GateWorld) -> str:

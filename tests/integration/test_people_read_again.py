@@ -68,7 +68,7 @@ def test_who_was_not_told_is_asked_for_again_while_it_waits(world: GateWorld) ->
 def test_a_replay_reads_the_people_anew(world: GateWorld) -> None:
     waiting = unread(world)
     world.databricks.faults.clear()
-    world.core.asking.replay(world.notification().id)
+    world.core.promotion_orders.replay(world.notification().id)
     world.settle()
     world.ended(waiting, Phase.PENDING_APPROVAL)
     assert_second_may_not_decide(world, waiting)
@@ -77,14 +77,14 @@ def test_a_replay_reads_the_people_anew(world: GateWorld) -> None:
 @pytest.mark.parametrize("by", ["retry", "ask"])
 def test_whoever_asks_afresh_has_the_people_read_anew(world: GateWorld, by: str) -> None:
     waiting = unread(world)
-    world.core.promoter.cancel(waiting.id, actor="ops", reason="it waits")
+    world.core.promotion_orders.cancel(waiting.id, actor="ops", reason="it waits")
     world.settle()
     world.ended(waiting, Phase.CANCELLED)
     world.databricks.faults.clear()
     if by == "retry":
-        world.core.promoter.retry(waiting.id, actor="ops", reason="again")
+        world.core.promotion_orders.retry(waiting.id, actor="ops", reason="again")
     else:
-        world.core.asking.ask("churn", "2", job_run_id=None, caller=OPERATOR, reason="again")
+        world.core.promotion_orders.ask("churn", "2", job_run_id=None, caller=OPERATOR, reason="again")
     world.settle()
     assert_second_may_not_decide(world, world.promotion(Phase.PENDING_APPROVAL))
 
@@ -106,12 +106,12 @@ def test_people_who_cannot_be_read_because_the_run_is_gone_are_said_to_be_so(wor
     reason = world.ended(waiting, Phase.REQUESTED)
     assert f"There is no job run {waiting.job_run_id}" in reason
     assert f"champion-gate promotions cancel {waiting.id}" in reason
-    world.core.promoter.cancel(waiting.id, actor="ops", reason="it waits")
+    world.core.promotion_orders.cancel(waiting.id, actor="ops", reason="it waits")
     world.settle()
     with pytest.raises(ConflictError, match="There is no job run"):
-        world.core.promoter.retry(waiting.id, actor="ops", reason="again")
+        world.core.promotion_orders.retry(waiting.id, actor="ops", reason="again")
     world.databricks.faults.clear()
-    world.core.promoter.retry(waiting.id, actor="ops", reason="again")
+    world.core.promotion_orders.retry(waiting.id, actor="ops", reason="again")
 
 
 def test_a_gate_that_names_its_job_waits_for_a_job_whose_name_is_not_told(world: GateWorld) -> None:

@@ -150,7 +150,7 @@ def test_an_operator_cancels_before_anybody_is_asked(uc: GateWorld) -> None:
     uc.train()
     uc.settle()
     waiting = uc.promotion(Phase.REQUESTED)
-    uc.core.promoter.cancel(waiting.id, actor="operator", reason="Trained on the wrong table.")
+    uc.core.promotion_orders.cancel(waiting.id, actor="operator", reason="Trained on the wrong table.")
     uc.settle()
     assert uc.ended(waiting, Phase.CANCELLED) == "Trained on the wrong table."
     assert uc.github.runs == []
@@ -158,19 +158,19 @@ def test_an_operator_cancels_before_anybody_is_asked(uc: GateWorld) -> None:
 
 def test_an_operator_cancels_while_people_are_asked(uc: GateWorld) -> None:
     pending = uc.ask()
-    uc.core.promoter.cancel(pending.id, actor="operator", reason="Trained on the wrong table.")
+    uc.core.promotion_orders.cancel(pending.id, actor="operator", reason="Trained on the wrong table.")
     uc.settle()
     assert uc.ended(pending, Phase.CANCELLED) == "Trained on the wrong table."
     assert uc.ci_run(pending).conclusion == "cancelled"
     assert uc.models.champion() == "1"
     with pytest.raises(ConflictError, match="is cancelled"):
-        uc.core.promoter.cancel(pending.id, actor="operator", reason="again")
+        uc.core.promotion_orders.cancel(pending.id, actor="operator", reason="again")
 
 
 def test_an_approval_that_came_before_the_cancel_wins(uc: GateWorld) -> None:
     pending = uc.ask()
     uc.approve(pending)
-    uc.core.promoter.cancel(pending.id, actor="operator", reason="Too late.")
+    uc.core.promotion_orders.cancel(pending.id, actor="operator", reason="Too late.")
     uc.settle()
     uc.ended(pending, Phase.PROMOTED)
     assert uc.models.champion() == "2"
@@ -180,7 +180,7 @@ def test_a_cancel_waits_for_a_vendor_that_cannot_be_read(uc: GateWorld) -> None:
     pending = uc.ask()
     uc.approve(pending)
     uc.github.faults.add("/approvals$", status=500)
-    uc.core.promoter.cancel(pending.id, actor="operator", reason="Perhaps too late.")
+    uc.core.promotion_orders.cancel(pending.id, actor="operator", reason="Perhaps too late.")
     uc.settle()
     assert uc.again(pending).phase is Phase.PENDING_APPROVAL
     uc.github.faults.clear()
@@ -191,7 +191,7 @@ def test_a_cancel_waits_for_a_vendor_that_cannot_be_read(uc: GateWorld) -> None:
 def test_cancelling_the_ci_run_is_tried_until_it_works(uc: GateWorld) -> None:
     pending = uc.ask()
     uc.github.faults.add("/cancel$", status=500)
-    uc.core.promoter.cancel(pending.id, actor="operator", reason="Not this one.")
+    uc.core.promotion_orders.cancel(pending.id, actor="operator", reason="Not this one.")
     uc.settle()
     uc.ended(pending, Phase.CANCELLED)
     assert uc.ci_run(pending).status == "waiting"

@@ -211,7 +211,7 @@ def test_a_refused_request_fails_with_the_reason_and_a_retry_asks_anew(world: Ga
     assert "Required input 'ticket' not provided" in failed.reason
     assert f"promotions retry {failed.id}" in failed.reason
     workflow.inputs = workflow.inputs[:-1]
-    world.core.promoter.retry(failed.id, actor="operator")
+    world.core.promotion_orders.retry(failed.id, actor="operator")
     world.settle()
     to_champion(world)
     assert len(world.github.runs) == 1
@@ -222,7 +222,7 @@ def test_a_cancel_that_comes_while_the_run_is_looked_for_cancels_it_too(world: G
     world.train()
     world.settle()
     asked = world.promotion(Phase.REQUESTED)
-    world.core.promoter.cancel(asked.id, actor="operator", reason="Not this one.")
+    world.core.promotion_orders.cancel(asked.id, actor="operator", reason="Not this one.")
     world.settle()
     world.look()
     assert world.ended(asked, Phase.CANCELLED) == "Not this one."

@@ -144,7 +144,7 @@ def test_a_run_that_we_may_not_read_for_a_day_fails_and_can_be_replayed(
     assert "No CAN_VIEW" in failed.reason
     assert f"champion-gate notifications replay {failed.id}" in failed.reason
     world.databricks.faults.clear()
-    world.core.asking.replay(failed.id)
+    world.core.promotion_orders.replay(failed.id)
     world.settle()
     assert world.notification(NotificationPhase.RESOLVED).count == 2
     world.promotion(Phase.PENDING_APPROVAL)
@@ -232,7 +232,7 @@ def test_an_approval_that_cannot_be_applied_for_a_day_fails_and_is_not_lost(worl
     assert "500" in reason
     assert "Failed while approved" in reason
     world.databricks.faults.clear()
-    world.core.promoter.retry(pending.id, actor="operator")
+    world.core.promotion_orders.retry(pending.id, actor="operator")
     assert world.again(pending).reason == "Taken up again by operator."
     world.settle()
     world.ended(pending, Phase.PROMOTED)
@@ -242,7 +242,7 @@ def test_an_approval_that_cannot_be_applied_for_a_day_fails_and_is_not_lost(worl
 def test_a_promotion_that_has_not_failed_cannot_be_taken_up_again(world: GateWorld) -> None:
     pending = world.ask()
     with pytest.raises(Exception, match="is pending_approval: there is nothing to retry"):
-        world.core.promoter.retry(pending.id, actor="operator")
+        world.core.promotion_orders.retry(pending.id, actor="operator")
 
 
 def test_an_operator_asks_afresh_for_a_version_whose_promotion_ended(world: GateWorld) -> None:
@@ -250,10 +250,10 @@ def test_an_operator_asks_afresh_for_a_version_whose_promotion_ended(world: Gate
     world.reject(first)
     world.sweep()
     assert world.store.get_promotion(first.id).phase is Phase.REJECTED
-    fresh = world.core.promoter.retry(first.id, actor="operator")
+    fresh = world.core.promotion_orders.retry(first.id, actor="operator")
     assert fresh != first.id
     with pytest.raises(Exception, match="asks for Champion already"):
-        world.core.promoter.retry(first.id, actor="operator")
+        world.core.promotion_orders.retry(first.id, actor="operator")
     world.settle()
     again = world.store.get_promotion(fresh)
     assert again.phase is Phase.PENDING_APPROVAL
@@ -262,4 +262,4 @@ def test_an_operator_asks_afresh_for_a_version_whose_promotion_ended(world: Gate
     assert world.models.champion() == "2"
     assert world.store.get_promotion(first.id).phase is Phase.REJECTED
     with pytest.raises(Exception, match="nothing to retry"):
-        world.core.promoter.retry(fresh, actor="operator")
+        world.core.promotion_orders.retry(fresh, actor="operator")

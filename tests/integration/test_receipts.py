@@ -90,7 +90,7 @@ def test_a_failed_one_whose_change_was_found_later_is_told_as_promoted_once_it_i
     told = checked(world, early)
     assert (told.problems, "the alias WAS moved from v1 to v2" in " ".join(told.since)) == ((), True)
     assert "promotions retry" in " ".join(checked(world, receipt_of(world, pending)).problems)
-    world.core.promoter.retry(pending.id, actor="ops")
+    world.core.promotion_orders.retry(pending.id, actor="ops")
     world.settle()
     world.ended(pending, Phase.PROMOTED)
     assert checked(world, receipt_of(world, pending)).problems == ()
@@ -98,7 +98,7 @@ def test_a_failed_one_whose_change_was_found_later_is_told_as_promoted_once_it_i
 
 def test_what_was_never_decided_is_believed_and_not_borne_out(world: GateWorld) -> None:
     pending = world.ask()
-    world.core.promoter.cancel(pending.id, actor="ops", reason="a slip")
+    world.core.promotion_orders.cancel(pending.id, actor="ops", reason="a slip")
     world.settle()
     world.ended(pending, Phase.CANCELLED)
     found = checked(world, receipt_of(world, pending), world.again(pending).evidence_json)

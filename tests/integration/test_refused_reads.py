@@ -104,7 +104,7 @@ def test_reads_that_are_refused_for_a_day_fail_and_an_operator_takes_them_up_aga
     world.databricks.faults.clear()
     world.live(hours=12)
     world.ended(pending, Phase.FAILED)
-    world.core.promoter.retry(pending.id, actor="operator")
+    world.core.promotion_orders.retry(pending.id, actor="operator")
     world.settle()
     world.ended(pending, Phase.PROMOTED)
 
@@ -115,7 +115,7 @@ def test_an_approved_promotion_whose_registry_refuses_to_tell_can_be_cancelled(w
     world.break_databricks("/unity-catalog/", status=403)
     world.look()
     world.ended(pending, Phase.APPROVED)
-    world.core.promoter.cancel(pending.id, actor="operator", reason="Not this one.")
+    world.core.promotion_orders.cancel(pending.id, actor="operator", reason="Not this one.")
     world.settle()
     assert world.ended(pending, Phase.CANCELLED) == "Not this one."
     assert world.models.champion() == "1"
@@ -127,7 +127,7 @@ def test_a_cancel_waits_until_it_is_known_what_came_of_a_write(world: GateWorld)
     world.break_databricks("/aliases/Champion$", method="PUT", times=1, lose_answer=True)
     world.look()
     world.break_databricks(MODEL, status=403)
-    world.core.promoter.cancel(pending.id, actor="operator", reason="Not this one.")
+    world.core.promotion_orders.cancel(pending.id, actor="operator", reason="Not this one.")
     world.live(minutes=30)
     world.ended(pending, Phase.APPROVED)
     world.databricks.faults.clear()

@@ -133,7 +133,7 @@ def test_a_refused_repeat_keeps_what_was_started_before(world: GateWorld) -> Non
     failed = world.promotion(Phase.FAILED)
     world.provider.faults.clear()
     list_after(world)
-    world.core.promoter.retry(failed.id, actor="operator")
+    world.core.promotion_orders.retry(failed.id, actor="operator")
     world.settle()
     promote(world, world.promotion(Phase.PENDING_APPROVAL))
     assert len(world.provider.requests()) == 1
@@ -144,11 +144,11 @@ def test_a_refused_repeat_keeps_what_was_started_before(world: GateWorld) -> Non
 
 def test_a_retry_allows_two_more_starts(world: GateWorld) -> None:
     waiting = stuck(world)
-    assert world.core.promoter.retry(waiting.id, actor="operator", reason="mended") == waiting.id
+    assert world.core.promotion_orders.retry(waiting.id, actor="operator", reason="mended") == waiting.id
     pass_time(world, hours=3)
     assert world.provider.asked() == 4
     world.provider.faults.clear()
-    assert world.core.promoter.retry(waiting.id, actor="operator") == waiting.id
+    assert world.core.promotion_orders.retry(waiting.id, actor="operator") == waiting.id
     pass_time(world, minutes=1)
     assert world.provider.asked() == 5
     pending = world.promotion(Phase.PENDING_APPROVAL)
@@ -167,14 +167,14 @@ def test_a_retry_before_the_ceiling_is_reached_has_nothing_to_do(world: GateWorl
     world.settle()
     waiting = world.promotion(Phase.REQUESTED)
     with pytest.raises(Exception, match="is requested: there is nothing to retry"):
-        world.core.promoter.retry(waiting.id, actor="operator")
+        world.core.promotion_orders.retry(waiting.id, actor="operator")
     pass_time(world, minutes=1)
     assert world.provider.asked() == 1
 
 
 def test_a_cancel_ends_it_at_the_next_look(world: GateWorld) -> None:
     waiting = stuck(world)
-    world.core.promoter.cancel(waiting.id, actor="operator", reason="Not this one.")
+    world.core.promotion_orders.cancel(waiting.id, actor="operator", reason="Not this one.")
     world.wait(minutes=1)
     assert world.ended(waiting, Phase.CANCELLED) == "Not this one."
     assert world.provider.asked() == 2
@@ -184,7 +184,7 @@ def test_a_cancel_ends_it_also_where_the_vendor_cannot_be_read(world: GateWorld)
     waiting = stuck(world)
     world.provider.faults.add(".*", status=503)
     pass_time(world, hours=3)
-    world.core.promoter.cancel(waiting.id, actor="operator", reason="Not this one.")
+    world.core.promotion_orders.cancel(waiting.id, actor="operator", reason="Not this one.")
     pass_time(world, minutes=15)
     assert "Not this one." in world.ended(waiting, Phase.CANCELLED)
 
@@ -209,7 +209,7 @@ def test_a_run_that_appears_after_all_is_adopted(world: GateWorld) -> None:
 
 def test_what_it_had_started_is_cancelled_where_it_shows_by_its_end(world: GateWorld) -> None:
     waiting = stuck(world)
-    world.core.promoter.cancel(waiting.id, actor="operator", reason="Not this one.")
+    world.core.promotion_orders.cancel(waiting.id, actor="operator", reason="Not this one.")
     world.core.promoter.advance(waiting.id)
     world.ended(waiting, Phase.CANCELLED)
     list_after(world)
@@ -235,7 +235,7 @@ def test_where_names_have_lost_the_id_it_says_so(world: GateWorld) -> None:
         world.provider.cancel(request_id)  # as it says
     give_names(world)
     world.provider.faults.clear()
-    world.core.promoter.retry(waiting.id, actor="operator")
+    world.core.promotion_orders.retry(waiting.id, actor="operator")
     pass_time(world, minutes=1)
     promote(world, world.promotion(Phase.PENDING_APPROVAL))
 

@@ -252,7 +252,7 @@ def test_what_had_failed_before_the_upgrade_is_taken_up_again(upgraded: UpgradeW
     upgraded.settle()
     for situation in ("failed", "refused"):
         failed = upgraded.promotion(vendor, situation)
-        assert upgraded.core.promoter.retry(failed.id, actor="operator-1") == failed.id
+        assert upgraded.core.promotion_orders.retry(failed.id, actor="operator-1") == failed.id
     upgraded.settle()
     refused = upgraded.promotion(vendor, "refused")
     assert refused.phase is Phase.PENDING_APPROVAL, (refused.reason, refused.last_error)

@@ -15,7 +15,7 @@ from champion_gate.flow.context import Context, Waits
 from champion_gate.flow.follow_ups import FollowUps
 from champion_gate.flow.identities import Identities
 from champion_gate.flow.operator_aliases import AliasOrders
-from champion_gate.flow.operator_promotions import Asking
+from champion_gate.flow.operator_promotions import PromotionOrders
 from champion_gate.flow.promoter import Promoter
 from champion_gate.flow.resolver import Resolver
 from champion_gate.flow.sweep import Sweep
@@ -55,7 +55,7 @@ class Core:
     follow_ups: FollowUps
     sweep: Sweep
     alias_orders: AliasOrders
-    asking: Asking
+    promotion_orders: PromotionOrders
 
 
 def build_core(
@@ -107,5 +107,5 @@ def build_core(
         follow_ups=FollowUps(context),
         sweep=Sweep(context),
         alias_orders=AliasOrders(context),
-        asking=Asking(context),
+        promotion_orders=PromotionOrders(context),
     )

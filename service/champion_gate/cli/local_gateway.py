@@ -122,7 +122,7 @@ class LocalGateway:
     def ask(self, gate: str, version: str, *, job_run_id: str | None, reason: str) -> Json:
         """Ask for approval of a version by hand; the promotion."""
         return promotion_view(
-            self._local.core.asking.ask(
+            self._local.core.promotion_orders.ask(
                 gate, version, job_run_id=job_run_id, caller=self._caller, reason=reason
             )
         )
@@ -131,13 +131,13 @@ class LocalGateway:
         """Order its end; the promotion."""
         actor = self._caller.actor
         why = f"Cancelled by {actor}: {check_reason(reason)}"
-        self._local.core.promoter.cancel(self._id(promotion_id), actor=actor, reason=why)
+        self._local.core.promotion_orders.cancel(self._id(promotion_id), actor=actor, reason=why)
         return promotion_view(promotion_named(self._store, promotion_id))
 
     def retry(self, promotion_id: str, *, reason: str | None) -> Json:
         """Take it up again; the promotion that goes on, which may be a fresh one."""
-        promoter = self._local.core.promoter
-        goes_on = promoter.retry(self._id(promotion_id), actor=self._caller.actor, reason=reason)
+        orders = self._local.core.promotion_orders
+        goes_on = orders.retry(self._id(promotion_id), actor=self._caller.actor, reason=reason)
         return promotion_view(self._store.get_promotion(goes_on))
 
     def _id(self, text: str) -> str:
@@ -159,7 +159,7 @@ class LocalGateway:
 
     def replay(self, notification_id: str) -> Json:
         """Have its run looked at again; the notification."""
-        return notification_view(self._local.core.asking.replay(notification_id))
+        return notification_view(self._local.core.promotion_orders.replay(notification_id))
 
     # --- identities -------------------------------------------------------------------------------------------
 

@@ -1,12 +1,13 @@
 """From `requested` to `pending_approval`: is the version eligible, is the place safe, then ask people once.
 
-Here the evidence is frozen; `Opening` asks.
+Here the evidence is frozen; `ApprovalRequests` asks.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from champion_gate.domain import evidence, policy
@@ -25,17 +26,37 @@ from champion_gate.errors import (
 )
 from champion_gate.flow.alias_writer import AliasWriter
 from champion_gate.flow.apply_approval import Approvals
+from champion_gate.flow.approval_requests import MOST_STARTS, ApprovalRequests
 from champion_gate.flow.context import Context
 from champion_gate.flow.gate_rules import GateRules, Refusal, not_configured
+from champion_gate.flow.identities import Excluded
 from champion_gate.flow.lease import Lease
-from champion_gate.flow.opening import MOST_STARTS, Opening
 from champion_gate.flow.subjects import Subjects, is_somebody_unknown
 
 _log = logging.getLogger(__name__)
 
 
-class Requesting:
-    """Prepares approval requests, and decides whether one whose fate is not known is asked again."""
+@dataclass(frozen=True)
+class _Compared:
+    """The candidate beside Champion, as they are read now; `champion` is None also where its version is gone."""
+
+    candidate: VersionDetails
+    champion_version: str | None
+    champion: VersionDetails | None
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where people decide, found safe, and who of them may not."""
+
+    excluded: Excluded
+    nobody: tuple[str, ...]
+    pins: Mapping[str, str]
+    settings_sha256: str
+
+
+class RequestOpener:
+    """Brings a requested promotion before people, or says why not."""
 
     def __init__(self, context: Context) -> None:
         self._gates = context.gates
@@ -49,12 +70,12 @@ class Requesting:
         self._identities = context.identities
         self._clock = context.clock
         self._lease = Lease(context)
-        self._opening = Opening(context)
+        self._requests = ApprovalRequests(context)
         self._waits = context.waits
 
-    def request(self, taken: Promotion) -> None:
+    def open(self, taken: Promotion) -> None:
         """Take a requested promotion as far as an open request, an end, or the reason why it waits."""
-        found = self._opening.search(taken)
+        found = self._requests.search(taken)
         if found is None:
             return
         gate = policy.gate_of(taken, self._gates, self._registry.name)
@@ -74,14 +95,10 @@ class Requesting:
             self._refused(taken, refused)
         elif (hold := self._hold(taken)) is not None:
             self._lease.wait(taken, f"{taken.alias} of {taken.model} is {hold}.", self._waits.recheck_seldom)
-        elif self._opening.may_ask(taken):
+        elif self._requests.may_ask(taken):
             self._freeze_and_ask(taken, gate)
         else:
-            self._opening.wait_for_operator(taken, found)
-
-    def allow_more_starts(self, promotion_id: str, why: str) -> bool:
-        """Let an operator have a request opened again that was opened as often as it may be; whether it waits for that."""
-        return self._opening.allow_more(promotion_id, why)
+            self._requests.wait_for_operator(taken, found)
 
     def newer_request(self, taken: Promotion, gate: Gate) -> Promotion | None:
         """A higher version that people are asked about for the same alias, where the gate lets it supersede."""
@@ -108,31 +125,68 @@ class Requesting:
         """Freeze the evidence, make sure that the approval will be protected, and open the request."""
         # Read before the alias is, so that no move of the alias from then on is missed.
         ledger_line = self._store.ledger_head().number
+        known = self._with_subject(taken, gate)
+        if known is None:
+            return
+        compared = self._compared(known, gate)
+        if compared is None:
+            return
+        place = self._safe_place(known, gate)
+        if place is None:
+            return
+        before = known.request
+        if before is not None and self._shows_the_same(known, before, compared, place):
+            self._requests.open(known, before)
+            return
+        now = self._clock.now()
+        frozen = self._frozen(known, gate, compared, place, now)
+        request = ApprovalRequest(
+            provider=gate.approval.provider,
+            intent_at=now,
+            expires_at=now + gate.expires_after,
+            pins=place.pins,
+            place=gate.approval.words(),
+            seats=gate.approval.seats,
+            ledger_line=ledger_line,
+            correlation_id=correlation_id(known.id, frozen.evidence_sha256 or ""),
+            starts=before.starts if before is not None else 0,
+            most_starts=before.most_starts if before is not None else MOST_STARTS,
+        )
+        self._requests.open(frozen, request)
+
+    def _with_subject(self, taken: Promotion, gate: Gate) -> Promotion | None:
+        """With what an earlier release did not ask for; None where that is not told: then it waits."""
         subject = self._subjects.again(gate, Subject.of(taken))
         if isinstance(subject, Refusal):
             why = f"{subject.reason} To withdraw the request: champion-gate promotions cancel {taken.id}"
             self._lease.wait(taken, why, self._waits.recheck_seldom)
-            return
-        taken = about(taken, subject)
+            return None
         self._lease.keep(taken)
+        return about(taken, subject)
+
+    def _compared(self, taken: Promotion, gate: Gate) -> _Compared | None:
+        """The candidate beside Champion; None where the gate's rules forbid it: then it has ended."""
         candidate = self._registry.get_details(taken.version)
         champion_version = self._alias_writer.stands(taken.alias_key)
         champion = self._champion(taken, champion_version)
         unread = policy.unread_because(gate, candidate, champion)
-        if unread and (
-            taken.failing_since is None or self._clock.now() < taken.failing_since + self._waits.numbers
-        ):
+        since = taken.failing_since
+        if unread and (since is None or self._clock.now() < since + self._waits.numbers):
             raise VendorUnavailableError(self._registry.name, f"{unread}.")
         reason = policy.ineligible_because(gate, candidate, champion)
         if reason is not None:
             self._lease.end(replace(taken, champion_version=champion_version), Phase.INELIGIBLE, reason)
-            return
+            return None
+        return _Compared(candidate, champion_version, champion)
+
+    def _safe_place(self, taken: Promotion, gate: Gate) -> _Place | None:
+        """Who may not decide, and what protects the decision; None where that is not as it must be: then it waits."""
         identities = policy.identify(gate, taken.trainers)
         if identities.missing:
             unknown = is_somebody_unknown(taken.trainers)
             again = self._waits.recheck_seldom if unknown else self._waits.recheck
             self._lease.wait(taken, " ".join(identities.missing), again)
-            return
+            return None
         provider = self._providers[gate.approval.provider]
         self._lease.keep(taken)
         try:
@@ -141,19 +195,20 @@ class Requesting:
             )
             if excluded.problems:
                 self._lease.wait(taken, " ".join(excluded.problems), self._waits.recheck)
-                return
+                return None
             self._lease.keep(taken)
             pins = provider.check_place(gate.approval, gate.expires_after)
         except UnsafeTargetError as unsafe:
             self._lease.wait(taken, f"The place for approval is not safe: {unsafe}", self._waits.recheck)
-            return
-        before = taken.request
-        settings_sha256 = gate.approval_sha256(excluded.accounts)
-        asked = (champion_version, settings_sha256, excluded.people, dict(pins))
-        if before is not None and asked == _asked_before(taken, before) and not self._is_outdated(taken):
-            self._opening.ask(taken, before)
-            return
-        now = self._clock.now()
+            return None
+        nobody = excluded.without_accounts(identities.nobody)
+        return _Place(excluded, nobody, pins, gate.approval_sha256(excluded.accounts))
+
+    def _frozen(
+        self, taken: Promotion, gate: Gate, compared: _Compared, place: _Place, at: datetime
+    ) -> Promotion:
+        """With the evidence that people are to see."""
+        champion_version = compared.champion_version
         document = evidence.collect(
             gate=gate,
             registry=taken.registry,
@@ -164,43 +219,33 @@ class Requesting:
             found_by=taken.found_by,
             origin=taken.origin,
             trainers=taken.trainers,
-            excluded=excluded.people,
-            nobody=excluded.without_accounts(identities.nobody),
-            candidate=candidate,
-            champion=champion,
+            excluded=place.excluded.people,
+            nobody=place.nobody,
+            candidate=compared.candidate,
+            champion=compared.champion,
             champion_since=self._champion_since(taken, champion_version),
             version_url=self._registry.version_url(taken.version),
-            frozen_at=now,
-            gone_version=champion_version if champion is None else None,
+            frozen_at=at,
+            gone_version=champion_version if compared.champion is None else None,
         )
         text = evidence.canonical_json(document)
-        digest = evidence.sha256_of(text)
-        request = ApprovalRequest(
-            provider=gate.approval.provider,
-            intent_at=now,
-            expires_at=now + gate.expires_after,
-            pins=pins,
-            place=gate.approval.words(),
-            seats=gate.approval.seats,
-            ledger_line=ledger_line,
-            correlation_id=correlation_id(taken.id, digest),
-            starts=before.starts if before is not None else 0,
-            most_starts=before.most_starts if before is not None else MOST_STARTS,
-        )
-        frozen = replace(
+        return replace(
             taken,
             champion_version=champion_version,
             evidence_json=text,
-            evidence_sha256=digest,
-            approval_sha256=settings_sha256,
-            excluded=excluded.people,
+            evidence_sha256=evidence.sha256_of(text),
+            approval_sha256=place.settings_sha256,
+            excluded=place.excluded.people,
         )
-        self._opening.ask(frozen, request)
 
-    def _is_outdated(self, taken: Promotion) -> bool:
-        """Whether people must see fresh evidence although Champion and settings are those that were frozen."""
-        unhashed = taken.request is not None and not taken.request.correlation_id
-        return unhashed or self._approvals.moved_and_back(taken) is not None
+    def _shows_the_same(
+        self, taken: Promotion, before: ApprovalRequest, compared: _Compared, place: _Place
+    ) -> bool:
+        """Whether all that the frozen evidence rests on, besides the version, is as it was: it is shown again."""
+        frozen = (taken.champion_version, taken.approval_sha256, taken.excluded, dict(before.pins))
+        now = (compared.champion_version, place.settings_sha256, place.excluded.people, dict(place.pins))
+        unhashed = not before.correlation_id
+        return frozen == now and not unhashed and self._approvals.moved_and_back(taken) is None
 
     def _champion(self, taken: Promotion, version: str | None) -> VersionDetails | None:
         """The Champion to compare with; None also where the alias stands on a version that is gone.
@@ -240,11 +285,6 @@ class Requesting:
             if line.entry.kind is LedgerKind.ALIAS_CHANGE:
                 return line.entry.at if line.entry.facts.get("to") == champion_version else None
         return None
-
-
-def _asked_before(taken: Promotion, request: ApprovalRequest) -> tuple[object, ...]:
-    """On what the frozen evidence rests, besides the version: as long as that stays, it is shown again."""
-    return (taken.champion_version, taken.approval_sha256, taken.excluded, dict(request.pins))
 
 
 def _never_seen(request: ApprovalRequest) -> str:

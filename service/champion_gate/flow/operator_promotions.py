@@ -1,4 +1,4 @@
-"""Operators' questions: ask people about a version by hand, or look at a notification once more."""
+"""Operators' orders about promotions: ask by hand, ask afresh, cancel, retry; and resolve a notification once more."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from champion_gate.domain.callers import Caller
 from champion_gate.domain.gates import Gate
 from champion_gate.domain.names import check_version
 from champion_gate.domain.notifications import StoredNotification
-from champion_gate.domain.promotion import Promotion, Subject, requested
+from champion_gate.domain.promotion import EndRequest, Phase, Promotion, Subject, requested
 from champion_gate.domain.versions import ModelVersion, VersionStatus
 from champion_gate.errors import ConflictError, InvalidInputError, NotFoundError, VendorNotFoundError
+from champion_gate.flow.approval_requests import ApprovalRequests
 from champion_gate.flow.context import Context
 from champion_gate.flow.gate_rules import GateRules, Refusal, by_hand, not_configured
 from champion_gate.flow.operator_aliases import NoSuchVersionError
@@ -21,8 +22,8 @@ from champion_gate.flow.subjects import Subjects
 _log = logging.getLogger(__name__)
 
 
-class Asking:
-    """Starts promotions on an operator's word. Who may approve, and all that is checked, stays the gate's."""
+class PromotionOrders:
+    """Takes operators' orders. Who may approve, and all that is checked, stays the gate's."""
 
     def __init__(self, context: Context) -> None:
         self._gates = context.gates
@@ -33,6 +34,7 @@ class Asking:
         self._wake_ups = context.wake_ups
         self._clock = context.clock
         self._chance = context.chance
+        self._requests = ApprovalRequests(context)
 
     def ask(
         self, gate_name: str, version: str, *, job_run_id: str | None, caller: Caller, reason: str
@@ -72,7 +74,7 @@ class Asking:
             subject = _or_conflict(self._subjects.of(gate, found, job_run_id, by_hand(caller.actor)))
         return self._begin(gate, subject, f"{caller.actor} asks by hand: {reason}")
 
-    def ask_afresh(self, ended: Promotion, *, actor: str, reason: str | None) -> Promotion:
+    def _ask_afresh(self, ended: Promotion, *, actor: str, reason: str | None) -> Promotion:
         """Have the version of an ended promotion ask once more, through the same gate.
 
         Args:
@@ -94,6 +96,78 @@ class Asking:
         subject = self._asked_before(self._known(gate, found), gate, None, actor)
         why = f"{actor} asks afresh, after {ended.id} ended as {ended.phase.value}"
         return self._begin(gate, subject, f"{why}: {reason}" if reason else f"{why}.")
+
+    def cancel(self, promotion_id: str, *, actor: str, reason: str) -> None:
+        """Order an open promotion to end; whoever advances it re-reads the decision, or settles its write, first.
+
+        Raises:
+            NotFoundError: there is no such promotion.
+            ConflictError: it has ended, or has been ordered to end.
+        """
+        promotion = self._store.get_promotion(promotion_id)
+        if not promotion.phase.is_open:
+            raise ConflictError(
+                f"Promotion {promotion_id} is {promotion.phase.value}; only one that is requested, waits for "
+                "approval, or is approved and not applied yet can be cancelled."
+            )
+        end = EndRequest(phase=Phase.CANCELLED, actor=actor, reason=reason, at=self._clock.now())
+        if not self._store.request_end(promotion_id, end):
+            raise ConflictError(f"Promotion {promotion_id} has been ordered to end already.")
+        self._wake_ups.promotion(promotion_id)
+
+    def retry(self, promotion_id: str, *, actor: str, reason: str | None = None) -> str:
+        """Take a failed promotion up again where it failed; ask afresh for a version whose promotion ended otherwise.
+
+        One whose request was opened as often as it may be, and never appeared, is opened again.
+
+        Args:
+            promotion_id: which.
+            actor: who wants it.
+            reason: why, if they say.
+
+        Returns:
+            The id of the promotion that goes on: the same, or the fresh one.
+
+        Raises:
+            NotFoundError: there is no such promotion.
+            ConflictError: it is open or promoted, the version asks already, or the gate may not ask for it.
+            VendorError: Databricks or the registry did not answer or refused.
+        """
+        promotion = self._store.get_promotion(promotion_id)
+        if promotion.phase in {Phase.PENDING_APPROVAL, Phase.APPROVED, Phase.PROMOTED}:
+            raise _nothing_to_retry(promotion)
+        if promotion.phase not in {Phase.REQUESTED, Phase.FAILED}:
+            return self._ask_afresh(promotion, actor=actor, reason=reason).id
+        gate = self._rules.gate_of(promotion)
+        if gate is None:
+            raise ConflictError(not_configured(promotion))
+        refused = self._rules.refusal(gate, Subject.of(promotion))
+        if refused is not None:
+            raise ConflictError(refused.reason)
+        self._check_origin(gate, promotion)
+        why = _with_reason(f"Taken up again by {actor}", reason)
+        if promotion.phase is Phase.REQUESTED:
+            if not self._requests.allow_more(promotion_id, why):
+                raise _nothing_to_retry(promotion)
+            self._wake_ups.promotion(promotion_id)
+            return promotion_id
+        if not self._store.retry_promotion(promotion_id, self._clock.now(), why):
+            raise ConflictError(f"Promotion {promotion_id} is not failed any more.")
+        if promotion.failed_from is Phase.REQUESTED:
+            self._requests.allow_more(promotion_id, why)
+        self._wake_ups.promotion(promotion_id)
+        return promotion_id
+
+    def replay(self, notification_id: str) -> StoredNotification:
+        """Have a notification resolved once more; a repeated one never reopens what has ended.
+
+        Raises:
+            NotFoundError: there is no such notification.
+        """
+        row = self._store.get_notification(notification_id)
+        self._store.record_notification(row.source, row.notification, self._clock.now())
+        self._wake_ups.notification(notification_id)
+        return self._store.get_notification(notification_id)
 
     def _known(self, gate: Gate, version: ModelVersion) -> list[Promotion]:
         """All promotions of exactly this version for the gate's alias, newest first."""
@@ -119,17 +193,6 @@ class Asking:
         self._wake_ups.promotion(created.id)
         return created
 
-    def replay(self, notification_id: str) -> StoredNotification:
-        """Have a notification resolved once more; a repeated one never reopens what has ended.
-
-        Raises:
-            NotFoundError: there is no such notification.
-        """
-        row = self._store.get_notification(notification_id)
-        self._store.record_notification(row.source, row.notification, self._clock.now())
-        self._wake_ups.notification(notification_id)
-        return self._store.get_notification(notification_id)
-
     def _asked_before(
         self, known: list[Promotion], gate: Gate, job_run_id: str | None, actor: str
     ) -> Subject:
@@ -149,7 +212,7 @@ class Asking:
         self._check(gate, subject)
         return subject
 
-    def check_origin(self, gate: Gate, promotion: Promotion) -> None:
+    def _check_origin(self, gate: Gate, promotion: Promotion) -> None:
         """Make sure that the version comes from its run, where an earlier release asked for less.
 
         Raises:
@@ -180,3 +243,11 @@ def _or_conflict(found: Subject | Refusal) -> Subject:
     if isinstance(found, Refusal):
         raise ConflictError(found.reason)
     return found
+
+
+def _nothing_to_retry(promotion: Promotion) -> ConflictError:
+    return ConflictError(f"Promotion {promotion.id} is {promotion.phase.value}: there is nothing to retry.")
+
+
+def _with_reason(what: str, reason: str | None) -> str:
+    return f"{what}: {reason}" if reason else f"{what}."

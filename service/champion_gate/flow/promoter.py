@@ -3,11 +3,11 @@
 `advance` is what every path ends in: a webhook, a poll, an operator's command and the sweep. It takes the
 promotion's row, re-reads the world, goes as far as the world allows, and gives the row back:
 
-    requested         `Requesting` freezes the evidence and asks people for approval
-    pending_approval  `Reviews` reads what they said from the vendor's API
+    requested         `RequestOpener` freezes the evidence and asks people for approval
+    pending_approval  `ApprovalRequests` reads what they said from the vendor's API
     approved          `Approvals` sets the alias, once
 
-What an end leaves to be done is `FollowUps`' work.
+What an end leaves to be done is `FollowUps`' work; operators' orders come by `PromotionOrders`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from champion_gate.domain.promotion import (
     FollowUp,
     Phase,
     Promotion,
-    Subject,
 )
 from champion_gate.errors import (
     ConflictError,
@@ -37,12 +36,11 @@ from champion_gate.errors import (
     VendorError,
 )
 from champion_gate.flow.apply_approval import Approvals, OrderedToEndError, UnsettledError
+from champion_gate.flow.approval_requests import ApprovalRequests
 from champion_gate.flow.context import Context
-from champion_gate.flow.gate_rules import GateRules, UnclearError, not_configured
+from champion_gate.flow.gate_rules import GateRules, UnclearError
 from champion_gate.flow.lease import Lease, expired_reason
-from champion_gate.flow.open_request import Requesting
-from champion_gate.flow.operator_promotions import Asking
-from champion_gate.flow.reviews import Reviews
+from champion_gate.flow.open_request import RequestOpener
 
 _log = logging.getLogger(__name__)
 
@@ -55,12 +53,10 @@ class Promoter:
         self._rules = GateRules(context)
         self._store = context.store
         self._providers = context.providers
-        self._asking = Asking(context)
-        self._requesting = Requesting(context)
+        self._opener = RequestOpener(context)
         self._approvals = Approvals(context)
-        self._reviews = Reviews(context)
+        self._requests = ApprovalRequests(context)
         self._lease = Lease(context)
-        self._wake_ups = context.wake_ups
         self._clock = context.clock
         self._waits = context.waits
 
@@ -70,7 +66,7 @@ class Promoter:
         if taken is None:
             return
         steps = {
-            Phase.REQUESTED: self._requesting.request,
+            Phase.REQUESTED: self._opener.open,
             Phase.PENDING_APPROVAL: self._decide,
             Phase.APPROVED: self._apply,
         }
@@ -84,67 +80,6 @@ class Promoter:
             _log.exception("promotion %s met an error of our own", promotion_id)
             self._lease.put_off(taken, UnexpectedError.of(error))
 
-    def cancel(self, promotion_id: str, *, actor: str, reason: str) -> None:
-        """Order an open promotion to end; whoever advances it re-reads the decision, or settles its write, first.
-
-        Raises:
-            NotFoundError: there is no such promotion.
-            ConflictError: it has ended, or has been ordered to end.
-        """
-        promotion = self._store.get_promotion(promotion_id)
-        if not promotion.phase.is_open:
-            raise ConflictError(
-                f"Promotion {promotion_id} is {promotion.phase.value}; only one that is requested, waits for "
-                "approval, or is approved and not applied yet can be cancelled."
-            )
-        end = EndRequest(phase=Phase.CANCELLED, actor=actor, reason=reason, at=self._clock.now())
-        if not self._store.request_end(promotion_id, end):
-            raise ConflictError(f"Promotion {promotion_id} has been ordered to end already.")
-        self._wake_ups.promotion(promotion_id)
-
-    def retry(self, promotion_id: str, *, actor: str, reason: str | None = None) -> str:
-        """Take a failed promotion up again where it failed; ask afresh for a version whose promotion ended otherwise.
-
-        One whose request was opened as often as it may be, and never appeared, is opened again.
-
-        Args:
-            promotion_id: which.
-            actor: who wants it.
-            reason: why, if they say.
-
-        Returns:
-            The id of the promotion that goes on: the same, or the fresh one.
-
-        Raises:
-            NotFoundError: there is no such promotion.
-            ConflictError: it is open or promoted, the version asks already, or the gate may not ask for it.
-            VendorError: Databricks or the registry did not answer or refused.
-        """
-        promotion = self._store.get_promotion(promotion_id)
-        if promotion.phase in {Phase.PENDING_APPROVAL, Phase.APPROVED, Phase.PROMOTED}:
-            raise _nothing_to_retry(promotion)
-        if promotion.phase not in {Phase.REQUESTED, Phase.FAILED}:
-            return self._asking.ask_afresh(promotion, actor=actor, reason=reason).id
-        gate = self._rules.gate_of(promotion)
-        if gate is None:
-            raise ConflictError(not_configured(promotion))
-        refused = self._rules.refusal(gate, Subject.of(promotion))
-        if refused is not None:
-            raise ConflictError(refused.reason)
-        self._asking.check_origin(gate, promotion)
-        why = _with_reason(f"Taken up again by {actor}", reason)
-        if promotion.phase is Phase.REQUESTED:
-            if not self._requesting.allow_more_starts(promotion_id, why):
-                raise _nothing_to_retry(promotion)
-            self._wake_ups.promotion(promotion_id)
-            return promotion_id
-        if not self._store.retry_promotion(promotion_id, self._clock.now(), why):
-            raise ConflictError(f"Promotion {promotion_id} is not failed any more.")
-        if promotion.failed_from is Phase.REQUESTED:
-            self._requesting.allow_more_starts(promotion_id, why)
-        self._wake_ups.promotion(promotion_id)
-        return promotion_id
-
     def _decide(self, taken: Promotion) -> None:
         request = taken.request
         if request is None or request.external_id is None:
@@ -154,7 +89,7 @@ class Promoter:
             self._lease.end(taken, Phase.STALE, stale)
             return
         try:
-            taken, judgement = self._reviews.judgement(taken, request)
+            taken, judgement = self._requests.judgement(taken, request)
         except RequestGoneError as gone:
             self._not_found(taken, request, gone)
             return
@@ -240,7 +175,7 @@ class Promoter:
     def _keep_waiting(self, taken: Promotion, judgement: policy.Judgement) -> None:
         self._lease.keep(taken)
         moved = self._approvals.moved(taken)
-        newer = self._requesting.newer_request(taken, self._gates[taken.gate])
+        newer = self._opener.newer_request(taken, self._gates[taken.gate])
         if newer is not None:
             reason = f"v{newer.version.version} asks for {taken.alias} now ({newer.id})."
             self._lease.end(taken, Phase.SUPERSEDED, reason)
@@ -305,14 +240,6 @@ class Promoter:
         until = None if gate is None else self._approvals.apply_until(approved, gate.apply_within)
         left = self._waits.look if until is None else until + timedelta(seconds=1) - now
         return max(min(left, self._waits.look), self._waits.look_soon)
-
-
-def _nothing_to_retry(promotion: Promotion) -> ConflictError:
-    return ConflictError(f"Promotion {promotion.id} is {promotion.phase.value}: there is nothing to retry.")
-
-
-def _with_reason(what: str, reason: str | None) -> str:
-    return f"{what}: {reason}" if reason else f"{what}."
 
 
 def _decision_facts(promotion: Promotion, decision: Decision) -> Mapping[str, object]:

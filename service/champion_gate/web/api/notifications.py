@@ -42,7 +42,7 @@ class NotificationViews:
     @guarded(Auth.BEARER, role=Role.OPERATOR, body_cap=BODY_CAP)
     def replay(self, path: NotificationPath) -> Response:
         """Have a notification resolved once more; a repeated one never reopens what has ended."""
-        row = self._operations.asking.replay(self._find(path).id)
+        row = self._operations.promotion_orders.replay(self._find(path).id)
         response = jsonify(notification_view(row))
         response.status_code = 202
         return response

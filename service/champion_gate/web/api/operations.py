@@ -13,8 +13,7 @@ from champion_gate.domain.ports import Clock, ModelRegistry
 from champion_gate.errors import GateError
 from champion_gate.flow.identities import Identities
 from champion_gate.flow.operator_aliases import AliasOrders
-from champion_gate.flow.operator_promotions import Asking
-from champion_gate.flow.promoter import Promoter
+from champion_gate.flow.operator_promotions import PromotionOrders
 from champion_gate.store import Store
 
 
@@ -25,8 +24,7 @@ class Operations:
     store: Store
     clock: Clock
     registry: ModelRegistry
-    promoter: Promoter
-    asking: Asking
+    promotion_orders: PromotionOrders
     alias_orders: AliasOrders
     identities: Identities
 

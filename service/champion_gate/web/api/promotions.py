@@ -95,7 +95,7 @@ class PromotionOrders:
     @guarded(Auth.BEARER, role=Role.OPERATOR, body_cap=BODY_CAP)
     def ask(self, body: AskBody) -> Response:
         """Ask people whether a version may have the gate's alias."""
-        promotion = self._operations.asking.ask(
+        promotion = self._operations.promotion_orders.ask(
             body.gate, body.version, job_run_id=body.job_run_id, caller=caller(), reason=body.reason
         )
         response = jsonify(promotion_view(promotion))
@@ -107,7 +107,7 @@ class PromotionOrders:
     def cancel(self, path: PromotionPath, body: ReasonBody) -> Response:
         """End a promotion that is not applied yet, and cancel its CI run."""
         promotion_id, actor = self._id(path), caller().actor
-        self._operations.promoter.cancel(
+        self._operations.promotion_orders.cancel(
             promotion_id, actor=actor, reason=f"Cancelled by {actor}: {body.reason}"
         )
         return self._accepted(promotion_id)
@@ -115,7 +115,9 @@ class PromotionOrders:
     @guarded(Auth.BEARER, role=Role.OPERATOR, body_cap=BODY_CAP)
     def retry(self, path: PromotionPath, body: RetryBody) -> Response:
         """Take a failed promotion up again, open again a request that never showed, or ask afresh for an ended one's version."""
-        goes_on = self._operations.promoter.retry(self._id(path), actor=caller().actor, reason=body.reason)
+        goes_on = self._operations.promotion_orders.retry(
+            self._id(path), actor=caller().actor, reason=body.reason
+        )
         return self._accepted(goes_on)
 
     def _id(self, path: PromotionPath) -> str:

@@ -1,4 +1,4 @@
-"""Asking people once: the intent is stored, the vendor is called, and what became of the call is found out.
+"""Requests at the vendors': people are asked once, what became of the call is found out, and what they said is read.
 
 To open a request is a call that must not be repeated blindly: each one asks people again. So whatever the
 vendor answers, the request is looked for before another is opened, and two are opened at most.
@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 
-from champion_gate.domain import evidence
-from champion_gate.domain.approval import ApprovalRequest
+from champion_gate.domain import evidence, policy
+from champion_gate.domain.approval import ApprovalRequest, Decision, Verdict
 from champion_gate.domain.gates import NewerVersion
 from champion_gate.domain.ports import FoundRequests, OpenedRequest
 from champion_gate.domain.promotion import EndRequest, Phase, Promotion
-from champion_gate.errors import GateError, VendorRefusedError, VendorUnavailableError
+from champion_gate.errors import GateError, RequestGoneError, VendorRefusedError, VendorUnavailableError
 from champion_gate.flow.context import Context
 from champion_gate.flow.lease import Lease
 
@@ -25,8 +27,8 @@ MOST_STARTS = 2
 _log = logging.getLogger(__name__)
 
 
-class Opening:
-    """Opens frozen requests, and finds those whose opening was not confirmed."""
+class ApprovalRequests:
+    """Opens frozen requests, finds those whose opening was not confirmed, and reads what people say in them."""
 
     def __init__(self, context: Context) -> None:
         self._gates = context.gates
@@ -37,7 +39,7 @@ class Opening:
         self._lease = Lease(context)
         self._waits = context.waits
 
-    def ask(self, frozen: Promotion, request: ApprovalRequest) -> None:
+    def open(self, frozen: Promotion, request: ApprovalRequest) -> None:
         """Open the request. Whatever becomes of the call, the stored intent lets the next turn find it.
 
         Args:
@@ -133,7 +135,52 @@ class Opening:
         self._lease.save(replace(taken, due_at=self._clock.now()), release=True)
         return waits
 
-    def others(self, taken: Promotion) -> tuple[Promotion, ...]:
+    def judgement(self, taken: Promotion, request: ApprovalRequest) -> tuple[Promotion, policy.Judgement]:
+        """What counts where several requests show the same evidence, with the request in which that was said adopted.
+
+        What people said goes before an end for which nobody stands, and a no in any request before a yes in another.
+
+        Raises:
+            RequestGoneError: the adopted request is gone, and people have let nothing start in another.
+        """
+        gone: RequestGoneError | None = None
+        found: list[tuple[Promotion, policy.Judgement]] = []
+        try:
+            found.append(self._judge(replace(taken, missing_since=None), request))
+        except RequestGoneError as error:
+            gone = error
+        own_decision = found[0][1].decision if found else None
+        if own_decision is None or not _rejected_by_people(own_decision):
+            found += self._others_judged(taken)
+        decided = [each for each in found if each[1].decision is not None and each[1].decision.deciders]
+        if decided:
+            return min(decided, key=lambda each: not _rejected_by_people(each[1].decision))
+        if gone is not None or own_decision is not None:
+            for other, judgement in found:
+                if judgement.soon or judgement.again_at is not None:
+                    return other, judgement
+        if gone is not None:
+            raise gone
+        return found[0]
+
+    def _others_judged(self, taken: Promotion) -> Iterator[tuple[Promotion, policy.Judgement]]:
+        for other in self._others(replace(taken, missing_since=None)):
+            if other.request is not None:
+                with suppress(RequestGoneError):
+                    yield self._judge(other, other.request)
+
+    def _judge(self, taken: Promotion, request: ApprovalRequest) -> tuple[Promotion, policy.Judgement]:
+        state = self._providers[request.provider].read(request.target, taken)
+        return taken, policy.judge(
+            promotion=taken,
+            seats=request.seats,
+            state=state,
+            allow_trainer_approval=self._gates[taken.gate].allow_trainer_approval,
+            source=request.provider,
+            now=self._clock.now(),
+        )
+
+    def _others(self, taken: Promotion) -> tuple[Promotion, ...]:
         """The promotion with each other request in turn that was opened with the same evidence.
 
         People may have decided in one of them before it was known that it had been opened.
@@ -193,6 +240,10 @@ class Opening:
                 )
                 if self._store.request_end(other.id, end):
                     self._wake_ups.promotion(other.id)
+
+
+def _rejected_by_people(decision: Decision | None) -> bool:
+    return decision is not None and decision.verdict is Verdict.REJECTED and bool(decision.deciders)
 
 
 _WHAT_TO_CHECK = (
