@@ -16,8 +16,9 @@ from champion_gate.domain.marks import RUN_TAG
 from champion_gate.domain.ports import JobRuns, ModelRegistry
 from champion_gate.domain.versions import ModelVersion, TrainingRun, VersionDetails, VersionStatus
 from champion_gate.errors import VendorNotFoundError, VendorRefusedError, VendorUnavailableError
-from champion_gate.flow.candidates import find_version, trainers_of
+from champion_gate.flow.candidates import find_version
 from champion_gate.flow.sought import Found, NotFound, Read, Sought
+from champion_gate.flow.subjects import trainers_of
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 END = START + timedelta(hours=2)

@@ -137,11 +137,7 @@ class AliasWriter:
         return Settled(written, intent if written.known_version == intent.to_version else None)
 
     def write(self, lock: AliasLock, intent: AliasIntent) -> AliasLock:
-        """Carry a change out that ends no promotion: `send` it and `record` it.
-
-        Returns:
-            The row; `known_version` tells where the alias stands now, which another may have chosen.
-        """
+        """`send` and `record` a change that ends no promotion; `known_version` tells where the alias stands then."""
         return self.record(self.send(lock, intent))
 
     def send(self, lock: AliasLock, intent: AliasIntent) -> Sent:

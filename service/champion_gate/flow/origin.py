@@ -28,7 +28,7 @@ from champion_gate.domain.marks import (
 from champion_gate.domain.text import one_line
 from champion_gate.domain.versions import LoggedModel, ModelVersion, TrainingRun
 from champion_gate.errors import GateError, InvalidInputError, InvalidNameError, VendorRefusedError
-from champion_gate.flow import run_checks
+from champion_gate.flow.gate_rules import is_rivals
 from champion_gate.flow.sought import Linked, Sought, Unlinked, Word
 
 T = TypeVar("T")
@@ -278,7 +278,7 @@ class Origins:
 
     def _other_run(self, tags: JobTags, bears: str) -> JobRun:
         """The job run that trained what this one registered: its people count too."""
-        if run_checks.is_rivals(tags.job_id, self._gate, self._gates, self._job_runs):
+        if is_rivals(tags.job_id, self._gate, self._gates, self._job_runs):
             raise MarkFailedError(f"{bears}, a job that another gate watches")
         if tags.task_run_id not in self._other_runs:
             try:

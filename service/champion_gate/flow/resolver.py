@@ -12,16 +12,17 @@ from datetime import datetime, timedelta
 from champion_gate.domain import policy
 from champion_gate.domain.aliases import AliasKey
 from champion_gate.domain.gates import Gate
-from champion_gate.domain.job_runs import JobRun, RunFacts, RunResult
+from champion_gate.domain.job_runs import JobRun, RunResult
 from champion_gate.domain.notifications import NotificationPhase, Resolution, StoredNotification
-from champion_gate.domain.promotion import Phase, Promotion, Subject, requested
+from champion_gate.domain.promotion import Phase, Promotion, requested
 from champion_gate.domain.versions import ModelVersion, VersionStatus
 from champion_gate.errors import ConflictError, GateError, LeaseLostError, UnexpectedError
-from champion_gate.flow import candidates, run_checks
+from champion_gate.flow import candidates
 from champion_gate.flow.context import Context
-from champion_gate.flow.gate_rules import GateRules
+from champion_gate.flow.gate_rules import GateRules, without_rivals_tasks
 from champion_gate.flow.retrying import BUDGET, next_try
 from champion_gate.flow.sought import LISTED_WITHIN, READY_WITHIN, Found, NotFound, Read, Sought
+from champion_gate.flow.subjects import Subjects
 
 _MOST_KEPT = 100
 """Searches whose readings are kept at a time."""
@@ -51,6 +52,7 @@ class Resolver:
     def __init__(self, context: Context) -> None:
         self._gates = context.gates
         self._rules = GateRules(context)
+        self._subjects = Subjects(context)
         self._store = context.store
         self._job_runs = context.job_runs
         self._registry = context.registry
@@ -158,7 +160,7 @@ class Resolver:
         if refused is not None:
             phase = NotificationPhase.UNRESOLVED if refused.unclear else NotificationPhase.IGNORED
             return _Outcome(replace(fresh, phase=phase, reason=refused.reason))
-        own = run_checks.without_rivals_tasks(run, gate, self._gates.values(), self._job_runs)
+        own = without_rivals_tasks(run, gate, self._gates.values(), self._job_runs)
         found = candidates.find_version(
             Sought(
                 gate,
@@ -182,7 +184,7 @@ class Resolver:
             )
         if found.version.status is not VersionStatus.READY:
             return self._not_ready(fresh, run, found.version)
-        promotion = self._promotion(run, gate, found, own.facts())
+        promotion = self._promotion(run, own, gate, found)
         resolved = replace(
             fresh,
             phase=NotificationPhase.RESOLVED,
@@ -217,7 +219,7 @@ class Resolver:
             return _Outcome(waiting, now + self._interval(now - ended))
         return _unresolved(fresh, f"{named}, not ready. Was the upload cut short? Run the job again.")
 
-    def _promotion(self, run: JobRun, gate: Gate, found: Found, facts: RunFacts) -> Promotion:
+    def _promotion(self, run: JobRun, own: JobRun, gate: Gate, found: Found) -> Promotion:
         """The promotion of this version for this alias: the one there is, open or ended, or a new one."""
         key = AliasKey(self._registry.name, found.version.model, gate.alias)
         for known in self._store.promotions_of_version(key, found.version.version):
@@ -226,21 +228,12 @@ class Resolver:
                     self._store.hint_promotion(known.id, self._clock.now())
                     self._wake_ups.promotion(known.id)
                 return known
-        details = self._registry.get_details(found.version)
+        subject = self._subjects.behind(found.linked, run, own, found.by.value)
         fresh = requested(
             f"p-{self._chance.token()}",
             key,
             gate.name,
-            Subject(
-                version=found.version,
-                job_id=run.job_id,
-                job_run_id=run.run_id,
-                job_url=run.url,
-                trainers=candidates.trainers_of(run, details, self._registry, found.linked.people),
-                found_by=found.by.value,
-                origin=found.linked.marks,
-                run=facts,
-            ),
+            subject,
             reason="Newly found.",
             at=self._clock.now(),
         )

@@ -6,14 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from champion_gate.domain.gates import Gate, VersionSource
-from champion_gate.domain.job_runs import RunResult, Trainer
+from champion_gate.domain.job_runs import JobRun, RunResult, Trainer
+from champion_gate.domain.ports import ModelRegistry
 from champion_gate.domain.promotion import Subject
-from champion_gate.domain.versions import ModelVersion
+from champion_gate.domain.versions import ModelVersion, VersionDetails
 from champion_gate.errors import VendorNotFoundError
-from champion_gate.flow import candidates, run_checks
+from champion_gate.flow import candidates
 from champion_gate.flow.context import Context
-from champion_gate.flow.gate_rules import GateRules, Refusal, first_found_by
-from champion_gate.flow.sought import NotFound, Sought, Word
+from champion_gate.flow.gate_rules import GateRules, Refusal, first_found_by, without_rivals_tasks
+from champion_gate.flow.sought import Linked, NotFound, Sought, Word
 
 _WORDS: Mapping[str, Word] = {
     VersionSource.TASK_OUTPUT: Word.RUN,
@@ -55,25 +56,39 @@ class Subjects:
         if refused is not None:
             return refused
         gates = tuple(self._gates.values())
-        own = run_checks.without_rivals_tasks(run, gate, gates, self._job_runs)
+        own = without_rivals_tasks(run, gate, gates, self._job_runs)
         sought = Sought(gate, own, gates, self._job_runs, self._registry, self._clock.now())
         first = first_found_by(found_by)
         how = f"found by {first}" if first in _WORDS else f"named by {found_by or 'nobody knows whom'}"
         named = candidates.named_version(sought, version, how, _WORDS.get(first, Word.REGISTRANT))
         if isinstance(named, NotFound):
             return Refusal(named.reason)
-        details = self._registry.get_details(named.version)
-        subject = Subject(
-            version=named.version,
+        subject = self.behind(named, run, own, found_by)
+        return self._rules.refusal(gate, subject) or subject
+
+    def behind(self, linked: Linked, run: JobRun, own: JobRun, found_by: str) -> Subject:
+        """What is asked about a version that comes from the run.
+
+        Args:
+            linked: the version, and what ties it to the run.
+            run: the job run; its people stand behind the version.
+            own: the same run, with the task runs that count for the gate.
+            found_by: how the version was found, or who names it.
+
+        Raises:
+            VendorError: the registry did not answer or refused.
+        """
+        details = self._registry.get_details(linked.version)
+        return Subject(
+            version=linked.version,
             job_id=run.job_id,
             job_run_id=run.run_id,
             job_url=run.url,
-            trainers=candidates.trainers_of(run, details, self._registry, named.people),
+            trainers=trainers_of(run, details, self._registry, linked.people),
             found_by=found_by,
-            origin=named.marks,
+            origin=linked.marks,
             run=own.facts(),
         )
-        return self._rules.refusal(gate, subject) or subject
 
     def again(self, gate: Gate, before: Subject) -> Subject | Refusal:
         """The same subject, read once more where something of it is not known; whoever was known stays.
@@ -98,3 +113,28 @@ def is_somebody_unknown(trainers: Iterable[Trainer]) -> bool:
     """Whether one of them was not told, perhaps only at that moment; so too where there are none."""
     every = list(trainers)
     return not every or not all((each.name or "").strip() for each in every)
+
+
+def trainers_of(
+    run: JobRun, details: VersionDetails, registry: ModelRegistry, more: Iterable[Trainer] = ()
+) -> tuple[Trainer, ...]:
+    """Everybody behind a version; whoever should be told and is not stands there with the name None.
+
+    Args:
+        run: the job run; its creators and run-as.
+        details: the version's creator (demanded where the registry records creators) and its MLflow run's
+            user (demanded where the version has an MLflow run).
+        registry: tells whether it records creators.
+        more: the people of another job run that trained it.
+    """
+    trainers = [*run.trainers, *more]
+    if details.version.created_by or registry.records_creators:
+        trainers.append(Trainer("version creator", details.version.created_by))
+    if details.training_run is not None:
+        trainers.append(Trainer("MLflow run user", details.training_run.user))
+    elif details.version.run_id is not None:
+        trainers.append(Trainer("MLflow run user", None))
+    distinct: dict[tuple[str, str], Trainer] = {}
+    for each in trainers:
+        distinct.setdefault((each.role, (each.name or "").casefold()), each)
+    return tuple(distinct.values())
