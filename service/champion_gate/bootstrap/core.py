@@ -78,12 +78,12 @@ def build_core(
         clock: where the time comes from; the machine's by default.
         chance: where randomness comes from; the machine's by default.
         databricks: settings of the SDK that stand before its own environment variables.
-        sleep: pauses between the tries of a call to GitHub or GitLab, between looks at an alias, and while one is busy.
+        sleep: pauses between the tries of a call to a vendor, between looks at an alias, and while one is busy.
         waits: how long is waited for what; as in production by default.
     """
     clock = clock or SystemClock()
     identities = Identities(store, clock)
-    job_runs, registry = databricks_and_registry(settings, databricks or {})
+    job_runs, registry = databricks_and_registry(settings, databricks or {}, sleep)
     context = Context(
         gates={gate.name: gate for gate in settings.gates},
         store=store,

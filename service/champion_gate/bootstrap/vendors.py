@@ -42,12 +42,13 @@ def approval_providers(
 
 
 def databricks_and_registry(
-    settings: Settings, databricks: Mapping[str, str]
+    settings: Settings, databricks: Mapping[str, str], sleep: Callable[[float], None]
 ) -> tuple[JobRuns, ModelRegistry]:
     """The Jobs API and the registry; on Unity Catalog they share a connection."""
     from champion_gate.adapters.databricks.job_runs import DatabricksJobRuns, connect
 
-    connection = connect(product_version=__version__, config_overrides={**settings.databricks, **databricks})
+    overrides = {**settings.databricks, **databricks}
+    connection = connect(product_version=__version__, config_overrides=overrides, sleep=sleep)
     return DatabricksJobRuns(connection), _registry(settings, connection)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -49,11 +49,13 @@ class DatabricksConnection:
         config_overrides: Mapping[str, object] | None,
         timeouts: Timeouts,
         half_made_seconds: float,
+        sleep: Callable[[float], None],
     ) -> None:
         self._product_version = product_version
         self._overrides = dict(config_overrides or {})
         self._timeouts = timeouts
         self._half_made_seconds = half_made_seconds
+        self._sleep = sleep
         self._calls = BoundedCalls(VENDOR, slots=MOST_AT_ONCE)
         self._client: WorkspaceClient | None = None
         self._use_until = -math.inf  # on `time.monotonic`; the client's settings are known also afterwards
@@ -179,7 +181,7 @@ class DatabricksConnection:
             "retry_timeout_seconds": 1,
             "product": "champion-gate",
             "product_version": self._product_version,
-            "clock": SdkClock(),
+            "clock": SdkClock(self._sleep),
             # Its threads are no daemons, and would keep a process from ending.
             "disable_async_token_refresh": True,
             **self._overrides,
@@ -281,6 +283,7 @@ def connect(
     config_overrides: Mapping[str, object] | None = None,
     timeouts: Timeouts | None = None,
     half_made_seconds: float = 600,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> DatabricksConnection:
     """Prepare the connection to the one workspace; no call is made.
 
@@ -291,12 +294,14 @@ def connect(
         config_overrides: arguments of `databricks.sdk.core.Config` that win over the environment.
         timeouts: `total` is for one operation with all its calls, repeats and token exchanges.
         half_made_seconds: for how long a client is used that was made without the workspace's discovery.
+        sleep: pauses between the tries of a call.
     """
     return DatabricksConnection(
         product_version=product_version,
         config_overrides=config_overrides,
         timeouts=timeouts or Timeouts(),
         half_made_seconds=half_made_seconds,
+        sleep=sleep,
     )
 
 

@@ -38,6 +38,7 @@ class Patience(threading.local):
 
     timeouts = Timeouts()
     until: float | None = None
+    skipped: float = 0.0
     may_repeat: bool = True
     status: int | None = None
     retry_after: float | None = None
@@ -47,6 +48,7 @@ class Patience(threading.local):
     def begin(self, timeouts: Timeouts, until: float, *, may_repeat: bool) -> None:
         """Begin a call that ends at `until`, on `time.monotonic`."""
         self.timeouts, self.until, self.may_repeat = timeouts, until, may_repeat
+        self.skipped = 0.0
         self.forget_answer()
 
     def forget_answer(self) -> None:
@@ -54,9 +56,19 @@ class Patience(threading.local):
         self.status = self.retry_after = self.redirect = None
         self.web_page = False
 
+    def now(self) -> float:
+        """`time.monotonic`, with each pause counted in full, however long it really took."""
+        return time.monotonic() + self.skipped
+
+    def pause(self, seconds: float, sleep: Callable[[float], None]) -> None:
+        """Let so many seconds pass."""
+        over = self.now() + seconds
+        sleep(seconds)
+        self.skipped += max(0.0, over - self.now())
+
     def left(self) -> float:
         """Seconds until the deadline."""
-        return self.timeouts.read if self.until is None else self.until - time.monotonic()
+        return self.timeouts.read if self.until is None else self.until - self.now()
 
     def for_one_exchange(self) -> tuple[float, float]:
         """Seconds to connect and to read, as requests takes them."""
@@ -70,15 +82,19 @@ patience = Patience()
 class SdkClock:
     """The SDK's clock (databricks/sdk/clock.py): it decides on repeats by sleeping, so we end them there."""
 
+    def __init__(self, sleep: Callable[[float], None]) -> None:
+        """Nobody sleeps yet."""
+        self._sleep = sleep
+
     def time(self) -> float:
         """Now, in seconds."""
-        return time.monotonic()
+        return patience.now()
 
     def sleep(self, seconds: float) -> None:
         """Pause before the SDK's next try, or end the call."""
         if not patience.may_repeat or seconds >= patience.left():
             raise OutOfTimeError
-        time.sleep(seconds)
+        patience.pause(seconds, self._sleep)
 
 
 class Transport(requests.adapters.HTTPAdapter):
