@@ -134,6 +134,7 @@ def api_world(folder: Path, **gate: object) -> Iterator[ApiWorld]:
                 core.promotion_orders,
                 core.alias_orders,
                 core.context.identities,
+                core.context.managed,
             ),
         )
         with serve(app) as url:

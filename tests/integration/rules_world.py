@@ -36,6 +36,7 @@ def api_of(world: GateWorld) -> Iterator[str]:
             core.promotion_orders,
             core.alias_orders,
             core.context.identities,
+            core.context.managed,
         ),
     )
     with serve(app) as url:

@@ -10,8 +10,8 @@ import pytest
 from pydantic import SecretStr
 
 from champion_gate.cli import exit_code
-from champion_gate.cli.api_calls import ApiCalls, ServiceError
-from champion_gate.cli.api_gateway import ApiGateway
+from champion_gate.cli.client import Client, ServiceError
+from champion_gate.cli.over_http import OverHttp
 from champion_gate.errors import (
     ConfigurationError,
     GateError,
@@ -28,21 +28,16 @@ PROMOTION = {"id": "p-1", "phase": "requested"}
 
 
 @contextmanager
-def gateway(url: str, pauses: list[float] | None = None, total_seconds: float = 5.0) -> Iterator[ApiGateway]:
+def client(url: str, pauses: list[float] | None = None, total_seconds: float = 5.0) -> Iterator[Client]:
     """Our side, which does not really pause."""
-    calls = ApiCalls(
-        ApiAccess(url, SecretStr(TOKEN)),
-        idempotency_key="key-1",
-        sleep=(pauses if pauses is not None else []).append,
-        total_seconds=total_seconds,
-    )
-    with ApiGateway(calls) as opened:
-        yield opened
+    access, sleep = ApiAccess(url, SecretStr(TOKEN)), (pauses if pauses is not None else []).append
+    with OverHttp(access, sleep=sleep, total_seconds=total_seconds) as transport:
+        yield Client(transport)
 
 
-def refused(url: str, call: Callable[[ApiGateway], object]) -> GateError:
+def refused(url: str, call: Callable[[Client], object]) -> GateError:
     """The error of a call; it never shows the token."""
-    with gateway(url) as api, pytest.raises(GateError) as caught:
+    with client(url) as api, pytest.raises(GateError) as caught:
         call(api)
     assert TOKEN not in f"{caught.value} {caught.value!r}"
     return caught.value
@@ -61,7 +56,7 @@ def head_of(request: str) -> dict[str, str]:
 
 
 def test_an_order_carries_its_reason_its_condition_and_the_token() -> None:
-    with far_end(answer(200, {"changed": True})) as far, gateway(far.url) as api:
+    with far_end(answer(200, {"changed": True})) as far, client(far.url) as api:
         api.put_alias("main.ml.churn", "Champion", "12", reason="größer\n", only_if="11", override_hold=False)
     (request,) = far.seen
     assert request.startswith("PUT /api/api/v1/models/main.ml.churn/aliases/Champion HTTP/1.1")
@@ -73,7 +68,7 @@ def test_an_order_carries_its_reason_its_condition_and_the_token() -> None:
 
 
 def test_reasons_in_a_query_are_encoded() -> None:
-    with far_end(answer(200, {})) as far, gateway(far.url) as api:
+    with far_end(answer(200, {})) as far, client(far.url) as api:
         api.release("churn", "Champion", reason="a&b=c #?\n")
         api.delete_alias("churn", "Champion", reason="x", only_if=None, override_hold=True)
     assert far.seen[0].startswith(
@@ -83,7 +78,7 @@ def test_reasons_in_a_query_are_encoded() -> None:
 
 
 def test_model_names_are_encoded() -> None:
-    with far_end(answer(200, {})) as far, gateway(far.url) as api:
+    with far_end(answer(200, {})) as far, client(far.url) as api:
         api.alias("kündigung @[1]", "Champion")
     assert far.seen[0].startswith("GET /api/api/v1/models/k%C3%BCndigung%20%40%5B1%5D/aliases/Champion ")
 
@@ -125,9 +120,11 @@ def test_only_a_version_is_a_condition(only_if: str) -> None:
 
 def test_a_post_whose_answer_was_lost_is_sent_again_with_the_same_key() -> None:
     pauses: list[float] = []
-    with far_end(drop, answer(202, PROMOTION)) as far, gateway(far.url, pauses) as api:
+    with far_end(drop, answer(202, PROMOTION)) as far, client(far.url, pauses) as api:
         assert api.cancel("p-1", reason="x") == PROMOTION
-    assert [head_of(request)["idempotency-key"] for request in far.seen] == ["key-1", "key-1"]
+    first, second = (head_of(request)["idempotency-key"] for request in far.seen)
+    assert first == second
+    assert first.startswith("cli-")
     assert pauses == [0.5]
 
 
@@ -154,9 +151,9 @@ def test_a_service_that_is_not_there_is_tried_three_times_and_is_exit_code_4() -
 
 def test_an_answer_that_drips_ends_with_the_deadline() -> None:
     with far_end(drip(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n{")) as far:
-        with gateway(far.url, total_seconds=0.5) as api, pytest.raises(VendorUnavailableError) as caught:
+        with client(far.url, total_seconds=0.5) as api, pytest.raises(VendorUnavailableError) as caught:
             api.promotion("p-1")
-        assert "in time" in str(caught.value)
+        assert "no whole answer within 0.5 s" in str(caught.value)
 
 
 # --- refusals and what is no answer of ours ----------------------------------------------------------------
@@ -258,7 +255,7 @@ def test_an_endless_answer_is_not_read() -> None:
     too_long = answer(200, '{"x": "' + "x" * (17 * 1024 * 1024) + '"}')
     with far_end(too_long) as far:
         error = refused(far.url, lambda api: api.hold("churn", "Champion", reason="x"))
-    assert "cannot be read" in str(error)
+    assert "more than 16777216 bytes" in str(error)
 
 
 # --- where it is, and the token ----------------------------------------------------------------------------
@@ -310,6 +307,6 @@ def test_plain_http_does_not_pass_a_proxy(monkeypatch: pytest.MonkeyPatch) -> No
     with far_end(answer(200, PROMOTION)) as proxy, far_end(answer(200, PROMOTION)) as far:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
-        with gateway(far.url) as api:
+        with client(far.url) as api:
             api.promotion("p-1")
         assert (len(proxy.seen), len(far.seen)) == (0, 1)

@@ -15,10 +15,9 @@ from typing import Any, Self
 import pytest
 from click.testing import CliRunner
 
-from champion_gate.bootstrap.local import Local
+from champion_gate.bootstrap.local import local_api
 from champion_gate.cli import cli
-from champion_gate.cli.gateway import Gateway
-from champion_gate.cli.local_gateway import LocalGateway
+from champion_gate.cli.client import Client, InProcess
 from champion_gate.cli.watching import Watch
 from champion_gate.domain.callers import Role
 from champion_gate.domain.promotion import Phase
@@ -64,11 +63,11 @@ def watched(
     following, errors = iter(steps), iter(away)
 
     @contextmanager
-    def opens() -> Iterator[Gateway]:
+    def opens() -> Iterator[Client]:
         error = next(errors, None)
         if error is not None:
             raise error
-        yield LocalGateway(Local(store))
+        yield Client(InProcess(local_api(store)))
 
     def pause() -> None:
         step = next(following, None)
@@ -352,7 +351,7 @@ def test_it_follows_a_promotion_from_both_sides_through_a_restart_of_the_service
             for each in (local, api, everything):
                 each.sees(pending.id)
             served.kill()
-            until(lambda: "no answer" in api.errors.read_text(), "it has noticed nothing")
+            until(lambda: "the service at" in api.errors.read_text(), "it has noticed nothing")
             world.serve()
             world.approve(pending)
             world.wait_for(Phase.PROMOTED, version)
@@ -364,7 +363,7 @@ def test_it_follows_a_promotion_from_both_sides_through_a_restart_of_the_service
             last = json.loads(api.output.read_text().splitlines()[-1])
             assert last["promotion"]["phase"] == "promoted"
             for each in (api, everything):
-                assert each.errors.read_text().count("no answer") == 1
+                assert each.errors.read_text().count("the service at") == 1
                 assert "Traceback" not in each.errors.read_text()
             assert local.errors.read_text() == ""
 

@@ -75,6 +75,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiApp]:
                 core.promotion_orders,
                 core.alias_orders,
                 core.context.identities,
+                core.context.managed,
             ),
         )
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from champion_gate.adapters.http.answer import Answer
-from champion_gate.adapters.http.client import joined
+from champion_gate.domain.names import joined
 from champion_gate.errors import (
     InvalidNameError,
     VendorError,

@@ -117,6 +117,7 @@ def build_service(
             promotion_orders=core.promotion_orders,
             alias_orders=core.alias_orders,
             identities=core.context.identities,
+            managed=core.context.managed,
         ),
         proxy_hops=settings.proxy_hops,
     )

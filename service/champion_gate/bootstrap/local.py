@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import pwd
+import secrets
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from champion_gate import __version__
 from champion_gate.bootstrap.core import Core, SystemChance, SystemClock, build_core
@@ -20,8 +21,13 @@ from champion_gate.flow.identities import Identities
 from champion_gate.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from flask.testing import FlaskClient
+
+    from champion_gate.domain.ports import WakeUps
     from champion_gate.settings.api_access import ApiAccess
     from champion_gate.store import Store
+
+T = TypeVar("T")
 
 _NAMES_SECONDS = 5.0
 _SECRET_PARAMETERS = ("password", "sslpassword")
@@ -69,28 +75,23 @@ def open_local_store() -> Iterator[Store]:
         yield store
 
 
-class Local:
-    """The local store, and the core on it, which is put together when a command needs it.
-
-    What works on rows alone needs no other setting than the database's address and gates.yaml, and no
-    vendor's client, whose import takes seconds.
-    """
+class _Local:
+    """The core on the local store, which is put together when an operation needs it."""
 
     def __init__(self, store: Store) -> None:
-        self.store = store
+        self._store = store
+
+    @cached_property
+    def wake_ups(self) -> WakeUps:
+        """Those of a running service: what is left to be done, it does."""
+        from champion_gate.work.worker import HueyWakeUps, create_queue
+
+        return HueyWakeUps(create_queue(_local_database_url()))
 
     @cached_property
     def core(self) -> Core:
-        """The core; what it leaves to be done, a running service does."""
-        from champion_gate.work.worker import HueyWakeUps, create_queue
-
-        wake_ups = HueyWakeUps(create_queue(self._settings.database_url))
-        return build_core(self._settings, store=self.store, wake_ups=wake_ups)
-
-    @cached_property
-    def identities(self) -> Identities:
-        """What is remembered of logins; needs the rows alone."""
-        return Identities(self.store, SystemClock())
+        """The core, which needs every setting, and vendors' clients, whose import takes seconds."""
+        return build_core(load_local_settings(), store=self._store, wake_ups=self.wake_ups)
 
     @cached_property
     def managed(self) -> ManagedAliases:
@@ -105,16 +106,52 @@ class Local:
             folds_case=gates.on_unity_catalog,
         )
 
-    @cached_property
-    def _settings(self) -> Settings:
-        return load_local_settings()
+
+def local_api(store: Store) -> FlaskClient:
+    """The API on a store, called in this process as whoever runs the command; errors are raised.
+
+    What works on rows alone needs no setting but the database's address.
+
+    Args:
+        store: an open one.
+    """
+    from champion_gate.web.app import Access, Operations, create_app
+
+    local, clock, token = _Local(store), SystemClock(), secrets.token_urlsafe()
+    app = create_app(
+        store=store,
+        wake_ups=_when_used(lambda: local.wake_ups),
+        clock=clock,
+        access=Access(authenticate=lambda text, _address: local_caller() if text == token else None),
+        checks=(),
+        operations=Operations(
+            store=store,
+            clock=clock,
+            registry=_when_used(lambda: local.core.context.registry),
+            promotion_orders=_when_used(lambda: local.core.promotion_orders),
+            alias_orders=_when_used(lambda: local.core.alias_orders),
+            identities=Identities(store, clock),
+            managed=_when_used(lambda: local.managed),
+        ),
+        raises=True,
+    )
+    client = app.test_client()
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"
+    return client
+
+
+def _when_used(make: Callable[[], T]) -> T:
+    """What stands for something that is made when it is first used."""
+    from werkzeug.local import LocalProxy
+
+    return cast("T", LocalProxy(make))
 
 
 @contextmanager
-def open_local() -> Iterator[Local]:
-    """The local store, and the core where it is needed."""
+def open_local_api() -> Iterator[FlaskClient]:
+    """The same on the local store."""
     with open_local_store() as store:
-        yield Local(store)
+        yield local_api(store)
 
 
 @contextmanager

@@ -35,9 +35,12 @@ _COMMANDS = {
         "champion_gate.cli.config",
         "Check gates.yaml and the settings, or print the file's JSON Schema.",
     ),
-    "migrate": ("champion_gate.cli.migrate", "Create or upgrade the database's tables."),
-    "backup": ("champion_gate.cli.backup", "Copy the database into one file, also beside a running service."),
-    "restore": ("champion_gate.cli.restore", "Put a backup in the place of the database."),
+    "migrate": ("champion_gate.cli.database:migrate", "Create or upgrade the database's tables."),
+    "backup": (
+        "champion_gate.cli.database:backup",
+        "Copy the database into one file, also beside a running service.",
+    ),
+    "restore": ("champion_gate.cli.database:restore", "Put a backup in the place of the database."),
     "promotions": (
         "champion_gate.cli.promotions",
         "List, show or watch promotions; ask for one, cancel or retry one.",
@@ -71,8 +74,8 @@ class _LazyGroup(click.Group):
         del ctx
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(_COMMANDS[cmd_name][0])
-        command: click.Command = module.command
+        module, _, name = _COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name or "command")
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
-from champion_gate.cli.gateway import Gateway, Json, in_parts, json_option, on_gateway, reason_option
+from champion_gate.cli.client import Client, Json, in_parts
+from champion_gate.cli.options import on_client, reason_option
 from champion_gate.cli.output import (
     cut,
     field,
+    json_option,
     print_json,
     print_line,
     print_pairs,
@@ -40,10 +42,10 @@ def command() -> None:
 @command.command()
 @_names()
 @json_option
-@on_gateway
-def get(gateway: Gateway, model: str, alias: str, *, as_json: bool) -> None:
+@on_client
+def get(client: Client, model: str, alias: str, *, as_json: bool) -> None:
     """Ask the registry where the alias stands now, and whether it is on hold."""
-    found = gateway.alias(model, alias)
+    found = client.alias(model, alias)
     if as_json:
         print_json(found)
         return
@@ -65,9 +67,9 @@ def get(gateway: Gateway, model: str, alias: str, *, as_json: bool) -> None:
 @_only_if_option
 @_override_option
 @json_option
-@on_gateway
+@on_client
 def put(
-    gateway: Gateway,
+    client: Client,
     model: str,
     alias: str,
     version: str,
@@ -79,7 +81,7 @@ def put(
 ) -> None:
     """Put the alias on a version, by hand: nobody is asked for approval, and the ledger says so."""
     _tell_change(
-        gateway.put_alias(model, alias, version, reason=reason, only_if=only_if, override_hold=override_hold),
+        client.put_alias(model, alias, version, reason=reason, only_if=only_if, override_hold=override_hold),
         as_json=as_json,
     )
 
@@ -90,9 +92,9 @@ def put(
 @_only_if_option
 @_override_option
 @json_option
-@on_gateway
+@on_client
 def delete(
-    gateway: Gateway,
+    client: Client,
     model: str,
     alias: str,
     *,
@@ -103,7 +105,7 @@ def delete(
 ) -> None:
     """Take the alias away from the version that it is on."""
     _tell_change(
-        gateway.delete_alias(model, alias, reason=reason, only_if=only_if, override_hold=override_hold),
+        client.delete_alias(model, alias, reason=reason, only_if=only_if, override_hold=override_hold),
         as_json=as_json,
     )
 
@@ -114,9 +116,9 @@ def delete(
 @_only_if_option
 @_override_option
 @json_option
-@on_gateway
+@on_client
 def rollback(
-    gateway: Gateway,
+    client: Client,
     model: str,
     alias: str,
     *,
@@ -130,7 +132,7 @@ def rollback(
     Once more, after an earlier rollback: say with --only-if from which version.
     """
     _tell_change(
-        gateway.roll_back(model, alias, reason=reason, only_if=only_if, override_hold=override_hold),
+        client.roll_back(model, alias, reason=reason, only_if=only_if, override_hold=override_hold),
         as_json=as_json,
     )
 
@@ -139,20 +141,20 @@ def rollback(
 @_names()
 @reason_option
 @json_option
-@on_gateway
-def hold(gateway: Gateway, model: str, alias: str, *, reason: str, as_json: bool) -> None:
+@on_client
+def hold(client: Client, model: str, alias: str, *, reason: str, as_json: bool) -> None:
     """Keep the alias where it is: promotions wait until it is released."""
-    _tell_state(gateway.hold(model, alias, reason=reason), as_json=as_json)
+    _tell_state(client.hold(model, alias, reason=reason), as_json=as_json)
 
 
 @command.command()
 @_names()
 @reason_option
 @json_option
-@on_gateway
-def release(gateway: Gateway, model: str, alias: str, *, reason: str, as_json: bool) -> None:
+@on_client
+def release(client: Client, model: str, alias: str, *, reason: str, as_json: bool) -> None:
     """End the hold; promotions that waited are taken up."""
-    _tell_state(gateway.release(model, alias, reason=reason), as_json=as_json)
+    _tell_state(client.release(model, alias, reason=reason), as_json=as_json)
 
 
 @command.command()
@@ -161,11 +163,11 @@ def release(gateway: Gateway, model: str, alias: str, *, reason: str, as_json: b
     "--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many at the most."
 )
 @json_option
-@on_gateway
-def history(gateway: Gateway, model: str, alias: str, limit: int, *, as_json: bool) -> None:
+@on_client
+def history(client: Client, model: str, alias: str, limit: int, *, as_json: bool) -> None:
     """Show the ledger's lines of this alias, newest first."""
     lines, more = in_parts(
-        lambda cursor, most: gateway.history(model, alias, cursor=cursor, limit=most), "lines", limit
+        lambda cursor, most: client.history(model, alias, cursor=cursor, limit=most), "lines", limit
     )
     if as_json:
         print_json(lines)

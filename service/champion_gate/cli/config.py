@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from champion_gate.cli.output import print_json
+from champion_gate.cli.output import json_option, print_json
 
 
 @click.group(name="config")
@@ -15,7 +15,7 @@ def command() -> None:
 
 
 @command.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def check(*, as_json: bool) -> None:
     """Name every problem at once, or say in plain words what each gate does."""
     from champion_gate.bootstrap.local import check_local_config

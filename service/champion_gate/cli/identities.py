@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from champion_gate.cli.gateway import Gateway, json_option, on_gateway, reason_option
-from champion_gate.cli.output import field, print_json, print_line, print_table, rows_of, time_of
+from champion_gate.cli.client import Client
+from champion_gate.cli.options import on_client, reason_option
+from champion_gate.cli.output import field, json_option, print_json, print_line, print_table, rows_of, time_of
 
 
 @click.group(name="identities")
@@ -15,10 +16,10 @@ def command() -> None:
 
 @command.command(name="list")
 @json_option
-@on_gateway
-def list_identities(gateway: Gateway, *, as_json: bool) -> None:
+@on_client
+def list_identities(client: Client, *, as_json: bool) -> None:
     """List the logins that are remembered, and who is kept from deciding because of them."""
-    found = rows_of(gateway.identities(), "identities")
+    found = client.identities()
     if as_json:
         print_json(found)
         return
@@ -43,15 +44,15 @@ def list_identities(gateway: Gateway, *, as_json: bool) -> None:
 @click.option("--id", "user_id", help="Only if it is this account now, by the vendor's numeric id.")
 @reason_option
 @json_option
-@on_gateway
+@on_client
 def accept(
-    gateway: Gateway, provider: str, login: str, user_id: str | None, reason: str, *, as_json: bool
+    client: Client, provider: str, login: str, user_id: str | None, reason: str, *, as_json: bool
 ) -> None:
     """Let a login stand for the account that has it now; requests wait for that.
 
     The account that had it stays excluded where it was a trainer's. PROVIDER is github, github:HOST or gitlab.
     """
-    accepted = gateway.accept_identity(provider, login, reason=reason, user_id=user_id)
+    accepted = client.accept_identity(provider, login, reason=reason, user_id=user_id)
     if as_json:
         print_json(accepted)
     else:
@@ -63,13 +64,13 @@ def accept(
 @click.argument("login")
 @reason_option
 @json_option
-@on_gateway
-def forget(gateway: Gateway, provider: str, login: str, reason: str, *, as_json: bool) -> None:
+@on_client
+def forget(client: Client, provider: str, login: str, reason: str, *, as_json: bool) -> None:
     """Forget what a login stood for: none of its accounts is excluded because of it from what is asked from now on.
 
     A login that gates.yaml still names is resolved anew. PROVIDER is github, github:HOST or gitlab.
     """
-    forgotten = gateway.forget_identity(provider, login, reason=reason)
+    forgotten = client.forget_identity(provider, login, reason=reason)
     if as_json:
         print_json(forgotten)
         return

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from champion_gate.cli.output import print_json, print_line, print_pairs, tell_if_local
+from champion_gate.cli.output import json_option, print_json, print_line, print_pairs, tell_if_local
 
 if TYPE_CHECKING:
     from champion_gate.domain.ledger.chain import NotedHead
@@ -31,7 +31,6 @@ _export_option = click.option(
     metavar="FILE",
     help="Work on this export (jsonl), not on the local database; - is standard input.",
 )
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group(name="ledger")
@@ -79,7 +78,7 @@ def export(since: str | None, form: str, output: Path) -> None:
 @click.option(
     "--allow-empty", is_flag=True, help="Have a database whose ledger is empty pass, as a new one's is."
 )
-@_json_option
+@json_option
 def verify(export_file: BinaryIO | None, head: str | None, *, allow_empty: bool, as_json: bool) -> None:
     """Check that every line is as it was written and follows the one before it.
 
@@ -114,7 +113,7 @@ def verify(export_file: BinaryIO | None, head: str | None, *, allow_empty: bool,
     metavar="FILE",
     help="The evidence, byte for byte as GET …/evidence answered it.",
 )
-@_json_option
+@json_option
 def verify_receipt(
     receipt_file: BinaryIO,
     export_file: BinaryIO | None,

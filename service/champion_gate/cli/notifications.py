@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
-from champion_gate.cli.all_failed import failed_option, on_one_or_failed
-from champion_gate.cli.gateway import Gateway, Json, in_parts, json_option, on_gateway
+from champion_gate.cli.client import Client, Json, in_parts
+from champion_gate.cli.options import failed_option, on_client, on_one_or_failed
 from champion_gate.cli.output import (
     cut,
     field,
+    json_option,
     print_json,
     print_line,
     print_pairs,
@@ -29,8 +30,8 @@ def command() -> None:
     "--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="How many at the most."
 )
 @json_option
-@on_gateway
-def list_notifications(gateway: Gateway, phase: str | None, limit: int, *, as_json: bool) -> None:
+@on_client
+def list_notifications(client: Client, phase: str | None, limit: int, *, as_json: bool) -> None:
     """List notifications, newest first."""
     from champion_gate.domain.notifications import NotificationPhase
 
@@ -39,7 +40,7 @@ def list_notifications(gateway: Gateway, phase: str | None, limit: int, *, as_js
             f"{phase!r} is none of {', '.join(NotificationPhase)}.", param_hint="--phase"
         )
     found, more = in_parts(
-        lambda cursor, most: gateway.notifications(phase=phase, cursor=cursor, limit=most),
+        lambda cursor, most: client.notifications(phase=phase, cursor=cursor, limit=most),
         "notifications",
         limit,
     )
@@ -66,10 +67,10 @@ def list_notifications(gateway: Gateway, phase: str | None, limit: int, *, as_js
 @command.command()
 @click.argument("notification_id")
 @json_option
-@on_gateway
-def show(gateway: Gateway, notification_id: str, *, as_json: bool) -> None:
+@on_client
+def show(client: Client, notification_id: str, *, as_json: bool) -> None:
     """Show one notification and what it came to for each gate."""
-    row = gateway.notification(notification_id)
+    row = client.notification(notification_id)
     if as_json:
         print_json(row)
         return
@@ -94,15 +95,15 @@ def show(gateway: Gateway, notification_id: str, *, as_json: bool) -> None:
 @click.argument("notification_id", required=False)
 @failed_option
 @json_option
-@on_gateway
-def replay(gateway: Gateway, notification_id: str | None, *, failed: bool, as_json: bool) -> None:
+@on_client
+def replay(client: Client, notification_id: str | None, *, failed: bool, as_json: bool) -> None:
     """Have the notification's job run looked at again; what has ended is never reopened."""
     on_one_or_failed(
         notification_id,
         failed=failed,
         name="notifications",
-        listed=lambda cursor, most: gateway.notifications(phase="failed", cursor=cursor, limit=most),
-        act=gateway.replay,
+        listed=lambda cursor, most: client.notifications(phase="failed", cursor=cursor, limit=most),
+        act=client.replay,
         said=_say_replayed,
         as_json=as_json,
     )

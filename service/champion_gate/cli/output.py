@@ -13,6 +13,8 @@ from champion_gate.errors import ConfigurationError, GateError
 
 _LONGEST = 2000
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
 
 def print_json(value: object) -> None:
     """Print one JSON document, in ASCII: some terminals obey control characters beyond it."""

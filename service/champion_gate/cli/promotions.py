@@ -7,19 +7,19 @@ import sys
 
 import click
 
-from champion_gate.cli.all_failed import failed_option, on_one_or_failed
-from champion_gate.cli.gateway import (
-    Gateway,
-    Json,
+from champion_gate.cli.client import Client, Json, in_parts
+from champion_gate.cli.options import (
     api_option,
-    in_parts,
-    json_option,
-    on_gateway,
+    failed_option,
+    on_client,
+    on_one_or_failed,
+    open_client,
     reason_option,
 )
 from champion_gate.cli.output import (
     cut,
     field,
+    json_option,
     print_json,
     print_line,
     print_pairs,
@@ -46,9 +46,9 @@ def command() -> None:
     "--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="How many at the most."
 )
 @json_option
-@on_gateway
+@on_client
 def list_promotions(
-    gateway: Gateway, model: str | None, phase: str | None, limit: int, *, as_json: bool
+    client: Client, model: str | None, phase: str | None, limit: int, *, as_json: bool
 ) -> None:
     """List promotions, newest first."""
     from champion_gate.domain.promotion import Phase
@@ -56,7 +56,7 @@ def list_promotions(
     if phase is not None and phase not in list(Phase):
         raise click.BadParameter(f"{phase!r} is none of {', '.join(Phase)}.", param_hint="--phase")
     found, more = in_parts(
-        lambda cursor, most: gateway.promotions(model=model, phase=phase, cursor=cursor, limit=most),
+        lambda cursor, most: client.promotions(model=model, phase=phase, cursor=cursor, limit=most),
         "promotions",
         limit,
     )
@@ -83,13 +83,13 @@ def list_promotions(
 @click.argument("promotion_id")
 @click.option("--evidence", is_flag=True, help="Print what the reviewer was shown, as Markdown.")
 @json_option
-@on_gateway
-def show(gateway: Gateway, promotion_id: str, *, evidence: bool, as_json: bool) -> None:
+@on_client
+def show(client: Client, promotion_id: str, *, evidence: bool, as_json: bool) -> None:
     """Show one promotion with its decision and its lines of the ledger."""
     if evidence:
-        click.echo(visible(gateway.evidence(promotion_id)))
+        click.echo(visible(client.evidence(promotion_id)))
         return
-    row = gateway.promotion(promotion_id)
+    row = client.promotion(promotion_id)
     if as_json:
         print_json(row)
         return
@@ -105,11 +105,11 @@ def show(gateway: Gateway, promotion_id: str, *, evidence: bool, as_json: bool) 
 @command.command()
 @click.argument("promotion_id")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, as it does anyway.")
-@on_gateway
-def receipt(gateway: Gateway, promotion_id: str, *, as_json: bool) -> None:
+@on_client
+def receipt(client: Client, promotion_id: str, *, as_json: bool) -> None:
     """Print what an auditor keeps of it, as JSON; `ledger verify-receipt` checks it against an export."""
     del as_json
-    print_json(gateway.receipt(promotion_id))
+    print_json(client.receipt(promotion_id))
 
 
 @command.command()
@@ -118,12 +118,12 @@ def receipt(gateway: Gateway, promotion_id: str, *, as_json: bool) -> None:
 @click.option("--job", "job_run_id", metavar="RUN_ID", help="The job run that made it.")
 @reason_option
 @json_option
-@on_gateway
+@on_client
 def ask(
-    gateway: Gateway, gate: str, version: str, job_run_id: str | None, reason: str, *, as_json: bool
+    client: Client, gate: str, version: str, job_run_id: str | None, reason: str, *, as_json: bool
 ) -> None:
     """Ask people for approval of a version by hand; the gate's rules hold all the same."""
-    row = gateway.ask(gate, version, job_run_id=job_run_id, reason=reason)
+    row = client.ask(gate, version, job_run_id=job_run_id, reason=reason)
     if as_json:
         print_json(row)
     else:
@@ -135,10 +135,10 @@ def ask(
 @click.argument("promotion_id")
 @reason_option
 @json_option
-@on_gateway
-def cancel(gateway: Gateway, promotion_id: str, reason: str, *, as_json: bool) -> None:
+@on_client
+def cancel(client: Client, promotion_id: str, reason: str, *, as_json: bool) -> None:
     """End a promotion that is not applied yet, and cancel its CI run."""
-    row = gateway.cancel(promotion_id, reason=reason)
+    row = client.cancel(promotion_id, reason=reason)
     if as_json:
         print_json(row)
     else:
@@ -153,17 +153,17 @@ def cancel(gateway: Gateway, promotion_id: str, reason: str, *, as_json: bool) -
 @failed_option
 @click.option("--reason", help="Why; it is kept with the promotion.")
 @json_option
-@on_gateway
+@on_client
 def retry(
-    gateway: Gateway, promotion_id: str | None, reason: str | None, *, failed: bool, as_json: bool
+    client: Client, promotion_id: str | None, reason: str | None, *, failed: bool, as_json: bool
 ) -> None:
     """Take a failed promotion up again, open again a request that never showed, or ask afresh for an ended one's version."""
     on_one_or_failed(
         promotion_id,
         failed=failed,
         name="promotions",
-        listed=lambda cursor, most: gateway.promotions(phase="failed", cursor=cursor, limit=most),
-        act=lambda each: gateway.retry(each, reason=reason),
+        listed=lambda cursor, most: client.promotions(phase="failed", cursor=cursor, limit=most),
+        act=lambda each: client.retry(each, reason=reason),
         said=_say_retried,
         as_json=as_json,
     )
@@ -205,10 +205,9 @@ def watch(promotion_id: str | None, interval: float, *, as_json: bool, api: str 
     """
     import time
 
-    from champion_gate.cli.gateway import open_gateway
     from champion_gate.cli.watching import Watch
 
-    watching = Watch(lambda: open_gateway(api), as_json=as_json, pause=lambda: time.sleep(interval))
+    watching = Watch(lambda: open_client(api), as_json=as_json, pause=lambda: time.sleep(interval))
     if promotion_id is None:
         watching.all()
     elif watching.one(promotion_id) != "promoted":

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from champion_gate.cli.output import clean, print_json, print_line, print_table, tell_if_local, when
+from champion_gate.cli.output import (
+    clean,
+    json_option,
+    print_json,
+    print_line,
+    print_table,
+    tell_if_local,
+    when,
+)
 
 if TYPE_CHECKING:
     from champion_gate.domain.callers import ApiToken
@@ -49,7 +57,7 @@ def command() -> None:
     show_default=True,
     help="When it ends: after so long, or when that day (UTC) begins.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def create(name: str, role: str, expires: timedelta | datetime | None, *, as_json: bool) -> None:
     """Make a token and print it, alone on standard output; it is kept nowhere and shown never again."""
     from champion_gate.bootstrap.local import local_caller, open_local_tokens
@@ -71,7 +79,7 @@ def create(name: str, role: str, expires: timedelta | datetime | None, *, as_jso
 
 
 @command.command(name="list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def list_tokens(*, as_json: bool) -> None:
     """List all tokens, also expired and revoked ones, newest first; never what lets one in."""
     from champion_gate.bootstrap.local import open_local_tokens
@@ -99,7 +107,7 @@ def list_tokens(*, as_json: bool) -> None:
 
 @command.command()
 @click.argument("token", metavar="ID|NAME")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def revoke(token: str, *, as_json: bool) -> None:
     """Have a token admit nobody from now on."""
     from champion_gate.bootstrap.local import open_local_tokens

@@ -8,7 +8,7 @@ from typing import NoReturn, TypeVar
 
 import click
 
-from champion_gate.cli.gateway import Gateway, Json
+from champion_gate.cli.client import Client, Json
 from champion_gate.cli.output import field, print_json_line, print_line, time_of, told
 from champion_gate.domain.promotion import Phase
 from champion_gate.errors import GateError
@@ -24,7 +24,7 @@ class Watch:
 
     def __init__(
         self,
-        opens: Callable[[], AbstractContextManager[Gateway]],
+        opens: Callable[[], AbstractContextManager[Client]],
         *,
         as_json: bool,
         pause: Callable[[], None],
@@ -47,12 +47,12 @@ class Watch:
         Raises:
             GateError: the first look failed, or a later one in a way that time alone does not mend.
         """
-        seen = self._steadily(lambda gateway: _look(gateway, {}))
+        seen = self._steadily(lambda client: _look(client, {}))
         self._tell({}, (row for row in seen.values() if _is_open(row)))
         while True:
             self._pause()
             known = seen
-            seen = self._steadily(lambda gateway, known=known: _look(gateway, known))  # type: ignore[misc]
+            seen = self._steadily(lambda client, known=known: _look(client, known))  # type: ignore[misc]
             self._tell(known, seen.values())
 
     def one(self, promotion_id: str) -> str:
@@ -67,20 +67,20 @@ class Watch:
         """
         known: dict[str, Json] = {}
         while True:
-            row = self._steadily(lambda gateway: gateway.promotion(promotion_id))
+            row = self._steadily(lambda client: client.promotion(promotion_id))
             self._tell(known, [row])
             if not _is_open(row):
                 return field(row, "phase")
             known = {field(row, "id"): row}
             self._pause()
 
-    def _steadily(self, look: Callable[[Gateway], T]) -> T:
+    def _steadily(self, look: Callable[[Client], T]) -> T:
         """What a look finds, waited for while the service or the database is away; said once."""
         away = False
         while True:
             try:
-                with self._opens() as gateway:
-                    found = look(gateway)
+                with self._opens() as client:
+                    found = look(client)
             except GateError as error:
                 if not (self._has_looked and error.retryable):
                     raise
@@ -112,7 +112,7 @@ class Watch:
         print_line(f"{time_of(row, 'updated_at')} {field(row, 'id')} {what}: {phase}: {field(row, 'reason')}")
 
 
-def _look(gateway: Gateway, known: Mapping[str, Json]) -> dict[str, Json]:
+def _look(client: Client, known: Mapping[str, Json]) -> dict[str, Json]:
     """The newest promotions back to those that are known, all open ones, and those that were open before.
 
     What is read later replaces what was read earlier, so that no change is told backwards.
@@ -121,23 +121,23 @@ def _look(gateway: Gateway, known: Mapping[str, Json]) -> dict[str, Json]:
     for phase in _OPEN:
         cursor: str | None = None
         while True:
-            part = gateway.promotions(phase=phase, cursor=cursor, limit=_PART)
+            part = client.promotions(phase=phase, cursor=cursor, limit=_PART)
             found |= {field(row, "id"): row for row in part["promotions"]}
             cursor = part["cursor"]
             if cursor is None:
                 break
-    found |= _newest(gateway, known)
+    found |= _newest(client, known)
     for promotion_id, row in known.items():
         if _is_open(row) and promotion_id not in found:
-            found[promotion_id] = gateway.promotion(promotion_id)
+            found[promotion_id] = client.promotion(promotion_id)
     return found
 
 
-def _newest(gateway: Gateway, known: Mapping[str, Json]) -> dict[str, Json]:
+def _newest(client: Client, known: Mapping[str, Json]) -> dict[str, Json]:
     found: dict[str, Json] = {}
     cursor: str | None = None
     while True:
-        part = gateway.promotions(cursor=cursor, limit=_PART)
+        part = client.promotions(cursor=cursor, limit=_PART)
         rows = {field(row, "id"): row for row in part["promotions"]}
         found |= rows
         cursor = part["cursor"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
 
 from champion_gate.domain.text import escaped, one_line
 from champion_gate.errors import InvalidNameError
@@ -15,6 +16,18 @@ _READ_BY_PROXIES = "?#%\\"
 _LONGEST_MLFLOW_MODEL = 256
 """Of the column in which MLflow keeps it (mlflow/store/model_registry/dbmodels/models.py)."""
 _RESERVED_ALIAS = re.compile(r"latest|v[0-9]+", re.IGNORECASE)
+
+
+def joined(*parts: str) -> str:
+    """A path of these parts, each percent-encoded.
+
+    Raises:
+        InvalidNameError: a part is empty, `.` or `..`, which encoding does not disarm.
+    """
+    for part in parts:
+        if part in {"", ".", ".."}:
+            raise InvalidNameError(f"{part!r} must not enter a URL.")
+    return "/" + "/".join(quote(part, safe="") for part in parts)
 
 
 def check_alias(alias: str) -> str:

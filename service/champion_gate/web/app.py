@@ -40,6 +40,7 @@ def create_app(
     posted_decision: PostedDecision | None = None,
     operations: Operations | None = None,
     proxy_hops: int = 0,
+    raises: bool = False,
 ) -> ApiApp:
     """Build the app.
 
@@ -52,6 +53,7 @@ def create_app(
         posted_decision: takes CI jobs' tokens; without it there is no such route.
         operations: what carries operators' orders out; without it the API only shows promotions.
         proxy_hops: how many trusted proxies stand in front.
+        raises: whether errors leave it as they were raised, for a caller in this process.
 
     Raises:
         RuntimeError: a route declares no authentication.
@@ -59,6 +61,7 @@ def create_app(
     app = ApiApp("champion_gate", static_folder=None, template_folder="web/templates")
     # Two spellings of one path must not meet two rules of a proxy in front.
     app.url_map.merge_slashes = False
+    app.config["PROPAGATE_EXCEPTIONS"] = raises
     problems.register(app)
     _add_plain_routes(
         app,

@@ -87,9 +87,11 @@ def code_of(status: int) -> str:
 
 
 def register(app: Flask) -> None:
-    """Have every error that leaves the app take this form."""
-    app.register_error_handler(GateError, of_gate_error)
+    """Have every error that leaves the app take this form, but for those that it is to raise."""
     app.register_error_handler(HTTPException, _from_http_exception)
+    if app.config["PROPAGATE_EXCEPTIONS"]:
+        return
+    app.register_error_handler(GateError, of_gate_error)
     # The server ends a session that was idle too long, which its driver calls internal.
     for kind in (OperationalError, InternalError, NoConnectionError):
         app.register_error_handler(kind, _from_database)

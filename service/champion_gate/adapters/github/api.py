@@ -25,8 +25,9 @@ from champion_gate.adapters.github.models import (
 )
 from champion_gate.adapters.github.names import Spot
 from champion_gate.adapters.http.answer import Answer, Limits
-from champion_gate.adapters.http.client import ApiClient, joined
+from champion_gate.adapters.http.client import ApiClient
 from champion_gate.adapters.http.models import Answered
+from champion_gate.domain.names import joined
 from champion_gate.domain.ports import Person
 from champion_gate.errors import VendorRefusedError, VendorUnavailableError
 

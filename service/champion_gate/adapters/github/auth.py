@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from champion_gate.adapters.github.models import AccessToken, App, Numbered, User, github
 from champion_gate.adapters.github.names import Spot
 from champion_gate.adapters.http.auth import Auth, HeaderTokens, Rotation, looks_like_a_token
-from champion_gate.adapters.http.client import ApiClient, joined
+from champion_gate.adapters.http.client import ApiClient
+from champion_gate.domain.names import joined
 from champion_gate.domain.ports import Clock, Person
 from champion_gate.errors import ConfigurationError, VendorNotFoundError, VendorRefusedError
 

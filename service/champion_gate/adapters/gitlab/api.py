@@ -31,9 +31,10 @@ from champion_gate.adapters.gitlab.models import (
 from champion_gate.adapters.gitlab.names import Spot
 from champion_gate.adapters.http.answer import Answer, Limits
 from champion_gate.adapters.http.auth import Auth, NoAuth
-from champion_gate.adapters.http.client import ApiClient, joined
+from champion_gate.adapters.http.client import ApiClient
 from champion_gate.adapters.http.models import Answered
 from champion_gate.domain.gates import Account
+from champion_gate.domain.names import joined
 from champion_gate.domain.ports import Person
 from champion_gate.errors import (
     UnsafeTargetError,

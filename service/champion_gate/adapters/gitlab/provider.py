@@ -18,11 +18,12 @@ from champion_gate.adapters.gitlab.models import ListedPipeline, StartedPipeline
 from champion_gate.adapters.gitlab.names import check_login, check_number, spot_of
 from champion_gate.adapters.gitlab.people import People
 from champion_gate.adapters.http.answer import Answer
-from champion_gate.adapters.http.client import ApiClient, joined
+from champion_gate.adapters.http.client import ApiClient
 from champion_gate.adapters.http.deadline import Timeouts
 from champion_gate.adapters.pending import LastLooks, by_place, each_place, earliest
 from champion_gate.domain.approval import RequestState
 from champion_gate.domain.gates import Account, ApprovalTarget
+from champion_gate.domain.names import joined
 from champion_gate.domain.ports import Accounts, Clock, FoundRequests, OpenedRequest, Person
 from champion_gate.domain.promotion import Promotion
 from champion_gate.errors import (

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
 import requests
 import urllib3
@@ -19,7 +19,7 @@ from champion_gate.adapters.http.auth import Auth
 from champion_gate.adapters.http.deadline import Deadline, Timeouts, new_session
 from champion_gate.errors import (
     ConfigurationError,
-    InvalidNameError,
+    GateError,
     TooLongListError,
     VendorRefusedError,
     VendorUnavailableError,
@@ -29,18 +29,6 @@ _RETRIES = 2
 _FIRST_PAUSE = 0.5
 _CHUNK = 64 * 1024
 _MIB = 1024 * 1024
-
-
-def joined(*parts: str) -> str:
-    """A path of these parts, each percent-encoded.
-
-    Raises:
-        InvalidNameError: a part is empty, `.` or `..`, which encoding does not disarm.
-    """
-    for part in parts:
-        if part in {"", ".", ".."}:
-            raise InvalidNameError(f"{part!r} must not enter a URL.")
-    return "/" + "/".join(quote(part, safe="") for part in parts)
 
 
 class ApiClient:
@@ -62,6 +50,8 @@ class ApiClient:
         max_answer_bytes: int = 8 * _MIB,
         max_cache_bytes: int = 8 * _MIB,
         limits: Limits = (),
+        refusal: Callable[[Answer], GateError] = Answer.error,
+        takes_proxies: bool = True,
     ) -> None:
         """Nothing is called yet.
 
@@ -75,6 +65,8 @@ class ApiClient:
             max_answer_bytes: a longer body (unpacked) is an error.
             max_cache_bytes: how many bytes of answers are kept for conditional requests.
             limits: how the vendor tells limits, which pass, from refusals.
+            refusal: the error that an answer stands for.
+            takes_proxies: whether those that the environment names are used.
 
         Raises:
             ConfigurationError: the URL or the file cannot be used.
@@ -98,7 +90,9 @@ class ApiClient:
         self._max_answer_bytes = max_answer_bytes
         self._limits = limits
         self._cache = Cache(max_cache_bytes)
+        self._refusal = refusal
         self._session = new_session()
+        self._session.trust_env = takes_proxies
 
     def close(self) -> None:
         """Close the connections that are kept open."""
@@ -170,21 +164,27 @@ class ApiClient:
             self.vendor, f"GET {path} has more than {max_pages} pages, which are not all read."
         )
 
-    def post(
+    def send(
         self,
+        method: str,
         path: str,
         *,
         auth: Auth,
+        params: Mapping[str, str] | None = None,
         body: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
         accept: Collection[int] = (),
         repeatable: bool = False,
     ) -> Answer:
         """Send JSON, once.
 
         Args:
+            method: upper-case.
             path: below the base URL, made by `joined`.
             auth: the credentials.
+            params: the query.
             body: a JSON object; None sends no body.
+            headers: further ones.
             accept: statuses that are answers here, not errors.
             repeatable: doing it twice does no harm, so it is tried as often as a GET.
 
@@ -196,11 +196,25 @@ class ApiClient:
             VendorRefusedError: any other status.
         """
         data = None if body is None else json.dumps(body, ensure_ascii=False).encode(errors="replace")
-        url = self._url(path, None)
-        answer = self._call("POST", url, auth=auth, data=data, repeatable=repeatable, accept=accept)
+        url = self._url(path, params)
+        answer = self._call(
+            method, url, auth=auth, data=data, extra=headers, repeatable=repeatable, accept=accept
+        )
         if answer.status in accept or HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
             return answer
-        raise answer.error()
+        raise self._refusal(answer)
+
+    def post(
+        self,
+        path: str,
+        *,
+        auth: Auth,
+        body: Mapping[str, object] | None = None,
+        accept: Collection[int] = (),
+        repeatable: bool = False,
+    ) -> Answer:
+        """POST JSON; the rest is as for `send`."""
+        return self.send("POST", path, auth=auth, body=body, accept=accept, repeatable=repeatable)
 
     # --- reads ------------------------------------------------------------------------------------------------
 
@@ -211,7 +225,7 @@ class ApiClient:
         if known is not None and answer.status == HTTPStatus.NOT_MODIFIED:
             return known
         if answer.status != HTTPStatus.OK:
-            raise answer.error()
+            raise self._refusal(answer)
         if conditional and "etag" in answer.headers:
             self._cache.put(url, answer)
         return answer
@@ -264,7 +278,7 @@ class ApiClient:
                     credentials, renewed = auth.headers(), True
                     continue
                 if answer.status not in accept and answer.status >= HTTPStatus.BAD_REQUEST:
-                    raise answer.error()
+                    raise self._refusal(answer)
             except VendorUnavailableError as error:
                 pause = _FIRST_PAUSE * 2**failures
                 failures += 1

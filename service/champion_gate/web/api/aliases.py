@@ -46,7 +46,7 @@ class AliasReads:
     @guarded(Auth.BEARER, role=Role.VIEWER)
     def model(self, path: ModelPath) -> Response:
         """Show a model, its aliases that are managed here, and its newest versions."""
-        keys = self._orders.managed.of_model(path.model)
+        keys = self._operations.managed.of_model(path.model)
         states = [self._orders.state(key.model, key.alias) for key in keys]
         registry = self._operations.registry
         versions = registry.list_versions(keys[0].model)
@@ -81,7 +81,7 @@ class AliasReads:
     @guarded(Auth.BEARER, role=Role.VIEWER)
     def history(self, path: AliasPath, query: HistoryQuery) -> Response:
         """List an alias's lines of the ledger, newest first."""
-        key = self._orders.managed.key(path.model, path.alias)
+        key = self._operations.managed.key(path.model, path.alias)
         before = None if query.cursor is None else _read_cursor(query.cursor)
         found = self._operations.store.ledger_lines(key, before=before, limit=query.limit + 1)
         lines, more = found[: query.limit], len(found) > query.limit

@@ -9,6 +9,7 @@ from functools import wraps
 
 from flask import Response
 
+from champion_gate.domain.managed import ManagedAliases
 from champion_gate.domain.ports import Clock, ModelRegistry
 from champion_gate.errors import GateError
 from champion_gate.flow.identities import Identities
@@ -19,7 +20,7 @@ from champion_gate.store import Store
 
 @dataclass(frozen=True)
 class Operations:
-    """The parts of the core that the API calls."""
+    """The parts of the core that the API calls; a command's are put together when an operation needs them."""
 
     store: Store
     clock: Clock
@@ -27,6 +28,7 @@ class Operations:
     promotion_orders: PromotionOrders
     alias_orders: AliasOrders
     identities: Identities
+    managed: ManagedAliases
 
 
 class BusyError(GateError):

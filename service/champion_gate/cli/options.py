@@ -1,19 +1,68 @@
-"""One row, or with --failed every one that failed: told row by row, whatever becomes of the others."""
+"""Options that several commands share, and what they stand for."""
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Concatenate, TypeVar
 
 import click
 
-from champion_gate.cli.gateway import Json, in_parts
+from champion_gate.cli.client import Client, InProcess, Json, in_parts
 from champion_gate.cli.output import field, print_json, told
 from champion_gate.errors import GateError
 
-_ALL = 100_000
+R = TypeVar("R")
 
+_ALL = 100_000
+_API_HELP = (
+    "Work over the API of the service at this address; by default CHAMPION_GATE_API_URL, else the local "
+    "database. The token comes from CHAMPION_GATE_TOKEN."
+)
+
+api_option = click.option("--api", metavar="URL", help=_API_HELP)
+reason_option = click.option(
+    "--reason", required=True, help="Why, in your own words; it is kept for those who ask later."
+)
 failed_option = click.option("--failed", is_flag=True, help="All that failed, in lieu of one.")
+
+
+@contextmanager
+def open_client(api: str | None) -> Iterator[Client]:
+    """Work over the API at the given or configured address, else on the local database.
+
+    Args:
+        api: what was given as --api.
+
+    Raises:
+        ConfigurationError: an address, the token or a setting cannot be used.
+        StoreUnavailableError: the local database cannot be used.
+    """
+    from champion_gate.bootstrap.local import api_access, open_local_api
+
+    access = api_access(api)
+    if access is not None:
+        from champion_gate.cli.over_http import OverHttp
+
+        with OverHttp(access) as transport:
+            yield Client(transport)
+    else:
+        with open_local_api() as app:
+            yield Client(InProcess(app))
+
+
+def on_client(command: Callable[Concatenate[Client, ...], R]) -> Callable[..., R]:
+    """Add the option --api to a command, and call it with what that stands for."""
+
+    @api_option
+    @functools.wraps(command)
+    def opened(*args: Any, api: str | None, **kwargs: Any) -> R:
+        with open_client(api) as client:
+            return command(client, *args, **kwargs)
+
+    return opened
 
 
 def on_one_or_failed(

@@ -1,0 +1,331 @@
+"""The API's operations, over a service's API or on the app in this process: the same answers from both."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Protocol
+
+from champion_gate.domain.aliases import check_reason
+from champion_gate.domain.json_body import UnusableBodyError, json_object
+from champion_gate.domain.names import check_alias, check_model, check_version, joined
+from champion_gate.domain.text import one_line
+from champion_gate.errors import GateError, InvalidInputError, VendorUnavailableError
+
+if TYPE_CHECKING:
+    from flask.testing import FlaskClient
+
+Json = dict[str, Any]
+"""A JSON object as the API answers it."""
+
+ROOT = "/api/v1"
+PROBLEM = "application/problem+json"
+TRY_AGAIN = frozenset({408, 429, 502, 503, 504})
+_TRY_AGAIN_CODES = frozenset({"alias_busy", "lease_lost"})
+_LONGEST_TEXT = 2000
+_LARGEST_PART = 200
+_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_PROVIDER = re.compile(r"[a-z]+(:[A-Za-z0-9.:\[\]-]{1,255})?")
+_LOGIN = re.compile(r"(?!\.)[A-Za-z0-9_.-]{1,255}")
+
+
+class Transport(Protocol):
+    """Carries a call to the API, and brings back the body of a good answer."""
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """The body with which a call is answered.
+
+        Args:
+            method: upper-case.
+            path: below /api/v1, already encoded.
+            query: parameters.
+            body: sent as JSON.
+            headers: further ones.
+
+        Raises:
+            GateError: the API said no, or there was no answer.
+        """
+        ...
+
+
+class ServiceError(GateError):
+    """The service said no; status, code, text and hint are its own."""
+
+    def __init__(self, status: int, problem: Mapping[str, object]) -> None:
+        """Keep nothing of it that a terminal could obey.
+
+        Args:
+            status: of the answer.
+            problem: its body, as RFC 9457 has it.
+        """
+
+        def text(name: str) -> str:
+            return one_line(str(problem.get(name) or ""), _LONGEST_TEXT)
+
+        super().__init__(text("detail") or f"The service answered {status}.", hint=text("hint"))
+        self.status = status
+        self.code = text("code")
+        # A vendor's refusal is 502 too, and helps nobody to repeat.
+        self.retryable = (status in TRY_AGAIN and status != HTTPStatus.BAD_GATEWAY) or (
+            self.code in _TRY_AGAIN_CODES
+        )
+
+
+class InProcess:
+    """Calls the app in this process; its errors come as they were raised."""
+
+    def __init__(self, app: FlaskClient) -> None:
+        """Nothing is called yet.
+
+        Args:
+            app: calls it as whoever runs the command.
+        """
+        self._app = app
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """As the protocol says."""
+        answer = self._app.open(
+            f"{ROOT}{path}", method=method, query_string=query, json=body, headers=headers
+        )
+        if answer.status_code >= HTTPStatus.BAD_REQUEST:
+            raise ServiceError(answer.status_code, json_or_none(answer.get_data()) or {})
+        return answer.get_data()
+
+
+class Client:
+    """Names are checked and encoded before they enter a path. Every operation may raise GateError."""
+
+    def __init__(self, transport: Transport) -> None:
+        """Nothing is called yet.
+
+        Args:
+            transport: carries the calls.
+        """
+        self._transport = transport
+
+    # --- aliases ----------------------------------------------------------------------------------------------
+
+    def alias(self, model: str, alias: str) -> Json:
+        """Where an alias stands now."""
+        return self._call("GET", _alias_path(model, alias))
+
+    def put_alias(
+        self, model: str, alias: str, version: str, *, reason: str, only_if: str | None, override_hold: bool
+    ) -> Json:
+        """Set it; `only_if` names the version on which it must still be."""
+        body = {"version": check_version(version), **_because(reason), "override_hold": override_hold}
+        return self._call("PUT", _alias_path(model, alias), body=body, headers=_if_match(only_if))
+
+    def delete_alias(
+        self, model: str, alias: str, *, reason: str, only_if: str | None, override_hold: bool
+    ) -> Json:
+        """Remove it from the version that it is on."""
+        query = {**_because(reason), "override_hold": "true" if override_hold else "false"}
+        return self._call("DELETE", _alias_path(model, alias), query=query, headers=_if_match(only_if))
+
+    def roll_back(
+        self, model: str, alias: str, *, reason: str, only_if: str | None, override_hold: bool
+    ) -> Json:
+        """Put it back on the version before, and on hold; `only_if` names the version on which it must still be."""
+        body = {**_because(reason), "override_hold": override_hold}
+        path = _alias_path(model, alias, "rollback")
+        return self._call("POST", path, body=body, headers=_if_match(only_if))
+
+    def hold(self, model: str, alias: str, *, reason: str) -> Json:
+        """Keep it where it is."""
+        return self._call("PUT", _alias_path(model, alias, "hold"), body=_because(reason))
+
+    def release(self, model: str, alias: str, *, reason: str) -> Json:
+        """End its hold."""
+        return self._call("DELETE", _alias_path(model, alias, "hold"), query=_because(reason))
+
+    def history(self, model: str, alias: str, *, cursor: str | None, limit: int) -> Json:
+        """Its `lines` of the ledger, newest first, and a `cursor`."""
+        return self._list(_alias_path(model, alias, "history"), "lines", cursor=cursor, limit=limit)
+
+    # --- promotions -------------------------------------------------------------------------------------------
+
+    def promotions(
+        self, *, cursor: str | None, limit: int, model: str | None = None, phase: str | None = None
+    ) -> Json:
+        """One part of the `promotions`, newest first, and a `cursor`."""
+        return self._list("/promotions", "promotions", model=model, phase=phase, cursor=cursor, limit=limit)
+
+    def promotion(self, promotion_id: str) -> Json:
+        """One promotion, with its `follow_ups` and its lines of the `ledger`."""
+        return self._call("GET", _path("promotions", promotion_id))
+
+    def receipt(self, promotion_id: str) -> Json:
+        """What an auditor keeps of it."""
+        return self._call("GET", _path("promotions", promotion_id, "receipt"))
+
+    def evidence(self, promotion_id: str) -> str:
+        """What the reviewer was shown, as Markdown."""
+        path = _path("promotions", promotion_id, "evidence.md")
+        return self._transport.send("GET", path).decode(errors="replace")
+
+    def ask(self, gate: str, version: str, *, job_run_id: str | None, reason: str) -> Json:
+        """Ask for approval of a version by hand; the promotion."""
+        body = {"gate": gate, "version": check_version(version), **_because(reason)}
+        if job_run_id is not None:
+            body["job_run_id"] = job_run_id
+        return self._call("POST", "/promotions", body=body)
+
+    def cancel(self, promotion_id: str, *, reason: str) -> Json:
+        """Order its end; the promotion."""
+        return self._call("POST", _path("promotions", promotion_id, "cancel"), body=_because(reason))
+
+    def retry(self, promotion_id: str, *, reason: str | None) -> Json:
+        """Take it up again; the promotion that goes on, which may be a fresh one."""
+        body = {} if reason is None else _because(reason)
+        return self._call("POST", _path("promotions", promotion_id, "retry"), body=body)
+
+    # --- notifications ----------------------------------------------------------------------------------------
+
+    def notifications(self, *, cursor: str | None, limit: int, phase: str | None = None) -> Json:
+        """One part of the `notifications`, newest first, and a `cursor`."""
+        return self._list("/notifications", "notifications", phase=phase, cursor=cursor, limit=limit)
+
+    def notification(self, notification_id: str) -> Json:
+        """One notification."""
+        return self._call("GET", _path("notifications", notification_id))
+
+    def replay(self, notification_id: str) -> Json:
+        """Have its run looked at again; the notification."""
+        return self._call("POST", _path("notifications", notification_id, "replay"))
+
+    # --- identities -------------------------------------------------------------------------------------------
+
+    def identities(self) -> list[Json]:
+        """Every login that is remembered, with its accounts."""
+        return _rows(self._call("GET", "/identities"), "identities", "/identities")
+
+    def accept_identity(self, provider: str, login: str, *, reason: str, user_id: str | None) -> Json:
+        """Let a login stand for the account that has it now (only if it is `user_id`); the login."""
+        body = {**_because(reason), **({} if user_id is None else {"user_id": user_id})}
+        return self._call("POST", _identity_path(provider, login, "accept"), body=body)
+
+    def forget_identity(self, provider: str, login: str, *, reason: str) -> Json:
+        """Forget what a login stood for; what was remembered."""
+        return self._call("POST", _identity_path(provider, login, "forget"), body=_because(reason))
+
+    # --- calls ------------------------------------------------------------------------------------------------
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Json:
+        answer = self._transport.send(method, path, query=query, body=body, headers=headers)
+        found = json_or_none(answer)
+        if found is None:
+            raise unreadable(f"{method} {path}", may_have_acted=method != "GET")
+        return found
+
+    def _list(self, path: str, name: str, **query: str | int | None) -> Json:
+        given = {key: str(value) for key, value in query.items() if value is not None}
+        found = self._call("GET", path, query=given)
+        _rows(found, name, path)
+        if not isinstance(found.get("cursor"), str | None):
+            raise unreadable(f"GET {path}")
+        return found
+
+
+def in_parts(part: Callable[[str | None, int], Json], name: str, limit: int) -> tuple[list[Json], bool]:
+    """The first `limit` items of a list that comes in parts, and whether there are more.
+
+    Args:
+        part: gives the part behind a cursor, of so many items at most.
+        name: of the list in each part.
+        limit: how many, from 1.
+    """
+    items: list[Json] = []
+    cursor: str | None = None
+    while True:
+        found = part(cursor, min(limit - len(items), _LARGEST_PART))
+        items += found[name]
+        cursor = found["cursor"]
+        if cursor is None or len(items) >= limit:
+            return items, cursor is not None
+
+
+def unreadable(
+    call: str, what: str = "something that cannot be read", *, may_have_acted: bool = False
+) -> VendorUnavailableError:
+    """An answer that is not what the API promises.
+
+    Args:
+        call: its method and path.
+        what: what came instead.
+        may_have_acted: whether the call may have been carried out all the same.
+    """
+    return VendorUnavailableError(
+        "the service",
+        f"{call} was answered with {what}.",
+        hint="Is this the service's address, and of this version? A proxy before it may want people to sign in.",
+        outcome_unknown=may_have_acted,
+    )
+
+
+def json_or_none(body: bytes) -> dict[str, Any] | None:
+    """The JSON object that a body is; None where it is none."""
+    try:
+        return json_object(body)
+    except UnusableBodyError:
+        return None
+
+
+def _rows(answer: Json, name: str, path: str) -> list[Json]:
+    rows = answer.get(name)
+    if not isinstance(rows, list) or not all(isinstance(each, dict) for each in rows):
+        raise unreadable(f"GET {path}")
+    return rows
+
+
+def _identity_path(provider: str, login: str, order: str) -> str:
+    if not _PROVIDER.fullmatch(provider):
+        raise InvalidInputError(f"{provider!r} is no provider.", hint="Write github, github:HOST or gitlab.")
+    if not _LOGIN.fullmatch(login):
+        raise InvalidInputError(f"{login!r} is no login.")
+    return joined("identities", provider, login, order)
+
+
+def _alias_path(model: str, alias: str, *more: str) -> str:
+    # Whether the name must have three levels is the service's to know; the wider rule keeps it out of the URL.
+    checked = check_model(model, three_level=False)
+    return joined("models", checked, "aliases", check_alias(alias), *more)
+
+
+def _path(kind: str, row_id: str, *more: str) -> str:
+    if not _ID.fullmatch(row_id):
+        raise InvalidInputError(f"{row_id!r} is no id of a row under {kind}.")
+    return joined(kind, row_id, *more)
+
+
+def _because(reason: str) -> dict[str, str]:
+    return {"reason": check_reason(reason)}
+
+
+def _if_match(only_if: str | None) -> dict[str, str]:
+    return {} if only_if is None else {"If-Match": f'"{check_version(only_if)}"'}
