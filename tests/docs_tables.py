@@ -13,7 +13,7 @@ import pkgutil
 import re
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -190,7 +190,7 @@ def app_of_nothing() -> Flask:
         posted_decision=PostedDecision(
             store=nothing, verifier=nothing, wake_ups=nothing, clock=nothing, pause=nothing
         ),
-        operations=Operations(*[nothing] * 7),
+        operations=Operations(**{each.name: nothing for each in fields(Operations)}),
     )
 
 
