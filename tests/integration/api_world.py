@@ -11,12 +11,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from flask import Flask
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from champion_gate.domain.callers import Caller, Role
-from champion_gate.web.api.openapi import ApiApp
-from champion_gate.web.api.operations import Operations
-from champion_gate.web.app import create_app
+from champion_gate.web.app import Operations, create_app
 from champion_gate.web.auth import Access
 from champion_gate.web.throttle import Attempts
 from champion_gate_standins.common.server import serve
@@ -78,7 +77,7 @@ class ApiWorld:
     """The gate, and the API in front of it."""
 
     gate: GateWorld
-    app: ApiApp
+    app: Flask
     url: str
     document: Document
 

@@ -10,8 +10,7 @@ import requests
 
 from champion_gate.domain.callers import Caller, Role
 from champion_gate.domain.promotion import Phase, Promotion
-from champion_gate.web.api.operations import Operations
-from champion_gate.web.app import create_app
+from champion_gate.web.app import Operations, create_app
 from champion_gate.web.auth import Access
 from champion_gate_standins.common.server import serve
 from integration.gate_world import GATE, GateWorld

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from champion_gate.domain.promotion import Phase, Promotion
-from champion_gate.web.api.views import promotion_view
+from champion_gate.web.api.answers import PromotionAnswer
 from champion_gate_standins.github.state import Environment
 from integration.gate_providers import (
     PROVIDERS,
@@ -68,7 +68,7 @@ def test_what_a_timer_holds_is_approved_and_says_until_when(world: GateWorld) ->
         reason
         == f"Approved by reviewer-1 (champion), and held by a wait timer until {until:%Y-%m-%d %H:%M} UTC."
     )
-    assert promotion_view(world.again(pending))["reason"] == reason
+    assert PromotionAnswer.of(world.again(pending)).reason == reason
     unmoved(world)
     world.clock.move(minutes=51)
     promoted(world, pending)

@@ -22,9 +22,8 @@ from champion_gate.domain.callers import Role
 from champion_gate.flow.api_tokens import ApiTokens, api_caller
 from champion_gate.store import Store, open_store
 from champion_gate.web import problems
-from champion_gate.web.addresses import apply_proxy_hops
 from champion_gate.web.auth import Access, Auth, body, caller, enforce, guarded, undeclared_routes
-from champion_gate.web.throttle import Attempts
+from champion_gate.web.throttle import Attempts, apply_proxy_hops
 from champion_gate_standins.common.server import serve
 from integration.gate_world import CountingChance, MovableClock
 from integration.process_world import until

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 import requests
+from flask import Flask
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from champion_gate.bootstrap.vendors import token_verifier
 from champion_gate.domain.callers import Role
 from champion_gate.flow.ci_outcome import PostedDecision
-from champion_gate.web.api.openapi import ApiApp
 from champion_gate.web.app import Operations, create_app
 from champion_gate.web.auth import Access, Auth, guard_of, undeclared_routes
 from champion_gate_standins.common.server import serve
@@ -52,7 +52,7 @@ ROUTES = {
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiApp]:
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
     with gate_world(tmp_path_factory.mktemp("gate")) as world:
         core, wake_ups = world.core, SilentWakeUps()
         yield create_app(
@@ -81,7 +81,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiApp]:
 
 
 @pytest.fixture(scope="module")
-def url(app: ApiApp) -> Iterator[str]:
+def url(app: Flask) -> Iterator[str]:
     with serve(app) as base:
         yield base
 
@@ -111,7 +111,7 @@ def test_the_document_lists_the_api_and_nothing_else_with_who_may(document: dict
     assert {key: each.get("x-role") for key, each in operations(document).items()} == ROUTES
 
 
-def test_every_route_of_the_app_declares_who_may_and_the_document_says_the_same(app: ApiApp) -> None:
+def test_every_route_of_the_app_declares_who_may_and_the_document_says_the_same(app: Flask) -> None:
     assert undeclared_routes(app) == ()
     for rule in app.url_map.iter_rules():
         guard = guard_of(app.view_functions[rule.endpoint])

@@ -62,7 +62,7 @@ def create(name: str, role: str, expires: timedelta | datetime | None, *, as_jso
     """Make a token and print it, alone on standard output; it is kept nowhere and shown never again."""
     from champion_gate.bootstrap.local import local_caller, open_local_tokens
     from champion_gate.domain.callers import Role
-    from champion_gate.web.api.views import rfc3339
+    from champion_gate.web.api.answers import rfc3339
 
     tell_if_local()
     with open_local_tokens() as tokens:
@@ -129,7 +129,7 @@ def _state(token: ApiToken, now: datetime) -> str:
 
 
 def _view(token: ApiToken, now: datetime) -> dict[str, str | None]:
-    from champion_gate.web.api.views import rfc3339
+    from champion_gate.web.api.answers import rfc3339
 
     return {
         "id": token.id,

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from flask import Response
+from flask import Flask, Response
 
 from champion_gate.domain.ports import Clock, WakeUps
 from champion_gate.flow.ci_outcome import PostedDecision
 from champion_gate.store import Store
 from champion_gate.web import auth, problems
-from champion_gate.web.addresses import apply_proxy_hops
-from champion_gate.web.api import routes as api
+from champion_gate.web.api.aliases import AliasViews
 from champion_gate.web.api.ci_outcome import Decisions
-from champion_gate.web.api.openapi import ApiApp
-from champion_gate.web.api.operations import Operations
+from champion_gate.web.api.identities import IdentityViews
+from champion_gate.web.api.notifications import NotificationViews
+from champion_gate.web.api.promotions import PromotionChanges, PromotionReads
+from champion_gate.web.api.routes import Api, Operations
 from champion_gate.web.auth import Access
 from champion_gate.web.health import Check, Health
 from champion_gate.web.hooks import Hooks
 from champion_gate.web.pages.docs import Docs
+from champion_gate.web.throttle import apply_proxy_hops
 
 __all__ = ["Access", "Check", "Operations", "create_app"]
 
@@ -41,7 +43,7 @@ def create_app(
     operations: Operations | None = None,
     proxy_hops: int = 0,
     raises: bool = False,
-) -> ApiApp:
+) -> Flask:
     """Build the app.
 
     Args:
@@ -58,23 +60,25 @@ def create_app(
     Raises:
         RuntimeError: a route declares no authentication.
     """
-    app = ApiApp("champion_gate", static_folder=None, template_folder="web/templates")
+    app = Flask("champion_gate", static_folder=None, template_folder="web/templates")
     # Two spellings of one path must not meet two rules of a proxy in front.
     app.url_map.merge_slashes = False
     app.config["PROPAGATE_EXCEPTIONS"] = raises
     problems.register(app)
+    api = Api(app, store, clock)
     _add_plain_routes(
         app,
         Hooks(store, wake_ups, clock, access.provider_hooks),
         access.provider_hooks,
         Health(checks, clock, ledger_head=store.ledger_head),
-        Docs(app),
+        Docs(app, api),
     )
-    api.add_reads(app, store, clock)
+    api.add(PromotionReads(store, clock))
     if posted_decision is not None:
-        api.add_decision(app, Decisions(posted_decision))
+        api.add(Decisions(posted_decision))
     if operations is not None:
-        api.add_operations(app, operations)
+        for views in (PromotionChanges, AliasViews, IdentityViews, NotificationViews):
+            api.add(views(operations))
     apply_proxy_hops(app, proxy_hops)
     auth.enforce(app, access)
     app.after_request(_add_headers)
@@ -82,7 +86,7 @@ def create_app(
 
 
 def _add_plain_routes(
-    app: ApiApp, hooks: Hooks, provider_hooks: Iterable[str], health: Health, docs: Docs
+    app: Flask, hooks: Hooks, provider_hooks: Iterable[str], health: Health, docs: Docs
 ) -> None:
     """The routes that the OpenAPI document leaves out."""
     app.add_url_rule("/hooks/databricks", view_func=hooks.databricks, methods=["POST"])

@@ -22,10 +22,9 @@ from champion_gate.errors import (
     TooManyAttemptsError,
 )
 from champion_gate.log import get_logger
-from champion_gate.web.addresses import source_address
 from champion_gate.web.bodies import put_back, read_body
 from champion_gate.web.problems import problem
-from champion_gate.web.throttle import WINDOW_SECONDS, Attempts
+from champion_gate.web.throttle import WINDOW_SECONDS, Attempts, source_address
 
 log = get_logger(__name__)
 

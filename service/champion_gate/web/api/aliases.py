@@ -6,15 +6,17 @@ import base64
 import binascii
 import re
 
-from flask import Response, jsonify
-
-from champion_gate.domain.aliases import AliasChange, AliasState, OnlyIf, Order
-from champion_gate.domain.callers import Role
+from champion_gate.domain.aliases import OnlyIf, Order
 from champion_gate.errors import InvalidInputError
 from champion_gate.flow.candidates import why_nothing_is_listed
 from champion_gate.flow.operator_aliases import AliasNotSetError
-from champion_gate.web.api.json_bodies import BODY_CAP
-from champion_gate.web.api.operations import Operations
+from champion_gate.web.api.answers import (
+    AliasAnswer,
+    AliasChangeAnswer,
+    History,
+    LedgerLineAnswer,
+    ModelAnswer,
+)
 from champion_gate.web.api.requests import (
     AliasBody,
     AliasPath,
@@ -24,49 +26,46 @@ from champion_gate.web.api.requests import (
     ReasonBody,
     ReasonQuery,
     RemovalQuery,
-    RepeatingIfMatch,
     RollbackBody,
 )
-from champion_gate.web.api.views import alias_change_view, alias_view, hold_view, ledger_view, version_view
-from champion_gate.web.auth import Auth, caller, guarded
+from champion_gate.web.api.routes import DELETE, GET, OPERATOR, POST, PUT, VIEWER, Answered, Operations, Route
+from champion_gate.web.auth import caller
 from champion_gate.web.problems import problem
 
-_SHOWN_VERSIONS = 50
 _ETAG = re.compile(r'(W/)?"([!#-~]*)"')
 _LINE_NUMBER = re.compile(r"[0-9]{1,18}")
+_MODEL = "/models/<model>"
+_ALIAS = f"{_MODEL}/aliases/<alias>"
+_ORDER = (404, 409, 412, 502, 503)
+_BY_HAND = (
+    "Recorded in the ledger with who, from where and why. Refused with 409 `on_hold` while a hold stands, unless "
+    "`override_hold` is true. An alias that neither a gate nor `aliases` in gates.yaml names is 404 `not_managed`."
+)
 
 
-class AliasReads:
-    """The views that only look."""
+class AliasViews:
+    """The views behind `/api/v1/models`."""
 
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
         self._orders = operations.alias_orders
 
-    @guarded(Auth.BEARER, role=Role.VIEWER)
-    def model(self, path: ModelPath) -> Response:
+    @Route(GET, _MODEL, "getModel", ModelAnswer, role=VIEWER, errors=(404, 502, 503))
+    def model(self, path: ModelPath) -> Answered:
         """Show a model, its aliases that are managed here, and its newest versions."""
         keys = self._operations.managed.of_model(path.model)
         states = [self._orders.state(key.model, key.alias) for key in keys]
         registry = self._operations.registry
         versions = registry.list_versions(keys[0].model)
         note = "" if versions else why_nothing_is_listed(registry, keys[0].model, keys[0].alias)
-        return jsonify(
-            {
-                "registry": keys[0].registry,
-                "model": keys[0].model,
-                "aliases": [
-                    {"alias": state.key.alias, "version": state.version, "hold": hold_view(state.hold)}
-                    for state in states
-                ],
-                "versions": [version_view(each) for each in versions[:_SHOWN_VERSIONS]],
-                "note": note or None,
-            }
-        )
+        return ModelAnswer.of(keys[0], states, versions, note)
 
-    @guarded(Auth.BEARER, role=Role.VIEWER)
-    def alias(self, path: AliasPath) -> Response:
-        """Show on which version an alias stands in the registry now, and its hold."""
+    @Route(GET, _ALIAS, "getAlias", AliasAnswer, role=VIEWER, errors=(404, 502, 503))
+    def alias(self, path: AliasPath) -> Answered:
+        """Show on which version an alias stands in the registry now, and its hold.
+
+        404 `alias_not_set` where it is on no version; the problem then has the members of a state.
+        """
         state = self._orders.state(path.model, path.alias)
         if state.version is None:
             return problem(
@@ -74,60 +73,64 @@ class AliasReads:
                 code=AliasNotSetError.code,
                 detail=f"{state.key.model} has no alias {state.key.alias}.",
                 hint="PUT it on a version.",
-                **alias_view(state),
+                **AliasAnswer.of(state).model_dump(mode="json"),
             )
-        return _state_answer(state)
+        return AliasAnswer.of(state)
 
-    @guarded(Auth.BEARER, role=Role.VIEWER)
-    def history(self, path: AliasPath, query: HistoryQuery) -> Response:
+    @Route(PUT, _ALIAS, "setAlias", AliasChangeAnswer, role=OPERATOR, errors=_ORDER, about=_BY_HAND)
+    def put(self, path: AliasPath, header: IfMatch, body: AliasBody) -> Answered:
+        """Put an alias on a version."""
+        order = _order(body.reason, override_hold=body.override_hold, header=header)
+        return AliasChangeAnswer.of_change(self._orders.put(path.model, path.alias, body.version, order))
+
+    @Route(DELETE, _ALIAS, "deleteAlias", AliasChangeAnswer, role=OPERATOR, errors=_ORDER, about=_BY_HAND)
+    def delete(self, path: AliasPath, header: IfMatch, query: RemovalQuery) -> Answered:
+        """Take an alias away."""
+        order = _order(query.reason, override_hold=query.override_hold, header=header)
+        return AliasChangeAnswer.of_change(self._orders.delete(path.model, path.alias, order))
+
+    @Route(
+        POST,
+        f"{_ALIAS}/rollback",
+        "rollBackAlias",
+        AliasChangeAnswer,
+        role=OPERATOR,
+        errors=_ORDER,
+        about=_BY_HAND,
+    )
+    def roll_back(self, path: AliasPath, header: IfMatch, body: RollbackBody) -> Answered:
+        """Put an alias back on the version before, and hold it there.
+
+        To the version before in the ledger, never to one that was itself rolled back; 409 where there is none
+        or it is gone. It places a hold; under it, another rollback must say with `If-Match` from which
+        version it goes, or override.
+        """
+        order = _order(body.reason, override_hold=body.override_hold, header=header)
+        return AliasChangeAnswer.of_change(self._orders.roll_back(path.model, path.alias, order))
+
+    @Route(PUT, f"{_ALIAS}/hold", "holdAlias", AliasAnswer, role=OPERATOR, errors=(404, 409, 503))
+    def hold(self, path: AliasPath, body: ReasonBody) -> Answered:
+        """Keep an alias where it is: promotions wait, and manual changes must override the hold."""
+        return AliasAnswer.of(self._orders.hold(path.model, path.alias, caller=caller(), reason=body.reason))
+
+    @Route(DELETE, f"{_ALIAS}/hold", "releaseAlias", AliasAnswer, role=OPERATOR, errors=(404, 409, 503))
+    def release(self, path: AliasPath, query: ReasonQuery) -> Answered:
+        """Take the hold away; promotions that waited go on."""
+        return AliasAnswer.of(
+            self._orders.release(path.model, path.alias, caller=caller(), reason=query.reason)
+        )
+
+    @Route(GET, f"{_ALIAS}/history", "getAliasHistory", History, role=VIEWER, errors=(404,))
+    def history(self, path: AliasPath, query: HistoryQuery) -> Answered:
         """List an alias's lines of the ledger, newest first."""
         key = self._operations.managed.key(path.model, path.alias)
         before = None if query.cursor is None else _read_cursor(query.cursor)
         found = self._operations.store.ledger_lines(key, before=before, limit=query.limit + 1)
         lines, more = found[: query.limit], len(found) > query.limit
-        return jsonify(
-            {
-                "lines": [ledger_view(line) for line in lines],
-                "cursor": _write_cursor(lines[-1].number) if more else None,
-            }
+        return History(
+            lines=[*map(LedgerLineAnswer.of, lines)],
+            cursor=_write_cursor(lines[-1].number) if more else None,
         )
-
-
-class AliasChanges:
-    """The views through which operators change aliases."""
-
-    def __init__(self, operations: Operations) -> None:
-        self._orders = operations.alias_orders
-
-    @guarded(Auth.BEARER, role=Role.OPERATOR, body_cap=BODY_CAP)
-    def put(self, path: AliasPath, header: IfMatch, body: AliasBody) -> Response:
-        """Put an alias on a version."""
-        order = _order(body.reason, override_hold=body.override_hold, header=header)
-        return _change_answer(self._orders.put(path.model, path.alias, body.version, order))
-
-    @guarded(Auth.BEARER, role=Role.OPERATOR)
-    def delete(self, path: AliasPath, header: IfMatch, query: RemovalQuery) -> Response:
-        """Take an alias away."""
-        order = _order(query.reason, override_hold=query.override_hold, header=header)
-        return _change_answer(self._orders.delete(path.model, path.alias, order))
-
-    @guarded(Auth.BEARER, role=Role.OPERATOR, body_cap=BODY_CAP)
-    def roll_back(self, path: AliasPath, header: RepeatingIfMatch, body: RollbackBody) -> Response:
-        """Put an alias back on the version before, and hold it there."""
-        order = _order(body.reason, override_hold=body.override_hold, header=header)
-        return _change_answer(self._orders.roll_back(path.model, path.alias, order))
-
-    @guarded(Auth.BEARER, role=Role.OPERATOR, body_cap=BODY_CAP)
-    def hold(self, path: AliasPath, body: ReasonBody) -> Response:
-        """Keep an alias where it is: promotions wait, and manual changes must override the hold."""
-        state = self._orders.hold(path.model, path.alias, caller=caller(), reason=body.reason)
-        return _state_answer(state)
-
-    @guarded(Auth.BEARER, role=Role.OPERATOR)
-    def release(self, path: AliasPath, query: ReasonQuery) -> Response:
-        """Take the hold away; promotions that waited go on."""
-        state = self._orders.release(path.model, path.alias, caller=caller(), reason=query.reason)
-        return _state_answer(state)
 
 
 def only_if(given: str | None) -> OnlyIf | None:
@@ -147,20 +150,6 @@ def _order(reason: str, *, override_hold: bool, header: IfMatch) -> Order:
     return Order(
         caller=caller(), reason=reason, override_hold=override_hold, only_if=only_if(header.if_match)
     )
-
-
-def _state_answer(state: AliasState) -> Response:
-    return _with_etag(jsonify(alias_view(state)), state)
-
-
-def _change_answer(change: AliasChange) -> Response:
-    return _with_etag(jsonify(alias_change_view(change)), change.state)
-
-
-def _with_etag(response: Response, state: AliasState) -> Response:
-    if state.version is not None:
-        response.set_etag(state.version)
-    return response
 
 
 def _write_cursor(number: int) -> str:

@@ -1,25 +1,60 @@
-"""What the API answers. Ids are strings, times RFC 3339 in UTC; every field is always there."""
+"""What the API answers: an allow-list of fields, each model describing its answer and making it.
+
+Ids are strings, times RFC 3339 in UTC; every field is always there. `--json` on the command line prints the same.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
+from champion_gate.domain.aliases import AliasChange, AliasKey, AliasState
 from champion_gate.domain.approval import Verdict
-from champion_gate.domain.ledger.chain import LedgerKind
-from champion_gate.domain.notifications import NotificationPhase
-from champion_gate.domain.promotion import FollowUpKind, Phase
-from champion_gate.domain.versions import VersionStatus
+from champion_gate.domain.ledger.chain import LedgerKind, LedgerLine
+from champion_gate.domain.promotion import FollowUp, FollowUpKind, Phase, Promotion
+from champion_gate.domain.versions import ModelVersion, VersionStatus
 
 
-class _Answer(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+def rfc3339(at: datetime | None) -> str | None:
+    """A time as in 2025-01-31T08:00:00.000Z; None stays None."""
+    if at is None:
+        return None
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-class FieldProblem(_Answer):
+_SHOWN_VERSIONS = 50
+
+Time = Annotated[
+    datetime,
+    PlainSerializer(rfc3339, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+
+
+class Answer(BaseModel):
+    """What a route answers, or part of it."""
+
+    model_config = ConfigDict(extra="forbid", from_attributes=True)
+    etag_field: ClassVar[str | None] = None
+    """Which of its fields is the `ETag` of the response, where it is not null."""
+
+    @classmethod
+    def reading(cls, *things: object, **own: object) -> Self:
+        """Each field from the first thing that has an attribute of its name, unless it is given as its own."""
+        found = {
+            name: getattr(thing, name)
+            for thing in reversed(things)
+            for name in cls.model_fields
+            if hasattr(thing, name)
+        }
+        return cls.model_validate({**found, **own})
+
+
+class FieldProblem(Answer):
     """What is wrong with one field or parameter."""
 
     name: str = Field(description="Of the field or parameter, with dots between the levels.")
@@ -46,7 +81,7 @@ class Problem(BaseModel):
     )
 
 
-class JobOfPromotion(_Answer):
+class JobOfPromotion(Answer):
     """The Databricks job run behind a promotion."""
 
     id: str
@@ -54,31 +89,31 @@ class JobOfPromotion(_Answer):
     url: str
 
 
-class TrainerOfPromotion(_Answer):
+class TrainerOfPromotion(Answer):
     """Somebody behind a model version."""
 
     role: str
     name: str | None = Field(description="null: Databricks should have said and did not.")
 
 
-class Excluded(_Answer):
+class Excluded(Answer):
     """Somebody who may not decide."""
 
     name: str
     login: str
 
 
-class ApprovalRequestOfPromotion(_Answer):
+class ApprovalRequestOfPromotion(Answer):
     """The question put to people in the CI/CD system."""
 
     provider: str
     external_id: str | None
     url: str | None
-    opened_at: datetime | None
-    expires_at: datetime
+    opened_at: Time | None
+    expires_at: Time
 
 
-class DeciderOfPromotion(_Answer):
+class DeciderOfPromotion(Answer):
     """Somebody who decided."""
 
     user_id: str
@@ -87,26 +122,26 @@ class DeciderOfPromotion(_Answer):
     comment: str
 
 
-class DecisionOfPromotion(_Answer):
+class DecisionOfPromotion(Answer):
     """What the reviewers said."""
 
     verdict: Verdict
     reason: str
     source: str
-    decided_at: datetime
+    decided_at: Time
     deciders: list[DeciderOfPromotion]
 
 
-class EndOrder(_Answer):
+class EndOrder(Answer):
     """An order to end the promotion that is still to be carried out, or was."""
 
     phase: Phase
     actor: str
     reason: str
-    at: datetime
+    at: Time
 
 
-class PromotionAnswer(_Answer):
+class PromotionAnswer(Answer):
     """One model version asking for one alias."""
 
     id: str
@@ -129,24 +164,34 @@ class PromotionAnswer(_Answer):
     decision: DecisionOfPromotion | None
     end_request: EndOrder | None
     evidence_sha256: str | None
-    requested_at: datetime
-    updated_at: datetime
-    ended_at: datetime | None
-    due_at: datetime | None
+    requested_at: Time
+    updated_at: Time
+    ended_at: Time | None
+    due_at: Time | None
     attempts: int
-    failing_since: datetime | None
+    failing_since: Time | None
     failed_from: Phase | None
     last_error: str | None
 
+    @classmethod
+    def of(cls, promotion: Promotion) -> Self:
+        """Of a promotion."""
+        return cls.reading(promotion, **cls._of_promotion(promotion))
 
-class PromotionList(_Answer):
+    @staticmethod
+    def _of_promotion(promotion: Promotion) -> dict[str, object]:
+        job = JobOfPromotion(id=promotion.job_id, run_id=promotion.job_run_id, url=promotion.job_url)
+        return {"version": promotion.version.version, "job": job}
+
+
+class PromotionList(Answer):
     """Part of the list, newest first."""
 
     promotions: list[PromotionAnswer]
     cursor: str | None = Field(description="Asks for the next part; null at the end.")
 
 
-class DecisionAnswer(_Answer):
+class DecisionAnswer(Answer):
     """How the promotion stands."""
 
     promotion: str
@@ -155,37 +200,47 @@ class DecisionAnswer(_Answer):
     model: str
     alias: str
     version: str
-    updated_at: datetime
+    updated_at: Time
+
+    @classmethod
+    def of(cls, promotion: Promotion) -> Self:
+        """Of a promotion."""
+        return cls.reading(promotion, promotion=promotion.id, version=promotion.version.version)
 
 
-class HoldAnswer(_Answer):
+class HoldAnswer(Answer):
     """Keeps an alias where it is."""
 
     actor: str
     reason: str
-    at: datetime
+    at: Time
     by_rollback: bool = Field(description="A rollback placed it.")
 
 
-class AliasOfModel(_Answer):
+class AliasOfModel(Answer):
     """An alias and where it stands."""
 
     alias: str
     version: str | None = Field(description="null: on none.")
     hold: HoldAnswer | None
 
+    @classmethod
+    def of(cls, state: AliasState) -> Self:
+        """Of where it stands."""
+        return cls.reading(state, state.key)
 
-class VersionOfModel(_Answer):
+
+class VersionOfModel(Answer):
     """A version as the registry has it."""
 
     version: str
     status: VersionStatus
-    created_at: datetime | None
+    created_at: Time | None
     created_by: str | None
     run_id: str | None = Field(description="The MLflow run that made it.")
 
 
-class ModelAnswer(_Answer):
+class ModelAnswer(Answer):
     """A model with the aliases that are managed here and its newest versions."""
 
     registry: str
@@ -194,9 +249,19 @@ class ModelAnswer(_Answer):
     versions: list[VersionOfModel] = Field(description="The newest 50, newest first.")
     note: str | None = Field(description="What an empty list may mean besides that there are none.")
 
+    @classmethod
+    def of(
+        cls, key: AliasKey, states: Iterable[AliasState], versions: Sequence[ModelVersion], note: str
+    ) -> Self:
+        """Of a model: the key of one of its aliases, where they stand, and its versions, newest first."""
+        aliases = [AliasOfModel.of(each) for each in states]
+        return cls.reading(key, aliases=aliases, versions=versions[:_SHOWN_VERSIONS], note=note or None)
+
 
 class AliasAnswer(AliasOfModel):
     """Where an alias stands in the registry now."""
+
+    etag_field: ClassVar[str | None] = "version"
 
     registry: str
     model: str
@@ -208,13 +273,18 @@ class AliasChangeAnswer(AliasAnswer):
     from_version: str | None = Field(description="Where it stood before; null: on none.")
     changed: bool = Field(description="false: it stood there already, and nothing was written.")
 
+    @classmethod
+    def of_change(cls, change: AliasChange) -> Self:
+        """Of what an order came to."""
+        return cls.reading(change, change.state, change.state.key)
 
-class LedgerLineAnswer(_Answer):
+
+class LedgerLineAnswer(Answer):
     """One line of the ledger."""
 
     number: int
     kind: LedgerKind
-    at: datetime
+    at: Time
     registry: str
     model: str
     alias: str
@@ -225,12 +295,17 @@ class LedgerLineAnswer(_Answer):
     previous_hash: str
     hash: str
 
+    @classmethod
+    def of(cls, line: LedgerLine) -> Self:
+        """Of a line."""
+        return cls.reading(line, line.entry, promotion=line.entry.promotion_id)
 
-class FollowUpAnswer(_Answer):
+
+class FollowUpAnswer(Answer):
     """Work around a promotion that is not done yet."""
 
     kind: FollowUpKind
-    due_at: datetime = Field(description="When it is tried next.")
+    due_at: Time = Field(description="When it is tried next.")
     last_error: str | None = Field(description="Why it failed the last time; null: it has not been tried.")
 
 
@@ -242,78 +317,17 @@ class PromotionDetailAnswer(PromotionAnswer):
     )
     ledger: list[LedgerLineAnswer] = Field(description="Its lines of the ledger, newest first.")
 
+    @classmethod
+    def of(
+        cls, promotion: Promotion, follow_ups: Sequence[FollowUp] = (), ledger: Iterable[LedgerLine] = ()
+    ) -> Self:
+        """Of a promotion, with what is left to be done around it and its lines of the ledger, newest first."""
+        lines = [LedgerLineAnswer.of(line) for line in ledger]
+        return cls.reading(promotion, **cls._of_promotion(promotion), follow_ups=follow_ups, ledger=lines)
 
-class History(_Answer):
+
+class History(Answer):
     """Part of an alias's ledger lines, newest first."""
 
     lines: list[LedgerLineAnswer]
     cursor: str | None = Field(description="Asks for the next part; null at the end.")
-
-
-class ResolutionAnswer(_Answer):
-    """What a notification came to for one gate."""
-
-    gate: str
-    phase: NotificationPhase
-    reason: str
-    promotion: str | None
-
-
-class NotificationAnswer(_Answer):
-    """What Databricks told us of a job run, and what came of it."""
-
-    id: str
-    source: str
-    phase: NotificationPhase
-    reason: str
-    event_type: str
-    workspace_id: str
-    job_id: str
-    job_name: str
-    job_run_id: str
-    run_id: str
-    task_key: str | None
-    count: int = Field(description="How often it came.")
-    attempts: int
-    last_error: str | None
-    first_received_at: datetime
-    last_received_at: datetime
-    due_at: datetime | None
-    resolutions: list[ResolutionAnswer]
-
-
-class NotificationList(_Answer):
-    """Part of the list, newest first."""
-
-    notifications: list[NotificationAnswer]
-    cursor: str | None = Field(description="Asks for the next part; null at the end.")
-
-
-class TrainerAccountAnswer(_Answer):
-    """An account that is kept from deciding on what a trainer has made."""
-
-    trainer: str = Field(description="Who that is to Databricks.")
-    alias: str | None = Field(description="For which alias, as MODEL@ALIAS; null: for all.")
-    user_id: str
-
-
-class IdentityAnswer(_Answer):
-    """Which account a login stands for."""
-
-    provider: str = Field(description="`github`, `github:<host>` or `gitlab`.")
-    login: str
-    user_id: str = Field(description="The vendor's numeric id of the account.")
-    first_resolved_at: datetime = Field(description="Since when it stands for this account.")
-    last_resolved_at: datetime = Field(description="When the vendor last said so, to the hour.")
-    other_id: str | None = Field(
-        description="The account that has the login now, until it is accepted; requests wait for that."
-    )
-    accounts: list[TrainerAccountAnswer] = Field(
-        description="Every account that the login was resolved to for a trainer; none of them may decide."
-    )
-
-
-class IdentityList(_Answer):
-    """All logins that are remembered."""
-
-    identities: list[IdentityAnswer]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from flask import Response, jsonify
 
 from champion_gate.flow.ci_outcome import Answer, PostedDecision, Standing
+from champion_gate.web.api.answers import DecisionAnswer
 from champion_gate.web.api.requests import PromotionPath
-from champion_gate.web.api.views import rfc3339
-from champion_gate.web.auth import Auth, bearer_token, guarded
+from champion_gate.web.api.routes import POST, Answered, Route
+from champion_gate.web.auth import bearer_token
 from champion_gate.web.problems import problem
+from champion_gate.web.throttle import ConcurrencyLimit
 
 BODY_CAP = 4 * 1024
 _STATUSES = {Standing.PROMOTED: 200, Standing.OTHERS_DECIDE: 200, Standing.UNDER_WAY: 202}
@@ -30,38 +28,35 @@ class Decisions:
 
     def __init__(self, posted: PostedDecision, *, waiting: int = 6) -> None:
         self._posted = posted
-        self._places = threading.BoundedSemaphore(waiting)
+        self._waiting = ConcurrencyLimit(waiting)
 
-    @guarded(Auth.CI_JOB, body_cap=BODY_CAP)
-    def post(self, path: PromotionPath) -> Response:
-        """Ask, as the approved CI job, how the decision of its people turned out."""
-        return _response(self._posted.take(path.promotion_id, bearer_token(), place=self._place()))
+    @Route(
+        POST,
+        "/promotions/<promotion_id>/decision",
+        "postDecision",
+        DecisionAnswer,
+        role=None,
+        also=(202,),
+        errors=(409,),
+        headers=("Retry-After",),
+        body_cap=BODY_CAP,
+    )
+    def post(self, path: PromotionPath) -> Answered:
+        """Ask, as the approved CI job, how the decision of its people turned out.
 
-    @contextmanager
-    def _place(self) -> Iterator[bool]:
-        taken = self._places.acquire(blocking=False)
-        try:
-            yield taken
-        finally:
-            if taken:
-                self._places.release()
+        200: promoted, or others have still to decide. 202: under way, ask again. 409 `promotion_ended`: it
+        ended otherwise. The token is believed in nothing but that it is the gated job's.
+        """
+        taken = self._posted.take(path.promotion_id, bearer_token(), place=self._waiting.place())
+        return _response(taken)
 
 
 def _response(answer: Answer) -> Response:
     """200: promoted, or others have still to decide. 202: ask again. 409: it ended otherwise."""
-    promotion = answer.promotion
-    said = {
-        "promotion": promotion.id,
-        "phase": promotion.phase.value,
-        "reason": promotion.reason,
-        "model": promotion.model,
-        "alias": promotion.alias,
-        "version": promotion.version.version,
-        "updated_at": rfc3339(promotion.updated_at),
-    }
+    said = DecisionAnswer.of(answer.promotion).model_dump(mode="json")
     if answer.standing is Standing.ENDED:
         hint = "The promotion has ended; approving this run again changes nothing."
-        return problem(409, code="promotion_ended", detail=promotion.reason, hint=hint, **said)
+        return problem(409, code="promotion_ended", detail=answer.promotion.reason, hint=hint, **said)
     response = jsonify(said)
     response.status_code = _STATUSES[answer.standing]
     if answer.standing is Standing.UNDER_WAY:

@@ -2,20 +2,60 @@
 
 from __future__ import annotations
 
-import re
+from typing import Self
 
-from flask import Response, jsonify
+from pydantic import Field
 
-from champion_gate.domain.callers import Role
-from champion_gate.domain.notifications import StoredNotification
-from champion_gate.errors import NotFoundError
-from champion_gate.web.api.json_bodies import BODY_CAP
-from champion_gate.web.api.operations import Operations
-from champion_gate.web.api.requests import NotificationPath, NotificationsQuery
-from champion_gate.web.api.views import notification_view
-from champion_gate.web.auth import Auth, guarded
+from champion_gate.domain.notifications import NotificationPhase, StoredNotification
+from champion_gate.web.api.answers import Answer, Time
+from champion_gate.web.api.requests import NotificationPath, NotificationsQuery, checked_id
+from champion_gate.web.api.routes import GET, OPERATOR, POST, Answered, Operations, Route
 
-_NOTIFICATION_ID = re.compile(r"[a-z0-9-]{1,64}")
+_ONE = "/notifications/<notification_id>"
+
+
+class ResolutionAnswer(Answer):
+    """What a notification came to for one gate."""
+
+    gate: str
+    phase: NotificationPhase
+    reason: str
+    promotion: str | None = Field(validation_alias="promotion_id")
+
+
+class NotificationAnswer(Answer):
+    """What Databricks told us of a job run, and what came of it."""
+
+    id: str
+    source: str
+    phase: NotificationPhase
+    reason: str
+    event_type: str
+    workspace_id: str
+    job_id: str
+    job_name: str
+    job_run_id: str
+    run_id: str
+    task_key: str | None
+    count: int = Field(description="How often it came.")
+    attempts: int
+    last_error: str | None
+    first_received_at: Time
+    last_received_at: Time
+    due_at: Time | None
+    resolutions: list[ResolutionAnswer]
+
+    @classmethod
+    def of(cls, row: StoredNotification) -> Self:
+        """Of a notification as it is stored."""
+        return cls.reading(row, row.notification)
+
+
+class NotificationList(Answer):
+    """Part of the list, newest first."""
+
+    notifications: list[NotificationAnswer]
+    cursor: str | None = Field(description="Asks for the next part; null at the end.")
 
 
 class NotificationViews:
@@ -24,30 +64,34 @@ class NotificationViews:
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
 
-    @guarded(Auth.BEARER, role=Role.OPERATOR)
-    def notifications(self, query: NotificationsQuery) -> Response:
+    @Route(GET, "/notifications", "listNotifications", NotificationList, role=OPERATOR)
+    def notifications(self, query: NotificationsQuery) -> Answered:
         """List notifications, newest first, by when each came for the first time."""
         page = self._operations.store.list_notifications(
             phase=query.phase, cursor=query.cursor, limit=query.limit
         )
-        return jsonify(
-            {"notifications": [notification_view(each) for each in page.items], "cursor": page.cursor}
-        )
+        return NotificationList(notifications=[*map(NotificationAnswer.of, page.items)], cursor=page.cursor)
 
-    @guarded(Auth.BEARER, role=Role.OPERATOR)
-    def notification(self, path: NotificationPath) -> Response:
+    @Route(GET, _ONE, "getNotification", NotificationAnswer, role=OPERATOR, errors=(404,))
+    def notification(self, path: NotificationPath) -> Answered:
         """Show one notification and what it came to for each gate."""
-        return jsonify(notification_view(self._find(path)))
+        return NotificationAnswer.of(self._find(path))
 
-    @guarded(Auth.BEARER, role=Role.OPERATOR, body_cap=BODY_CAP)
-    def replay(self, path: NotificationPath) -> Response:
-        """Have a notification resolved once more; a repeated one never reopens what has ended."""
-        row = self._operations.promotion_orders.replay(self._find(path).id)
-        response = jsonify(notification_view(row))
-        response.status_code = 202
-        return response
+    @Route(
+        POST,
+        f"{_ONE}/replay",
+        "replayNotification",
+        NotificationAnswer,
+        role=OPERATOR,
+        status=202,
+        errors=(404, 409),
+    )
+    def replay(self, path: NotificationPath) -> Answered:
+        """Have a notification resolved once more; a repeated one never reopens what has ended.
+
+        A notification of the same job run later never reopens what has ended.
+        """
+        return NotificationAnswer.of(self._operations.promotion_orders.replay(self._find(path).id))
 
     def _find(self, path: NotificationPath) -> StoredNotification:
-        if not _NOTIFICATION_ID.fullmatch(path.notification_id):
-            raise NotFoundError("There is no such notification.")
-        return self._operations.store.get_notification(path.notification_id)
+        return self._operations.store.get_notification(checked_id(path.notification_id, "notification"))

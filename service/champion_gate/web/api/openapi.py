@@ -1,43 +1,36 @@
-"""Routes that are described: each is registered with flask-openapi3, which validates and writes the document."""
+"""The OpenAPI 3.1 document: what the routes declare, and the JSON schemas of the models that read and answer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import wraps
-from http import HTTPMethod, HTTPStatus
-from typing import Any, TypeAlias, get_type_hints
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Literal, TypeAlias
 
-from flask import Response
-from flask_openapi3.models import OPENAPI3_REF_PREFIX
-from flask_openapi3.models.info import Info
-from flask_openapi3.models.schema import Schema
-from flask_openapi3.models.server import Server
-from flask_openapi3.models.tag import Tag
-from flask_openapi3.openapi import OpenAPI
-from flask_openapi3.utils import get_model_schema
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from champion_gate import __version__
 from champion_gate.web.api.answers import Problem
-from champion_gate.web.api.idempotency import Repeatable
-from champion_gate.web.api.json_bodies import read_json, refuse_stray_parameters
 from champion_gate.web.api.requests import Repeating
-from champion_gate.web.auth import Auth, guard_of
-from champion_gate.web.problems import of_validation_error
+from champion_gate.web.api.routes import Content, Route, Served
+from champion_gate.web.auth import Auth
 
-Content: TypeAlias = type[BaseModel] | Mapping[str, object]
-"""A model, or a schema and its media type: {"text/markdown": {"type": "string"}}."""
+Node: TypeAlias = dict[str, Any]
 
-_PROBLEM_TYPE = "application/problem+json"
+_REFERENCE = "#/components/schemas/"
 _ABOUT = """\
 Human approval in CI/CD before a trained model version becomes Champion.
 
 Ids and versions are strings, times RFC 3339 in UTC. Errors are `application/problem+json` (RFC 9457): `code` says
 which error it is and does not change. What is not described here is refused, not ignored.
 """
+_TAGS = {
+    "promotions": "Promotions",
+    "models": "Aliases",
+    "identities": "Identities",
+    "notifications": "Notifications",
+}
 _SECURITY = {Auth.BEARER: "bearer", Auth.CI_JOB: "ciJob"}
-_SCHEMES: Mapping[str, dict[str, Any]] = {
+_SCHEMES: Node = {
     "bearer": {
         "type": "http",
         "scheme": "bearer",
@@ -67,7 +60,7 @@ _SAID = {
     503: "Databricks, the registry, an issuer or the database does not answer; try again later.",
 }
 _OF_ALL = (414, 422)
-_OF_READING = frozenset([400, 408, 413])
+_OF_READING = (400, 408, 413)
 _OF_AUTH = {Auth.BEARER: (401, 403, 429, 503), Auth.CI_JOB: (401, 408, 413, 429, 503)}
 _OF_PROBLEM = {"Retry-After": (409, 429, 503), "WWW-Authenticate": (401,)}
 _KEPT = (404, 409, 412, 422)
@@ -80,181 +73,125 @@ _HEADERS: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Described:
-    """What the document says of a route beside what its view's models say.
-
-    Attributes:
-        name: the operation's id.
-        tag: the part of the document under which it stands.
-        status: of the answer when all went well.
-        answer: what it then holds.
-        problems: the statuses of errors that are particular to it.
-        headers: of the good answer.
-        also: further good statuses with the same answer.
-        is_repeatable: whether it takes an `Idempotency-Key`.
-        about: what else to know, as Markdown; the summary is the view's docstring.
-    """
-
-    name: str
-    tag: str
-    answer: Content
-    status: int = 200
-    problems: tuple[int, ...] = ()
-    headers: tuple[str, ...] = ()
-    also: tuple[int, ...] = ()
-    is_repeatable: bool = False
-    about: str = ""
-
-
-class ApiApp(OpenAPI):
-    """A Flask app whose described routes are validated as strictly as the document says."""
-
-    def __init__(self, import_name: str, **settings: Any) -> None:
-        super().__init__(
-            import_name,
-            info=Info(title="champion-gate", version=__version__, description=_ABOUT),
-            servers=[Server(url="/")],
-            security_schemes=dict(_SCHEMES),
-            doc_ui=False,
-            validation_error_status=422,
-            validation_error_model=Problem,
-            validation_error_callback=of_validation_error,
-            **settings,
-        )
-
-    @staticmethod
-    def create_view_func(func: Callable[..., Response], *models: Any, **settings: Any) -> Any:
-        """Let the library validate everything but the body, which `read_json` does."""
-        header, cookie, path, query, form, body, raw = models
-        checked = _checked(func, body=body, takes_any=query is not None)
-        return OpenAPI.create_view_func(checked, header, cookie, path, query, form, None, raw, **settings)
-
-    def describe(
-        self,
-        method: HTTPMethod,
-        rule: str,
-        view: Callable[..., Response],
-        described: Described,
-        repeatable: Repeatable | None = None,
-    ) -> None:
-        """Serve a view and describe it.
-
-        Args:
-            method: the HTTP method.
-            rule: the URL rule, as Flask has it.
-            view: a method whose annotations name its models, and whose docstring is the summary.
-            described: the rest.
-            repeatable: remembers requests with a key, for a view that is repeatable.
-        """
-        summary, _, more = (view.__doc__ or "").partition("\n")
-        guard = guard_of(view)
-        role = None if guard is None or guard.role is None else guard.role.value
-        register = {
-            HTTPMethod.GET: self.get,
-            HTTPMethod.POST: self.post,
-            HTTPMethod.PUT: self.put,
-            HTTPMethod.DELETE: self.delete,
-        }[method]
-        scheme = _SECURITY.get(guard.auth) if guard is not None else None
-        register(
-            rule,
-            endpoint=described.name,
-            operation_id=described.name,
-            tags=[Tag(name=described.tag)],
-            summary=summary,
-            description=described.about or more.strip() or summary,
-            responses=self._responses(view, described),
-            security=[{scheme: []}] if scheme is not None else None,
-            openapi_extensions={"x-role": role} if role is not None else None,
-        )(view if repeatable is None else _repeated(view, repeatable))
-
-    def _responses(
-        self, view: Callable[..., Response], described: Described
-    ) -> dict[str | int | HTTPStatus, Any]:
-        headers = (
-            (*described.headers, "Idempotency-Replayed") if described.is_repeatable else described.headers
-        )
-        good = {
-            "description": HTTPStatus(described.status).phrase,
-            "content": self._content(described.answer),
-            **_headers(headers),
-        }
-        guard = guard_of(view)
-        statuses = {*_OF_ALL, *described.problems}
-        if guard is not None:
-            statuses |= {*_OF_AUTH.get(guard.auth, ())}
-        if guard is not None and guard.body_cap is not None:
-            statuses |= _OF_READING  # also where the view does not look at what was sent
-        if "body" in get_type_hints(view):
-            statuses.add(415)
-        if described.is_repeatable:
-            statuses.add(409)
-        answers: dict[str | int | HTTPStatus, Any] = {
-            status: dict(good) for status in (described.status, *described.also)
-        }
-        return answers | {
-            status: self._problem(status, is_repeatable=described.is_repeatable)
-            for status in sorted(statuses)
-        }
-
-    def _content(self, answer: Content) -> dict[str, object]:
-        if isinstance(answer, Mapping):
-            return {media: {"schema": schema} for media, schema in answer.items()}
-        return {"application/json": {"schema": self._reference(answer)}}
-
-    def _problem(self, status: int, *, is_repeatable: bool) -> dict[str, object]:
-        names = [name for name, statuses in _OF_PROBLEM.items() if status in statuses]
-        if is_repeatable and status in _KEPT:
-            names.append("Idempotency-Replayed")
-        return {
-            "description": _SAID[status],
-            "content": {_PROBLEM_TYPE: {"schema": self._reference(Problem)}},
-            **_headers(names),
-        }
-
-    def _reference(self, model: type[BaseModel]) -> dict[str, str]:
-        if model.__name__ not in self.components_schemas:  # else most of the time of `create_app` goes here
-            schema = get_model_schema(model, mode="serialization")
-            for name, inner in {**schema.pop("$defs", {}), model.__name__: schema}.items():
-                self.components_schemas[name] = Schema(**inner)
-        return {"$ref": f"{OPENAPI3_REF_PREFIX}/{model.__name__}"}
-
-
-def _headers(names: Sequence[str]) -> dict[str, object]:
-    if not names:
-        return {}
+def document(routes: Iterable[Served]) -> Node:
+    """The document of the routes, as JSON has it."""
+    schemas = _Schemas()
+    paths: dict[str, Node] = {}
+    tags: dict[str, None] = {}
+    for served in routes:
+        path = f"/api/v1{served.route.rule}".replace("<", "{").replace(">", "}")
+        paths.setdefault(path, {})[served.route.method.lower()] = _operation(served, schemas)
+        tags[_tag(served.route)] = None
     return {
-        "headers": {name: {"description": _HEADERS[name], "schema": {"type": "string"}} for name in names}
+        "openapi": "3.1.0",
+        "info": {"title": "champion-gate", "version": __version__, "description": _ABOUT},
+        "servers": [{"url": "/"}],
+        "tags": [{"name": tag} for tag in tags],
+        "paths": paths,
+        "components": {"schemas": schemas.named, "securitySchemes": _SCHEMES},
     }
 
 
-def _checked(
-    view: Callable[..., Response], *, body: type[BaseModel] | None, takes_any: bool
-) -> Callable[..., Response]:
-    @wraps(view)
-    def checked(**given: Any) -> Response:
-        refuse_stray_parameters(takes_any=takes_any)
-        if body is not None:
-            try:
-                given["body"] = read_json(body)
-            except ValidationError as error:
-                return of_validation_error(error)
-        return view(**given)
+class _Schemas:
+    """The schemas of models, gathered as they are referred to."""
 
-    return checked
+    def __init__(self) -> None:
+        self.named: dict[str, Node] = {}
+
+    def of(self, model: type[BaseModel], mode: Literal["validation", "serialization"]) -> Node:
+        """The schema itself; those inside it are gathered."""
+        schema = model.model_json_schema(ref_template=f"{_REFERENCE}{{model}}", mode=mode)
+        self.named.update(schema.pop("$defs", {}))
+        return schema
+
+    def reference(self, model: type[BaseModel], mode: Literal["validation", "serialization"]) -> Node:
+        """A reference to it."""
+        if model.__name__ not in self.named:
+            self.named[model.__name__] = self.of(model, mode)
+        return {"$ref": f"{_REFERENCE}{model.__name__}"}
 
 
-def _repeated(view: Callable[..., Response], repeatable: Repeatable) -> Callable[..., Response]:
-    """The view with the header that makes it repeatable, which only a view with other headers gets to see."""
-    has_headers = "header" in get_type_hints(view)
+def _tag(route: Route) -> str:
+    return _TAGS[route.rule.split("/")[1]]
 
-    @wraps(view)
-    def repeated(header: Repeating, **given: Any) -> Response:
-        if has_headers:
-            given["header"] = header
-        return repeatable.answer(header.idempotency_key, lambda: view(**given))
 
-    if not has_headers:
-        repeated.__annotations__ = {**view.__annotations__, "header": Repeating}
-    return repeated
+def _operation(served: Served, schemas: _Schemas) -> Node:
+    route, reads = served.route, served.reads
+    summary, _, more = (served.view.__doc__ or "").partition("\n")
+    about = " ".join([*more.split(), *([route.about] if route.about else ())])
+    operation: Node = {
+        "operationId": route.name,
+        "tags": [_tag(route)],
+        "summary": summary,
+        "description": about or summary,
+        "security": [{_SECURITY[route.auth]: []}],
+        "responses": _responses(route, schemas, looks_at_body="body" in reads),
+    }
+    if route.role is not None:
+        operation["x-role"] = route.role.value
+    parameters = [
+        *(_parameters(Repeating, "header", schemas) if route.is_repeatable else ()),
+        *(
+            each
+            for place in ("header", "path", "query")
+            if place in reads
+            for each in _parameters(reads[place], place, schemas)
+        ),
+    ]
+    if parameters:
+        operation["parameters"] = parameters
+    if "body" in reads:
+        operation["requestBody"] = {
+            "content": {"application/json": {"schema": schemas.reference(reads["body"], "validation")}},
+            "required": not getattr(reads["body"], "may_be_absent", False),
+        }
+    return operation
+
+
+def _parameters(model: type[BaseModel], place: str, schemas: _Schemas) -> list[Node]:
+    schema = schemas.of(model, "validation")
+    return [
+        {
+            "name": name,
+            "in": place,
+            "required": name in schema.get("required", ()),
+            "schema": inner,
+            **{key: inner[key] for key in ("description", "example") if key in inner},
+        }
+        for name, inner in schema["properties"].items()
+    ]
+
+
+def _responses(route: Route, schemas: _Schemas, *, looks_at_body: bool) -> Node:
+    etag = () if isinstance(route.answer, Mapping) or route.answer.etag_field is None else ("ETag",)
+    replayed = ("Idempotency-Replayed",) if route.is_repeatable else ()
+    good = {
+        "description": HTTPStatus(route.status).phrase,
+        "content": _content(route.answer, schemas),
+        **_headers((*route.headers, *etag, *replayed)),
+    }
+    statuses = {*_OF_ALL, *route.errors, *_OF_AUTH[route.auth]}
+    if route.has_body:
+        statuses |= {*_OF_READING}  # also where the view does not look at what was sent
+    if looks_at_body:
+        statuses.add(415)
+    if route.is_repeatable:
+        statuses.add(409)
+    problem = {"application/problem+json": {"schema": schemas.reference(Problem, "serialization")}}
+    answers: Node = {str(status): good for status in (route.status, *route.also)}
+    for status in sorted(statuses):
+        names = [name for name, those in _OF_PROBLEM.items() if status in those]
+        names += replayed if status in _KEPT else ()
+        answers[str(status)] = {"description": _SAID[status], "content": problem, **_headers(names)}
+    return answers
+
+
+def _content(answer: Content, schemas: _Schemas) -> Node:
+    if isinstance(answer, Mapping):
+        return {media: {"schema": schema} for media, schema in answer.items()}
+    return {"application/json": {"schema": schemas.reference(answer, "serialization")}}
+
+
+def _headers(names: Sequence[str]) -> Node:
+    described = {name: {"description": _HEADERS[name], "schema": {"type": "string"}} for name in names}
+    return {"headers": described} if described else {}

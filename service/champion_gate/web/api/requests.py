@@ -11,12 +11,14 @@ from champion_gate.domain.aliases import LONGEST_REASON
 from champion_gate.domain.notifications import NotificationPhase
 from champion_gate.domain.promotion import Phase
 from champion_gate.domain.text import is_visible, storable
+from champion_gate.errors import NotFoundError
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
 _ETAG = r'(W/)?"[!#-~]*"'
 _IF_MATCH = rf"^(\*|{_ETAG}([ \t]*,[ \t]*{_ETAG})*)$"
 LONGEST_NAME = 1000
+_ROW_ID = "[a-z0-9-]{1,64}"
 
 
 def _optional(schema: dict[str, Any]) -> None:
@@ -70,6 +72,13 @@ Cursor = Annotated[
 OverrideHold = Annotated[bool, Field(description="Carry it out although the alias is on hold.")]
 
 
+def checked_id(given: str, kind: str) -> str:
+    """The id of a row; raises NotFoundError for one that no row of the kind can have."""
+    if not re.fullmatch(_ROW_ID, given):
+        raise NotFoundError(f"There is no such {kind}.")
+    return given
+
+
 class _Query(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -86,7 +95,7 @@ class PromotionPath(BaseModel):
 
     promotion_id: str = Field(
         description="The promotion's id.",
-        json_schema_extra={"pattern": "^[a-z0-9-]{1,64}$", "example": "p-0123456789abcdef"},
+        json_schema_extra={"pattern": f"^{_ROW_ID}$", "example": "p-0123456789abcdef"},
     )
 
 
@@ -95,7 +104,7 @@ class NotificationPath(BaseModel):
 
     notification_id: str = Field(
         description="The notification's id.",
-        json_schema_extra={"pattern": "^[a-z0-9-]{1,64}$", "example": "0123456789abcdef0123456789abcdef"},
+        json_schema_extra={"pattern": f"^{_ROW_ID}$", "example": "0123456789abcdef0123456789abcdef"},
     )
 
 
@@ -187,10 +196,6 @@ class Repeating(BaseModel):
     )
 
 
-class RepeatingIfMatch(IfMatch, Repeating):
-    """Both."""
-
-
 class AskBody(_Body):
     """Ask people whether a version may have the gate's alias."""
 
@@ -223,7 +228,6 @@ class AcceptBody(ReasonBody):
 class RetryBody(_Body):
     """Why, if you care to say."""
 
-    model_config = ConfigDict(openapi_extra={"required": False})  # type: ignore[typeddict-unknown-key]
     may_be_absent: ClassVar[bool] = True
 
     reason: Reason | None = Field(None, description="Why, in your own words; shown with the promotion.")

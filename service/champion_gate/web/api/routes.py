@@ -1,309 +1,242 @@
-"""The API, `/api/v1`: every route of it, with what its description says beyond its models."""
+"""How a route of the API is declared beside its view, and served: inputs read strictly, the answer made of its model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass
+from functools import cached_property, partial, wraps
 from http import HTTPMethod, HTTPStatus
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar, get_type_hints
 
-from flask import Response
+from flask import Flask, Response, jsonify, request
+from pydantic import BaseModel, ValidationError
 
-from champion_gate.domain.ports import Clock
+from champion_gate.domain.callers import Role
+from champion_gate.domain.json_body import UnusableBodyError, json_object
+from champion_gate.domain.managed import ManagedAliases
+from champion_gate.domain.ports import Clock, ModelRegistry
+from champion_gate.domain.text import one_line
+from champion_gate.errors import InvalidInputError
+from champion_gate.flow.identities import Identities
+from champion_gate.flow.operator_aliases import AliasOrders
+from champion_gate.flow.operator_promotions import PromotionOrders
 from champion_gate.store import Store
-from champion_gate.web.api import answers
-from champion_gate.web.api.aliases import AliasChanges, AliasReads
-from champion_gate.web.api.ci_outcome import Decisions
+from champion_gate.web.api.answers import Answer
 from champion_gate.web.api.idempotency import Repeatable
-from champion_gate.web.api.identities import IdentityViews
-from champion_gate.web.api.notifications import NotificationViews
-from champion_gate.web.api.openapi import ApiApp, Described
-from champion_gate.web.api.operations import Operations, Places
-from champion_gate.web.api.promotions import PromotionOrders, PromotionReads
+from champion_gate.web.api.requests import Repeating
+from champion_gate.web.auth import Auth, body, guarded
+from champion_gate.web.problems import MalformedBodyError, UnsupportedMediaTypeError, of_validation_error
+from champion_gate.web.throttle import ConcurrencyLimit
 
-Route: TypeAlias = tuple[HTTPMethod, str, Callable[..., Response], Described]
+BODY_CAP = 64 * 1024
+"""Bytes that a body of the API may have."""
 
-_PROMOTIONS = "/api/v1/promotions"
-_PROMOTION = f"{_PROMOTIONS}/<promotion_id>"
-_MODEL = "/api/v1/models/<model>"
-_ALIAS = f"{_MODEL}/aliases/<alias>"
-_NOTIFICATIONS = "/api/v1/notifications"
-_IDENTITIES = "/api/v1/identities"
-_IDENTITY = f"{_IDENTITIES}/<provider>/<login>"
-_OBJECT = {"application/json": {"type": "object", "additionalProperties": True}}
-_MARKDOWN = {"text/markdown": {"type": "string"}}
+GET, POST, PUT, DELETE = HTTPMethod.GET, HTTPMethod.POST, HTTPMethod.PUT, HTTPMethod.DELETE
+VIEWER, OPERATOR = Role.VIEWER, Role.OPERATOR
 
-_BY_HAND = (
-    "Recorded in the ledger with who, from where and why. Refused with 409 `on_hold` while a hold stands, unless "
-    "`override_hold` is true. An alias that neither a gate nor `aliases` in gates.yaml names is 404 `not_managed`."
-)
-_KEPT = "A notification of the same job run later never reopens what has ended."
+Content: TypeAlias = type[Answer] | Mapping[str, Mapping[str, object]]
+"""A model; or a schema by its media type, where the view makes the response itself."""
+Answered: TypeAlias = Answer | tuple[Answer, Mapping[str, str]] | Response
+"""What a view returns: an answer, one and its headers, or a response."""
+View = TypeVar("View", bound=Callable[..., Answered])
+Model = TypeVar("Model", bound=BaseModel)
 
 
-def add_reads(app: ApiApp, store: Store, clock: Clock) -> None:
-    """The routes that need nothing but the rows."""
-    reads = PromotionReads(store, clock)
-    app.describe(
-        HTTPMethod.GET,
-        _PROMOTIONS,
-        reads.promotions,
-        Described("listPromotions", "Promotions", answers.PromotionList),
-    )
-    app.describe(
-        HTTPMethod.GET,
-        _PROMOTION,
-        reads.promotion,
-        Described("getPromotion", "Promotions", answers.PromotionDetailAnswer, problems=(404,)),
-    )
-    app.describe(
-        HTTPMethod.GET,
-        f"{_PROMOTION}/evidence",
-        reads.evidence,
-        Described("getEvidence", "Promotions", _OBJECT, problems=(404,), headers=("ETag",)),
-    )
-    app.describe(
-        HTTPMethod.GET,
-        f"{_PROMOTION}/evidence.md",
-        reads.evidence_markdown,
-        Described("getEvidenceMarkdown", "Promotions", _MARKDOWN, problems=(404,)),
-    )
-    app.describe(
-        HTTPMethod.GET,
-        f"{_PROMOTION}/receipt",
-        reads.receipt,
-        Described(
-            "getReceipt",
-            "Promotions",
-            _OBJECT,
-            problems=(404, 409),
-            about="Keep it: `champion-gate ledger verify-receipt FILE` checks it against an export of the ledger. "
-            "409 `not_ended` before the promotion has ended.",
-        ),
-    )
+@dataclass(frozen=True)
+class Operations:
+    """The parts of the core that the API calls; a command's are put together when an operation needs them."""
+
+    store: Store
+    clock: Clock
+    registry: ModelRegistry
+    promotion_orders: PromotionOrders
+    alias_orders: AliasOrders
+    identities: Identities
+    managed: ManagedAliases
 
 
-def add_decision(app: ApiApp, decisions: Decisions) -> None:
-    """The route on which gated CI jobs ask."""
-    app.describe(
-        HTTPMethod.POST,
-        f"{_PROMOTION}/decision",
-        decisions.post,
-        Described(
-            "postDecision",
-            "Promotions",
-            answers.DecisionAnswer,
-            also=(202,),
-            problems=(409,),
-            headers=("Retry-After",),
-            about="200: promoted, or others have still to decide. 202: under way, ask again. 409 "
-            "`promotion_ended`: it ended otherwise. The token is believed in nothing but that it is the gated job's.",
-        ),
-    )
+@dataclass(frozen=True)
+class Route:
+    """Declares what a view serves, as its decorator.
+
+    The view's parameters `path`, `query`, `header` and `body`, as far as it has them, are annotated with the
+    models that read them; its docstring is the summary.
+
+    Attributes:
+        method: the HTTP method.
+        rule: the URL rule, after `/api/v1`.
+        name: the operation's id.
+        answer: what a good answer holds.
+        role: what the caller must be allowed; None: it is the gated CI job with its own token.
+        status: of a good answer.
+        also: further good statuses with the same answer.
+        errors: the statuses of errors that are particular to it; 503 says that it may wait for a vendor.
+        headers: of a good answer.
+        body_cap: bytes that a body may have, where the method has one.
+        about: what else to know, beside the docstring's further lines; both are Markdown.
+    """
+
+    method: HTTPMethod
+    rule: str
+    name: str
+    answer: Content
+    _: KW_ONLY
+    role: Role | None
+    status: int = 200
+    also: tuple[int, ...] = ()
+    errors: tuple[int, ...] = ()
+    headers: tuple[str, ...] = ()
+    body_cap: int = BODY_CAP
+    about: str = ""
+
+    @property
+    def auth(self) -> Auth:
+        """How the caller shows who it is."""
+        return Auth.CI_JOB if self.role is None else Auth.BEARER
+
+    @property
+    def calls_out(self) -> bool:
+        """Whether it may wait for a vendor, as only so many may at a time."""
+        return HTTPStatus.SERVICE_UNAVAILABLE in self.errors
+
+    @property
+    def has_body(self) -> bool:
+        """Whether one is read, though the view may not look at it."""
+        return self.method in {POST, PUT}
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether it takes an `Idempotency-Key`: the orders that would do more each time they are sent."""
+        return self.method is POST and self.role is not None
+
+    def __call__(self, view: View) -> View:
+        """Declare it, and what stands before it."""
+        view.route = self  # type: ignore[attr-defined]
+        return guarded(self.auth, role=self.role, body_cap=self.body_cap if self.has_body else None)(view)
 
 
-def add_operations(app: ApiApp, operations: Operations) -> None:
-    """The routes that need the registry or change something."""
-    repeatable = Repeatable(operations.store, operations.clock)
-    places = Places()
-    for method, rule, view, described in (
-        *_promotions(operations),
-        *_aliases(operations),
-        *_identities(operations),
-        *_rest(operations),
-    ):
-        calls_out = HTTPStatus.SERVICE_UNAVAILABLE in described.problems
-        app.describe(
-            method,
-            rule,
-            places.bound(view) if calls_out else view,
-            described,
-            repeatable if described.is_repeatable else None,
+@dataclass(frozen=True)
+class Served:
+    """A route and its view, bound to what it works with."""
+
+    route: Route
+    view: Callable[..., Answered]
+
+    @cached_property
+    def reads(self) -> Mapping[str, type[BaseModel]]:
+        """Parameter of the view -> the model that reads it."""
+        hints = get_type_hints(self.view)
+        return {name: hints[name] for name in ("path", "query", "header", "body") if name in hints}
+
+
+class Api:
+    """The routes that an app serves under `/api/v1`."""
+
+    def __init__(self, app: Flask, store: Store, clock: Clock) -> None:
+        self.served: list[Served] = []
+        self._app = app
+        self._repeatable = Repeatable(store, clock)
+        self._waiting = ConcurrencyLimit(6)
+
+    def add(self, views: object) -> None:
+        """Serve every view of an object that declares a route, in the order in which its class has them."""
+        for name, function in vars(type(views)).items():
+            if isinstance(route := getattr(function, "route", None), Route):
+                served = Served(route, getattr(views, name))
+                self.served.append(served)
+                self._app.add_url_rule(
+                    f"/api/v1{route.rule}", route.name, self._answering(served), methods=[route.method]
+                )
+
+    def _answering(self, served: Served) -> Callable[..., Response]:
+        route = served.route
+
+        @wraps(served.view)
+        def answer(**path: str) -> Response:
+            try:
+                key = _read_headers(Repeating).idempotency_key if route.is_repeatable else None
+                given = _read(served.reads, path)
+            except ValidationError as error:
+                return of_validation_error(error)
+            carry_out = partial(_respond, route, served.view, given)
+            if route.calls_out:
+                carry_out = partial(self._waiting.run, carry_out)
+            return self._repeatable.answer(key, carry_out)
+
+        return answer
+
+
+def _respond(route: Route, view: Callable[..., Answered], given: Mapping[str, BaseModel]) -> Response:
+    answered = view(**given)
+    if isinstance(answered, Response):
+        return answered
+    answer, headers = answered if isinstance(answered, tuple) else (answered, {})
+    response = jsonify(answer.model_dump(mode="json"))
+    response.status_code = route.status
+    response.headers.update(headers)
+    if answer.etag_field is not None and (tag := getattr(answer, answer.etag_field)) is not None:
+        response.set_etag(tag)
+    return response
+
+
+def _read(models: Mapping[str, type[BaseModel]], path: Mapping[str, str]) -> dict[str, BaseModel]:
+    """What a view is given.
+
+    Raises:
+        pydantic.ValidationError: a parameter or field is not as its model wants it.
+        InvalidInputError, UnsupportedMediaTypeError, MalformedBodyError: see below.
+    """
+    given: dict[str, BaseModel] = {}
+    if "header" in models:
+        given["header"] = _read_headers(models["header"])
+    if "path" in models:
+        given["path"] = models["path"].model_validate(path)
+    if "query" in models:
+        given["query"] = models["query"].model_validate(request.args.to_dict())
+    _refuse_stray_parameters(takes_any="query" in models)
+    if "body" in models:
+        given["body"] = _read_body(models["body"])
+    return given
+
+
+def _read_headers(model: type[Model]) -> Model:
+    names = [field.alias for field in model.model_fields.values() if field.alias]
+    return model.model_validate({name: request.headers[name] for name in names if name in request.headers})
+
+
+def _refuse_stray_parameters(*, takes_any: bool) -> None:
+    """Refuse a parameter that is given twice, or any where none is taken.
+
+    Args:
+        takes_any: whether a model looks at the names.
+
+    Raises:
+        InvalidInputError: naming the first one.
+    """
+    for name, values in request.args.lists():
+        if not takes_any:
+            raise InvalidInputError(f"No parameter is taken here, and {one_line(name, 100)!r} was given.")
+        if len(values) > 1:
+            raise InvalidInputError(f"The parameter {one_line(name, 100)!r} was given more than once.")
+
+
+def _read_body(model: type[Model]) -> Model:
+    """The body of the request in hand.
+
+    Raises:
+        UnsupportedMediaTypeError, MalformedBodyError: it is no JSON object, or does not say that it is JSON.
+        pydantic.ValidationError: it is not as the model wants it.
+    """
+    sent = body()
+    if not sent and getattr(model, "may_be_absent", False):
+        return model.model_validate({})
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaTypeError(
+            f"The body's content type is {one_line(request.mimetype, 60) or 'not given'}.",
+            hint="Send JSON with the header `Content-Type: application/json`.",
         )
-
-
-def _promotions(operations: Operations) -> Iterator[Route]:
-    orders, shown = PromotionOrders(operations), answers.PromotionAnswer
-    yield (
-        HTTPMethod.POST,
-        _PROMOTIONS,
-        orders.ask,
-        Described(
-            "askForApproval",
-            "Promotions",
-            shown,
-            status=201,
-            problems=(404, 409, 502, 503),
-            headers=("Location",),
-            is_repeatable=True,
-            about="For a version that no notification told about, or afresh for one whose promotion has ended. Who "
-            "may approve, and all that is checked, stays the gate's.",
-        ),
-    )
-    yield (
-        HTTPMethod.POST,
-        f"{_PROMOTION}/cancel",
-        orders.cancel,
-        Described(
-            "cancelPromotion",
-            "Promotions",
-            shown,
-            status=202,
-            problems=(404, 409),
-            is_repeatable=True,
-            about="Its decision is read once more first: one that was approved meanwhile is applied, if it can be at "
-            "once. One that is approved and waits ends as soon as a write that has begun is settled. Where the vendor "
-            "does not tell the decision it ends within 15 minutes all the same.",
-        ),
-    )
-    yield (
-        HTTPMethod.POST,
-        f"{_PROMOTION}/retry",
-        orders.retry,
-        Described(
-            "retryPromotion",
-            "Promotions",
-            shown,
-            status=202,
-            problems=(404, 409, 502, 503),
-            is_repeatable=True,
-            about="Answers with the promotion that goes on: the same, or a fresh one.",
-        ),
-    )
-
-
-def _aliases(operations: Operations) -> Iterator[Route]:
-    reads, changes = AliasReads(operations), AliasChanges(operations)
-    state, change = answers.AliasAnswer, answers.AliasChangeAnswer
-    order = (404, 409, 412, 502, 503)
-    yield (
-        HTTPMethod.GET,
-        _MODEL,
-        reads.model,
-        Described("getModel", "Aliases", answers.ModelAnswer, problems=(404, 502, 503)),
-    )
-    yield (
-        HTTPMethod.GET,
-        _ALIAS,
-        reads.alias,
-        Described(
-            "getAlias",
-            "Aliases",
-            state,
-            problems=(404, 502, 503),
-            headers=("ETag",),
-            about="404 `alias_not_set` where it is on no version; the problem then has the members of a state.",
-        ),
-    )
-    yield (
-        HTTPMethod.PUT,
-        _ALIAS,
-        changes.put,
-        Described("setAlias", "Aliases", change, problems=order, headers=("ETag",), about=_BY_HAND),
-    )
-    yield (
-        HTTPMethod.DELETE,
-        _ALIAS,
-        changes.delete,
-        Described("deleteAlias", "Aliases", change, problems=order, headers=("ETag",), about=_BY_HAND),
-    )
-    yield (
-        HTTPMethod.POST,
-        f"{_ALIAS}/rollback",
-        changes.roll_back,
-        Described(
-            "rollBackAlias",
-            "Aliases",
-            change,
-            problems=order,
-            headers=("ETag",),
-            is_repeatable=True,
-            about="To the version before in the ledger, never to one that was itself rolled back; 409 where there is "
-            "none or it is gone. It places a hold; under it, another rollback must say with `If-Match` from which version "
-            f"it goes, or override. {_BY_HAND}",
-        ),
-    )
-    yield (
-        HTTPMethod.PUT,
-        f"{_ALIAS}/hold",
-        changes.hold,
-        Described("holdAlias", "Aliases", state, problems=(404, 409, 503), headers=("ETag",)),
-    )
-    yield (
-        HTTPMethod.DELETE,
-        f"{_ALIAS}/hold",
-        changes.release,
-        Described("releaseAlias", "Aliases", state, problems=(404, 409, 503), headers=("ETag",)),
-    )
-    yield (
-        HTTPMethod.GET,
-        f"{_ALIAS}/history",
-        reads.history,
-        Described("getAliasHistory", "Aliases", answers.History, problems=(404,)),
-    )
-
-
-def _identities(operations: Operations) -> Iterator[Route]:
-    views, shown = IdentityViews(operations), answers.IdentityAnswer
-    yield (
-        HTTPMethod.GET,
-        _IDENTITIES,
-        views.identities,
-        Described("listIdentities", "Identities", answers.IdentityList),
-    )
-    yield (
-        HTTPMethod.POST,
-        f"{_IDENTITY}/accept",
-        views.accept,
-        Described(
-            "acceptIdentity",
-            "Identities",
-            shown,
-            problems=(404, 409),
-            is_repeatable=True,
-            about="For a login that another account has than before, which keeps requests waiting. The account that "
-            "had it stays excluded where it was a trainer's. Recorded in the ledger. 409 where nothing is to be accepted.",
-        ),
-    )
-    yield (
-        HTTPMethod.POST,
-        f"{_IDENTITY}/forget",
-        views.forget,
-        Described(
-            "forgetIdentity",
-            "Identities",
-            shown,
-            problems=(404, 409),
-            is_repeatable=True,
-            about="None of its accounts is excluded because of it from what is asked from now on; a login that "
-            "gates.yaml still names is resolved anew. Recorded in the ledger.",
-        ),
-    )
-
-
-def _rest(operations: Operations) -> Iterator[Route]:
-    views, shown = NotificationViews(operations), answers.NotificationAnswer
-    yield (
-        HTTPMethod.GET,
-        _NOTIFICATIONS,
-        views.notifications,
-        Described("listNotifications", "Notifications", answers.NotificationList),
-    )
-    yield (
-        HTTPMethod.GET,
-        f"{_NOTIFICATIONS}/<notification_id>",
-        views.notification,
-        Described("getNotification", "Notifications", shown, problems=(404,)),
-    )
-    yield (
-        HTTPMethod.POST,
-        f"{_NOTIFICATIONS}/<notification_id>/replay",
-        views.replay,
-        Described(
-            "replayNotification",
-            "Notifications",
-            shown,
-            status=202,
-            problems=(404, 409),
-            is_repeatable=True,
-            about=_KEPT,
-        ),
-    )
+    try:
+        return model.model_validate(json_object(sent))
+    except UnusableBodyError as error:
+        message = str(error)
+        raise MalformedBodyError(f"{message[:1].upper()}{message[1:]}.") from error

@@ -9,16 +9,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
-from flask import Response, render_template, request
+from flask import Flask, Response, render_template, request
 from markupsafe import Markup, escape
 
+from champion_gate.web.api.openapi import document
+from champion_gate.web.api.routes import Api
 from champion_gate.web.auth import Auth, guarded
-
-if TYPE_CHECKING:
-    from champion_gate.web.api.openapi import ApiApp
 
 _REFERENCE = "#/components/schemas/"
 _METHODS = ("get", "post", "put", "delete")
@@ -84,26 +83,31 @@ class OperationEntry:
 class Docs:
     """The views behind `/openapi.json` and `/docs`."""
 
-    def __init__(self, app: ApiApp) -> None:
+    def __init__(self, app: Flask, api: Api) -> None:
         self._app = app
+        self._api = api
         app.add_template_filter(code_spans)
         self._style = files("champion_gate.web").joinpath("templates/docs.css").read_text(encoding="utf-8")
 
     @guarded(Auth.NONE)
     def document(self) -> Response:
         """The OpenAPI 3.1 document."""
-        return Response(self._document, content_type="application/json")
+        return Response(self._text, content_type="application/json")
 
     @cached_property
-    def _document(self) -> str:
-        return self._app.json.dumps(self._app.api_doc)
+    def _document(self) -> dict[str, Any]:
+        return document(self._api.served)
+
+    @cached_property
+    def _text(self) -> str:
+        return self._app.json.dumps(self._document)
 
     @guarded(Auth.NONE)
     def page(self) -> Response:
         """The reference, as HTML."""
         html = render_template(
             "docs.html",
-            info=self._app.api_doc["info"],
+            info=self._document["info"],
             style=self._style,
             tags=self._tags,
             schemas=self._schemas,
@@ -119,7 +123,7 @@ class Docs:
     @cached_property
     def _tags(self) -> dict[str, list[OperationEntry]]:
         found: dict[str, list[OperationEntry]] = {}
-        for path, item in self._app.api_doc["paths"].items():
+        for path, item in self._document["paths"].items():
             for method in _METHODS:
                 if method in item:
                     entry = self._entry(path, method, item[method])
@@ -135,7 +139,7 @@ class Docs:
                 tuple(_fields(schema)),
                 tuple(map(str, schema.get("enum", ()))),
             )
-            for name, schema in sorted(self._app.api_doc["components"]["schemas"].items())
+            for name, schema in sorted(self._document["components"]["schemas"].items())
         }
 
     def _entry(self, path: str, method: str, operation: Node) -> OperationEntry:
@@ -157,7 +161,7 @@ class Docs:
         content = operation.get("requestBody", {}).get("content", {}).get("application/json")
         if content is None:
             return {}
-        found: Node = self._app.api_doc["components"]["schemas"][_model_of(content["schema"])]
+        found: Node = self._document["components"]["schemas"][_model_of(content["schema"])]
         return found
 
 
