@@ -215,6 +215,20 @@ def test_the_page_describes_every_operation_and_every_field(url: str, document: 
                 assert f"<code>{name}</code>" in entry
 
 
+def test_the_page_is_folded_under_an_index_of_methods_and_paths(url: str, document: dict[str, Any]) -> None:
+    html = requests.get(f"{url}/docs", timeout=20).text
+    index = html.partition("<nav")[2].partition("</nav>")[0]
+    for (method, path), operation in operations(document).items():
+        link = f'<a href="#{operation["operationId"]}"><code><span class="method">{method}</span> {path}</code></a>'
+        assert link in index
+    articles = re.findall(r"<article.*?</article>", html, re.DOTALL)
+    assert len(articles) == len(operations(document)) + len(document["components"]["schemas"])
+    for article in articles:
+        assert re.fullmatch(
+            r'<article id="\w+">\s*<details>\s*<summary>.*</details>\s*</article>', article, re.DOTALL
+        )
+
+
 def test_the_template_and_the_style_are_part_of_the_package() -> None:
     import champion_gate.web  # noqa: PLC0415 - where it is installed
 
