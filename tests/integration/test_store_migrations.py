@@ -15,12 +15,12 @@ from sqlalchemy.exc import DBAPIError
 
 from champion_gate.domain.aliases import ChangeSource
 from champion_gate.domain.approval import ExcludedPerson
+from champion_gate.domain.canonical import utc_text
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.errors import ConfigurationError
 from champion_gate.store import migrate, open_store
 from champion_gate.store.engine import Database
 from champion_gate.store.tables import metadata
-from champion_gate.store.values import write_time
 from integration.store_databases import Databases, bring_to
 from integration.store_samples import (
     KEY,
@@ -43,7 +43,7 @@ pytest_plugins = ("integration.store_fixtures",)
 # As schema 0002 wrote it: an intent had neither a source nor facts.
 _OLD_INTENT = (
     '{"from_version":"1","to_version":"2","fence":4,"actor":"bob","reason":"approved",'
-    f'"promotion_id":"p-1","at":"{write_time(T0)}"}}'
+    f'"promotion_id":"p-1","at":"{utc_text(T0)}"}}'
 )
 
 
@@ -72,7 +72,7 @@ def in_use(databases: Databases) -> str:
                 "INSERT INTO follow_ups (id, promotion_id, kind, facts, due_at)"
                 " VALUES ('f-1', 'p-1', 'cancel_request', '{\"external_id\":\"77\"}', :due_at)"
             ),
-            {"due_at": write_time(T0)},
+            {"due_at": utc_text(T0)},
         )
     return url
 

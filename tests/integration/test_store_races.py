@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import TypeVar
 
+from champion_gate.domain.canonical import utc_text
 from champion_gate.store import Store
-from champion_gate.store.values import write_time
 from integration.store_samples import KEY, LEASE, T0, after, entry, notification, promotion
 
 pytest_plugins = ("integration.store_fixtures",)
@@ -130,7 +130,7 @@ def test_two_processes_never_hold_the_same_row_nor_fork_the_chain(store: Store, 
         store.create_promotion(promotion(f"p-{number}", number + 1))
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", _PROCESS, database_url, write_time(T0), f"process {number}"],
+            [sys.executable, "-c", _PROCESS, database_url, utc_text(T0), f"process {number}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

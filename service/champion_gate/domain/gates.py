@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from types import MappingProxyType
+
+from champion_gate.domain.canonical import canonical, sha256_of
 
 
 class VersionSource(StrEnum):
@@ -152,7 +152,7 @@ class Gate:
         }
         if self.trainers and accounts is None:
             settings["trainers"] = sorted(map(str, self.trainers))
-        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+        return sha256_of(canonical(settings, spaced=True))
 
     def _written_identities(self) -> dict[str, list[object]]:
         return {

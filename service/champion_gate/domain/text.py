@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
 _LONGEST_ROW_OF_MARKS = 2
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _OURS = ("champion-gate", "outside")
 
 # Letters and marks that Unicode lists as shown by nothing at all (Default_Ignorable_Code_Point, and the
@@ -18,15 +20,14 @@ _BLANK = frozenset(
 _SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
 
 
-def storable(text: str, limit: int) -> str:
+def storable(text: str, limit: int | None = None) -> str:
     """The text as every database and JSON reader can hold it, at most about `limit` characters long.
 
     NUL and lone surrogates become U+FFFD; what is cut off is counted at the end.
     """
-    left_out = len(text) - limit
-    if left_out > 0:
-        text = f"{text[:limit]}… ({left_out} more characters)"
-    return "".join("\ufffd" if char == "\x00" or "\ud800" <= char <= "\udfff" else char for char in text)
+    if limit is not None and len(text) > limit:
+        text = f"{text[:limit]}… ({len(text) - limit} more characters)"
+    return _UNSTORABLE.sub("\ufffd", text)
 
 
 def one_line(text: str, limit: int = 200) -> str:

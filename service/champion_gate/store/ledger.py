@@ -21,10 +21,10 @@ from champion_gate.domain.ledger.chain import (
     read_body,
     write_body,
 )
+from champion_gate.domain.text import storable
 from champion_gate.errors import ConflictError
 from champion_gate.store.engine import Transactions
 from champion_gate.store.tables import ledger, ledger_head
-from champion_gate.store.values import storable
 
 _CHUNK = 500
 _HEAD = select(ledger_head).where(ledger_head.c.id == 1)

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Column, Connection, Row, Select, tuple_
 
+from champion_gate.domain.canonical import utc_text
 from champion_gate.domain.rows import Page
 from champion_gate.errors import InvalidInputError
-from champion_gate.store.values import UtcTime, write_time
+from champion_gate.store.values import UtcTime
 
 T = TypeVar("T")
 
@@ -60,7 +61,7 @@ def page(
 
 
 def _write_cursor(time: datetime, identity: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps([write_time(time), identity]).encode()).decode()
+    return base64.urlsafe_b64encode(json.dumps([utc_text(time), identity]).encode()).decode()
 
 
 def _read_cursor(cursor: str) -> tuple[datetime, str]:

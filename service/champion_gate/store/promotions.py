@@ -23,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from champion_gate.domain.aliases import AliasKey
+from champion_gate.domain.canonical import utc_text
 from champion_gate.domain.ledger.chain import LedgerEntry
 from champion_gate.domain.promotion import TRANSITIONS, EndRequest, FollowUp, Phase, Promotion
 from champion_gate.domain.rows import Page
@@ -33,7 +34,7 @@ from champion_gate.store.follow_ups import add_follow_ups
 from champion_gate.store.ledger import append_lines
 from champion_gate.store.pages import page
 from champion_gate.store.tables import promotions
-from champion_gate.store.values import UtcTime, from_json, from_plain, plain, to_json, write_time
+from champion_gate.store.values import UtcTime, from_json, from_plain, plain, to_json
 
 # Written out, because SQLite uses a partial index only where it sees that the condition is the index's.
 OPEN: ColumnElement[bool] = promotions.c.phase.in_(
@@ -262,7 +263,7 @@ def asks_for(key: AliasKey) -> ColumnElement[bool]:
 
 def let_begin_by(connection: Connection, at: datetime) -> None:
     """Let nothing that is measured of an open promotion have begun later than now: the clock was ahead then."""
-    now = write_time(at)
+    now = utc_text(at)
     columns = (promotions.c.id, promotions.c.details, promotions.c.end_request)
     for row in connection.execute(select(*columns).where(OPEN).with_for_update()).all():
         details = json.loads(row.details)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
@@ -14,9 +13,10 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 from sqlalchemy import Dialect, Text, TypeDecorator
 
-T = TypeVar("T")
+from champion_gate.domain.canonical import utc_text
+from champion_gate.domain.text import storable
 
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+T = TypeVar("T")
 
 
 class Words(TypeDecorator[str]):
@@ -38,23 +38,11 @@ class UtcTime(TypeDecorator[datetime]):
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:  # noqa: ARG002
         """Write it in UTC with microseconds."""
-        return None if value is None else write_time(value)
+        return None if value is None else utc_text(value)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Read it back as an aware time in UTC."""
         return None if value is None else datetime.fromisoformat(value).astimezone(UTC)
-
-
-def storable(value: str) -> str:
-    """The text with every character that a database could refuse replaced by U+FFFD."""
-    return _UNSTORABLE.sub("\ufffd", value)
-
-
-def write_time(value: datetime) -> str:
-    """An aware time as fixed-width text in UTC; raises ValueError for a naive one."""
-    if value.tzinfo is None:
-        raise ValueError("the store takes aware times only")
-    return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def to_json(value: object) -> str:
@@ -82,7 +70,7 @@ def plain(value: object) -> Any:  # noqa: PLR0911 - one line a type
     if is_dataclass(value) and not isinstance(value, type):
         return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, datetime):
-        return write_time(value)
+        return utc_text(value)
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, str):

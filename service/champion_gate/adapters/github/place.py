@@ -16,6 +16,7 @@ from champion_gate.adapters.github.api import RepositoryApi
 from champion_gate.adapters.github.branch import branch_problems
 from champion_gate.adapters.github.models import ProtectionRule, github
 from champion_gate.adapters.github.names import Spot
+from champion_gate.domain.canonical import canonical
 from champion_gate.domain.ports import Person
 from champion_gate.errors import VendorNotFoundError, VendorRefusedError
 
@@ -87,7 +88,7 @@ def survey(api: RepositoryApi) -> Survey:
     except VendorRefusedError as refused:
         problems.append(f"{api.spot.repository} cannot be checked: {refused}")
     pinned = {environment.seat: environment.pin() for environment in environments}
-    pins["environments"] = json.dumps(pinned, sort_keys=True, separators=(",", ":"))
+    pins["environments"] = canonical(pinned)
     return Survey(pins, tuple(environments), tuple(problems))
 
 

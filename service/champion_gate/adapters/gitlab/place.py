@@ -16,6 +16,7 @@ from champion_gate.adapters.gitlab.branch import branch_problems, read_branch
 from champion_gate.adapters.gitlab.models import Project, ProtectedEnvironment
 from champion_gate.adapters.gitlab.names import Protection, Spot
 from champion_gate.adapters.gitlab.people import AccessRule, People
+from champion_gate.domain.canonical import canonical
 from champion_gate.domain.ports import Person
 from champion_gate.errors import VendorNotFoundError, VendorRefusedError
 
@@ -62,7 +63,7 @@ class Rules:
             "approval_rules": self.approvers,
         }
         in_order = {key: sorted((rule.pin() for rule in rules), key=repr) for key, rules in pinned.items()}
-        return json.dumps(in_order, sort_keys=True, separators=(",", ":"))
+        return canonical(in_order)
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from http import HTTPStatus
 
 from flask import Response, request
 
-from champion_gate.domain.json_body import UnusableBodyError, json_object
+from champion_gate.domain.canonical import canonical, sha256_of
+from champion_gate.domain.json_body import json_object
 from champion_gate.domain.ports import Clock
 from champion_gate.domain.rows import RepeatableRequest
 from champion_gate.errors import (
@@ -117,12 +117,12 @@ def _fingerprint() -> str:
     asked = [request.method, request.path, query, condition]
     try:
         return _sha256([*asked, json_object(body() or b"{}")])
-    except (UnusableBodyError, RecursionError):  # of a view that looks at no body
+    except (ValueError, RecursionError):  # of a view that looks at no body
         return _sha256([*asked, body().hex()])
 
 
 def _sha256(parts: list[object]) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return sha256_of(canonical(parts, spaced=True))
 
 
 def _outcome_is_unknown(error: GateError) -> bool:
