@@ -8,6 +8,8 @@ from urllib.parse import quote
 from champion_gate.domain.text import escaped, one_line
 from champion_gate.errors import InvalidNameError
 
+ROW_ID = "[a-z0-9-]{1,64}"
+"""What the id of a promotion or notification may look like."""
 _ALIAS = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 _MODEL_PART = re.compile(r"[^\s/?#%\\.&;:'\"`<>|*\x00-\x1f\x7f]{1,255}")
@@ -28,6 +30,11 @@ def joined(*parts: str) -> str:
         if part in {"", ".", ".."}:
             raise InvalidNameError(f"{part!r} must not enter a URL.")
     return "/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def is_row_id(text: str) -> bool:
+    """Whether a promotion or a notification could have this id; others are not looked for."""
+    return re.fullmatch(ROW_ID, text) is not None
 
 
 def check_alias(alias: str) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from champion_gate.domain.ledger.chain import LedgerEntry
+from champion_gate.errors import InvalidInputError
 
 
 @dataclass(frozen=True)
@@ -89,3 +92,30 @@ class Page(Generic[T]):
 
     items: tuple[T, ...]
     cursor: str | None
+
+
+def write_cursor(place: object) -> str:
+    """A cursor that continues a list behind this place, which JSON knows."""
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+
+
+def read_cursor(cursor: str, read: Callable[[Any], T]) -> T:
+    """The place behind which a list continues.
+
+    Args:
+        cursor: as somebody sent it.
+        read: checks the place; raises ValueError, TypeError or OverflowError where it is of another form.
+
+    Raises:
+        InvalidInputError: the cursor is not one that we made.
+    """
+    try:
+        place = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+        # Its own form again, or it was made up.
+        if write_cursor(place) == cursor:
+            return read(place)
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        pass
+    raise InvalidInputError(
+        "The cursor cannot be read.", hint="Take it as it was given, or start without one."
+    )

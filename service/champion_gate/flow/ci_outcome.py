@@ -7,7 +7,6 @@ The token is verified, bound to the promotion and job it was first posted for, a
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,12 +15,12 @@ from enum import StrEnum
 
 from champion_gate.domain.approval import TokenUse
 from champion_gate.domain.correlation import parts_of
+from champion_gate.domain.names import is_row_id
 from champion_gate.domain.ports import Clock, TokenVerifier, WakeUps
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.errors import NotAuthenticatedError, NotFoundError
 from champion_gate.store import Store
 
-_PROMOTION_ID = re.compile(r"[a-z0-9-]{1,64}")
 _BUDGET = timedelta(seconds=25)
 _POSTABLE_AFTER_EXPIRY = timedelta(minutes=2)
 """A token is accepted a little after its expiry (clock skew); its binding has to live longer."""
@@ -111,7 +110,7 @@ class PostedDecision:
             return self._wait(promotion_id, token.seat, may_wait=may_wait)
 
     def _find(self, promotion_id: str) -> Promotion:
-        if not _PROMOTION_ID.fullmatch(promotion_id):
+        if not is_row_id(promotion_id):
             raise _not_accepted()
         try:
             return promotion_named(self._store, promotion_id)

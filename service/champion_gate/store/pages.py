@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -13,14 +9,13 @@ from typing import Any, TypeVar
 from sqlalchemy import Column, Connection, Row, Select, tuple_
 
 from champion_gate.domain.canonical import utc_text
-from champion_gate.domain.rows import Page
-from champion_gate.errors import InvalidInputError
+from champion_gate.domain.names import is_row_id
+from champion_gate.domain.rows import Page, read_cursor, write_cursor
 from champion_gate.store.values import UtcTime
 
 T = TypeVar("T")
 
 _LONGEST = 500
-_IDENTITY = re.compile(r"[a-z0-9-]{1,64}")
 
 
 def page(
@@ -49,31 +44,21 @@ def page(
     time, identity = newest
     if cursor is not None:
         query = query.where(
-            tuple_(time, identity) < tuple_(*_read_cursor(cursor), types=[UtcTime, identity.type])
+            tuple_(time, identity) < tuple_(*read_cursor(cursor, _place), types=[UtcTime, identity.type])
         )
     rows = connection.execute(query.order_by(time.desc(), identity.desc()).limit(limit + 1)).all()
     more = len(rows) > limit
     rows = rows[:limit]
-    following = (
-        _write_cursor(getattr(rows[-1], time.name), getattr(rows[-1], identity.name)) if more else None
-    )
-    return Page(load(rows), following)
+    if not more:
+        return Page(load(rows), None)
+    last = [utc_text(getattr(rows[-1], time.name)), getattr(rows[-1], identity.name)]
+    return Page(load(rows), write_cursor(last))
 
 
-def _write_cursor(time: datetime, identity: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps([utc_text(time), identity]).encode()).decode()
-
-
-def _read_cursor(cursor: str) -> tuple[datetime, str]:
-    try:
-        time, identity = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-        at = datetime.fromisoformat(time).astimezone(UTC)
-        # Its own form again, or it was made up: other forms of the time, an object in lieu of the list.
-        is_ours = _IDENTITY.fullmatch(identity) is not None and _write_cursor(at, identity) == cursor
-    except (binascii.Error, ValueError, TypeError, OverflowError, RecursionError):
-        is_ours = False
-    if not is_ours:
-        raise InvalidInputError(
-            "The cursor cannot be read.", hint="Take it as it was given, or start without one."
-        )
+def _place(found: Any) -> tuple[datetime, str]:
+    time, identity = found
+    at = datetime.fromisoformat(time).astimezone(UTC)
+    # No other form of the time, nor an object in lieu of the list.
+    if found != [utc_text(at), identity] or not is_row_id(identity):
+        raise ValueError("this is no place in a list")
     return at, identity

@@ -6,7 +6,7 @@ Ids are strings, times RFC 3339 in UTC; every field is always there. `--json` on
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
@@ -14,6 +14,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from champion_gate.domain.aliases import AliasChange, AliasKey, AliasState
 from champion_gate.domain.approval import Verdict
+from champion_gate.domain.canonical import utc_text
 from champion_gate.domain.ledger.chain import LedgerKind, LedgerLine
 from champion_gate.domain.promotion import FollowUp, FollowUpKind, Phase, Promotion
 from champion_gate.domain.versions import ModelVersion, VersionStatus
@@ -23,7 +24,7 @@ def rfc3339(at: datetime | None) -> str | None:
     """A time as in 2025-01-31T08:00:00.000Z; None stays None."""
     if at is None:
         return None
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return utc_text(at, "milliseconds")
 
 
 _SHOWN_VERSIONS = 50

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from champion_gate.domain.aliases import LONGEST_REASON
+from champion_gate.domain.names import ROW_ID, is_row_id
 from champion_gate.domain.notifications import NotificationPhase
 from champion_gate.domain.promotion import Phase
 from champion_gate.domain.text import is_visible, storable
@@ -18,7 +19,6 @@ MAX_LIMIT = 200
 _ETAG = r'(W/)?"[!#-~]*"'
 _IF_MATCH = rf"^(\*|{_ETAG}([ \t]*,[ \t]*{_ETAG})*)$"
 LONGEST_NAME = 1000
-_ROW_ID = "[a-z0-9-]{1,64}"
 
 
 def _optional(schema: dict[str, Any]) -> None:
@@ -74,7 +74,7 @@ OverrideHold = Annotated[bool, Field(description="Carry it out although the alia
 
 def checked_id(given: str, kind: str) -> str:
     """The id of a row; raises NotFoundError for one that no row of the kind can have."""
-    if not re.fullmatch(_ROW_ID, given):
+    if not is_row_id(given):
         raise NotFoundError(f"There is no such {kind}.")
     return given
 
@@ -95,7 +95,7 @@ class PromotionPath(BaseModel):
 
     promotion_id: str = Field(
         description="The promotion's id.",
-        json_schema_extra={"pattern": f"^{_ROW_ID}$", "example": "p-0123456789abcdef"},
+        json_schema_extra={"pattern": f"^{ROW_ID}$", "example": "p-0123456789abcdef"},
     )
 
 
@@ -104,7 +104,7 @@ class NotificationPath(BaseModel):
 
     notification_id: str = Field(
         description="The notification's id.",
-        json_schema_extra={"pattern": f"^{_ROW_ID}$", "example": "0123456789abcdef0123456789abcdef"},
+        json_schema_extra={"pattern": f"^{ROW_ID}$", "example": "0123456789abcdef0123456789abcdef"},
     )
 
 
