@@ -15,6 +15,7 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from champion_gate.domain.secrets import BLOT, without_secrets
 from champion_gate.domain.text import one_line
 
 EXTRA_FIELDS = frozenset(
@@ -52,26 +53,7 @@ EXTRA_FIELDS = frozenset(
 )
 """What the standard library's `extra={…}` may carry into a line; everything else is left out."""
 
-_BLOT = "[redacted]"
 _SECRET_KEY = re.compile(r"password|passwd|secret|token|authorization|private_key|credential", re.IGNORECASE)
-_PEM = re.compile(r"-----BEGIN [A-Z0-9 ]+-----.*?(?:-----END [A-Z0-9 ]+-----|\Z)", re.DOTALL)
-_URL_PASSWORD = re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)")
-# Words of prose follow "basic" and "token" too: what has only small letters must be long to count.
-_HEADER = re.compile(
-    r"\b((?i:basic|bearer|token))(\s+)(?=[a-z+/._~-]*[A-Z0-9=]|[a-z+/._~-]{20})[A-Za-z0-9+/=._~-]{8,}"
-)
-_TOKEN = re.compile(
-    r"""
-      github_pat_\w{10,}
-    | cgate_[\w.-]{10,}
-    | gh[oprsu]_[\w.-]{10,}
-    | (?:dapi|dose)[0-9A-Za-z]{16,}(?:-\d+)?
-    | whsec_[A-Za-z0-9+/=_-]{8,}
-    | gl(?:pat|ptt|dt|rt|ft|cbt|oas|soat|agent|imt|ffct)-[\w.-]{8,}
-    | eyJ[\w-]{5,}\.[\w-]{5,}(?:\.[\w-]*)?
-    """,
-    re.VERBOSE,
-)
 _SAME_FAILURE_SECONDS = 60.0
 _MOST_FAILURES = 1000
 _WORK = ("notification", "promotion", "follow_up", "look")
@@ -92,16 +74,12 @@ def redact(value: Any, key: str = "") -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     if key and _SECRET_KEY.search(key):
-        return _BLOT
+        return BLOT
     if isinstance(value, Mapping):
         return {redact(str(name)): redact(item, str(name)) for name, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [redact(item) for item in value]
-    text = value if isinstance(value, str) else repr(value)
-    text = _PEM.sub(_BLOT, text)
-    text = _URL_PASSWORD.sub(_BLOT, text)
-    text = _TOKEN.sub(_BLOT, text)
-    return _HEADER.sub(rf"\1\2{_BLOT}", text)
+    return without_secrets(value if isinstance(value, str) else repr(value))
 
 
 def unit_of_work(**ids: str) -> AbstractContextManager[None]:

@@ -18,6 +18,7 @@ from champion_gate.adapters.github.names import check_new, gated_job, spot_of
 from champion_gate.domain.gates import Account, Direction, MetricRule, NewerVersion, VersionSource
 from champion_gate.settings import explain, gates_json_schema, load_gates
 from champion_gate.settings.gates_file import read_gates
+from secret_samples import SECRETS, telling
 from settings_samples import FULL, SMALLEST, changed, problems_of, written
 
 
@@ -377,3 +378,10 @@ def test_each_wrong_value_is_named_with_its_path(tmp_path: Path, path: str, valu
 
     assert len([line for line in problems if re.search(says, line)]) == 1, problems
     assert "geheim" not in "\n".join(problems)
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_what_looks_like_a_secret_is_not_shown(tmp_path: Path, secret: str) -> None:
+    (problem,) = problems_of(tmp_path, changed("gates 0 approval github repository", f"x {secret}"))
+    assert telling(secret) not in problem
+    assert "not shown" in problem

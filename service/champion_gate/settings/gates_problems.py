@@ -7,19 +7,9 @@ from typing import get_args
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from champion_gate.domain.secrets import without_secrets
 from champion_gate.settings.gates_model import GatesEntry
 
-_CREDENTIAL_LOOKS = (
-    "ghp_",
-    "gho_",
-    "ghs_",
-    "github_pat_",
-    "dapi",
-    "glpat-",
-    "glptt-",
-    "whsec_",
-    "-----BEGIN",
-)
 _EXPECTED = {
     "bool_type": "true or false",
     "dict_type": "keys with values below them",
@@ -98,8 +88,6 @@ def shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     words = str(value) if not isinstance(value, str) else repr(value)
-    if isinstance(value, str) and (
-        any(look in value for look in _CREDENTIAL_LOOKS) or ("//" in value and "@" in value)
-    ):
+    if isinstance(value, str) and (without_secrets(value) != value or ("//" in value and "@" in value)):
         return "a text that may hold a credential (not shown)"
     return words if len(words) <= 80 else f"{words[:80]}… ({len(words)} characters)"  # noqa: PLR2004 - a line's worth

@@ -17,6 +17,7 @@ from typing import Any
 import requests
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ProxyError
 
+from champion_gate.domain.secrets import without_secrets
 from champion_gate.errors import (
     VendorError,
     VendorNotFoundError,
@@ -33,10 +34,6 @@ TOO_LARGE = (
 _DEEPEST_CAUSE = 12
 _BEGINNING = 1000
 _PAGE = re.compile(r"<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
-_SECRETS = re.compile(
-    r"\b(?:gh[a-z]_|github_pat_|gl[a-z]{2,}-|whsec_|eyJ)[\w.=-]+|\b(?:bearer|basic|token)\s+\S+",
-    re.IGNORECASE,
-)
 _MESSAGE_KEYS = ("message", "error_description", "error")
 _MESSAGE_LENGTH = 200
 _WAIT_WHEN_LIMITED = 60.0
@@ -87,7 +84,7 @@ class Answer:
 
     def message(self) -> str:
         """The vendor's own word for an error: one line, cut, without anything that looks like a secret."""
-        return _SECRETS.sub("[redacted]", self._said())[:_MESSAGE_LENGTH]
+        return without_secrets(self._said())[:_MESSAGE_LENGTH]
 
     def says(self, words: str) -> bool:
         """Whether the vendor's word for an error holds these, also far behind; in lower case."""
