@@ -303,12 +303,12 @@ def test_an_api_token_makes_a_caller_of_its_name_and_role(tokens: ApiTokens) -> 
     (token,) = tokens.list()
     known = Caller("ci-bot", Role.VIEWER, f"API token {token.id}", "192.0.2.1")
     assert api_caller(tokens)(text, "192.0.2.1") == known
-    assert api_caller(tokens, People())(text, "192.0.2.1") == known
+    assert api_caller(tokens, People().verify)(text, "192.0.2.1") == known
     assert api_caller(tokens)("eyJ.good.token", None) is None
 
 
 def test_other_texts_go_to_the_issuer_and_api_tokens_never_do(tokens: ApiTokens) -> None:
-    caller_of = api_caller(tokens, People())
+    caller_of = api_caller(tokens, People().verify)
     assert caller_of("eyJ.good.token", None) == Caller(
         "ann@example.com", Role.OPERATOR, "OIDC https://id.example.com 7", None
     )

@@ -23,7 +23,6 @@ from champion_gate.adapters.oidc.jwks import IssuerKeys
 from champion_gate.adapters.oidc.people import OidcRoles
 from champion_gate.adapters.oidc.tokens import MAX_TOKEN_BYTES
 from champion_gate.domain.callers import Role
-from champion_gate.domain.ports import CallerVerifier
 from champion_gate.errors import NotAuthenticatedError, NotPermittedError, VendorUnavailableError
 from champion_gate.settings import ApiOidc
 from claims_samples import github, github_claims, gitlab_claims
@@ -58,8 +57,7 @@ class World:
         return self.issuer.there.sign(PERSON, lifetime=lifetime, not_before=0, **overrides)
 
     def verify(self, token: str) -> tuple[str, Role, str]:
-        verifier: CallerVerifier = self.here
-        return verifier.verify(token)
+        return self.here.verify(token)
 
     @contextmanager
     def told(self, **changed: Any) -> Iterator[World]:

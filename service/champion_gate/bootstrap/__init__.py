@@ -184,12 +184,13 @@ def _access(settings: Settings, store: Store, clock: Clock) -> Access:
     from champion_gate.flow.api_tokens import ApiTokens, api_caller
     from champion_gate.web.auth import Access
 
+    people = caller_verifier(settings, clock)
     return Access(
         databricks_pairs=tuple(
             (pair.username, pair.password.get_secret_value()) for pair in settings.hook_credentials
         ),
         provider_hooks=provider_hooks(settings, clock),
-        authenticate=api_caller(ApiTokens(store, clock, SystemChance()), caller_verifier(settings, clock)),
+        authenticate=api_caller(ApiTokens(store, clock, SystemChance()), people.verify if people else None),
     )
 
 

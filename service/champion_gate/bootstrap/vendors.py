@@ -9,12 +9,10 @@ from champion_gate import __version__
 from champion_gate.domain.ports import (
     Accounts,
     ApprovalProvider,
-    CallerVerifier,
     Clock,
     JobRuns,
     ModelRegistry,
     ProviderHook,
-    TokenVerifier,
 )
 from champion_gate.settings import (
     AppCredentials,
@@ -27,6 +25,9 @@ from champion_gate.settings import (
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
+
+    from champion_gate.adapters.oidc.ci_jobs import OidcVerifier
+    from champion_gate.adapters.oidc.people import OidcRoles
 
 UNITY_CATALOG = "databricks-uc"
 
@@ -108,21 +109,21 @@ def _gitlab(
     )
 
 
-def token_verifier(settings: Settings, clock: Clock) -> TokenVerifier:
+def token_verifier(settings: Settings, clock: Clock) -> OidcVerifier:
     """Who checks the ID tokens of the jobs of every CI/CD system that gates use."""
     from champion_gate.adapters.github import id_token as github
     from champion_gate.adapters.gitlab import id_token as gitlab
-    from champion_gate.adapters.oidc import ci_jobs as oidc
+    from champion_gate.adapters.oidc.ci_jobs import Issuer, OidcVerifier
 
     tables = {"github": github.TABLE, "gitlab": gitlab.TABLE}
     issuers = {
-        provider: oidc.Issuer(found.issuer, found.audience, tables[found.kind], found.ca_file)
+        provider: Issuer(found.issuer, found.audience, tables[found.kind], found.ca_file)
         for provider, found in settings.oidc.items()
     }
-    return oidc.OidcVerifier(issuers, clock=clock)
+    return OidcVerifier(issuers, clock=clock)
 
 
-def caller_verifier(settings: Settings, clock: Clock) -> CallerVerifier | None:
+def caller_verifier(settings: Settings, clock: Clock) -> OidcRoles | None:
     """Who checks the tokens with which people call the API; None where API tokens alone are taken."""
     if settings.api_oidc is None:
         return None

@@ -12,8 +12,6 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from champion_gate.domain.approval import RequestState
-from champion_gate.domain.callers import Role
-from champion_gate.domain.claims import VerifiedToken
 from champion_gate.domain.gates import Account, ApprovalTarget
 from champion_gate.domain.job_runs import EndedRun, JobRun, TaskOutput
 from champion_gate.domain.json_body import Ignored
@@ -289,43 +287,6 @@ class ApprovalProvider(Protocol):
 
     def check(self) -> None:
         """A cheap call that shows that the provider answers us and takes our credentials."""
-        ...
-
-
-class TokenVerifier(Protocol):
-    """Checks the ID tokens of CI jobs."""
-
-    def verify(self, unverified_token: str, promotion: Promotion) -> VerifiedToken:
-        """Make sure that it is the token of this promotion's gated job.
-
-        Args:
-            unverified_token: as it was sent; at most 16 KiB.
-            promotion: with the request whose job may post.
-
-        Raises:
-            NotAuthenticatedError: it is not, for whatever reason; the reason goes into the log.
-            VendorUnavailableError: the issuer's keys cannot be read.
-        """
-        ...
-
-
-class CallerVerifier(Protocol):
-    """Checks the ID tokens with which people and machines call the API."""
-
-    def verify(self, unverified_token: str) -> tuple[str, Role, str]:
-        """Make sure that the configured issuer gave it to somebody who has a role here.
-
-        Args:
-            unverified_token: as it was sent; at most 16 KiB.
-
-        Returns:
-            The actor's name, the role, and how we know: `OIDC <issuer> <sub>`.
-
-        Raises:
-            NotAuthenticatedError: it is nobody's, for whatever reason; the message holds nothing of the token.
-            NotPermittedError: it is somebody's who has no role.
-            VendorUnavailableError: the issuer's keys cannot be read.
-        """
         ...
 
 

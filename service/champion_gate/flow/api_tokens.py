@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from champion_gate.domain.callers import ApiToken, Caller, Role
-from champion_gate.domain.ports import CallerVerifier, Chance, Clock
+from champion_gate.domain.ports import Chance, Clock
 from champion_gate.domain.text import is_plain_name, one_line, pretends_to_be_us
 from champion_gate.errors import ConflictError, InvalidInputError, NotFoundError
 from champion_gate.store import Store
@@ -144,13 +144,13 @@ class ApiTokens:
 
 
 def api_caller(
-    tokens: ApiTokens, oidc: CallerVerifier | None = None
+    tokens: ApiTokens, of_issuer: Callable[[str], tuple[str, Role, str]] | None = None
 ) -> Callable[[str, str | None], Caller | None]:
     """How bearer text is turned into a caller.
 
     Args:
         tokens: knows the texts that begin as API tokens do.
-        oidc: knows all others, where an issuer is configured.
+        of_issuer: knows all others, where an issuer is configured: gives actor, role and how we know.
 
     Returns:
         A function of the text and the source address. It returns None, or raises NotAuthenticatedError, where
@@ -158,10 +158,10 @@ def api_caller(
     """
 
     def caller_of(text: str, address: str | None) -> Caller | None:
-        if text.startswith(PREFIX) or oidc is None:
+        if text.startswith(PREFIX) or of_issuer is None:
             token = tokens.authenticate(text)
             return Caller(token.name, token.role, f"API token {token.id}", address) if token else None
-        actor, role, authenticated_by = oidc.verify(text)
+        actor, role, authenticated_by = of_issuer(text)
         return Caller(actor, role, authenticated_by, address)
 
     return caller_of

@@ -12,14 +12,18 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from champion_gate.domain.approval import TokenUse
 from champion_gate.domain.correlation import parts_of
 from champion_gate.domain.names import is_row_id
-from champion_gate.domain.ports import Clock, TokenVerifier, WakeUps
+from champion_gate.domain.ports import Clock, WakeUps
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.errors import NotAuthenticatedError, NotFoundError
 from champion_gate.store import Store
+
+if TYPE_CHECKING:  # else every command would load what checks signatures
+    from champion_gate.adapters.oidc.ci_jobs import OidcVerifier
 
 _BUDGET = timedelta(seconds=25)
 _POSTABLE_AFTER_EXPIRY = timedelta(minutes=2)
@@ -56,7 +60,7 @@ class PostedDecision:
         self,
         *,
         store: Store,
-        verifier: TokenVerifier,
+        verifier: OidcVerifier,
         wake_ups: WakeUps,
         clock: Clock,
         pause: Callable[[], None],

@@ -40,7 +40,7 @@ class Issuer:
 
 
 class OidcVerifier:
-    """A TokenVerifier. Safe to share between threads."""
+    """Checks the ID tokens of CI jobs. Safe to share between threads."""
 
     def __init__(
         self,
@@ -76,7 +76,18 @@ class OidcVerifier:
             keys.close()
 
     def verify(self, unverified_token: str, promotion: Promotion) -> VerifiedToken:
-        """See TokenVerifier. What is wrong with a refused token goes into the log and, without values, to the caller."""
+        """Make sure that it is the token of this promotion's gated job.
+
+        What is wrong with a refused token goes into the log and, without values, to the caller.
+
+        Args:
+            unverified_token: as it was sent; at most 16 KiB.
+            promotion: with the request whose job may post.
+
+        Raises:
+            NotAuthenticatedError: it is not, for whatever reason; the reason goes into the log.
+            VendorUnavailableError: the issuer's keys cannot be read.
+        """
         try:
             provider = self._provider(unverified_token, promotion)
             claims = self._signed_claims(unverified_token, provider)

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class OidcRoles:
-    """A CallerVerifier. Safe to share between threads."""
+    """Checks the ID tokens with which people and machines call the API. Safe to share between threads."""
 
     def __init__(self, oidc: ApiOidc, keys: IssuerKeys, clock: Clock) -> None:
         """Nothing is called yet.
@@ -47,7 +47,21 @@ class OidcRoles:
         self._keys.close()
 
     def verify(self, unverified_token: str) -> tuple[str, Role, str]:
-        """See CallerVerifier. What is wrong with a refused token goes into the log and, without values, to the caller."""
+        """Make sure that the configured issuer gave it to somebody who has a role here.
+
+        What is wrong with a refused token goes into the log and, without values, to the caller.
+
+        Args:
+            unverified_token: as it was sent; at most 16 KiB.
+
+        Returns:
+            The actor's name, the role, and how we know: `OIDC <issuer> <sub>`.
+
+        Raises:
+            NotAuthenticatedError: it is nobody's, for whatever reason; the message holds nothing of the token.
+            NotPermittedError: it is somebody's who has no role.
+            VendorUnavailableError: the issuer's keys cannot be read.
+        """
         try:
             claims = self._signed_claims(unverified_token)
             subject = _subject(claims)
