@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from datetime import timedelta
+from enum import Enum
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal, TypeAlias, cast, get_args, get_origin
@@ -27,16 +28,18 @@ from pydantic.fields import FieldInfo
 
 import champion_gate
 from champion_gate import domain, flow, web
+from champion_gate.bootstrap.configuration import FORMS
 from champion_gate.cli import cli
 from champion_gate.domain.notifications import NotificationPhase
 from champion_gate.domain.promotion import Phase
+from champion_gate.domain.vendors import PREFIX
 from champion_gate.errors import ConfigurationError, GateError, UnsafeTargetError, VersionMissingError
 from champion_gate.flow.ci_outcome import PostedDecision
 from champion_gate.flow.context import Waits
 from champion_gate.flow.identities import AnotherAccountError
 from champion_gate.flow.resolver import VersionBusyError
-from champion_gate.settings.environment import PREFIX, Environment
-from champion_gate.settings.gates_model import GatesEntry
+from champion_gate.settings.environment import Environment
+from champion_gate.settings.gates import gates_form
 from champion_gate.web.app import Access, Operations, create_app
 from champion_gate.web.auth import Auth, Guard, guard_of
 
@@ -63,7 +66,10 @@ class Table:
 
 def variables() -> Iterator[Row]:
     """Every variable, its default, and whether it has a twin."""
-    fields = Environment.model_fields
+    fields = dict(Environment.model_fields)
+    del fields["vendors"]
+    for vendor in FORMS:
+        fields |= vendor.secrets.model_fields
     for name, field in fields.items():
         if not name.endswith(PREVIOUS):
             twin = "yes" if name + PREVIOUS in fields else ""
@@ -72,25 +78,29 @@ def variables() -> Iterator[Row]:
 
 def keys() -> Iterator[Row]:
     """Every key of gates.yaml with its default and the words of its JSON Schema."""
-    for path, field in _keys(GatesEntry):
+    for path, field in _keys(gates_form(FORMS)):
         words = f"{field.description}{_choices(field)}"
         yield f"`{path}`", "required" if field.is_required() else _default(field), words
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    schemas = model.model_json_schema()["properties"]
     for name, field in model.model_fields.items():
-        inner = [each for each in _models(field.annotation) if each is not model]
-        text = str(field.annotation)
-        if not inner or text.startswith("dict"):
+        written = [each.form for each in field.metadata if hasattr(each, "form")]
+        inner = written or [each for each in _models(field.annotation) if each is not model]
+        by_name, listed = "additionalProperties" in schemas[name], "items" in schemas[name]
+        if not inner or by_name:
             yield f"{prefix}{name}", field
-        infix = {"list": "[].", "dict": ".*."}.get(text[:4], ".")
         for each in inner:
-            yield from _keys(each, f"{prefix}{name}{infix}")
+            yield from _keys(each, f"{prefix}{name}{'.*' if by_name else '[]' if listed else ''}.")
 
 
 def _choices(field: FieldInfo) -> str:
     """Which values there are, where the description does not name them."""
-    choices = [str(each) for each in get_args(field.annotation) if get_origin(field.annotation) is Literal]
+    kind = field.annotation
+    choices = [str(each) for each in get_args(kind) if get_origin(kind) is Literal]
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        choices = [str(each) for each in kind]
     if all(each in str(field.description) for each in choices):
         return ""
     return f": {' or '.join(f'`{each}`' for each in choices)}"

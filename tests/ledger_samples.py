@@ -139,8 +139,10 @@ def full_evidence(of: Promotion) -> dict[str, Any]:
     """The evidence of a promotion, with all that the ledger does not say."""
     candidate = VersionDetails(of.version, {}, None)
     champion = VersionDetails(version(1), {}, None)
-    target = ApprovalTarget("github", {}, ("champion",))
-    gate = Gate(of.gate, frozenset({of.job_id}), frozenset(), of.model, of.alias, target)
+    target = ApprovalTarget.stored("github", {}, ("champion",))
+    gate = Gate.model_construct(  # with names that gates.yaml would not take
+        name=of.gate, jobs=(int(of.job_id),), model=of.model, alias=of.alias, approval=target
+    )
     document = collect(
         gate=gate,
         registry=of.registry,

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from champion_gate.bootstrap.configuration import load_settings
 from champion_gate.errors import ConfigurationError
-from champion_gate.settings import Settings, load_settings
+from champion_gate.settings.loading import Settings
 
 GATES = {
     "registry": "databricks-uc",

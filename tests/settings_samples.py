@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from champion_gate.adapters.github import names as github
-from champion_gate.adapters.gitlab import names as gitlab
+from champion_gate.adapters.github.settings import GitHubPlace
+from champion_gate.adapters.gitlab.settings import GitLabPlace
+from champion_gate.bootstrap.configuration import load_gates
 from champion_gate.domain.approval import ApprovalRequest
 from champion_gate.domain.gates import Gate
 from champion_gate.errors import ConfigurationError
-from champion_gate.settings import load_gates
 
 SMALLEST: dict[str, Any] = {
     "registry": "databricks-uc",
@@ -143,13 +143,15 @@ def gates_of(folder: Path, content: object) -> tuple[Gate, ...]:
 def read_back(request: ApprovalRequest) -> dict[str, object]:
     """What the adapter makes of the place that a request was stored with."""
     if request.provider == "gitlab":
-        lab = gitlab.spot_of(request.target)
+        lab = GitLabPlace.of(request.target.place)
         return {
-            **{name: getattr(lab, name) for name in ("project", "ref", "job", "environment", "bot", "seats")},
+            **{name: getattr(lab, name) for name in ("ref", "job", "environment", "seats")},
+            "project": str(lab.project),
+            "bot": lab.bot or "",
             "protection": str(lab.protection),
             "approvers": [str(each) for each in lab.approvers],
             "wanted_ids": dict(lab.wanted_ids),
         }
-    hub = github.spot_of(request.target)
+    hub = GitHubPlace.of(request.target.place)
     names = ("repository", "workflow_path", "ref", "seats")
     return {**{name: getattr(hub, name) for name in names}, "wanted_ids": dict(hub.wanted_ids)}

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import yaml
 
+from champion_gate.bootstrap.configuration import load_settings
 from champion_gate.bootstrap.core import Core, SystemChance, SystemClock, build_core
 from champion_gate.domain.callers import Role
 from champion_gate.domain.notifications import JobNotification, NotificationPhase, StoredNotification
 from champion_gate.domain.ports import WakeUps
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.flow.api_tokens import ApiTokens
-from champion_gate.settings import Settings, load_settings
+from champion_gate.settings.loading import Settings
 from champion_gate.store import Store, open_store
 from champion_gate.store.schema import migrate
 from champion_gate_standins.common.server import serve

@@ -85,7 +85,7 @@ class World:
             asked_at=now,
             expires_at=now + timedelta(days=14),
             pins=self.here.check_place(target),
-            place=dict(target.place),
+            place=target.words(),
             seats=target.seats,
         )
         return promotion_of(name, now, request)
@@ -119,7 +119,7 @@ class World:
 
 def target_of(*seats: str, **place: str) -> ApprovalTarget:
     """The gate's settings; one environment `champion` unless others are named."""
-    return ApprovalTarget(provider="github", place={**PLACE, **place}, seats=seats or ("champion",))
+    return ApprovalTarget.stored("github", words={**PLACE, **place}, seats=seats or ("champion",))
 
 
 def run_of(promotion: Promotion) -> str:

@@ -56,7 +56,7 @@ class World:
 
     def target(self, **place: str) -> ApprovalTarget:
         """The gate's settings, changed in what is given."""
-        return ApprovalTarget(provider="gitlab", place={**self.place, **place}, seats=self.seats)
+        return ApprovalTarget.stored("gitlab", words={**self.place, **place}, seats=self.seats)
 
     def promotion(self, name: str = "p-1", target: ApprovalTarget | None = None) -> Promotion:
         """A promotion whose intent to ask has just been written."""
@@ -68,7 +68,7 @@ class World:
             asked_at=now,
             expires_at=now.replace(year=now.year + 1),
             pins=self.here.check_place(target),
-            place=dict(target.place),
+            place=target.words(),
             seats=target.seats,
         )
         return promotion_of(name, now, request)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 from pydantic import SecretStr
 
+from champion_gate.bootstrap.configuration import load_api_access
 from champion_gate.cli import exit_code
 from champion_gate.cli.client import Client, ServiceError
 from champion_gate.cli.over_http import OverHttp
@@ -19,7 +20,7 @@ from champion_gate.errors import (
     InvalidNameError,
     VendorUnavailableError,
 )
-from champion_gate.settings.api_access import ApiAccess, load_api_access
+from champion_gate.settings.credentials import ApiAccess
 from unit.far_end import answer, drip, drop, far_end
 
 TOKEN = "cg_secret-of-the-caller"

@@ -343,7 +343,7 @@ def test_a_pinned_environment_that_was_made_anew_is_unsafe(world: World) -> None
 
 
 @pytest.mark.parametrize("kind", ["app", "token"])
-def test_the_previous_credentials_serve_until_the_new_ones_are_taken(kind: str) -> None:
+def test_the_previous_serve_until_the_new_ones_are_taken(kind: str) -> None:
     with github_world(credentials=kind) as world:
         good, bad = credentials_of(world, kind)
         here = GitHub(

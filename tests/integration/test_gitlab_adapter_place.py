@@ -77,9 +77,8 @@ def test_approvers_are_pinned_by_their_numbers(free: World) -> None:
 
 def test_ids_that_the_operator_demands_are_compared(world: World) -> None:
     namespace = str(world.there.project(PROJECT).namespace_id)
-    assert world.here.check_place(world.target(project_id="42", namespace_id=namespace))
+    assert world.here.check_place(world.target(namespace_id=namespace))
     assert "demands namespace_id 9" in problem_of(world, namespace_id="9")
-    assert "demands project_id 9" in problem_of(world, project_id="9")
 
 
 # --- the environment --------------------------------------------------------------------------------------
@@ -184,7 +183,7 @@ def test_maintainers_may_deploy_where_the_bot_is_none(world: World) -> None:
 
 
 def test_several_seats_take_approval_rules(world: World) -> None:
-    target = ApprovalTarget(provider="gitlab", place=world.place, seats=("one", "two"))
+    target = ApprovalTarget.stored("gitlab", words=world.place, seats=("one", "two"))
     with pytest.raises(UnsafeTargetError, match="there is one click"):
         world.here.check_place(target)
     world.there.protect_environment(PROJECT, "champion", deployers=("ann",), approvals={"bob": 1, "ann": 1})
@@ -370,7 +369,7 @@ def _answer_triggers(world: World, shown: list[dict[str, object]]) -> None:
         {"protection": "none"},
         {"approvers": "ann;bob"},
         {"bot": "a/b"},
-        {"project_id": "x"},
+        {"namespace_id": "x"},
     ],
 )
 def test_names_that_are_none_never_reach_gitlab(world: World, place: dict[str, str]) -> None:
@@ -383,7 +382,7 @@ def test_names_that_are_none_never_reach_gitlab(world: World, place: dict[str, s
 @pytest.mark.parametrize("seats", [(), ("a", "A"), ("",), ("a\n",)])
 def test_seats_are_named_and_different(world: World, seats: tuple[str, ...]) -> None:
     with pytest.raises(InvalidNameError):
-        world.here.check_place(ApprovalTarget(provider="gitlab", place=PLACE, seats=seats))
+        world.here.check_place(ApprovalTarget.stored("gitlab", words=PLACE, seats=seats))
 
 
 # --- people -----------------------------------------------------------------------------------------------

@@ -11,10 +11,11 @@ from typing import Any, cast
 
 import pytest
 
+from champion_gate.bootstrap.configuration import load_settings
 from champion_gate.bootstrap.core import SystemClock, build_core
 from champion_gate.domain.ports import ApprovalProvider
 from champion_gate.errors import VendorRefusedError
-from champion_gate.settings import Settings, load_settings
+from champion_gate.settings.loading import Settings
 from champion_gate.store import Store, open_store
 from champion_gate_standins.common.server import serve
 from champion_gate_standins.gitlab.server import GitLabStandIn

@@ -103,9 +103,9 @@ def approved(store: Store) -> str:
     make(store, "full")
     taken = store.take_promotion("full", NOW, 60)
     assert taken is not None
-    target = ApprovalTarget("github", {"repository": "example/ml-deploy"}, ("champion",))
+    target = ApprovalTarget.stored("github", {"repository": "example/ml-deploy"}, ("champion",))
     frozen = collect(
-        gate=Gate("churn", frozenset({"1"}), frozenset(), "main.ml.churn", "Champion", target),
+        gate=Gate(name="churn", jobs=(1,), model="main.ml.churn", alias="Champion", approval=target),
         registry="databricks-uc",
         promotion_id="full",
         job_id="1",

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from champion_gate.bootstrap.configuration import load_settings
 from champion_gate.bootstrap.core import Core, build_core
 from champion_gate.domain.notifications import JobNotification
 from champion_gate.domain.promotion import Promotion
-from champion_gate.settings import load_settings
 from champion_gate.store import Store, open_store
 from champion_gate_standins.common.server import serve
 from champion_gate_standins.databricks.server import DatabricksStandIn

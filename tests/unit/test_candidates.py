@@ -25,7 +25,11 @@ END = START + timedelta(hours=2)
 MODEL = "main.ml.churn"
 PRINCIPAL = "0f8fad5b-d9cb-469f-a165-70867728950e"
 GATE = Gate(
-    "churn", frozenset({"1"}), frozenset(), MODEL, "Champion", ApprovalTarget("github", {}, ("champion",))
+    name="churn",
+    jobs=(1,),
+    model=MODEL,
+    alias="Champion",
+    approval=ApprovalTarget.stored("github", {}, ("champion",)),
 )
 RUN = JobRun(
     run_id="77",
@@ -121,7 +125,7 @@ class World:
 
 
 def find(world: World, source: VersionSource = VersionSource.AUTO, run: JobRun = RUN) -> Found | NotFound:
-    gate = replace(GATE, version=source)
+    gate = GATE.model_copy(update={"version": source})
     jobs, registry = cast("JobRuns", world), cast("ModelRegistry", world)
     return find_version(Sought(gate, run, (gate,), jobs, registry, END + timedelta(minutes=1)))
 

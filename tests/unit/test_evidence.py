@@ -20,15 +20,14 @@ from champion_gate.domain.versions import ModelVersion, TrainingRun, VersionDeta
 
 AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 GATE = Gate(
-    "churn",
-    frozenset({"1"}),
-    frozenset(),
-    "main.ml.churn",
-    "Champion",
-    ApprovalTarget("github", {}, ("champion", "legal")),
+    name="churn",
+    jobs=(1,),
+    model="main.ml.churn",
+    alias="Champion",
+    approval=ApprovalTarget.stored("github", {}, ("champion", "legal")),
     metrics=(
-        MetricRule("f1", Direction.HIGHER, max_worse=0.01, at_least=0.8),
-        MetricRule("loss", Direction.LOWER, at_most=1.5),
+        MetricRule(name="f1", better=Direction.HIGHER, max_worse=0.01, at_least=0.8),
+        MetricRule(name="loss", better=Direction.LOWER, at_most=1.5),
     ),
 )
 ANN = ExcludedPerson("ann@example.com", "job run-as", "ann-octo", "5")
@@ -182,7 +181,7 @@ def test_it_names_everybody_and_who_may_not_decide() -> None:
         "nobody": {"rows": ["spark"], "left_out": 0},
         "trainers_may_approve": False,
     }
-    assert collect(details(2), gate=replace(GATE, allow_trainer_approval=True))["people"][
+    assert collect(details(2), gate=GATE.model_copy(update={"allow_trainer_approval": True}))["people"][
         "trainers_may_approve"
     ]
 

@@ -22,7 +22,7 @@ from champion_gate.domain.versions import (
 )
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
-RULE = MetricRule("f1", Direction.HIGHER, at_least=0.8)
+RULE = MetricRule(name="f1", better=Direction.HIGHER, at_least=0.8)
 HIGHER, LOWER = Direction.HIGHER, Direction.LOWER
 
 
@@ -51,11 +51,10 @@ def frozen(
 ) -> dict[str, Any]:
     gate = Gate(
         name="churn",
-        job_ids=frozenset({"1"}),
-        job_names=frozenset(),
+        jobs=(1,),
         model="main.ml.churn",
         alias="Champion",
-        approval=ApprovalTarget("github", {}, ("champion",)),
+        approval=ApprovalTarget.stored("github", {}, ("champion",)),
         metrics=rules,
     )
     document = evidence.collect(
@@ -86,19 +85,19 @@ EVAL, TRAIN = MetricRow("f1", 0.85, dataset="eval"), MetricRow("f1", 0.99, datas
 def test_a_bound_that_was_raised(rules: tuple[MetricRule, ...]) -> None:
     document = frozen(details(2, f1=0.85), None, *rules)
     assert problems_of(RULE, document) == ()
-    raised = MetricRule("f1", HIGHER, at_least=0.9)
+    raised = MetricRule(name="f1", better=HIGHER, at_least=0.9)
     assert problems_of(raised, document) == ("f1 is 0.85, and must be at least 0.9",)
 
 
 def test_a_comparison_that_is_stricter() -> None:
     document = frozen(details(2, f1=0.85), details(1, f1=0.9), RULE)
-    assert problems_of(MetricRule("f1", HIGHER, max_worse=0.05), document) == ()
-    assert "worse by 0.05" in problems_of(MetricRule("f1", HIGHER, max_worse=0.04), document)[0]
+    assert problems_of(MetricRule(name="f1", better=HIGHER, max_worse=0.05), document) == ()
+    assert "worse by 0.05" in problems_of(MetricRule(name="f1", better=HIGHER, max_worse=0.04), document)[0]
 
 
 def test_a_rule_on_a_metric_that_was_not_there() -> None:
     document = frozen(details(2, f1=0.85), None, RULE)
-    rule = MetricRule("loss", LOWER, at_most=1)
+    rule = MetricRule(name="loss", better=LOWER, at_most=1)
     assert problems_of(rule, document) == ("the evidence has no metric loss",)
 
 
@@ -113,9 +112,9 @@ def test_a_rule_on_a_metric_that_was_not_there() -> None:
     ],
 )
 def test_another_dataset_than_that_of_the_rule_of_then(dataset: str | None, least: float, words: str) -> None:
-    then = MetricRule("f1", HIGHER, at_least=0.8, dataset="eval")
+    then = MetricRule(name="f1", better=HIGHER, at_least=0.8, dataset="eval")
     document = frozen(details(2, [EVAL, TRAIN]), None, then)
-    problems = problems_of(MetricRule("f1", HIGHER, at_least=least, dataset=dataset), document)
+    problems = problems_of(MetricRule(name="f1", better=HIGHER, at_least=least, dataset=dataset), document)
     assert words in "".join(problems)
     assert bool(problems) == bool(words)
 
@@ -144,9 +143,9 @@ def without_origins(document: dict[str, Any]) -> dict[str, Any]:
 def test_evidence_of_an_earlier_release() -> None:
     document = without_origins(frozen(details(2, f1=0.85), details(1, f1=0.9), RULE))
     assert problems_of(RULE, document) == ()
-    assert problems_of(MetricRule("f1", HIGHER, at_least=0.9), document)
-    assert problems_of(MetricRule("f1", HIGHER, max_worse=0.01), document)
-    assert problems_of(MetricRule("f1", HIGHER, at_least=0.8, dataset="eval"), document)
+    assert problems_of(MetricRule(name="f1", better=HIGHER, at_least=0.9), document)
+    assert problems_of(MetricRule(name="f1", better=HIGHER, max_worse=0.01), document)
+    assert problems_of(MetricRule(name="f1", better=HIGHER, at_least=0.8, dataset="eval"), document)
 
 
 def test_an_edge_that_an_earlier_release_froze_is_infinite() -> None:
@@ -167,14 +166,14 @@ def unclear(rule: MetricRule, document: dict[str, Any]) -> str:
 
 def test_a_rule_on_a_metric_that_was_left_out_is_not_judged_as_on_an_absent_one() -> None:
     document = frozen(details(2, (), **{f"m{number:03}": 0.9 for number in range(101)}))
-    assert problems_of(MetricRule("m099", HIGHER, at_least=0.8), document) == ()
+    assert problems_of(MetricRule(name="m099", better=HIGHER, at_least=0.8), document) == ()
     assert "m100 is not among the metrics that the evidence kept" in unclear(
-        MetricRule("m100", HIGHER, at_least=0.8), document
+        MetricRule(name="m100", better=HIGHER, at_least=0.8), document
     )
 
 
 def test_every_metric_that_a_rule_names_is_kept() -> None:
-    rules = [MetricRule(f"m{number:03}", HIGHER, at_least=0.8) for number in range(150)]
+    rules = [MetricRule(name=f"m{number:03}", better=HIGHER, at_least=0.8) for number in range(150)]
     document = frozen(details(2, (), **{rule.name: 0.9 for rule in rules}), None, *rules)
     assert judge_again(rules, evidence.canonical_json(document)).broken == ()
     assert judge_again(rules, evidence.canonical_json(document)).unclear == ()
@@ -183,23 +182,30 @@ def test_every_metric_that_a_rule_names_is_kept() -> None:
 MANY = [MetricRow("f1", 0.99 if number < 20 else 0.5, dataset=f"d{number:02}") for number in range(30)]
 
 
-@pytest.mark.parametrize("rules", [(), (MetricRule("f1", HIGHER, dataset="d00"),)], ids=["shown", "ruled"])
+@pytest.mark.parametrize(
+    "rules", [(), (MetricRule(name="f1", better=HIGHER, dataset="d00"),)], ids=["shown", "ruled"]
+)
 def test_datasets_that_were_left_out(rules: tuple[MetricRule, ...]) -> None:
     document = frozen(details(2, MANY), None, *rules)
-    assert problems_of(MetricRule("f1", HIGHER, at_least=0.8, dataset="d19"), document) == ()
-    assert "f1 on that dataset" in unclear(MetricRule("f1", HIGHER, at_least=0.8, dataset="d25"), document)
-    (problem,) = problems_of(MetricRule("f1", HIGHER, at_least=0.8), document)
+    assert problems_of(MetricRule(name="f1", better=HIGHER, at_least=0.8, dataset="d19"), document) == ()
+    assert "f1 on that dataset" in unclear(
+        MetricRule(name="f1", better=HIGHER, at_least=0.8, dataset="d25"), document
+    )
+    (problem,) = problems_of(MetricRule(name="f1", better=HIGHER, at_least=0.8), document)
     assert "f1 is missing" in problem
 
 
 def test_a_dataset_of_the_rule_of_then_is_kept_whatever_is_left_out() -> None:
-    rule = MetricRule("f1", HIGHER, at_least=0.4, dataset="d25")
+    rule = MetricRule(name="f1", better=HIGHER, at_least=0.4, dataset="d25")
     document = frozen(details(2, MANY), details(1, MANY), rule)
     assert problems_of(rule, document) == ()
-    assert problems_of(MetricRule("f1", HIGHER, at_least=0.8, dataset="d25"), document)
+    assert problems_of(MetricRule(name="f1", better=HIGHER, at_least=0.8, dataset="d25"), document)
 
 
 def test_a_champion_that_is_no_number_is_not_compared_with() -> None:
     document = frozen(details(2, f1=0.85), details(1, f1=float("inf")))
     assert problems_of(RULE, document) == ()
-    assert "no number to compare with" in problems_of(MetricRule("f1", HIGHER, max_worse=1), document)[0]
+    assert (
+        "no number to compare with"
+        in problems_of(MetricRule(name="f1", better=HIGHER, max_worse=1), document)[0]
+    )

@@ -8,54 +8,54 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from champion_gate.adapters.gitlab.auth import GitLabTokens, is_shown_as, tokens_of
+from champion_gate.adapters.gitlab.auth import is_shown_as, tokens_of
 from champion_gate.adapters.gitlab.models import AccessLevel, gitlab
-from champion_gate.adapters.gitlab.names import Protection, spot_of
 from champion_gate.adapters.gitlab.people import AccessRule
+from champion_gate.adapters.gitlab.secrets import GitLabTokens
+from champion_gate.adapters.gitlab.settings import GitLabPlace, Protection
 from champion_gate.adapters.http.answer import Answer
-from champion_gate.domain.gates import Account, ApprovalTarget
+from champion_gate.domain.gates import Account
+from champion_gate.domain.vendors import StoredPlace
 from champion_gate.errors import InvalidNameError, VendorUnavailableError
 
 
-def _target(**place: str) -> ApprovalTarget:
-    return ApprovalTarget(provider="gitlab", place=place, seats=("champion",))
+def place_of(**words: str) -> GitLabPlace:
+    return GitLabPlace.of(StoredPlace(stored=words, names=("champion",)))
 
 
 # --- places -----------------------------------------------------------------------------------------------
 
 
 def test_a_place_has_defaults() -> None:
-    spot = spot_of(_target(project="42"))
+    spot = place_of(project="42")
     assert (spot.ref, spot.job, spot.environment) == ("main", "approve", "champion")
-    assert (spot.protection, spot.approvers, spot.bot) == (Protection.ENVIRONMENT, (), "")
+    assert (spot.protection, spot.approvers, spot.bot) == (Protection.ENVIRONMENT, (), None)
 
 
 def test_a_place_is_read_whole() -> None:
-    spot = spot_of(
-        _target(
-            project="42",
-            ref="refs/heads/release/1.x",
-            job="decide",
-            environment="prod/champion",
-            protection="branch",
-            approvers="ann, b.ob:42,",
-            bot="gate_robot",
-            namespace_id="7",
-        )
+    spot = place_of(
+        project="42",
+        ref="refs/heads/release/1.x",
+        job="decide",
+        environment="prod/champion",
+        protection="branch",
+        approvers="ann, b.ob:42,",
+        bot="gate_robot",
+        namespace_id="7",
     )
     assert (spot.ref, spot.job, spot.environment) == ("release/1.x", "decide", "prod/champion")
     assert spot.protection is Protection.BRANCH
     assert spot.approvers == (Account("ann"), Account("b.ob", "42"))
-    assert (spot.bot, spot.wanted_ids) == ("gate_robot", (("namespace_id", "7"),))
+    assert (spot.bot, spot.wanted_ids) == ("gate_robot", {"namespace_id": "7"})
 
 
 @given(project=st.text(max_size=20))
 def test_a_project_is_its_number(project: str) -> None:
     if project.isascii() and project.isdecimal() and not project.startswith("0") and len(project) <= 19:
-        assert spot_of(_target(project=project)).project == project
+        assert place_of(project=project).project == int(project)
     else:
         with pytest.raises(InvalidNameError):
-            spot_of(_target(project=project))
+            place_of(project=project)
 
 
 # --- access rules -----------------------------------------------------------------------------------------

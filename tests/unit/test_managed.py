@@ -10,7 +10,9 @@ MLFLOW = "https://mlflow.example.com"
 
 
 def managed(model: str = "churn", *, folds_case: bool = False) -> ManagedAliases:
-    return ManagedAliases([], [FurtherAlias(model, "Champion")], registry=MLFLOW, folds_case=folds_case)
+    return ManagedAliases(
+        [], [FurtherAlias(model=model, alias="Champion")], registry=MLFLOW, folds_case=folds_case
+    )
 
 
 @pytest.mark.parametrize(

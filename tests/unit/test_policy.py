@@ -17,8 +17,17 @@ from champion_gate.domain.metrics import metric_problems, worse_by
 from champion_gate.domain.versions import ModelVersion, TrainingRun, VersionDetails, VersionStatus
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
-TARGET = ApprovalTarget("github", {"repository": "example/ml"}, ("champion",))
-GATE = Gate("churn", frozenset({"1"}), frozenset({"train-churn"}), "main.ml.churn", "Champion", TARGET)
+TARGET = ApprovalTarget.stored("github", {"repository": "example/ml"}, ("champion",))
+GATE = Gate(
+    name="churn",
+    jobs=(
+        1,
+        "train-churn",
+    ),
+    model="main.ml.churn",
+    alias="Champion",
+    approval=TARGET,
+)
 RUN = JobRun(
     "77",
     "1",
@@ -53,9 +62,9 @@ def version(number: int, metrics: Mapping[str, float] | None = None) -> VersionD
 
 
 def test_a_job_feeds_the_gates_that_name_its_id_or_its_name() -> None:
-    by_id = replace(GATE, name="a", job_names=frozenset())
-    by_name = replace(GATE, name="b", job_ids=frozenset(), model="main.ml.other")
-    neither = replace(GATE, name="c", job_ids=frozenset({"2"}), job_names=frozenset({"x"}))
+    by_id = GATE.model_copy(update={"name": "a", "jobs": (1,)})
+    by_name = GATE.model_copy(update={"name": "b", "jobs": ("train-churn",), "model": "main.ml.other"})
+    neither = GATE.model_copy(update={"name": "c", "jobs": (2, "x")})
     assert policy.gates_of_job([by_id, by_name, neither], "1", "train-churn") == (by_id, by_name)
 
 
@@ -67,12 +76,14 @@ def test_ids_and_names_match_exactly_or_not_at_all(job_id: str, job_name: str) -
 
 
 def test_an_empty_name_matches_no_gate() -> None:
-    assert policy.gates_of_job([replace(GATE, job_names=frozenset({""}))], "2", "") == ()
+    assert policy.gates_of_job([GATE.model_copy(update={"jobs": (1, "")})], "2", "") == ()
 
 
 def test_a_job_that_was_renamed_does_not_get_to_another_gates_approvers() -> None:
-    strict = replace(GATE, name="strict", job_names=frozenset())
-    lax = replace(GATE, name="lax", job_ids=frozenset(), alias="champion", allow_trainer_approval=True)
+    strict = GATE.model_copy(update={"name": "strict", "jobs": (1,)})
+    lax = GATE.model_copy(
+        update={"name": "lax", "jobs": ("train-churn",), "alias": "champion", "allow_trainer_approval": True}
+    )
     assert policy.gates_of_job([lax, strict], "1", "train-churn") == (strict,)
 
 
@@ -94,7 +105,7 @@ def test_a_job_that_was_renamed_does_not_get_to_another_gates_approvers() -> Non
 )
 def test_only_a_success_that_the_gate_accepts_counts(result: RunResult, accept: bool, counts: bool) -> None:
     run = replace(RUN, result=result, result_detail="BRAND_NEW\n::state")
-    reason = policy.ignored_because(run, replace(GATE, accept_success_with_failures=accept))
+    reason = policy.ignored_because(run, GATE.model_copy(update={"accept_success_with_failures": accept}))
     assert (reason is None) == counts
     if reason is not None:
         assert "77" in reason
@@ -127,7 +138,9 @@ def rule(
     at_least: float | None = None,
     at_most: float | None = None,
 ) -> MetricRule:
-    return MetricRule("f1", better, max_worse, at_least, at_most)
+    return MetricRule.model_construct(  # also one that gates.yaml never holds
+        name="f1", better=better, max_worse=max_worse, at_least=at_least, at_most=at_most
+    )
 
 
 UP, DOWN = Direction.HIGHER, Direction.LOWER
@@ -183,31 +196,32 @@ def test_metric_rules(
     assert (metric_problems(judged_by, candidate, champion) == ()) == ok
     ours = {} if candidate is None else {"f1": candidate}
     theirs = {} if champion is None else {"f1": champion}
-    gate = replace(GATE, metrics=(judged_by,))
+    gate = GATE.model_copy(update={"metrics": (judged_by,)})
     assert (policy.ineligible_because(gate, version(2, ours), version(1, theirs)) is None) == ok
 
 
 def test_without_a_champion_only_the_bounds_apply() -> None:
-    gate = replace(GATE, metrics=(rule(UP, max_worse=0.01, at_least=0.5),))
+    gate = GATE.model_copy(update={"metrics": (rule(UP, max_worse=0.01, at_least=0.5),)})
     assert policy.ineligible_because(gate, version(1, {"f1": 0.5}), None) is None
     assert policy.ineligible_because(gate, version(1, {"f1": 0.49}), None) is not None
 
 
 def test_a_candidate_without_an_mlflow_run_lacks_every_metric() -> None:
     reason = policy.ineligible_because(
-        replace(GATE, metrics=(rule(UP),)), version(2), version(1, {"f1": 0.5})
+        GATE.model_copy(update={"metrics": (rule(UP),)}), version(2), version(1, {"f1": 0.5})
     )
     assert reason == "The metric f1 is missing: MLflow run run2 cannot be read (not told)."
 
 
 def test_one_reason_names_every_broken_rule_with_its_numbers() -> None:
-    gate = replace(
-        GATE,
-        metrics=(
-            rule(UP, max_worse=0.01, at_least=0.8),
-            MetricRule("loss", DOWN, at_most=1.5),
-            MetricRule("auc", UP),
-        ),
+    gate = GATE.model_copy(
+        update={
+            "metrics": (
+                rule(UP, max_worse=0.01, at_least=0.8),
+                MetricRule(name="loss", better=DOWN, at_most=1.5),
+                MetricRule(name="auc", better=UP),
+            )
+        }
     )
     reason = policy.ineligible_because(gate, version(2, {"f1": 0.7, "loss": 2.0}), version(3, {"f1": 0.9}))
     assert reason is not None

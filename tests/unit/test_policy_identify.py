@@ -1,7 +1,6 @@
 """Who stands behind a version, and who that is at the provider (nobody approves their own model)."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import pytest
 import yaml
@@ -13,12 +12,11 @@ from champion_gate.domain.gates import Account, ApprovalTarget, Gate
 from champion_gate.domain.job_runs import Trainer
 
 GATE = Gate(
-    "churn",
-    frozenset({"1"}),
-    frozenset(),
-    "main.ml.churn",
-    "Champion",
-    ApprovalTarget("github", {}, ("champion",)),
+    name="churn",
+    jobs=(1,),
+    model="main.ml.churn",
+    alias="Champion",
+    approval=ApprovalTarget.stored("github", {}, ("champion",)),
 )
 PRINCIPAL = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
@@ -28,7 +26,7 @@ def accounts(identities: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[Accou
 
 
 def identify(identities: Mapping[str, tuple[str, ...]], *names: str | None) -> policy.TrainerIdentities:
-    gate = replace(GATE, identities=accounts(identities))
+    gate = GATE.model_copy(update={"identities": accounts(identities)})
     return policy.identify(gate, [Trainer("job run creator", name) for name in names])
 
 
@@ -123,7 +121,9 @@ def test_a_version_without_any_trainer_at_all_is_not_nobodys() -> None:
 def test_one_person_in_two_roles_is_asked_for_and_excluded_once() -> None:
     trainers = [Trainer("job run creator", "Ann@example.com"), Trainer("job run-as", "ann@example.com")]
     assert len(policy.identify(GATE, trainers).missing) == 1
-    found = policy.identify(replace(GATE, identities=accounts({"ann@example.com": ("ann",)})), trainers)
+    found = policy.identify(
+        GATE.model_copy(update={"identities": accounts({"ann@example.com": ("ann",)})}), trainers
+    )
     assert found.logins == ((trainers[0], Account("ann")),)
 
 
@@ -133,7 +133,9 @@ def test_two_absent_roles_are_both_named() -> None:
 
 
 def test_where_trainers_may_approve_nobody_is_missing_or_excluded() -> None:
-    gate = replace(GATE, identities=accounts({"ann@example.com": ("ann",)}), allow_trainer_approval=True)
+    gate = GATE.model_copy(
+        update={"identities": accounts({"ann@example.com": ("ann",)}), "allow_trainer_approval": True}
+    )
     trainers = [
         Trainer("job run-as", each) for each in ("ann@example.com", "bob@example.com", None, PRINCIPAL)
     ]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import yaml
 
+from champion_gate.bootstrap.configuration import load_gates
 from champion_gate.domain.evidence_markdown import render_markdown
-from champion_gate.settings.gates_file import load_gates
 from unit.test_evidence_markdown import document, rows
 
 ROOT = Path(__file__).resolve().parents[2]

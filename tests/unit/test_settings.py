@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from champion_gate.settings import (
-    BasicCredentials,
-    TokenCredentials,
-    load_settings,
-)
+from champion_gate.adapters.github.secrets import GitHubToken
+from champion_gate.bootstrap.configuration import load_settings
+from champion_gate.settings.credentials import BasicCredentials
 from settings_environ import (
     GITHUB_TOKEN,
     PASSWORD,
@@ -31,11 +29,11 @@ def test_the_least_that_is_needed_gets_the_documented_defaults(environ: dict[str
     assert settings.registry == "databricks-uc"
     assert [gate.name for gate in settings.gates] == ["churn"]
     assert settings.hook_credentials == (BasicCredentials("gate", SecretStr(PASSWORD)),)
-    assert settings.github_webhook_secrets == (SecretStr(WEBHOOK_SECRET),)
-    host = settings.github_hosts["github"]
-    assert host.url == "https://api.github.com"
-    assert host.credentials == TokenCredentials(SecretStr(GITHUB_TOKEN))
-    assert host.previous_credentials is None
+    assert settings.secrets["github"].texts("github_webhook_secret") == (WEBHOOK_SECRET,)
+    host = settings.hosts["github"]
+    assert host.server.url == "https://api.github.com"
+    assert host.credentials == GitHubToken(GITHUB_TOKEN)
+    assert host.previous is None
     assert settings.database_url == "sqlite:///champion-gate.db"
     assert settings.public_url is None
     assert (settings.host, settings.port, settings.sweep_seconds) == ("127.0.0.1", 8080, 60.0)
@@ -76,7 +74,7 @@ def test_settings_cannot_be_changed(environ: dict[str, str]) -> None:
     with pytest.raises(AttributeError):
         settings.port = 1  # type: ignore[misc]
     with pytest.raises(TypeError):
-        settings.github_hosts["github:x"] = settings.github_hosts["github"]  # type: ignore[index]
+        settings.hosts["github:x"] = settings.hosts["github"]  # type: ignore[index]
 
 
 def test_an_empty_environment_names_everything_that_is_missing(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from champion_gate.settings.addresses import host_of, is_loopback, web_address
+from champion_gate.domain.addresses import host_of, is_loopback, web_address
 
 
 @pytest.mark.parametrize(

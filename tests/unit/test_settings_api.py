@@ -11,10 +11,12 @@ import pytest
 import trustme
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
+from champion_gate.bootstrap.configuration import gates_json_schema, load_gates, load_settings
 from champion_gate.bootstrap.vendors import caller_verifier
 from champion_gate.domain.managed import FurtherAlias
 from champion_gate.errors import ConfigurationError
-from champion_gate.settings import ApiOidc, Gates, explain, gates_json_schema, load_gates, load_settings
+from champion_gate.settings.explaining import explain
+from champion_gate.settings.gates import ApiOidc, Gates
 from integration.github_world import MovableClock
 from settings_environ import environ
 from settings_samples import GITLAB, SMALLEST, changed, problems_of, written
@@ -49,19 +51,19 @@ def with_oidc(sample: dict[str, Any] = SMALLEST, **keys: object) -> dict[str, An
 def test_without_them_there_are_no_further_aliases_and_no_issuer(tmp_path: Path) -> None:
     gates = loaded(tmp_path, SMALLEST)
 
-    assert gates.further_aliases == ()
-    assert gates.api_oidc is None
-    assert loaded(tmp_path, SMALLEST | {"api": {}, "aliases": []}).api_oidc is None
+    assert gates.aliases == ()
+    assert gates.api.oidc is None
+    assert loaded(tmp_path, SMALLEST | {"api": {}, "aliases": []}).api.oidc is None
 
 
 def test_a_small_issuer_gets_the_documented_defaults(tmp_path: Path) -> None:
-    assert loaded(tmp_path, GIVEN).api_oidc == ApiOidc(
+    assert loaded(tmp_path, GIVEN).api.oidc == ApiOidc(
         issuer="https://login.example.com/tenant",
         audience="champion-gate",
         name_claim="sub",
         role_claim="groups",
-        operator=frozenset({"ml-platform"}),
-        viewer=frozenset(),
+        operator=("ml-platform",),
+        viewer=(),
         ca_file=None,
     )
 
@@ -87,13 +89,19 @@ def test_every_key_reaches_the_settings(environ: dict[str, str], tmp_path: Path)
         audience="api://0a1b2c3d-1111",
         name_claim="preferred_username",
         role_claim="https://example.com/roles",
-        operator=frozenset({"ML Platform", "/on-call"}),
-        viewer=frozenset({"0a1b2c3d-1111-2222-3333-444455556666", "größe"}),
+        operator=(
+            "ML Platform",
+            "/on-call",
+        ),
+        viewer=(
+            "0a1b2c3d-1111-2222-3333-444455556666",
+            "größe",
+        ),
         ca_file=str(ca_file),
     )
     assert settings.further_aliases == (
-        FurtherAlias("main.ml.fraud", "Champion"),
-        FurtherAlias("main.ml.churn", "shadow"),
+        FurtherAlias(model="main.ml.fraud", alias="Champion"),
+        FurtherAlias(model="main.ml.churn", alias="shadow"),
     )
     verifier = caller_verifier(settings, MovableClock())
     assert verifier is not None
@@ -124,18 +132,18 @@ def test_an_mlflow_registry_keeps_the_case_of_further_aliases(tmp_path: Path) ->
         {"model": "Fraud.v2", "alias": "Champion"},
     ]
 
-    assert loaded(tmp_path, plain | {"aliases": several}).further_aliases == (
-        FurtherAlias("churn", "Champion"),
-        FurtherAlias("Churn", "champion"),
-        FurtherAlias("Fraud.v2", "Champion"),
+    assert loaded(tmp_path, plain | {"aliases": several}).aliases == (
+        FurtherAlias(model="churn", alias="Champion"),
+        FurtherAlias(model="Churn", alias="champion"),
+        FurtherAlias(model="Fraud.v2", alias="Champion"),
     )
 
 
 def test_only_viewers_may_come_in_by_tokens(tmp_path: Path) -> None:
-    oidc = loaded(tmp_path, with_oidc(operator=[], viewer=["ml-readers"])).api_oidc
+    oidc = loaded(tmp_path, with_oidc(operator=[], viewer=["ml-readers"])).api.oidc
 
     assert oidc is not None
-    assert (oidc.operator, oidc.viewer) == (frozenset(), frozenset({"ml-readers"}))
+    assert (oidc.operator, oidc.viewer) == ((), ("ml-readers",))
 
 
 # --- what is refused --------------------------------------------------------------------------------------
@@ -228,23 +236,19 @@ def test_an_alias_is_named_once(tmp_path: Path, aliases: list[object], says: str
     assert re.match(re.escape(says).replace(r"\.\*", ".*").replace(r"\ ", " "), problem), problem
 
 
-def test_all_that_is_wrong_is_named_at_once_beside_what_is_wrong_elsewhere(tmp_path: Path) -> None:
+def test_what_is_wrong_between_the_parts_is_named_once_they_are_right_by_themselves(tmp_path: Path) -> None:
     file = changed("gates 0 jobs", [0]) | {
         "aliases": [FRAUD, FRAUD, FRAUD | {"alias": "v1"}, FRAUD | {"model": "fraud"}],
         "api": {"oidc": OIDC | {"operator": [], "issuer": "https://gitlab.com/"}},
     }
 
-    problems = problems_of(tmp_path, file)
+    def named() -> list[str]:
+        return sorted(problem.split(": ")[0] for problem in problems_of(tmp_path, file))
 
-    named = sorted(problem.split(": ")[0] for problem in problems)
-    assert named == [
-        "aliases[1]",
-        "aliases[2].alias",
-        "aliases[3].model",
-        "api.oidc.issuer",
-        "api.oidc.operator",
-        "gates[0].jobs[0]",
-    ]
+    assert named() == ["aliases[2].alias", "api.oidc.operator", "gates[0].jobs[0]"]
+    file["gates"][0]["jobs"], file["aliases"][2]["alias"] = [1], "Other"
+    file["api"]["oidc"]["operator"] = ["ops"]
+    assert named() == ["aliases[1]", "aliases[3].model", "api.oidc.issuer"]
 
 
 # --- no CI job becomes an operator ------------------------------------------------------------------------
@@ -307,7 +311,7 @@ def test_an_issuer_of_ci_jobs_is_known_also_where_the_gates_use_others(
 def test_an_issuer_of_people_may_be_a_neighbour_of_one_of_ci_jobs(tmp_path: Path, issuer: str) -> None:
     lab = SMALLEST | {"gitlab": {"url": "https://git.example.com/gitlab"}}
 
-    assert loaded(tmp_path, with_oidc(lab, issuer=issuer)).api_oidc is not None
+    assert loaded(tmp_path, with_oidc(lab, issuer=issuer)).api.oidc is not None
 
 
 def test_nor_does_an_issuer_that_follows_from_an_address_or_is_given(tmp_path: Path) -> None:
@@ -376,6 +380,6 @@ def test_the_schema_for_editors_takes_what_is_right_and_describes_every_key() ->
         ("api oidc secret", "x"),
     ):
         assert list(validator.iter_errors(changed(path, value, GIVEN))), path
-    for form in ("FurtherAliasEntry", "ApiOidcEntry", "ApiEntry"):
+    for form in ("FurtherAlias", "ApiOidc", "Api"):
         for key, described in schema["$defs"][form]["properties"].items():
             assert described.get("description"), f"{form}.{key}"

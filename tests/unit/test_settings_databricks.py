@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from champion_gate.bootstrap.configuration import load_settings
 from champion_gate.errors import ConfigurationError
-from champion_gate.settings import load_settings
 from settings_environ import environ
 
 __all__ = ["environ"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.settings.databricks_credentials import credential_problems
+from champion_gate.settings.databricks import credential_problems
 
 ADDRESS = "https://adb-1.2.azuredatabricks.net"
 PRINCIPAL = {"DATABRICKS_CLIENT_ID": "an-id", "DATABRICKS_CLIENT_SECRET": "dose-geheim"}

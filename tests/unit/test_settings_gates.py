@@ -14,10 +14,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from champion_gate.adapters.github.names import check_new, gated_job, spot_of
-from champion_gate.domain.gates import Account, Direction, MetricRule, NewerVersion, VersionSource
-from champion_gate.settings import explain, gates_json_schema, load_gates
-from champion_gate.settings.gates_file import read_gates
+from champion_gate.adapters.github.settings import GitHubPlace, GitHubServer, gated_job
+from champion_gate.bootstrap.configuration import FORMS, gates_json_schema, load_gates
+from champion_gate.domain.gates import (
+    Account,
+    ApprovalTarget,
+    Direction,
+    MetricRule,
+    NewerVersion,
+    VersionSource,
+)
+from champion_gate.settings.explaining import explain
+from champion_gate.settings.loading import read_gates
 from secret_samples import SECRETS, telling
 from settings_samples import FULL, SMALLEST, changed, problems_of, written
 
@@ -38,13 +46,13 @@ def test_a_small_file_gets_the_documented_defaults(tmp_path: Path) -> None:
     assert not gate.accept_success_with_failures
     assert gate.approval.provider == "github"
     assert gate.approval.seats == ("champion",)
-    assert dict(gate.approval.place) == {
+    assert gate.approval.words() == {
         "repository": "example/ml-deploy",
         "workflow": "champion-gate.yml",
         "ref": "main",
     }
-    assert gates.github_servers["github"].url == "https://api.github.com"
-    assert gates.github_servers["github"].api_version == "2022-11-28"
+    assert gates.servers["github"].url == "https://api.github.com"
+    assert gates.servers["github"] == GitHubServer()
 
 
 def test_a_login_may_be_pinned_to_its_account(tmp_path: Path) -> None:
@@ -76,7 +84,7 @@ def test_every_key_reaches_the_gate(tmp_path: Path) -> None:
     assert gate.apply_within == timedelta(days=3)
     assert gate.newer_version is NewerVersion.KEEP
     assert gate.approval.seats == ("champion", "second-eyes")
-    assert dict(gate.approval.place) == {
+    assert gate.approval.words() == {
         "repository": "example/ml-deploy",
         "workflow": "gate.yml",
         "ref": "release/1",
@@ -90,12 +98,12 @@ def test_every_key_reaches_the_gate(tmp_path: Path) -> None:
         "0a1b2c3d-1111-2222-3333-444455556666": (),
     }
     assert gate.metrics == (
-        MetricRule("f1", Direction.HIGHER, max_worse=0.01, at_least=0.8),
-        MetricRule("loss", Direction.LOWER, at_most=1.0),
+        MetricRule(name="f1", better=Direction.HIGHER, max_worse=0.01, at_least=0.8),
+        MetricRule(name="loss", better=Direction.LOWER, at_most=1.0),
     )
-    assert gates.github_servers["github"].api_version == "2026-03-10"
+    assert gates.servers["github"] == GitHubServer(api_version="2026-03-10")
     assert other.approval.provider == "github:ghes.example.com:8443"
-    assert gates.github_servers[other.approval.provider].url == "https://ghes.example.com:8443/api/v3"
+    assert gates.servers[other.approval.provider].url == "https://ghes.example.com:8443/api/v3"
 
 
 _places = st.fixed_dictionaries(
@@ -114,18 +122,20 @@ _places = st.fixed_dictionaries(
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=_places)
-def test_whatever_is_taken_here_the_adapter_takes_too(tmp_path: Path, place: dict[str, Any]) -> None:
+def test_whatever_is_taken_here_is_read_back_where_it_was_stored(
+    tmp_path: Path, place: dict[str, Any]
+) -> None:
     file = copy.deepcopy(SMALLEST)
     file["gates"][0]["approval"]["github"] = place
-    reading = read_gates(written(tmp_path, file))
+    reading = read_gates(written(tmp_path, file), FORMS)
     if reading.gates is None:
         assert all(line.startswith("gates[0].approval.github") for line in reading.problems)
         return
 
     target = reading.gates.gates[0].approval
-    check_new(target)
+    stored = ApprovalTarget.stored(target.provider, target.words(), target.seats)
 
-    assert spot_of(target).seats == tuple(place["environments"])
+    assert GitHubPlace.of(stored.place) == target.place
     assert all(len(gated_job(seat).encode("utf-16-le")) <= 200 for seat in target.seats)
 
 
@@ -220,11 +230,11 @@ def test_an_environment_whose_job_github_names_whole_is_taken(tmp_path: Path, en
         (
             "gates 0 approval",
             {"jenkins": {}},
-            r"gates\[0\]\.approval: has no key github or gitlab; expected one of them",
+            r"gates\[0\]\.approval\.jenkins: is no key that is known here; known are github, gitlab",
         ),
         ("gates 0 approval", {"github": None}, r"gates\[0\]\.approval\.github: found nothing; expected keys"),
         ("gates 0 approval gitlab", {"project": 42}, r"gates\[0\]\.approval: found github and gitlab"),
-        ("gates 0 approval gitlab", None, r"gates\[0\]\.approval: found github and gitlab; expected one"),
+        ("gates 0 approval gitlab", None, r"gates\[0\]\.approval\.gitlab: found nothing; expected keys"),
         (
             "gates 0 approval jenkins",
             {},
@@ -300,7 +310,7 @@ def test_an_environment_whose_job_github_names_whole_is_taken(tmp_path: Path, en
         (
             "github",
             {"oicd": {}},
-            r"github\.oicd: is no key that is known here; known are url, ca_file, api_version, oidc",
+            r"github\.oicd: is no key that is known here; known are url, ca_file, oidc, api_version",
         ),
         ("github", {"api_version": "2021"}, r"github\.api_version: found '2021'"),
         ("gates 0 identities", {"a@example.com": []}, r"identities\.a@example\.com: found nobody"),

@@ -12,8 +12,9 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
+from champion_gate.bootstrap.configuration import gates_json_schema, load_gates
 from champion_gate.domain.gates import VersionSource
-from champion_gate.settings import explain, gates_json_schema, load_gates
+from champion_gate.settings.explaining import explain
 from settings_samples import FULL, SMALLEST, changed, problems_of, written
 
 
@@ -109,8 +110,9 @@ def test_one_host_has_one_address(tmp_path: Path) -> None:
     assert problems[1].startswith("gates[3].approval.github.ca_file")
 
 
-def test_all_problems_of_all_kinds_come_in_one_message(tmp_path: Path) -> None:
-    file = two_gates(name="churn", jobs=[0], identities={"x@y.z": []})
+def test_problems_of_all_parts_come_in_one_message_and_then_those_between_them(tmp_path: Path) -> None:
+    file = two_gates(name="churn", jobs=[0])
+    file["gates"].append(copy.deepcopy(file["gates"][0]) | {"identities": {"x@y.z": []}})
     file["gates"].append(
         copy.deepcopy(file["gates"][0]) | {"metrics": {"f": {"better": "lower", "at_least": 1}}}
     )
@@ -122,10 +124,16 @@ def test_all_problems_of_all_kinds_come_in_one_message(tmp_path: Path) -> None:
     for part in (
         "registri: is no key",
         "gates[1].jobs[0]: found 0",
-        "gates[0].model: 'no-level'",
-        "gates[2].name: found 'churn'",
-        "gates[2].metrics.f.at_least",
+        "gates[2].identities.x@y.z: found nobody",
+        "gates[3].metrics.f.at_least",
     ):
+        assert any(part in line for line in problems), (part, problems)
+    del file["registri"], file["gates"][2]["identities"], file["gates"][3]["metrics"]
+    file["gates"][1]["jobs"] = [2]
+
+    problems = problems_of(tmp_path, file)
+
+    for part in ("gates[0].model: 'no-level'", "gates[2].name: found 'churn'", "gates[3]: job 1234567890"):
         assert any(part in line for line in problems), (part, problems)
 
 

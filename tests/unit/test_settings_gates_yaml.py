@@ -11,8 +11,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from champion_gate.bootstrap.configuration import load_gates
 from champion_gate.errors import ConfigurationError
-from champion_gate.settings import load_gates
 from settings_samples import SMALLEST, changed, problems_of, written
 
 

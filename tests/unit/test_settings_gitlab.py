@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from champion_gate.adapters.gitlab.inputs import spelled
-from champion_gate.adapters.gitlab.names import Protection, spot_of
-from champion_gate.domain.gates import Account
-from champion_gate.settings import explain, gates_json_schema, load_gates
-from champion_gate.settings.gates_file import read_gates
-from champion_gate.settings.gates_model import GitLabApprovalEntry
+from champion_gate.adapters.gitlab.settings import GitLabPlace, GitLabServer, Protection
+from champion_gate.bootstrap.configuration import FORMS, gates_json_schema, load_gates
+from champion_gate.domain.gates import Account, ApprovalTarget
+from champion_gate.settings.explaining import explain
+from champion_gate.settings.loading import read_gates
 from champion_gate_standins.gitlab.state import TEMPLATE_INPUTS
 from settings_samples import FULL_GITLAB, GITLAB, changed, problems_of, written
 
@@ -39,16 +39,15 @@ def test_a_small_file_gets_the_documented_defaults(tmp_path: Path) -> None:
     target = gates.gates[0].approval
     assert target.provider == "gitlab"
     assert target.seats == ("champion",)
-    assert dict(target.place) == {
+    assert target.words() == {
         "project": "42",
         "ref": "main",
         "job": "approve",
         "environment": "champion",
         "protection": "environment",
     }
-    assert not gates.github_servers
-    assert gates.gitlab_servers["gitlab"].url == "https://gitlab.com"
-    assert gates.gitlab_servers["gitlab"].ca_file is None
+    assert gates.servers == {"gitlab": GitLabServer()}
+    assert gates.servers["gitlab"].url == "https://gitlab.com"
 
 
 def test_every_key_reaches_the_gate(tmp_path: Path) -> None:
@@ -56,7 +55,7 @@ def test_every_key_reaches_the_gate(tmp_path: Path) -> None:
 
     gate, other, hub = gates.gates
     assert gate.approval.seats == ("prod/eu west (1/2)", "prod/eu west (2/2)")
-    assert dict(gate.approval.place) == {
+    assert gate.approval.words() == {
         "project": "9007199254740993",
         "ref": "release/1",
         "job": "approve: [prod]",
@@ -70,34 +69,35 @@ def test_every_key_reaches_the_gate(tmp_path: Path) -> None:
         "first.last@example.com": (Account("jane.doe"),),
         "two@example.com": (Account("one"), Account("two.x")),
     }
-    assert gates.gitlab_servers["gitlab"].url == "https://gitlab.example.com/gitlab"
-    assert gates.gitlab_servers["gitlab"].ca_file == "/etc/ca.pem"
-    assert (other.approval.provider, other.approval.place["protection"]) == ("gitlab", "branch")
+    assert gates.servers["gitlab"].url == "https://gitlab.example.com/gitlab"
+    assert gates.servers["gitlab"].ca_file == "/etc/ca.pem"
+    assert (other.approval.provider, other.approval.words()["protection"]) == ("gitlab", "branch")
     assert hub.approval.provider == "github"
-    assert list(gates.github_servers) == ["github"]
+    assert list(gates.servers) == ["gitlab", "github"]
 
 
-def test_the_adapter_reads_the_place_as_it_was_meant(tmp_path: Path) -> None:
+def test_the_place_is_read_as_it_was_meant(tmp_path: Path) -> None:
     gate = load_gates(written(tmp_path, FULL_GITLAB)).gates[0]
 
-    spot = spot_of(gate.approval)
+    spot = gate.approval.place
+    assert isinstance(spot, GitLabPlace)
 
-    assert (spot.project, spot.ref, spot.job) == ("9007199254740993", "release/1", "approve: [prod]")
+    assert (spot.project, spot.ref, spot.job) == (9007199254740993, "release/1", "approve: [prod]")
     assert (spot.environment, spot.protection) == ("prod/eu west", Protection.ENVIRONMENT)
     assert (spot.approvers, spot.bot) == (
         (Account("jane.doe"), Account("_max-2", "17")),
         "project_42_bot_0a1b",
     )
     assert spot.seats == gate.approval.seats
-    assert spot.wanted_ids == (("namespace_id", "7"),)
+    assert spot.wanted_ids == {"namespace_id": "7"}
 
 
 def _pattern(key: str) -> str:
-    schema = GitLabApprovalEntry.model_json_schema()["properties"][key]
+    schema = GitLabPlace.model_json_schema()["properties"][key]
     return str((schema.get("items") or schema)["pattern"])
 
 
-_LOGIN = GitLabApprovalEntry.model_json_schema()["properties"]["approvers"]["items"]["anyOf"][0]["pattern"]
+_LOGIN = GitLabPlace.model_json_schema()["properties"]["approvers"]["items"]["anyOf"][0]["pattern"]
 _logins = st.from_regex(_LOGIN, fullmatch=True)
 _approvers = st.one_of(_logins, st.fixed_dictionaries({"login": _logins, "id": st.integers(1, 2**63 - 1)}))
 _places = st.fixed_dictionaries(
@@ -117,16 +117,20 @@ _places = st.fixed_dictionaries(
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=_places)
-def test_whatever_is_taken_here_the_adapter_takes_too(tmp_path: Path, place: dict[str, object]) -> None:
-    reading = read_gates(written(tmp_path, gitlab(**place)))
+def test_whatever_is_taken_here_is_read_back_where_it_was_stored(
+    tmp_path: Path, place: dict[str, object]
+) -> None:
+    reading = read_gates(written(tmp_path, gitlab(**place)), FORMS)
     if reading.gates is None:
         assert all(line.startswith("gates[0].approval.gitlab") for line in reading.problems)
         return
 
-    spot = spot_of(reading.gates.gates[0].approval)
+    target = reading.gates.gates[0].approval
+    stored = ApprovalTarget.stored(target.provider, target.words(), target.seats)
 
-    assert len(spot.seats) == place.get("approvals", 1)
-    assert spot.project == str(place["project"])
+    assert len(target.seats) == place.get("approvals", 1)
+    assert GitLabPlace.of(stored.place).words() == target.words()
+    assert GitLabPlace.of(stored.place).seats == target.seats
 
 
 def test_an_environment_that_is_taken_is_one_that_the_template_takes() -> None:
@@ -260,10 +264,10 @@ def test_a_gate_asks_in_one_system_only(tmp_path: Path) -> None:
     file = gitlab()
     file["gates"][0]["approval"]["github"] = {"repository": "no-owner"}
 
-    problems = problems_of(tmp_path, file)
-
-    assert len([line for line in problems if "gates[0].approval: found github and gitlab" in line]) == 1
-    assert any("github.repository: found 'no-owner'" in line for line in problems)
+    assert any("github.repository: found 'no-owner'" in line for line in problems_of(tmp_path, file))
+    file["gates"][0]["approval"]["github"] = {"repository": "an/owner", "environments": ["x"]}
+    (problem,) = problems_of(tmp_path, file)
+    assert problem.startswith("gates[0].approval: found github and gitlab; expected one of them")
 
 
 @pytest.mark.parametrize(
@@ -363,7 +367,7 @@ def test_the_schema_for_editors_takes_what_the_service_takes() -> None:
         ("github", {"oidc": {"issuer": "https://x/"}}),
     ):
         assert not validator.is_valid(changed(path, value, GITLAB)), path
-    for definition in ("GitLabEntry", "GitLabOidcEntry", "GitHubOidcEntry", "GitLabApprovalEntry"):
+    for definition in ("GitLabServer", "GitLabOidc", "GitHubOidc", "GitLabPlace"):
         keys = schema["$defs"][definition]["properties"]
         assert all(entry.get("description") for entry in keys.values())
 

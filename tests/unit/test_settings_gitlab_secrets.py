@@ -8,10 +8,11 @@ import re
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 from standardwebhooks.webhooks import Webhook
 
-from champion_gate.settings import GitLabCredentials, load_settings
+from champion_gate.adapters.gitlab.secrets import GitLabSecrets, GitLabTokens
+from champion_gate.bootstrap.configuration import load_settings
+from champion_gate.settings.loading import Settings
 from settings_environ import (
     READ_TOKEN,
     SIGNING_TOKEN,
@@ -30,6 +31,12 @@ def signing_token(size: int) -> str:
     return f"whsec_{base64.b64encode(bytes(range(size))).decode()}"
 
 
+def of_webhooks(settings: Settings) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    secrets = settings.secrets["gitlab"]
+    assert isinstance(secrets, GitLabSecrets)
+    return secrets.of_webhooks()
+
+
 def without(environ: dict[str, str], *names: str) -> dict[str, str]:
     return {
         name: value for name, value in environ.items() if name.removeprefix("CHAMPION_GATE_") not in names
@@ -39,22 +46,21 @@ def without(environ: dict[str, str], *names: str) -> dict[str, str]:
 def test_gitlab_alone_needs_no_secret_of_github(gitlab_environ: dict[str, str]) -> None:
     settings = load_settings(gitlab_environ)
 
-    assert settings.github_hosts == {}
-    assert settings.github_webhook_secrets == ()
-    host = settings.gitlab_hosts["gitlab"]
-    assert (host.url, host.ca_file, host.gate_url) == ("https://gitlab.com", None, "https://gate.example.com")
-    assert host.credentials == GitLabCredentials(SecretStr(READ_TOKEN), SecretStr(TRIGGER_TOKEN), None)
-    assert host.previous_credentials is None
-    assert settings.gitlab_signing_tokens == (SecretStr(SIGNING_TOKEN),)
-    assert settings.gitlab_webhook_tokens == ()
+    assert list(settings.hosts) == ["gitlab"]
+    assert settings.secrets["github"].texts("github_webhook_secret") == ()
+    host = settings.hosts["gitlab"]
+    assert (host.server.url, host.server.ca_file) == ("https://gitlab.com", None)
+    assert settings.public_url == "https://gate.example.com"
+    assert host.credentials == GitLabTokens(read_token=READ_TOKEN, trigger_token=TRIGGER_TOKEN)
+    assert host.previous is None
+    assert of_webhooks(settings) == ((SIGNING_TOKEN,), ())
 
 
 def test_github_alone_needs_no_secret_of_gitlab(environ: dict[str, str]) -> None:
     settings = load_settings(environ)
 
-    assert settings.gitlab_hosts == {}
-    assert settings.gitlab_signing_tokens == settings.gitlab_webhook_tokens == ()
-    assert list(settings.github_hosts) == ["github"]
+    assert of_webhooks(settings) == ((), ())
+    assert list(settings.hosts) == ["github"]
 
 
 def test_both_together_need_the_secrets_of_both(gitlab_environ: dict[str, str], tmp_path: Path) -> None:
@@ -69,7 +75,7 @@ def test_both_together_need_the_secrets_of_both(gitlab_environ: dict[str, str], 
     assert len(problems) == 3
     for name in ("GITHUB_WEBHOOK_SECRET", "GITLAB_READ_TOKEN", "GITHUB_APP_CLIENT_ID and "):
         assert any(line.startswith(f"CHAMPION_GATE_{name}") for line in problems), problems
-    assert sorted({*settings.github_hosts, *settings.gitlab_hosts}) == ["github", "gitlab"]
+    assert sorted(settings.hosts) == ["github", "gitlab"]
 
 
 def test_everything_that_gitlab_lacks_is_named_at_once(gitlab_environ: dict[str, str]) -> None:
@@ -172,7 +178,7 @@ def test_each_wrong_variable_is_named(
     "url", ["https://gate.example.com/base", "https://gate:8443", "http://127.0.0.1:8081"]
 )
 def test_an_address_that_jobs_can_be_told_is_taken(gitlab_environ: dict[str, str], url: str) -> None:
-    assert loaded(gitlab_environ, PUBLIC_URL=f"{url}/").gitlab_hosts["gitlab"].gate_url == url
+    assert loaded(gitlab_environ, PUBLIC_URL=f"{url}/").public_url == url
 
 
 @pytest.mark.parametrize("size", [24, 32, 64])
@@ -183,7 +189,7 @@ def test_signing_tokens_of_every_length_that_the_standard_knows_are_taken(
 
     settings = loaded(gitlab_environ, GITLAB_SIGNING_TOKEN=token)
 
-    assert settings.gitlab_signing_tokens == (SecretStr(token),)
+    assert of_webhooks(settings) == ((token,), ())
     Webhook(token)  # an independent implementation takes it too
 
 
@@ -193,11 +199,11 @@ def test_an_api_token_may_stand_instead_of_the_trigger_token_or_beside_it(
     beside = loaded(gitlab_environ, GITLAB_API_TOKEN="glpat-geheim-api")
     instead = loaded(without(gitlab_environ, "GITLAB_TRIGGER_TOKEN"), GITLAB_API_TOKEN="glpat-geheim-api")
 
-    api = SecretStr("glpat-geheim-api")
-    assert beside.gitlab_hosts["gitlab"].credentials == GitLabCredentials(
-        SecretStr(READ_TOKEN), SecretStr(TRIGGER_TOKEN), api
+    api = "glpat-geheim-api"
+    assert beside.hosts["gitlab"].credentials == GitLabTokens(
+        read_token=READ_TOKEN, trigger_token=TRIGGER_TOKEN, api_token=api
     )
-    assert instead.gitlab_hosts["gitlab"].credentials == GitLabCredentials(SecretStr(READ_TOKEN), None, api)
+    assert instead.hosts["gitlab"].credentials == GitLabTokens(read_token=READ_TOKEN, api_token=api)
 
 
 def test_a_trigger_token_is_not_taken_for_several_projects(
@@ -226,12 +232,8 @@ def test_during_a_rotation_both_access_tokens_are_tried_the_current_one_first(
     )
     api_only = loaded(gitlab_environ, GITLAB_API_TOKEN="api", GITLAB_API_TOKEN_PREVIOUS="older-api")
 
-    assert both.gitlab_hosts["gitlab"].previous_credentials == GitLabCredentials(
-        SecretStr("older-read"), None, SecretStr("older-api")
-    )
-    assert api_only.gitlab_hosts["gitlab"].previous_credentials == GitLabCredentials(
-        SecretStr(READ_TOKEN), None, SecretStr("older-api")
-    )
+    assert both.hosts["gitlab"].previous == GitLabTokens(read_token="older-read", api_token="older-api")
+    assert api_only.hosts["gitlab"].previous == GitLabTokens(read_token=READ_TOKEN, api_token="older-api")
 
 
 def test_during_a_rotation_both_webhook_secrets_are_taken_the_current_one_first(
@@ -244,16 +246,14 @@ def test_during_a_rotation_both_webhook_secrets_are_taken_the_current_one_first(
         GITLAB_WEBHOOK_TOKEN_PREVIOUS="y" * 16,
     )
 
-    assert signed.gitlab_signing_tokens == (SecretStr(SIGNING_TOKEN), SecretStr(signing_token(24)))
-    assert plain.gitlab_signing_tokens == ()
-    assert plain.gitlab_webhook_tokens == (SecretStr("x" * 16), SecretStr("y" * 16))
+    assert of_webhooks(signed) == ((SIGNING_TOKEN, signing_token(24)), ())
+    assert of_webhooks(plain) == ((), ("x" * 16, "y" * 16))
 
 
 def test_a_plain_webhook_token_is_never_taken_beside_a_signing_token(gitlab_environ: dict[str, str]) -> None:
     settings = loaded(gitlab_environ, GITLAB_WEBHOOK_TOKEN="x" * 16, GITLAB_WEBHOOK_TOKEN_PREVIOUS="y" * 16)
 
-    assert settings.gitlab_signing_tokens == (SecretStr(SIGNING_TOKEN),)
-    assert settings.gitlab_webhook_tokens == ()
+    assert of_webhooks(settings) == ((SIGNING_TOKEN,), ())
 
 
 def test_secrets_never_show(gitlab_environ: dict[str, str]) -> None:
@@ -264,7 +264,7 @@ def test_secrets_never_show(gitlab_environ: dict[str, str]) -> None:
         GITLAB_SIGNING_TOKEN_PREVIOUS=signing_token(40),
     )
 
-    shown = repr(settings) + str(settings.gitlab_hosts)
+    shown = repr(settings) + str(settings.hosts)
     assert "geheim" not in shown
     assert "whsec_" not in shown
     assert "glp" not in shown
@@ -279,8 +279,8 @@ def test_secrets_may_stand_in_files(gitlab_environ: dict[str, str], tmp_path: Pa
 
     settings = loaded(gitlab_environ, SECRETS_DIR=str(folder))
 
-    assert settings.gitlab_signing_tokens == (SecretStr(SIGNING_TOKEN),)
-    assert settings.gitlab_hosts["gitlab"].credentials.read_token == SecretStr(READ_TOKEN)
+    assert of_webhooks(settings) == ((SIGNING_TOKEN,), ())
+    assert settings.hosts["gitlab"].credentials.read_token == READ_TOKEN
 
 
 def test_certificates_must_be_readable(gitlab_environ: dict[str, str], tmp_path: Path) -> None:
@@ -297,6 +297,5 @@ def test_certificates_must_be_readable(gitlab_environ: dict[str, str], tmp_path:
 
     assert len(absent) == 1
     assert absent[0].startswith("ca_file of gitlab: found")
-    host = settings.gitlab_hosts["gitlab"]
-    assert (host.url, host.ca_file) == ("https://git.example.com/gitlab", str(authorities))
-    assert settings.oidc["gitlab"].ca_file == str(authorities)
+    host = settings.hosts["gitlab"]
+    assert (host.server.url, host.server.ca_file) == ("https://git.example.com/gitlab", str(authorities))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from champion_gate.settings import Gates, OidcIssuer, load_gates, load_settings
+from champion_gate.bootstrap.configuration import load_gates, load_settings
+from champion_gate.domain.vendors import Server
+from champion_gate.settings.gates import Gates
 from settings_environ import environ, gitlab_environ
 from settings_samples import GITLAB, SMALLEST, changed, problems_of, written
 
@@ -17,6 +20,11 @@ __all__ = ["environ", "gitlab_environ"]
 
 def loaded(tmp_path: Path, file: object) -> Gates:
     return load_gates(written(tmp_path, file))
+
+
+def issuers(servers: Mapping[str, Server]) -> dict[str, tuple[str, str, str | None, str]]:
+    """Whose tokens are taken: provider key -> issuer, audience, certificate authorities, vendor."""
+    return {key: (each.issuer, each.oidc.audience, each.ca_file, each.kind) for key, each in servers.items()}
 
 
 def on_both(**top: Any) -> dict[str, Any]:
@@ -43,7 +51,7 @@ def on_both(**top: Any) -> dict[str, Any]:
 def test_the_issuer_of_a_github_follows_from_its_address(tmp_path: Path, url: str, issuer: str) -> None:
     gates = loaded(tmp_path, SMALLEST | {"github": {"url": url}})
 
-    assert dict(gates.oidc) == {"github": OidcIssuer(issuer, "champion-gate", None, "github")}
+    assert issuers(gates.servers) == {"github": (issuer, "champion-gate", None, "github")}
 
 
 @pytest.mark.parametrize(
@@ -57,7 +65,7 @@ def test_the_issuer_of_a_github_follows_from_its_address(tmp_path: Path, url: st
 def test_the_issuer_of_a_gitlab_is_its_address(tmp_path: Path, url: str, issuer: str) -> None:
     gates = loaded(tmp_path, GITLAB | {"gitlab": {"url": url}})
 
-    assert dict(gates.oidc) == {"gitlab": OidcIssuer(issuer, "champion-gate", None, "gitlab")}
+    assert issuers(gates.servers) == {"gitlab": (issuer, "champion-gate", None, "gitlab")}
 
 
 def test_an_issuer_that_is_given_is_kept_letter_by_letter(tmp_path: Path) -> None:
@@ -72,11 +80,9 @@ def test_an_issuer_that_is_given_is_kept_letter_by_letter(tmp_path: Path) -> Non
         ),
     )
 
-    assert dict(gates.oidc) == {
-        "github": OidcIssuer(
-            "https://token.actions.githubusercontent.com/Octo", "hub", "/etc/hub.pem", "github"
-        ),
-        "gitlab": OidcIssuer("https://Lab.example.com:443", "champion-gate", "/etc/lab.pem", "gitlab"),
+    assert issuers(gates.servers) == {
+        "github": ("https://token.actions.githubusercontent.com/Octo", "hub", "/etc/hub.pem", "github"),
+        "gitlab": ("https://Lab.example.com:443", "champion-gate", "/etc/lab.pem", "gitlab"),
     }
 
 
@@ -87,10 +93,8 @@ def test_another_github_has_the_issuer_of_its_own_address_and_the_common_audienc
 
     gates = loaded(tmp_path, file)
 
-    assert dict(gates.oidc) == {
-        "github:ghes.example.com": OidcIssuer(
-            "https://ghes.example.com/_services/token", "ours", None, "github"
-        )
+    assert issuers(gates.servers) == {
+        "github:ghes.example.com": ("https://ghes.example.com/_services/token", "ours", None, "github")
     }
 
 
@@ -141,14 +145,14 @@ def test_no_two_systems_may_share_an_issuer(tmp_path: Path) -> None:
     assert problems_of(tmp_path, shared) == [f"gitlab.oidc.issuer: {says}"]
     assert len(problems_of(tmp_path, forged)) == 1
     # What no gate uses signs for nothing.
-    assert loaded(tmp_path, GITLAB | {"github": {"oidc": {"issuer": "https://gitlab.com"}}}).oidc
+    assert loaded(tmp_path, GITLAB | {"github": {"oidc": {"issuer": "https://gitlab.com"}}}).servers
 
 
 def test_the_issuers_reach_the_settings(gitlab_environ: dict[str, str]) -> None:
     settings = load_settings(gitlab_environ)
 
-    assert dict(settings.oidc) == {
-        "gitlab": OidcIssuer("https://gitlab.com", "champion-gate", None, "gitlab")
+    assert issuers({key: host.server for key, host in settings.hosts.items()}) == {
+        "gitlab": ("https://gitlab.com", "champion-gate", None, "gitlab")
     }
     with pytest.raises(TypeError):
-        settings.oidc["github"] = settings.oidc["gitlab"]  # type: ignore[index]
+        settings.hosts["github"] = settings.hosts["gitlab"]  # type: ignore[index]

@@ -15,12 +15,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from pydantic import SecretStr
 
-from champion_gate.settings import (
-    AppCredentials,
-    BasicCredentials,
-    TokenCredentials,
-    load_settings,
-)
+from champion_gate.adapters.github.secrets import GitHubApp, GitHubToken
+from champion_gate.bootstrap.configuration import load_settings
+from champion_gate.settings.credentials import BasicCredentials
 from settings_environ import (
     PASSWORD,
     WEBHOOK_SECRET,
@@ -48,12 +45,12 @@ def test_during_a_rotation_both_secrets_are_taken_the_current_one_first(environ:
         GITHUB_TOKEN_PREVIOUS="older",
     )
 
-    assert settings.github_webhook_secrets == (SecretStr(WEBHOOK_SECRET), SecretStr("x" * 16))
+    assert settings.secrets["github"].texts("github_webhook_secret") == (WEBHOOK_SECRET, "x" * 16)
     assert settings.hook_credentials == (
         BasicCredentials("gate", SecretStr(PASSWORD)),
         BasicCredentials("gate", SecretStr("y" * 16)),
     )
-    assert settings.github_hosts["github"].previous_credentials == TokenCredentials(SecretStr("older"))
+    assert settings.hosts["github"].previous == GitHubToken("older")
 
 
 def test_a_previous_pair_is_never_mixed_with_the_current_one(environ: dict[str, str]) -> None:
@@ -77,7 +74,7 @@ def test_a_previous_secret_alone_is_not_enough(environ: dict[str, str]) -> None:
 def test_the_same_previous_secret_counts_once(environ: dict[str, str]) -> None:
     settings = loaded(environ, GITHUB_WEBHOOK_SECRET_PREVIOUS=WEBHOOK_SECRET)
 
-    assert settings.github_webhook_secrets == (SecretStr(WEBHOOK_SECRET),)
+    assert settings.secrets["github"].texts("github_webhook_secret") == (WEBHOOK_SECRET,)
 
 
 @pytest.mark.parametrize("name", ["API_TOKEN", "API_TOKEN_PREVIOUS"])
@@ -104,10 +101,10 @@ def test_a_github_app_is_its_id_and_its_key(environ: dict[str, str]) -> None:
         GITHUB_APP_PRIVATE_KEY_PREVIOUS=key,
     )
 
-    assert plain.github_hosts["github"].credentials == AppCredentials("Iv23liABC", SecretStr(key))
-    host = in_one_line.github_hosts["github"]
-    assert host.credentials == AppCredentials("Iv23liABC", SecretStr(new_key))
-    assert host.previous_credentials == AppCredentials("Iv23liABC", SecretStr(key))
+    assert plain.hosts["github"].credentials == GitHubApp("Iv23liABC", key)
+    host = in_one_line.hosts["github"]
+    assert host.credentials == GitHubApp("Iv23liABC", new_key)
+    assert host.previous == GitHubApp("Iv23liABC", key)
 
 
 def test_half_an_app_or_a_key_that_cannot_sign_is_refused(environ: dict[str, str]) -> None:
@@ -148,11 +145,11 @@ def test_each_github_host_gets_its_own_token_and_no_other(environ: dict[str, str
         "CHAMPION_GATE_GITHUB_HOST_TOKENS: has no token for ghes.example.com, where a gate asks for approval"
     )
     assert without == wrong_port == [missing]
-    assert list(settings.github_hosts) == ["github:ghes.example.com"]
-    host = settings.github_hosts["github:ghes.example.com"]
-    assert host.url == "https://ghes.example.com/api/v3"
-    assert host.credentials == TokenCredentials(SecretStr("theirs"))
-    assert host.previous_credentials == TokenCredentials(SecretStr("theirs-before"))
+    assert list(settings.hosts) == ["github:ghes.example.com"]
+    host = settings.hosts["github:ghes.example.com"]
+    assert host.server.url == "https://ghes.example.com/api/v3"
+    assert host.credentials == GitHubToken("theirs")
+    assert host.previous == GitHubToken("theirs-before")
 
 
 def test_no_credentials_are_asked_for_a_github_that_no_gate_uses(
@@ -163,7 +160,7 @@ def test_no_credentials_are_asked_for_a_github_that_no_gate_uses(
 
     settings = loaded(environ, GITHUB_HOST_TOKENS='{"ghes.example.com": "theirs"}')
 
-    assert list(settings.github_hosts) == ["github:ghes.example.com"]
+    assert list(settings.hosts) == ["github:ghes.example.com"]
 
 
 def test_certificates_must_be_readable(environ: dict[str, str], tmp_path: Path) -> None:
@@ -180,7 +177,7 @@ def test_certificates_must_be_readable(environ: dict[str, str], tmp_path: Path) 
 
     assert "cannot be read" in absent[0]
     assert "expected certificates as PEM" in empty[0]
-    assert load_settings(environ).github_hosts["github:ghes.example.com"].ca_file == str(authorities)
+    assert load_settings(environ).hosts["github:ghes.example.com"].server.ca_file == str(authorities)
 
 
 @pytest.mark.parametrize("case", [str.upper, str.lower])
@@ -198,7 +195,7 @@ def test_secrets_may_stand_in_files(environ: dict[str, str], tmp_path: Path, cas
 
     settings = loaded(environ, SECRETS_DIR=str(folder))
 
-    assert settings.github_webhook_secrets == (SecretStr(WEBHOOK_SECRET), SecretStr("x" * 20))
+    assert settings.secrets["github"].texts("github_webhook_secret") == (WEBHOOK_SECRET, "x" * 20)
     assert settings.hook_credentials == (BasicCredentials("gate", SecretStr(PASSWORD)),)
     assert settings.database_url == "postgresql://gate:geheim@db/gate"
 
@@ -208,7 +205,7 @@ def test_a_secret_given_twice_must_be_the_same(environ: dict[str, str], tmp_path
     folder.mkdir()
     environ["CHAMPION_GATE_SECRETS_DIR"] = str(folder)
     (folder / "CHAMPION_GATE_GITHUB_WEBHOOK_SECRET").write_text(WEBHOOK_SECRET)
-    assert load_settings(environ).github_webhook_secrets == (SecretStr(WEBHOOK_SECRET),)
+    assert load_settings(environ).secrets["github"].texts("github_webhook_secret") == (WEBHOOK_SECRET,)
 
     (folder / "CHAMPION_GATE_GITHUB_WEBHOOK_SECRET").write_text("another-geheim-token")
     assert problems_of(environ)[0].startswith("CHAMPION_GATE_GITHUB_WEBHOOK_SECRET: is given twice")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from champion_gate.bootstrap.configuration import load_api_access
 from champion_gate.errors import ConfigurationError
-from champion_gate.settings.api_access import load_api_access
 from settings_environ import GITHUB_TOKEN, PASSWORD, environ, loaded, problems_of
 
 __all__ = ["environ"]

@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from champion_gate.bootstrap.configuration import load_settings
 from champion_gate.bootstrap.core import Core, SystemChance, SystemClock, build_core
 from champion_gate.bootstrap.vendors import (
-    UNITY_CATALOG,
     caller_verifier,
     provider_hooks,
     token_verifier,
 )
 from champion_gate.domain.ports import Clock
 from champion_gate.domain.promotion import FollowUpKind
+from champion_gate.domain.values import UNITY_CATALOG
 from champion_gate.flow.ci_outcome import PostedDecision
 from champion_gate.flow.context import Waits
 from champion_gate.flow.sweep import log_ledger_head
 from champion_gate.log import get_logger
-from champion_gate.settings import Settings, load_settings
+from champion_gate.settings.loading import Settings
 from champion_gate.store import Store
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from champion_gate.flow.operator_promotions import PromotionOrders
 from champion_gate.flow.promoter import Promoter
 from champion_gate.flow.resolver import Resolver
 from champion_gate.flow.sweep import Sweep
-from champion_gate.settings import Settings
+from champion_gate.settings.loading import Settings
 from champion_gate.store import Store
 
 

@@ -13,18 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from champion_gate import __version__
+from champion_gate.bootstrap.configuration import load_settings
 from champion_gate.bootstrap.core import Core, SystemChance, SystemClock, build_core
 from champion_gate.domain.callers import Caller, Role, is_callers_name
 from champion_gate.domain.managed import ManagedAliases
 from champion_gate.flow.api_tokens import ApiTokens
 from champion_gate.flow.identities import Identities
-from champion_gate.settings import Settings, load_settings
+from champion_gate.settings.loading import Settings
 
 if TYPE_CHECKING:
     from flask.testing import FlaskClient
 
     from champion_gate.domain.ports import WakeUps
-    from champion_gate.settings.api_access import ApiAccess
+    from champion_gate.settings.credentials import ApiAccess
     from champion_gate.store import Store
 
 T = TypeVar("T")
@@ -46,7 +47,7 @@ def load_serving_settings() -> Settings:
         ConfigurationError: naming every problem, also why no call could ever be made; none is made here.
     """
     from champion_gate.errors import ConfigurationError
-    from champion_gate.settings.databricks_credentials import credential_problems
+    from champion_gate.settings.databricks import credential_problems
 
     problems = credential_problems(os.environ)
     try:
@@ -59,7 +60,7 @@ def load_serving_settings() -> Settings:
 
 
 def _local_database_url() -> str:
-    from champion_gate.settings import load_database_url
+    from champion_gate.bootstrap.configuration import load_database_url
 
     return load_database_url(os.environ)
 
@@ -96,12 +97,12 @@ class _Local:
     @cached_property
     def managed(self) -> ManagedAliases:
         """Those of the core's `alias_orders`, without its adapters and secrets: gates.yaml is enough."""
-        from champion_gate.settings import load_environments_gates
+        from champion_gate.bootstrap.configuration import load_environments_gates
 
         gates = load_environments_gates(os.environ)
         return ManagedAliases(
             gates.gates,
-            gates.further_aliases,
+            gates.aliases,
             registry=gates.registry,
             folds_case=gates.on_unity_catalog,
         )
@@ -177,7 +178,7 @@ def api_access(url: str | None) -> ApiAccess | None:
     Raises:
         ConfigurationError: the address or the token cannot be used.
     """
-    from champion_gate.settings.api_access import load_api_access
+    from champion_gate.bootstrap.configuration import load_api_access
 
     return load_api_access(os.environ, url)
 
@@ -303,7 +304,8 @@ def check_local_config() -> str:
     Raises:
         ConfigurationError: naming every problem, as `serve` does before it calls anybody.
     """
-    from champion_gate.settings import explain, load_gates
+    from champion_gate.bootstrap.configuration import load_gates
+    from champion_gate.settings.explaining import explain
 
     settings = load_serving_settings()
     return explain(load_gates(settings.config))

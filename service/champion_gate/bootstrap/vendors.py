@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from champion_gate import __version__
+from champion_gate.adapters.github import vendor as github
+from champion_gate.adapters.gitlab import vendor as gitlab
 from champion_gate.domain.ports import (
     Accounts,
     ApprovalProvider,
@@ -14,22 +16,47 @@ from champion_gate.domain.ports import (
     ModelRegistry,
     ProviderHook,
 )
-from champion_gate.settings import (
-    AppCredentials,
-    GitHubHost,
-    GitLabCredentials,
-    GitLabHost,
-    Settings,
-    TokenCredentials,
-)
+from champion_gate.domain.values import UNITY_CATALOG
+from champion_gate.domain.vendors import Host, Secrets, Vendor
+from champion_gate.settings.loading import Settings
 
 if TYPE_CHECKING:
-    from pydantic import SecretStr
-
     from champion_gate.adapters.oidc.ci_jobs import OidcVerifier
+    from champion_gate.adapters.oidc.claims import ClaimsTable
     from champion_gate.adapters.oidc.people import OidcRoles
 
-UNITY_CATALOG = "databricks-uc"
+
+class VendorModule(Protocol):
+    """What the module `vendor` of a CI/CD system's adapter holds."""
+
+    FORMS: Vendor
+
+    def provider(
+        self,
+        name: str,
+        host: Host,
+        *,
+        clock: Clock,
+        sleep: Callable[[float], None],
+        accounts: Accounts,
+        public_url: str | None,
+    ) -> ApprovalProvider:
+        """The adapter of one server; `public_url` is our own address, where that is known."""
+        ...
+
+    def hook(self, secrets: Secrets, clock: Clock) -> ProviderHook | None:
+        """How webhooks are checked; None without a secret that the vendor and we share."""
+        ...
+
+    def claims(self) -> ClaimsTable:
+        """What the ID tokens of its jobs must say."""
+        ...
+
+
+VENDORS: tuple[VendorModule, ...] = (github, gitlab)
+"""The CI/CD systems that there are: a further one is a package like these, and a word here."""
+
+_BY_KIND = {vendor.FORMS.kind: vendor for vendor in VENDORS}
 
 
 def approval_providers(
@@ -37,8 +64,10 @@ def approval_providers(
 ) -> dict[str, ApprovalProvider]:
     """The CI/CD systems that gates name, by their keys."""
     return {
-        **{name: _github(name, host, clock, sleep) for name, host in settings.github_hosts.items()},
-        **{name: _gitlab(name, host, clock, sleep, accounts) for name, host in settings.gitlab_hosts.items()},
+        name: _BY_KIND[host.server.kind].provider(
+            name, host, clock=clock, sleep=sleep, accounts=accounts, public_url=settings.public_url
+        )
+        for name, host in settings.hosts.items()
     }
 
 
@@ -63,62 +92,18 @@ def _registry(settings: Settings, connection: Any) -> ModelRegistry:
     return MlflowRegistry(settings.registry)
 
 
-def _github(name: str, host: GitHubHost, clock: Clock, sleep: Callable[[float], None]) -> ApprovalProvider:
-    from champion_gate.adapters.github.auth import GitHubApp, GitHubToken
-    from champion_gate.adapters.github.provider import GitHub
-
-    def credentials(given: AppCredentials | TokenCredentials) -> GitHubApp | GitHubToken:
-        if isinstance(given, AppCredentials):
-            return GitHubApp(given.client_id, given.private_key.get_secret_value())
-        return GitHubToken(given.token.get_secret_value())
-
-    return GitHub(
-        url=host.url,
-        credentials=credentials(host.credentials),
-        previous=credentials(host.previous_credentials) if host.previous_credentials else None,
-        clock=clock,
-        api_version=host.api_version,
-        ca_file=host.ca_file,
-        sleep=sleep,
-        name=name,
-    )
-
-
-def _gitlab(
-    name: str, host: GitLabHost, clock: Clock, sleep: Callable[[float], None], accounts: Accounts
-) -> ApprovalProvider:
-    from champion_gate.adapters.gitlab.provider import GitLab, GitLabTokens
-
-    def tokens(given: GitLabCredentials) -> GitLabTokens:
-        return GitLabTokens(
-            read_token=given.read_token.get_secret_value(),
-            trigger_token=given.trigger_token.get_secret_value() if given.trigger_token else None,
-            api_token=given.api_token.get_secret_value() if given.api_token else None,
-        )
-
-    return GitLab(
-        url=host.url,
-        credentials=tokens(host.credentials),
-        previous=tokens(host.previous_credentials) if host.previous_credentials else None,
-        clock=clock,
-        gate_url=host.gate_url,
-        accounts=accounts,
-        ca_file=host.ca_file,
-        sleep=sleep,
-        name=name,
-    )
-
-
 def token_verifier(settings: Settings, clock: Clock) -> OidcVerifier:
     """Who checks the ID tokens of the jobs of every CI/CD system that gates use."""
-    from champion_gate.adapters.github import id_token as github
-    from champion_gate.adapters.gitlab import id_token as gitlab
     from champion_gate.adapters.oidc.ci_jobs import Issuer, OidcVerifier
 
-    tables = {"github": github.TABLE, "gitlab": gitlab.TABLE}
     issuers = {
-        provider: Issuer(found.issuer, found.audience, tables[found.kind], found.ca_file)
-        for provider, found in settings.oidc.items()
+        provider: Issuer(
+            host.server.issuer,
+            host.server.oidc.audience,
+            _BY_KIND[host.server.kind].claims(),
+            host.server.ca_file,
+        )
+        for provider, host in settings.hosts.items()
     }
     return OidcVerifier(issuers, clock=clock)
 
@@ -136,20 +121,5 @@ def caller_verifier(settings: Settings, clock: Clock) -> OidcRoles | None:
 
 def provider_hooks(settings: Settings, clock: Clock) -> dict[str, ProviderHook]:
     """How webhooks are checked, for each CI/CD system that shares a secret with us."""
-    from champion_gate.adapters.github.webhook import GitHubHook
-    from champion_gate.adapters.gitlab.webhook import GitLabHook
-
-    hooks: dict[str, ProviderHook] = {}
-    if settings.github_webhook_secrets:
-        hooks["github"] = GitHubHook(_plain(settings.github_webhook_secrets))
-    if settings.gitlab_signing_tokens or settings.gitlab_webhook_tokens:
-        hooks["gitlab"] = GitLabHook(
-            signing_tokens=_plain(settings.gitlab_signing_tokens),
-            tokens=_plain(settings.gitlab_webhook_tokens),
-            clock=clock,
-        )
-    return hooks
-
-
-def _plain(hidden: Sequence[SecretStr]) -> list[str]:
-    return [each.get_secret_value() for each in hidden]
+    hooks = {kind: _BY_KIND[kind].hook(secrets, clock) for kind, secrets in settings.secrets.items()}
+    return {kind: hook for kind, hook in hooks.items() if hook is not None}

@@ -37,6 +37,6 @@ def check(*, as_json: bool) -> None:
 @command.command()
 def schema() -> None:
     """Print the JSON Schema of gates.yaml."""
-    from champion_gate.settings import gates_json_schema
+    from champion_gate.bootstrap.configuration import gates_json_schema
 
     print_json(gates_json_schema())

@@ -14,7 +14,7 @@ from champion_gate.adapters.http.client import ApiClient
 from champion_gate.adapters.http.deadline import Timeouts
 from champion_gate.cli.client import PROBLEM, ROOT, TRY_AGAIN, ServiceError, json_or_none, unreadable
 from champion_gate.errors import GateError, VendorUnavailableError
-from champion_gate.settings.api_access import ApiAccess
+from champion_gate.settings.credentials import ApiAccess
 
 _READ_SECONDS = 45.0  # an order waits half a minute for another writer of its alias
 _LARGEST_ANSWER = 16 * 1024 * 1024

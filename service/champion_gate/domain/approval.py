@@ -66,7 +66,7 @@ class ApprovalRequest:
     @property
     def target(self) -> ApprovalTarget:
         """Where it was opened."""
-        return ApprovalTarget(provider=self.provider, place=self.place, seats=self.seats)
+        return ApprovalTarget.stored(self.provider, self.place, self.seats)
 
 
 class Verdict(StrEnum):

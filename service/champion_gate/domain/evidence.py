@@ -18,8 +18,6 @@ from champion_gate.domain.metrics import (
     Measurements,
     as_float,
     change,
-    is_number,
-    measured,
     measurements,
     metric_names,
     own_model,
@@ -27,7 +25,7 @@ from champion_gate.domain.metrics import (
     run_counts_not_because,
 )
 from champion_gate.domain.text import storable
-from champion_gate.domain.versions import VersionDetails
+from champion_gate.domain.versions import VersionDetails, is_number, measured
 
 __all__ = ["canonical_json", "collect", "render_markdown", "sha256_of"]
 

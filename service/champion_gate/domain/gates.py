@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from types import MappingProxyType
+from typing import Annotated, Any
 
+from pydantic import Field, GetCoreSchemaHandler, ValidatorFunctionWrapHandler
+from pydantic_core import CoreSchema, core_schema
+
+from champion_gate.domain import values
 from champion_gate.domain.canonical import canonical, sha256_of
+from champion_gate.domain.values import Account, Broken, Listed, Strict, broken, repeated
+from champion_gate.domain.vendors import Place, StoredPlace
+
+__all__ = ["Account", "ApprovalTarget", "Direction", "Gate", "MetricRule", "NewerVersion", "VersionSource"]
+
+_UNSAFE_IDENTITY = re.compile(r"^\s|\s$|[^\S ]|[\x00-\x1f\x7f]")
+_LONGEST_IDENTITY = 255
 
 
 class VersionSource(StrEnum):
-    """Where the model version of a job run is looked up; AUTO tries the first three in this order.
+    """Where the model version of a job run is looked up; AUTO tries the next three in this order.
 
     TRUSTED_TAG believes a version's tag as it stands; only for registries that record no creators.
     """
 
+    AUTO = "auto"
     TASK_OUTPUT = "task_output"
     TAG = "tag"
     MLFLOW_RUN = "mlflow_run"
-    AUTO = "auto"
     TRUSTED_TAG = "trusted_tag"
 
 
@@ -38,102 +50,179 @@ class NewerVersion(StrEnum):
     KEEP = "keep"
 
 
-@dataclass(frozen=True)
-class MetricRule:
-    """How a candidate's metric is judged. All numbers are absolute, in the metric's own unit.
+class Bounds(Strict):
+    """How a candidate's metric is judged beside the Champion's. All numbers are absolute, in the metric's own unit."""
 
-    Attributes:
-        max_worse: how much worse than the Champion's value the candidate may be; None = any.
-        at_least: lower bound, whatever the Champion has (higher is better).
-        at_most: upper bound, whatever the Champion has (lower is better).
-        dataset: the dataset whose number counts, "" for those that name none; needed where a version has
-            different numbers on several.
-    """
+    better: Annotated[Direction, Field(strict=False)] = Field(
+        description="higher or lower: which way the metric is better"
+    )
+    max_worse: Annotated[float, values.AT_LEAST_ZERO] | None = Field(
+        default=None, description="how much worse than the Champion's value the candidate's may be"
+    )
+    at_least: Annotated[float, values.NUMBER] | None = Field(
+        default=None, description="the lowest value that is good enough (better: higher)"
+    )
+    at_most: Annotated[float, values.NUMBER] | None = Field(
+        default=None, description="the highest value that is good enough (better: lower)"
+    )
+    dataset: Annotated[str, values.DATASET] | None = Field(
+        default=None,
+        description='the dataset whose number counts, where a logged model has several; "" for that of none',
+    )
+
+    def problems(self) -> Iterator[Broken]:
+        """See Strict."""
+        if self.better is Direction.HIGHER and self.at_most is not None:
+            yield broken(f"found {self.at_most:g}; expected at_least, because higher is better", "at_most")
+        if self.better is Direction.LOWER and self.at_least is not None:
+            yield broken(f"found {self.at_least:g}; expected at_most, because lower is better", "at_least")
+
+
+class MetricRule(Bounds):
+    """The bounds of one metric."""
 
     name: str
-    better: Direction
-    max_worse: float | None = None
-    at_least: float | None = None
-    at_most: float | None = None
-    dataset: str | None = None
 
 
-@dataclass(frozen=True)
-class Account:
-    """Somebody's account at the provider, by its login.
+class _ByName:
+    """Annotation of the metric rules, which are written as metric -> bounds."""
 
-    Attributes:
-        user_id: the vendor's numeric id, where the operator has pinned it.
-    """
+    form = Bounds
 
-    login: str
-    user_id: str | None = None
+    def __get_pydantic_core_schema__(self, _source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Let each rule know its name."""
+        name = Annotated[str, Field(min_length=1, max_length=250)]
+        written = handler.generate_schema(dict[name, Bounds])
+        return core_schema.no_info_wrap_validator_function(self._named, written)
 
-    @classmethod
-    def of(cls, text: str) -> Account:
-        """The account that str() has made this text of; no vendor's login has a colon."""
-        login, _, user_id = text.partition(":")
-        return cls(login, user_id or None)
-
-    def __str__(self) -> str:
-        """Its login, and where it is pinned `:` and the id: for an ApprovalTarget's place."""
-        return self.login if self.user_id is None else f"{self.login}:{self.user_id}"
+    @staticmethod
+    def _named(value: Any, check: ValidatorFunctionWrapHandler) -> tuple[MetricRule, ...]:
+        if isinstance(value, tuple):
+            return value
+        return tuple(MetricRule(name=name, **dict(bounds)) for name, bounds in check(value).items())
 
 
 @dataclass(frozen=True)
 class ApprovalTarget:
-    """Where people approve. Only the provider's adapter reads `place`.
+    """Where people approve.
 
     Attributes:
         provider: key of the ApprovalProvider: a kind, or a kind and a host.
-        place: the vendor's own words for the spot, e.g. repository, workflow and ref.
-        seats: the approvals that are needed, each by a different person.
     """
 
     provider: str
-    place: Mapping[str, str]
-    seats: tuple[str, ...]
+    place: Place
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "place", MappingProxyType(dict(self.place)))
+    @classmethod
+    def stored(cls, provider: str, words: Mapping[str, str], seats: Sequence[str]) -> ApprovalTarget:
+        """One out of a request's row."""
+        return cls(provider, StoredPlace(stored=dict(words), names=tuple(seats)))
+
+    @property
+    def seats(self) -> tuple[str, ...]:
+        """The approvals that are needed, each by a different person."""
+        return self.place.seats
 
     def words(self) -> dict[str, str]:
-        """The place as a request stores it, and as the gate's settings are hashed: no release may write it otherwise."""
-        return dict(self.place)
+        """The place as a request stores it."""
+        return self.place.words()
 
 
-@dataclass(frozen=True)
-class Gate:
-    """One entry of gates.yaml, checked and frozen.
+class Gate(Strict):
+    """Which jobs, which model, which alias, who approves where: one entry of gates.yaml."""
 
-    Attributes:
-        job_ids: Databricks job ids as decimal strings.
-        job_names: names of jobs; a name that several jobs bear is refused when it is met.
-        identities: Databricks user or service principal -> accounts at the provider. An empty tuple says
-            that nobody stands behind this name; allowed for names that are no person's e-mail address.
-        trainers: accounts at the provider of people who train; they may not decide, whoever trained a version.
-        expires_after: how long people may decide, from the opening of the request.
-        apply_within: how long an approval waits to be applied, from when it was read or the last hold's release.
-    """
+    name: Annotated[str, values.GATE_NAME] = Field(description="the gate's own name, unique in this file")
+    jobs: Annotated[tuple[Annotated[int | str, values.JOB], ...], Listed(1, 100)] = Field(
+        description="the Databricks jobs to watch: ids, or names"
+    )
+    model: Annotated[str, values.MODEL] = Field(description="the registered model, catalog.schema.model")
+    alias: Annotated[str, values.ALIAS] = Field(default="Champion", description="the alias to be set")
+    version: Annotated[VersionSource, Field(strict=False)] = Field(
+        default=VersionSource.AUTO,
+        description="where a run's model version is looked up; auto tries task_output, tag and mlflow_run in "
+        "this order; trusted_tag (not on Unity Catalog) takes a version's tag for its word, and needs trainers",
+    )
+    accept_success_with_failures: bool = Field(
+        default=False, description="also take runs that ended in 'succeeded with failures'"
+    )
+    # settings tells how the vendors write it.
+    approval: ApprovalTarget = Field(description="who approves where; has one key, one CI/CD system")
+    identities: dict[str, Annotated[tuple[Account, ...], values.ACCOUNTS]] = Field(
+        default_factory=dict,
+        description="Databricks user or service principal -> GitHub login or GitLab username, or several; "
+        "they may not approve. {login, id} pins a login to the account's numeric id",
+    )
+    trainers: Annotated[tuple[Annotated[Account, values.TRAINER], ...], Listed(at_most=100)] = Field(
+        default=(),
+        description="GitHub logins or GitLab usernames of people who train; none of them may ever approve. "
+        "{login, id} pins a login to the account's number",
+    )
+    allow_trainer_approval: bool = Field(
+        default=False, description="let the people who trained a version approve it"
+    )
+    expires_after: Annotated[timedelta, values.DURATION] = Field(
+        default=timedelta(days=14), description="how long people may decide, e.g. 14d, 12h, 90m"
+    )
+    apply_within: Annotated[timedelta, values.DURATION] = Field(
+        default=timedelta(days=7),
+        description="how long an approval may wait to be applied, from when it was read or from the release of the "
+        "last hold, e.g. 7d, 12h, 90m",
+    )
+    newer_version: Annotated[NewerVersion, Field(strict=False)] = Field(
+        default=NewerVersion.SUPERSEDE,
+        description="what happens to an open request when a newer version asks",
+    )
+    metrics: Annotated[tuple[MetricRule, ...], _ByName()] = Field(
+        default=(), description="MLflow metric -> how it is judged"
+    )
 
-    name: str
-    job_ids: frozenset[str]
-    job_names: frozenset[str]
-    model: str
-    alias: str
-    approval: ApprovalTarget
-    version: VersionSource = VersionSource.AUTO
-    accept_success_with_failures: bool = False
-    identities: Mapping[str, tuple[Account, ...]] = field(default_factory=dict)
-    allow_trainer_approval: bool = False
-    expires_after: timedelta = timedelta(days=14)
-    apply_within: timedelta = timedelta(days=7)
-    newer_version: NewerVersion = NewerVersion.SUPERSEDE
-    metrics: tuple[MetricRule, ...] = ()
-    trainers: tuple[Account, ...] = ()
+    @property
+    def job_ids(self) -> frozenset[str]:
+        """Databricks job ids as decimal strings."""
+        return frozenset(str(job) for job in self.jobs if isinstance(job, int))
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "identities", MappingProxyType(dict(self.identities)))
+    @property
+    def job_names(self) -> frozenset[str]:
+        """Names of jobs; a name that several jobs bear is refused when it is met."""
+        return frozenset(job for job in self.jobs if isinstance(job, str))
+
+    def problems(self) -> Iterator[Broken]:
+        """See Strict."""
+        for index, job in enumerate(self.jobs):
+            if job in self.jobs[:index]:
+                yield broken(f"found {job!r} a second time; keep one", "jobs", index)
+        yield from self._identity_problems()
+        place = self.approval.place
+        for index, login in repeated([each.login for each in self.trainers]):
+            yield broken(
+                f"found {login!r} a second time ({place.title} ignores case); keep one", "trainers", index
+            )
+        named = [
+            (("identities", name), each) for name, accounts in self.identities.items() for each in accounts
+        ]
+        for path, each in [*named, *((("trainers",), each) for each in self.trainers)]:
+            if wanted := place.refused(each.login):
+                yield broken(f"found {each.login!r}; expected {wanted}", *path)
+
+    def _identity_problems(self) -> Iterator[Broken]:
+        seen: dict[str, str] = {}
+        for name, accounts in self.identities.items():
+            first = seen.setdefault(name.casefold(), name)
+            if first != name:
+                yield broken(
+                    f"is the same as {first} but for upper and lower case; keep one", "identities", name
+                )
+            if not name or _UNSAFE_IDENTITY.search(name) or len(name) > _LONGEST_IDENTITY:
+                yield broken(
+                    f"found {name[:80]!r}; expected a Databricks user, service principal or group",
+                    "identities",
+                )
+            elif "@" in name and not accounts:
+                yield broken(
+                    "found nobody; expected the login of this person ([] is for service principals)",
+                    "identities",
+                    name,
+                )
 
     def approval_sha256(self, accounts: Mapping[str, Sequence[str]] | None = None) -> str:
         """Hash of all settings that say who may approve; an approval counts only while they stay.
@@ -142,7 +231,7 @@ class Gate:
             accounts: trainer -> the ids of the accounts that stand for them; None hashes `identities` as they
                 are written, as releases did that remembered no accounts.
         """
-        settings = {
+        settings: dict[str, object] = {
             "provider": self.approval.provider,
             "place": self.approval.words(),
             "seats": list(self.approval.seats),

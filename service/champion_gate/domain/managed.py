@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from champion_gate.domain.aliases import AliasKey
 from champion_gate.domain.gates import Gate
 from champion_gate.domain.names import check_alias, check_model
+from champion_gate.domain.values import ALIAS, MODEL, Strict
 from champion_gate.errors import NotFoundError
 
 
-@dataclass(frozen=True)
-class FurtherAlias:
+class FurtherAlias(Strict):
     """An entry of `aliases` in gates.yaml: no gate asks for it, and operators may change it."""
 
-    model: str
-    alias: str
+    model: Annotated[str, MODEL] = Field(description="the registered model, catalog.schema.model")
+    alias: Annotated[str, ALIAS] = Field(description="the alias, such as Champion")
 
 
 class NotManagedError(NotFoundError):

@@ -10,26 +10,19 @@ from fractions import Fraction
 from champion_gate.domain.artifacts import is_of_logged_model
 from champion_gate.domain.gates import Direction, MetricRule
 from champion_gate.domain.text import one_line
-from champion_gate.domain.versions import LoggedModel, MetricRow, TrainingRun, VersionDetails
+from champion_gate.domain.versions import (
+    LoggedModel,
+    MetricRow,
+    TrainingRun,
+    VersionDetails,
+    is_number,
+    measured,
+)
 
 LOGGED_MODEL = "logged_model"
 MLFLOW_RUN = "mlflow_run"
 
-_EDGE = 1.797e308
 _MOST_NAMED = 10
-
-
-def measured(number: float) -> float:
-    """The number that was logged: one at the edge of what a float holds stands for infinity.
-
-    MLflow's SQL store keeps infinity so (sqlalchemy_store.py, sanitize_metric_value: 1.7976931348623157e308).
-    """
-    return math.copysign(math.inf, number) if abs(number) >= _EDGE else number
-
-
-def is_number(number: float) -> bool:
-    """Whether it can be judged by: neither NaN nor infinite nor at the edge of what a float holds."""
-    return math.isfinite(measured(number))
 
 
 # --- whose number counts ----------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ _LOGGED_MODEL_URI = re.compile(r"models:/+(m-[A-Za-z0-9_-]{1,64})/?")
 _IN_LOGGED_MODEL = re.compile(r"models:/+(m-[0-9a-f]{32})/")
 _LOGGED_MODEL_FOLDER = re.compile(r"/(?:logged_)?models/(m-[0-9a-f]{32})(?:/|$)")
 _LOGGED_MODEL_ID = re.compile(r"m-[A-Za-z0-9_-]{1,64}")
+
+_EDGE = 1.797e308
 
 
 class VersionStatus(StrEnum):
@@ -190,3 +193,16 @@ class VersionDetails:
     training_run: TrainingRun | None
     logged_model: LoggedModel | None = None
     unread_because: str | None = None
+
+
+def measured(number: float) -> float:
+    """The number that was logged: one at the edge of what a float holds stands for infinity.
+
+    MLflow's SQL store keeps infinity so (sqlalchemy_store.py, sanitize_metric_value: 1.7976931348623157e308).
+    """
+    return math.copysign(math.inf, number) if abs(number) >= _EDGE else number
+
+
+def is_number(number: float) -> bool:
+    """Whether it can be judged by: neither NaN nor infinite nor at the edge of what a float holds."""
+    return math.isfinite(measured(number))

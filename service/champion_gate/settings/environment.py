@@ -5,19 +5,16 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import SecretStr, ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
-from champion_gate.settings.gates_problems import shown
-from champion_gate.settings.gates_values import ADDRESS, Is, expected
-from champion_gate.settings.stray import stray_problem, without_strays
+from champion_gate.domain.values import ADDRESS, Is, expected
+from champion_gate.domain.vendors import PREFIX, Secrets, Vendor
+from champion_gate.settings.problems import shown
 
-PREFIX = "CHAMPION_GATE_"
 _LARGEST_SECRET_FILE = 64 * 1024
 _LARGEST_PORT = 65535
 _LONGEST_SWEEP = 3600.0
@@ -26,6 +23,19 @@ _REPLACED = dict.fromkeys(
     ("api_token", "api_token_previous"), "; `champion-gate tokens create` makes the tokens of the API"
 )
 _KUBERNETES = re.compile(r"SERVICE_(HOST|PORT(_.+)?)|PORT_\d+_(TCP|UDP|SCTP)(_.+)?")
+_ADDRESSES = ("public_url", "api_url")
+_PLACEHOLDER = re.compile(
+    r"<.*>|.*…|.*\.\.\.|\$\{?\w+\}?|x{3,15}|\*{3,}|todo|dummy|example|placeholder|(change|replace)[-_ ]?me.*|your[-_ ].*",
+    re.IGNORECASE,
+)
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_LIBRARIES = (
+    *("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
+    *(*_PROXIES, *map(str.lower, _PROXIES)),
+    *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"),
+)
+"""Variables that mlflow, requests and Python read themselves."""
+_COMMENT = re.compile(r"\s#")
 
 
 def _database_url(value: object) -> SecretStr:
@@ -77,12 +87,10 @@ def _hops(value: object) -> int:
     return int(str(value))
 
 
-class Environment(BaseSettings):
-    """All variables, by their names without the prefix and in lower case."""
+class Environment(BaseModel):
+    """All variables, by their names without the prefix and in lower case; `vendors` holds those of the CI/CD systems."""
 
-    model_config = SettingsConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=False
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     config: Path = Path("gates.yaml")
     secrets_dir: Path | None = None
@@ -100,62 +108,26 @@ class Environment(BaseSettings):
     databricks_hook_username_previous: SecretStr | None = None
     databricks_hook_password: SecretStr | None = None
     databricks_hook_password_previous: SecretStr | None = None
-    github_app_client_id: SecretStr | None = None
-    github_app_client_id_previous: SecretStr | None = None
-    github_app_private_key: SecretStr | None = None
-    github_app_private_key_previous: SecretStr | None = None
-    github_token: SecretStr | None = None
-    github_token_previous: SecretStr | None = None
-    github_host_tokens: SecretStr | None = None
-    github_host_tokens_previous: SecretStr | None = None
-    github_webhook_secret: SecretStr | None = None
-    github_webhook_secret_previous: SecretStr | None = None
-    gitlab_trigger_token: SecretStr | None = None
-    gitlab_api_token: SecretStr | None = None
-    gitlab_api_token_previous: SecretStr | None = None
-    gitlab_read_token: SecretStr | None = None
-    gitlab_read_token_previous: SecretStr | None = None
-    gitlab_signing_token: SecretStr | None = None
-    gitlab_signing_token_previous: SecretStr | None = None
-    gitlab_webhook_token: SecretStr | None = None
-    gitlab_webhook_token_previous: SecretStr | None = None
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take only what `read_environment` gives: never os.environ by itself."""
-        del settings_cls, env_settings, dotenv_settings, file_secret_settings
-        return (init_settings,)
+    vendors: dict[str, Secrets] = {}
 
 
-_SECRETS = frozenset(
-    name for name, field in Environment.model_fields.items() if field.annotation == (SecretStr | None)
-)
-_BARE = _SECRETS | {"database_url", "public_url", "api_url"}
-"""Secrets, ids and addresses, in which nothing else may stand."""
+def known_variables(vendors: Sequence[Vendor]) -> tuple[str, ...]:
+    """All variables, by their names without the prefix and in lower case."""
+    own = [name for name in Environment.model_fields if name != "vendors"]
+    return (*own, *(name for vendor in vendors for name in vendor.secrets.model_fields))
 
 
-def _without_line_end(name: str, value: str) -> str:
-    """PEM ends with one."""
-    return value.rstrip("\r\n") if name.startswith("github_app_private_key") else value
+def _may_be_a_file(name: str) -> bool:
+    field = Environment.model_fields.get(name)
+    return field is None or name == "database_url" or field.annotation == (SecretStr | None)
 
 
-class _Given(PydanticBaseSettingsSource):
-    """The given variables and secret files.
+class _Given:
+    """The given variables and secret files: `values` by their names, and a line for each that cannot be used."""
 
-    pydantic's own source of secret files only warns where a file cannot be read, and lets a variable win
-    over a file that says something else; here both are problems.
-    """
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        super().__init__(Environment)
+    def __init__(self, environ: Mapping[str, str], known: Sequence[str]) -> None:
         self.problems: list[str] = []
+        self._known = known
         # An empty variable is how compose files say "not set".
         self._variables = {
             name.removeprefix(PREFIX).lower(): value
@@ -163,36 +135,26 @@ class _Given(PydanticBaseSettingsSource):
             if name.startswith(PREFIX) and value.strip()
         }
         self._files = dict(self._secret_files())
-
-    def __call__(self) -> dict[str, Any]:
-        """All values that are given, by the names of the fields."""
         self._refuse_unknown()
-        values = {}
-        for name, field in Environment.model_fields.items():
-            value, _, _ = self.get_field_value(field, name)
-            if value is None:
-                continue
-            if (
-                name in _BARE
-                and (stray := stray_problem(f"{PREFIX}{name.upper()}", _without_line_end(name, value)))
-                is not None
-            ):
-                self.problems.append(stray)
-                value = without_strays(value)
-            values[name] = value
-        return values
+        self.values = {name: value for name in known if (value := self._value(name)) is not None}
 
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """The value of one field, from its variable or its file."""
-        del field
-        variable = self._variables.get(field_name)
-        file = self._files.get(field_name)
+    def _value(self, name: str) -> str | None:
+        variable, file = self._variables.get(name), self._files.get(name)
         if variable is not None and file is not None and variable != file:
             self.problems.append(
-                f"{PREFIX}{field_name.upper()}: is given twice, as a variable and as a file in the secrets "
+                f"{PREFIX}{name.upper()}: is given twice, as a variable and as a file in the secrets "
                 "directory, and they differ; keep one"
             )
-        return (file if variable is None else variable), field_name, False
+        value = file if variable is None else variable
+        # In secrets, ids and addresses nothing else may stand; PEM ends with a line's end.
+        if value is None or not (_may_be_a_file(name) or name in _ADDRESSES):
+            return value
+        bare = value.rstrip("\r\n") if value.startswith("-----BEGIN") else value
+        stray = stray_problem(f"{PREFIX}{name.upper()}", bare)
+        if stray is None:
+            return value
+        self.problems.append(stray)
+        return without_strays(value)
 
     def _secret_files(self) -> Iterator[tuple[str, str]]:
         directory = self._variables.get("secrets_dir")
@@ -208,7 +170,7 @@ class _Given(PydanticBaseSettingsSource):
         seen: dict[str, str] = {}
         for path in paths:
             name = path.name.lower().removeprefix(PREFIX.lower())
-            if name == path.name.lower() or name not in _BARE - {"public_url", "api_url"}:
+            if name == path.name.lower() or name not in self._known or not _may_be_a_file(name):
                 continue  # other services may keep theirs here
             if name in seen:
                 self.problems.append(f"{path}: is the same secret as {seen[name]}; keep one")
@@ -232,28 +194,34 @@ class _Given(PydanticBaseSettingsSource):
         return None
 
     def _refuse_unknown(self) -> None:
-        for name in sorted(set(self._variables) - set(Environment.model_fields)):
+        for name in sorted(set(self._variables) - set(self._known)):
             if _KUBERNETES.fullmatch(name.upper()):
                 continue  # made by Kubernetes for a Service named champion-gate
-            close = difflib.get_close_matches(name, Environment.model_fields, n=1)
+            close = difflib.get_close_matches(name, self._known, n=1)
             hint = _REPLACED.get(name) or (f"; did you mean {PREFIX}{close[0].upper()}?" if close else "")
             self.problems.append(f"{PREFIX}{name.upper()}: is no variable that is known{hint}")
 
 
-def read_environment(environ: Mapping[str, str]) -> tuple[Environment, list[str]]:
+def read_environment(environ: Mapping[str, str], vendors: Sequence[Vendor]) -> tuple[Environment, list[str]]:
     """Read all variables and secret files.
 
     Args:
         environ: the environment's variables; only those with our prefix are read.
+        vendors: whose variables there are besides our own.
 
     Returns:
         What was read, with the default where a value cannot be used, and a line for each such value.
     """
-    source = _Given(environ)
-    values = source()
-    problems = source.problems
+    given = _Given(environ, known_variables(vendors))
+    values, problems = given.values, given.problems
+    secrets = {
+        vendor.kind: vendor.secrets.model_validate(
+            {name: values.pop(name) for name in vendor.secrets.model_fields if name in values}
+        )
+        for vendor in vendors
+    }
     try:
-        return Environment(**values), problems
+        return Environment.model_validate({**values, "vendors": secrets}), problems
     except ValidationError as error:
         for detail in error.errors(include_url=False):
             name = str(detail["loc"][0])
@@ -261,4 +229,41 @@ def read_environment(environ: Mapping[str, str]) -> tuple[Environment, list[str]
             words = detail.get("ctx", {}).get("words", detail["msg"])
             problems.append(f"{PREFIX}{name.upper()}: found {found}; expected {words}")
             values.pop(name, None)
-        return Environment(**values), problems
+        return Environment.model_validate({**values, "vendors": secrets}), problems
+
+
+# --- what was kept with a value: `docker --env-file` keeps quotes, blanks and comments ---------------------
+
+
+def stray_part(text: str) -> str | None:
+    """What is in a secret, an id or an address that should not be; None where all is as it should be."""
+    if _COMMENT.search(text):
+        return "a comment behind it (` #`)"
+    if text.strip() != text:
+        return "blanks at its ends"
+    if text[:1] in {"'", '"'} or text[-1:] in {"'", '"'}:
+        return "quotes around it"
+    return "a placeholder in place of the value" if _PLACEHOLDER.fullmatch(text) else None
+
+
+def without_strays(text: str) -> str:
+    """The value that was probably meant, so that nothing else is said of what is refused already."""
+    return _COMMENT.split(text)[0].strip().strip("'\"")
+
+
+def libraries_problems(environ: Mapping[str, str]) -> Iterator[str]:
+    """One line for each variable that goes to a library as it is, and holds what does not belong to it."""
+    for name in _LIBRARIES:
+        if environ.get(name, "").strip() and (found := stray_problem(name, environ[name])):
+            yield found
+
+
+def stray_problem(variable: str, text: str) -> str | None:
+    """A line that names the variable and never shows what was found; None where nothing is wrong."""
+    found = stray_part(text)
+    if found is None:
+        return None
+    return (
+        f"{variable}: found {found} (not shown); expected the value alone: "
+        "docker's --env-file and secret files keep quotes, blanks and comments"
+    )

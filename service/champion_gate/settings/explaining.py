@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 
-from champion_gate.domain.gates import Account, Direction, Gate, MetricRule, NewerVersion, VersionSource
-from champion_gate.settings.gates_api import ApiOidc
-from champion_gate.settings.gates_file import Gates
-from champion_gate.settings.gates_servers import kind_of
+from champion_gate.domain.gates import Direction, Gate, MetricRule, NewerVersion, VersionSource
+from champion_gate.settings.gates import ApiOidc, Gates
 
 _SOURCES = {
     VersionSource.TASK_OUTPUT: "in what its tasks hand back (dbutils.notebook.exit)",
@@ -17,13 +15,6 @@ _SOURCES = {
     VersionSource.MLFLOW_RUN: "among the versions whose MLflow run belongs to this job run",
     VersionSource.TRUSTED_TAG: "among the versions tagged champion_gate_job_run_id, whoever wrote the tag",
 }
-_BRANCH_ONLY = (
-    "Only the protected branch guards this gate (protection: branch). What that cannot promise: GitLab itself "
-    "lets every Maintainer start the job, those who trained the version and the account that starts the pipelines "
-    "among them; a start that does not count here ends the request, but GitLab does not prevent it. Whoever "
-    "has that account's token can act as it. One click is all there is: no second person, no comment, no reject "
-    "button (cancelling the pipeline rejects), and nothing in the job's token proves that the job was protected."
-)
 _UNITS = ((24 * 60, "day"), (60, "hour"), (1, "minute"))
 
 
@@ -38,10 +29,10 @@ def explain(gates: Gates) -> str:
     lines = [f"Model versions are looked up, and aliases set, in {where}. {count}:"]
     for gate in gates.gates:
         lines += _paragraph(f"gate {gate.name}", _sentences(gate, gates))
-    if gates.further_aliases:
+    if gates.aliases:
         lines += _paragraph("aliases", _further(gates))
-    if gates.api_oidc is not None:
-        lines += _paragraph("api", _callers(gates.api_oidc))
+    if gates.api.oidc is not None:
+        lines += _paragraph("api", _callers(gates.api.oidc))
     return "\n".join(lines) + "\n"
 
 
@@ -52,22 +43,17 @@ def _paragraph(heading: str, sentences: Iterable[str]) -> list[str]:
 
 
 def _sentences(gate: Gate, gates: Gates) -> Iterator[str]:
-    provider = gate.approval.provider
-    in_gitlab = kind_of(provider) == "gitlab"
+    server = gates.servers[gate.approval.provider]
     failures = ", even with failures in some tasks" if gate.accept_success_with_failures else ""
     yield (
         f"when {_jobs(gate)} succeeds{failures}, the version of {gate.model} that this run registered "
         f"(looked for {_source(gate.version)}) asks for the alias {gate.alias}."
     )
-    if in_gitlab:
-        yield from _gitlab_approval(gate, gates.gitlab_servers[provider].url)
-    else:
-        yield _github_approval(gate, gates.github_servers[provider].url)
-    yield from _people(gate, "GitLab" if in_gitlab else "GitHub")
-    oidc = gates.oidc[provider]
+    yield from gate.approval.place.explained(server)
+    yield from _people(gate, server.title)
     yield (
-        f"The job that they let start may ask for the outcome with a token of {oidc.issuer} for the audience "
-        f"{oidc.audience}."
+        f"The job that they let start may ask for the outcome with a token of {server.issuer} for the audience "
+        f"{server.oidc.audience}."
     )
     newer = (
         "A newer version that asks for the same alias takes its place."
@@ -101,57 +87,6 @@ def _source(source: VersionSource) -> str:
     return f"first {first}, then {second}, then {third}"
 
 
-def _github_approval(gate: Gate, url: str) -> str:
-    place, seats = gate.approval.place, gate.approval.seats
-    people = (
-        f"A reviewer of the environment {seats[0]}"
-        if len(seats) == 1
-        else f"{len(seats)} different people, one reviewer of each of the environments {', '.join(seats)},"
-    )
-    pins = [name.replace("_", " ") for name in ("repository_id", "owner_id") if name in place]
-    pins += [
-        f"id of environment {name.split(':', 1)[1]}" for name in place if name.startswith("environment_id:")
-    ]
-    pinned = f" (pinned: {', '.join(pins)})" if pins else ""
-    must = "approves" if len(seats) == 1 else "approve"
-    return (
-        f"{people} {must} it in the GitHub repository {place['repository']}{pinned} at {url}, in a run "
-        f"of the workflow {place['workflow']} on {place['ref']}."
-    )
-
-
-def _gitlab_approval(gate: Gate, url: str) -> Iterator[str]:
-    place, count = gate.approval.place, len(gate.approval.seats)
-    job, environment = place["job"], place["environment"]
-    pinned = " (pinned: namespace id)" if "namespace_id" in place else ""
-    where = f"in the GitLab project {place['project']}{pinned} at {url}, in a pipeline on {place['ref']}"
-    if place["protection"] == "branch":
-        yield f"A Maintainer approves it by starting the manual job {job} {where}."
-        yield from _only(place)
-        yield _BRANCH_ONLY
-        return
-    if count == 1:
-        yield (
-            f"Somebody whom the protected environment {environment} admits approves it {where}: by starting the "
-            f"manual job {job} or, where the environment has an approval rule, by approving its deployment before."
-        )
-    else:
-        yield (
-            f"{count} different people whom the approval rules of the protected environment {environment} name "
-            f"approve its deployment {where}; then the manual job {job} has to be started."
-        )
-    yield from _only(place)
-
-
-def _only(place: Mapping[str, str]) -> Iterator[str]:
-    """Who else has a say in it."""
-    if "approvers" in place:
-        named = [_account(Account.of(each)) for each in place["approvers"].split(",")]
-        yield f"Nobody counts but {', '.join(named)}."
-    if "bot" in place:
-        yield f"The pipelines are started as {place['bot']}, whose approval never counts."
-
-
 def _people(gate: Gate, vendor: str) -> Iterator[str]:
     if gate.allow_trainer_approval:
         yield "The people who trained the version MAY approve it themselves (allow_trainer_approval)."
@@ -161,7 +96,7 @@ def _people(gate: Gate, vendor: str) -> Iterator[str]:
             "identities keeps the request waiting."
         )
     known = [
-        f"{name} is {' or '.join(map(_account, accounts))}"
+        f"{name} is {' or '.join(each.shown for each in accounts)}"
         for name, accounts in gate.identities.items()
         if accounts
     ]
@@ -171,11 +106,7 @@ def _people(gate: Gate, vendor: str) -> Iterator[str]:
     if nobody:
         yield f"Nobody stands behind {', '.join(nobody)}."
     if gate.trainers:
-        yield f"Whoever trained it, {', '.join(map(_account, gate.trainers))} may never approve."
-
-
-def _account(account: Account) -> str:
-    return account.login if account.user_id is None else f"{account.login} (account {account.user_id})"
+        yield f"Whoever trained it, {', '.join(each.shown for each in gate.trainers)} may never approve."
 
 
 def _metrics(rules: Sequence[MetricRule]) -> Iterator[str]:
@@ -201,7 +132,7 @@ def _metric(rule: MetricRule) -> str:
 
 
 def _further(gates: Gates) -> Iterator[str]:
-    names = [f"{each.model}@{each.alias}" for each in gates.further_aliases]
+    names = [f"{each.model}@{each.alias}" for each in gates.aliases]
     yield (
         f"operators may change {', '.join(names)} by hand, besides the gates' own aliases. No gate asks for "
         f"{'it' if len(names) == 1 else 'them'}, so nobody is asked for approval there."

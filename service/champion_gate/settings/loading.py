@@ -2,82 +2,24 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
-from pydantic import SecretStr
+from pydantic import ValidationError
 
 from champion_gate.domain.gates import Gate
 from champion_gate.domain.managed import FurtherAlias
+from champion_gate.domain.vendors import Host, Secrets, Vendor
 from champion_gate.errors import ConfigurationError
-from champion_gate.settings.addresses import host_of
-from champion_gate.settings.credentials import (
-    BasicCredentials,
-    GitHubCredentials,
-    app_or_token,
-    hook_credentials,
-    host_tokens,
-    present,
-    secret_problems,
-)
+from champion_gate.settings.credentials import BasicCredentials, hook_credentials, hook_problems
 from champion_gate.settings.databricks import databricks_settings
-from champion_gate.settings.environment import PREFIX, Environment, read_environment
-from champion_gate.settings.gates_api import ApiOidc
-from champion_gate.settings.gates_file import Gates, load_gates, read_gates
-from champion_gate.settings.gates_servers import GITHUB, GITLAB, OidcIssuer
-from champion_gate.settings.gitlab_credentials import (
-    GitLabCredentials,
-    gitlab_credentials,
-    gitlab_secret_problems,
-    hook_tokens,
-)
-from champion_gate.settings.stray import libraries_problems
-
-_REACHED_BY_JOBS = re.compile(
-    r"(https://[A-Za-z0-9.-]+(:[0-9]{1,5})?|http://127\.0\.0\.1:[0-9]{1,5})(/[A-Za-z0-9._~-]+)*"
-)
-"""What the input gate_url of deploy/gitlab/champion-gate.gitlab-ci.yml takes."""
-
-
-@dataclass(frozen=True)
-class GitHubHost:
-    """A GitHub that gates ask for approval, and the credentials that are used there and nowhere else.
-
-    Attributes:
-        url: address of its API, without a slash at the end.
-        ca_file: PEM file with the certificate authorities to trust; None for the usual ones.
-        api_version: value of X-GitHub-Api-Version.
-        credentials: an App or a token.
-        previous_credentials: what to try where the current ones are refused, during a rotation.
-    """
-
-    url: str
-    ca_file: str | None
-    api_version: str
-    credentials: GitHubCredentials
-    previous_credentials: GitHubCredentials | None = None
-
-
-@dataclass(frozen=True)
-class GitLabHost:
-    """The GitLab that gates ask for approval, and the credentials that are used there and nowhere else.
-
-    Attributes:
-        url: its address with its sub-path, without a slash at the end and without /api/v4.
-        ca_file: PEM file with the certificate authorities to trust; None for the usual ones.
-        gate_url: our own address, as the pipelines' jobs reach it.
-        credentials: what starts, reads and perhaps cancels pipelines.
-        previous_credentials: access tokens to try where the current ones are refused, during a rotation.
-    """
-
-    url: str
-    ca_file: str | None
-    gate_url: str
-    credentials: GitLabCredentials
-    previous_credentials: GitLabCredentials | None = None
+from champion_gate.settings.environment import libraries_problems, read_environment
+from champion_gate.settings.gates import ApiOidc, Gates, gates_form
+from champion_gate.settings.gates_yaml import read_yaml
+from champion_gate.settings.problems import problem, shown
 
 
 @dataclass(frozen=True)
@@ -87,16 +29,11 @@ class Settings:
     Attributes:
         registry: `databricks-uc`, an MLflow server's address, or `sqlite:///path`.
         databricks: what the SDK is given in place of its own variables: `host`, `workspace_id`, each where known.
-        github_hosts: key of the ApprovalProvider (`github`, `github:<host[:port]>`) -> where and with what.
-        gitlab_hosts: key of the ApprovalProvider (`gitlab`) -> where and with what; empty if no gate uses it.
-        oidc: key of the ApprovalProvider -> whose ID tokens are taken from its jobs.
+        hosts: key of the ApprovalProvider (`github`, `github:<host[:port]>`, …) -> where and with what.
         further_aliases: what operators may change besides the gates' aliases.
         api_oidc: whose tokens admit people to the API; None: API tokens alone do.
         hook_credentials: the pairs that `POST /hooks/databricks` takes, the current one first.
-        github_webhook_secrets: the keys of `X-Hub-Signature-256`, the current one first.
-        gitlab_signing_tokens: `whsec_…`, the keys of GitLab's webhook signatures, the current one first.
-        gitlab_webhook_tokens: what `X-Gitlab-Token` may hold; empty wherever there is a signing token, for
-            a webhook that should be signed is never taken on a plain token.
+        secrets: vendor -> its variables, among them what its webhooks are checked with.
         database_url: SQLAlchemy's; may hold a password.
         public_url: where others reach the service, without a slash at the end; None if it was not given.
         host, port: where to listen; port 0 takes any free one.
@@ -108,15 +45,11 @@ class Settings:
     gates: tuple[Gate, ...]
     registry: str
     databricks: Mapping[str, str]
-    github_hosts: Mapping[str, GitHubHost]
-    gitlab_hosts: Mapping[str, GitLabHost]
-    oidc: Mapping[str, OidcIssuer]
+    hosts: Mapping[str, Host]
     further_aliases: tuple[FurtherAlias, ...]
     api_oidc: ApiOidc | None
     hook_credentials: tuple[BasicCredentials, ...]
-    github_webhook_secrets: tuple[SecretStr, ...]
-    gitlab_signing_tokens: tuple[SecretStr, ...]
-    gitlab_webhook_tokens: tuple[SecretStr, ...]
+    secrets: Mapping[str, Secrets]
     database_url: str = field(repr=False)
     public_url: str | None
     host: str
@@ -127,46 +60,111 @@ class Settings:
     config: Path
 
 
-def load_settings(environ: Mapping[str, str]) -> Settings:
+@dataclass(frozen=True)
+class Reading:
+    """What a look into gates.yaml brought.
+
+    Attributes:
+        gates: None if there is a problem.
+        used: the vendors that gates name, as far as the file can be read.
+        problems: the key's path, what was found, what is expected.
+    """
+
+    gates: Gates | None
+    used: frozenset[str]
+    problems: list[str]
+
+
+def load_gates(path: Path, vendors: Sequence[Vendor]) -> Gates:
+    """Read and check gates.yaml.
+
+    Raises:
+        ConfigurationError: naming every problem: the key's path, what was found, what is expected.
+    """
+    reading = read_gates(path, vendors)
+    if reading.gates is None:
+        raise ConfigurationError(reading.problems)
+    return reading.gates
+
+
+def read_gates(path: Path, vendors: Sequence[Vendor]) -> Reading:
+    """Read and check gates.yaml; whatever is wrong is in the answer, and so is what else can be told.
+
+    Rules between several parts are told once those parts are right by themselves.
+    """
+    try:
+        raw, problems = read_yaml(path)
+    except ConfigurationError as error:
+        return Reading(None, frozenset(), error.problems)
+    if not isinstance(raw, dict):
+        return Reading(
+            None, frozenset(), [f"{path}: found {shown(raw)}; expected the keys registry and gates"]
+        )
+    used = frozenset(_named(raw.get("gates")))
+    form = gates_form(vendors)
+    gates = None
+    try:
+        gates = form.model_validate(raw).settled()
+    except ValidationError as error:
+        problems += [problem(form, detail) for detail in error.errors(include_url=False)]
+    return Reading(None if problems else gates, used, problems)
+
+
+def _named(raw_gates: object) -> Iterable[str]:
+    """The keys below `approval`, in a file that may be wrong elsewhere."""
+    for gate in raw_gates if isinstance(raw_gates, list) else []:
+        approval = gate.get("approval") if isinstance(gate, dict) else None
+        yield from approval if isinstance(approval, dict) else ()
+
+
+def gates_json_schema(vendors: Sequence[Vendor]) -> dict[str, Any]:
+    """JSON Schema of gates.yaml, for editors; rules that need two keys at once are left to `load_gates`."""
+    schema = gates_form(vendors).model_json_schema(mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def load_settings(environ: Mapping[str, str], vendors: Sequence[Vendor]) -> Settings:
     """Read and check everything.
 
     Args:
         environ: the environment's variables; those with our prefix are read, and the workspace's address and id.
+        vendors: the CI/CD systems that there are.
 
     Raises:
         ConfigurationError: naming every problem; secrets are never shown.
     """
-    environment, problems = read_environment(environ)
-    reading = read_gates(environment.config)
+    environment, problems = read_environment(environ, vendors)
+    reading = read_gates(environment.config, vendors)
     gates = reading.gates
-    problems += secret_problems(environment, reading.systems)
-    problems += gitlab_secret_problems(environment, used=GITLAB in reading.systems)
+    problems += hook_problems(environment)
+    for kind, secrets in environment.vendors.items():
+        problems += secrets.problems(used=kind in reading.used)
     problems += reading.problems
     databricks, databricks_problems = databricks_settings(environ)
     problems += databricks_problems
     problems += libraries_problems(environ)
-    github_hosts = _github_hosts(environment, gates, problems)
-    gitlab_hosts = _gitlab_hosts(environment, gates, problems)
-    if gates is not None and gates.api_oidc is not None:
-        problems += _file_problems("api.oidc", gates.api_oidc.ca_file)
+    hosts: dict[str, Host] = {}
+    servers = {} if gates is None else gates.servers
+    for kind, secrets in environment.vendors.items():
+        places = [gate.approval.place for gate in gates.gates] if gates is not None else []
+        theirs = {key: server for key, server in servers.items() if server.kind == kind}
+        hosts |= secrets.hosts(theirs, places, environment.public_url, problems)
+    for provider, server in servers.items():
+        problems += _file_problems(provider, server.ca_file)
+    api_oidc = None if gates is None else gates.api.oidc
+    if api_oidc is not None:
+        problems += _file_problems("api.oidc", api_oidc.ca_file)
     if problems or gates is None:
         raise ConfigurationError(list(dict.fromkeys(problems)))
-    signing_tokens, webhook_tokens = hook_tokens(environment)
     return Settings(
         gates=gates.gates,
         registry=gates.registry,
         databricks=MappingProxyType(databricks),
-        github_hosts=MappingProxyType(github_hosts),
-        gitlab_hosts=MappingProxyType(gitlab_hosts),
-        oidc=gates.oidc,
-        further_aliases=gates.further_aliases,
-        api_oidc=gates.api_oidc,
+        hosts=MappingProxyType(hosts),
+        further_aliases=gates.aliases,
+        api_oidc=api_oidc,
         hook_credentials=hook_credentials(environment),
-        github_webhook_secrets=present(
-            environment.github_webhook_secret, environment.github_webhook_secret_previous
-        ),
-        gitlab_signing_tokens=signing_tokens,
-        gitlab_webhook_tokens=webhook_tokens,
+        secrets=MappingProxyType(environment.vendors),
         database_url=environment.database_url.get_secret_value(),
         public_url=environment.public_url,
         host=environment.host,
@@ -178,103 +176,28 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     )
 
 
-def load_database_url(environ: Mapping[str, str]) -> str:
+def load_database_url(environ: Mapping[str, str], vendors: Sequence[Vendor]) -> str:
     """Only the database's address, for commands that need nothing else.
-
-    Args:
-        environ: the environment's variables.
 
     Raises:
         ConfigurationError: naming what is wrong with the variables; missing secrets do not matter here.
     """
-    environment, problems = read_environment(environ)
+    environment, problems = read_environment(environ, vendors)
     if problems:
         raise ConfigurationError(problems)
     return environment.database_url.get_secret_value()
 
 
-def load_environments_gates(environ: Mapping[str, str]) -> Gates:
+def load_environments_gates(environ: Mapping[str, str], vendors: Sequence[Vendor]) -> Gates:
     """Only gates.yaml, for commands that ask no vendor.
-
-    Args:
-        environ: the environment's variables.
 
     Raises:
         ConfigurationError: naming what is wrong with them or the file; missing secrets do not matter here.
     """
-    environment, problems = read_environment(environ)
+    environment, problems = read_environment(environ, vendors)
     if problems:
         raise ConfigurationError(problems)
-    return load_gates(environment.config)
-
-
-def _github_hosts(
-    environment: Environment, gates: Gates | None, problems: list[str]
-) -> dict[str, GitHubHost]:
-    """Give each GitHub its own credentials; a host without any is a problem, never served with another's."""
-    current = app_or_token(environment, "", problems)
-    previous = app_or_token(environment, "_previous", problems)
-    tokens = host_tokens(environment, "", problems)
-    previous_tokens = host_tokens(environment, "_previous", problems)
-    hosts = {}
-    for provider, server in (gates.github_servers if gates else {}).items():
-        problems += _file_problems(provider, server.ca_file)
-        host = host_of(server.url)
-        if provider == GITHUB and host in tokens:
-            problems.append(
-                f"{PREFIX}GITHUB_HOST_TOKENS: has a token for {host}, which is github.url; "
-                f"expected that in {PREFIX}GITHUB_TOKEN, or the App"
-            )
-        credentials = current if provider == GITHUB else tokens.get(host)
-        older = previous if provider == GITHUB else previous_tokens.get(host)
-        if older is not None and credentials is not None and type(older) is not type(credentials):
-            problems.append(f"{PREFIX}GITHUB_*_PREVIOUS: expected what {host} has now, an App or a token")
-        if credentials is not None:
-            hosts[provider] = GitHubHost(server.url, server.ca_file, server.api_version, credentials, older)
-        elif provider != GITHUB:
-            problems.append(
-                f"{PREFIX}GITHUB_HOST_TOKENS: has no token for {host}, where a gate asks for approval"
-            )
-        elif not _is_app_begun(environment):
-            problems.append(
-                f"{PREFIX}GITHUB_APP_CLIENT_ID and {PREFIX}GITHUB_APP_PRIVATE_KEY (or instead of both, "
-                f"{PREFIX}GITHUB_TOKEN): are missing; {host} asks for credentials"
-            )
-    return hosts
-
-
-def _is_app_begun(environment: Environment) -> bool:
-    """Whether half of an App is given, which is a problem that has been named already."""
-    return bool(environment.github_app_client_id or environment.github_app_private_key)
-
-
-def _gitlab_hosts(
-    environment: Environment, gates: Gates | None, problems: list[str]
-) -> dict[str, GitLabHost]:
-    """Give the GitLab its credentials; its jobs have to reach us, so it also needs our own address."""
-    hosts: dict[str, GitLabHost] = {}
-    if gates is None:
-        return hosts
-    for provider, server in gates.gitlab_servers.items():
-        problems += _file_problems(provider, server.ca_file)
-        places = [gate.approval.place for gate in gates.gates if gate.approval.provider == provider]
-        projects = sorted({place["project"] for place in places}, key=int)
-        if environment.gitlab_trigger_token is not None and len(projects) > 1:
-            problems.append(
-                f"{PREFIX}GITLAB_TRIGGER_TOKEN: starts pipelines of one project, and gates name "
-                f"{', '.join(projects)}; expected {PREFIX}GITLAB_API_TOKEN instead of it"
-            )
-        url = environment.public_url
-        if url is None or not _REACHED_BY_JOBS.fullmatch(url):
-            problems.append(
-                f"{PREFIX}PUBLIC_URL: {'is missing' if url is None else f'found {url!r}'}; expected the https:// "
-                "address where GitLab's jobs reach this service, of letters, digits and . - in its host, and of "
-                "letters, digits and . _ ~ - in its path"
-            )
-        credentials, previous = gitlab_credentials(environment)
-        if credentials is not None and url is not None:
-            hosts[provider] = GitLabHost(server.url, server.ca_file, url, credentials, previous)
-    return hosts
+    return load_gates(environment.config, vendors)
 
 
 def _file_problems(provider: str, ca_file: str | None) -> list[str]:

@@ -11,8 +11,8 @@ from urllib.parse import quote
 from champion_gate.adapters.databricks.connection import Operation, record, records, text
 from champion_gate.adapters.databricks.errors import unreadable
 from champion_gate.adapters.databricks.reading import instant
-from champion_gate.domain.metrics import latest, measured
-from champion_gate.domain.versions import LoggedModel, MetricRow, TrainingRun, check_logged_model_id
+from champion_gate.domain.metrics import latest
+from champion_gate.domain.versions import LoggedModel, MetricRow, TrainingRun, check_logged_model_id, measured
 from champion_gate.errors import InvalidNameError, VendorRefusedError
 
 _RUN = "/api/2.0/mlflow/runs/get"

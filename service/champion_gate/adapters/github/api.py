@@ -23,7 +23,7 @@ from champion_gate.adapters.github.models import (
     Workflow,
     github,
 )
-from champion_gate.adapters.github.names import Spot
+from champion_gate.adapters.github.settings import GitHubPlace
 from champion_gate.adapters.http.answer import Answer, Limits
 from champion_gate.adapters.http.client import ApiClient
 from champion_gate.adapters.http.models import Answered
@@ -46,7 +46,7 @@ _SEARCH_LIMIT = 1000
 class RepositoryApi:
     """Calls about one repository. Errors are those of ApiClient."""
 
-    def __init__(self, client: ApiClient, access: Access, spot: Spot) -> None:
+    def __init__(self, client: ApiClient, access: Access, spot: GitHubPlace) -> None:
         self.spot = spot
         self._client = client
         self._access = access

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from champion_gate.adapters.github.models import AccessToken, App, Numbered, User, github
-from champion_gate.adapters.github.names import Spot
+from champion_gate.adapters.github.secrets import Credentials, GitHubApp, GitHubToken
+from champion_gate.adapters.github.settings import GitHubPlace
 from champion_gate.adapters.http.auth import Auth, HeaderTokens, Rotation, looks_like_a_token
 from champion_gate.adapters.http.client import ApiClient
 from champion_gate.domain.names import joined
@@ -28,37 +29,14 @@ _JWT_LIFE = timedelta(seconds=540)
 _REFRESH_BEFORE = timedelta(minutes=5)
 
 
-@dataclass(frozen=True)
-class GitHubApp:
-    """A GitHub App.
-
-    Attributes:
-        client_id: its client id (or the older app id).
-        private_key: RSA key in PEM form.
-    """
-
-    client_id: str
-    private_key: str = field(repr=False)
-
-
-@dataclass(frozen=True)
-class GitHubToken:
-    """A fine-grained personal access token: Actions read and write; Members read where teams review."""
-
-    token: str = field(repr=False)
-
-
-Credentials = GitHubApp | GitHubToken
-
-
 class Access(Protocol):
     """What our credentials open."""
 
-    def to(self, spot: Spot, permission: tuple[str, str] = ACTIONS) -> Auth:
+    def to(self, spot: GitHubPlace, permission: tuple[str, str] = ACTIONS) -> Auth:
         """Credentials for calls about this repository and, with MEMBERS, about its organization's teams."""
         ...
 
-    def own_account(self, spot: Spot) -> Person:
+    def own_account(self, spot: GitHubPlace) -> Person:
         """The account that acts when we do. Asked once, then remembered."""
         ...
 
@@ -103,10 +81,10 @@ class _TokenAccess:
         self._auth: Auth = HeaderTokens("Authorization", [f"Bearer {each.token}" for each in credentials])
         self._account: Person | None = None
 
-    def to(self, spot: Spot, permission: tuple[str, str] = ACTIONS) -> Auth:  # noqa: ARG002 - one token opens all
+    def to(self, spot: GitHubPlace, permission: tuple[str, str] = ACTIONS) -> Auth:  # noqa: ARG002 - one token opens all
         return self._auth
 
-    def own_account(self, spot: Spot) -> Person:  # noqa: ARG002 - one account everywhere
+    def own_account(self, spot: GitHubPlace) -> Person:  # noqa: ARG002 - one account everywhere
         if self._account is None:
             self._account = person(self._client.get(joined("user"), auth=self._auth))
         return self._account
@@ -158,10 +136,10 @@ class _AppAccess:
         self._lock = threading.Lock()
         self._account: Person | None = None
 
-    def to(self, spot: Spot, permission: tuple[str, str] = ACTIONS) -> Auth:
+    def to(self, spot: GitHubPlace, permission: tuple[str, str] = ACTIONS) -> Auth:
         return _InstallationAuth(self, spot, permission)
 
-    def own_account(self, spot: Spot) -> Person:
+    def own_account(self, spot: GitHubPlace) -> Person:
         if self._account is None:
             login = f"{self._app().slug}[bot]"
             self._account = person(self._client.get(joined("users", login), auth=self.to(spot)))
@@ -173,7 +151,7 @@ class _AppAccess:
     def _app(self) -> App:
         return github.one(App, self._client.get(joined("app"), auth=self._auth), "app")
 
-    def token(self, spot: Spot, permission: tuple[str, str]) -> str:
+    def token(self, spot: GitHubPlace, permission: tuple[str, str]) -> str:
         """The installation token for a repository: cached, and made anew five minutes before it ends."""
         key = (spot.repository.lower(), permission)
         with self._lock:
@@ -185,12 +163,12 @@ class _AppAccess:
                 self._tokens[key] = cached
         return cached.token
 
-    def forget(self, spot: Spot, permission: tuple[str, str]) -> None:
+    def forget(self, spot: GitHubPlace, permission: tuple[str, str]) -> None:
         """Have the next call make a token anew."""
         with self._lock:
             self._tokens.pop((spot.repository.lower(), permission), None)
 
-    def _new_token(self, spot: Spot, permission: tuple[str, str]) -> AccessToken:
+    def _new_token(self, spot: GitHubPlace, permission: tuple[str, str]) -> AccessToken:
         """Made; a refusal says nothing of what the caller asked about, or would have changed."""
         try:
             return self._asked_token(spot, permission)
@@ -205,7 +183,7 @@ class _AppAccess:
             error.concerns_all = True
             raise
 
-    def _asked_token(self, spot: Spot, permission: tuple[str, str]) -> AccessToken:
+    def _asked_token(self, spot: GitHubPlace, permission: tuple[str, str]) -> AccessToken:
         found = self._client.get(joined("repos", spot.owner, spot.name, "installation"), auth=self._auth)
         installation = github.one(Numbered, found, "installation")
         name, level = permission
@@ -221,7 +199,7 @@ class _AppAccess:
 @dataclass(frozen=True)
 class _InstallationAuth:
     access: _AppAccess
-    spot: Spot
+    spot: GitHubPlace
     permission: tuple[str, str]
 
     def headers(self) -> Mapping[str, str]:

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 
 from champion_gate.adapters.github.api import RepositoryApi
 from champion_gate.adapters.github.models import Job, PendingDeployment, github
-from champion_gate.adapters.github.names import gated_job
 from champion_gate.adapters.github.place import Environment
+from champion_gate.adapters.github.settings import gated_job
 from champion_gate.errors import VendorError
 
 _WAITING = frozenset({"queued", "waiting", "requested", "pending"})

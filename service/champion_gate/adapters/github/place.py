@@ -15,7 +15,7 @@ from champion_gate.adapters.github import models
 from champion_gate.adapters.github.api import RepositoryApi
 from champion_gate.adapters.github.branch import branch_problems
 from champion_gate.adapters.github.models import ProtectionRule, github
-from champion_gate.adapters.github.names import Spot
+from champion_gate.adapters.github.settings import GitHubPlace
 from champion_gate.domain.canonical import canonical
 from champion_gate.domain.ports import Person
 from champion_gate.errors import VendorNotFoundError, VendorRefusedError
@@ -178,7 +178,7 @@ def _repository(api: RepositoryApi, problems: list[str]) -> dict[str, str]:
     problems += [
         f"{spot.repository}: gates.yaml demands {key} {wanted}, and GitHub says {ids[key]}. "
         "Another repository bears this name now; if that is wanted, change the number in gates.yaml."
-        for key, wanted in spot.wanted_ids
+        for key, wanted in spot.wanted_ids.items()
         if key in ids and ids[key] != wanted
     ]
     return ids
@@ -218,7 +218,7 @@ def _environment(api: RepositoryApi, seat: str, bot: Person, problems: list[str]
     if found.name.lower() != seat.lower():
         problems.append(f"{where}: GitHub answered about {found.name} instead.")
         return []
-    number, wanted = found.id, dict(api.spot.wanted_ids).get(f"environment_id:{seat}")
+    number, wanted = found.id, api.spot.wanted_ids.get(f"environment_id:{seat}")
     if wanted not in {None, number}:
         problems.append(
             f"{where}: gates.yaml demands environment id {wanted}, and GitHub says {number}. It was deleted "
@@ -282,5 +282,5 @@ def _described(rule: ProtectionRule) -> str:
     return f"wait_timer: {rule.wait_timer}" if rule.type == "wait_timer" else rule.type
 
 
-def _where(spot: Spot, seat: str) -> str:
+def _where(spot: GitHubPlace, seat: str) -> str:
     return f"Environment {seat} of {spot.repository} (Settings, Environments)"

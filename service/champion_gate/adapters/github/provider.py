@@ -10,11 +10,12 @@ from http import HTTPStatus
 from champion_gate.adapters.github import place as places
 from champion_gate.adapters.github import reading, starts
 from champion_gate.adapters.github.api import LIMITS, RepositoryApi
-from champion_gate.adapters.github.auth import Credentials, GitHubApp, GitHubToken, new_access
+from champion_gate.adapters.github.auth import new_access
 from champion_gate.adapters.github.gone import check_gone
 from champion_gate.adapters.github.inputs import inputs_of
 from champion_gate.adapters.github.models import DispatchedRun, ListedRun, github
-from champion_gate.adapters.github.names import Spot, check_login, check_new, check_run_id, spot_of
+from champion_gate.adapters.github.secrets import Credentials, GitHubApp, GitHubToken
+from champion_gate.adapters.github.settings import GitHubPlace, check_login, check_run_id
 from champion_gate.adapters.http.answer import Answer
 from champion_gate.adapters.http.client import ApiClient
 from champion_gate.adapters.http.deadline import Timeouts
@@ -112,7 +113,6 @@ class GitHub:
             UnsafeTargetError: they do not; says what to change and where.
             InvalidNameError: a name in `target` is not of GitHub's form.
         """
-        check_new(target)
         api = self._api(target)
         looked = places.survey(api)
         problems = [*looked.problems, *places.unreadable_teams(api, looked)]
@@ -224,10 +224,10 @@ class GitHub:
         Raises:
             VendorUnavailableError: GitHub answered about no place at all.
         """
-        spots: dict[tuple[str, str], Spot] = {}
+        spots: dict[tuple[str, str], GitHubPlace] = {}
 
         def workflow_of(_promotion: Promotion, target: ApprovalTarget) -> tuple[str, str]:
-            spot = spot_of(target)
+            spot = GitHubPlace.of(target.place)
             key = (spot.repository.lower(), spot.workflow)
             spots.setdefault(key, spot)
             return key
@@ -257,7 +257,7 @@ class GitHub:
         return self._looks.changed(run_id, look) or look[0] not in _STILL
 
     def _api(self, target: ApprovalTarget) -> RepositoryApi:
-        return RepositoryApi(self._client, self._access, spot_of(target))
+        return RepositoryApi(self._client, self._access, GitHubPlace.of(target.place))
 
 
 def _opened(answer: Answer) -> OpenedRequest | None:

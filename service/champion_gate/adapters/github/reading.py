@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from champion_gate.adapters.github.api import RepositoryApi
 from champion_gate.adapters.github.jobs import gated_jobs, held_by, not_ended, released
 from champion_gate.adapters.github.models import Approval, Job, Run
-from champion_gate.adapters.github.names import gated_job
 from champion_gate.adapters.github.place import (
     Environment,
     Survey,
@@ -19,6 +18,7 @@ from champion_gate.adapters.github.place import (
     survey,
 )
 from champion_gate.adapters.github.run import RUN_AGAIN, is_later_attempt, void_because
+from champion_gate.adapters.github.settings import gated_job
 from champion_gate.domain.approval import RequestState, Review, Verdict
 from champion_gate.domain.ports import Clock
 from champion_gate.errors import VendorNotFoundError, VendorRefusedError

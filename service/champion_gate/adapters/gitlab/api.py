@@ -28,7 +28,7 @@ from champion_gate.adapters.gitlab.models import (
     User,
     gitlab,
 )
-from champion_gate.adapters.gitlab.names import Spot
+from champion_gate.adapters.gitlab.settings import GitLabPlace
 from champion_gate.adapters.http.answer import Answer, Limits
 from champion_gate.adapters.http.auth import Auth, NoAuth
 from champion_gate.adapters.http.client import ApiClient
@@ -84,7 +84,7 @@ class ProjectApi:
         self,
         client: ApiClient,
         tokens: Tokens,
-        spot: Spot,
+        spot: GitLabPlace,
         remembered: Callable[[Account, Callable[[], Person]], Person],
     ) -> None:
         """Nothing is called yet; `remembered` makes sure that a username is still whose it was."""
@@ -92,7 +92,7 @@ class ProjectApi:
         self.tokens = tokens
         self._client = client
         self._remembered = remembered
-        self._project = ("projects", spot.project)
+        self._project = ("projects", str(spot.project))
 
     # --- the place --------------------------------------------------------------------------------------------
 

@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
 
 from champion_gate.adapters.gitlab.api import ProjectApi, Tokens
 from champion_gate.adapters.gitlab.models import Trigger
+from champion_gate.adapters.gitlab.secrets import GitLabTokens
 from champion_gate.adapters.http.auth import HeaderTokens, looks_like_a_token
 from champion_gate.domain.gates import Account
 from champion_gate.domain.ports import Person
 from champion_gate.errors import ConfigurationError, VendorRefusedError
 
 _SHORTENED = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class GitLabTokens:
-    """What opens GitLab.
-
-    Attributes:
-        read_token: access token with scope read_api, of an account with the role Maintainer: protected
-            branches, protected environments and the owners of trigger tokens are shown to nobody below.
-        trigger_token: pipeline trigger token of the project; can start pipelines and nothing else.
-        api_token: access token with scope api: cancels pipelines, and starts them where there is no
-            trigger token.
-    """
-
-    read_token: str = field(repr=False)
-    trigger_token: str | None = field(default=None, repr=False)
-    api_token: str | None = field(default=None, repr=False)
 
 
 def tokens_of(credentials: GitLabTokens, previous: GitLabTokens | None) -> Tokens:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from champion_gate.adapters.gitlab.api import ProjectApi
 from champion_gate.adapters.gitlab.models import AccessLevel
-from champion_gate.adapters.gitlab.names import Spot
 from champion_gate.adapters.gitlab.people import MAINTAINER, AccessRule, People
+from champion_gate.adapters.gitlab.settings import GitLabPlace
 from champion_gate.domain.ports import Person
 from champion_gate.errors import TooLongListError, VendorRefusedError
 
@@ -48,7 +48,7 @@ def read_branch(api: ProjectApi) -> Branch:
     )
 
 
-def branch_problems(spot: Spot, branch: Branch, people: People, bot: Person) -> Iterator[str]:
+def branch_problems(spot: GitLabPlace, branch: Branch, people: People, bot: Person) -> Iterator[str]:
     """Who could change the branch, and with `protection: branch` let the job start, and is no Maintainer.
 
     Args:

@@ -14,8 +14,8 @@ from champion_gate.adapters.gitlab.api import ProjectApi
 from champion_gate.adapters.gitlab.auth import own_account
 from champion_gate.adapters.gitlab.branch import branch_problems, read_branch
 from champion_gate.adapters.gitlab.models import Project, ProtectedEnvironment
-from champion_gate.adapters.gitlab.names import Protection, Spot
 from champion_gate.adapters.gitlab.people import AccessRule, People
+from champion_gate.adapters.gitlab.settings import GitLabPlace, Protection
 from champion_gate.domain.canonical import canonical
 from champion_gate.domain.ports import Person
 from champion_gate.errors import VendorNotFoundError, VendorRefusedError
@@ -169,10 +169,10 @@ def _project(api: ProjectApi) -> Project:
         ) from missing
 
 
-def _project_ids(spot: Spot, found: Project, problems: list[str]) -> dict[str, str]:
+def _project_ids(spot: GitLabPlace, found: Project, problems: list[str]) -> dict[str, str]:
     path = found.path_with_namespace
     ids = {"project_id": found.id, "namespace_id": found.namespace.id, "project_path": path}
-    if ids["project_id"] != spot.project:
+    if ids["project_id"] != str(spot.project):
         problems.append(f"GitLab answered about project {ids['project_id']} instead of {spot.project}.")
     if found.archived is not False:
         problems.append(f"{path} is archived: no pipeline runs there.")
@@ -184,13 +184,13 @@ def _project_ids(spot: Spot, found: Project, problems: list[str]) -> dict[str, s
     problems += [
         f"{path}: gates.yaml demands {key} {wanted}, and GitLab says {ids[key]}. "
         "It was moved; if that is wanted, change the number in gates.yaml."
-        for key, wanted in spot.wanted_ids
+        for key, wanted in spot.wanted_ids.items()
         if ids[key] != wanted
     ]
     return ids | {"ci_config_ref_uri": _ci_config(found, path, spot, problems)}
 
 
-def _ci_config(found: Project, path: str, spot: Spot, problems: list[str]) -> str:
+def _ci_config(found: Project, path: str, spot: GitLabPlace, problems: list[str]) -> str:
     """Which file a job's token names as its configuration: `HOST/PATH//FILE@refs/heads/BRANCH`.
 
     The host is that of GitLab's own address, which need not be the one by which we call it.
@@ -266,7 +266,7 @@ def _approval_rules(found: ProtectedEnvironment, deployers: Sequence[AccessRule]
             yield AccessRule(rule.kind, rule.number, rule.inherited, unified if index == 0 else 0)
 
 
-def _self_approval(spot: Spot, project: Project, rules: Rules) -> Iterator[str]:
+def _self_approval(spot: GitLabPlace, project: Project, rules: Rules) -> Iterator[str]:
     """With this setting on, whoever starts a pipeline may approve its deployment; ours are started by a token."""
     if rules.approvers and project.allow_pipeline_trigger_approve_deployment is not False:
         yield (
@@ -275,7 +275,7 @@ def _self_approval(spot: Spot, project: Project, rules: Rules) -> Iterator[str]:
         )
 
 
-def _seats_wanted(spot: Spot, rules: Rules) -> Iterator[str]:
+def _seats_wanted(spot: GitLabPlace, rules: Rules) -> Iterator[str]:
     """Each approval that GitLab demands is a seat, filled by a person of its own."""
     demanded = sum(rule.approvals for rule in rules.approvers)
     if len(spot.seats) == max(demanded, 1):
@@ -292,7 +292,7 @@ def _seats_wanted(spot: Spot, rules: Rules) -> Iterator[str]:
         )
 
 
-def _bot_may_decide(spot: Spot, people: People, rules: Rules, bot: Person) -> Iterator[str]:
+def _bot_may_decide(spot: GitLabPlace, people: People, rules: Rules, bot: Person) -> Iterator[str]:
     """Whether our own account could let the job start.
 
     With a protected branch only, it always could: who may start a pipeline there may play its jobs. Its
@@ -306,7 +306,7 @@ def _bot_may_decide(spot: Spot, people: People, rules: Rules, bot: Person) -> It
         )
 
 
-def _environment_page(spot: Spot) -> str:
+def _environment_page(spot: GitLabPlace) -> str:
     return (
         f"Environment {spot.environment} of project {spot.project} (Settings, CI/CD, Protected environments)"
     )

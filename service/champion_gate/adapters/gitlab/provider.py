@@ -11,12 +11,13 @@ from http import HTTPStatus
 from champion_gate.adapters.gitlab import place as places
 from champion_gate.adapters.gitlab import reading, starts
 from champion_gate.adapters.gitlab.api import LIMITS, ProjectApi, person
-from champion_gate.adapters.gitlab.auth import GitLabTokens, own_account, tokens_of
+from champion_gate.adapters.gitlab.auth import own_account, tokens_of
 from champion_gate.adapters.gitlab.gone import check_gone
 from champion_gate.adapters.gitlab.inputs import inputs_of
 from champion_gate.adapters.gitlab.models import ListedPipeline, StartedPipeline, gitlab
-from champion_gate.adapters.gitlab.names import check_login, check_number, spot_of
 from champion_gate.adapters.gitlab.people import People
+from champion_gate.adapters.gitlab.secrets import GitLabTokens
+from champion_gate.adapters.gitlab.settings import GitLabPlace, check_login, check_number
 from champion_gate.adapters.http.answer import Answer
 from champion_gate.adapters.http.client import ApiClient
 from champion_gate.adapters.http.deadline import Timeouts
@@ -248,7 +249,7 @@ class GitLab:
         def list_of(promotion: Promotion, target: ApprovalTarget) -> tuple[str, str, str, str]:
             api = self._api(target)
             pins = promotion.request.pins if promotion.request else {}
-            key = (api.spot.project, api.spot.ref, pins.get("bot_login", ""), pins.get("source", ""))
+            key = (str(api.spot.project), api.spot.ref, pins.get("bot_login", ""), pins.get("source", ""))
             apis.setdefault(key, api)
             return key
 
@@ -278,7 +279,7 @@ class GitLab:
         return self._looks.changed(pipeline_id, look) or look[0] not in reading.WAITING
 
     def _api(self, target: ApprovalTarget) -> ProjectApi:
-        return ProjectApi(self._client, self._tokens, spot_of(target), self._remembered)
+        return ProjectApi(self._client, self._tokens, GitLabPlace.of(target.place), self._remembered)
 
     def _remembered(self, named: Account, find: Callable[[], Person]) -> Person:
         return find() if self._accounts is None else self._accounts.account(self.name, named, find)

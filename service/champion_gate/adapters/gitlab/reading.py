@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 
 from champion_gate.adapters.gitlab.api import ProjectApi
 from champion_gate.adapters.gitlab.models import Account, Deployment, Job, Numbered, Pipeline, gitlab
-from champion_gate.adapters.gitlab.names import Protection, Spot
 from champion_gate.adapters.gitlab.people import MAINTAINER, People
 from champion_gate.adapters.gitlab.place import Survey, changes, moved, survey
+from champion_gate.adapters.gitlab.settings import GitLabPlace, Protection
 from champion_gate.domain.approval import RequestState, Review, Verdict
 
 ENDED = frozenset({"success", "failed", "canceled", "skipped"})
@@ -120,7 +120,7 @@ def state_of(
     )
 
 
-def _no_gated_job(spot: Spot, pipeline_id: str, jobs: Sequence[Job]) -> str:
+def _no_gated_job(spot: GitLabPlace, pipeline_id: str, jobs: Sequence[Job]) -> str:
     """That nobody could decide there, and which jobs there are: the CI/CD file names its jobs otherwise, or a list lags."""
     if not jobs:
         return f"GitLab lists no job of pipeline {pipeline_id}."

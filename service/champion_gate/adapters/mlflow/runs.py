@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from champion_gate.adapters.mlflow.errors import is_refusal, is_unknown_call
-from champion_gate.domain.metrics import counting, measured
-from champion_gate.domain.versions import LoggedModel, MetricRow, TrainingRun
+from champion_gate.domain.metrics import counting
+from champion_gate.domain.versions import LoggedModel, MetricRow, TrainingRun, measured
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

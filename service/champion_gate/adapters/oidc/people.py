@@ -11,7 +11,7 @@ from champion_gate.domain.callers import LONGEST_NAME, Role, is_callers_name
 from champion_gate.domain.ports import Clock
 from champion_gate.domain.text import is_plain_name, pretends_to_be_us
 from champion_gate.errors import NotAuthenticatedError, NotPermittedError
-from champion_gate.settings import ApiOidc
+from champion_gate.settings.gates import ApiOidc
 
 _REQUIRED = ("iss", "aud", "exp", "iat", "sub")
 _CLAIMS_OF_JOBS = frozenset(
@@ -109,9 +109,9 @@ class OidcRoles:
             return None
         if not _counts(claims, claim):
             return None
-        if not self._oidc.operator.isdisjoint(values):
+        if not set(self._oidc.operator).isdisjoint(values):
             return Role.OPERATOR
-        return None if self._oidc.viewer.isdisjoint(values) else Role.VIEWER
+        return None if set(self._oidc.viewer).isdisjoint(values) else Role.VIEWER
 
 
 def _subject(claims: SignedClaims) -> str:

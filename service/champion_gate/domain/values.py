@@ -1,37 +1,97 @@
-"""The values in gates.yaml: each check says in words what it expects."""
+"""The values in gates.yaml, and the models that hold them: each check says in words what it expects."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any, get_args
 
-from pydantic import BeforeValidator
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
-from champion_gate.domain.gates import Account
-from champion_gate.domain.metrics import is_number
+from champion_gate.domain.addresses import web_address
 from champion_gate.domain.names import check_alias
+from champion_gate.domain.versions import is_number
 from champion_gate.errors import InvalidNameError
-from champion_gate.settings.addresses import host_of, web_address
 
 UNITY_CATALOG = "databricks-uc"
-MAX_JOB_ID = 2**63 - 1
+MAX_ID = 2**63 - 1
 LONGEST_WAIT = timedelta(days=30)
 """GitHub fails a job that has waited 30 days (facts: actions-limits page)."""
 
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 _DURATION = re.compile(r"([1-9][0-9]{0,5})([dhm])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_GITHUB_LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_USERNAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9_-])?"
-"""GitLab's; every login of GitHub's is of this form too."""
-_LONGEST_NAME = 255
-GITHUB_JOB_NAME = 100
-"""GitHub cuts the names of jobs here, and puts three dots at the end (seen in the answers of its API)."""
-_LONGEST_ENVIRONMENT = GITHUB_JOB_NAME - len("approve ()")
+USERNAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9_-])?"
+"""The form of logins at every vendor; each may be stricter."""
+
+Broken = tuple[tuple[int | str, ...], str]
+"""A rule between several keys that is broken: below which key, and what is said of it."""
+
+
+def broken(words: str, *path: int | str) -> Broken:
+    """A rule that is broken below this key."""
+    return path, words
+
+
+class Strict(BaseModel):
+    """Keys of gates.yaml as they are used: what is not known is refused, and nothing changes later."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    def problems(self) -> Iterator[Broken]:
+        """What is wrong between keys that are right by themselves."""
+        return iter(())
+
+    @model_validator(mode="after")
+    def _between_keys(self) -> Strict:
+        """Tell all of it at once, each with its path."""
+        lines = [
+            InitErrorDetails(
+                type=PydanticCustomError("rule", "{words}", {"words": words}), loc=path, input=None
+            )
+            for path, words in self.problems()
+        ]
+        if lines:
+            raise ValidationError.from_exception_data(type(self).__name__, lines)
+        return self
+
+
+@dataclass(frozen=True)
+class Account:
+    """Somebody's account at the provider, by its login.
+
+    Attributes:
+        user_id: the vendor's numeric id, where the operator has pinned it.
+    """
+
+    login: str
+    user_id: str | None = None
+
+    @classmethod
+    def of(cls, text: str) -> Account:
+        """The account that str() has made this text of; no vendor's login has a colon."""
+        login, _, user_id = text.partition(":")
+        return cls(login, user_id or None)
+
+    @property
+    def shown(self) -> str:
+        """For people."""
+        return self.login if self.user_id is None else f"{self.login} (account {self.user_id})"
+
+    def __str__(self) -> str:
+        """Its login, and where it is pinned `:` and the id: as a request stores it."""
+        return self.login if self.user_id is None else f"{self.login}:{self.user_id}"
 
 
 def expected(words: str) -> PydanticCustomError:
@@ -53,6 +113,23 @@ class Is:
     def __get_pydantic_json_schema__(self, _schema: object, _next: object) -> dict[str, Any]:
         """Tell editors."""
         return dict(self.schema)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Annotation of a tuple that is written as a list."""
+
+    at_least: int = 0
+    at_most: int | None = None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Check it as the list that it is; pydantic says of a tuple with a wrong item that it is too short, too."""
+        length = Field(min_length=self.at_least, max_length=self.at_most)
+        checked_list = handler.generate_schema(Annotated[list[get_args(source)[0]], length])  # type: ignore[misc] # made here
+        frozen = core_schema.no_info_after_validator_function(tuple, checked_list)
+        return core_schema.no_info_before_validator_function(
+            lambda value: list(value) if isinstance(value, tuple) else value, frozen
+        )
 
 
 def text(pattern: str, words: str) -> Is:
@@ -83,11 +160,6 @@ def checked(rule: Is, value: object, what: str) -> Any:
         raise InvalidNameError(f"{value!r} is no {what}.", hint=f"Write {error.message()}.") from None
 
 
-def github_length(name: str) -> int:
-    """How many characters GitHub counts: UTF-16 code units, as its job service, written in C#, does."""
-    return len(name.encode("utf-16-le", errors="surrogatepass")) // 2
-
-
 def _registry(value: object) -> str:
     words = "databricks-uc, the https:// address of an MLflow server, or sqlite:///path/to/mlflow.db"
     if value == UNITY_CATALOG:
@@ -99,13 +171,14 @@ def _registry(value: object) -> str:
             f"{words}; the open-source Unity Catalog (uc:) has no aliases and no tags on model versions"
         )
     if value.startswith(("http://", "https://")):
-        return _address(value)
+        return address(value)
     if re.fullmatch(r"sqlite:///[^?#\x00-\x1f\x7f]+", value) and ":memory:" not in value:
         return value
     raise expected(words)
 
 
-def _address(value: object) -> str:
+def address(value: object) -> str:
+    """The address, as `web_address` writes it."""
     if not isinstance(value, str):
         raise expected("an address such as https://host.example.com")
     try:
@@ -114,15 +187,8 @@ def _address(value: object) -> str:
         raise expected(str(error)) from None
 
 
-def _github_address(value: object) -> str:
-    checked = _address(value)
-    if host_of(checked) in {"github.com", "www.github.com"}:
-        raise expected("the address of GitHub's API: https://api.github.com")
-    return checked
-
-
 def _job(value: object) -> int | str:
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_JOB_ID:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_ID:
         return value
     if isinstance(value, str) and value.isdecimal():
         raise expected("a job id as a bare number without leading zeros, not in quotes")
@@ -145,23 +211,6 @@ def _alias(value: object) -> str:
         return check_alias(value)
     except InvalidNameError as error:
         raise expected(f"an alias such as Champion. {error.hint}") from None
-
-
-def _environment(value: object) -> str:
-    # Its job is found by its name, which the workflow file makes of this one.
-    if not isinstance(value, str) or not value or github_length(value) > _LONGEST_ENVIRONMENT:
-        raise expected(
-            f"a GitHub environment's name of 1 to {_LONGEST_ENVIRONMENT} characters "
-            f"(GitHub cuts the name of its job, `approve (…)`, at {GITHUB_JOB_NAME})"
-        )
-    if value.strip() != value or value in {".", ".."} or not value.isprintable():
-        raise expected("a GitHub environment's name without blanks at its ends and invisible characters")
-    return value
-
-
-def is_github_login(login: str) -> bool:
-    """Whether GitHub could have a user of this name; dots, which GitLab allows, are none of GitHub's."""
-    return _GITHUB_LOGIN.fullmatch(login) is not None
 
 
 def account(pattern: str, words: str) -> Is:
@@ -195,19 +244,12 @@ def _accounts(value: object) -> tuple[Account, ...]:
 
 
 def _is_id(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_JOB_ID
-
-
-def _gitlab_address(value: object) -> str:
-    checked = _address(value)
-    if "/api/" in f"{checked}/":
-        raise expected("the address of GitLab itself, such as https://gitlab.com, without /api/v4")
-    return checked
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_ID
 
 
 def _issuer(value: object) -> str:
     # Kept letter by letter: it is compared so with the claim `iss` of tokens.
-    _address(value)
+    address(value)
     if str(value).endswith("/"):
         raise expected("the issuer exactly as in the tokens' claim iss, which has no / at its end")
     return str(value)
@@ -215,7 +257,7 @@ def _issuer(value: object) -> str:
 
 def _api_issuer(value: object) -> str:
     # Kept letter by letter too; several identity providers do end their claim iss with a slash.
-    _address(value)
+    address(value)
     if str(value).endswith("//"):
         raise expected("the issuer exactly as in the tokens' claim iss, with at most one / at its end")
     return str(value)
@@ -224,25 +266,6 @@ def _api_issuer(value: object) -> str:
 def _never_null(value: object) -> object:
     if value is None:
         raise expected("keys with values below them")
-    return value
-
-
-def _project(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_JOB_ID:
-        return value
-    raise expected("the project's number (Settings, General); its path may be taken over by somebody else")
-
-
-def _ci_job(value: object) -> str:
-    if (
-        not isinstance(value, str)
-        or not 1 <= len(value) <= _LONGEST_NAME
-        or value.strip() != value
-        or not value.isprintable()
-    ):
-        raise expected("the name of a CI/CD job of 1 to 255 characters, such as approve")
-    if value.startswith("."):
-        raise expected("the name of a CI/CD job without a dot at its start (GitLab never runs those)")
     return value
 
 
@@ -277,8 +300,7 @@ def _at_least_zero(value: object) -> float:
 
 
 REGISTRY = Is(_registry, {"type": "string", "pattern": "^(databricks-uc$|https?://|sqlite:///.)"})
-ADDRESS = Is(_address, {"type": "string", "pattern": "^https?://"})
-GITHUB_ADDRESS = Is(_github_address, {"type": "string", "pattern": "^https?://"})
+ADDRESS = Is(address, {"type": "string", "pattern": "^https?://"})
 GATE_NAME = text(
     r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "a name of letters, digits, . _ and - (at most 64 characters)"
 )
@@ -288,16 +310,8 @@ JOB = Is(
 )
 MODEL = Is(_model, {"type": "string", "pattern": "^[^/:?#%\\\\\\u0000-\\u001f]+$"})
 ALIAS = Is(_alias, {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,255}$"})
-REPOSITORY = text(
-    r"[A-Za-z0-9][A-Za-z0-9_-]{0,98}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}", "a repository as OWNER/NAME"
-)
-WORKFLOW = text(
-    r"[A-Za-z0-9_][A-Za-z0-9._-]{0,200}\.ya?ml",
-    "the file name of a workflow in .github/workflows, such as champion-gate.yml",
-)
-ENVIRONMENT = Is(_environment, {"type": "string", "minLength": 1, "maxLength": _LONGEST_ENVIRONMENT})
 _ONE_ACCOUNT = account(
-    _USERNAME,
+    USERNAME,
     "a person's GitHub login or GitLab username such as octo-login, {login: octo-login, id: 583231}, "
     "or a list of such (a bot is no person)",
 )
@@ -305,14 +319,13 @@ ACCOUNTS = Is(
     _accounts, {"anyOf": [_ONE_ACCOUNT.schema, {"type": "array", "items": dict(_ONE_ACCOUNT.schema)}]}
 )
 TRAINER = account(
-    _USERNAME, "a GitHub login or GitLab username such as octo-login, or {login: octo-login, id: 583231}"
+    USERNAME, "a GitHub login or GitLab username such as octo-login, or {login: octo-login, id: 583231}"
 )
 DURATION = Is(_duration, {"type": "string", "pattern": "^[1-9][0-9]{0,5}[dhm]$"})
 NUMBER = Is(_number, {"type": "number"})
 DATASET = text(r"[^\x00-\x1f\x7f]{0,500}", 'the name of a dataset, or "" for numbers that name none')
 AT_LEAST_ZERO = Is(_at_least_zero, {"type": "number", "minimum": 0})
 FILE = text(r"[^\x00\r\n]+", "the path of a file")
-GITLAB_ADDRESS = Is(_gitlab_address, {"type": "string", "pattern": "^https?://"})
 ISSUER = Is(_issuer, {"type": "string", "pattern": "^https?://.*[^/]$"})
 AUDIENCE = text(
     r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,254}", "a text of letters, digits and . _ : / - such as champion-gate"
@@ -328,18 +341,17 @@ CLAIM_VALUE = text(
 )
 NEVER_NULL = BeforeValidator(_never_null)
 """Annotation of a key that may be left out, and has something below it where it is written."""
-PROJECT = Is(_project, {"type": "integer", "minimum": 1})
 BRANCH = text(
     r"(?!refs/)(?!.*(\.\.|//|/\.))[A-Za-z0-9_](?:[A-Za-z0-9._/-]{0,198}[A-Za-z0-9_-])?",
     "a branch such as main, of at most 200 characters (without refs/heads/)",
 )
-CI_JOB = Is(_ci_job, {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[^.]"})
-GITLAB_ENVIRONMENT = text(
-    r"[A-Za-z0-9](?:[A-Za-z0-9 ._/-]{0,238}[A-Za-z0-9._-])?",
-    "a GitLab environment's name of letters, digits, blanks and . _ / - (at most 240 characters)",
-)
-APPROVER = account(
-    rf"(?!(?:project|group)_[0-9]+_bot){_USERNAME}",
-    "a person's GitLab username such as jane.doe, or {login: jane.doe, id: 42} (a bot is no person)",
-)
-USERNAME = text(_USERNAME, "a GitLab username such as gate-bot")
+VendorId = Annotated[int, Field(ge=1, le=MAX_ID)]
+"""A number by which a vendor knows something."""
+
+
+def repeated(names: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Each name of a list that stands there before, in whatever case, and its index."""
+    folded = [name.casefold() for name in names]
+    for index, name in enumerate(folded):
+        if name in folded[:index]:
+            yield index, names[index]

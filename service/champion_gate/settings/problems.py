@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import get_args
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from champion_gate.domain.secrets import without_secrets
-from champion_gate.settings.gates_model import GatesEntry
 
 _EXPECTED = {
     "bool_type": "true or false",
@@ -22,20 +22,25 @@ _EXPECTED = {
 }
 
 
-def problem(detail: ErrorDetails) -> str:
-    """One line for one error of pydantic's about GatesEntry."""
+def problem(form: type[BaseModel], detail: ErrorDetails) -> str:
+    """One line for one error of pydantic's about the model of a file."""
     location = [part for part in detail["loc"] if part != "[key]"]
     path = ""
     for part in location:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
     kind, found, context = detail["type"], detail["input"], detail.get("ctx", {})
     if kind == "missing":
-        return f"{path}: is missing; expected {_description(location)}"
+        return f"{path}: is missing; expected {_description(form, location)}"
     if kind == "extra_forbidden":
-        return f"{path}: is no key that is known here; known are {', '.join(_known_keys(location[:-1]))}"
+        return (
+            f"{path}: is no key that is known here; known are {', '.join(_known_keys(form, location[:-1]))}"
+        )
+    if kind == "rule":
+        return f"{path}: {context['words']}"
     words = {
         "expected": context.get("words"),
         "literal_error": context.get("expected"),
+        "enum": context.get("expected"),
         "too_short": f"at least {context.get('min_length')}",
         "too_long": f"at most {context.get('max_length')}",
         "string_too_short": f"at least {context.get('min_length')} character",
@@ -46,33 +51,38 @@ def problem(detail: ErrorDetails) -> str:
     return f"{path}: found {shown(found)}; expected {words}"
 
 
-def _model_at(location: list[int | str]) -> type[BaseModel] | None:
+def _form_at(form: type[BaseModel], location: list[int | str]) -> type[BaseModel] | None:
     """The model whose keys stand at a place of the file."""
-    model: type[BaseModel] | None = GatesEntry
+    found: type[BaseModel] | None = form
     for part in location:
-        if model is None:
+        if found is None:
             return None
-        field = model.model_fields.get(str(part))
+        field = found.model_fields.get(str(part))
         if field is not None:  # else an index, or the name of a metric
-            model = _model_in(field.annotation)
-    return model
+            found = _form_in(field)
+    return found
+
+
+def _form_in(field: FieldInfo) -> type[BaseModel] | None:
+    """The model whose keys a field has below it, be it in a list, under a key, or one of several."""
+    written = next((each.form for each in field.metadata if hasattr(each, "form")), None)
+    return written or _model_in(field.annotation)
 
 
 def _model_in(annotation: object) -> type[BaseModel] | None:
-    """The model that a field's type names, be it in a list, under a key, or one of several."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     inside = (_model_in(argument) for argument in get_args(annotation))
     return next((model for model in inside if model is not None), None)
 
 
-def _known_keys(location: list[int | str]) -> list[str]:
-    model = _model_at(location)
+def _known_keys(form: type[BaseModel], location: list[int | str]) -> list[str]:
+    model = _form_at(form, location)
     return list(model.model_fields) if model else []
 
 
-def _description(location: list[int | str]) -> str:
-    model = _model_at(location[:-1])
+def _description(form: type[BaseModel], location: list[int | str]) -> str:
+    model = _form_at(form, location[:-1])
     field = model.model_fields.get(str(location[-1])) if model else None
     return (field.description if field else None) or "a value"
 

@@ -1,0 +1,56 @@
+"""What the service makes of GitHub's settings; imports what it makes, which is slow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from champion_gate.adapters.github.secrets import GitHubSecrets
+from champion_gate.adapters.github.settings import GitHubPlace, GitHubServer
+from champion_gate.domain.ports import Accounts, ApprovalProvider, Clock, ProviderHook
+from champion_gate.domain.vendors import Host, Secrets, Vendor
+
+if TYPE_CHECKING:
+    from champion_gate.adapters.oidc.claims import ClaimsTable
+
+FORMS = Vendor(GitHubServer, GitHubPlace, GitHubSecrets)
+
+
+def provider(
+    name: str,
+    host: Host,
+    *,
+    clock: Clock,
+    sleep: Callable[[float], None],
+    accounts: Accounts,  # noqa: ARG001 - gates name no accounts in GitHub
+    public_url: str | None,  # noqa: ARG001 - the workflow file knows it
+) -> ApprovalProvider:
+    """The adapter of one server."""
+    from champion_gate.adapters.github.provider import GitHub
+
+    assert isinstance(host.server, GitHubServer)  # noqa: S101 - for mypy
+    return GitHub(
+        url=host.server.url,
+        credentials=host.credentials,
+        previous=host.previous,
+        clock=clock,
+        api_version=host.server.api_version,
+        ca_file=host.server.ca_file,
+        sleep=sleep,
+        name=name,
+    )
+
+
+def hook(secrets: Secrets, clock: Clock) -> ProviderHook | None:  # noqa: ARG001 - signatures hold no time
+    """How webhooks are checked; None without a secret that GitHub and we share."""
+    from champion_gate.adapters.github.webhook import GitHubHook
+
+    shared = secrets.texts("github_webhook_secret")
+    return GitHubHook(shared) if shared else None
+
+
+def claims() -> ClaimsTable:
+    """What the ID tokens of its jobs must say."""
+    from champion_gate.adapters.github.id_token import TABLE
+
+    return TABLE

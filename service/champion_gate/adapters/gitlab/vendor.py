@@ -1,0 +1,57 @@
+"""What the service makes of GitLab's settings; imports what it makes, which is slow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from champion_gate.adapters.gitlab.secrets import GitLabSecrets
+from champion_gate.adapters.gitlab.settings import GitLabPlace, GitLabServer
+from champion_gate.domain.ports import Accounts, ApprovalProvider, Clock, ProviderHook
+from champion_gate.domain.vendors import Host, Secrets, Vendor
+
+if TYPE_CHECKING:
+    from champion_gate.adapters.oidc.claims import ClaimsTable
+
+FORMS = Vendor(GitLabServer, GitLabPlace, GitLabSecrets)
+
+
+def provider(
+    name: str,
+    host: Host,
+    *,
+    clock: Clock,
+    sleep: Callable[[float], None],
+    accounts: Accounts,
+    public_url: str | None,
+) -> ApprovalProvider:
+    """The adapter of the server."""
+    from champion_gate.adapters.gitlab.provider import GitLab
+
+    return GitLab(
+        url=host.server.url,
+        credentials=host.credentials,
+        previous=host.previous,
+        clock=clock,
+        gate_url=public_url or "",
+        accounts=accounts,
+        ca_file=host.server.ca_file,
+        sleep=sleep,
+        name=name,
+    )
+
+
+def hook(secrets: Secrets, clock: Clock) -> ProviderHook | None:
+    """How webhooks are checked; None without a secret that GitLab and we share."""
+    from champion_gate.adapters.gitlab.webhook import GitLabHook
+
+    assert isinstance(secrets, GitLabSecrets)  # noqa: S101 - for mypy
+    signing, plain = secrets.of_webhooks()
+    return GitLabHook(signing_tokens=signing, tokens=plain, clock=clock) if signing or plain else None
+
+
+def claims() -> ClaimsTable:
+    """What the ID tokens of its jobs must say."""
+    from champion_gate.adapters.gitlab.id_token import TABLE
+
+    return TABLE

@@ -1,0 +1,353 @@
+"""gates.yaml: its keys as the models that the code takes, and the rules between its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
+
+from pydantic import Field, GetCoreSchemaHandler, create_model
+from pydantic_core import CoreSchema, core_schema
+
+from champion_gate.domain import values
+from champion_gate.domain.addresses import host_of, web_address
+from champion_gate.domain.gates import ApprovalTarget, Gate
+from champion_gate.domain.managed import FurtherAlias
+from champion_gate.domain.names import check_model
+from champion_gate.domain.values import FILE, UNITY_CATALOG, Broken, Listed, Strict, broken
+from champion_gate.domain.vendors import Place, Server, Vendor
+from champion_gate.errors import InvalidNameError
+
+
+def _never_null(schema: dict[str, Any]) -> None:
+    """Tell editors that the key, where it is written, has a value."""
+    schema.update(schema.pop("anyOf")[0])
+    schema.pop("default", None)
+
+
+class _Approval(Strict):
+    """Who approves where: one key of those of the vendors."""
+
+    def problems(self) -> Iterator[Broken]:
+        """See Strict."""
+        given = [name for name in type(self).model_fields if name in self.model_fields_set]
+        known = type(self).model_fields
+        if len(given) > 1:
+            yield broken(
+                f"found {' and '.join(given)}; expected one of them (for two systems write two gates)",
+            )
+        elif not given:
+            yield broken(
+                f"found no keys; expected one key, {' or '.join(known)}",
+            )
+
+    def target(self) -> ApprovalTarget:
+        """Where it is; whose provider key that of the server at the top, until the whole file is known."""
+        (kind,) = self.model_fields_set
+        return ApprovalTarget(kind, getattr(self, kind))
+
+
+class _OneVendor:
+    """Annotation of `approval`: written as vendor -> place."""
+
+    def __init__(self, form: type[_Approval]) -> None:
+        self.form = form
+
+    def __get_pydantic_core_schema__(self, _source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Take the place that is there."""
+        return core_schema.no_info_after_validator_function(
+            _Approval.target, handler.generate_schema(self.form)
+        )
+
+
+class ApiOidc(Strict):
+    """`api.oidc:` whose tokens admit people to the API, and as what."""
+
+    issuer: Annotated[str, values.API_ISSUER] = Field(
+        description="the tokens' claim iss, letter by letter; an issuer that signs for people, not for CI jobs"
+    )
+    audience: Annotated[str, values.AUDIENCE] = Field(
+        description="the tokens' claim aud: the name under which the issuer knows this service"
+    )
+    name_claim: Annotated[str, values.CLAIM] = Field(
+        default="sub",
+        description="the claim that is the person's name in the ledger, e.g. email or preferred_username",
+    )
+    role_claim: Annotated[str, values.CLAIM] = Field(
+        description="the claim that makes the role, e.g. groups: a text, or a list of texts"
+    )
+    operator: Annotated[tuple[Annotated[str, values.CLAIM_VALUE], ...], Listed(at_most=100)] = Field(
+        description="values of role_claim that make an operator; may be an empty list if viewer is none"
+    )
+    viewer: Annotated[tuple[Annotated[str, values.CLAIM_VALUE], ...], Listed(at_most=100)] = Field(
+        default=(), description="values of role_claim that make a viewer"
+    )
+    ca_file: Annotated[str, FILE] | None = Field(
+        default=None, description="PEM file with the certificate authorities to trust, where they are private"
+    )
+
+    def problems(self) -> Iterator[Broken]:
+        """See Strict."""
+        if not self.operator and not self.viewer:
+            yield broken(
+                "found a list of 0; expected at least 1 value here or under viewer, else the issuer's tokens would "
+                "admit nobody",
+                "operator",
+            )
+        for name, given in (("operator", self.operator), ("viewer", self.viewer)):
+            for index, value in enumerate(given):
+                if value in given[:index]:
+                    yield broken(f"found {value!r} a second time; keep one", name, index)
+                elif name == "viewer" and value in self.operator:
+                    yield broken(
+                        f"found {value!r}, as under operator; keep one (an operator may do all that a viewer may)",
+                        name,
+                        index,
+                    )
+
+
+class Api(Strict):
+    """`api:` who may call the API besides the holders of API tokens."""
+
+    oidc: Annotated[ApiOidc | None, values.NEVER_NULL] = Field(
+        default=None,
+        description="people call the API with tokens of this issuer",
+        json_schema_extra=_never_null,
+    )
+
+
+class _Registry(Strict):
+    registry: Annotated[str, values.REGISTRY] = Field(
+        description="databricks-uc, the https:// address of an MLflow server, or sqlite:///path/to/mlflow.db"
+    )
+
+
+class Gates(_Registry):
+    """gates.yaml of champion-gate; beside these keys there is one for each vendor's server at the top."""
+
+    gates: Annotated[tuple[Gate, ...], Listed(1, 1000)] = Field(description="the gates")
+    aliases: Annotated[tuple[FurtherAlias, ...], Listed(at_most=1000)] = Field(
+        default=(), description="further aliases that operators may change by hand; no gate asks for them"
+    )
+    api: Api = Field(default_factory=Api, description="who may call the API besides API tokens")
+
+    @property
+    def on_unity_catalog(self) -> bool:
+        """Whether the registry is Unity Catalog, where names are the same in upper and lower case."""
+        return self.registry == UNITY_CATALOG
+
+    @property
+    def tops(self) -> dict[str, Server]:
+        """The servers at the top of the file: vendor -> server."""
+        found = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: value for name, value in found.items() if isinstance(value, Server)}
+
+    @property
+    def servers(self) -> dict[str, Server]:
+        """The servers that gates use: key of the ApprovalProvider (`github`, `github:<host[:port]>`, ...) -> server."""
+        places = [gate.approval.place for gate in self.gates]
+        tops = self.tops
+        return {place.provider(tops[place.kind]): place.server(tops[place.kind]) for place in places}
+
+    def settled(self) -> Gates:
+        """With what only the whole file tells: which server a gate asks, and that Unity Catalog folds models' case."""
+        gates = tuple(
+            gate.model_copy(
+                update={
+                    "model": self._checked(gate.model),
+                    "approval": ApprovalTarget(
+                        gate.approval.place.provider(self.tops[gate.approval.place.kind]), gate.approval.place
+                    ),
+                }
+            )
+            for gate in self.gates
+        )
+        aliases = tuple(each.model_copy(update={"model": self._checked(each.model)}) for each in self.aliases)
+        return self.model_copy(update={"gates": gates, "aliases": aliases})
+
+    def _checked(self, model: str) -> str:
+        return check_model(model, three_level=self.on_unity_catalog)
+
+    def problems(self) -> Iterator[Broken]:
+        """See Strict."""
+        named: Sequence[tuple[str, int, Gate | FurtherAlias]] = [
+            *(("gates", index, gate) for index, gate in enumerate(self.gates)),
+            *(("aliases", index, further) for index, further in enumerate(self.aliases)),
+        ]
+        for key, index, entry in named:
+            try:
+                self._checked(entry.model)
+            except InvalidNameError as error:
+                yield broken(str(error), key, index, "model")
+        yield from self._same_names()
+        for index, gate in enumerate(self.gates):
+            yield from self._trust_problems(index, gate)
+        yield from self._same_claims()
+        if self.on_unity_catalog:
+            yield from self._spellings_of_one_alias()
+        for kind, top in self.tops.items():
+            places = {
+                index: gate.approval.place
+                for index, gate in enumerate(self.gates)
+                if gate.approval.place.kind == kind
+            }
+            for path, words in top.clashes(places):
+                yield broken(words, "gates", *path)
+        yield from self._shared_issuers()
+        yield from self._alias_problems()
+        if self.api.oidc is not None:
+            yield from self._issuer_of_jobs(self.api.oidc.issuer)
+
+    def _same_names(self) -> Iterator[Broken]:
+        seen: dict[str, int] = {}
+        for index, gate in enumerate(self.gates):
+            first = seen.setdefault(gate.name.casefold(), index)
+            if first != index:
+                yield broken(
+                    f"found {gate.name!r}, as in gates[{first}]; expected a name of its own",
+                    "gates",
+                    index,
+                    "name",
+                )
+
+    def _trust_problems(self, index: int, gate: Gate) -> Iterator[Broken]:
+        if gate.version != "trusted_tag":
+            return
+        if self.on_unity_catalog:
+            yield broken(
+                "found 'trusted_tag', which is for MLflow registries; expected another way, as Unity Catalog records "
+                "who created a version",
+                "gates",
+                index,
+                "version",
+            )
+        if not gate.trainers:
+            yield broken(
+                "is missing; with version: trusted_tag nothing tells who trained a version, so expected the logins "
+                "of all who may have",
+                "gates",
+                index,
+                "trainers",
+            )
+
+    def _same_claims(self) -> Iterator[Broken]:
+        seen: dict[tuple[int | str, tuple[str, str]], int] = {}
+        for index, gate in enumerate(self.gates):
+            for job in dict.fromkeys(gate.jobs):
+                first = seen.setdefault((job, self._pair(gate)), index)
+                if first != index:
+                    yield broken(
+                        f"job {job!r}, model {gate.model} and alias {gate.alias} are those of gates[{first}] too; "
+                        "expected one gate for a job, model and alias",
+                        "gates",
+                        index,
+                    )
+
+    def _spellings_of_one_alias(self) -> Iterator[Broken]:
+        """To Unity Catalog they are one alias; to us each spelling would be an alias with a writer of its own."""
+        seen: dict[tuple[str, str], int] = {}
+        for index, gate in enumerate(self.gates):
+            first = seen.setdefault(self._pair(gate), index)
+            spelling, jobs = self.gates[first].alias, self.gates[first].jobs
+            if spelling != gate.alias and not set(gate.jobs) & set(jobs):
+                yield broken(
+                    f"found {gate.alias!r}, and {spelling!r} in gates[{first}] for the same model; expected one "
+                    "spelling, as Unity Catalog does not tell them apart",
+                    "gates",
+                    index,
+                    "alias",
+                )
+
+    def _alias_problems(self) -> Iterator[Broken]:
+        seen: dict[tuple[str, str], str] = {}
+        for index, gate in enumerate(self.gates):
+            seen.setdefault(self._pair(gate), f"gates[{index}]")
+        for index, entry in enumerate(self.aliases):
+            first = seen.setdefault(self._pair(entry), f"aliases[{index}]")
+            if first != f"aliases[{index}]":
+                yield broken(
+                    f"found {entry.model}@{entry.alias}, which {first} names already; expected a model and alias "
+                    "that no gate and no other entry names",
+                    "aliases",
+                    index,
+                )
+
+    def _pair(self, entry: Gate | FurtherAlias) -> tuple[str, str]:
+        if self.on_unity_catalog:
+            return entry.model.casefold(), entry.alias.casefold()
+        return entry.model, entry.alias
+
+    def _shared_issuers(self) -> Iterator[Broken]:
+        """An issuer speaks for one system only: else one could sign for the jobs of another."""
+        seen: dict[str, str] = {}
+        for key, server in self.servers.items():
+            first = seen.setdefault(web_address(server.issuer), key)
+            if first != key:
+                yield broken(
+                    f"{server.issuer} would sign for {first} and for {key}; expected an issuer of its own for each",
+                    server.kind,
+                    "oidc",
+                    "issuer",
+                )
+
+    def _issuer_of_jobs(self, issuer: str) -> Iterator[Broken]:
+        """Whoever can start a CI job there can have it ask for a token with any audience."""
+        address = web_address(issuer).casefold()
+        public = [top.title for top in self.tops.values() if top.signs_publicly(host_of(address))]
+        # Those at the top count whether or not a gate uses them.
+        known = {**self.tops, **self.servers}
+        for system in public or [
+            server.title if key in self.tops else key
+            for key, server in known.items()
+            if server.signs_at(address)
+        ]:
+            yield broken(
+                f"found {issuer}, which signs for the CI jobs of {system}; expected an issuer that signs for people "
+                "alone, else a CI job could become an operator",
+                "api",
+                "oidc",
+                "issuer",
+            )
+
+
+def gates_form(vendors: Sequence[Vendor]) -> type[Gates]:
+    """The model of the whole file, with the keys of these vendors."""
+    places: dict[str, Any] = {each.kind: _optional(each.place) for each in vendors}
+    choice = {"oneOf": [{"required": [each.kind]} for each in vendors]}
+    approval = create_model(
+        "ApprovalEntry",
+        __base__=_Approval,
+        __doc__="Who approves where: one key of these.",
+        __cls_kwargs__={"json_schema_extra": choice},
+        **places,
+    )
+    target = Annotated[ApprovalTarget, _OneVendor(approval)]
+    kinds = " or ".join(each.kind for each in vendors)
+    gate = create_model(
+        "GateEntry",
+        __base__=Gate,
+        __doc__=Gate.__doc__,
+        approval=(target, Field(description=f"who approves where; has one key, {kinds}")),
+    )
+    tops: dict[str, Any] = {
+        each.kind: (each.server, Field(default_factory=each.server, description=each.server.title))
+        for each in vendors
+    }
+    gates = Annotated[tuple[gate, ...], Listed(1, 1000)]  # type: ignore[valid-type] # made here
+    bases: Any = (Gates, create_model("Tops", __base__=_Registry, **tops))  # in the order of the keys
+    whole: type[Gates] = create_model(
+        "GatesEntry",
+        __base__=bases,
+        __doc__="gates.yaml of champion-gate.",
+        gates=(gates, Field(description="the gates")),
+    )
+    return whole
+
+
+def _optional(place: type[Place]) -> tuple[Any, Any]:
+    """A key that may be left out, and has something below it where it is written."""
+    field = Field(
+        default=None,
+        description=f"the place in {place.title} where people approve",
+        json_schema_extra=_never_null,
+    )
+    return Annotated[place | None, values.NEVER_NULL], field
