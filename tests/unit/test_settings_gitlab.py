@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from champion_gate.adapters.gitlab.inputs import spelled
+from champion_gate.adapters.gitlab.provider import spelled
 from champion_gate.adapters.gitlab.settings import GitLabPlace, GitLabServer, Protection
 from champion_gate.bootstrap.configuration import FORMS, gates_json_schema, load_gates
 from champion_gate.domain.gates import Account, ApprovalTarget

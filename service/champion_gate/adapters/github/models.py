@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from champion_gate.adapters import starts
 from champion_gate.adapters.http.models import Answered, NumberId, Reader, Time
 
 github = Reader("GitHub")
@@ -161,16 +162,12 @@ class Run(Answered):
     conclusion: str | None = None
 
 
-class ListedRun(Answered):
+class ListedRun(starts.ListedRun):
     """A workflow run in a list, whoever started it; of a deleted account's run nobody is told as its actor."""
 
-    id: NumberId
-    display_title: str
-    html_url: str
+    title: str = Field(alias="display_title")
+    url: str = Field(alias="html_url")
     event: str
-    created_at: Time
-    updated_at: str
-    status: str | None = None
     actor: Numbered | None = None
 
 

@@ -1,7 +1,7 @@
 """Whether a repository's branch and environments protect an approval, and the ids that must stay the same until it is read.
 
 What is asked of an environment: facts of docs.github.com, "Deployments and environments" (required reviewers,
-self-review, administrators' bypass, deployment branches).
+self-review, administrators' bypass, deployment branches). Of a branch: "Available rules for rulesets".
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from datetime import timedelta
 
 from champion_gate.adapters.github import models
 from champion_gate.adapters.github.api import RepositoryApi
-from champion_gate.adapters.github.branch import branch_problems
-from champion_gate.adapters.github.models import ProtectionRule, github
+from champion_gate.adapters.github.models import BranchRule, ProtectionRule, github
 from champion_gate.adapters.github.settings import GitHubPlace
 from champion_gate.domain.canonical import canonical
 from champion_gate.domain.ports import Person
@@ -82,7 +81,7 @@ def survey(api: RepositoryApi) -> Survey:
         bot = api.own_account()
         pins |= {"bot_id": bot.user_id, "bot_login": bot.login}
         pins |= _workflow(api, problems)
-        problems += branch_problems(api)
+        problems += _branch_problems(api)
         for seat in api.spot.seats:
             environments += _environment(api, seat, bot, problems)
     except VendorRefusedError as refused:
@@ -203,6 +202,42 @@ def _workflow(api: RepositoryApi, problems: list[str]) -> dict[str, str]:
             f"{spot.repository}: workflow {spot.workflow} is {found.state}: enable it on the Actions page."
         )
     return {"workflow_id": found.id}
+
+
+def _branch_problems(api: RepositoryApi) -> Iterator[str]:
+    """What is missing in the rules of the gate's branch, and where to add it.
+
+    One person alone must not be able to change it: its workflow decides what reviewers are shown and which job is gated.
+    Only rulesets are looked at: every credential of ours may read them (Metadata: read), and they exist wherever
+    required reviewers do; classic branch protection is shown to administrators alone. Who is on a ruleset's bypass
+    list is not told to us.
+
+    Raises:
+        VendorRefusedError: the rules are not shown to us.
+        VendorUnavailableError: they could not be read.
+    """
+    page = f"Branch {api.spot.ref} of {api.spot.repository} (Settings, Rules, Rulesets)"
+    try:
+        rules = api.branch_rules()
+    except VendorNotFoundError as missing:
+        yield f"{page}: its rules cannot be read ({missing.message})."
+        return
+    kinds = {rule.type for rule in rules}
+    if "update" not in kinds and not any(map(_asks_another, rules)):
+        yield (
+            f"{page}: whoever may write could change the workflow alone. In an active ruleset turn on `Require a pull "
+            "request before merging` with at least one approval, or `Restrict updates`; classic branch protection "
+            "is not seen."
+        )
+    if "deletion" not in kinds:
+        yield f"{page}: whoever may write could delete it and make it anew. Turn on `Restrict deletions` in a ruleset."
+
+
+def _asks_another(rule: BranchRule) -> bool:
+    if rule.type != "pull_request":
+        return False
+    count = rule.parameters.required_approving_review_count if rule.parameters else None
+    return github.told(count, "rules.parameters.required_approving_review_count") > 0
 
 
 def _environment(api: RepositoryApi, seat: str, bot: Person, problems: list[str]) -> list[Environment]:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 
+from champion_gate.adapters.ci_provider import CiProvider, Key, inputs_of, opened
 from champion_gate.adapters.github import place as places
 from champion_gate.adapters.github import reading, starts
 from champion_gate.adapters.github.api import LIMITS, RepositoryApi
 from champion_gate.adapters.github.auth import new_access
-from champion_gate.adapters.github.gone import check_gone
-from champion_gate.adapters.github.inputs import inputs_of
 from champion_gate.adapters.github.models import DispatchedRun, ListedRun, github
 from champion_gate.adapters.github.secrets import Credentials, GitHubApp, GitHubToken
 from champion_gate.adapters.github.settings import GitHubPlace, check_login, check_run_id
 from champion_gate.adapters.http.answer import Answer
 from champion_gate.adapters.http.client import ApiClient
 from champion_gate.adapters.http.deadline import Timeouts
-from champion_gate.adapters.pending import LastLooks, by_place, each_place, earliest
 from champion_gate.domain.approval import RequestState
 from champion_gate.domain.gates import ApprovalTarget
 from champion_gate.domain.ports import Clock, FoundRequests, OpenedRequest, Person
@@ -36,11 +35,16 @@ __all__ = ["GitHub", "GitHubApp", "GitHubToken"]
 RETURNS_RUN_BY_REQUEST = "2022-11-28"
 """Under this API version a dispatch tells the run's id only if asked to; from 2026-03-10 on it always does."""
 
-_STILL = frozenset({"waiting", "queued", "pending", "requested"})
+_MAX_CHARACTERS = 65_535
+"""Of all inputs together, of which there may be 25 (docs.github.com, workflow_dispatch event)."""
+
+_MARGIN = 535
 
 
-class GitHub:
+class GitHub(CiProvider[RepositoryApi]):
     """An ApprovalProvider on GitHub's REST API, github.com or an Enterprise Server. Safe to share between threads."""
+
+    waiting = frozenset({"waiting", "queued", "pending", "requested"})
 
     def __init__(
         self,
@@ -71,8 +75,7 @@ class GitHub:
         Raises:
             ConfigurationError: one of these cannot be used.
         """
-        self.name = name
-        self._client = ApiClient(
+        client = ApiClient(
             vendor="GitHub",
             base_url=url,
             headers={
@@ -85,14 +88,10 @@ class GitHub:
             sleep=sleep,
             limits=LIMITS,
         )
+        super().__init__(name, client)
         self._clock = clock
-        self._access = new_access(self._client, credentials, clock, previous)
+        self._access = new_access(client, credentials, clock, previous)
         self._asks_for_run = api_version == RETURNS_RUN_BY_REQUEST
-        self._looks = LastLooks()
-
-    def close(self) -> None:
-        """Close the connections that are kept open."""
-        self._client.close()
 
     def check(self) -> None:
         """A call that GitHub refuses if the credentials are wrong."""
@@ -153,7 +152,7 @@ class GitHub:
             VendorUnavailableError: with `outcome_unknown` where a run may have been started.
         """
         api = self._api(target)
-        body = {"ref": api.spot.ref, "inputs": inputs_of(promotion, target.seats, evidence)}
+        body = {"ref": api.spot.ref, "inputs": _inputs_of(promotion, target.seats, evidence)}
         answer = api.dispatch({**body, "return_run_details": True} if self._asks_for_run else body)
         if answer.status == HTTPStatus.UNPROCESSABLE_ENTITY and self._asks_for_run:
             # An older Enterprise Server refuses the whole call over a key that it does not know.
@@ -167,7 +166,9 @@ class GitHub:
 
     def find(self, target: ApprovalTarget, promotion: Promotion) -> FoundRequests:
         """The runs that we dispatched for this promotion, known by the id in their title."""
-        return starts.find(self._api(target), promotion)
+        api = self._api(target)
+        started = starts.dispatched_by_us(api, promotion)
+        return started.found(starts.remark(api, started))
 
     # --- deciding ---------------------------------------------------------------------------------------------
 
@@ -185,18 +186,13 @@ class GitHub:
         try:
             return reading.state_of(api, run_id, target.seats, request.pins, self._clock)
         except VendorNotFoundError:
-            check_gone(api, run_id, promotion)
+            starts.check_gone(api, run_id, promotion)
             raise
 
     def duplicates(self, target: ApprovalTarget, promotion: Promotion) -> tuple[str, ...]:
         """Other runs of ours for this promotion that have not ended: those that ended need no cancelling."""
         own = promotion.request.external_id if promotion.request else None
-        ours, _ = starts.started_by_us(self._api(target), promotion)
-        return tuple(
-            run.id
-            for run in starts.dispatched_for(promotion, ours)
-            if run.id != own and run.status != "completed"
-        )
+        return starts.dispatched_by_us(self._api(target), promotion).open_ones_but({own})
 
     def cancel(self, target: ApprovalTarget, external_id: str) -> None:
         """Cancel the run; no error where it has ended.
@@ -216,58 +212,39 @@ class GitHub:
 
     # --- looking for news -------------------------------------------------------------------------------------
 
-    def with_news(
-        self, pending: Sequence[Promotion], targets: Mapping[str, ApprovalTarget]
-    ) -> tuple[str, ...]:
-        """The ids of the promotions to be read again: all but those whose run still waits, unchanged since last time.
-
-        Raises:
-            VendorUnavailableError: GitHub answered about no place at all.
-        """
-        spots: dict[tuple[str, str], GitHubPlace] = {}
-
-        def workflow_of(_promotion: Promotion, target: ApprovalTarget) -> tuple[str, str]:
-            spot = GitHubPlace.of(target.place)
-            key = (spot.repository.lower(), spot.workflow)
-            spots.setdefault(key, spot)
-            return key
-
-        grouped, news = by_place(pending, targets, workflow_of)
-        news += each_place(
-            grouped,
-            lambda key, group: self._news_of(RepositoryApi(self._client, self._access, spots[key]), group),
-        )
-        self._looks.keep_only(pending)
-        return tuple(news)
-
-    def _news_of(self, api: RepositoryApi, group: Sequence[Promotion]) -> list[str]:
-        try:
-            runs = {run.id: run for run in api.dispatched_runs(earliest(group))}
-        except VendorRefusedError:
-            # This list says nothing, so each is read by itself, and says there what is wrong.
-            return [promotion.id for promotion in group]
-        return [promotion.id for promotion in group if self._has_news(promotion, runs)]
-
-    def _has_news(self, promotion: Promotion, runs: Mapping[str, ListedRun]) -> bool:
-        run_id = (promotion.request.external_id if promotion.request else None) or ""
-        run = runs.get(run_id)
-        if run is None:
-            return True
-        look = (run.status or "", run.updated_at)
-        return self._looks.changed(run_id, look) or look[0] not in _STILL
-
     def _api(self, target: ApprovalTarget) -> RepositoryApi:
         return RepositoryApi(self._client, self._access, GitHubPlace.of(target.place))
 
+    def _list_key(self, api: RepositoryApi, promotion: Promotion) -> Key:  # noqa: ARG002 - one list for all
+        return (api.spot.repository.lower(), api.spot.workflow)
+
+    def _runs(self, api: RepositoryApi, promotion: Promotion, since: datetime) -> list[ListedRun]:  # noqa: ARG002
+        return api.dispatched_runs(since)
+
 
 def _opened(answer: Answer) -> OpenedRequest | None:
-    """The run that a dispatch started; one that GitHub told unreadably may be running, and must be found."""
     if answer.status == HTTPStatus.NO_CONTENT:
         return None
-    try:
+
+    def read() -> OpenedRequest:
         made = github.one(DispatchedRun, answer.json(), "dispatch")
         return OpenedRequest(made.workflow_run_id, made.html_url)
-    except VendorUnavailableError as error:
-        raise VendorUnavailableError(
-            "GitHub", f"a run was dispatched, but {error.message}", outcome_unknown=True
-        ) from error
+
+    return opened("GitHub", "a run was dispatched", read)
+
+
+def _inputs_of(promotion: Promotion, seats: Sequence[str], evidence: str) -> dict[str, str]:
+    """The inputs of deploy/github/champion-gate.yml; evidence that is too long is cut, with a note.
+
+    Args:
+        promotion: its correlation id ends up in the run's title.
+        seats: environments; one gated job is made of each.
+        evidence: Markdown.
+    """
+    return inputs_of(
+        promotion,
+        evidence,
+        more={"environments": json.dumps(list(seats))},
+        most=_MAX_CHARACTERS - _MARGIN,
+        vendor="GitHub",
+    )

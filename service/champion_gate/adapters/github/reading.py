@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from champion_gate.adapters.github.api import RepositoryApi
-from champion_gate.adapters.github.jobs import gated_jobs, held_by, not_ended, released
 from champion_gate.adapters.github.models import Approval, Job, Run
 from champion_gate.adapters.github.place import (
     Environment,
@@ -17,7 +16,15 @@ from champion_gate.adapters.github.place import (
     stored_environments,
     survey,
 )
-from champion_gate.adapters.github.run import RUN_AGAIN, is_later_attempt, void_because
+from champion_gate.adapters.github.run import (
+    RUN_AGAIN,
+    gated_jobs,
+    held_by,
+    is_later_attempt,
+    not_ended,
+    released,
+    void_because,
+)
 from champion_gate.adapters.github.settings import gated_job
 from champion_gate.domain.approval import RequestState, Review, Verdict
 from champion_gate.domain.ports import Clock

@@ -1,15 +1,21 @@
-"""Whether a workflow run is the one that we opened, and only its first attempt.
+"""Whether a workflow run is the one that we opened, and which of its gated jobs were let start.
 
-Another value never heals and ends the request; a field of a form that we do not know only keeps it waiting.
-Forms: GitHub's description of its REST API, `workflow-run` and `job`.
+Only the first attempt counts. Another value never heals and ends the request; a field of a form that we do not know only keeps it waiting.
+Forms: GitHub's description of its REST API, `workflow-run`, `job` and `pending-deployment`.
 """
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 
-from champion_gate.adapters.github.models import Job, Run
+from champion_gate.adapters.github.api import RepositoryApi
+from champion_gate.adapters.github.models import Job, PendingDeployment, Run, github
+from champion_gate.adapters.github.settings import gated_job
+from champion_gate.adapters.github.place import Environment
+from champion_gate.errors import VendorError
 
 RUN_AGAIN = "The workflow run was run a second time; only the first attempt is believed."
 
@@ -20,6 +26,11 @@ _FILE = re.compile(
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _ABBREVIATED = re.compile(r"[0-9a-f]{7,63}")
 _EVENT = re.compile(r"[a-z_]+")
+_WAITING = frozenset({"queued", "waiting", "requested", "pending"})
+_ENDS = frozenset({"success", "failure", "neutral", "cancelled", "skipped", "timed_out", "action_required"})
+_OTHER_RULE = "another protection rule of the environment"
+
+_log = logging.getLogger(__name__)
 
 
 def void_because(run: Run, run_id: str, pins: Mapping[str, str], problems: list[str]) -> str | None:
@@ -90,3 +101,111 @@ def _other_file(run: Run, run_id: str, pins: Mapping[str, str], problems: list[s
         )
         return None
     return f"The workflow file of run {run_id} is that of {at}, and {ref} was asked for."
+
+
+# --- its gated jobs ---------------------------------------------------------------------------------------
+
+
+def gated_jobs(jobs: Sequence[Job], run_id: str, seats: Sequence[str], problems: list[str]) -> dict[str, Job]:
+    """Seat -> its gated job; absent where there is none, or where it cannot be told which.
+
+    Args:
+        jobs: all of the run.
+        run_id: the run that was opened.
+        seats: environments that were asked.
+        problems: what cannot be told is added here.
+    """
+    found: dict[str, Job] = {}
+    for seat in seats:
+        gated = [job for job in jobs if job.name == gated_job(seat)]
+        if len(gated) > 1:
+            problems.append(f"Workflow run {run_id} has {len(gated)} jobs named {gated_job(seat)}.")
+        elif gated and gated[0].run_id != run_id:
+            problems.append(f"Job {gated_job(seat)} is listed as one of run {gated[0].run_id}.")
+        elif gated:
+            found[seat] = gated[0]
+    return found
+
+
+def released(gated: Mapping[str, Job], problems: list[str]) -> dict[str, datetime]:
+    """Seat -> when its gated job started; absent where it waits, never started, or cannot be told.
+
+    Until a job starts, its `started_at` is the time of its creation.
+    """
+    return {
+        seat: github.told(job.started_at, "jobs.started_at")
+        for seat, job in gated.items()
+        if _has_started(job, problems)
+    }
+
+
+def not_ended(gated: Mapping[str, Job]) -> list[str]:
+    """The names of the gated jobs that go on: of a run that has ended, none can."""
+    return [job.name for job in gated.values() if job.status != "completed"]
+
+
+def _has_started(job: Job, problems: list[str]) -> bool:
+    """Whether the job was let start, however it ended: it fails where the gate was down, and is cut off when its time is up.
+
+    A run with a skipped job succeeds, and a job that was vetoed or overslept fails: no runner took either.
+    """
+    name, status, conclusion = job.name, job.status, job.conclusion
+    if status == "in_progress":
+        return True
+    if status == "completed" and conclusion in _ENDS:
+        return conclusion == "success" or (conclusion != "skipped" and _ran(job))
+    if status not in _WAITING:
+        problems.append(f"GitHub says that job {name} is {status} ({conclusion}), which is not known.")
+    return False
+
+
+def _ran(job: Job) -> bool:
+    """Whether a runner took the job, or a step of it began."""
+    if job.runner_id or job.runner_name:
+        return True
+    return any(step.started_at is not None and step.conclusion != "skipped" for step in job.steps or ())
+
+
+def held_by(
+    api: RepositoryApi,
+    run_id: str,
+    waiting: Mapping[str, Job],
+    environments: Iterable[Environment],
+    now: datetime,
+) -> dict[str, str]:
+    """Seat -> what GitHub waits for before it lets an approved job start, in words that follow "held by".
+
+    It decides nothing: what cannot be read is said to be so.
+
+    Args:
+        api: for what runs wait for.
+        run_id: the run.
+        waiting: the jobs that have not started, of seats that somebody approved.
+        environments: as they are now.
+        now: for timers.
+    """
+    held = {seat: _words_of(job.status) for seat, job in waiting.items()}
+    at_rules = [seat for seat, job in waiting.items() if job.status == "waiting"]
+    if not at_rules:
+        return held
+    numbers = {environment.seat: environment.number for environment in environments}
+    try:
+        pending = {one.environment.id: _rule_of(one, now) for one in api.pending_deployments(run_id)}
+    except VendorError as error:
+        _log.warning("what holds workflow run %s cannot be read: %s", run_id, error)
+        return held | dict.fromkeys(at_rules, f"GitHub; by what cannot be read ({error.message})")
+    return held | {seat: pending.get(numbers.get(seat, ""), _OTHER_RULE) for seat in at_rules}
+
+
+def _words_of(status: str) -> str:
+    return "the lack of a runner: its job is queued" if status == "queued" else f"GitHub: its job is {status}"
+
+
+def _rule_of(pending: PendingDeployment, now: datetime) -> str:
+    minutes = pending.wait_timer or 0
+    if minutes <= 0:
+        return _OTHER_RULE
+    if pending.wait_timer_started_at is None:
+        return f"a wait timer of {minutes} minutes"
+    until = pending.wait_timer_started_at + timedelta(minutes=minutes)
+    return f"a wait timer until {until:%Y-%m-%d %H:%M} UTC" if until > now else _OTHER_RULE

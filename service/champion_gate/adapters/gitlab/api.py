@@ -14,7 +14,6 @@ from typing import TypeVar
 from champion_gate.adapters.gitlab import models
 from champion_gate.adapters.gitlab.models import (
     Deployment,
-    Entry,
     Job,
     ListedDeployment,
     ListedPipeline,
@@ -51,7 +50,6 @@ LIMITS: Limits = (
     (403, "retry later"),
 )
 A = TypeVar("A", bound=Answered)
-E = TypeVar("E", bound=Entry)
 
 _PAGE = {"per_page": "100"}
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -266,12 +264,12 @@ class ProjectApi:
 
     def _all(
         self,
-        model: type[E],
+        model: type[A],
         what: str,
         *parts: str,
         params: Mapping[str, str] | None = None,
         conditional: bool = False,
-    ) -> list[E]:
+    ) -> list[A]:
         pages = self._client.get_pages(
             joined(*parts),
             auth=self.tokens.read,
@@ -280,7 +278,7 @@ class ProjectApi:
         )
         items = [item for page in pages for item in gitlab.many(model, page, what)]
         # A list that shifted while it was paged may repeat an entry, and then lacks another.
-        ids = [item.id for item in items if item.id is not None]
+        ids = [own for item in items if (own := getattr(item, "id", None)) is not None]
         if len(set(ids)) < len(ids):
             raise VendorUnavailableError("GitLab", f"the list of {what} changed while it was read.")
         return items

@@ -6,20 +6,17 @@ GitLab Premium, which other instances leave out.
 
 from __future__ import annotations
 
-from pydantic import ConfigDict, Field
+from typing import Annotated
 
+from pydantic import BeforeValidator, ConfigDict, Field
+
+from champion_gate.adapters import starts
 from champion_gate.adapters.http.models import Answered, NumberId, Reader, Time
 
 gitlab = Reader("GitLab")
 
 
-class Entry(Answered):
-    """An entry of a list."""
-
-    id: NumberId | None = None
-
-
-class Numbered(Entry):
+class Numbered(Answered):
     """Something of which the id is all that we need."""
 
     id: NumberId
@@ -80,9 +77,10 @@ class AccessLevel(Answered):
     required_approvals: int = 0
 
 
-class ProtectedBranch(Entry):
+class ProtectedBranch(Answered):
     """A rule for protected branches. Free tiers do not tell who may unprotect."""
 
+    id: NumberId | None = None
     name: str
     push_access_levels: list[AccessLevel]
     merge_access_levels: list[AccessLevel]
@@ -98,9 +96,10 @@ class ProtectedEnvironment(Answered):
     required_approval_count: int | None = None
 
 
-class Trigger(Entry):
+class Trigger(Answered):
     """A trigger token; others' are shortened."""
 
+    id: NumberId | None = None
     token: str = Field(repr=False)
     owner: Account | None = None
     expires_at: Time | None = None
@@ -115,14 +114,14 @@ class StartedPipeline(Numbered):
     web_url: str
 
 
-class ListedPipeline(Numbered):
+class ListedPipeline(starts.ListedRun):
     """A pipeline in a list. Older versions do not list names, and of a pipeline without one it is null."""
 
+    title: Annotated[str, BeforeValidator(lambda name: "" if name is None else name)] = Field(
+        "", alias="name"
+    )
+    url: str = Field(alias="web_url")
     status: str
-    web_url: str
-    created_at: Time
-    updated_at: str
-    name: str | None = None
 
 
 class Pipeline(ListedPipeline):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 
+from champion_gate.adapters.ci_provider import CiProvider, Key, in_titles, inputs_of, opened
 from champion_gate.adapters.gitlab import place as places
 from champion_gate.adapters.gitlab import reading, starts
 from champion_gate.adapters.gitlab.api import LIMITS, ProjectApi, person
 from champion_gate.adapters.gitlab.auth import own_account, tokens_of
-from champion_gate.adapters.gitlab.gone import check_gone
-from champion_gate.adapters.gitlab.inputs import inputs_of
 from champion_gate.adapters.gitlab.models import ListedPipeline, StartedPipeline, gitlab
 from champion_gate.adapters.gitlab.people import People
 from champion_gate.adapters.gitlab.secrets import GitLabTokens
@@ -21,7 +22,6 @@ from champion_gate.adapters.gitlab.settings import GitLabPlace, check_login, che
 from champion_gate.adapters.http.answer import Answer
 from champion_gate.adapters.http.client import ApiClient
 from champion_gate.adapters.http.deadline import Timeouts
-from champion_gate.adapters.pending import LastLooks, by_place, each_place, earliest
 from champion_gate.domain.approval import RequestState
 from champion_gate.domain.gates import Account, ApprovalTarget
 from champion_gate.domain.names import joined
@@ -36,9 +36,19 @@ from champion_gate.errors import (
 
 __all__ = ["GitLab", "GitLabTokens"]
 
+_PLAIN = re.compile(r"[A-Za-z0-9_.@+=~-]")
+_MAX_BYTES = 65_000
+"""Of the evidence: as base64 it stays below the 128 KiB that Linux allows one environment variable of a job."""
 
-class GitLab:
-    """An ApprovalProvider on GitLab's REST API, gitlab.com or self-managed. Safe to share between threads."""
+
+class GitLab(CiProvider[ProjectApi]):
+    """An ApprovalProvider on GitLab's REST API, gitlab.com or self-managed. Safe to share between threads.
+
+    Approvals of a deployment do not show in lists of pipelines; what shows is that the job starts, or that a
+    rejection has failed it.
+    """
+
+    waiting = reading.WAITING
 
     def __init__(
         self,
@@ -71,10 +81,9 @@ class GitLab:
         Raises:
             ConfigurationError: one of these cannot be used.
         """
-        self.name = name
         self._accounts = accounts
         self._tokens = tokens_of(credentials, previous)
-        self._client = ApiClient(
+        client = ApiClient(
             vendor="GitLab",
             base_url=f"{url.rstrip('/')}/api/v4",
             headers={"Accept": "application/json", "User-Agent": "champion-gate"},
@@ -83,13 +92,9 @@ class GitLab:
             sleep=sleep,
             limits=LIMITS,
         )
+        super().__init__(name, client)
         self._clock = clock
         self._gate_url = gate_url.rstrip("/")
-        self._looks = LastLooks()
-
-    def close(self) -> None:
-        """Close the connections that are kept open."""
-        self._client.close()
 
     def check(self) -> None:
         """Calls that GitLab refuses if an access token is wrong. A trigger token can only be tried by using it."""
@@ -147,7 +152,7 @@ class GitLab:
             VendorUnavailableError: with `outcome_unknown` where a pipeline may have been started.
         """
         api = self._api(target)
-        inputs = inputs_of(
+        inputs = _inputs_of(
             promotion, environment=api.spot.environment, gate_url=self._gate_url, evidence=evidence
         )
         return _opened(api.start(inputs))
@@ -155,13 +160,13 @@ class GitLab:
     def find(self, target: ApprovalTarget, promotion: Promotion) -> FoundRequests:
         """The pipelines that we started for this promotion; none to be cancelled where nothing of ours may."""
         api = self._api(target)
-        found = starts.find(api, promotion, self._starter(api, promotion))
+        started = starts.created_by_us(api, promotion, self._starter(api, promotion))
+        found = started.found(starts.remark(started))
         return found if self._tokens.api is not None else replace(found, outdated=())
 
     def _starter(self, api: ProjectApi, promotion: Promotion) -> tuple[str, str]:
         """As whom and in which way the promotion's pipelines were started: username and source."""
-        pins = promotion.request.pins if promotion.request else {}
-        login, source = pins.get("bot_login"), pins.get("source")
+        login, source = _pinned_starter(promotion)
         if login and source:
             return login, source
         return own_account(api, self._clock.now()).login, api.tokens.source
@@ -183,7 +188,7 @@ class GitLab:
         try:
             return reading.state_of(api, pipeline_id, request.pins, asked_at, self._clock.now())
         except VendorNotFoundError:
-            check_gone(api, pipeline_id, request)
+            starts.check_gone(api, pipeline_id, request)
             raise
 
     def duplicates(self, target: ApprovalTarget, promotion: Promotion) -> tuple[str, ...]:
@@ -191,12 +196,7 @@ class GitLab:
         if self._tokens.api is None:
             return ()
         api, own = self._api(target), promotion.request.external_id if promotion.request else None
-        ours, _ = starts.started_by_us(api, promotion, self._starter(api, promotion))
-        return tuple(
-            one.id
-            for one in starts.started_for(promotion, ours)
-            if one.id != own and one.status not in reading.ENDED
-        )
+        return starts.created_by_us(api, promotion, self._starter(api, promotion)).open_ones_but({own})
 
     def cancel(self, target: ApprovalTarget, external_id: str) -> None:
         """Cancel the pipeline; no error where it has ended.
@@ -233,53 +233,17 @@ class GitLab:
 
     # --- looking for news -------------------------------------------------------------------------------------
 
-    def with_news(
-        self, pending: Sequence[Promotion], targets: Mapping[str, ApprovalTarget]
-    ) -> tuple[str, ...]:
-        """The ids of the promotions to be read again: all but those whose pipeline still waits, unchanged.
-
-        One list a project, branch and account. Approvals of a deployment do not show there; what shows is
-        that the job starts, or that a rejection has failed it.
-
-        Raises:
-            VendorUnavailableError: GitLab answered about no place at all.
-        """
-        apis: dict[tuple[str, str, str, str], ProjectApi] = {}
-
-        def list_of(promotion: Promotion, target: ApprovalTarget) -> tuple[str, str, str, str]:
-            api = self._api(target)
-            pins = promotion.request.pins if promotion.request else {}
-            key = (str(api.spot.project), api.spot.ref, pins.get("bot_login", ""), pins.get("source", ""))
-            apis.setdefault(key, api)
-            return key
-
-        grouped, news = by_place(pending, targets, list_of)
-        news += each_place(grouped, lambda key, group: self._news_of(apis[key], key[2], key[3], group))
-        self._looks.keep_only(pending)
-        return tuple(news)
-
-    def _news_of(self, api: ProjectApi, bot: str, source: str, group: Sequence[Promotion]) -> list[str]:
-        everybody = [promotion.id for promotion in group]
-        if not bot or not source:
-            return everybody
-        try:
-            listed = api.pipelines(bot, source, earliest(group))
-        except VendorRefusedError:
-            # This list says nothing, so each is read by itself, and says there what is wrong.
-            return everybody
-        pipelines = {one.id: one for one in listed}
-        return [promotion.id for promotion in group if self._has_news(promotion, pipelines)]
-
-    def _has_news(self, promotion: Promotion, pipelines: Mapping[str, ListedPipeline]) -> bool:
-        pipeline_id = (promotion.request.external_id if promotion.request else None) or ""
-        found = pipelines.get(pipeline_id)
-        if found is None:
-            return True
-        look = (found.status, found.updated_at)
-        return self._looks.changed(pipeline_id, look) or look[0] not in reading.WAITING
-
     def _api(self, target: ApprovalTarget) -> ProjectApi:
         return ProjectApi(self._client, self._tokens, GitLabPlace.of(target.place), self._remembered)
+
+    def _list_key(self, api: ProjectApi, promotion: Promotion) -> Key:
+        return (str(api.spot.project), api.spot.ref, *_pinned_starter(promotion))
+
+    def _runs(self, api: ProjectApi, promotion: Promotion, since: datetime) -> list[ListedPipeline]:
+        bot, source = _pinned_starter(promotion)
+        if not bot or not source:
+            raise VendorRefusedError("GitLab", "whose pipelines to list was not stored.")
+        return api.pipelines(bot, source, since)
 
     def _remembered(self, named: Account, find: Callable[[], Person]) -> Person:
         return find() if self._accounts is None else self._accounts.account(self.name, named, find)
@@ -289,12 +253,55 @@ def _checked_id(pipeline_id: str) -> str:
     return check_number(pipeline_id, "pipeline")
 
 
+def _pinned_starter(promotion: Promotion) -> tuple[str, str]:
+    pins = promotion.request.pins if promotion.request else {}
+    return pins.get("bot_login", ""), pins.get("source", "")
+
+
 def _opened(answer: Answer) -> OpenedRequest:
-    """The pipeline that was started; one that GitLab told unreadably may be running, and must be found."""
-    try:
+    def read() -> OpenedRequest:
         made = gitlab.one(StartedPipeline, answer.json(), "pipeline")
         return OpenedRequest(made.id, made.web_url)
-    except VendorUnavailableError as error:
-        raise VendorUnavailableError(
-            "GitLab", f"a pipeline was started, but {error.message}", outcome_unknown=True
-        ) from error
+
+    return opened("GitLab", "a pipeline was started", read)
+
+
+def _inputs_of(promotion: Promotion, *, environment: str, gate_url: str, evidence: str) -> dict[str, str]:
+    """The inputs; evidence that is too long is cut, with a note.
+
+    It travels as base64, because GitLab puts inputs into the file's text before reading that as YAML
+    (lib/gitlab/ci/config/interpolation/text_template.rb).
+
+    Args:
+        promotion: its correlation id ends up in the pipeline's name.
+        environment: the one that the gated job names.
+        gate_url: where the gated job calls the gate.
+        evidence: Markdown.
+    """
+    inputs = inputs_of(
+        promotion,
+        evidence,
+        more={"environment": environment, "gate_url": gate_url},
+        most=_MAX_BYTES,
+        vendor="GitLab",
+    )
+    shown = inputs.pop("evidence").encode(errors="replace")
+    return inputs | {
+        "model": in_titles(spelled(promotion.model)),
+        "evidence_base64": base64.b64encode(shown).decode(),
+    }
+
+
+def spelled(model: str) -> str:
+    """The model's name as the pipeline's name and button show it; the evidence has the name itself.
+
+    GitLab puts it into the text of the CI file, whose expression lets no blank and little punctuation in: what is
+    not of that form is written as `=20` (RFC 2045, section 6.7), so that two names never look alike.
+    """
+    if all(_PLAIN.fullmatch(char) for char in model):
+        return model
+    return "".join(char if _PLAIN.fullmatch(char) and char != "=" else _quoted(char) for char in model)
+
+
+def _quoted(char: str) -> str:
+    return "".join(f"={byte:02X}" for byte in char.encode())
