@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from champion_gate.adapters.databricks import reading
+from champion_gate.adapters.databricks.models import Ending, Output, Run, Task, databricks
 from champion_gate.adapters.databricks.reading import (
+    Attempt,
+    Repairs,
     TaskKind,
-    attempts_of,
-    child_run_id,
-    instant,
     latest_successes,
-    repairs_of,
     run_result,
     task_output,
 )
@@ -25,6 +26,18 @@ from champion_gate.domain.job_runs import RunResult
 from champion_gate.errors import VendorUnavailableError
 
 SUCCESSES = {RunResult.SUCCEEDED, RunResult.SUCCEEDED_WITH_FAILURES}
+
+
+def result_of(raw: dict[str, Any]) -> tuple[RunResult, str]:
+    return run_result(databricks.one(Ending, raw, "run"))
+
+
+def repairs_of(history: object) -> Repairs:
+    return reading.repairs_of(databricks.one(Run, {"run_id": 1, "repair_history": history}, "run"))
+
+
+def attempts_of(raw: Iterable[dict[str, Any]], repairs: Repairs | None = None) -> list[Attempt]:
+    return reading.attempts_of(databricks.many(Task, list(raw), "task"), repairs)
 
 
 def ended(code: object, kind: object = "SUCCESS", message: str = "") -> dict[str, Any]:
@@ -84,17 +97,17 @@ def task(run_id: int, key: str = "fit", code: str | None = "SUCCESS", **fields: 
     ],
 )
 def test_a_result_is_read_and_what_is_unknown_is_no_success(raw: dict[str, Any], expected: RunResult) -> None:
-    assert run_result(raw)[0] is expected
+    assert result_of(raw)[0] is expected
 
 
 def test_the_detail_holds_the_vendors_words() -> None:
     raw = ended("CLUSTER_ERROR", "CLIENT_ERROR", "no capacity")
-    assert run_result(raw) == (RunResult.UNSUCCESSFUL, "CLUSTER_ERROR: no capacity")
+    assert result_of(raw) == (RunResult.UNSUCCESSFUL, "CLUSTER_ERROR: no capacity")
 
 
 @given(st.text(), st.none() | st.text())
 def test_only_the_two_documented_codes_are_successes(code: str, kind: str | None) -> None:
-    result, _ = run_result(ended(code, kind))
+    result, _ = result_of(ended(code, kind))
     assert (result in SUCCESSES) == (
         code in {"SUCCESS", "SUCCESS_WITH_FAILURES"} and kind in {None, "SUCCESS"}
     )
@@ -108,22 +121,13 @@ JSON = st.recursive(
 
 @given(status=JSON, state=JSON)
 def test_no_malformed_state_is_a_success_or_a_crash(status: Any, state: Any) -> None:
-    assert run_result({"status": status, "state": state})[0] not in SUCCESSES
+    assert result_of({"status": status, "state": state})[0] not in SUCCESSES
 
 
-@given(
-    JSON.map(lambda value: {"repair_history": value})
-    | st.fixed_dictionaries(
-        {
-            "repair_history": st.lists(
-                st.fixed_dictionaries({"id": JSON, "type": JSON, "task_run_ids": JSON}), max_size=3
-            )
-        }
-    )
-)
-def test_a_malformed_repair_history_is_read_or_refused_as_unreadable(raw: dict[str, Any]) -> None:
+@given(JSON | st.lists(st.fixed_dictionaries({"id": JSON, "type": JSON, "task_run_ids": JSON}), max_size=3))
+def test_a_malformed_repair_history_is_read_or_refused_as_unreadable(history: object) -> None:
     with contextlib.suppress(VendorUnavailableError):
-        assert repairs_of(raw).generation is not None
+        assert repairs_of(history).generation is not None
 
 
 # --- attempts ---------------------------------------------------------------------------------------------
@@ -132,7 +136,7 @@ def test_a_malformed_repair_history_is_read_or_refused_as_unreadable(raw: dict[s
 def latest_ids(
     *raw: dict[str, Any], history: list[dict[str, Any]] | None = None
 ) -> tuple[set[str], set[str]]:
-    repairs = repairs_of({"repair_history": history or []})
+    repairs = repairs_of(history)
     latest, earlier = latest_successes(attempts_of(raw, repairs))
     return {attempt.run_id for attempt in latest}, set(earlier)
 
@@ -165,7 +169,7 @@ def test_a_repair_replaces_an_attempt_that_had_succeeded() -> None:
         history=history,
     )
     assert found == ({"12", "21"}, {"11"})
-    assert repairs_of({"repair_history": history}).latest == "77"
+    assert repairs_of(history).latest == "77"
 
 
 def test_a_repairs_attempt_is_later_even_if_it_counts_from_zero_and_never_started() -> None:
@@ -193,9 +197,9 @@ def test_the_latest_repair_is_the_one_that_started_last() -> None:
         {"type": "ORIGINAL", "start_time": 10, "end_time": 20},
         {"type": "REPAIR", "id": 8, "start_time": 100, "end_time": 200},
     ]
-    repairs = repairs_of({"repair_history": history})
+    repairs = repairs_of(history)
     assert repairs.latest == "9"
-    assert repairs.ends == (instant(20), instant(200))
+    assert repairs.ends == tuple(datetime.fromtimestamp(at / 1000, UTC) for at in (20, 200))
 
 
 def test_a_success_without_a_run_id_is_unreadable() -> None:
@@ -234,9 +238,13 @@ def test_at_most_one_attempt_a_task_counts_and_it_is_the_last(
 # --- outputs ----------------------------------------------------------------------------------------------
 
 
+def output(answer: dict[str, Any]) -> Output:
+    return databricks.one(Output, answer, "output")
+
+
 def output_of(said: object, **fields: Any) -> Any:
     text = said if isinstance(said, str) else json.dumps(said)
-    return task_output("5", {"notebook_output": {"result": text, **fields}})
+    return task_output("5", output({"notebook_output": {"result": text, **fields}}))
 
 
 @pytest.mark.parametrize("version", ["7", 7])
@@ -260,7 +268,7 @@ def test_a_notebooks_word_is_taken(version: object) -> None:
     ],
 )
 def test_an_output_that_says_nothing_is_left_out_without_a_word(answer: dict[str, Any]) -> None:
-    assert task_output("5", answer) == (None, None)
+    assert task_output("5", output(answer)) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -300,18 +308,27 @@ def test_no_output_crashes(said: str) -> None:
     assert output is None or problem is None
 
 
+def child_of(answer: dict[str, Any]) -> str | None:
+    started = output(answer).run_job_output
+    return started.run_id if started else None
+
+
 def test_a_child_runs_id_is_read() -> None:
-    assert child_run_id({"run_job_output": {"run_id": 2**60}}) == str(2**60)
-    assert child_run_id({"run_job_output": {}}) is None
-    assert child_run_id({}) is None
+    assert child_of({"run_job_output": {"run_id": 2**60}}) == str(2**60)
+    assert child_of({"run_job_output": {}}) is None
+    assert child_of({}) is None
     with pytest.raises(VendorUnavailableError):
-        child_run_id({"run_job_output": {"run_id": "../jobs"}})
+        child_of({"run_job_output": {"run_id": "../jobs"}})
+
+
+def ended_at(milliseconds: object) -> datetime | None:
+    return databricks.one(Ending, {"end_time": milliseconds}, "run").end_time
 
 
 def test_times_are_epoch_milliseconds_in_utc_and_zero_is_none() -> None:
-    assert instant(1_700_000_000_500) == datetime(2023, 11, 14, 22, 13, 20, 500_000, tzinfo=UTC)
-    assert instant(0) is None
-    assert instant(None) is None
+    assert ended_at(1_700_000_000_500) == datetime(2023, 11, 14, 22, 13, 20, 500_000, tzinfo=UTC)
+    assert ended_at(0) is None
+    assert ended_at(None) is None
     for bad in (10**18, "soon", -5, 1.5):
-        with pytest.raises(VendorUnavailableError):
-            instant(bad)
+        with pytest.raises(VendorUnavailableError, match=r"`run\.end_time` is absent or not a time"):
+            ended_at(bad)

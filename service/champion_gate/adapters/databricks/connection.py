@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from champion_gate.adapters.databricks.errors import CREDENTIALS, VENDOR, Seen, translate, unreadable
+from champion_gate.adapters.databricks.models import Page, databricks
 from champion_gate.adapters.databricks.transport import (
     MOST_AT_ONCE,
     OutOfTimeError,
@@ -20,17 +20,20 @@ from champion_gate.adapters.databricks.transport import (
     patience,
 )
 from champion_gate.adapters.http.deadline import BoundedCalls, GivenUpError, Timeouts
+from champion_gate.adapters.http.models import Answered
 from champion_gate.errors import VendorError, VendorRefusedError
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
     from databricks.sdk.core import Config
 
+M = TypeVar("M", bound=Answered)
+P = TypeVar("P", bound=Page)
+
 MAX_PAGES = 100
 ME = "/api/2.0/preview/scim/v2/Me"
 """Who we are; the SDK too reads the workspace's id from this answer's header."""
 
-_ID = re.compile(r"[0-9]{1,19}")
 _DISCOVERY_SECONDS = 5.0
 _OAUTH_ENDPOINTS = "/oidc/.well-known/oauth-authorization-server"
 
@@ -144,7 +147,9 @@ class DatabricksConnection:
         )
         if self._client is None:
             self._keep(client, is_whole=False)
-        return record(answer, path)
+        if not isinstance(answer, dict):
+            raise unreadable(path)
+        return answer
 
     def _connect(self) -> WorkspaceClient:
         # No lock: a constructor that hangs would block every other call; two clients do no harm.
@@ -225,15 +230,19 @@ class Operation:
         """GET; see `DatabricksConnection.call`."""
         return self.connection.call("GET", path, until=self.until, query=query)
 
+    def get(self, model: type[M], path: str, query: Mapping[str, object] | None = None) -> M:
+        """GET, and what is taken of the answer."""
+        return databricks.one(model, self.read(path, query), path)
+
     def write(self, method: str, path: str, body: Mapping[str, object] | None = None) -> None:
         """PUT, POST or DELETE, sent at most once; see `DatabricksConnection.call`."""
         self.connection.call(method, path, until=self.until, body=body)
 
-    def search(self, path: str, body: Mapping[str, object]) -> dict[str, Any]:
+    def search(self, model: type[M], path: str, body: Mapping[str, object]) -> M:
         """POST that changes nothing, sent at most once; see `DatabricksConnection.call`."""
-        return self.connection.call("POST", path, until=self.until, body=body)
+        return databricks.one(model, self.connection.call("POST", path, until=self.until, body=body), path)
 
-    def pages(self, path: str, query: Mapping[str, object]) -> Iterator[dict[str, Any]]:
+    def pages(self, model: type[P], path: str, query: Mapping[str, object]) -> Iterator[P]:
         """GET page after page until none is left; a page may be empty and not be the last.
 
         Raises:
@@ -241,9 +250,9 @@ class Operation:
         """
         token: str | None = None
         for _ in range(MAX_PAGES):
-            page = self.read(path, {**query, **({"page_token": token} if token else {})})
+            page = self.get(model, path, {**query, **({"page_token": token} if token else {})})
             yield page
-            before, token = token, text(page.get("next_page_token"))
+            before, token = token, page.next_page_token
             if not token:
                 return
             if token == before:
@@ -303,33 +312,3 @@ def connect(
         half_made_seconds=half_made_seconds,
         sleep=sleep,
     )
-
-
-def record(value: object, what: str) -> dict[str, Any]:
-    """Return a JSON object, or raise VendorUnavailableError."""
-    if not isinstance(value, dict):
-        raise unreadable(what)
-    return value
-
-
-def records(value: object, what: str) -> list[dict[str, Any]]:
-    """Return a list of JSON objects, empty where the field is absent, or raise VendorUnavailableError."""
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise unreadable(what)
-    return [record(item, what) for item in value]
-
-
-def number_text(value: object, what: str) -> str:
-    """Return an id or number, which comes as a JSON number or as digits, as digits."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return str(value)
-    if isinstance(value, str) and _ID.fullmatch(value):
-        return str(int(value))
-    raise unreadable(what)
-
-
-def text(value: object) -> str | None:
-    """Return a non-empty string, else None."""
-    return value if isinstance(value, str) and value else None

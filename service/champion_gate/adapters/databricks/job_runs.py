@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from champion_gate.adapters.databricks.connection import (
     ME,
     DatabricksConnection,
     Operation,
     connect,
-    number_text,
-    record,
-    records,
-    text,
 )
 from champion_gate.adapters.databricks.errors import VENDOR, InvalidRequestError, unreadable
+from champion_gate.adapters.databricks.models import Job, JobList, Output, Run, RunAs, RunList, databricks
 from champion_gate.adapters.databricks.reading import (
     Attempt,
     Repairs,
     TaskKind,
     attempts_of,
-    child_run_id,
-    instant,
     latest_successes,
     repairs_of,
     retried_iterations,
@@ -101,17 +95,16 @@ class DatabricksJobRuns:
             VendorRefusedError: also where more hangs below the run than we read.
         """
         tree = _RunTree(self._connection.begin())
-        raw = _read_run(tree.api, _checked_id(run_id))
-        job_run_id = number_text(raw.get("job_run_id") or raw.get("run_id"), _RUN)
-        if job_run_id != number_text(raw.get("run_id"), _RUN):
-            raw = _read_run(tree.api, job_run_id)
-        result, detail = run_result(raw)
-        repairs = repairs_of(raw)
-        tree.add_job_run(raw, repairs, depth=0 if result in _ENDED_WELL else _MAX_DEPTH + 1)
-        job_id = number_text(raw.get("job_id"), _RUN)
-        ends = [*repairs.ends, *filter(None, [instant(raw.get("end_time"))])]
+        run = _read_run(tree.api, _checked_id(run_id))
+        if run.job_run_id not in {None, run.run_id}:
+            run = _read_run(tree.api, run.job_run_id or "")
+        result, detail = run_result(run)
+        repairs = repairs_of(run)
+        tree.add_job_run(run, repairs, depth=0 if result in _ENDED_WELL else _MAX_DEPTH + 1)
+        job_id = _job_id(run)
+        ends = _ends(run, repairs)
         return JobRun(
-            run_id=number_text(raw.get("run_id"), _RUN),
+            run_id=run.run_id,
             job_id=job_id,
             job_name=tree.jobs[job_id].name,
             workspace_id=self._connection.workspace_id,
@@ -120,10 +113,10 @@ class DatabricksJobRuns:
             tasks=tuple(tree.tasks.values()),
             earlier_task_run_ids=frozenset(tree.earlier - tree.tasks.keys()),
             trainers=tuple(dict.fromkeys(tree.trainers)),
-            start=instant(raw.get("start_time")),
+            start=run.start_time,
             end=max(ends) if ends and result is not RunResult.RUNNING else None,
             latest_repair=repairs.latest,
-            url=text(raw.get("run_page_url")) or "",
+            url=run.run_page_url or "",
             later_attempts=tree.later_attempts(),
         )
 
@@ -164,21 +157,19 @@ class DatabricksJobRuns:
             "limit": _RUNS_PER_PAGE,
             "start_time_from": int(since.timestamp() * 1000),
         }
-        found = []
-        for page in self._connection.begin().pages("/api/2.2/jobs/runs/list", query):
-            for raw in records(page.get("runs"), "jobs/runs/list"):
-                ends = [*repairs_of(raw).ends, *filter(None, [instant(raw.get("end_time"))])]
-                if ends:
-                    found.append(
-                        EndedRun(
-                            run_id=number_text(raw.get("run_id"), "jobs/runs/list"),
-                            job_id=number_text(raw.get("job_id"), "jobs/runs/list"),
-                            job_name=text(raw.get("run_name")) or "",
-                            workspace_id=self._connection.workspace_id or "",
-                            end=max(ends),
-                        )
-                    )
-        return tuple(found)
+        pages = self._connection.begin().pages(RunList, "/api/2.2/jobs/runs/list", query)
+        return tuple(
+            EndedRun(
+                run_id=run.run_id,
+                job_id=_job_id(run),
+                job_name=run.run_name or "",
+                workspace_id=self._connection.workspace_id or "",
+                end=max(ends),
+            )
+            for page in pages
+            for run in page.runs
+            if (ends := _ends(run, repairs_of(run)))
+        )
 
     def jobs_named(self, name: str) -> tuple[str, ...]:
         """The ids of all jobs that bear exactly this name; Databricks' own filter ignores case."""
@@ -186,10 +177,10 @@ class DatabricksJobRuns:
             return ()
         query = {"name": name, "limit": _JOBS_PER_PAGE}
         return tuple(
-            number_text(raw.get("job_id"), "jobs/list")
-            for page in self._connection.begin().pages("/api/2.2/jobs/list", query)
-            for raw in records(page.get("jobs"), "jobs/list")
-            if record(raw.get("settings", {}), "jobs/list").get("name") == name
+            databricks.told(job.job_id, "jobs/list.jobs.job_id")
+            for page in self._connection.begin().pages(JobList, "/api/2.2/jobs/list", query)
+            for job in page.jobs
+            if job.settings.name == name
         )
 
 
@@ -211,20 +202,20 @@ class _RunTree:
     jobs: dict[str, _Job] = field(default_factory=dict)
     job_runs: set[str] = field(default_factory=set)
 
-    def add_job_run(self, raw: dict[str, Any], repairs: Repairs, *, depth: int) -> None:
+    def add_job_run(self, run: Run, repairs: Repairs, *, depth: int) -> None:
         """Take in a job run; with a depth beyond the limit, without what hangs below its tasks."""
-        run_id, job_id = number_text(raw.get("run_id"), _RUN), number_text(raw.get("job_id"), _RUN)
-        if run_id in self.job_runs:
+        job_id = _job_id(run)
+        if run.run_id in self.job_runs:
             return
         if len(self.job_runs) >= _MAX_JOB_RUNS:
             raise VendorRefusedError(
                 VENDOR, f"the run started more than {_MAX_JOB_RUNS} job runs, more than we read."
             )
-        self.job_runs.add(run_id)
+        self.job_runs.add(run.run_id)
         job = self._job(job_id)
-        self.trainers.append(Trainer("job run creator", text(raw.get("creator_user_name"))))
+        self.trainers.append(Trainer("job run creator", run.creator_user_name))
         self.trainers += job.run_as
-        latest, earlier = latest_successes(attempts_of(records(raw.get("tasks"), _RUN), repairs))
+        latest, earlier = latest_successes(attempts_of(run.tasks, repairs))
         self.earlier |= earlier.keys() | repairs.generation.keys()
         self.later |= {attempt: (by,) for attempt, by in earlier.items()}
         self._add(latest, job_id, depth)
@@ -260,19 +251,20 @@ class _RunTree:
 
     def _add_iterations(self, wrapper: Attempt, job_id: str, depth: int) -> None:
         # Iterations share one task key, so each that succeeded counts: two that registered are ambiguous.
-        iterations = attempts_of(records(_read_run(self.api, wrapper.run_id).get("iterations"), _RUN))
+        iterations = attempts_of(_read_run(self.api, wrapper.run_id).iterations)
         self.earlier |= {one.run_id for one in iterations if one.run_id and not one.succeeded}
         self.later |= retried_iterations(iterations)
         self._add([one for one in iterations if one.succeeded], job_id, depth)
 
     def _add_child(self, wrapper: Attempt, depth: int) -> None:
-        child = child_run_id(_read_output(self.api, wrapper.run_id))
+        started = _read_output(self.api, wrapper.run_id).run_job_output
+        child = started.run_id if started else None
         if child is None:
             # Whoever trained there is unknown, and must not go unnoticed.
             self.trainers += [Trainer("job run creator", None), Trainer(_RUN_AS, None)]
             return
-        raw = _read_run(self.api, child)
-        self.add_job_run(raw, repairs_of(raw), depth=depth)
+        run = _read_run(self.api, child)
+        self.add_job_run(run, repairs_of(run), depth=depth)
 
     def _job(self, job_id: str) -> _Job:
         if job_id not in self.jobs:
@@ -286,15 +278,13 @@ def _read_job(api: Operation, job_id: str) -> _Job:
     A run's own name is not taken instead: whoever submits a run may choose it.
     """
     try:
-        raw = api.read("/api/2.2/jobs/get", {"job_id": job_id})
+        job = api.get(Job, "/api/2.2/jobs/get", {"job_id": job_id})
     except VendorNotFoundError:
         return _Job("", (Trainer(_RUN_AS, None),))
-    settings = record(raw.get("settings", {}), "jobs/get")
-    set_run_as = record(settings.get("run_as") or {}, "jobs/get")
-    return _Job(text(settings.get("name")) or "", _run_as(set_run_as, text(raw.get("run_as_user_name"))))
+    return _Job(job.settings.name or "", _run_as(job.settings.run_as, job.run_as_user_name))
 
 
-def _run_as(chosen: Mapping[str, Any], shown: str | None) -> tuple[Trainer, ...]:
+def _run_as(chosen: RunAs | None, shown: str | None) -> tuple[Trainer, ...]:
     """As whom a job runs; two where its settings and what Databricks shows differ.
 
     Args:
@@ -302,10 +292,9 @@ def _run_as(chosen: Mapping[str, Any], shown: str | None) -> tuple[Trainer, ...]
             `run_as_user_name` says of a job that runs as a group is documented nowhere.
         shown: `run_as_user_name`.
     """
-    group = text(chosen.get("group_name"))
-    person = text(chosen.get("user_name")) or text(chosen.get("service_principal_name"))
-    if group:
-        known = [Trainer(GROUP_ROLE, group)]
+    person = (chosen.user_name or chosen.service_principal_name) if chosen else None
+    if chosen and chosen.group_name:
+        known = [Trainer(GROUP_ROLE, chosen.group_name)]
     elif person or not chosen:
         known = [Trainer(_RUN_AS, person or shown)]
     else:
@@ -315,30 +304,37 @@ def _run_as(chosen: Mapping[str, Any], shown: str | None) -> tuple[Trainer, ...]
     return tuple(known)
 
 
-def _read_run(api: Operation, run_id: str) -> dict[str, Any]:
+def _read_run(api: Operation, run_id: str) -> Run:
     """A run with the pages of its lists put together (at most 100 items a page)."""
-    whole: dict[str, Any] | None = None
-    for page in api.pages(_RUN, {"run_id": run_id, "include_history": True}):
-        if number_text(page.get("run_id"), _RUN) != run_id:
-            raise unreadable(_RUN)
-        if whole is None:
-            whole = page
-            continue
-        for key in ("tasks", "iterations", "repair_history"):
-            if key == "tasks" and whole.get("iterations"):
-                continue  # every page of a for-each task's run repeats the one task
-            whole[key] = records(whole.get(key), _RUN) + records(page.get(key), _RUN)
-    if whole is None:
+    pages = list(api.pages(Run, _RUN, {"run_id": run_id, "include_history": True}))
+    if any(page.run_id != run_id for page in pages):
         raise unreadable(_RUN)
-    return whole
+    first = pages[0]
+    # Every page of a for-each task's run repeats the one task.
+    with_tasks = pages if not first.iterations else pages[:1]
+    return first.model_copy(
+        update={
+            "tasks": [task for page in with_tasks for task in page.tasks],
+            "iterations": [one for page in pages for one in page.iterations],
+            "repair_history": [repair for page in pages for repair in page.repair_history],
+        }
+    )
 
 
-def _read_output(api: Operation, task_run_id: str) -> dict[str, Any]:
+def _job_id(run: Run) -> str:
+    return databricks.told(run.job_id, f"{_RUN}.job_id")
+
+
+def _ends(run: Run, repairs: Repairs) -> list[datetime]:
+    return [*repairs.ends, *([run.end_time] if run.end_time else [])]
+
+
+def _read_output(api: Operation, task_run_id: str) -> Output:
     """A task run's output; empty for the kinds of task that have none, which Databricks answers with 400."""
     try:
-        return api.read(_OUTPUT, {"run_id": task_run_id})
+        return api.get(Output, _OUTPUT, {"run_id": task_run_id})
     except InvalidRequestError:
-        return {}
+        return Output()
 
 
 def _checked_id(given: str) -> str:

@@ -1,7 +1,6 @@
-"""What the Jobs API's raw JSON says of a run: result, attempts, repairs, outputs. No calls are made here.
+"""What the Jobs API's answers say of a run: result, attempts, repairs, outputs. No calls are made here.
 
-Raw JSON, because the SDK turns enum values that it has not heard of into None. Fields and values:
-https://docs.databricks.com/api/workspace/jobs/getrun and databricks/sdk/service/jobs.py.
+Values: https://docs.databricks.com/api/workspace/jobs/getrun and databricks/sdk/service/jobs.py.
 """
 
 from __future__ import annotations
@@ -11,15 +10,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, auto
-from typing import Any
 
-from champion_gate.adapters.databricks.connection import number_text, record, records, text
 from champion_gate.adapters.databricks.errors import unreadable
+from champion_gate.adapters.databricks.models import (
+    Ending,
+    Output,
+    Run,
+    StateBefore,
+    Task,
+    databricks,
+)
 from champion_gate.domain.job_runs import RunResult, TaskOutput
 from champion_gate.domain.names import check_version
 from champion_gate.errors import InvalidNameError
 
 _MAX_DETAIL = 300
+_NOT_STARTED = datetime.fromtimestamp(0, UTC)
 _NOT_ENDED = frozenset({"BLOCKED", "PENDING", "QUEUED", "RUNNING", "TERMINATING", "WAITING"})
 _NOT_ENDED_BEFORE = _NOT_ENDED - {"WAITING"} | {"WAITING_FOR_RETRY"}
 _UNSUCCESSFUL_CODES = frozenset(
@@ -69,35 +75,31 @@ _SUCCESSES = {
 }
 
 
-def run_result(raw: Mapping[str, Any]) -> tuple[RunResult, str]:
+def run_result(of: Ending) -> tuple[RunResult, str]:
     """How a job run or task run ended, and the vendor's words for it.
 
     Args:
-        raw: a run, task or repair as the Jobs API gives it. `state`, which is deprecated, is believed only
-            where `status` is absent.
+        of: a run or task. `state`, which is deprecated, is believed only where `status` is absent.
     """
-    status = raw.get("status")
-    if status is None:
-        return _result_before_status(raw.get("state"))
-    state = status.get("state") if isinstance(status, dict) else None
+    if of.status is None:
+        return _result_before_status(of.state)
+    state, ending = of.status.state, of.status.termination_details
     if state != "TERMINATED":
         known = isinstance(state, str) and state in _NOT_ENDED
         return RunResult.RUNNING if known else RunResult.UNKNOWN, _detail(state)
-    ending = status.get("termination_details")
-    if not isinstance(ending, dict):
+    if ending is None:
         return RunResult.UNKNOWN, "TERMINATED without a reason"
-    code, kind = ending.get("code"), ending.get("type")
-    result = _result_of(code, _UNSUCCESSFUL_CODES)
-    if result in _SUCCESSES.values() and kind not in (None, "SUCCESS"):
-        return RunResult.UNKNOWN, _detail(f"{code}, yet of type {kind}")
-    return result, _detail(code, ending.get("message"))
+    result = _result_of(ending.code, _UNSUCCESSFUL_CODES)
+    if result in _SUCCESSES.values() and ending.type not in (None, "SUCCESS"):
+        return RunResult.UNKNOWN, _detail(f"{ending.code}, yet of type {ending.type}")
+    return result, _detail(ending.code, ending.message)
 
 
-def _result_before_status(state: object) -> tuple[RunResult, str]:
-    if not isinstance(state, dict):
+def _result_before_status(state: StateBefore | None) -> tuple[RunResult, str]:
+    if state is None:
         return RunResult.UNKNOWN, "no state"
-    life, outcome = state.get("life_cycle_state"), state.get("result_state")
-    detail = _detail(outcome or life, state.get("state_message"))
+    life, outcome = state.life_cycle_state, state.result_state
+    detail = _detail(outcome or life, state.state_message)
     if life == "TERMINATED":
         return _result_of(outcome, _UNSUCCESSFUL_RESULTS), detail
     if life in ("SKIPPED", "INTERNAL_ERROR"):
@@ -114,19 +116,8 @@ def _result_of(code: object, unsuccessful: frozenset[str]) -> RunResult:
     return _SUCCESSES.get(code, RunResult.UNKNOWN)
 
 
-def _detail(code: object, message: object = None) -> str:
-    words = text(message)
-    return (f"{code}: {words}" if words else str(code or "no result"))[:_MAX_DETAIL]
-
-
-def instant(milliseconds: object) -> datetime | None:
-    """Epoch milliseconds as a time; None for 0 and absent, which mean that it has not happened."""
-    if not milliseconds:
-        return None
-    try:
-        return datetime.fromtimestamp(int(number_text(milliseconds, "a time")) / 1000, UTC)
-    except (OverflowError, OSError, ValueError):
-        raise unreadable("a time") from None
+def _detail(code: object, message: str | None = None) -> str:
+    return (f"{code}: {message}" if message else str(code or "no result"))[:_MAX_DETAIL]
 
 
 class TaskKind(Enum):
@@ -151,7 +142,7 @@ class Attempt:
     number: int
     kind: TaskKind
     result: RunResult
-    order: tuple[int, int, int, int]
+    order: tuple[int, datetime, int, int]
     start: datetime | None = None
     end: datetime | None = None
 
@@ -176,44 +167,37 @@ class Repairs:
     ends: tuple[datetime, ...]
 
 
-def repairs_of(raw: Mapping[str, Any]) -> Repairs:
+def repairs_of(run: Run) -> Repairs:
     """Read `repair_history`; task run ids of a repair are those that ran in it, not those that were kept."""
-    items = records(raw.get("repair_history"), "jobs/runs/get")
-    items.sort(key=lambda item: (item.get("type") != "ORIGINAL", _int(item.get("start_time"))))
-    generation: dict[str, int] = {}
-    for index, item in enumerate(items):
-        task_run_ids = item.get("task_run_ids") or []
-        if not isinstance(task_run_ids, list):
-            raise unreadable("jobs/runs/get")
-        for run_id in task_run_ids:
-            generation[number_text(run_id, "jobs/runs/get")] = index
-    repaired = [item for item in items if item.get("type") != "ORIGINAL"]
-    latest = number_text(repaired[-1].get("id"), "jobs/runs/get") if repaired else None
-    ends = tuple(end for item in items if (end := instant(item.get("end_time"))))
-    return Repairs(latest, generation, ends)
+    items = sorted(
+        run.repair_history, key=lambda item: (item.type != "ORIGINAL", item.start_time or _NOT_STARTED)
+    )
+    generation = {run_id: index for index, item in enumerate(items) for run_id in item.task_run_ids}
+    repaired = [item for item in items if item.type != "ORIGINAL"]
+    latest = databricks.told(repaired[-1].id, "repair_history.id") if repaired else None
+    return Repairs(latest, generation, tuple(item.end_time for item in items if item.end_time))
 
 
-def attempts_of(raw_tasks: Iterable[Mapping[str, Any]], repairs: Repairs | None = None) -> list[Attempt]:
+def attempts_of(tasks: Iterable[Task], repairs: Repairs | None = None) -> list[Attempt]:
     """Read `tasks` or `iterations`.
 
     Attempts are ordered by repair, then start, then attempt number: a task that has not started, or never
     will, has no start time, and whether a repair goes on counting attempts is not documented.
     """
     attempts = []
-    for raw in raw_tasks:
-        result, _ = run_result(raw)
-        run_id = number_text(raw["run_id"], "a task") if raw.get("run_id") else ""
-        number = _int(raw.get("attempt_number"))
+    for task in tasks:
+        result, _ = run_result(task)
+        run_id, number = task.run_id or "", task.attempt_number
         generation = repairs.generation.get(run_id, 0) if repairs else 0
         attempt = Attempt(
             run_id=run_id,
-            task_key=str(raw.get("task_key") or ""),
+            task_key=task.task_key or "",
             number=number,
-            kind=_kind(raw),
+            kind=_kind(task),
             result=result,
-            order=(generation, _int(raw.get("start_time")), number, _int(run_id)),
-            start=instant(raw.get("start_time")),
-            end=instant(raw.get("end_time")),
+            order=(generation, task.start_time or _NOT_STARTED, number, int(run_id or 0)),
+            start=task.start_time,
+            end=task.end_time,
         )
         if attempt.succeeded and not run_id:
             raise unreadable("a task that succeeded without a run id")
@@ -269,7 +253,7 @@ class _NoWordError(Exception):
     """Why an output that speaks of champion_gate does not count."""
 
 
-def task_output(task_run_id: str, answer: Mapping[str, Any]) -> tuple[TaskOutput | None, str | None]:
+def task_output(task_run_id: str, left: Output) -> tuple[TaskOutput | None, str | None]:
     """Read a task's own word for its model version out of `jobs/runs/get-output`.
 
     The notebook ends with `dbutils.notebook.exit('{"champion_gate": {"model": …, "version": …}}')`.
@@ -277,14 +261,13 @@ def task_output(task_run_id: str, answer: Mapping[str, Any]) -> tuple[TaskOutput
     Returns:
         The output, and why one that speaks of champion_gate was not taken; both None where it says nothing.
     """
-    notebook = answer.get("notebook_output")
-    result = notebook.get("result") if isinstance(notebook, dict) else None
-    if not isinstance(notebook, dict) or not isinstance(result, str) or "champion_gate" not in result:
+    said = left.notebook_output
+    if said is None or said.result is None or "champion_gate" not in said.result:
         return None, None
-    if notebook.get("truncated"):
+    if said.truncated:
         return None, "it is longer than 5 MB, so it was cut"
     try:
-        named = _named(result)
+        named = _named(said.result)
         return (TaskOutput(task_run_id, *named), None) if named else (None, None)
     except (_NoWordError, InvalidNameError) as problem:
         return None, str(problem)
@@ -309,18 +292,7 @@ def _named(result: str) -> tuple[str, str] | None:
     return model, check_version(str(version))
 
 
-def child_run_id(answer: Mapping[str, Any]) -> str | None:
-    """The id of the job run that a run-job task started, out of `jobs/runs/get-output`; None if not told."""
-    output = answer.get("run_job_output")
-    found = record(output, "jobs/runs/get-output").get("run_id") if output else None
-    return number_text(found, "jobs/runs/get-output") if found else None
-
-
-def _kind(raw: Mapping[str, Any]) -> TaskKind:
-    if raw.get("for_each_task") is not None:
+def _kind(task: Task) -> TaskKind:
+    if task.for_each_task is not None:
         return TaskKind.FOR_EACH
-    return TaskKind.RUN_JOB if raw.get("run_job_task") is not None else TaskKind.PLAIN
-
-
-def _int(value: object) -> int:
-    return int(number_text(value, "jobs/runs/get")) if value else 0
+    return TaskKind.RUN_JOB if task.run_job_task is not None else TaskKind.PLAIN

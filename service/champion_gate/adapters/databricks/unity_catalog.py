@@ -6,21 +6,25 @@ import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
 from urllib.parse import quote
 
 from champion_gate.adapters.databricks.connection import (
     ME,
     DatabricksConnection,
     Operation,
-    number_text,
-    record,
-    records,
-    text,
 )
 from champion_gate.adapters.databricks.errors import VENDOR, unreadable
-from champion_gate.adapters.databricks.mlflow_runs import logged_models_of, pairs, read_logged_model, read_run
-from champion_gate.adapters.databricks.reading import instant
+from champion_gate.adapters.databricks.mlflow_runs import logged_models_of, read_logged_model, read_run
+from champion_gate.adapters.databricks.models import (
+    RegisteredModel,
+    TaggedVersion,
+    TaggedVersionAnswer,
+    Version,
+    VersionList,
+    databricks,
+    pairs,
+    word,
+)
 from champion_gate.domain.metrics import needs_run
 from champion_gate.domain.names import check_alias, check_model, check_version
 from champion_gate.domain.versions import (
@@ -50,7 +54,6 @@ class UnityCatalog:
     """Models in Unity Catalog (port `ModelRegistry`).
 
     Every name is checked here once more before it enters a URL: the SDK does not escape names.
-    Raw JSON is read, as the SDK's classes carry no tags and drop statuses that they have not heard of.
     """
 
     name = "databricks-uc"
@@ -75,7 +78,7 @@ class UnityCatalog:
             VendorNotFoundError: there is none, or the service's principal may not see it.
         """
         named, number = _Name.of(model), check_version(version)
-        found = _version(named, self._connection.begin().read(f"{named.path}/versions/{number}"))
+        found = _version(named, self._connection.begin().get(Version, f"{named.path}/versions/{number}"))
         if found.version != number:
             raise unreadable("a model version")
         return found
@@ -88,13 +91,13 @@ class UnityCatalog:
         """
         api = self._connection.begin()
         shown = _read_tagged(api, _Name.of(version.model), check_version(version.version))
-        told = logged_model_of(version.source, shown.get("model_id") or version.logged_model_id)
+        told = logged_model_of(version.source, shown.model_id or version.logged_model_id)
         known = replace(version, logged_model_id=told)
         run = None
         if version.run_id:
             self._refuse_foreign(version)
             run = read_run(api, version.run_id)
-        details = VersionDetails(version=known, tags=pairs(shown.get("tags"), _GET), training_run=run)
+        details = VersionDetails(version=known, tags=pairs(shown.tags), training_run=run)
         return self._with_logged_model(api, details)
 
     def _with_logged_model(self, api: Operation, details: VersionDetails) -> VersionDetails:
@@ -133,7 +136,7 @@ class UnityCatalog:
                 shown = _read_tagged(self._connection.begin(), named, number)
             except VendorNotFoundError as error:
                 return error
-            return pairs(shown.get("tags"), _GET).get(key)
+            return pairs(shown.tags).get(key)
 
         with ThreadPoolExecutor(_READ_AT_ONCE, thread_name_prefix="uc-tags") as pool:
             tags = dict(zip(versions, pool.map(tag_of, versions), strict=True))
@@ -228,67 +231,57 @@ class _Name:
 
 
 def _list_versions(api: Operation, named: _Name) -> tuple[ModelVersion, ...]:
-    pages = api.pages(f"{named.path}/versions", {"max_results": 0})
-    found = [
-        _version(named, raw)
-        for page in pages
-        for raw in records(page.get("model_versions"), "model versions")
-    ]
+    pages = api.pages(VersionList, f"{named.path}/versions", {"max_results": 0})
+    found = [_version(named, shown) for page in pages for shown in page.model_versions]
     return tuple(sorted(found, key=lambda version: version.number, reverse=True))
 
 
-def _version(named: _Name, raw: Mapping[str, Any]) -> ModelVersion:
-    run_id, source = text(raw.get("run_id")), text(raw.get("source"))
-    status = raw.get("status")
-    workspace = raw.get("run_workspace_id")
+def _version(named: _Name, shown: Version) -> ModelVersion:
+    source, status = word(shown.source), word(shown.status)
     try:
-        number = check_version(number_text(raw.get("version"), "a model version"))
+        number = check_version(shown.version)
     except InvalidNameError:
         raise unreadable("a model version") from None
     return ModelVersion(
         model=named.full,
         version=number,
-        version_id=_version_id(raw),
-        run_id=run_id,
+        version_id=_version_id(shown),
+        run_id=word(shown.run_id),
         source=source,
-        status=_STATUSES.get(status, VersionStatus.UNKNOWN)
-        if isinstance(status, str)
-        else VersionStatus.UNKNOWN,
-        created_at=instant(raw.get("created_at")),
-        created_by=text(raw.get("created_by")),
-        workspace_id=number_text(workspace, "a model version") if workspace else None,
-        logged_model_id=logged_model_of(source, raw.get("model_id")),
+        status=_STATUSES.get(status or "", VersionStatus.UNKNOWN),
+        created_at=shown.created,
+        created_by=shown.created_by,
+        workspace_id=shown.run_workspace_id,
+        logged_model_id=logged_model_of(source, shown.model_id),
     )
 
 
-def _version_id(raw: Mapping[str, Any]) -> str:
+def _version_id(shown: Version) -> str:
     """The version's own id, or what tells it from one with the same number of a model made anew."""
-    own = text(raw.get("id"))
-    if own:
-        return own
-    if not raw.get("created_at"):
+    if shown.id:
+        return shown.id
+    if not shown.created_at:
         raise unreadable("a model version without id and creation time")
-    return "; ".join(f"{key} {raw.get(key)}" for key in ("created_at", "run_id", "source"))
+    return f"created_at {shown.created_at}; run_id {shown.run_id}; source {shown.source}"
 
 
-def _read_tagged(api: Operation, named: _Name, version: str) -> dict[str, Any]:
+def _read_tagged(api: Operation, named: _Name, version: str) -> TaggedVersion:
     """A version as MLflow's side of Unity Catalog shows it: with tags and, where it tells it, `model_id`."""
-    answer = api.read(_GET, {"name": named.full, "version": version})
-    found = record(answer.get("model_version"), _GET)
-    if number_text(found.get("version"), _GET) != version:
+    found = api.get(TaggedVersionAnswer, _GET, {"name": named.full, "version": version}).model_version
+    if found.version != version:
         raise unreadable(_GET)
     return found
 
 
 def _read_alias(api: Operation, named: _Name, alias: str) -> str | None:
     what = "a registered model"
-    model = api.read(named.path, {"include_aliases": True})
-    if (text(model.get("full_name")) or "").casefold() != named.full.casefold():
+    model = api.get(RegisteredModel, named.path, {"include_aliases": True})
+    if (model.full_name or "").casefold() != named.full.casefold():
         raise unreadable(what)
     held = {
-        number_text(raw.get("version_num"), what)
-        for raw in records(model.get("aliases"), what)
-        if (text(raw.get("alias_name")) or "").casefold() == alias.casefold()
+        databricks.told(each.version_num, "aliases.version_num")
+        for each in model.aliases
+        if (each.alias_name or "").casefold() == alias.casefold()
     }
     if len(held) > 1:
         raise unreadable(what)

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 
 from champion_gate.adapters.github.api import RepositoryApi
 from champion_gate.adapters.github.models import Job, PendingDeployment, Run, github
-from champion_gate.adapters.github.settings import gated_job
 from champion_gate.adapters.github.place import Environment
+from champion_gate.adapters.github.settings import gated_job
 from champion_gate.errors import VendorError
 
 RUN_AGAIN = "The workflow run was run a second time; only the first attempt is believed."
