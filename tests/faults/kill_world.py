@@ -71,8 +71,8 @@ class KillWorld:
     def story(self) -> str:
         """What the rows and the log say, for whoever reads a failed test."""
         with open_store(self.environ["CHAMPION_GATE_DATABASE_URL"]) as store:
-            rows = [f"{n.phase}: {n.reason} {n.last_error}" for n in store.list_notifications().items]
-        rows += [f"{p.model} {p.phase}: {p.reason} {p.last_error}" for p in self.promotions()]
+            rows = [f"{n.phase}: {n.reason} {n.retry.last_error}" for n in store.list_notifications().items]
+        rows += [f"{p.model} {p.phase}: {p.reason} {p.retry.last_error}" for p in self.promotions()]
         return "\n".join([*rows, *self.started[-1].output().splitlines()[-25:]])
 
     def moves(self) -> list[tuple[object, object, object]]:

@@ -225,7 +225,7 @@ class GateWorld:
         version = self.train(metrics)
         self.settle()
         (found,) = (p for p in self.promotions() if p.version.version == version)
-        assert found.phase is Phase.PENDING_APPROVAL, (found.phase, found.reason, found.last_error)
+        assert found.phase is Phase.PENDING_APPROVAL, (found.phase, found.reason, found.retry.last_error)
         return found
 
     def look(self) -> None:
@@ -274,7 +274,9 @@ class GateWorld:
     def promotion(self, phase: Phase | None = None) -> Promotion:
         """The only promotion (of this phase)."""
         found = [p for p in self.promotions() if phase is None or p.phase is phase]
-        described: list[object] = [(p.id, p.phase.value, p.reason, p.last_error) for p in self.promotions()]
+        described: list[object] = [
+            (p.id, p.phase.value, p.reason, p.retry.last_error) for p in self.promotions()
+        ]
         assert len(found) == 1, described or [(n.phase.value, n.reason) for n in self.notifications()]
         return found[0]
 
@@ -295,7 +297,7 @@ class GateWorld:
     def ended(self, promotion: Promotion, phase: Phase) -> str:
         """Assert that it is in this phase; returns its reason."""
         now = self.again(promotion)
-        assert now.phase is phase, (now.phase, now.reason, now.last_error)
+        assert now.phase is phase, (now.phase, now.reason, now.retry.last_error)
         return now.reason
 
     def ci_run(self, promotion: Promotion) -> Run:

@@ -277,8 +277,8 @@ class ProcessWorld:
     def story(self) -> str:
         """What the rows and the log say, for whoever reads a failed test."""
         with self.store() as store:
-            rows = [f"{n.phase}: {n.reason} {n.last_error}" for n in store.list_notifications().items]
-        rows += [f"{p.version.version} {p.phase}: {p.reason} {p.last_error}" for p in self.promotions()]
+            rows = [f"{n.phase}: {n.reason} {n.retry.last_error}" for n in store.list_notifications().items]
+        rows += [f"{p.version.version} {p.phase}: {p.reason} {p.retry.last_error}" for p in self.promotions()]
         logs = "".join(served.output() for served in self.started).splitlines()[-25:]
         return "\n".join([*rows, *logs])
 

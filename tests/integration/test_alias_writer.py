@@ -43,7 +43,7 @@ def interrupted(world: GateWorld, *, carried_out: bool) -> Promotion:
     world.look()
     now = world.again(pending)
     assert now.phase is Phase.APPROVED
-    assert "there was no answer" in (now.last_error or "")
+    assert "there was no answer" in (now.retry.last_error or "")
     known = world.store.known_alias(KEY)
     assert known is not None
     assert known.intent is not None
@@ -220,7 +220,7 @@ def test_a_write_that_was_answered_well_but_is_not_there_is_no_promotion(world: 
     pending = approved(world)
     world.break_databricks(PUT, method="PUT", body=b"{}")
     world.look()
-    assert "is still shown on v1" in (world.again(pending).last_error or "")
+    assert "is still shown on v1" in (world.again(pending).retry.last_error or "")
     world.ended(pending, Phase.APPROVED)
     assert world.models.champion() == "1"
     assert "champion_gate_approved_by" not in world.models.tags("2")
@@ -267,7 +267,7 @@ def test_a_second_writer_waits_for_the_first(world: GateWorld) -> None:
     world.look()
     now = world.again(pending)
     assert now.phase is Phase.APPROVED
-    assert now.last_error == "Another change of main.ml.churn@Champion is under way."
+    assert now.retry.last_error == "Another change of main.ml.churn@Champion is under way."
     assert puts(world) == 0
     world.store.unlock_alias(first)
     world.wait(seconds=5)

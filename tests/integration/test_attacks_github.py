@@ -364,7 +364,7 @@ def test_a_page_that_lies_about_its_length_decides_nothing(world: GateWorld) -> 
     world.approve(pending)
     world.github.faults.add("/jobs$", body=json.dumps({"total_count": 2, "jobs": []}))
     waits(world, pending)
-    assert "gave 0 of 2 entries" in (world.again(pending).last_error or "")
+    assert "gave 0 of 2 entries" in (world.again(pending).retry.last_error or "")
 
 
 def test_gates_on_other_jobs_do_not_share_an_approval(world: GateWorld) -> None:

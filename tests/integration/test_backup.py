@@ -306,7 +306,7 @@ def test_after_a_restore_open_requests_are_found_or_void(world: GateWorld, tmp_p
 
     restored_to(world, tmp_path / "hour.db")
     (afresh,) = world.promotions()
-    assert afresh.phase is Phase.PENDING_APPROVAL, (afresh.reason, afresh.last_error)
+    assert afresh.phase is Phase.PENDING_APPROVAL, (afresh.reason, afresh.retry.last_error)
     assert world.run_id_of(afresh) != run
     world.provider.approve(run, "reviewer-1")
     for _ in range(5):

@@ -314,7 +314,7 @@ def test_a_request_whose_answer_was_lost_is_adopted(world: GateWorld, there: Pro
     there.faults.add(f"{there.opening}$", drop=True, carry_out=True)
     world.train()
     world.settle()
-    assert "the connection broke" in (world.promotion(Phase.REQUESTED).last_error or "")
+    assert "the connection broke" in (world.promotion(Phase.REQUESTED).retry.last_error or "")
     there.faults.clear()
     world.wait(seconds=5)
     pending = world.promotion(Phase.PENDING_APPROVAL)

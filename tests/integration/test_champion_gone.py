@@ -38,7 +38,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GateWorld]
 
 
 def waiting_because(world: GateWorld) -> str:
-    return world.promotion(Phase.REQUESTED).last_error or ""
+    return world.promotion(Phase.REQUESTED).retry.last_error or ""
 
 
 def test_people_are_asked_without_a_champion_to_compare_with(world: GateWorld) -> None:
@@ -92,7 +92,7 @@ def test_a_champion_that_is_hidden_is_not_gone(uc: GateWorld) -> None:
     uc.train({"f1": 0.81})
     uc.settle()
     assert uc.promotion().phase is Phase.REQUESTED
-    assert "answered 403" in (uc.promotion().last_error or "")
+    assert "answered 403" in (uc.promotion().retry.last_error or "")
 
 
 def test_a_champion_that_the_list_still_has_is_not_gone(uc: GateWorld) -> None:
@@ -100,7 +100,7 @@ def test_a_champion_that_the_list_still_has_is_not_gone(uc: GateWorld) -> None:
     uc.train({"f1": 0.81})
     uc.settle()
     assert uc.promotion().phase is Phase.REQUESTED
-    assert "answered 404" in (uc.promotion().last_error or "")
+    assert "answered 404" in (uc.promotion().retry.last_error or "")
 
 
 def test_a_champion_that_a_registry_forgets_for_a_moment_is_compared_with(uc: GateWorld) -> None:
@@ -129,7 +129,7 @@ def test_a_list_that_lacks_the_candidate_too_shows_nothing(uc: GateWorld) -> Non
     uc.train({"f1": 0.81})
     uc.settle()
     assert uc.promotion().phase is Phase.REQUESTED
-    assert "answered 404" in (uc.promotion().last_error or "")
+    assert "answered 404" in (uc.promotion().retry.last_error or "")
 
 
 def test_the_watch_and_orders_go_on(world: GateWorld) -> None:

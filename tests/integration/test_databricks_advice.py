@@ -361,7 +361,7 @@ def test_a_closed_door_takes_no_approval_away(tmp_path: Path, status: int) -> No
         world.break_databricks("/unity-catalog/", status=status, body=LOGIN.encode())
         world.look()
         world.live(hours=3)
-        assert "web page" in (world.again(pending).last_error or "")
+        assert "web page" in (world.again(pending).retry.last_error or "")
         assert world.again(pending).phase is Phase.APPROVED
         world.databricks.faults.clear()
         world.live(minutes=16)

@@ -118,7 +118,7 @@ def test_a_champion_whose_mlflow_run_was_deleted_does_not_stop_the_gate(world: G
     world.train()
     world.settle()
     waiting = world.promotion(Phase.REQUESTED)
-    assert f"MLflow run {'f' * 32} cannot be read" in (waiting.last_error or "")
+    assert f"MLflow run {'f' * 32} cannot be read" in (waiting.retry.last_error or "")
     world.live(minutes=30)
     world.ended(waiting, Phase.PENDING_APPROVAL)
     assert "cannot be read" in shown(world, waiting)

@@ -171,7 +171,7 @@ def test_a_reviewer_of_whom_it_is_not_told_whether_they_are_a_person_waits(world
     change(world, pending, REVIEWS, {"user": {key: user[key] for key in user if key != "type"}})
     world.look()
     reason = world.ended(pending, Phase.PENDING_APPROVAL)
-    assert "is a person" in f"{reason} {world.again(pending).last_error}"
+    assert "is a person" in f"{reason} {world.again(pending).retry.last_error}"
     world.github.faults.clear()
     world.wait(minutes=16)
     world.ended(pending, Phase.PROMOTED)

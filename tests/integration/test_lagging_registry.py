@@ -95,7 +95,7 @@ def test_a_write_that_does_not_show_is_kept_and_told_when_it_does(world: GateWor
     lagging(world)
     world.look()
     world.ended(pending, Phase.APPROVED)
-    assert "was put on v2 twice, and is still shown on v1" in (world.again(pending).last_error or "")
+    assert "was put on v2 twice, and is still shown on v1" in (world.again(pending).retry.last_error or "")
     assert (puts(world), intent(world)) == (2, ("1", "2"))
     world.sweep()
     world.databricks.faults.clear()

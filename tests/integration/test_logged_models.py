@@ -370,7 +370,7 @@ def test_numbers_that_could_not_be_read_once_are_read_again(uc: GateWorld, path:
     uc.notify(run_id)
     uc.settle()
     waiting = uc.promotion(Phase.REQUESTED)
-    assert "cannot be read" in (waiting.last_error or "")
+    assert "cannot be read" in (waiting.retry.last_error or "")
     uc.databricks.faults.clear()
     uc.wait(minutes=1)
     assert asked(uc)["candidate"] == 0.93
@@ -473,7 +473,7 @@ def test_a_champion_whose_numbers_cannot_be_read_is_compared_with_once_they_can(
     train_models(uc, [("f1", 0.9)])
     uc.settle()
     waiting = uc.promotion(Phase.REQUESTED)
-    assert f"logged model {theirs} cannot be read" in (waiting.last_error or "")
+    assert f"logged model {theirs} cannot be read" in (waiting.retry.last_error or "")
     if heals:
         uc.databricks.faults.clear()
         uc.wait(minutes=1)

@@ -121,7 +121,7 @@ def test_a_vendor_that_stumbles_at_the_expiry_does_not_lose_a_decision_given_in_
     uc.wait(minutes=2)
     assert fault.hits
     assert uc.again(pending).phase is Phase.PENDING_APPROVAL
-    assert "502" in (uc.again(pending).last_error or "")
+    assert "502" in (uc.again(pending).retry.last_error or "")
     uc.github.faults.clear()
     uc.wait(minutes=1)
     uc.ended(pending, Phase.PROMOTED)

@@ -114,7 +114,7 @@ def test_a_run_that_was_started_though_the_answer_was_lost_is_adopted(world: Gat
     world.train()
     world.settle()
     asked = world.promotion(Phase.REQUESTED)
-    assert "the connection broke" in (asked.last_error or "")
+    assert "the connection broke" in (asked.retry.last_error or "")
     assert asked.request is not None
     world.github.faults.clear()
     world.wait(seconds=5)

@@ -52,12 +52,12 @@ def test_github_fails_while_the_place_is_checked(world: GateWorld, fault: dict[s
     world.train()
     world.settle()
     waiting = world.promotion(Phase.REQUESTED)
-    assert waiting.last_error or "is not safe" in waiting.reason
+    assert waiting.retry.last_error or "is not safe" in waiting.reason
     assert world.github.runs == []
     world.github.faults.clear()
     world.wait(minutes=16)
     pending = world.promotion(Phase.PENDING_APPROVAL)
-    assert pending.last_error is None
+    assert pending.retry.last_error is None
     assert len(world.github.runs) == 1
 
 
@@ -81,7 +81,7 @@ def test_github_fails_while_a_decision_is_read(world: GateWorld, fault: dict[str
         now = world.again(pending)
         assert hit.hits, path
         assert now.phase is Phase.PENDING_APPROVAL, (path, now.reason)
-        assert now.last_error or "cannot be judged" in now.reason, path
+        assert now.retry.last_error or "cannot be judged" in now.reason, path
         assert world.models.champion() == "1"
         world.github.faults.clear()
     world.look()
@@ -94,7 +94,7 @@ def test_a_rate_limit_is_waited_for(world: GateWorld) -> None:
     world.look()
     now = world.again(pending)
     assert now.due_at == world.clock.now() + timedelta(seconds=300)
-    assert "The rate limit is used up." in (now.last_error or "")
+    assert "The rate limit is used up." in (now.retry.last_error or "")
 
 
 # --- Databricks ------------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ def test_databricks_fails_while_a_run_is_read(world: GateWorld, fault: dict[str,
     assert hit.hits
     waiting = world.notification(NotificationPhase.WAITING)
     assert waiting.reason.startswith("Trying again: Databricks: ")
-    assert waiting.last_error
+    assert waiting.retry.last_error
     assert waiting.due_at is not None
     assert waiting.due_at >= world.clock.now() + timedelta(seconds=fault.get("retry_after", 1))  # type: ignore[arg-type]
     assert world.promotions() == ()
@@ -177,7 +177,7 @@ def test_the_registry_fails_before_anybody_is_asked(
     world.wait(minutes=3)
     assert hit.hits
     assert world.again(waiting).phase is Phase.REQUESTED
-    assert world.again(waiting).last_error
+    assert world.again(waiting).retry.last_error
     assert world.github.runs == []
     world.databricks.faults.clear()
     world.wait(minutes=1)
@@ -189,7 +189,7 @@ def test_the_registry_fails_while_people_are_asked(world: GateWorld) -> None:
     world.break_databricks(MODEL, status=403)
     world.look()
     assert world.again(pending).phase is Phase.PENDING_APPROVAL
-    assert "403" in (world.again(pending).last_error or "")
+    assert "403" in (world.again(pending).retry.last_error or "")
     world.databricks.faults.clear()
     world.approve(pending)
     world.look()
@@ -213,11 +213,11 @@ def test_tries_come_at_growing_intervals_while_the_registry_is_away(world: GateW
         world.clock.time = now.due_at
         world.settle()
     assert intervals == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900]
-    assert world.again(pending).attempts == 14
+    assert world.again(pending).retry.attempts == 14
     world.databricks.faults.clear()
     world.wait(minutes=15)
     world.ended(pending, Phase.PROMOTED)
-    assert world.again(pending).attempts == 0
+    assert world.again(pending).retry.attempts == 0
 
 
 def test_an_approval_that_cannot_be_applied_for_a_day_fails_and_is_not_lost(world: GateWorld) -> None:

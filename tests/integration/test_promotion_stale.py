@@ -111,7 +111,7 @@ def test_people_are_not_asked_any_longer_about_a_version_that_is_deleted(either:
     either.wait(minutes=9)
     either.look()
     either.ended(pending, Phase.PENDING_APPROVAL)
-    assert "v2 is not there" in (either.again(pending).last_error or "")
+    assert "v2 is not there" in (either.again(pending).retry.last_error or "")
     either.wait(minutes=1)
     assert "v2 is gone from the registry" in either.ended(pending, Phase.STALE)
     assert either.ci_run(pending).conclusion == "cancelled"
@@ -262,7 +262,7 @@ def test_a_status_that_is_not_known_ends_nothing(world: GateWorld) -> None:
     world.databricks.catalog.set_status("main.ml.churn", "2", "REPLICATION_STATUS_OF_TOMORROW")
     world.look()
     world.ended(pending, Phase.PENDING_APPROVAL)
-    assert "does not tell the status of main.ml.churn v2" in (world.again(pending).last_error or "")
+    assert "does not tell the status of main.ml.churn v2" in (world.again(pending).retry.last_error or "")
     world.approve(pending)
     world.look()
     world.ended(pending, Phase.APPROVED)
@@ -280,7 +280,7 @@ def test_a_version_that_a_replica_shows_as_it_was_before_it_was_ready_is_waited_
     world.approve(pending)
     world.look()
     world.ended(pending, Phase.APPROVED)
-    assert "main.ml.churn v2 is pending now" in (world.again(pending).last_error or "")
+    assert "main.ml.churn v2 is pending now" in (world.again(pending).retry.last_error or "")
     assert world.models.champion() == "1"
     world.databricks.catalog.set_status("main.ml.churn", "2", "READY")
     world.wait(minutes=20)

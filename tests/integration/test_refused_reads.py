@@ -157,7 +157,7 @@ def test_a_version_that_the_list_still_has_is_not_gone(world: GateWorld) -> None
     world.live(hours=1)
     world.look()
     world.ended(pending, Phase.PENDING_APPROVAL)
-    assert "404" in (world.again(pending).last_error or "")
+    assert "404" in (world.again(pending).retry.last_error or "")
 
 
 def test_an_empty_list_shows_of_no_version_that_it_is_gone(world: GateWorld) -> None:

@@ -72,7 +72,7 @@ def test_a_start_that_never_shows_is_repeated_once_and_then_looked_for_every_qua
     assert f"promotions retry {waiting.id}" in waiting.reason
     assert f"promotions cancel {waiting.id}" in waiting.reason
     assert "run-name" in waiting.reason
-    assert waiting.attempts == 0
+    assert waiting.retry.attempts == 0
     looked = world.clock.now()
     pass_time(world, hours=1)
     assert world.again(waiting).updated_at > looked
@@ -96,7 +96,7 @@ def test_a_server_that_always_answers_500_is_called_twice(world: GateWorld) -> N
     pass_time(world, hours=6)
     waiting = world.promotion(Phase.REQUESTED)
     assert world.provider.asked() == 2
-    assert "500" in (waiting.last_error or "")
+    assert "500" in (waiting.retry.last_error or "")
     pass_time(world, days=2)
     assert world.provider.asked() == 2
     world.promotion(Phase.REQUESTED)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from champion_gate.domain.promotion import FollowUp, Phase
+from champion_gate.domain.retry import Retry
 from champion_gate.errors import LeaseLostError, NotFoundError
 from champion_gate.store import Store
 from integration.store_samples import LEASE, T0, after, follow_up, taken_promotion
@@ -36,9 +37,7 @@ def test_one_is_due_until_it_is_done(with_follow_up: Store) -> None:
 
 
 def test_a_failed_try_is_put_off(with_follow_up: Store) -> None:
-    tried = replace(
-        taken_follow_up(with_follow_up), attempts=1, failing_since=T0, last_error="503", due_at=after(60)
-    )
+    tried = replace(taken_follow_up(with_follow_up), retry=Retry(1, T0, "503"), due_at=after(60))
     with_follow_up.release_follow_up(tried, done=False)
     assert with_follow_up.get_follow_ups("p-1") == (replace(tried, lease=""),)
     assert with_follow_up.take_follow_up("f-1", after(59), LEASE) is None

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from champion_gate.domain.notifications import NotificationPhase, Resolution, StoredNotification
+from champion_gate.domain.retry import Retry
 from champion_gate.errors import InvalidInputError, LeaseLostError, NotFoundError
 from champion_gate.store import Store
 from integration.store_samples import LEASE, T0, after, job_run, notification
@@ -131,9 +132,7 @@ def test_release_writes_how_far_it_got(store: Store) -> None:
         phase=NotificationPhase.WAITING,
         reason="the run has not ended",
         due_at=after(10),
-        attempts=3,
-        failing_since=after(-5),
-        last_error="Databricks: 503",
+        retry=Retry(3, after(-5), "Databricks: 503"),
         job_run=job_run(end=None),
     )
     released = store.release_notification(worked, after(1))
@@ -163,31 +162,35 @@ def test_a_notification_that_came_again_while_it_was_worked_on_is_done_again(sto
     recorded(store)
     assert store.take_notification(row, after(1), LEASE) is None, "the row is still held"
     released = store.release_notification(
-        ended(working, NotificationPhase.RESOLVED, attempts=9, failing_since=T0, last_error="x"), after(2)
+        ended(working, NotificationPhase.RESOLVED, retry=Retry(9, T0, "x")), after(2)
     )
     assert (released.phase, released.due_at, released.lease) == (NotificationPhase.RECEIVED, after(2), "")
-    assert (released.attempts, released.failing_since, released.last_error) == (0, None, None)
+    assert released.retry == Retry()
     assert released.resolutions == (resolution,)
     assert taken(store, row, 2).count == 2
 
 
 def test_failures_go_on_counting_when_it_comes_again_while_still_open(store: Store) -> None:
     row = recorded(store)
-    working = replace(taken(store, row), attempts=2, failing_since=T0, last_error="503", due_at=after(60))
+    working = replace(taken(store, row), retry=Retry(2, T0, "503"), due_at=after(60))
     recorded(store)
     released = store.release_notification(working, after(1))
-    assert (released.attempts, released.failing_since, released.due_at) == (2, T0, after(1))
+    assert (released.retry.attempts, released.retry.failing_since, released.due_at) == (2, T0, after(1))
 
 
 @pytest.mark.parametrize("phase", [phase for phase in NotificationPhase if not phase.is_open])
 def test_an_ended_notification_that_comes_again_starts_afresh(store: Store, phase: NotificationPhase) -> None:
     row = recorded(store)
-    store.release_notification(
-        ended(taken(store, row), phase, attempts=5, failing_since=T0, last_error="x"), T0
-    )
+    store.release_notification(ended(taken(store, row), phase, retry=Retry(5, T0, "x")), T0)
     store.record_notification("hook", notification(), after(100))
     again = taken(store, row, 100)
-    assert (again.phase, again.count, again.attempts, again.failing_since, again.last_error) == (
+    assert (
+        again.phase,
+        again.count,
+        again.retry.attempts,
+        again.retry.failing_since,
+        again.retry.last_error,
+    ) == (
         NotificationPhase.RECEIVED,
         2,
         0,
@@ -198,7 +201,7 @@ def test_an_ended_notification_that_comes_again_starts_afresh(store: Store, phas
 
 def test_a_resolution_is_replaced_gate_by_gate(store: Store) -> None:
     working = taken(store, recorded(store))
-    waiting = Resolution("b", 1, NotificationPhase.WAITING, "not ready", None, 2, after(-1), "503")
+    waiting = Resolution("b", 1, NotificationPhase.WAITING, "not ready", None, Retry(2, after(-1), "503"))
     other = Resolution("a", 1, NotificationPhase.UNRESOLVED, "two versions")
     for resolution in (waiting, other):
         store.save_resolution(working, resolution)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from champion_gate.domain.promotion import TRANSITIONS, EndRequest, Phase, Promotion
+from champion_gate.domain.retry import Retry
 from champion_gate.errors import ConflictError, InvalidInputError, LeaseLostError, NotFoundError
 from champion_gate.store import Store
 from integration.store_samples import (
@@ -130,9 +131,7 @@ class TestSave:
             evidence_json='{"a":"\\u0000"}',
             evidence_sha256="0" * 64,
             request=request(),
-            attempts=2,
-            failing_since=after(-1),
-            last_error="503",
+            retry=Retry(2, after(-1), "503"),
         )
         saved = store.save_promotion(changed, after(5))
         assert saved == replace(changed, updated_at=after(5))
@@ -269,9 +268,7 @@ class TestRetry:
                 taken,
                 phase=Phase.FAILED,
                 failed_from=failed_from,
-                attempts=40,
-                failing_since=after(-9),
-                last_error="Databricks: 503",
+                retry=Retry(40, after(-9), "Databricks: 503"),
                 ended_at=T0,
             ),
             T0,
@@ -287,9 +284,7 @@ class TestRetry:
             phase=phase,
             reason="taken up again by ann",
             failed_from=None,
-            attempts=0,
-            failing_since=None,
-            last_error=None,
+            retry=Retry(),
             ended_at=None,
             due_at=after(9),
             updated_at=after(9),

@@ -101,9 +101,7 @@ def test_a_notification_comes_back_as_it_was(
             phase=worked.phase,
             reason=worked.reason,
             due_at=(worked.due_at or T0) if worked.phase.is_open else None,
-            attempts=worked.attempts,
-            failing_since=worked.failing_since,
-            last_error=worked.last_error,
+            retry=worked.retry,
             job_run=run,
         )
         released = store.release_notification(wanted, T0)

@@ -195,13 +195,13 @@ def test_what_was_asked_before_the_upgrade_is_decided_and_applied_after_it(
     started = place.asked()
     upgraded.settle()
     lost = upgraded.promotion(vendor, "lost")
-    assert lost.phase is Phase.PENDING_APPROVAL, (lost.reason, lost.last_error)
+    assert lost.phase is Phase.PENDING_APPROVAL, (lost.reason, lost.retry.last_error)
     assert place.asked() == started, "the run that was started before the upgrade is the one"
     for situation in ("lost", "waiting"):
         upgraded.approve(vendor, situation)
     for situation in ("lost", "waiting", "writing"):
         found = upgraded.promotion(vendor, situation)
-        assert found.phase is Phase.PROMOTED, (situation, found.phase, found.reason, found.last_error)
+        assert found.phase is Phase.PROMOTED, (situation, found.phase, found.reason, found.retry.last_error)
         assert champions(upgraded)[model_of(vendor, situation)] == "2"
     upgraded.store.verify_ledger()
 
@@ -218,7 +218,7 @@ def test_what_was_approved_under_a_hold_is_applied_when_it_is_released(
     orders.release(model_of(vendor, "held"), "Champion", caller=OPERATOR, reason="it is open again")
     upgraded.settle()
     found = upgraded.promotion(vendor, "held")
-    assert found.phase is Phase.PROMOTED, (found.reason, found.last_error)
+    assert found.phase is Phase.PROMOTED, (found.reason, found.retry.last_error)
     assert champions(upgraded)[model_of(vendor, "held")] == "2"
     upgraded.store.verify_ledger()
 
@@ -241,7 +241,7 @@ def test_what_waited_before_the_upgrade_is_tied_to_its_run_before_people_are_ask
     made.created_by = honest
     upgraded.wait(minutes=11)
     found = upgraded.promotion(vendor, "refused")
-    assert found.phase is Phase.PENDING_APPROVAL, (found.reason, found.last_error)
+    assert found.phase is Phase.PENDING_APPROVAL, (found.reason, found.retry.last_error)
     assert found.origin
     upgraded.approve(vendor, "refused")
     assert champions(upgraded)[model_of(vendor, "refused")] == "2"
@@ -255,10 +255,10 @@ def test_what_had_failed_before_the_upgrade_is_taken_up_again(upgraded: UpgradeW
         assert upgraded.core.promotion_orders.retry(failed.id, actor="operator-1") == failed.id
     upgraded.settle()
     refused = upgraded.promotion(vendor, "refused")
-    assert refused.phase is Phase.PENDING_APPROVAL, (refused.reason, refused.last_error)
+    assert refused.phase is Phase.PENDING_APPROVAL, (refused.reason, refused.retry.last_error)
     upgraded.approve(vendor, "refused")
     for situation in ("failed", "refused"):
         found = upgraded.promotion(vendor, situation)
-        assert found.phase is Phase.PROMOTED, (situation, found.reason, found.last_error)
+        assert found.phase is Phase.PROMOTED, (situation, found.reason, found.retry.last_error)
         assert champions(upgraded)[model_of(vendor, situation)] == "2"
     upgraded.store.verify_ledger()

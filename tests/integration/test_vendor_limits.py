@@ -59,8 +59,8 @@ def test_a_limit_on_starts_is_waited_for_and_costs_no_start(
         world.train()
         world.settle()
         waiting = world.promotion(Phase.REQUESTED)
-        assert (waiting.attempts, waiting.due_at) == (1, world.clock.now() + timedelta(minutes=1))
-        assert "The rate limit is used up." in (waiting.last_error or "")
+        assert (waiting.retry.attempts, waiting.due_at) == (1, world.clock.now() + timedelta(minutes=1))
+        assert "The rate limit is used up." in (waiting.retry.last_error or "")
         assert world.provider.asked() == 1
         world.live(minutes=5)
         pending = world.promotion(Phase.PENDING_APPROVAL)
@@ -104,7 +104,7 @@ def test_a_limit_on_reading_and_cancelling_is_no_answer(
         world.provider.approve(world.run_id_of(pending), "reviewer-1")
         world.provider.faults.add(world.provider.reading(world.run_id_of(pending)), status=status, body=text)
         world.look()
-        assert "The rate limit is used up." in (world.again(pending).last_error or "")
+        assert "The rate limit is used up." in (world.again(pending).retry.last_error or "")
         world.provider.faults.clear()
         world.look()
         world.ended(pending, Phase.PROMOTED)
@@ -126,7 +126,7 @@ def test_while_a_refused_start_waits_as_long_as_it_was_told_nothing_is_asked(
             pass_time(world, minutes=3)
         waiting = world.promotion(Phase.REQUESTED)
         assert waiting.due_at is not None
-        assert "429" in (waiting.last_error or "")
+        assert "429" in (waiting.retry.last_error or "")
         refused_at = waiting.due_at - timedelta(minutes=30)
         asked = len(world.provider.faults.requests)
         world.live(minutes=25)

@@ -22,6 +22,7 @@ from champion_gate.domain.gates import ApprovalTarget, Gate
 from champion_gate.domain.job_runs import Trainer
 from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind
 from champion_gate.domain.promotion import EndRequest, FollowUp, FollowUpKind, Phase, Promotion
+from champion_gate.domain.retry import Retry
 from champion_gate.domain.versions import ModelVersion, VersionDetails, VersionStatus
 from champion_gate.store import Store, open_store
 from champion_gate.store.schema import migrate
@@ -238,7 +239,9 @@ def test_one_that_has_ended_shows_what_is_left_to_be_done_and_its_lines_of_the_l
         LedgerEntry(kind, "databricks-uc", "main.ml.churn", "Champion", "octocat", "r", NOW, "ended")
         for kind in (LedgerKind.DECISION, LedgerKind.ALIAS_CHANGE)
     ]
-    left = FollowUp("f", "ended", FollowUpKind.TAG_VERSION, {"a": "b"}, NOW, 2, NOW, "the registry is away")
+    left = FollowUp(
+        "f", "ended", FollowUpKind.TAG_VERSION, {"a": "b"}, NOW, Retry(2, NOW, "the registry is away")
+    )
     world.store.save_promotion(
         replace(taken, phase=Phase.CANCELLED, ended_at=NOW), NOW, release=True, ledger=said, follow_ups=[left]
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
 from champion_gate.domain.job_runs import JobRun
+from champion_gate.domain.retry import Retry
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,7 @@ class Resolution:
     phase: NotificationPhase
     reason: str
     promotion_id: str | None = None
-    attempts: int = 0
-    failing_since: datetime | None = None
-    last_error: str | None = None
+    retry: Retry = field(default_factory=Retry)
 
 
 @dataclass(frozen=True)
@@ -83,9 +82,7 @@ class StoredNotification:
     first_received_at: datetime
     last_received_at: datetime
     due_at: datetime | None
-    attempts: int = 0
-    failing_since: datetime | None = None
-    last_error: str | None = None
+    retry: Retry = field(default_factory=Retry)
     resolutions: tuple[Resolution, ...] = ()
     job_run: JobRun | None = None
     lease: str = ""

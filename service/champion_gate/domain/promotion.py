@@ -13,6 +13,7 @@ from enum import StrEnum
 from champion_gate.domain.aliases import AliasKey
 from champion_gate.domain.approval import ApprovalRequest, Decision, ExcludedPerson
 from champion_gate.domain.job_runs import RunFacts, Trainer
+from champion_gate.domain.retry import Retry
 from champion_gate.domain.versions import ModelVersion
 
 
@@ -88,7 +89,7 @@ class Promotion:
         evidence_json: what the reviewer is shown, as canonical JSON; None before it is frozen.
         approval_sha256: hash of the gate's approval settings when the request opened.
         excluded: the trainers' logins and numeric ids at the provider.
-        failing_since: when the current row of errors began; None while all goes well.
+        retry: how its current step fails.
         failed_from: the phase in which it failed, to which `retry` returns it.
         outstanding: the seats that had not been released when the decision was last read.
         seen_once: who seemed to be no listed reviewer, or what was missing, when the decision was last read, and
@@ -127,9 +128,7 @@ class Promotion:
     decision: Decision | None = None
     end_request: EndRequest | None = None
     ended_at: datetime | None = None
-    attempts: int = 0
-    failing_since: datetime | None = None
-    last_error: str | None = None
+    retry: Retry = field(default_factory=Retry)
     failed_from: Phase | None = None
     outstanding: tuple[str, ...] = ()
     seen_once: Mapping[str, datetime] = field(default_factory=dict)
@@ -244,7 +243,5 @@ class FollowUp:
     kind: FollowUpKind
     facts: Mapping[str, str]
     due_at: datetime
-    attempts: int = 0
-    failing_since: datetime | None = None
-    last_error: str | None = None
+    retry: Retry = field(default_factory=Retry)
     lease: str = ""

@@ -17,6 +17,7 @@ from champion_gate.domain.approval import ApprovalRequest, Decision, Verdict
 from champion_gate.domain.gates import NewerVersion
 from champion_gate.domain.ports import FoundRequests, OpenedRequest
 from champion_gate.domain.promotion import EndRequest, Phase, Promotion
+from champion_gate.domain.retry import Retry
 from champion_gate.errors import GateError, RequestGoneError, VendorRefusedError, VendorUnavailableError
 from champion_gate.flow.context import Context
 from champion_gate.flow.lease import Lease
@@ -107,7 +108,7 @@ class ApprovalRequests:
         )
         # The last error stays to be seen, but this is no failing any more: it was possible to look.
         self._lease.wait(
-            replace(taken, attempts=0, failing_since=None),
+            replace(taken, retry=Retry(last_error=taken.retry.last_error)),
             why,
             self._waits.request_search_seldom,
             mended=False,
@@ -216,9 +217,7 @@ class ApprovalRequests:
             request=request,
             reason="Waiting for approval.",
             due_at=now if taken.end_request else now + self._waits.request_search,
-            attempts=0,
-            failing_since=None,
-            last_error=None,
+            retry=Retry(),
             version_missing_since=None,
         )
         cancels = [self._lease.cancel_follow_up(taken, double.external_id) for double in doubles]

@@ -12,6 +12,7 @@ from dataclasses import replace
 from champion_gate.domain.gates import ApprovalTarget
 from champion_gate.domain.ports import ApprovalProvider
 from champion_gate.domain.promotion import FollowUp, FollowUpKind
+from champion_gate.domain.retry import BUDGET, next_try
 from champion_gate.errors import (
     GateError,
     UnexpectedError,
@@ -19,7 +20,6 @@ from champion_gate.errors import (
     VendorRefusedError,
 )
 from champion_gate.flow.context import Context
-from champion_gate.flow.retrying import BUDGET, next_try
 
 _log = logging.getLogger(__name__)
 
@@ -48,15 +48,11 @@ class FollowUps:
             self._do(taken)
         except Exception as caught:  # noqa: BLE001 - a fault of ours must not be tried for ever
             error = caught if isinstance(caught, GateError) else UnexpectedError.of(caught)
-            planned = next_try(
-                error,
-                attempts=taken.attempts,
-                failing_since=taken.failing_since,
-                now=self._clock.now(),
-                fraction=self._chance.fraction(),
-                budget=None,
+            now = self._clock.now()
+            retry, due_at = next_try(
+                error, taken.retry, now=now, fraction=self._chance.fraction(), budget=None
             )
-            given_up = planned.failing_since + BUDGET <= self._clock.now()
+            given_up = retry.failing_since is not None and retry.failing_since + BUDGET <= now
             _log.log(
                 logging.ERROR if given_up else logging.WARNING,
                 "%s of promotion %s %s: %s",
@@ -65,13 +61,7 @@ class FollowUps:
                 "is given up" if given_up else "failed and is tried again",
                 error,
             )
-            put_off = replace(
-                taken,
-                attempts=planned.attempts,
-                failing_since=planned.failing_since,
-                last_error=planned.last_error,
-                due_at=planned.due_at or taken.due_at,
-            )
+            put_off = replace(taken, retry=retry, due_at=due_at or taken.due_at)
             self._store.release_follow_up(put_off, done=given_up)
         else:
             self._store.release_follow_up(taken, done=True)

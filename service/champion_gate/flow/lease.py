@@ -10,9 +10,9 @@ from datetime import timedelta
 from champion_gate.domain.approval import ApprovalRequest
 from champion_gate.domain.ledger.chain import LedgerEntry
 from champion_gate.domain.promotion import EndRequest, FollowUp, FollowUpKind, Phase, Promotion
+from champion_gate.domain.retry import BUDGET, Retry, next_try
 from champion_gate.errors import GateError, LeaseLostError, VersionMissingError
 from champion_gate.flow.context import Context
-from champion_gate.flow.retrying import BUDGET, next_try
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Lease:
             due_at = min(due_at, until.at)
         waiting = replace(taken, reason=why, due_at=due_at, version_missing_since=None)
         if mended:
-            waiting = replace(waiting, attempts=0, failing_since=None, last_error=None)
+            waiting = replace(waiting, retry=Retry())
         self.save(waiting, release=True, follow_ups=follow_ups or [])
 
     def end(
@@ -109,9 +109,7 @@ class Lease:
             reason=reason,
             ended_at=now,
             due_at=None,
-            attempts=0,
-            failing_since=None,
-            last_error=None,
+            retry=Retry(),
         )
         request = taken.request
         follow_ups = [self._tag_follow_up(ended)]
@@ -141,21 +139,15 @@ class Lease:
             return
         now = self._clock.now()
         pending = taken.phase is Phase.PENDING_APPROVAL
-        planned = next_try(
+        retry, due_at = next_try(
             error,
-            attempts=taken.attempts,
-            failing_since=taken.failing_since,
+            taken.retry,
             now=now,
             fraction=self._chance.fraction(),
-            **({"budget": None} if pending else {}),
+            budget=None if pending else BUDGET,
         )
-        _log.warning("promotion %s: attempt %d failed: %s", taken.id, planned.attempts, error)
-        kept = replace(
-            taken,
-            attempts=planned.attempts,
-            failing_since=planned.failing_since,
-            last_error=planned.last_error,
-        )
+        _log.warning("promotion %s: attempt %d failed: %s", taken.id, retry.attempts, error)
+        kept = replace(taken, retry=retry)
         if isinstance(error, VersionMissingError):
             kept = replace(kept, version_missing_since=taken.version_missing_since or now)
         until = self.read_until(taken)
@@ -168,10 +160,10 @@ class Lease:
                     else f"(its decision could not be read: {error})"
                 )
                 self.end(kept, until.phase, f"{until.reason} {why}")
-            elif planned.due_at is None and until is None:
+            elif due_at is None and until is None:
                 self._fail(kept, error)
             else:
-                due_at = planned.due_at or now + self._waits.cancel
+                due_at = due_at or now + self._waits.cancel
                 self.save(replace(kept, due_at=min(due_at, until.at) if until else due_at), release=True)
         except LeaseLostError:
             _log.warning("promotion %s is in another worker's hands now", begun.id)

@@ -170,7 +170,7 @@ class RequestOpener:
         champion_version = self._alias_writer.stands(taken.alias_key)
         champion = self._champion(taken, champion_version)
         unread = policy.unread_because(gate, candidate, champion)
-        since = taken.failing_since
+        since = taken.retry.failing_since
         if unread and (since is None or self._clock.now() < since + self._waits.numbers):
             raise VendorUnavailableError(self._registry.name, f"{unread}.")
         reason = policy.ineligible_because(gate, candidate, champion)

@@ -26,6 +26,7 @@ from champion_gate.domain.promotion import (
     Phase,
     Promotion,
 )
+from champion_gate.domain.retry import Retry
 from champion_gate.errors import (
     ConflictError,
     GateError,
@@ -163,9 +164,7 @@ class Promoter:
                 decision=decision,
                 approved_at=self._clock.now(),
                 reason=decision.reason,
-                attempts=0,
-                failing_since=None,
-                last_error=None,
+                retry=Retry(),
             ),
             ledger=[line],
         )

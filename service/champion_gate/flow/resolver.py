@@ -15,12 +15,12 @@ from champion_gate.domain.gates import Gate
 from champion_gate.domain.job_runs import JobRun, RunResult
 from champion_gate.domain.notifications import NotificationPhase, Resolution, StoredNotification
 from champion_gate.domain.promotion import Phase, Promotion, requested
+from champion_gate.domain.retry import BUDGET, Retry, next_try
 from champion_gate.domain.versions import ModelVersion, VersionStatus
 from champion_gate.errors import ConflictError, GateError, LeaseLostError, UnexpectedError
 from champion_gate.flow import candidates
 from champion_gate.flow.context import Context
 from champion_gate.flow.gate_rules import GateRules, without_rivals_tasks
-from champion_gate.flow.retrying import BUDGET, next_try
 from champion_gate.flow.sought import LISTED_WITHIN, READY_WITHIN, Found, NotFound, Read, Sought
 from champion_gate.flow.subjects import Subjects
 
@@ -138,14 +138,14 @@ class Resolver:
             return _Outcome(before)
         fresh = Resolution(gate=gate.name, count=taken.count, phase=NotificationPhase.WAITING, reason="")
         if before is not None and before.count == taken.count:
-            fresh = replace(fresh, attempts=before.attempts, failing_since=before.failing_since)
+            fresh = replace(fresh, retry=replace(before.retry, last_error=None))
         try:
             outcome = self._ask_for_alias(taken, fresh, run, gate)
         except LeaseLostError:
             raise
         except GateError as error:
             outcome = self._put_off_gate(taken, fresh, error)
-        if outcome.resolution.attempts == 0 or len(self._read) > _MOST_KEPT:
+        if outcome.resolution.retry.attempts == 0 or len(self._read) > _MOST_KEPT:
             self._read.pop((taken.id, gate.name), None)  # only what failed goes on where it was
         self._store.save_resolution(taken, outcome.resolution)
         return outcome
@@ -154,8 +154,8 @@ class Resolver:
         self, taken: StoredNotification, fresh: Resolution, run: JobRun, gate: Gate
     ) -> _Outcome:
         # What failed began another row of errors; what was missing has been so since.
-        missing_since = fresh.failing_since if fresh.attempts == 0 else None
-        fresh = replace(fresh, attempts=0, failing_since=None, last_error=None)
+        missing_since = fresh.retry.failing_since if fresh.retry.attempts == 0 else None
+        fresh = replace(fresh, retry=Retry())
         refused = self._rules.refusal_of_run(gate, run.job_id, run.facts())
         if refused is not None:
             phase = NotificationPhase.UNRESOLVED if refused.unclear else NotificationPhase.IGNORED
@@ -204,7 +204,9 @@ class Resolver:
         if now >= until:
             return _unresolved(fresh, reason)
         why = f"{reason} It is looked for again until {until:%H:%M:%S} UTC."
-        waiting = replace(fresh, phase=NotificationPhase.WAITING, reason=why, failing_since=since)
+        waiting = replace(
+            fresh, phase=NotificationPhase.WAITING, reason=why, retry=Retry(failing_since=since)
+        )
         return _Outcome(waiting, min(now + self._interval(now - since), until))
 
     def _not_ready(self, fresh: Resolution, run: JobRun, version: ModelVersion) -> _Outcome:
@@ -264,9 +266,7 @@ class Resolver:
             phase=NotificationPhase.WAITING,
             reason=why,
             due_at=now + self._interval(now - taken.last_received_at),
-            attempts=0,
-            failing_since=None,
-            last_error=None,
+            retry=Retry(),
         )
 
     def _interval(self, waited: timedelta) -> timedelta:
@@ -274,46 +274,23 @@ class Resolver:
         return min(max(waited, self._waits.run_look), self._waits.run_look_longest)
 
     def _put_off(self, taken: StoredNotification, error: GateError) -> StoredNotification:
-        planned = next_try(
-            error,
-            attempts=taken.attempts,
-            failing_since=taken.failing_since,
-            now=self._clock.now(),
-            fraction=self._chance.fraction(),
-        )
-        if planned.due_at is None:
-            return replace(
-                _closed(taken, NotificationPhase.FAILED, _failed(taken, error)),
-                last_error=planned.last_error,
-            )
-        return replace(
-            taken,
-            phase=NotificationPhase.WAITING,
-            reason=f"Trying again: {error}",
-            due_at=planned.due_at,
-            attempts=planned.attempts,
-            failing_since=planned.failing_since,
-            last_error=planned.last_error,
-        )
+        retry, due_at = self._next_try(error, taken.retry)
+        if due_at is None:
+            failed = _closed(taken, NotificationPhase.FAILED, _failed(taken, error))
+            return replace(failed, retry=Retry(last_error=retry.last_error))
+        why = f"Trying again: {error}"
+        return replace(taken, phase=NotificationPhase.WAITING, reason=why, due_at=due_at, retry=retry)
 
     def _put_off_gate(self, taken: StoredNotification, fresh: Resolution, error: GateError) -> _Outcome:
-        planned = next_try(
-            error,
-            attempts=fresh.attempts,
-            failing_since=fresh.failing_since,
-            now=self._clock.now(),
-            fraction=self._chance.fraction(),
-        )
-        tried = replace(
-            fresh,
-            attempts=planned.attempts,
-            failing_since=planned.failing_since,
-            last_error=planned.last_error,
-        )
-        if planned.due_at is None:
+        retry, due_at = self._next_try(error, fresh.retry)
+        tried = replace(fresh, retry=retry)
+        if due_at is None:
             return _Outcome(replace(tried, phase=NotificationPhase.FAILED, reason=_failed(taken, error)))
         waiting = replace(tried, phase=NotificationPhase.WAITING, reason=f"Trying again: {error}")
-        return _Outcome(waiting, planned.due_at)
+        return _Outcome(waiting, due_at)
+
+    def _next_try(self, error: GateError, before: Retry) -> tuple[Retry, datetime | None]:
+        return next_try(error, before, now=self._clock.now(), fraction=self._chance.fraction())
 
 
 def _unresolved(fresh: Resolution, reason: str) -> _Outcome:
@@ -325,9 +302,7 @@ def _failed(taken: StoredNotification, error: GateError) -> str:
 
 
 def _closed(taken: StoredNotification, phase: NotificationPhase, reason: str) -> StoredNotification:
-    return replace(
-        taken, phase=phase, reason=reason, due_at=None, attempts=0, failing_since=None, last_error=None
-    )
+    return replace(taken, phase=phase, reason=reason, due_at=None, retry=Retry())
 
 
 def _summed_up(taken: StoredNotification, outcomes: list[_Outcome]) -> StoredNotification:

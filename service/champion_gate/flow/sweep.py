@@ -13,9 +13,9 @@ from champion_gate.domain.aliases import AliasIntent, AliasKey
 from champion_gate.domain.gates import ApprovalTarget, Gate
 from champion_gate.domain.ledger.chain import head_view
 from champion_gate.domain.notifications import JobNotification
+from champion_gate.domain.retry import BUDGET
 from champion_gate.flow.alias_writer import AliasBusyError, AliasWriter
 from champion_gate.flow.context import Context
-from champion_gate.flow.retrying import BUDGET
 from champion_gate.store import Store
 
 _log = logging.getLogger(__name__)

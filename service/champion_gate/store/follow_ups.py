@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -43,7 +44,7 @@ class FollowUps(Transactions):
         return None if row is None else _follow_up(row)
 
     def release_follow_up(self, taken: FollowUp, *, done: bool) -> None:
-        """Give it back with its attempts, failing_since, last_error and due_at, or delete it when it is done.
+        """Give it back with its retry and due_at, or delete it when it is done.
 
         Raises:
             LeaseLostError: another holds it.
@@ -59,9 +60,7 @@ class FollowUps(Transactions):
                 .where(is_it)
                 .values(
                     due_at=taken.due_at,
-                    attempts=taken.attempts,
-                    failing_since=taken.failing_since,
-                    last_error=taken.last_error,
+                    **asdict(taken.retry),
                     lease="",
                     lease_until=None,
                 )
@@ -77,12 +76,10 @@ def add_follow_ups(connection: Connection, new: Sequence[FollowUp]) -> None:
             kind=follow_up.kind.value,
             facts=to_json(follow_up.facts),
             due_at=follow_up.due_at,
-            attempts=follow_up.attempts,
-            failing_since=follow_up.failing_since,
-            last_error=follow_up.last_error,
+            **asdict(follow_up.retry),
         )
         connection.execute(insert.on_conflict_do_nothing(index_elements=["id"]))
 
 
 def _follow_up(row: Row[Any]) -> FollowUp:
-    return from_plain(FollowUp, {**row._asdict(), "facts": json.loads(row.facts)})
+    return from_plain(FollowUp, {**row._asdict(), "facts": json.loads(row.facts), "retry": row._asdict()})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import astuple, replace
+from dataclasses import asdict, astuple, replace
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +28,7 @@ from champion_gate.domain.notifications import (
     Resolution,
     StoredNotification,
 )
+from champion_gate.domain.retry import Retry
 from champion_gate.domain.rows import Page
 from champion_gate.errors import InvalidInputError, NotFoundError
 from champion_gate.store import leases
@@ -153,9 +154,7 @@ class Notifications(Transactions):
             "phase": resolution.phase.value,
             "reason": resolution.reason,
             "promotion_id": resolution.promotion_id,
-            "attempts": resolution.attempts,
-            "failing_since": resolution.failing_since,
-            "last_error": resolution.last_error,
+            **asdict(resolution.retry),
         }
         with self._write() as connection:
             leases.held_row(connection, notifications, taken)
@@ -167,7 +166,7 @@ class Notifications(Transactions):
             )
 
     def release_notification(self, taken: StoredNotification, at: datetime) -> StoredNotification:
-        """Write phase, reason, due_at, attempts, failing_since, last_error and job_run, and give it back.
+        """Write phase, reason, due_at, retry and job_run, and give it back.
 
         If the row's count has grown since it was taken, it stays `received` and is due at once.
 
@@ -224,9 +223,7 @@ def _release_values(taken: StoredNotification) -> dict[str, Any]:
         "phase": taken.phase.value,
         "reason": taken.reason,
         "due_at": taken.due_at if taken.phase.is_open else None,
-        "attempts": taken.attempts,
-        "failing_since": taken.failing_since,
-        "last_error": taken.last_error,
+        **asdict(taken.retry),
     }
 
 
@@ -237,9 +234,7 @@ def _again_values(taken: StoredNotification, at: datetime) -> dict[str, Any]:
         "phase": NotificationPhase.RECEIVED.value,
         "reason": "Received again while it was worked on.",
         "due_at": at,
-        "attempts": taken.attempts if still_open else 0,
-        "failing_since": taken.failing_since if still_open else None,
-        "last_error": taken.last_error if still_open else None,
+        **asdict(taken.retry if still_open else Retry()),
     }
 
 
@@ -252,7 +247,7 @@ def _load(connection: Connection, rows: Sequence[Row[Any]]) -> tuple[StoredNotif
 
 
 def _resolution(row: Row[Any]) -> Resolution:
-    return from_plain(Resolution, {**row._asdict(), "count": row.times})
+    return from_plain(Resolution, {**row._asdict(), "count": row.times, "retry": row._asdict()})
 
 
 def _notification(row: Row[Any], resolved: tuple[Resolution, ...]) -> StoredNotification:
@@ -263,6 +258,7 @@ def _notification(row: Row[Any], resolved: tuple[Resolution, ...]) -> StoredNoti
             **columns,
             "notification": {**columns, "task_key": row.task_key or None},
             "count": row.times,
+            "retry": row._asdict(),
             "resolutions": resolved,
             "job_run": row.job_run and json.loads(row.job_run),
         },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +26,7 @@ from champion_gate.domain.aliases import AliasKey
 from champion_gate.domain.canonical import utc_text
 from champion_gate.domain.ledger.chain import LedgerEntry
 from champion_gate.domain.promotion import TRANSITIONS, EndRequest, FollowUp, Phase, Promotion
+from champion_gate.domain.retry import Retry
 from champion_gate.domain.rows import Page
 from champion_gate.errors import ConflictError, NotFoundError
 from champion_gate.store import leases
@@ -44,15 +45,12 @@ _NEWEST = (promotions.c.requested_at, promotions.c.id)
 _COLUMNS = (
     *("id", "gate", "registry", "model", "alias", "phase", "reason"),
     *("requested_at", "updated_at", "ended_at", "due_at"),
-    *("attempts", "failing_since", "last_error", "failed_from"),
-    *("evidence_json", "hints", "lease"),
+    *("failed_from", "evidence_json", "hints", "lease"),
 )
 """The fields of a Promotion that are columns under their own names."""
 _AS_NEW: dict[str, Any] = {
     "ended_at": None,
-    "attempts": 0,
-    "failing_since": None,
-    "last_error": None,
+    **asdict(Retry()),
     "failed_from": None,
     "end_request": None,
 }
@@ -299,7 +297,7 @@ def _due(taken: Promotion) -> datetime:
 def _values(promotion: Promotion, at: datetime) -> dict[str, Any]:
     """The columns that whoever holds the row may write."""
     details = plain(promotion)
-    for name in (*_COLUMNS, "end_request"):
+    for name in (*_COLUMNS, "retry", "end_request"):
         details.pop(name)
     return {
         "gate": promotion.gate,
@@ -313,9 +311,7 @@ def _values(promotion: Promotion, at: datetime) -> dict[str, Any]:
         "updated_at": at,
         "ended_at": promotion.ended_at,
         "due_at": promotion.due_at if promotion.phase.is_open else None,
-        "attempts": promotion.attempts,
-        "failing_since": promotion.failing_since,
-        "last_error": promotion.last_error,
+        **asdict(promotion.retry),
         "failed_from": None if promotion.failed_from is None else promotion.failed_from.value,
         "external_id": None if promotion.request is None else promotion.request.external_id,
         "evidence_json": promotion.evidence_json,
@@ -330,4 +326,5 @@ def _load(rows: Sequence[Row[Any]]) -> tuple[Promotion, ...]:
 def _promotion(row: Row[Any]) -> Promotion:
     columns = {name: getattr(row, name) for name in _COLUMNS}
     end_request = None if row.end_request is None else json.loads(row.end_request)
-    return from_plain(Promotion, {**json.loads(row.details), **columns, "end_request": end_request})
+    details = json.loads(row.details)
+    return from_plain(Promotion, {**details, **columns, "retry": row._asdict(), "end_request": end_request})

@@ -84,7 +84,7 @@ def run(world: UpgradeWorld) -> None:
     for vendor in VENDORS:
         for situation, phase in expected.items():
             found = world.promotion(vendor, situation)
-            assert found.phase is phase, (found.model, found.phase, found.reason, found.last_error)
+            assert found.phase is phase, (found.model, found.phase, found.reason, found.retry.last_error)
     world.clock.time += timedelta(seconds=1)
 
 

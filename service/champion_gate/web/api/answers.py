@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import AliasPath, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
 from champion_gate.domain.aliases import AliasChange, AliasKey, AliasState
@@ -177,7 +177,7 @@ class PromotionAnswer(Answer):
     @classmethod
     def of(cls, promotion: Promotion) -> Self:
         """Of a promotion."""
-        return cls.reading(promotion, **cls._of_promotion(promotion))
+        return cls.reading(promotion, promotion.retry, **cls._of_promotion(promotion))
 
     @staticmethod
     def _of_promotion(promotion: Promotion) -> dict[str, object]:
@@ -307,7 +307,10 @@ class FollowUpAnswer(Answer):
 
     kind: FollowUpKind
     due_at: Time = Field(description="When it is tried next.")
-    last_error: str | None = Field(description="Why it failed the last time; null: it has not been tried.")
+    last_error: str | None = Field(
+        validation_alias=AliasPath("retry", "last_error"),
+        description="Why it failed the last time; null: it has not been tried.",
+    )
 
 
 class PromotionDetailAnswer(PromotionAnswer):
@@ -324,7 +327,8 @@ class PromotionDetailAnswer(PromotionAnswer):
     ) -> Self:
         """Of a promotion, with what is left to be done around it and its lines of the ledger, newest first."""
         lines = [LedgerLineAnswer.of(line) for line in ledger]
-        return cls.reading(promotion, **cls._of_promotion(promotion), follow_ups=follow_ups, ledger=lines)
+        parts = cls._of_promotion(promotion)
+        return cls.reading(promotion, promotion.retry, **parts, follow_ups=follow_ups, ledger=lines)
 
 
 class History(Answer):

@@ -48,7 +48,7 @@ class NotificationAnswer(Answer):
     @classmethod
     def of(cls, row: StoredNotification) -> Self:
         """Of a notification as it is stored."""
-        return cls.reading(row, row.notification)
+        return cls.reading(row, row.notification, row.retry)
 
 
 class NotificationList(Answer):
