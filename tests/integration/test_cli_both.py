@@ -1,4 +1,4 @@
-"""The same commands on the local database and over a running service's API: the same answers from both."""
+"""The client's two transports, the app in the command's process and HTTP to a service: the same answers from both."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from champion_gate.bootstrap.local import local_api
 from champion_gate.domain.callers import Role
 from champion_gate.domain.notifications import JobNotification, NotificationPhase
 from champion_gate.domain.ports import Person
@@ -106,10 +107,9 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         )
 
 
-@pytest.fixture(params=["local", "api"])
-def side(request: pytest.FixtureRequest, both: Both) -> Side:
-    found: Side = getattr(both, request.param)
-    return found
+@pytest.fixture
+def side(both: Both) -> Side:
+    return both.local
 
 
 _FREE = iter(ALIASES[:-1])
@@ -227,6 +227,8 @@ def test_an_alias_is_set_moved_and_taken_away(side: Side, alias: str) -> None:
         ("1", side.actor, "first"),
     ]
     assert {line["facts"]["source"] for line in history} == {"manual"}
+    assert {line["facts"]["authenticated_by"] for line in history} == {"command line"}
+    assert {line["facts"]["address"] for line in history} == {None}
 
 
 def test_a_condition_that_does_not_hold_changes_nothing(side: Side, alias: str) -> None:
@@ -297,19 +299,12 @@ def test_an_mlflow_registry_is_ordered_about_without_any_service(tmp_path: Path)
 # --- promotions and notifications --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("which", ["local", "api"])
-def test_a_promotion_is_cancelled_and_asked_for_afresh(which: str, tmp_path: Path) -> None:
+def test_a_promotion_is_cancelled_and_asked_for_afresh(tmp_path: Path) -> None:
     with process_world(tmp_path) as world:
         world.serve()
         version = world.train()
         pending = world.wait_for(Phase.PENDING_APPROVAL, version)
-        token = api_token(world.environ["CHAMPION_GATE_DATABASE_URL"], Role.OPERATOR, OPERATOR)
-        over_api = {"CHAMPION_GATE_API_URL": world.url, "CHAMPION_GATE_TOKEN": token}
-        side = (
-            Side(world, over_api, OPERATOR)
-            if which == "api"
-            else Side(world, {}, pwd.getpwuid(os.getuid()).pw_name)
-        )
+        side = Side(world, {}, pwd.getpwuid(os.getuid()).pw_name)
 
         (line,) = side.lines("promotions", "cancel", pending.id, "--reason", "wrong data")
         assert pending.id in line
@@ -350,8 +345,7 @@ def failed_notifications(world: ProcessWorld) -> list[str]:
     return ids
 
 
-@pytest.mark.parametrize("which", ["local", "api"])
-def test_all_that_failed_are_taken_up_at_once(which: str, tmp_path: Path) -> None:
+def test_all_that_failed_are_taken_up_at_once(tmp_path: Path) -> None:
     with process_world(tmp_path) as world:
         world.github.faults.add("/dispatches$", method="POST", status=403, body='{"message": "no"}')
         world.serve()
@@ -360,7 +354,7 @@ def test_all_that_failed_are_taken_up_at_once(which: str, tmp_path: Path) -> Non
         replayed = failed_notifications(world)
         token = api_token(world.environ["CHAMPION_GATE_DATABASE_URL"], Role.OPERATOR, OPERATOR)
         over_api = {"CHAMPION_GATE_API_URL": world.url, "CHAMPION_GATE_TOKEN": token}
-        side = Side(world, over_api if which == "api" else {}, OPERATOR)
+        side = Side(world, over_api, OPERATOR)
 
         world.github.faults.clear()
         lines = side.lines("promotions", "retry", "--failed", "--reason", "GitHub is mended")
@@ -378,12 +372,11 @@ def test_all_that_failed_are_taken_up_at_once(which: str, tmp_path: Path) -> Non
 # --- identities -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("which", ["local", "api"])
-def test_whose_a_login_is_can_be_listed_accepted_and_forgotten(both: Both, which: str) -> None:
-    side: Side = getattr(both, which)
+def test_whose_a_login_is_can_be_listed_accepted_and_forgotten(both: Both) -> None:
+    side = both.api
     accounts = [{"trainer": TRAINER, "alias": None, "user_id": "11"}]
     with open_store(both.world.environ["CHAMPION_GATE_DATABASE_URL"]) as store:
-        at, login = datetime(2026, 3, 1, 8, tzinfo=UTC), f"octo-{which}"
+        at, login = datetime(2026, 3, 1, 8, tzinfo=UTC), "octo-moved"
         for number, days in (("11", 0), ("22", 1)):
             store.remember_login("github", login, Person(number, login), at + timedelta(days=days))
         store.remember_trainer_account(TrainerAccount("github", TRAINER, "", login, "11"), at)
@@ -434,6 +427,13 @@ def test_what_is_no_login_does_not_enter_a_url(both: Both, wrong: tuple[str, str
 
 
 # --- who may, and where the service is ---------------------------------------------------------------------
+
+
+def test_the_app_in_the_commands_process_admits_nobody_else(both: Both) -> None:
+    with both.world.store() as store:
+        stranger = local_api(store).application.test_client()
+        for headers in ({}, {"Authorization": "Bearer x"}):
+            assert stranger.get("/api/v1/promotions", headers=headers).status_code == 401
 
 
 def test_a_viewer_reads_and_changes_nothing(both: Both, alias: str) -> None:
