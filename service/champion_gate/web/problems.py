@@ -10,7 +10,8 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.json_schema import SkipJsonSchema
 from sqlalchemy.exc import InternalError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 from werkzeug.exceptions import HTTPException
@@ -25,6 +26,35 @@ _CONTENT_TYPE = "application/problem+json"
 _RETRY_SECONDS = {HTTPStatus.CONFLICT: 1}
 _USUAL_RETRY_SECONDS = 5
 _MOST_FIELDS = 20
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with one field or parameter."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(description="Of the field or parameter, with dots between the levels.")
+    detail: str
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 has it; some kinds have further members."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(description="Always `about:blank`: `code` says which error it is.")
+    title: str = Field(description="The HTTP status in words.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What happened, in words.")
+    code: str = Field(
+        description="Which error, for programs; stable.", json_schema_extra={"example": "on_hold"}
+    )
+    hint: str = Field(description="What you can do about it; may be empty.")
+    errors: list[FieldProblem] | SkipJsonSchema[None] = Field(
+        None,
+        description="What is wrong with which field or parameter, of a 422.",
+        json_schema_extra=lambda schema: schema.pop("default", None),  # type: ignore[arg-type]
+    )
 
 
 class NotReadyError(GateError):
@@ -69,6 +99,7 @@ def problem(status: int, *, code: str, detail: str, hint: str = "", **more: Any)
         hint: what the reader may do about it; may be empty.
         **more: further members that JSON knows.
     """
+    # Not made by the model, which does not take every text; whoever gets an error must get one in any case.
     body = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,

@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
-from pydantic.json_schema import SkipJsonSchema
 
 from champion_gate.domain.aliases import AliasChange, AliasKey, AliasState
 from champion_gate.domain.approval import Verdict
@@ -53,33 +52,6 @@ class Answer(BaseModel):
             if hasattr(thing, name)
         }
         return cls.model_validate({**found, **own})
-
-
-class FieldProblem(Answer):
-    """What is wrong with one field or parameter."""
-
-    name: str = Field(description="Of the field or parameter, with dots between the levels.")
-    detail: str
-
-
-class Problem(BaseModel):
-    """An error, as RFC 9457 has it; some kinds have further members."""
-
-    model_config = ConfigDict(extra="allow")
-
-    type: str = Field(description="Always `about:blank`: `code` says which error it is.")
-    title: str = Field(description="The HTTP status in words.")
-    status: int = Field(description="The HTTP status.")
-    detail: str = Field(description="What happened, in words.")
-    code: str = Field(
-        description="Which error, for programs; stable.", json_schema_extra={"example": "on_hold"}
-    )
-    hint: str = Field(description="What you can do about it; may be empty.")
-    errors: list[FieldProblem] | SkipJsonSchema[None] = Field(
-        None,
-        description="What is wrong with which field or parameter, of a 422.",
-        json_schema_extra=lambda schema: schema.pop("default", None),  # type: ignore[arg-type]
-    )
 
 
 class JobOfPromotion(Answer):

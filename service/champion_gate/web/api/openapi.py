@@ -9,10 +9,10 @@ from typing import Any, Literal, TypeAlias
 from pydantic import BaseModel
 
 from champion_gate import __version__
-from champion_gate.web.api.answers import Problem
 from champion_gate.web.api.requests import Repeating
 from champion_gate.web.api.routes import Content, Route, Served
 from champion_gate.web.auth import Auth
+from champion_gate.web.problems import Problem
 
 Node: TypeAlias = dict[str, Any]
 
