@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from champion_gate.domain.aliases import check_reason
 from champion_gate.domain.json_body import UnusableBodyError, json_object
-from champion_gate.domain.names import check_alias, check_model, check_version, joined
+from champion_gate.domain.names import check_alias, check_model, check_version, is_row_id, joined
 from champion_gate.domain.text import one_line
 from champion_gate.errors import GateError, InvalidInputError, VendorUnavailableError
 
@@ -25,7 +25,6 @@ TRY_AGAIN = frozenset({408, 429, 502, 503, 504})
 _TRY_AGAIN_CODES = frozenset({"alias_busy", "lease_lost"})
 _LONGEST_TEXT = 2000
 _LARGEST_PART = 200
-_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _PROVIDER = re.compile(r"[a-z]+(:[A-Za-z0-9.:\[\]-]{1,255})?")
 _LOGIN = re.compile(r"(?!\.)[A-Za-z0-9_.-]{1,255}")
 
@@ -318,7 +317,7 @@ def _alias_path(model: str, alias: str, *more: str) -> str:
 
 
 def _path(kind: str, row_id: str, *more: str) -> str:
-    if not _ID.fullmatch(row_id):
+    if not is_row_id(row_id):
         raise InvalidInputError(f"{row_id!r} is no id of a row under {kind}.")
     return joined(kind, row_id, *more)
 
