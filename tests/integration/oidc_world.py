@@ -17,7 +17,7 @@ from werkzeug.serving import make_server
 from champion_gate.adapters.github.id_token import TABLE as GITHUB
 from champion_gate.adapters.gitlab.id_token import TABLE as GITLAB
 from champion_gate.adapters.oidc.ci_jobs import Issuer, OidcVerifier
-from champion_gate.domain.claims import VerifiedToken
+from champion_gate.domain.approval import VerifiedToken
 from champion_gate_standins.common.faults import Faults
 from champion_gate_standins.common.issuer import Issuer as IssuerStandIn
 from claims_samples import github, github_claims

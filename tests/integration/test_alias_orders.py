@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.domain.aliases import AliasKey, AliasState, OnlyIf, Order
+from champion_gate.domain.aliases import AliasKey, AliasState, NotManagedError, OnlyIf, Order
 from champion_gate.domain.callers import Caller, Role
 from champion_gate.domain.ledger.chain import LedgerEntry
-from champion_gate.domain.managed import NotManagedError
 from champion_gate.domain.promotion import Phase
 from champion_gate.errors import (
     ConflictError,

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from champion_gate.adapters.github.id_token import TABLE as GITHUB
 from champion_gate.adapters.oidc.ci_jobs import Issuer, OidcVerifier
-from champion_gate.domain.claims import VerifiedToken
+from champion_gate.domain.approval import VerifiedToken
 from champion_gate.errors import ConfigurationError, NotAuthenticatedError, VendorUnavailableError
 from champion_gate_standins.common.faults import Fault
 from champion_gate_standins.common.issuer import SigningKey

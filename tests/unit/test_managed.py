@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from champion_gate.domain.managed import FurtherAlias, ManagedAliases, NotManagedError
+from champion_gate.domain.aliases import FurtherAlias, ManagedAliases, NotManagedError
 
 MLFLOW = "https://mlflow.example.com"
 

@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from champion_gate.domain.artifacts import lies_under
 from champion_gate.domain.marks import JobTags, MarkFailedError, files_mark, job_tags
-from champion_gate.domain.versions import LoggedModel, ModelVersion, TrainingRun, VersionStatus
+from champion_gate.domain.versions import LoggedModel, ModelVersion, TrainingRun, VersionStatus, lies_under
 
 ROOT = "s3://bucket/churn/run-1/artifacts"
 RUN = TrainingRun("run-1", "ann", None, None, {}, {}, None, None, artifact_uri=ROOT)

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from champion_gate.bootstrap.configuration import gates_json_schema, load_gates, load_settings
 from champion_gate.bootstrap.vendors import caller_verifier
-from champion_gate.domain.managed import FurtherAlias
+from champion_gate.domain.aliases import FurtherAlias
 from champion_gate.errors import ConfigurationError
 from champion_gate.settings.explaining import explain
 from champion_gate.settings.gates import ApiOidc, Gates

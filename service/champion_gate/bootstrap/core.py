@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from champion_gate.bootstrap.vendors import approval_providers, databricks_and_registry
-from champion_gate.domain.managed import ManagedAliases
+from champion_gate.domain.aliases import ManagedAliases
 from champion_gate.domain.ports import Chance, Clock, WakeUps
 from champion_gate.flow.context import Context, Waits
 from champion_gate.flow.follow_ups import FollowUps

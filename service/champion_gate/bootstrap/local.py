@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from champion_gate import __version__
 from champion_gate.bootstrap.configuration import load_settings
 from champion_gate.bootstrap.core import Core, SystemChance, SystemClock, build_core
+from champion_gate.domain.aliases import ManagedAliases
 from champion_gate.domain.callers import Caller, Role, is_callers_name
-from champion_gate.domain.managed import ManagedAliases
 from champion_gate.flow.api_tokens import ApiTokens
 from champion_gate.flow.identities import Identities
 from champion_gate.settings.loading import Settings

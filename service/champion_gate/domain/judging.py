@@ -11,6 +11,7 @@ from champion_gate.domain.job_runs import LISTED_ROLE
 from champion_gate.domain.promotion import Promotion
 from champion_gate.domain.seats import (
     NUMERIC_ID,
+    Standing,
     approvals,
     never_counts,
     one_person_a_seat,
@@ -19,7 +20,6 @@ from champion_gate.domain.seats import (
     valid_approvals,
     why_not,
 )
-from champion_gate.domain.standing import Standing
 from champion_gate.domain.text import enumerated, one_line, storable
 
 _REVIEWS_APPEAR_WITHIN = timedelta(minutes=10)

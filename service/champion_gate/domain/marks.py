@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from champion_gate.domain.artifacts import is_of_logged_model, lies_under
 from champion_gate.domain.job_runs import JobRun, TaskRun
 from champion_gate.domain.text import one_line
-from champion_gate.domain.versions import LoggedModel, ModelVersion, TrainingRun
+from champion_gate.domain.versions import (
+    LoggedModel,
+    ModelVersion,
+    TrainingRun,
+    is_of_logged_model,
+    lies_under,
+)
 
 RUN_TAG = "champion_gate_job_run_id"
 """The version tag in which a training job writes its job run's id."""

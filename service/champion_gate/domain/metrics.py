@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from champion_gate.domain.artifacts import is_of_logged_model
 from champion_gate.domain.gates import Direction, MetricRule
 from champion_gate.domain.text import one_line
 from champion_gate.domain.versions import (
@@ -16,6 +15,7 @@ from champion_gate.domain.versions import (
     TrainingRun,
     VersionDetails,
     is_number,
+    is_of_logged_model,
     measured,
 )
 

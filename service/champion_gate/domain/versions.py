@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from urllib.parse import unquote
 
 from champion_gate.errors import InvalidNameError
 
@@ -206,3 +207,21 @@ def measured(number: float) -> float:
 def is_number(number: float) -> bool:
     """Whether it can be judged by: neither NaN nor infinite nor at the edge of what a float holds."""
     return math.isfinite(measured(number))
+
+
+def is_of_logged_model(source: str, logged: LoggedModel) -> bool:
+    """Whether a version's source is this logged model, or a folder of its."""
+    return logged_model_uri(source) == logged.model_id or lies_under(source, logged.artifact_uri)
+
+
+def lies_under(source: str, root: str | None) -> bool:
+    """Whether a URI or path is in a folder, or is it; one that climbs out again in any spelling is not."""
+    inside, folder = source.removeprefix("file://"), (root or "").removeprefix("file://").rstrip("/")
+    if not folder or not inside.startswith(folder):
+        return False
+    rest = inside.removeprefix(folder)
+    plain = rest
+    while (unquoted := unquote(plain)) != plain:
+        plain = unquoted
+    steps = re.split(r"[/\\]", plain)
+    return rest[:1] in {"", "/"} and ".." not in steps and not re.search(r"[?#\x00-\x1f]", plain)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from champion_gate.domain.aliases import ManagedAliases
 from champion_gate.domain.gates import Gate
-from champion_gate.domain.managed import ManagedAliases
 from champion_gate.domain.ports import ApprovalProvider, Chance, Clock, JobRuns, ModelRegistry, WakeUps
 from champion_gate.flow.identities import Identities
 from champion_gate.store import Store

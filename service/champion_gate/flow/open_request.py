@@ -13,10 +13,9 @@ from datetime import datetime
 from champion_gate.domain import evidence, policy
 from champion_gate.domain.aliases import Hold
 from champion_gate.domain.approval import ApprovalRequest
-from champion_gate.domain.correlation import correlation_id
 from champion_gate.domain.gates import Gate, NewerVersion
 from champion_gate.domain.ledger.chain import LedgerKind
-from champion_gate.domain.promotion import Phase, Promotion, Subject, about
+from champion_gate.domain.promotion import Phase, Promotion, Subject, about, correlation_id
 from champion_gate.domain.versions import VersionDetails
 from champion_gate.errors import (
     UnsafeTargetError,

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from champion_gate.domain.artifacts import is_of_logged_model
 from champion_gate.domain.gates import VersionSource
 from champion_gate.domain.job_runs import JobRun, Trainer
 from champion_gate.domain.marks import (
@@ -26,7 +25,7 @@ from champion_gate.domain.marks import (
     job_tags,
 )
 from champion_gate.domain.text import one_line
-from champion_gate.domain.versions import LoggedModel, ModelVersion, TrainingRun
+from champion_gate.domain.versions import LoggedModel, ModelVersion, TrainingRun, is_of_logged_model
 from champion_gate.errors import GateError, InvalidInputError, InvalidNameError, VendorRefusedError
 from champion_gate.flow.gate_rules import is_rivals
 from champion_gate.flow.sought import Linked, Sought, Unlinked, Word

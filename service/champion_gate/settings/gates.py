@@ -10,8 +10,8 @@ from pydantic_core import CoreSchema, core_schema
 
 from champion_gate.domain import values
 from champion_gate.domain.addresses import host_of, web_address
+from champion_gate.domain.aliases import FurtherAlias
 from champion_gate.domain.gates import ApprovalTarget, Gate
-from champion_gate.domain.managed import FurtherAlias
 from champion_gate.domain.names import check_model
 from champion_gate.domain.values import FILE, UNITY_CATALOG, Broken, Listed, Strict, broken
 from champion_gate.domain.vendors import Place, Server, Vendor

@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from champion_gate.domain.aliases import FurtherAlias
 from champion_gate.domain.gates import Gate
-from champion_gate.domain.managed import FurtherAlias
 from champion_gate.domain.vendors import Host, Secrets, Vendor
 from champion_gate.errors import ConfigurationError
 from champion_gate.settings.credentials import BasicCredentials, hook_credentials, hook_problems

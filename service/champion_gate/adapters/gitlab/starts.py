@@ -10,8 +10,7 @@ from champion_gate.adapters.gitlab.models import ListedPipeline
 from champion_gate.adapters.gitlab.reading import ENDED
 from champion_gate.adapters.starts import Started, started_by_us
 from champion_gate.domain.approval import ApprovalRequest
-from champion_gate.domain.correlation import bears_promotion
-from champion_gate.domain.promotion import Promotion
+from champion_gate.domain.promotion import Promotion, bears_promotion
 from champion_gate.errors import RequestGoneError, VendorNotFoundError, VendorRefusedError
 
 _UNNAMED_LOOKED_UP = 50

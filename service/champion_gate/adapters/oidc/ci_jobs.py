@@ -12,7 +12,7 @@ from champion_gate.adapters.http.deadline import Timeouts
 from champion_gate.adapters.oidc.claims import ClaimsError, ClaimsTable, OtherRunError, SignedClaims
 from champion_gate.adapters.oidc.jwks import IssuerKeys
 from champion_gate.adapters.oidc.tokens import LONGEST_ID, TokenRules, signed_claims, unverified_issuer
-from champion_gate.domain.claims import VerifiedToken
+from champion_gate.domain.approval import VerifiedToken
 from champion_gate.domain.ports import Clock
 from champion_gate.domain.promotion import Promotion
 from champion_gate.errors import NotAuthenticatedError

@@ -11,9 +11,9 @@ from typing import TypeAlias, TypeVar, get_type_hints
 from flask import Flask, Response, jsonify, request
 from pydantic import BaseModel, ValidationError
 
+from champion_gate.domain.aliases import ManagedAliases
 from champion_gate.domain.callers import Role
 from champion_gate.domain.json_body import UnusableBodyError, json_object
-from champion_gate.domain.managed import ManagedAliases
 from champion_gate.domain.ports import Clock, ModelRegistry
 from champion_gate.domain.text import one_line
 from champion_gate.errors import InvalidInputError
