@@ -28,7 +28,7 @@ from pydantic.fields import FieldInfo
 
 import champion_gate
 from champion_gate import domain, flow, web
-from champion_gate.bootstrap.configuration import FORMS
+from champion_gate.bootstrap.vendors import VENDORS
 from champion_gate.cli import cli
 from champion_gate.domain.notifications import NotificationPhase
 from champion_gate.domain.promotion import Phase
@@ -68,7 +68,7 @@ def variables() -> Iterator[Row]:
     """Every variable, its default, and whether it has a twin."""
     fields = dict(Environment.model_fields)
     del fields["vendors"]
-    for vendor in FORMS:
+    for vendor in VENDORS:
         fields |= vendor.secrets.model_fields
     for name, field in fields.items():
         if not name.endswith(PREVIOUS):
@@ -78,7 +78,7 @@ def variables() -> Iterator[Row]:
 
 def keys() -> Iterator[Row]:
     """Every key of gates.yaml with its default and the words of its JSON Schema."""
-    for path, field in _keys(gates_form(FORMS)):
+    for path, field in _keys(gates_form(VENDORS)):
         words = f"{field.description}{_choices(field)}"
         yield f"`{path}`", "required" if field.is_required() else _default(field), words
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from champion_gate.adapters.github.settings import GitHubPlace, GitHubServer, gated_job
-from champion_gate.bootstrap.configuration import FORMS, gates_json_schema, load_gates
+from champion_gate.bootstrap.configuration import gates_json_schema, load_gates, read_gates
 from champion_gate.domain.gates import (
     Account,
     ApprovalTarget,
@@ -25,7 +25,6 @@ from champion_gate.domain.gates import (
     VersionSource,
 )
 from champion_gate.settings.explaining import explain
-from champion_gate.settings.loading import read_gates
 from secret_samples import SECRETS, telling
 from settings_samples import FULL, SMALLEST, changed, problems_of, written
 
@@ -127,7 +126,7 @@ def test_whatever_is_taken_here_is_read_back_where_it_was_stored(
 ) -> None:
     file = copy.deepcopy(SMALLEST)
     file["gates"][0]["approval"]["github"] = place
-    reading = read_gates(written(tmp_path, file), FORMS)
+    reading = read_gates(written(tmp_path, file))
     if reading.gates is None:
         assert all(line.startswith("gates[0].approval.github") for line in reading.problems)
         return

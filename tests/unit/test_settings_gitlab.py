@@ -16,10 +16,9 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from champion_gate.adapters.gitlab.provider import spelled
 from champion_gate.adapters.gitlab.settings import GitLabPlace, GitLabServer, Protection
-from champion_gate.bootstrap.configuration import FORMS, gates_json_schema, load_gates
+from champion_gate.bootstrap.configuration import gates_json_schema, load_gates, read_gates
 from champion_gate.domain.gates import Account, ApprovalTarget
 from champion_gate.settings.explaining import explain
-from champion_gate.settings.loading import read_gates
 from champion_gate_standins.gitlab.state import TEMPLATE_INPUTS
 from settings_samples import FULL_GITLAB, GITLAB, changed, problems_of, written
 
@@ -120,7 +119,7 @@ _places = st.fixed_dictionaries(
 def test_whatever_is_taken_here_is_read_back_where_it_was_stored(
     tmp_path: Path, place: dict[str, object]
 ) -> None:
-    reading = read_gates(written(tmp_path, gitlab(**place)), FORMS)
+    reading = read_gates(written(tmp_path, gitlab(**place)))
     if reading.gates is None:
         assert all(line.startswith("gates[0].approval.gitlab") for line in reading.problems)
         return
@@ -367,7 +366,7 @@ def test_the_schema_for_editors_takes_what_the_service_takes() -> None:
         ("github", {"oidc": {"issuer": "https://x/"}}),
     ):
         assert not validator.is_valid(changed(path, value, GITLAB)), path
-    for definition in ("GitLabServer", "GitLabOidc", "GitHubOidc", "GitLabPlace"):
+    for definition in ("GitLabServer", "GitHubServer", "Oidc", "GitLabPlace"):
         keys = schema["$defs"][definition]["properties"]
         assert all(entry.get("description") for entry in keys.values())
 

@@ -2,49 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 from champion_gate.bootstrap.vendors import VENDORS
 from champion_gate.settings import credentials, environment, loading
-from champion_gate.settings.credentials import ApiAccess
-from champion_gate.settings.gates import Gates
-from champion_gate.settings.loading import Settings
 
-FORMS = tuple(vendor.FORMS for vendor in VENDORS)
-
-
-def load_settings(environ: Mapping[str, str]) -> Settings:
-    """See settings."""
-    return loading.load_settings(environ, FORMS)
-
-
-def load_gates(path: Path) -> Gates:
-    """See settings."""
-    return loading.load_gates(path, FORMS)
-
-
-def gates_json_schema() -> dict[str, Any]:
-    """See settings."""
-    return loading.gates_json_schema(FORMS)
-
-
-def load_database_url(environ: Mapping[str, str]) -> str:
-    """See settings."""
-    return loading.load_database_url(environ, FORMS)
-
-
-def load_environments_gates(environ: Mapping[str, str]) -> Gates:
-    """See settings."""
-    return loading.load_environments_gates(environ, FORMS)
-
-
-def load_api_access(environ: Mapping[str, str], url: str | None) -> ApiAccess | None:
-    """See settings."""
-    return credentials.load_api_access(environ, url, FORMS)
-
-
-def known_variables() -> tuple[str, ...]:
-    """See settings."""
-    return environment.known_variables(FORMS)
+load_settings = partial(loading.load_settings, vendors=VENDORS)
+load_gates = partial(loading.load_gates, vendors=VENDORS)
+read_gates = partial(loading.read_gates, vendors=VENDORS)
+load_environments_gates = partial(loading.load_environments_gates, vendors=VENDORS)
+load_database_url = partial(loading.load_database_url, vendors=VENDORS)
+load_api_access = partial(credentials.load_api_access, vendors=VENDORS)
+gates_json_schema = partial(loading.gates_json_schema, VENDORS)
+known_variables = partial(environment.known_variables, VENDORS)

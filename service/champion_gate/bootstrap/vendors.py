@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from champion_gate import __version__
 from champion_gate.adapters.github import vendor as github
@@ -17,46 +17,17 @@ from champion_gate.domain.ports import (
     ProviderHook,
 )
 from champion_gate.domain.values import UNITY_CATALOG
-from champion_gate.domain.vendors import Host, Secrets, Vendor
 from champion_gate.settings.loading import Settings
 
 if TYPE_CHECKING:
     from champion_gate.adapters.oidc.ci_jobs import OidcVerifier
-    from champion_gate.adapters.oidc.claims import ClaimsTable
     from champion_gate.adapters.oidc.people import OidcRoles
 
 
-class VendorModule(Protocol):
-    """What the module `vendor` of a CI/CD system's adapter holds."""
-
-    FORMS: Vendor
-
-    def provider(
-        self,
-        name: str,
-        host: Host,
-        *,
-        clock: Clock,
-        sleep: Callable[[float], None],
-        accounts: Accounts,
-        public_url: str | None,
-    ) -> ApprovalProvider:
-        """The adapter of one server; `public_url` is our own address, where that is known."""
-        ...
-
-    def hook(self, secrets: Secrets, clock: Clock) -> ProviderHook | None:
-        """How webhooks are checked; None without a secret that the vendor and we share."""
-        ...
-
-    def claims(self) -> ClaimsTable:
-        """What the ID tokens of its jobs must say."""
-        ...
-
-
-VENDORS: tuple[VendorModule, ...] = (github, gitlab)
+VENDORS = (github.VENDOR, gitlab.VENDOR)
 """The CI/CD systems that there are: a further one is a package like these, and a word here."""
 
-_BY_KIND = {vendor.FORMS.kind: vendor for vendor in VENDORS}
+_BY_KIND = {vendor.kind: vendor for vendor in VENDORS}
 
 
 def approval_providers(

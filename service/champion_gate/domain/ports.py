@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from champion_gate.domain.approval import RequestState
 from champion_gate.domain.gates import Account, ApprovalTarget
 from champion_gate.domain.job_runs import EndedRun, JobRun, TaskOutput
 from champion_gate.domain.json_body import Ignored
 from champion_gate.domain.promotion import Promotion
+from champion_gate.domain.vendors import Place, Secrets, Server
 from champion_gate.domain.versions import LoggedModel, ModelVersion, TrainingRun, VersionDetails
 
 
@@ -335,3 +336,26 @@ class WakeUps(Protocol):
     def follow_up(self, follow_up_id: str) -> None:
         """Have `follow_up` called."""
         ...
+
+
+@dataclass(frozen=True)
+class Vendor:
+    """A CI/CD system: the models of its keys and variables, and what makes its adapter out of them.
+
+    Attributes:
+        provider: makes the adapter of one host: (key of the provider, host, clock=, sleep=, accounts=, public_url=).
+        hook: how webhooks are checked; None without a secret that the vendor and we share.
+        claims: the table of what the ID tokens of its jobs must say.
+    """
+
+    server: type[Server]
+    place: type[Place]
+    secrets: type[Secrets]
+    provider: Callable[..., ApprovalProvider]
+    hook: Callable[[Any, Clock], ProviderHook | None]
+    claims: Callable[[], Any]
+
+    @property
+    def kind(self) -> str:
+        """Its key in gates.yaml, such as `github`."""
+        return self.place.kind

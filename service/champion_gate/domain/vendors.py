@@ -11,10 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from champion_gate.domain.addresses import web_address
 from champion_gate.domain.values import AUDIENCE, FILE, ISSUER, Broken, Strict
+from champion_gate.errors import InvalidNameError
 
 PREFIX = "CHAMPION_GATE_"
 PRINTABLE = re.compile(r"[\x21-\x7e]+")
 SHORTEST_SECRET = 16
+_LONGEST_SEAT = 255
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -22,7 +24,8 @@ class Oidc(Strict):
     """`<vendor>.oidc:` whose ID tokens of gated jobs are taken."""
 
     issuer: Annotated[str, ISSUER] | None = Field(
-        default=None, description="their claim iss; known where it is not given"
+        default=None,
+        description="their claim iss, where it is not the one that follows from url",
     )
     audience: Annotated[str, AUDIENCE] = Field(
         default="champion-gate", description="their claim aud, as the CI/CD file asks for it"
@@ -44,7 +47,7 @@ class Server(Strict):
     ca_file: Annotated[str, FILE] | None = Field(
         default=None, description="PEM file with the certificate authorities to trust, where they are private"
     )
-    oidc: Oidc
+    oidc: Oidc = Field(default_factory=Oidc, description="the ID tokens of its jobs")
 
     @property
     def issuer(self) -> str:
@@ -175,6 +178,17 @@ class Secrets(BaseModel):
         return tuple(dict.fromkeys(each for each in found if each is not None))
 
 
+def check_seats(seats: Sequence[str], what: str) -> None:
+    """Raise InvalidNameError unless seats that were stored can be told apart; more was asked of them when they were."""
+    if not seats:
+        raise InvalidNameError(f"There is no {what}: nobody would have to approve.")
+    for seat in seats:
+        if not seat.strip() or len(seat) > _LONGEST_SEAT or seat in {".", ".."} or not seat.isprintable():
+            raise InvalidNameError(f"{seat!r} is no {what}.")
+    if len({seat.casefold() for seat in seats}) < len(seats):
+        raise InvalidNameError(f"The {what}s {', '.join(seats)} are not all different (in whatever case).")
+
+
 def label(name: str) -> str:
     """The variable of a secret."""
     return f"{PREFIX}{name.upper()}"
@@ -193,17 +207,3 @@ def shared_secret_problems(name: str, text: str, *, in_header: bool = False) -> 
         yield f"{label(name)}: found a text (not shown); expected what a header can hold, without white space"
     elif _CONTROL.search(text):
         yield f"{label(name)}: found a text (not shown); expected no control characters"
-
-
-@dataclass(frozen=True)
-class Vendor:
-    """The models of a vendor's keys and variables."""
-
-    server: type[Server]
-    place: type[Place]
-    secrets: type[Secrets]
-
-    @property
-    def kind(self) -> str:
-        """Its key in gates.yaml, such as `github`."""
-        return self.place.kind

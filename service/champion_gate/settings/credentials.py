@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pydantic import SecretStr
 
 from champion_gate.domain.addresses import web_address
-from champion_gate.domain.vendors import PREFIX, Vendor, label, missing, shared_secret_problems
+from champion_gate.domain.ports import Vendor
+from champion_gate.domain.vendors import PREFIX, label, missing, shared_secret_problems
 from champion_gate.errors import ConfigurationError
 from champion_gate.settings.environment import Environment, read_environment
 
@@ -77,7 +78,7 @@ class ApiAccess:
 
 
 def load_api_access(
-    environ: Mapping[str, str], url: str | None, vendors: Sequence[Vendor]
+    environ: Mapping[str, str], url: str | None, vendors: tuple[Vendor, ...]
 ) -> ApiAccess | None:
     """Which service to talk to; None for the local settings and database.
 

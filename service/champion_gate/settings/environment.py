@@ -11,8 +11,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
+from champion_gate.domain.ports import Vendor
 from champion_gate.domain.values import ADDRESS, Is, expected
-from champion_gate.domain.vendors import PREFIX, Secrets, Vendor
+from champion_gate.domain.vendors import PREFIX, Secrets
 from champion_gate.settings.problems import shown
 
 _LARGEST_SECRET_FILE = 64 * 1024
@@ -111,7 +112,7 @@ class Environment(BaseModel):
     vendors: dict[str, Secrets] = {}
 
 
-def known_variables(vendors: Sequence[Vendor]) -> tuple[str, ...]:
+def known_variables(vendors: tuple[Vendor, ...]) -> tuple[str, ...]:
     """All variables, by their names without the prefix and in lower case."""
     own = [name for name in Environment.model_fields if name != "vendors"]
     return (*own, *(name for vendor in vendors for name in vendor.secrets.model_fields))
@@ -202,7 +203,9 @@ class _Given:
             self.problems.append(f"{PREFIX}{name.upper()}: is no variable that is known{hint}")
 
 
-def read_environment(environ: Mapping[str, str], vendors: Sequence[Vendor]) -> tuple[Environment, list[str]]:
+def read_environment(
+    environ: Mapping[str, str], vendors: tuple[Vendor, ...]
+) -> tuple[Environment, list[str]]:
     """Read all variables and secret files.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Annotated, Any
 
 from pydantic import Field, GetCoreSchemaHandler, create_model
@@ -13,8 +14,9 @@ from champion_gate.domain.addresses import host_of, web_address
 from champion_gate.domain.aliases import FurtherAlias
 from champion_gate.domain.gates import ApprovalTarget, Gate
 from champion_gate.domain.names import check_model
+from champion_gate.domain.ports import Vendor
 from champion_gate.domain.values import FILE, UNITY_CATALOG, Broken, Listed, Strict, broken
-from champion_gate.domain.vendors import Place, Server, Vendor
+from champion_gate.domain.vendors import Place, Server
 from champion_gate.errors import InvalidNameError
 
 
@@ -309,7 +311,8 @@ class Gates(_Registry):
             )
 
 
-def gates_form(vendors: Sequence[Vendor]) -> type[Gates]:
+@cache
+def gates_form(vendors: tuple[Vendor, ...]) -> type[Gates]:
     """The model of the whole file, with the keys of these vendors."""
     places: dict[str, Any] = {each.kind: _optional(each.place) for each in vendors}
     choice = {"oneOf": [{"required": [each.kind]} for each in vendors]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from champion_gate.domain.aliases import FurtherAlias
 from champion_gate.domain.gates import Gate
-from champion_gate.domain.vendors import Host, Secrets, Vendor
+from champion_gate.domain.ports import Vendor
+from champion_gate.domain.vendors import Host, Secrets
 from champion_gate.errors import ConfigurationError
 from champion_gate.settings.credentials import BasicCredentials, hook_credentials, hook_problems
 from champion_gate.settings.databricks import databricks_settings
@@ -75,7 +76,7 @@ class Reading:
     problems: list[str]
 
 
-def load_gates(path: Path, vendors: Sequence[Vendor]) -> Gates:
+def load_gates(path: Path, vendors: tuple[Vendor, ...]) -> Gates:
     """Read and check gates.yaml.
 
     Raises:
@@ -87,7 +88,7 @@ def load_gates(path: Path, vendors: Sequence[Vendor]) -> Gates:
     return reading.gates
 
 
-def read_gates(path: Path, vendors: Sequence[Vendor]) -> Reading:
+def read_gates(path: Path, vendors: tuple[Vendor, ...]) -> Reading:
     """Read and check gates.yaml; whatever is wrong is in the answer, and so is what else can be told.
 
     Rules between several parts are told once those parts are right by themselves.
@@ -117,13 +118,13 @@ def _named(raw_gates: object) -> Iterable[str]:
         yield from approval if isinstance(approval, dict) else ()
 
 
-def gates_json_schema(vendors: Sequence[Vendor]) -> dict[str, Any]:
+def gates_json_schema(vendors: tuple[Vendor, ...]) -> dict[str, Any]:
     """JSON Schema of gates.yaml, for editors; rules that need two keys at once are left to `load_gates`."""
     schema = gates_form(vendors).model_json_schema(mode="validation")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def load_settings(environ: Mapping[str, str], vendors: Sequence[Vendor]) -> Settings:
+def load_settings(environ: Mapping[str, str], vendors: tuple[Vendor, ...]) -> Settings:
     """Read and check everything.
 
     Args:
@@ -176,7 +177,7 @@ def load_settings(environ: Mapping[str, str], vendors: Sequence[Vendor]) -> Sett
     )
 
 
-def load_database_url(environ: Mapping[str, str], vendors: Sequence[Vendor]) -> str:
+def load_database_url(environ: Mapping[str, str], vendors: tuple[Vendor, ...]) -> str:
     """Only the database's address, for commands that need nothing else.
 
     Raises:
@@ -188,7 +189,7 @@ def load_database_url(environ: Mapping[str, str], vendors: Sequence[Vendor]) -> 
     return environment.database_url.get_secret_value()
 
 
-def load_environments_gates(environ: Mapping[str, str], vendors: Sequence[Vendor]) -> Gates:
+def load_environments_gates(environ: Mapping[str, str], vendors: tuple[Vendor, ...]) -> Gates:
     """Only gates.yaml, for commands that ask no vendor.
 
     Raises:

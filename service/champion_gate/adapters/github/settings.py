@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
@@ -22,7 +22,7 @@ from champion_gate.domain.values import (
     expected,
     repeated,
 )
-from champion_gate.domain.vendors import Oidc, Place, Server
+from champion_gate.domain.vendors import Oidc, Place, Server, check_seats
 from champion_gate.errors import InvalidNameError
 
 _KIND, _TITLE = "github", "GitHub"
@@ -30,7 +30,6 @@ _LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,98}(?:\[bot\])?")
 _PERSONS_LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """Dots, which GitLab allows, are none of GitHub's."""
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}")
-_LONGEST_STORED = 255
 _JOB_NAME = 100
 """GitHub cuts the names of jobs here, and puts three dots at the end (seen in the answers of its API)."""
 _LONGEST_ENVIRONMENT = _JOB_NAME - len("approve ()")
@@ -101,18 +100,6 @@ def check_run_id(run_id: str) -> str:
 # --- gates.yaml -------------------------------------------------------------------------------------------
 
 
-class GitHubOidc(Oidc):
-    """`github.oidc:` whose ID tokens of gated jobs are taken."""
-
-    issuer: Annotated[str, values.ISSUER] | None = Field(
-        default=None,
-        description="their claim iss; for GitHub's own addresses and for Enterprise Server it is known",
-    )
-    audience: Annotated[str, values.AUDIENCE] = Field(
-        default="champion-gate", description="their claim aud, as the workflow file asks for it"
-    )
-
-
 class GitHubServer(Server):
     """`github:` at the top: the GitHub of all gates that name no other."""
 
@@ -127,7 +114,6 @@ class GitHubServer(Server):
     api_version: Literal["2022-11-28", "2026-03-10"] = Field(
         default="2022-11-28", description="the version of GitHub's REST API to speak"
     )
-    oidc: GitHubOidc = Field(default_factory=GitHubOidc, description="the ID tokens of GitHub's jobs")
 
     @property
     def issuer(self) -> str:
@@ -239,7 +225,7 @@ class GitHubPlace(Place):
         for name in pins:
             if not _NUMBER.fullmatch(words[name]):
                 raise InvalidNameError(f"{name} {words[name]!r} is no number.")
-        _check_stored(seats)
+        check_seats(seats, "environment")
         return cls.model_construct(
             repository=checked(_REPOSITORY, words.get("repository", ""), "repository"),
             workflow=checked(_WORKFLOW, words.get("workflow", "champion-gate.yml"), "workflow file"),
@@ -298,7 +284,7 @@ class GitHubPlace(Place):
         """See Place; an issuer that is given at the top is that of the top GitHub only."""
         if self.url in {None, top.url}:
             return top
-        oidc = GitHubOidc(audience=top.oidc.audience)
+        oidc = Oidc(audience=top.oidc.audience)
         return GitHubServer(url=self.url or "", ca_file=self.ca_file, oidc=oidc)
 
     def refused(self, login: str) -> str | None:
@@ -324,17 +310,4 @@ class GitHubPlace(Place):
         yield (
             f"{people} {must} it in the GitHub repository {self.repository}{pinned} at {server.url}, in a run "
             f"of the workflow {self.workflow} on {self.ref}."
-        )
-
-
-def _check_stored(environments: Sequence[str]) -> None:
-    if not environments:
-        raise InvalidNameError("There is no environment in which people could approve.")
-    for name in environments:
-        if not name.strip() or len(name) > _LONGEST_STORED or name in {".", ".."} or not name.isprintable():
-            raise InvalidNameError(f"{name!r} is no environment.")
-    if len({name.lower() for name in environments}) < len(environments):
-        raise InvalidNameError(
-            f"The environments {', '.join(environments)} are not all different.",
-            hint="GitHub does not tell upper from lower case here.",
         )

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from champion_gate.adapters.github.secrets import GitHubSecrets
 from champion_gate.adapters.github.settings import GitHubPlace, GitHubServer
-from champion_gate.domain.ports import Accounts, ApprovalProvider, Clock, ProviderHook
-from champion_gate.domain.vendors import Host, Secrets, Vendor
+from champion_gate.domain.ports import Accounts, ApprovalProvider, Clock, ProviderHook, Vendor
+from champion_gate.domain.vendors import Host
 
 if TYPE_CHECKING:
     from champion_gate.adapters.oidc.claims import ClaimsTable
-
-FORMS = Vendor(GitHubServer, GitHubPlace, GitHubSecrets)
 
 
 def provider(
@@ -28,20 +26,20 @@ def provider(
     """The adapter of one server."""
     from champion_gate.adapters.github.provider import GitHub
 
-    assert isinstance(host.server, GitHubServer)  # noqa: S101 - for mypy
+    server = cast("GitHubServer", host.server)
     return GitHub(
-        url=host.server.url,
+        url=server.url,
         credentials=host.credentials,
         previous=host.previous,
         clock=clock,
-        api_version=host.server.api_version,
-        ca_file=host.server.ca_file,
+        api_version=server.api_version,
+        ca_file=server.ca_file,
         sleep=sleep,
         name=name,
     )
 
 
-def hook(secrets: Secrets, clock: Clock) -> ProviderHook | None:  # noqa: ARG001 - signatures hold no time
+def hook(secrets: GitHubSecrets, clock: Clock) -> ProviderHook | None:  # noqa: ARG001 - signatures hold no time
     """How webhooks are checked; None without a secret that GitHub and we share."""
     from champion_gate.adapters.github.webhook import GitHubHook
 
@@ -54,3 +52,6 @@ def claims() -> ClaimsTable:
     from champion_gate.adapters.github.id_token import TABLE
 
     return TABLE
+
+
+VENDOR = Vendor(GitHubServer, GitHubPlace, GitHubSecrets, provider, hook, claims)

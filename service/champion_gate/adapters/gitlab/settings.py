@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
@@ -21,7 +21,7 @@ from champion_gate.domain.values import (
     expected,
     repeated,
 )
-from champion_gate.domain.vendors import Oidc, Place, Server
+from champion_gate.domain.vendors import Place, Server, check_seats
 from champion_gate.errors import InvalidNameError
 
 _KIND, _TITLE = "gitlab", "GitLab"
@@ -114,14 +114,6 @@ class Protection(StrEnum):
     BRANCH = "branch"
 
 
-class GitLabOidc(Oidc):
-    """`gitlab.oidc:` whose ID tokens of gated jobs are taken."""
-
-    issuer: Annotated[str, values.ISSUER] | None = Field(
-        default=None, description="their claim iss; gitlab.url where it is not given"
-    )
-
-
 class GitLabServer(Server):
     """`gitlab:` at the top: the one GitLab of all gates that ask there."""
 
@@ -132,7 +124,6 @@ class GitLabServer(Server):
         default="https://gitlab.com",
         description="address of GitLab, with its sub-path if it has one: https://HOST/gitlab",
     )
-    oidc: GitLabOidc = Field(default_factory=GitLabOidc, description="the ID tokens of GitLab's jobs")
 
     @property
     def issuer(self) -> str:
@@ -221,7 +212,7 @@ class GitLabPlace(Place):
             raise InvalidNameError(
                 f"protection {protection!r} is not known.", hint="Write environment or branch."
             )
-        _check_stored(seats)
+        check_seats(seats, "seat")
         namespace = words.get("namespace_id")
         named = [each.strip() for each in words.get("approvers", "").split(",")]
         read = cls.model_construct(
@@ -291,16 +282,6 @@ class GitLabPlace(Place):
             yield f"The pipelines are started as {self.bot}, whose approval never counts."
         if self.protection is Protection.BRANCH:
             yield _BRANCH_ONLY
-
-
-def _check_stored(seats: Sequence[str]) -> None:
-    if not seats:
-        raise InvalidNameError("There is no seat: nobody would have to approve.")
-    for seat in seats:
-        if not seat.strip() or len(seat) > _LONGEST_NAME or seat in {".", ".."} or not seat.isprintable():
-            raise InvalidNameError(f"{seat!r} is no seat.")
-    if len({seat.casefold() for seat in seats}) < len(seats):
-        raise InvalidNameError(f"The seats {', '.join(seats)} are not all different.")
 
 
 def _stored_account(written: str) -> Account:

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 
 from champion_gate.adapters.gitlab.secrets import GitLabSecrets
 from champion_gate.adapters.gitlab.settings import GitLabPlace, GitLabServer
-from champion_gate.domain.ports import Accounts, ApprovalProvider, Clock, ProviderHook
-from champion_gate.domain.vendors import Host, Secrets, Vendor
+from champion_gate.domain.ports import Accounts, ApprovalProvider, Clock, ProviderHook, Vendor
+from champion_gate.domain.vendors import Host
 
 if TYPE_CHECKING:
     from champion_gate.adapters.oidc.claims import ClaimsTable
-
-FORMS = Vendor(GitLabServer, GitLabPlace, GitLabSecrets)
 
 
 def provider(
@@ -41,11 +39,10 @@ def provider(
     )
 
 
-def hook(secrets: Secrets, clock: Clock) -> ProviderHook | None:
+def hook(secrets: GitLabSecrets, clock: Clock) -> ProviderHook | None:
     """How webhooks are checked; None without a secret that GitLab and we share."""
     from champion_gate.adapters.gitlab.webhook import GitLabHook
 
-    assert isinstance(secrets, GitLabSecrets)  # noqa: S101 - for mypy
     signing, plain = secrets.of_webhooks()
     return GitLabHook(signing_tokens=signing, tokens=plain, clock=clock) if signing or plain else None
 
@@ -55,3 +52,6 @@ def claims() -> ClaimsTable:
     from champion_gate.adapters.gitlab.id_token import TABLE
 
     return TABLE
+
+
+VENDOR = Vendor(GitLabServer, GitLabPlace, GitLabSecrets, provider, hook, claims)
