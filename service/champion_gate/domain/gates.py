@@ -14,7 +14,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from champion_gate.domain import values
 from champion_gate.domain.canonical import canonical, sha256_of
-from champion_gate.domain.values import Account, Broken, Listed, Strict, broken, repeated
+from champion_gate.domain.values import Account, Listed, Strict, repeated
 from champion_gate.domain.vendors import Place, StoredPlace
 
 __all__ = ["Account", "ApprovalTarget", "Direction", "Gate", "MetricRule", "NewerVersion", "VersionSource"]
@@ -70,12 +70,12 @@ class Bounds(Strict):
         description='the dataset whose number counts, where a logged model has several; "" for that of none',
     )
 
-    def problems(self) -> Iterator[Broken]:
+    def problems(self) -> Iterator[str]:
         """See Strict."""
         if self.better is Direction.HIGHER and self.at_most is not None:
-            yield broken(f"found {self.at_most:g}; expected at_least, because higher is better", "at_most")
+            yield f"at_most: found {self.at_most:g}; expected at_least, because higher is better"
         if self.better is Direction.LOWER and self.at_least is not None:
-            yield broken(f"found {self.at_least:g}; expected at_most, because lower is better", "at_least")
+            yield f"at_least: found {self.at_least:g}; expected at_most, because lower is better"
 
 
 class MetricRule(Bounds):
@@ -186,43 +186,30 @@ class Gate(Strict):
         """Names of jobs; a name that several jobs bear is refused when it is met."""
         return frozenset(job for job in self.jobs if isinstance(job, str))
 
-    def problems(self) -> Iterator[Broken]:
+    def problems(self) -> Iterator[str]:
         """See Strict."""
         for index, job in enumerate(self.jobs):
             if job in self.jobs[:index]:
-                yield broken(f"found {job!r} a second time; keep one", "jobs", index)
+                yield f"jobs[{index}]: found {job!r} a second time; keep one"
         yield from self._identity_problems()
         place = self.approval.place
         for index, login in repeated([each.login for each in self.trainers]):
-            yield broken(
-                f"found {login!r} a second time ({place.title} ignores case); keep one", "trainers", index
-            )
-        named = [
-            (("identities", name), each) for name, accounts in self.identities.items() for each in accounts
-        ]
-        for path, each in [*named, *((("trainers",), each) for each in self.trainers)]:
-            if wanted := place.refused(each.login):
-                yield broken(f"found {each.login!r}; expected {wanted}", *path)
+            yield f"trainers[{index}]: found {login!r} a second time ({place.title} ignores case); keep one"
+        named = [(f"identities.{name}", one) for name, known in self.identities.items() for one in known]
+        for path, one in [*named, *(("trainers", one) for one in self.trainers)]:
+            if wanted := place.refused(one.login):
+                yield f"{path}: found {one.login!r}; expected {wanted}"
 
-    def _identity_problems(self) -> Iterator[Broken]:
+    def _identity_problems(self) -> Iterator[str]:
         seen: dict[str, str] = {}
         for name, accounts in self.identities.items():
             first = seen.setdefault(name.casefold(), name)
             if first != name:
-                yield broken(
-                    f"is the same as {first} but for upper and lower case; keep one", "identities", name
-                )
+                yield f"identities.{name}: is the same as {first} but for upper and lower case; keep one"
             if not name or _UNSAFE_IDENTITY.search(name) or len(name) > _LONGEST_IDENTITY:
-                yield broken(
-                    f"found {name[:80]!r}; expected a Databricks user, service principal or group",
-                    "identities",
-                )
+                yield f"identities: found {name[:80]!r}; expected a Databricks user, service principal or group"
             elif "@" in name and not accounts:
-                yield broken(
-                    "found nobody; expected the login of this person ([] is for service principals)",
-                    "identities",
-                    name,
-                )
+                yield f"identities.{name}: found nobody; expected the login of this person ([] is for service principals)"
 
     def approval_sha256(self, accounts: Mapping[str, Sequence[str]] | None = None) -> str:
         """Hash of all settings that say who may approve; an approval counts only while they stay.

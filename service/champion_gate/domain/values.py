@@ -35,35 +35,23 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 USERNAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9_-])?"
 """The form of logins at every vendor; each may be stricter."""
 
-Broken = tuple[tuple[int | str, ...], str]
-"""A rule between several keys that is broken: below which key, and what is said of it."""
-
-
-def broken(words: str, *path: int | str) -> Broken:
-    """A rule that is broken below this key."""
-    return path, words
-
 
 class Strict(BaseModel):
     """Keys of gates.yaml as they are used: what is not known is refused, and nothing changes later."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    def problems(self) -> Iterator[Broken]:
-        """What is wrong between keys that are right by themselves."""
+    def problems(self) -> Iterator[str]:
+        """What is wrong between keys that are right by themselves, each as a line that begins with its key."""
         return iter(())
 
     @model_validator(mode="after")
     def _between_keys(self) -> Strict:
         """Tell all of it at once, each with its path."""
-        lines = [
-            InitErrorDetails(
-                type=PydanticCustomError("rule", "{words}", {"words": words}), loc=path, input=None
-            )
-            for path, words in self.problems()
-        ]
-        if lines:
-            raise ValidationError.from_exception_data(type(self).__name__, lines)
+        broken = [PydanticCustomError("rule", "{line}", {"line": line}) for line in self.problems()]
+        if broken:
+            details = [InitErrorDetails(type=each, input=None) for each in broken]
+            raise ValidationError.from_exception_data(type(self).__name__, details)
         return self
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from champion_gate.domain.addresses import web_address
-from champion_gate.domain.values import AUDIENCE, FILE, ISSUER, Broken, Strict
+from champion_gate.domain.values import AUDIENCE, FILE, ISSUER, Strict
 from champion_gate.errors import InvalidNameError
 
 PREFIX = "CHAMPION_GATE_"
@@ -63,11 +63,11 @@ class Server(Strict):
         """Whether this issuer's address, in lower case, signs for this server's jobs."""
         return address == web_address(self.issuer).casefold()
 
-    def clashes(self, places: Mapping[int, Place]) -> Iterator[Broken]:
+    def clashes(self, places: Mapping[int, Place]) -> Iterator[str]:
         """What is wrong between the places that gates name and this server at the top.
 
         Args:
-            places: by the index of the gate; the paths begin below `gates`.
+            places: by the index of the gate; the lines begin with it, such as `[0].approval`.
         """
         del places
         return iter(())

@@ -15,7 +15,7 @@ from champion_gate.domain.aliases import FurtherAlias
 from champion_gate.domain.gates import ApprovalTarget, Gate
 from champion_gate.domain.names import check_model
 from champion_gate.domain.ports import Vendor
-from champion_gate.domain.values import FILE, UNITY_CATALOG, Broken, Listed, Strict, broken
+from champion_gate.domain.values import FILE, UNITY_CATALOG, Listed, Strict
 from champion_gate.domain.vendors import Place, Server
 from champion_gate.errors import InvalidNameError
 
@@ -29,18 +29,14 @@ def _never_null(schema: dict[str, Any]) -> None:
 class _Approval(Strict):
     """Who approves where: one key of those of the vendors."""
 
-    def problems(self) -> Iterator[Broken]:
+    def problems(self) -> Iterator[str]:
         """See Strict."""
         given = [name for name in type(self).model_fields if name in self.model_fields_set]
         known = type(self).model_fields
         if len(given) > 1:
-            yield broken(
-                f"found {' and '.join(given)}; expected one of them (for two systems write two gates)",
-            )
+            yield f": found {' and '.join(given)}; expected one of them (for two systems write two gates)"
         elif not given:
-            yield broken(
-                f"found no keys; expected one key, {' or '.join(known)}",
-            )
+            yield f": found no keys; expected one key, {' or '.join(known)}"
 
     def target(self) -> ApprovalTarget:
         """Where it is; whose provider key that of the server at the top, until the whole file is known."""
@@ -87,24 +83,19 @@ class ApiOidc(Strict):
         default=None, description="PEM file with the certificate authorities to trust, where they are private"
     )
 
-    def problems(self) -> Iterator[Broken]:
+    def problems(self) -> Iterator[str]:
         """See Strict."""
         if not self.operator and not self.viewer:
-            yield broken(
-                "found a list of 0; expected at least 1 value here or under viewer, else the issuer's tokens would "
-                "admit nobody",
-                "operator",
+            yield (
+                "operator: found a list of 0; expected at least 1 value here or under viewer, else the issuer's tokens would "
+                "admit nobody"
             )
         for name, given in (("operator", self.operator), ("viewer", self.viewer)):
             for index, value in enumerate(given):
                 if value in given[:index]:
-                    yield broken(f"found {value!r} a second time; keep one", name, index)
+                    yield f"{name}[{index}]: found {value!r} a second time; keep one"
                 elif name == "viewer" and value in self.operator:
-                    yield broken(
-                        f"found {value!r}, as under operator; keep one (an operator may do all that a viewer may)",
-                        name,
-                        index,
-                    )
+                    yield f"{name}[{index}]: found {value!r}, as under operator; keep one (an operator may do all that a viewer may)"
 
 
 class Api(Strict):
@@ -169,7 +160,7 @@ class Gates(_Registry):
     def _checked(self, model: str) -> str:
         return check_model(model, three_level=self.on_unity_catalog)
 
-    def problems(self) -> Iterator[Broken]:
+    def problems(self) -> Iterator[str]:
         """See Strict."""
         named: Sequence[tuple[str, int, Gate | FurtherAlias]] = [
             *(("gates", index, gate) for index, gate in enumerate(self.gates)),
@@ -179,7 +170,7 @@ class Gates(_Registry):
             try:
                 self._checked(entry.model)
             except InvalidNameError as error:
-                yield broken(str(error), key, index, "model")
+                yield f"{key}[{index}].model: {error}"
         yield from self._same_names()
         for index, gate in enumerate(self.gates):
             yield from self._trust_problems(index, gate)
@@ -192,85 +183,67 @@ class Gates(_Registry):
                 for index, gate in enumerate(self.gates)
                 if gate.approval.place.kind == kind
             }
-            for path, words in top.clashes(places):
-                yield broken(words, "gates", *path)
+            for line in top.clashes(places):
+                yield f"gates{line}"
         yield from self._shared_issuers()
         yield from self._alias_problems()
         if self.api.oidc is not None:
             yield from self._issuer_of_jobs(self.api.oidc.issuer)
 
-    def _same_names(self) -> Iterator[Broken]:
+    def _same_names(self) -> Iterator[str]:
         seen: dict[str, int] = {}
         for index, gate in enumerate(self.gates):
             first = seen.setdefault(gate.name.casefold(), index)
             if first != index:
-                yield broken(
-                    f"found {gate.name!r}, as in gates[{first}]; expected a name of its own",
-                    "gates",
-                    index,
-                    "name",
-                )
+                yield f"gates[{index}].name: found {gate.name!r}, as in gates[{first}]; expected a name of its own"
 
-    def _trust_problems(self, index: int, gate: Gate) -> Iterator[Broken]:
+    def _trust_problems(self, index: int, gate: Gate) -> Iterator[str]:
         if gate.version != "trusted_tag":
             return
         if self.on_unity_catalog:
-            yield broken(
-                "found 'trusted_tag', which is for MLflow registries; expected another way, as Unity Catalog records "
-                "who created a version",
-                "gates",
-                index,
-                "version",
+            yield (
+                f"gates[{index}].version: found 'trusted_tag', which is for MLflow registries; expected another way, as Unity Catalog records "
+                "who created a version"
             )
         if not gate.trainers:
-            yield broken(
-                "is missing; with version: trusted_tag nothing tells who trained a version, so expected the logins "
-                "of all who may have",
-                "gates",
-                index,
-                "trainers",
+            yield (
+                f"gates[{index}].trainers: is missing; with version: trusted_tag nothing tells who trained a version, so expected the logins "
+                "of all who may have"
             )
 
-    def _same_claims(self) -> Iterator[Broken]:
+    def _same_claims(self) -> Iterator[str]:
         seen: dict[tuple[int | str, tuple[str, str]], int] = {}
         for index, gate in enumerate(self.gates):
             for job in dict.fromkeys(gate.jobs):
                 first = seen.setdefault((job, self._pair(gate)), index)
                 if first != index:
-                    yield broken(
-                        f"job {job!r}, model {gate.model} and alias {gate.alias} are those of gates[{first}] too; "
-                        "expected one gate for a job, model and alias",
-                        "gates",
-                        index,
+                    yield (
+                        f"gates[{index}]: job {job!r}, model {gate.model} and alias {gate.alias} are those of gates[{first}] too; "
+                        "expected one gate for a job, model and alias"
                     )
 
-    def _spellings_of_one_alias(self) -> Iterator[Broken]:
+    def _spellings_of_one_alias(self) -> Iterator[str]:
         """To Unity Catalog they are one alias; to us each spelling would be an alias with a writer of its own."""
         seen: dict[tuple[str, str], int] = {}
         for index, gate in enumerate(self.gates):
             first = seen.setdefault(self._pair(gate), index)
             spelling, jobs = self.gates[first].alias, self.gates[first].jobs
             if spelling != gate.alias and not set(gate.jobs) & set(jobs):
-                yield broken(
-                    f"found {gate.alias!r}, and {spelling!r} in gates[{first}] for the same model; expected one "
-                    "spelling, as Unity Catalog does not tell them apart",
-                    "gates",
-                    index,
-                    "alias",
+                yield (
+                    f"gates[{index}].alias: found {gate.alias!r}, and {spelling!r} in gates[{first}] for the same model; expected one "
+                    "spelling, as Unity Catalog does not tell them apart"
                 )
 
-    def _alias_problems(self) -> Iterator[Broken]:
+    def _alias_problems(self) -> Iterator[str]:
         seen: dict[tuple[str, str], str] = {}
         for index, gate in enumerate(self.gates):
             seen.setdefault(self._pair(gate), f"gates[{index}]")
         for index, entry in enumerate(self.aliases):
             first = seen.setdefault(self._pair(entry), f"aliases[{index}]")
             if first != f"aliases[{index}]":
-                yield broken(
-                    f"found {entry.model}@{entry.alias}, which {first} names already; expected a model and alias "
-                    "that no gate and no other entry names",
-                    "aliases",
-                    index,
+                yield (
+                    f"aliases[{index}]: found {entry.model}@{entry.alias}, which {first} names already; expected a model and alias "
+                    "that no gate and no other entry names"
                 )
 
     def _pair(self, entry: Gate | FurtherAlias) -> tuple[str, str]:
@@ -278,20 +251,15 @@ class Gates(_Registry):
             return entry.model.casefold(), entry.alias.casefold()
         return entry.model, entry.alias
 
-    def _shared_issuers(self) -> Iterator[Broken]:
+    def _shared_issuers(self) -> Iterator[str]:
         """An issuer speaks for one system only: else one could sign for the jobs of another."""
         seen: dict[str, str] = {}
         for key, server in self.servers.items():
             first = seen.setdefault(web_address(server.issuer), key)
             if first != key:
-                yield broken(
-                    f"{server.issuer} would sign for {first} and for {key}; expected an issuer of its own for each",
-                    server.kind,
-                    "oidc",
-                    "issuer",
-                )
+                yield f"{server.kind}.oidc.issuer: {server.issuer} would sign for {first} and for {key}; expected an issuer of its own for each"
 
-    def _issuer_of_jobs(self, issuer: str) -> Iterator[Broken]:
+    def _issuer_of_jobs(self, issuer: str) -> Iterator[str]:
         """Whoever can start a CI job there can have it ask for a token with any audience."""
         address = web_address(issuer).casefold()
         public = [top.title for top in self.tops.values() if top.signs_publicly(host_of(address))]
@@ -302,12 +270,9 @@ class Gates(_Registry):
             for key, server in known.items()
             if server.signs_at(address)
         ]:
-            yield broken(
-                f"found {issuer}, which signs for the CI jobs of {system}; expected an issuer that signs for people "
-                "alone, else a CI job could become an operator",
-                "api",
-                "oidc",
-                "issuer",
+            yield (
+                f"api.oidc.issuer: found {issuer}, which signs for the CI jobs of {system}; expected an issuer that signs for people "
+                "alone, else a CI job could become an operator"
             )
 
 

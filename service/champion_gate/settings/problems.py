@@ -36,7 +36,8 @@ def problem(form: type[BaseModel], detail: ErrorDetails) -> str:
             f"{path}: is no key that is known here; known are {', '.join(_known_keys(form, location[:-1]))}"
         )
     if kind == "rule":
-        return f"{path}: {context['words']}"
+        line: str = context["line"]
+        return f"{path}{line}" if line[0] in "[:" or not path else f"{path}.{line}"
     words = {
         "expected": context.get("words"),
         "literal_error": context.get("expected"),

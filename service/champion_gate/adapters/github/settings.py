@@ -13,11 +13,9 @@ from champion_gate.domain import values
 from champion_gate.domain.addresses import host_of
 from champion_gate.domain.values import (
     FILE,
-    Broken,
     Is,
     Listed,
     VendorId,
-    broken,
     checked,
     expected,
     repeated,
@@ -141,27 +139,20 @@ class GitHubServer(Server):
         """See Server: a GitHub signs for an enterprise below a path of its own, and for nobody but jobs."""
         return host_of(address) == host_of(self.issuer).casefold()
 
-    def clashes(self, places: Mapping[int, Place]) -> Iterator[Broken]:
+    def clashes(self, places: Mapping[int, Place]) -> Iterator[str]:
         """See Server: one host has one address and one set of certificates, else its credentials would be used at two places."""
         seen = {host_of(self.url): (self.url, self.ca_file, _KIND)}
         for index, place in places.items():
             if not isinstance(place, GitHubPlace) or place.url is None:
                 continue
-            path = (index, "approval", _KIND)
-            mine = (place.url, place.ca_file, f"gates[{index}].approval.{_KIND}")
-            url, ca_file, first = seen.setdefault(host_of(place.url), mine)
+            path = f"[{index}].approval.{_KIND}"
+            url, ca_file, first = seen.setdefault(
+                host_of(place.url), (place.url, place.ca_file, f"gates{path}")
+            )
             if place.url != url:
-                yield broken(
-                    f"found {place.url}; expected {url}, as in {first}.url for the same host",
-                    *path,
-                    "url",
-                )
+                yield f"{path}.url: found {place.url}; expected {url}, as in {first}.url for the same host"
             if place.ca_file not in {ca_file, None if first == _KIND else ca_file}:
-                yield broken(
-                    f"is not the one of {first}.ca_file for the same host; expected the same",
-                    *path,
-                    "ca_file",
-                )
+                yield f"{path}.ca_file: is not the one of {first}.ca_file for the same host; expected the same"
 
 
 class GitHubPlace(Place):
@@ -192,18 +183,16 @@ class GitHubPlace(Place):
         default=None, description="PEM file with the certificate authorities of that other GitHub"
     )
 
-    def problems(self) -> Iterator[Broken]:
+    def problems(self) -> Iterator[str]:
         """See Strict."""
         for index, name in repeated(self.environments):
-            yield broken(
-                f"found {name!r} a second time (GitHub ignores case); keep one", "environments", index
-            )
+            yield f"environments[{index}]: found {name!r} a second time (GitHub ignores case); keep one"
         for name in self.environment_ids:
             if name not in self.environments:
                 known = ", ".join(self.environments)
-                yield broken(f"is none of the environments {known}", "environment_ids", name)
+                yield f"environment_ids.{name}: is none of the environments {known}"
         if self.ca_file is not None and self.url is None:
-            yield broken("stands without url; expected it in github: at the top of the file", "ca_file")
+            yield "ca_file: stands without url; expected it in github: at the top of the file"
 
     @classmethod
     def of(cls, place: Place) -> GitHubPlace:

@@ -12,11 +12,9 @@ from pydantic import Field, PrivateAttr
 from champion_gate.domain import values
 from champion_gate.domain.values import (
     Account,
-    Broken,
     Is,
     Listed,
     VendorId,
-    broken,
     checked,
     expected,
     repeated,
@@ -175,25 +173,23 @@ class GitLabPlace(Place):
 
     _stored_seats: tuple[str, ...] = PrivateAttr(default=())
 
-    def problems(self) -> Iterator[Broken]:
+    def problems(self) -> Iterator[str]:
         """See Strict."""
         for index, login in repeated([each.login for each in self.approvers]):
-            yield broken(f"found {login!r} a second time (GitLab ignores case); keep one", "approvers", index)
+            yield f"approvers[{index}]: found {login!r} a second time (GitLab ignores case); keep one"
         if self.approvals > 1 and self.protection is Protection.BRANCH:
-            yield broken(
-                f"found {self.approvals}; expected 1, because with protection: branch the one click of whoever "
-                "starts the job is all there is; several approvals take protection: environment",
-                "approvals",
+            yield (
+                f"approvals: found {self.approvals}; expected 1, because with protection: branch the one click of whoever "
+                "starts the job is all there is; several approvals take protection: environment"
             )
         bot = (self.bot or "").casefold()
         usable = [each for each in self.approvers if each.login.casefold() != bot]
         if len(usable) < len(self.approvers):
-            yield broken(f"names {self.bot}, who asks (bot) and whose approval never counts", "approvers")
+            yield f"approvers: names {self.bot}, who asks (bot) and whose approval never counts"
         if self.approvers and len(usable) < self.approvals:
-            yield broken(
-                f"names {len(usable)} who can approve, and approvals demands {self.approvals} different people; "
-                "expected at least as many",
-                "approvers",
+            yield (
+                f"approvers: names {len(usable)} who can approve, and approvals demands {self.approvals} different people; "
+                "expected at least as many"
             )
 
     @classmethod
