@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from champion_gate.web.auth import Access
     from champion_gate.web.health import Check
     from champion_gate.work.background import Background
+    from champion_gate.work.worker import HueyWakeUps, Worker
 
 log = get_logger(__name__)
 
@@ -70,9 +71,8 @@ def build_service(
         ConfigurationError: naming every problem.
     """
     from champion_gate.store import open_store
-    from champion_gate.web.app import Operations, create_app
     from champion_gate.work.background import Background
-    from champion_gate.work.worker import Every, HueyWakeUps, Jobs, Worker, create_queue
+    from champion_gate.work.worker import HueyWakeUps, create_queue
 
     settings = load_settings(environ)
     store = open_store(settings.database_url)
@@ -81,7 +81,17 @@ def build_service(
     core = build_core(
         settings, store=store, wake_ups=wake_ups, clock=clock, databricks=databricks, waits=waits
     )
-    worker = Worker(
+    app = _app(settings, core)
+    _note_gates(core)
+    worker = _worker(settings, core, wake_ups)
+    background = Background(worker, store, settings.database_url, lambda: _warm_up(settings))
+    return Service(app, background, core)
+
+
+def _worker(settings: Settings, core: Core, wake_ups: HueyWakeUps) -> Worker:
+    from champion_gate.work.worker import Every, Jobs, Worker
+
+    return Worker(
         wake_ups,
         Jobs(
             notification=core.resolver.resolve,
@@ -94,37 +104,39 @@ def build_service(
         timers=[
             Every("sweep", settings.sweep_seconds, lambda: _send_looks(core, wake_ups)),
             Every("due rows", _DUE_SECONDS, core.sweep.wake_due),
-            Every("ledger head", _HEAD_SECONDS, lambda: log_ledger_head(store)),
+            Every("ledger head", _HEAD_SECONDS, lambda: log_ledger_head(core.context.store)),
         ],
     )
-    posted_decision = PostedDecision(
-        store=store,
-        verifier=token_verifier(settings, clock),
-        wake_ups=wake_ups,
-        clock=clock,
-        pause=lambda: time.sleep(_OUTCOME_SECONDS),
-    )
-    app = create_app(
-        store=store,
-        wake_ups=wake_ups,
-        clock=clock,
-        access=_access(settings, store, clock),
+
+
+def _app(settings: Settings, core: Core) -> Flask:
+    from champion_gate.web.app import Operations, create_app
+
+    context = core.context
+    return create_app(
+        store=context.store,
+        wake_ups=context.wake_ups,
+        clock=context.clock,
+        access=_access(settings, context.store, context.clock),
         checks=_checks(core),
-        posted_decision=posted_decision,
+        posted_decision=PostedDecision(
+            store=context.store,
+            verifier=token_verifier(settings, context.clock),
+            wake_ups=context.wake_ups,
+            clock=context.clock,
+            pause=lambda: time.sleep(_OUTCOME_SECONDS),
+        ),
         operations=Operations(
-            store=store,
-            clock=clock,
-            registry=core.context.registry,
+            store=context.store,
+            clock=context.clock,
+            registry=context.registry,
             promotion_orders=core.promotion_orders,
             alias_orders=core.alias_orders,
-            identities=core.context.identities,
-            managed=core.context.managed,
+            identities=context.identities,
+            managed=context.managed,
         ),
         proxy_hops=settings.proxy_hops,
     )
-    _note_gates(core)
-    background = Background(worker, store, settings.database_url, lambda: _warm_up(settings))
-    return Service(app, background, core)
 
 
 class Lane:
@@ -168,7 +180,7 @@ def _warm_up(settings: Settings) -> None:
         import_mlflow(with_database=settings.registry.startswith("sqlite:"))
 
 
-def _send_looks(core: Core, wake_ups: Any) -> None:
+def _send_looks(core: Core, wake_ups: HueyWakeUps) -> None:
     for name in core.sweep.run():
         wake_ups.look(name)
 

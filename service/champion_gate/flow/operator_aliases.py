@@ -64,7 +64,7 @@ class AliasOrders:
     """Carries operators' orders out through the alias's one writer."""
 
     def __init__(self, context: Context) -> None:
-        self.managed = context.managed
+        self._managed = context.managed
         self._store = context.store
         self._registry = context.registry
         self._alias_writer = AliasWriter(context)
@@ -79,7 +79,7 @@ class AliasOrders:
             NotManagedError: no gate names it.
             VendorError: the registry did not answer or refused.
         """
-        return self._state(self.managed.key(model, alias))
+        return self._state(self._managed.key(model, alias))
 
     def put(self, model: str, alias: str, version: str, order: Order) -> AliasChange:
         """Put the alias on a version.
@@ -91,7 +91,7 @@ class AliasOrders:
             ConflictError: the version is not ready, or somebody else moved the alias at the same moment.
             VendorError: the registry did not answer or refused.
         """
-        key = self.managed.key(model, alias)
+        key = self._managed.key(model, alias)
         try:
             found = self._registry.get_version(key.model, check_version(version))
         except VendorNotFoundError as error:
@@ -112,7 +112,7 @@ class AliasOrders:
             AliasNotSetError: it stands on no version.
             OnHoldError, PreconditionFailedError, ConflictError, VendorError: as for `put`.
         """
-        key = self.managed.key(model, alias)
+        key = self._managed.key(model, alias)
         with self._taken(key) as taken:
             lock = self._alias_writer.settle(taken).lock
             self._check(lock, order)
@@ -129,7 +129,7 @@ class AliasOrders:
                 needs no override of an order that says from which version it rolls back: of two operators
                 who press at once, one is refused.
         """
-        key = self.managed.key(model, alias)
+        key = self._managed.key(model, alias)
         with self._taken(key) as taken:
             settled = self._alias_writer.settle(taken)
             lock, finished = settled.lock, settled.finished
@@ -154,7 +154,7 @@ class AliasOrders:
             NotManagedError: no gate names it.
             AliasBusyError: another writer is at work.
         """
-        key = self.managed.key(model, alias)
+        key = self._managed.key(model, alias)
         check_reason(reason)
         with self._taken(key) as taken:
             hold = Hold(caller.actor, reason, self._clock.now())
@@ -174,7 +174,7 @@ class AliasOrders:
             NotFoundError: there is no hold.
             AliasBusyError: another writer is at work.
         """
-        key = self.managed.key(model, alias)
+        key = self._managed.key(model, alias)
         check_reason(reason)
         with self._taken(key) as taken:
             now = self._clock.now()
