@@ -144,18 +144,11 @@ def full_evidence(of: Promotion) -> dict[str, Any]:
         name=of.gate, jobs=(int(of.job_id),), model=of.model, alias=of.alias, approval=target
     )
     document = collect(
-        gate=gate,
-        registry=of.registry,
-        promotion_id=of.id,
-        job_id=of.job_id,
-        job_run_id=of.job_run_id,
-        job_url=of.job_url,
-        found_by="task",
-        trainers=of.trainers,
-        excluded=of.excluded,
+        replace(of, found_by="task", origin=()),
+        gate,
+        candidate,
+        champion,
         nobody=(),
-        candidate=candidate,
-        champion=champion,
         champion_since=None,
         version_url=None,
         frozen_at=T0,

@@ -106,18 +106,11 @@ def approved(store: Store) -> str:
     assert taken is not None
     target = ApprovalTarget.stored("github", {"repository": "example/ml-deploy"}, ("champion",))
     frozen = collect(
-        gate=Gate(name="churn", jobs=(1,), model="main.ml.churn", alias="Champion", approval=target),
-        registry="databricks-uc",
-        promotion_id="full",
-        job_id="1",
-        job_run_id="2",
-        job_url="https://example.com/run",
-        found_by="tag",
-        trainers=(Trainer("job run creator", "jürgen@example.com"),),
-        excluded=(),
+        replace(taken, trainers=(Trainer("job run creator", "jürgen@example.com"),)),
+        Gate(name="churn", jobs=(1,), model="main.ml.churn", alias="Champion", approval=target),
+        VersionDetails(VERSION, {"owner": "ml"}, None),
+        None,
         nobody=(),
-        candidate=VersionDetails(VERSION, {"owner": "ml"}, None),
-        champion=None,
         champion_since=None,
         version_url=None,
         frozen_at=NOW,

@@ -17,6 +17,7 @@ from champion_gate.domain.approval import ExcludedPerson
 from champion_gate.domain.gates import ApprovalTarget, Direction, Gate, MetricRule
 from champion_gate.domain.job_runs import Trainer
 from champion_gate.domain.versions import ModelVersion, TrainingRun, VersionDetails, VersionStatus
+from ledger_samples import promoted
 
 AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 GATE = Gate(
@@ -67,19 +68,23 @@ def collect(
     job_url: str = "https://dbc.example.com/?o=1#job/1/run/77",
     version_url: str | None = None,
 ) -> dict[str, Any]:
-    return evidence.collect(
-        gate=gate,
-        registry="databricks-uc",
-        promotion_id="p-1",
+    promotion = replace(
+        promoted(),
+        id="p-1",
         job_id="1",
         job_run_id="77",
         job_url=job_url,
         found_by="tag",
-        trainers=trainers,
-        excluded=excluded,
+        origin=(),
+        trainers=tuple(trainers),
+        excluded=tuple(excluded),
+    )
+    return evidence.collect(
+        promotion,
+        gate,
+        candidate,
+        champion,
         nobody=nobody,
-        candidate=candidate,
-        champion=champion,
         champion_since=since,
         version_url=version_url,
         frozen_at=AT,

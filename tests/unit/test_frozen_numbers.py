@@ -20,6 +20,7 @@ from champion_gate.domain.versions import (
     VersionDetails,
     VersionStatus,
 )
+from ledger_samples import promoted
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 RULE = MetricRule(name="f1", better=Direction.HIGHER, at_least=0.8)
@@ -58,18 +59,11 @@ def frozen(
         metrics=rules,
     )
     document = evidence.collect(
-        gate=gate,
-        registry="databricks-uc",
-        promotion_id="p-1",
-        job_id="1",
-        job_run_id="2",
-        job_url="",
-        found_by="tag",
-        trainers=(),
-        excluded=(),
+        promoted(),
+        gate,
+        candidate,
+        champion,
         nobody=(),
-        candidate=candidate,
-        champion=champion,
         champion_since=None,
         version_url=None,
         frozen_at=AT,

@@ -6,11 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from champion_gate.domain.approval import ExcludedPerson
 from champion_gate.domain.canonical import canonical, sha256_of, utc_text
 from champion_gate.domain.evidence_markdown import render_markdown
 from champion_gate.domain.gates import Gate, MetricRule
-from champion_gate.domain.job_runs import Trainer
 from champion_gate.domain.metrics import (
     LOGGED_MODEL,
     MLFLOW_RUN,
@@ -24,6 +22,7 @@ from champion_gate.domain.metrics import (
     rule_problems,
     run_counts_not_because,
 )
+from champion_gate.domain.promotion import Promotion
 from champion_gate.domain.text import storable
 from champion_gate.domain.versions import VersionDetails, is_number, measured
 
@@ -43,20 +42,12 @@ _NOISE = (
 
 
 def collect(
-    *,
+    promotion: Promotion,
     gate: Gate,
-    registry: str,
-    promotion_id: str,
-    job_id: str,
-    job_run_id: str,
-    job_url: str,
-    found_by: str,
-    origin: Sequence[str] = (),
-    trainers: Sequence[Trainer],
-    excluded: Sequence[ExcludedPerson],
-    nobody: Sequence[str],
     candidate: VersionDetails,
     champion: VersionDetails | None,
+    *,
+    nobody: Sequence[str],
     champion_since: datetime | None,
     version_url: str | None,
     frozen_at: datetime,
@@ -67,19 +58,11 @@ def collect(
     Lists are `{"rows": […], "left_out": n}`; a long text ends with a note of how much was cut off.
 
     Args:
+        promotion: which asks; with the trainers, and who of them may not decide.
         gate: whose metric rules and approval settings apply.
-        registry: the registry's name.
-        promotion_id: the promotion that asks.
-        job_id: decimal string.
-        job_run_id: decimal string.
-        job_url: the job run's page.
-        found_by: in which way the version was found (a VersionSource).
-        origin: what shows that the job run made it.
-        trainers: everybody behind the version.
-        excluded: who of them may not decide.
-        nobody: service principals and the like behind whom no person stands.
         candidate: the version that asks.
         champion: the version that holds the alias now; None where there is none to compare with.
+        nobody: service principals and the like behind whom no person stands.
         champion_since: since when, as far as that is known.
         version_url: the candidate's page, where there is one.
         frozen_at: aware; when the numbers were read.
@@ -89,14 +72,14 @@ def collect(
         "format": _FORMAT,
         "frozen_at": _time(frozen_at),
         "asked": {
-            "registry": _text(registry, LONGEST_URL),
+            "registry": _text(promotion.registry, LONGEST_URL),
             "model": _text(candidate.version.model),
             "alias": _text(gate.alias),
             "from_version": gone_version if champion is None else champion.version.version,
             "from_is_gone": champion is None and gone_version is not None,
             "to_version": candidate.version.version,
             "gate": _text(gate.name),
-            "promotion": _text(promotion_id),
+            "promotion": _text(promotion.id),
             "provider": _text(gate.approval.provider),
             "seats": _bounded([_text(seat) for seat in gate.approval.seats], MOST_PEOPLE),
         },
@@ -107,13 +90,13 @@ def collect(
         "parameters": _bounded(_different(_params(candidate), _params(champion))),
         "tags": _bounded(_different(_tags(candidate), _tags(champion))),
         "job": {
-            "id": _text(job_id),
-            "run_id": _text(job_run_id),
-            "url": _url(job_url),
-            "found_by": _text(found_by),
-            "origin": _bounded((_text(mark, LONGEST_VALUE) for mark in origin), MOST_PEOPLE),
+            "id": _text(promotion.job_id),
+            "run_id": _text(promotion.job_run_id),
+            "url": _url(promotion.job_url),
+            "found_by": _text(promotion.found_by),
+            "origin": _bounded((_text(mark, LONGEST_VALUE) for mark in promotion.origin), MOST_PEOPLE),
         },
-        "people": _people(gate, trainers, excluded, nobody),
+        "people": _people(promotion, gate, nobody),
     }
     return document
 
@@ -256,12 +239,11 @@ def _different(
             }
 
 
-def _people(
-    gate: Gate, trainers: Sequence[Trainer], excluded: Sequence[ExcludedPerson], nobody: Sequence[str]
-) -> dict[str, object]:
+def _people(promotion: Promotion, gate: Gate, nobody: Sequence[str]) -> dict[str, object]:
     return {
         "trainers": _bounded(
-            ({"role": _text(each.role), "name": _optional(each.name)} for each in trainers), MOST_PEOPLE
+            ({"role": _text(each.role), "name": _optional(each.name)} for each in promotion.trainers),
+            MOST_PEOPLE,
         ),
         "excluded": _bounded(
             (
@@ -271,7 +253,7 @@ def _people(
                     "login": _text(each.login),
                     "user_id": _text(each.user_id),
                 }
-                for each in excluded
+                for each in promotion.excluded
             ),
             MOST_PEOPLE,
         ),

@@ -207,34 +207,25 @@ class RequestOpener:
         self, taken: Promotion, gate: Gate, compared: _Compared, place: _Place, at: datetime
     ) -> Promotion:
         """With the evidence that people are to see."""
-        champion_version = compared.champion_version
+        champion_version, champion = compared.champion_version, compared.champion
+        asked = replace(taken, champion_version=champion_version, excluded=place.excluded.people)
         document = evidence.collect(
-            gate=gate,
-            registry=taken.registry,
-            promotion_id=taken.id,
-            job_id=taken.job_id,
-            job_run_id=taken.job_run_id,
-            job_url=taken.job_url,
-            found_by=taken.found_by,
-            origin=taken.origin,
-            trainers=taken.trainers,
-            excluded=place.excluded.people,
+            asked,
+            gate,
+            compared.candidate,
+            champion,
             nobody=place.nobody,
-            candidate=compared.candidate,
-            champion=compared.champion,
             champion_since=self._champion_since(taken, champion_version),
             version_url=self._registry.version_url(taken.version),
             frozen_at=at,
-            gone_version=champion_version if compared.champion is None else None,
+            gone_version=champion_version if champion is None else None,
         )
         text = evidence.canonical_json(document)
         return replace(
-            taken,
-            champion_version=champion_version,
+            asked,
             evidence_json=text,
             evidence_sha256=evidence.sha256_of(text),
             approval_sha256=place.settings_sha256,
-            excluded=place.excluded.people,
         )
 
     def _shows_the_same(
