@@ -1,4 +1,4 @@
-"""What holds for every test: a clean environment, a hypothesis profile, and no silent skips in CI."""
+"""What holds for every test: a clean environment, which part it belongs to, and no silent skips in CI."""
 
 from __future__ import annotations
 
@@ -20,21 +20,56 @@ ALLOWED_SKIP = "../shared is absent"
 
 _FOREIGN_VARIABLES = ("CHAMPION_GATE_", "DATABRICKS_", "MLFLOW_", "ARM_")
 
-# Slow machines are no failure; in CI the same examples run every time.
-_SLOW = [HealthCheck.too_slow]
-settings.register_profile("local", deadline=None, suppress_health_check=_SLOW)
-settings.register_profile("ci", deadline=None, suppress_health_check=_SLOW, derandomize=True, print_blob=True)
-settings.load_profile("ci" if IN_CI else "local")
+_EXAMPLES = {"quick": 20, None: 100, "rest": 200}
+"""How many examples a property test takes, by the part that is run."""
+_MEMORY, _ROOM = Path("/dev/shm"), 2**30
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the choice of what `make test` runs, and what `make test-all` runs after it."""
+    parser.addoption(
+        "--part", choices=["quick", "rest"], help="run a part of the tests, not all (tests/README.md)"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Take away what a developer's shell says about Databricks and MLflow, before anything is imported."""
+    settings.register_profile(
+        "gate",
+        max_examples=_EXAMPLES[config.getoption("part")],
+        # Slow machines are no failure; in CI the same examples run every time.
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+        derandomize=IN_CI,
+        print_blob=IN_CI,
+    )
+    settings.load_profile("gate")
+    # Databases of tests need not outlive a power cut, and a disk makes each commit wait for it.
+    if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
     for name in list(os.environ):
         if name.startswith(_FOREIGN_VARIABLES):
             del os.environ[name]
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     # Stand-ins listen on loopback; a proxy in the environment must not stand between.
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what does not belong to the part that is run; without `--part` everything that is named is run."""
+    part = config.getoption("part")
+    if part is None:
+        return
+    chosen = [item for item in items if _belongs(item, part)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
+    items[:] = chosen
+
+
+def _belongs(item: pytest.Item, part: str) -> bool:
+    marker = item.get_closest_marker("part")
+    own = marker.args[0] if marker else "quick"
+    again_with_more_examples = own == "quick" and hasattr(getattr(item, "obj", None), "hypothesis")
+    return own == part or (part == "rest" and again_with_more_examples)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

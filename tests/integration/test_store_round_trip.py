@@ -34,7 +34,8 @@ PROMOTIONS = st.from_type(Promotion).map(
 )
 RESOLUTIONS = st.lists(st.from_type(Resolution), max_size=3, unique_by=lambda found: found.gate)
 ROUND_TRIP = settings(
-    max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=settings().max_examples // 3,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

@@ -173,8 +173,7 @@ def test_an_optional_body_may_be_absent_but_not_something_else(api: ApiWorld) ->
 
 
 @settings(
-    max_examples=15,
-    deadline=None,
+    max_examples=settings().max_examples // 6 + 1,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -86,7 +86,7 @@ _values = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(path=st.sampled_from(["registry", "github", "gates", "gates 0"]), key=_keys, value=_values)
 def test_no_file_whatever_breaks_the_reader(tmp_path: Path, path: str, key: str, value: object) -> None:
     file = changed(f"{path} {key}" if path == "gates 0" else path, value)
@@ -94,7 +94,7 @@ def test_no_file_whatever_breaks_the_reader(tmp_path: Path, path: str, key: str,
         load_gates(written(tmp_path, yaml.safe_dump(file, allow_unicode=True)))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=60) | st.text("[]{}:-*&!%'\"\n ab1?|>", max_size=60).map(str.encode))
 def test_no_bytes_whatever_break_the_reader(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "gates.yaml"

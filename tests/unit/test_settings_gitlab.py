@@ -114,7 +114,7 @@ _places = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=_places)
 def test_whatever_is_taken_here_is_read_back_where_it_was_stored(
     tmp_path: Path, place: dict[str, object]
