@@ -16,15 +16,26 @@ LOCK := $(UV) pip compile --python-version 3.11 --universal --generate-hashes --
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11 python3.14,\
   $(shell $(name) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(name))))
 
-.PHONY: help demo test lint docs bench lock clean
+# Compiled once, and not by each of the processes that the tests start.
+unexport PYTHONDONTWRITEBYTECODE
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help demo test test-all faults lint docs bench lock clean
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s  %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.runtime ## the whole flow on this machine, against stand-ins; ARGS=--yes approves by itself
 	@$(BIN)/champion-gate demo $(ARGS)
 
-test: $(VENV)/.tools ## every test; ARGS="-k name" or ARGS=tests/unit narrows it
-	@$(BIN)/python -m pytest -n 2 $(ARGS)
+# More workers than processors: many tests wait. By file, so that what the tests of a file share is made once.
+test: $(VENV)/.tools ## the tests, in minutes; ARGS="-k name" or ARGS=tests/unit narrows it
+	@$(PYTEST) --part quick -n 4 --dist loadfile $(ARGS)
+
+test-all: test ## and what takes longer: kill -9, races, released CI jobs, further vendors, more examples
+	@$(PYTEST) --part rest -n 3 --dist worksteal
+
+faults: $(VENV)/.tools ## kill -9, silent vendors and databases, many times over
+	@$(PYTEST) tests/faults -n 2 --dist worksteal $(ARGS)
 
 lint: $(VENV)/.tests ## ruff, mypy and the import rules
 	@$(BIN)/ruff check .

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import requests
 
 from champion_gate.domain.promotion import Phase
@@ -16,6 +17,8 @@ from champion_gate_standins.github.server import GitHubStandIn
 from integration.gate_models import TRAINER
 from integration.gate_world import GATE
 from integration.process_world import ProcessWorld, process_world, set_up_github, until
+
+pytestmark = pytest.mark.part("rest")
 
 NORMAL_SECONDS = 2.0
 """Generous: 5-30 ms on a quiet machine. A call that waits for GitHub takes 15 s."""

@@ -13,7 +13,6 @@ from champion_gate_standins.databricks.server import Hook
 from integration.gate_models import TRAINER
 from integration.process_world import PATIENCE, ProcessWorld, Served, process_world
 
-KILLS = 8
 MODELS = 6
 QUIET_SECONDS = 0.5
 
@@ -65,7 +64,11 @@ def let_pass(world: ProcessWorld, served: Served, requests: int) -> None:
 
 
 @pytest.mark.timeout(300)  # a kill between the intent and the dispatch costs two minutes, by design
-def test_no_promotion_is_lost_under_many_kills(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "kills",
+    [pytest.param(3, marks=pytest.mark.part("rest")), pytest.param(8, marks=pytest.mark.part("full"))],
+)
+def test_no_promotion_is_lost_under_many_kills(tmp_path: Path, kills: int) -> None:
     chosen = random.Random(20261122)
     with process_world(tmp_path) as world:
         jobs = dict(add_model(world, number) for number in range(MODELS))
@@ -74,7 +77,7 @@ def test_no_promotion_is_lost_under_many_kills(tmp_path: Path) -> None:
         )
         served = world.serve()
         waiting = list(jobs.items())
-        for _ in range(KILLS):
+        for _ in range(kills):
             for model, job_id in waiting[:1]:
                 train(world, model, job_id)
             del waiting[:1]

@@ -21,9 +21,9 @@ MODELS = 4
 @pytest.mark.parametrize(
     ("registry", "provider", "database"),
     [
-        ("uc", "gitlab-rules", "postgresql"),
-        ("mlflow", "github", "sqlite"),
-        ("mlflow", "gitlab-environment", "postgresql"),
+        pytest.param("uc", "gitlab-rules", "postgresql", marks=pytest.mark.part("full")),
+        pytest.param("mlflow", "github", "sqlite", marks=pytest.mark.part("full")),
+        pytest.param("mlflow", "gitlab-environment", "postgresql", marks=pytest.mark.part("rest")),
     ],
 )
 def test_every_approval_is_applied_once(

@@ -15,6 +15,8 @@ from champion_gate_standins.databricks.server import Fault
 from integration.gate_world import REPOSITORY
 from integration.process_world import ProcessWorld, process_world, until
 
+pytestmark = pytest.mark.part("rest")
+
 MODEL = "main.ml.churn"
 RECOVERY_SECONDS = 45.0
 """From the restart, on a machine with other things to do; measured 4 s on an idle one. A lease is 120 s."""
@@ -113,6 +115,7 @@ def kill_between_write_and_record(world: ProcessWorld) -> str:
     return version
 
 
+@pytest.mark.part("quick")
 def test_killed_between_the_put_and_our_record_of_it(world: ProcessWorld) -> None:
     version = kill_between_write_and_record(world)
     world.serve()

@@ -10,6 +10,8 @@ import pytest
 from champion_gate.domain.promotion import Phase
 from integration.process_world import process_world, until
 
+pytestmark = pytest.mark.part("rest")
+
 
 @pytest.mark.parametrize("registry", ["uc", "mlflow"])
 def test_the_sweep_alone_takes_a_finished_run_to_champion(tmp_path: Path, registry: str) -> None:

@@ -8,9 +8,13 @@ from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from champion_gate.domain.notifications import NotificationPhase
 from champion_gate.domain.promotion import Phase
 from integration.process_world import ProcessWorld, port_of, process_world, until
+
+pytestmark = pytest.mark.part("rest")
 
 CONNECTIONS, POSTS_EACH = 50, 20
 

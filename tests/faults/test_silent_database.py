@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
 import requests
 
 from champion_gate.domain.promotion import Phase
@@ -14,6 +15,8 @@ from integration.silent_relay import SilentRelay, through, to_server
 from integration.store_databases import PostgresqlDatabases
 
 pytest_plugins = ("integration.store_fixtures",)
+
+pytestmark = pytest.mark.part("rest")
 
 MINUTE = 60.0
 

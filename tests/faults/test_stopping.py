@@ -20,6 +20,8 @@ from champion_gate.store import open_store
 from champion_gate_standins.databricks.server import Fault
 from integration.process_world import ProcessWorld, port_of, process_world, refuses, until
 
+pytestmark = pytest.mark.part("rest")
+
 QUICK_SECONDS = 15.0
 """Generous: a second or two, and whatever the step in hand takes, which may be the import of the vendors' clients."""
 STOP_SECONDS = 9.0
@@ -71,6 +73,7 @@ def test_a_service_that_has_only_just_begun_ends_at_once(world: ProcessWorld) ->
     assert_nothing_is_left(world)
 
 
+@pytest.mark.part("quick")
 def test_the_step_in_hand_is_finished(world: ProcessWorld) -> None:
     hang = threading.Event()
     hanging = world.databricks.faults.add(Fault("/aliases/", "PUT", hang=hang))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+import pytest
 from flask import Flask
 
 from champion_gate_standins.common.faults import Faults
@@ -378,3 +379,11 @@ PROVIDERS: dict[str, Callable[[Callable[[], datetime]], Provider]] = {
     "gitlab-environment": lambda clock: GitLabProvider(clock, "environment", rules=False),
     "gitlab-branch": lambda clock: GitLabProvider(clock, "branch", rules=False),
 }
+
+EVERY_KIND = [
+    "github",
+    pytest.param("gitlab-branch", marks=pytest.mark.part("rest")),
+    pytest.param("gitlab-environment", marks=pytest.mark.part("rest")),
+    "gitlab-rules",
+]
+"""Each of PROVIDERS, as parameters of a test."""

@@ -11,7 +11,11 @@ from integration.gate_models import Row
 from integration.gate_world import GateWorld
 
 # The first test that needs MLflow's server waits until it has started.
-EVERY_REGISTRY = ["uc", "mlflow", pytest.param("server", marks=pytest.mark.timeout(300))]
+EVERY_REGISTRY = [
+    "uc",
+    "mlflow",
+    pytest.param("server", marks=[pytest.mark.timeout(300), pytest.mark.part("rest")]),
+]
 
 
 def log_models(world: GateWorld, *models: Sequence[Row]) -> tuple[str, list[str]]:

@@ -102,6 +102,7 @@ def assert_one_story(world: ProcessWorld) -> None:
     assert written == [to for _, to, _ in ours]
 
 
+@pytest.mark.part("rest")
 def test_commands_in_processes_of_their_own_and_callers_of_the_api(world: ProcessWorld) -> None:
     run = race(world)
     commands = {
@@ -125,6 +126,7 @@ def test_commands_in_processes_of_their_own_and_callers_of_the_api(world: Proces
     assert set(told) <= succeeded | by_api
 
 
+@pytest.mark.part("rest")
 def test_a_manual_change_a_rollback_and_a_promotion_race_in_different_processes(world: ProcessWorld) -> None:
     run = race(world)
     assert run.put("2", "to have a version before")

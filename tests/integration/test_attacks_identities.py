@@ -14,14 +14,13 @@ import pytest
 from champion_gate.domain.promotion import Promotion
 from champion_gate_standins.gitlab.state import MAINTAINER
 from integration.api_world import ApiWorld, api_world
-from integration.gate_providers import PROJECT
+from integration.gate_providers import EVERY_KIND, PROJECT
 
-KINDS = ("github", "gitlab-environment", "gitlab-branch", "gitlab-rules")
 HIDDEN = "octo-hidden"
 IDENTITIES = "/api/v1/identities"
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=EVERY_KIND)
 def attacked(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ApiWorld]:
     with api_world(tmp_path, provider=request.param) as world:
         yield world
@@ -120,7 +119,7 @@ def test_attack_29_a_slip_that_was_corrected_bars_nobody_for_ever(attacked: ApiW
     assert [line.entry.kind.value for line in attacked.gate.store.ledger_lines()][-1] == "identity"
 
 
-@pytest.mark.parametrize("attacked", KINDS[1:], indirect=True)
+@pytest.mark.parametrize("attacked", EVERY_KIND[1:], indirect=True)
 def test_attack_29_a_listed_approvers_old_login_approves_nothing(attacked: ApiWorld) -> None:
     (place,) = attacked.gate.approval.values()
     assert isinstance(place, dict)

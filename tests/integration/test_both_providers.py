@@ -10,14 +10,14 @@ import pytest
 from champion_gate.domain.notifications import NotificationPhase
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate_standins.gitlab.state import RefusedError as GitLabRefusedError
-from integration.gate_providers import PROVIDERS, REPOSITORY, TRAINER_LOGIN, Provider
+from integration.gate_providers import EVERY_KIND, REPOSITORY, TRAINER_LOGIN, Provider
 from integration.gate_world import GateWorld, gate_world
 
 FIRST = (None, "1", "outside champion-gate")
 SEVERAL_PEOPLE = ["github", "gitlab-rules"]
 
 
-@pytest.fixture(params=PROVIDERS)
+@pytest.fixture(params=EVERY_KIND)
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GateWorld]:
     with gate_world(tmp_path, provider=request.param) as made:
         yield made

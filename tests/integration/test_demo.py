@@ -114,7 +114,7 @@ def demo(*arguments: str, terminal: bool = False) -> Iterator[Demo]:
             running.close()
 
 
-@pytest.mark.parametrize("system", ["GitHub", "GitLab"])
+@pytest.mark.parametrize("system", ["GitHub", pytest.param("GitLab", marks=pytest.mark.part("rest"))])
 def test_without_a_terminal_it_approves_by_itself_and_tells_the_story(system: str) -> None:
     with demo("--yes", *(["--gitlab"] if system == "GitLab" else [])) as running:
         assert running.process.wait(90) == 0
@@ -158,6 +158,7 @@ def review(running: Demo, verdict: str) -> None:
     assert requests.post(page, data=form, timeout=10).ok
 
 
+@pytest.mark.part("rest")
 def test_approved_on_the_page_and_kept_it_serves_until_ctrl_c() -> None:
     with demo("--keep", "--port", str(free_port()), terminal=True) as running:
         review(running, "approve")
@@ -189,6 +190,7 @@ def test_approved_on_the_page_and_kept_it_serves_until_ctrl_c() -> None:
         running.assert_nothing_is_left()
 
 
+@pytest.mark.part("rest")
 def test_rejected_on_the_page_the_champion_stays() -> None:
     with demo(terminal=True) as running:
         review(running, "reject")
@@ -199,6 +201,7 @@ def test_rejected_on_the_page_the_champion_stays() -> None:
         running.assert_nothing_is_left()
 
 
+@pytest.mark.part("rest")
 @pytest.mark.parametrize(
     ("moment", "by"),
     [("stand-in at", signal.SIGINT), ("has sent its notification", signal.SIGTERM)],
@@ -213,6 +216,7 @@ def test_interrupted_twice_at_any_moment_it_leaves_nothing(moment: str, by: sign
         running.assert_nothing_is_left()
 
 
+@pytest.mark.part("rest")
 def test_interrupted_before_it_has_begun_it_says_little() -> None:
     with demo("--yes") as running:
         until(lambda: psutil.Process(running.process.pid).cpu_times().user > 0.05, "it does not begin")

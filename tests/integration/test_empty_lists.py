@@ -11,10 +11,10 @@ import pytest
 
 from champion_gate.domain.promotion import EndRequest, Phase, Promotion
 from champion_gate_standins.common.faults import Fault
+from integration.gate_providers import EVERY_KIND
 from integration.gate_world import GateWorld, gate_world
 
-KINDS = ["github", "gitlab-branch", "gitlab-environment", "gitlab-rules"]
-everywhere = pytest.mark.parametrize("world", KINDS, indirect=True)
+everywhere = pytest.mark.parametrize("world", EVERY_KIND, indirect=True)
 on_github = pytest.mark.parametrize("world", ["github"], indirect=True)
 
 
@@ -122,7 +122,7 @@ def test_nor_does_the_order_to_make_way_for_a_newer_version(world: GateWorld) ->
     promoted(world, pending)
 
 
-@pytest.mark.parametrize("world", KINDS[:3], indirect=True)
+@pytest.mark.parametrize("world", EVERY_KIND[:3], indirect=True)
 def test_what_was_missing_days_ago_does_not_count_today(world: GateWorld) -> None:
     pending = world.ask()
     world.provider.hold_jobs()
@@ -172,7 +172,7 @@ def test_a_release_that_nobody_reviewed_is_rejected_a_minute_later(world: GateWo
     assert world.models.champion() == "1"
 
 
-@pytest.mark.parametrize("world", KINDS[1:], indirect=True)
+@pytest.mark.parametrize("world", EVERY_KIND[1:], indirect=True)
 def test_a_job_that_is_skipped_may_be_offered_again(world: GateWorld) -> None:
     pending = world.ask()
     job = world.provider.standin.job(world.run_id_of(pending))  # type: ignore[attr-defined]
@@ -217,7 +217,7 @@ def unjudgeable_when_it_ends(world: GateWorld) -> Promotion:
     return pending
 
 
-@pytest.mark.parametrize("world", KINDS[:3], indirect=True)
+@pytest.mark.parametrize("world", EVERY_KIND[:3], indirect=True)
 def test_what_was_let_start_in_time_is_found_although_the_place_was_not_safe_at_the_expiry(
     world: GateWorld,
 ) -> None:
@@ -231,7 +231,7 @@ def test_what_was_let_start_in_time_is_found_although_the_place_was_not_safe_at_
     promoted(world, pending)
 
 
-@pytest.mark.parametrize("world", KINDS[:3], indirect=True)
+@pytest.mark.parametrize("world", EVERY_KIND[:3], indirect=True)
 def test_a_place_that_is_not_safe_for_a_day_after_the_expiry_ends_it(world: GateWorld) -> None:
     pending = unjudgeable_when_it_ends(world)
     world.clock.move(hours=23)
@@ -243,7 +243,7 @@ def test_a_place_that_is_not_safe_for_a_day_after_the_expiry_ends_it(world: Gate
     assert world.models.champion() == "1"
 
 
-@pytest.mark.parametrize("world", KINDS[:3], indirect=True)
+@pytest.mark.parametrize("world", EVERY_KIND[:3], indirect=True)
 @pytest.mark.parametrize(("phase", "hours"), [(Phase.SUPERSEDED, 23.5), (Phase.CANCELLED, 0.16)])
 def test_an_order_to_end_it_leaves_time_to_judge_what_was_let_start(
     world: GateWorld, phase: Phase, hours: float

@@ -15,7 +15,13 @@ from integration.gate_providers import BOT, PROJECT, GitLabProvider
 from integration.gate_world import GateWorld, gate_world
 
 
-@pytest.fixture(params=["gitlab-rules", "gitlab-environment", "gitlab-branch"])
+@pytest.fixture(
+    params=[
+        "gitlab-rules",
+        pytest.param("gitlab-environment", marks=pytest.mark.part("rest")),
+        pytest.param("gitlab-branch", marks=pytest.mark.part("rest")),
+    ]
+)
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GateWorld]:
     with gate_world(tmp_path, provider=request.param) as made:
         yield made

@@ -374,6 +374,7 @@ def test_a_ci_runner_shows_the_evidence_and_leaves_the_gated_job_alone(world: Wo
     assert world.gate.posts == []
 
 
+@pytest.mark.part("rest")
 @pytest.mark.needs("gitlab-ci-local", "rsync", "git")
 def test_a_ci_runner_ends_the_released_job_by_what_the_gate_says(world: World) -> None:
     world.gate.replies = [LOST, (202, {"phase": "approved"}), (200, {"phase": "promoted"})]
@@ -389,6 +390,7 @@ def test_a_ci_runner_ends_the_released_job_by_what_the_gate_says(world: World) -
     assert "champion-gate: hint: Ask afresh." in done.stdout
 
 
+@pytest.mark.part("rest")
 @pytest.mark.needs("gitlab-ci-local", "rsync", "git")
 def test_a_ci_runner_reads_the_inputs_of_the_file_itself(world: World) -> None:
     shutil.copy(TEMPLATE, world.folder / "champion-gate.yml")
@@ -400,6 +402,7 @@ def test_a_ci_runner_reads_the_inputs_of_the_file_itself(world: World) -> None:
     assert [post.path for post in world.gate.posts] == ["/api/v1/promotions/p1/decision"]
 
 
+@pytest.mark.part("rest")
 @pytest.mark.needs("gitlab-ci-local", "rsync", "git")
 @pytest.mark.parametrize(
     ("source", "promotion", "starts"),

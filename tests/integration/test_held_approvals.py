@@ -12,7 +12,7 @@ from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.web.api.answers import PromotionAnswer
 from champion_gate_standins.github.state import Environment
 from integration.gate_providers import (
-    PROVIDERS,
+    EVERY_KIND,
     REPOSITORY,
     REVIEWERS,
     TRAINER_LOGIN,
@@ -28,7 +28,7 @@ def world(tmp_path: Path) -> Iterator[GateWorld]:
         yield made
 
 
-@pytest.fixture(params=PROVIDERS)
+@pytest.fixture(params=EVERY_KIND)
 def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GateWorld]:
     with gate_world(tmp_path, provider=request.param) as made:
         yield made

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from champion_gate.domain.promotion import Phase
-from integration.gate_providers import PROVIDERS, Provider
+from integration.gate_providers import EVERY_KIND, Provider
 from integration.gate_world import GateWorld, gate_world
 
 UNREADABLE = [
@@ -23,7 +23,7 @@ UNREADABLE = [
 ]
 
 
-@pytest.fixture(params=PROVIDERS)
+@pytest.fixture(params=EVERY_KIND)
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GateWorld]:
     with gate_world(tmp_path, provider=request.param) as made:
         yield made

@@ -11,13 +11,12 @@ import pytest
 from champion_gate.domain.promotion import EndRequest, Phase, Promotion
 from champion_gate_standins.gitlab.server import GitLabStandIn
 from champion_gate_standins.gitlab.state import MAINTAINER
-from integration.gate_providers import PROJECT, REPOSITORY
+from integration.gate_providers import EVERY_KIND, PROJECT, REPOSITORY
 from integration.gate_world import GateWorld, gate_world
 
 NEWCOMER = "newcomer"
 
-KINDS = ["github", "gitlab-branch", "gitlab-environment", "gitlab-rules"]
-everywhere = pytest.mark.parametrize("world", KINDS, indirect=True)
+everywhere = pytest.mark.parametrize("world", EVERY_KIND, indirect=True)
 
 
 @pytest.fixture
@@ -158,7 +157,7 @@ def missed_at_first(world: GateWorld, path: str) -> None:
     world.ended(pending, Phase.PROMOTED)
 
 
-@pytest.mark.parametrize("world", KINDS[1:], indirect=True)
+@pytest.mark.parametrize("world", EVERY_KIND[1:], indirect=True)
 def test_an_account_that_is_not_found_at_once_is_looked_up_twice(world: GateWorld) -> None:
     missed_at_first(world, rf"/users/{there(world).state.user('reviewer-1').id}$")
 

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from champion_gate.domain.promotion import Phase, Promotion
-from integration.gate_providers import PROVIDERS, TRAINER_LOGIN
+from integration.gate_providers import EVERY_KIND, TRAINER_LOGIN
 from integration.gate_world import SECRETS, api_token
 from integration.posted_world import PostedWorld, posted_world
 from integration.process_world import until
@@ -42,7 +42,7 @@ def is_refused(answer: requests.Response) -> bool:
 # --- promoted --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("world", PROVIDERS, indirect=True)
+@pytest.mark.parametrize("world", EVERY_KIND, indirect=True)
 def test_a_decision_posted_while_the_job_runs_has_set_the_alias_before_the_answer(world: PostedWorld) -> None:
     world.approve()
     answer = world.post(world.token())
@@ -55,7 +55,7 @@ def test_a_decision_posted_while_the_job_runs_has_set_the_alias_before_the_answe
     assert world.gate.moves()[-1] == ("1", "2", "reviewer-1")
 
 
-@pytest.mark.parametrize("world", PROVIDERS, indirect=True)
+@pytest.mark.parametrize("world", EVERY_KIND, indirect=True)
 def test_the_shipped_job_ends_green_once_the_alias_has_moved(world: PostedWorld) -> None:
     world.there.run_gated_jobs(world.url)
     world.approve()
@@ -72,7 +72,7 @@ def test_the_shipped_job_ends_red_when_the_approval_does_not_count(world: Posted
     assert "is behind this version" in world.unmoved(Phase.REJECTED)
 
 
-@pytest.mark.parametrize("world", PROVIDERS, indirect=True)
+@pytest.mark.parametrize("world", EVERY_KIND, indirect=True)
 def test_fifty_posts_of_one_token_at_once_change_the_alias_once(world: PostedWorld) -> None:
     world.approve()
     token, all_at_once = world.token(), Barrier(50)
@@ -162,7 +162,7 @@ def is_ended(answer: requests.Response, phase: Phase, words: str) -> None:
     assert problem["hint"]
 
 
-@pytest.mark.parametrize("world", PROVIDERS, indirect=True)
+@pytest.mark.parametrize("world", EVERY_KIND, indirect=True)
 def test_a_rejected_promotion_is_a_conflict_with_the_reason(world: PostedWorld) -> None:
     world.approve(TRAINER_LOGIN)
     token = world.token()

@@ -190,6 +190,7 @@ def moves(lines: list[LedgerLine]) -> list[tuple[Any, Any]]:
     ]
 
 
+@pytest.mark.part("rest")
 @pytest.mark.needs("curl", "bash", "python3")
 @pytest.mark.timeout(400)
 def test_every_line_works_as_printed_and_every_operation_has_one(tmp_path: Path) -> None:

@@ -84,6 +84,7 @@ def gitlab_job(world: PostedWorld, folder: Path, template: Path) -> subprocess.C
 JOBS = {"github": github_job, "gitlab-environment": gitlab_job}
 
 
+@pytest.mark.part("rest")
 @pytest.mark.needs("act", "gitlab-ci-local", "curl")
 @pytest.mark.parametrize(("provider", "release"), TEMPLATES)
 def test_the_released_job_ends_green_once_the_alias_has_moved(
@@ -98,6 +99,7 @@ def test_the_released_job_ends_green_once_the_alias_has_moved(
         assert world.gate.models.champion() == "2"
 
 
+@pytest.mark.part("rest")
 @pytest.mark.needs("act", "gitlab-ci-local", "curl")
 @pytest.mark.parametrize(("provider", "release"), TEMPLATES)
 def test_the_released_job_fails_with_the_reason_where_the_alias_moved_meanwhile(

@@ -12,7 +12,9 @@ from integration.gate_providers import PROJECT
 from integration.gate_world import REPOSITORY, GateWorld, gate_world
 
 
-@pytest.fixture(params=["github", "gitlab-branch", "gitlab-rules"])
+@pytest.fixture(
+    params=["github", pytest.param("gitlab-branch", marks=pytest.mark.part("rest")), "gitlab-rules"]
+)
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GateWorld]:
     with gate_world(tmp_path, provider=request.param) as made:
         yield made

@@ -187,6 +187,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.part("rest")
 @pytest.mark.needs("act")
 @pytest.mark.parametrize("evidence", list(HOSTILE.values()), ids=list(HOSTILE))
 def test_hostile_evidence_is_shown_and_does_nothing(repository: Path, evidence: str) -> None:
@@ -213,12 +214,14 @@ def test_the_same_evidence_would_take_over_a_template_that_interpolates(reposito
     assert "set-output" in [name for name, _ in done.orders()], done.log
 
 
+@pytest.mark.part("rest")
 @pytest.mark.needs("act")
 def test_the_largest_evidence_that_we_send_is_shown_whole(repository: Path) -> None:
     evidence = "line of evidence\n" * 3_500
     assert execute(repository, evidence=evidence).orders()[0] == ("summary", f"{evidence}\n")
 
 
+@pytest.mark.part("rest")
 @pytest.mark.needs("act")
 @pytest.mark.parametrize("environments", ["champion", "[]", "null", '[""]'])
 def test_without_a_list_of_environments_no_approval_job_succeeds(repository: Path, environments: str) -> None:

@@ -152,6 +152,7 @@ OUTCOMES: dict[str, tuple[list[Reply], str, list[str]]] = {
 }
 
 
+@pytest.mark.part("rest")
 @pytest.mark.needs("act")
 @pytest.mark.parametrize(("replies", "result", "words"), list(OUTCOMES.values()), ids=list(OUTCOMES))
 def test_the_released_job_ends_as_the_gate_says(
@@ -167,6 +168,7 @@ def test_the_released_job_ends_as_the_gate_says(
     assert len(world.gate.posts) <= 15
 
 
+@pytest.mark.part("rest")
 @pytest.mark.needs("act")
 def test_a_job_that_gets_no_id_token_says_so_and_calls_nobody(world: World) -> None:
     world.github.end_job(world.run.id, "champion")
@@ -176,6 +178,7 @@ def test_a_job_that_gets_no_id_token_says_so_and_calls_nobody(world: World) -> N
     assert world.gate.posts == []
 
 
+@pytest.mark.part("rest")
 @pytest.mark.needs("act")
 @pytest.mark.parametrize(
     ("gate_url", "promotion"),
