@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,8 +26,6 @@ WHOLE: dict[type[Answered], dict[str, Any]] = {
     github.Membership: {"state": "active"},
     github.Environment: {"id": 1, "name": "champion", "protection_rules": []},
     github.ProtectionRule: {"type": "required_reviewers"},
-    github.ReviewerEntry: {"reviewer": {"id": 7}},
-    github.DeploymentBranches: {"protected_branches": True, "custom_branch_policies": False},
     github.BranchPolicy: {"name": "main"},
     github.BranchRule: {"type": "deletion"},
     github.Run: {
@@ -92,7 +91,6 @@ WHOLE: dict[type[Answered], dict[str, Any]] = {
         "allow_failure": False,
     },
     gitlab.Deployment: {"id": 1, "environment": {"name": "champion"}, "sha": "0" * 40},
-    gitlab.DeploymentApproval: {"status": "approved"},
 }
 BESIDES: dict[type[Answered], dict[str, Any]] = {
     github.Approval: {"user": SOMEBODY},
@@ -122,6 +120,36 @@ def test_a_field_that_we_cannot_do_without_makes_an_answer_unreadable_and_is_nam
         for answer in spoilt(whole, field):
             with pytest.raises(VendorUnavailableError, match=f"cannot be read: `answer.{field}"):
                 read(model, answer)
+
+
+NESTED: list[tuple[type[Answered], dict[str, object], str]] = [
+    (
+        github.ProtectionRule,
+        {"type": "x", "reviewers": [{"type": "User"}]},
+        "reviewers.0.reviewer` is absent",
+    ),
+    (github.ProtectionRule, {"type": "x", "reviewers": {}}, "reviewers` is absent or not a list"),
+    (
+        github.Environment,
+        {**WHOLE[github.Environment], "deployment_branch_policy": {"protected_branches": True}},
+        "deployment_branch_policy.custom_branch_policies` is absent",
+    ),
+    (github.Run, {**WHOLE[github.Run], "actor": {"id": "4"}}, "actor.id` is absent or not a whole number"),
+    (gitlab.Job, {**WHOLE[gitlab.Job], "pipeline": {"id": 2}}, "pipeline.sha` is absent"),
+    (
+        gitlab.Deployment,
+        {**WHOLE[gitlab.Deployment], "deployable": None, "approvals": [{"status": 1}]},
+        "approvals.0.status` is absent or not a text",
+    ),
+]
+
+
+@pytest.mark.parametrize(("model", "answer", "words"), NESTED)
+def test_a_field_of_a_part_is_named_by_its_path(
+    model: type[Answered], answer: dict[str, object], words: str
+) -> None:
+    with pytest.raises(VendorUnavailableError, match=re.escape(f"`answer.{words}")):
+        read(model, answer)
 
 
 def test_that_a_review_is_nobodys_has_to_be_told() -> None:

@@ -55,8 +55,6 @@ _Measure = Annotated[float, BeforeValidator(_measure)]
 
 
 class _Metric(Answered):
-    """A measurement."""
-
     key: object = None
     value: _Measure = math.nan
     step: _Integer = 0
@@ -66,16 +64,12 @@ class _Metric(Answered):
 
 
 class _Measured(Answered):
-    """What was logged."""
-
     metrics: Listed[_Metric] = Field(default_factory=list)
     params: Listed[Pair] = Field(default_factory=list)
     tags: Listed[Pair] = Field(default_factory=list)
 
 
 class _MlflowRunInfo(Answered):
-    """What an MLflow run is."""
-
     run_id: object = None
     run_uuid: object = None
     experiment_id: Word = None
@@ -86,21 +80,15 @@ class _MlflowRunInfo(Answered):
 
 
 class _NamedModel(Answered):
-    """A logged model that a run names."""
-
     model_id: object = None
 
 
 class _NamedModels(Answered):
-    """Those that it made, or read to measure them."""
-
     model_outputs: Listed[_NamedModel] = Field(default_factory=list)
     model_inputs: Listed[_NamedModel] = Field(default_factory=list)
 
 
 class _MlflowRun(Answered):
-    """An MLflow run."""
-
     info: _MlflowRunInfo
     data: _Measured = Field(default_factory=_Measured)
     outputs: Annotated[_NamedModels, BeforeValidator(lambda value: value or {})] = Field(
@@ -112,14 +100,10 @@ class _MlflowRun(Answered):
 
 
 class _MlflowRunAnswer(Answered):
-    """The answer about one."""
-
     run: _MlflowRun
 
 
 class _LoggedModelInfo(Answered):
-    """What a logged model is."""
-
     model_id: object = None
     source_run_id: Word = None
     tags: Listed[Pair] = Field(default_factory=list)
@@ -130,21 +114,15 @@ class _LoggedModelInfo(Answered):
 
 
 class _LoggedModelEntry(Answered):
-    """A logged model."""
-
     info: _LoggedModelInfo
     data: _Measured = Field(default_factory=_Measured)
 
 
 class _LoggedModelAnswer(Answered):
-    """The answer about one."""
-
     model: _LoggedModelEntry
 
 
 class _LoggedModelList(Page):
-    """A page of logged models."""
-
     models: Listed[_LoggedModelEntry] = Field(default_factory=list)
 
 

@@ -77,19 +77,15 @@ class Page(Answered):
 # --- how something ended ----------------------------------------------------------------------------------
 
 
-class TerminationDetails(Answered):
-    """Why something is at its end."""
-
+class _TerminationDetails(Answered):
     code: object = None
     type: object = None
     message: Word = None
 
 
-class Status(Answered):
-    """How something is."""
-
+class _Status(Answered):
     state: object = None
-    termination_details: Annotated[TerminationDetails | None, BeforeValidator(_object_or_none)] = None
+    termination_details: Annotated[_TerminationDetails | None, BeforeValidator(_object_or_none)] = None
 
 
 class StateBefore(Answered):
@@ -104,7 +100,7 @@ class Ending(Answered):
     """A run, task or repair, as far as it tells how it ended. A status of another form is one that tells nothing."""
 
     status: Annotated[
-        Status | None, BeforeValidator(lambda value: None if value is None else _object_or_none(value) or {})
+        _Status | None, BeforeValidator(lambda value: None if value is None else _object_or_none(value) or {})
     ] = None
     state: Annotated[StateBefore | None, BeforeValidator(_object_or_none)] = None
     start_time: Instant = None
@@ -114,9 +110,7 @@ class Ending(Answered):
 # --- runs -------------------------------------------------------------------------------------------------
 
 
-class Repair(Ending):
-    """An entry of a run's repair history; the first is the original run."""
-
+class _Repair(Ending):
     id: OptionalDigits = None
     type: object = None
     task_run_ids: Annotated[list[Digits], BeforeValidator(lambda value: value or [])] = Field(
@@ -143,7 +137,7 @@ class Run(Page, Ending):
     run_name: Word = None
     creator_user_name: Word = None
     run_page_url: Word = None
-    repair_history: Listed[Repair] = Field(default_factory=list)
+    repair_history: Listed[_Repair] = Field(default_factory=list)
     tasks: Listed[Task] = Field(default_factory=list)
     iterations: Listed[Task] = Field(default_factory=list)
 
@@ -154,24 +148,20 @@ class RunList(Page):
     runs: Listed[Run] = Field(default_factory=list)
 
 
-class NotebookOutput(Answered):
-    """What a notebook said when it ended."""
-
+class _NotebookOutput(Answered):
     result: Word = None
     truncated: object = None
 
 
-class RunJobOutput(Answered):
-    """What a run-job task started."""
-
+class _RunJobOutput(Answered):
     run_id: OptionalDigits = None
 
 
 class Output(Answered):
     """What a task run left."""
 
-    notebook_output: Annotated[NotebookOutput | None, BeforeValidator(_object_or_none)] = None
-    run_job_output: Annotated[RunJobOutput | None, BeforeValidator(lambda value: value or None)] = None
+    notebook_output: Annotated[_NotebookOutput | None, BeforeValidator(_object_or_none)] = None
+    run_job_output: Annotated[_RunJobOutput | None, BeforeValidator(lambda value: value or None)] = None
 
 
 # --- jobs -------------------------------------------------------------------------------------------------
@@ -187,9 +177,7 @@ class RunAs(Answered):
     group_name: Word = None
 
 
-class JobSettings(Answered):
-    """A job's settings."""
-
+class _JobSettings(Answered):
     name: Word = None
     run_as: Annotated[RunAs | None, BeforeValidator(lambda value: value or None)] = None
 
@@ -198,7 +186,7 @@ class Job(Answered):
     """A job."""
 
     job_id: OptionalDigits = None
-    settings: JobSettings = Field(default_factory=JobSettings)
+    settings: _JobSettings = Field(default_factory=_JobSettings)
     run_as_user_name: Word = None
 
 
@@ -258,9 +246,7 @@ class TaggedVersionAnswer(Answered):
     model_version: TaggedVersion
 
 
-class Alias(Answered):
-    """An alias of a model."""
-
+class _Alias(Answered):
     alias_name: Word = None
     version_num: OptionalDigits = None
 
@@ -269,4 +255,4 @@ class RegisteredModel(Answered):
     """A model with its aliases."""
 
     full_name: Word = None
-    aliases: Listed[Alias] = Field(default_factory=list)
+    aliases: Listed[_Alias] = Field(default_factory=list)

@@ -68,17 +68,13 @@ class Membership(Answered):
 # --- what protects -----------------------------------------------------------------------------------------
 
 
-class Reviewer(Answered):
-    """A person or a team; only teams have a slug."""
-
+class _Reviewer(Answered):
     id: NumberId
     slug: str | None = None
 
 
-class ReviewerEntry(Answered):
-    """One of an environment's reviewers."""
-
-    reviewer: Reviewer
+class _ReviewerEntry(Answered):
+    reviewer: _Reviewer
     type: str | None = None
 
 
@@ -86,14 +82,12 @@ class ProtectionRule(Answered):
     """A rule of an environment; which fields it has depends on its type."""
 
     type: str
-    reviewers: list[ReviewerEntry] | None = None
+    reviewers: list[_ReviewerEntry] | None = None
     prevent_self_review: bool | None = None
     wait_timer: int | None = None
 
 
-class DeploymentBranches(Answered):
-    """From which branches may be deployed to an environment."""
-
+class _DeploymentBranches(Answered):
     protected_branches: bool
     custom_branch_policies: bool
 
@@ -104,7 +98,7 @@ class Environment(Answered):
     id: NumberId
     name: str
     protection_rules: list[ProtectionRule]
-    deployment_branch_policy: DeploymentBranches | None = None
+    deployment_branch_policy: _DeploymentBranches | None = None
     can_admins_bypass: bool | None = None
 
 
@@ -115,9 +109,7 @@ class BranchPolicy(Answered):
     type: str = "branch"
 
 
-class PullRequestRule(Answered):
-    """What a rule of the type `pull_request` demands."""
-
+class _PullRequestRule(Answered):
     required_approving_review_count: int | None = None
 
 
@@ -125,7 +117,7 @@ class BranchRule(Answered):
     """A rule of an active ruleset."""
 
     type: str
-    parameters: PullRequestRule | None = None
+    parameters: _PullRequestRule | None = None
 
 
 # --- workflow runs -----------------------------------------------------------------------------------------
@@ -138,9 +130,7 @@ class DispatchedRun(Answered):
     html_url: str
 
 
-class RunRepository(Answered):
-    """The repository of a run."""
-
+class _RunRepository(Answered):
     id: NumberId
     full_name: str
 
@@ -156,7 +146,7 @@ class Run(Answered):
     head_branch: str
     head_sha: str
     workflow_id: NumberId
-    repository: RunRepository
+    repository: _RunRepository
     actor: Numbered
     html_url: str | None = None
     conclusion: str | None = None
@@ -171,9 +161,7 @@ class ListedRun(starts.ListedRun):
     actor: Numbered | None = None
 
 
-class Step(Answered):
-    """A step of a job."""
-
+class _Step(Answered):
     started_at: str | None = None
     conclusion: str | None = None
 
@@ -190,7 +178,7 @@ class Job(Answered):
     html_url: str | None = None
     runner_id: int | None = None
     runner_name: str | None = None
-    steps: list[Step] | None = None
+    steps: list[_Step] | None = None
 
 
 class Approval(Answered):

@@ -135,9 +135,7 @@ class Pipeline(ListedPipeline):
     user: Numbered | None = None
 
 
-class JobPipeline(Numbered):
-    """The pipeline of a job."""
-
+class _JobPipeline(Numbered):
     sha: str
 
 
@@ -146,7 +144,7 @@ class Job(Numbered):
 
     name: str
     status: str
-    pipeline: JobPipeline
+    pipeline: _JobPipeline
     allow_failure: bool
     user: Account | None = None
     started_at: Time | None = None
@@ -162,15 +160,11 @@ class ListedDeployment(Numbered):
     deployable: Numbered | None
 
 
-class DeploymentEnvironment(Answered):
-    """The environment of a deployment."""
-
+class _DeploymentEnvironment(Answered):
     name: str
 
 
-class DeploymentApproval(Answered):
-    """A vote on a deployment."""
-
+class _DeploymentApproval(Answered):
     status: str
     user: Account | None = None
     comment: str | None = None
@@ -179,7 +173,7 @@ class DeploymentApproval(Answered):
 class Deployment(ListedDeployment):
     """A deployment. Its votes are told where the environment asks for some."""
 
-    environment: DeploymentEnvironment
+    environment: _DeploymentEnvironment
     sha: str
     pending_approval_count: int | None = None
-    approvals: list[DeploymentApproval] | None = None
+    approvals: list[_DeploymentApproval] | None = None
