@@ -72,11 +72,7 @@ class UnityCatalog:
         return _list_versions(self._connection.begin(), _Name.of(model))
 
     def get_version(self, model: str, version: str) -> ModelVersion:
-        """One version.
-
-        Raises:
-            VendorNotFoundError: there is none, or the service's principal may not see it.
-        """
+        """One version, if the service's principal may see it."""
         named, number = _Name.of(model), check_version(version)
         found = _version(named, self._connection.begin().get(Version, f"{named.path}/versions/{number}"))
         if found.version != number:

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -27,46 +26,6 @@ MEMBERS = ("members", "read")
 _ISSUED_EARLIER = timedelta(seconds=60)
 _JWT_LIFE = timedelta(seconds=540)
 _REFRESH_BEFORE = timedelta(minutes=5)
-
-
-class Access(Protocol):
-    """What our credentials open."""
-
-    def to(self, spot: GitHubPlace, permission: tuple[str, str] = ACTIONS) -> Auth:
-        """Credentials for calls about this repository and, with MEMBERS, about its organization's teams."""
-        ...
-
-    def own_account(self, spot: GitHubPlace) -> Person:
-        """The account that acts when we do. Asked once, then remembered."""
-        ...
-
-    def check(self) -> None:
-        """A cheap call that GitHub refuses if the credentials are wrong."""
-        ...
-
-
-def new_access(
-    client: ApiClient, credentials: Credentials, clock: Clock, previous: Credentials | None = None
-) -> Access:
-    """What these credentials open. Nothing is called yet.
-
-    Args:
-        client: for GitHub's API.
-        credentials: what to use.
-        clock: for the Apps' tokens.
-        previous: what to use where GitHub refuses the current ones, while they are being replaced; of the
-            same kind.
-
-    Raises:
-        ConfigurationError: they cannot be used.
-    """
-    if isinstance(credentials, GitHubApp):
-        if isinstance(previous, GitHubToken):
-            raise ConfigurationError(["GitHub: the previous credentials of an App are an App's"])
-        return _AppAccess(client, [credentials, *([previous] if previous else [])], clock)
-    if isinstance(previous, GitHubApp):
-        raise ConfigurationError(["GitHub: the previous credentials of a token are a token"])
-    return _TokenAccess(client, [credentials, *([previous] if previous else [])])
 
 
 # --- a fine-grained token ---------------------------------------------------------------------------------
@@ -208,6 +167,35 @@ class _InstallationAuth:
     def renew(self) -> bool:
         self.access.forget(self.spot, self.permission)
         return True
+
+
+Access = _TokenAccess | _AppAccess
+"""What our credentials open: `to` gives those for calls about a repository and, with MEMBERS, about its organization's
+teams; `own_account` is who acts when we do, asked once; `check` is a cheap call that GitHub refuses if they are wrong."""
+
+
+def new_access(
+    client: ApiClient, credentials: Credentials, clock: Clock, previous: Credentials | None = None
+) -> Access:
+    """What these credentials open. Nothing is called yet.
+
+    Args:
+        client: for GitHub's API.
+        credentials: what to use.
+        clock: for the Apps' tokens.
+        previous: what to use where GitHub refuses the current ones, while they are being replaced; of the
+            same kind.
+
+    Raises:
+        ConfigurationError: they cannot be used.
+    """
+    if isinstance(credentials, GitHubApp):
+        if isinstance(previous, GitHubToken):
+            raise ConfigurationError(["GitHub: the previous credentials of an App are an App's"])
+        return _AppAccess(client, [credentials, *([previous] if previous else [])], clock)
+    if isinstance(previous, GitHubApp):
+        raise ConfigurationError(["GitHub: the previous credentials of a token are a token"])
+    return _TokenAccess(client, [credentials, *([previous] if previous else [])])
 
 
 def person(answer: object) -> Person:

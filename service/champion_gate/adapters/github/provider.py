@@ -102,16 +102,7 @@ class GitHub(CiProvider[RepositoryApi]):
     def check_place(
         self, target: ApprovalTarget, expires_after: timedelta | None = None
     ) -> Mapping[str, str]:
-        """Make sure that the environments protect an approval; returns the pins (numeric ids as strings).
-
-        Args:
-            target: the gate's approval settings.
-            expires_after: how long people will have; no timer may be as long.
-
-        Raises:
-            UnsafeTargetError: they do not; says what to change and where.
-            InvalidNameError: a name in `target` is not of GitHub's form.
-        """
+        """See ApprovalProvider; the pins are numeric ids as strings."""
         api = self._api(target)
         looked = places.survey(api)
         problems = [*looked.problems, *places.unreadable_teams(api, looked)]
@@ -122,12 +113,7 @@ class GitHub(CiProvider[RepositoryApi]):
         return looked.pins
 
     def find_person(self, target: ApprovalTarget, login: str) -> Person:
-        """Resolve a login to the account's number.
-
-        Raises:
-            VendorNotFoundError: nobody has it, or it is no person's.
-            UnsafeTargetError: our credentials do not let us ask.
-        """
+        """See ApprovalProvider; UnsafeTargetError where our credentials do not let us ask."""
         try:
             found = self._api(target).user(check_login(login))
         except VendorNotFoundError:
@@ -143,14 +129,7 @@ class GitHub(CiProvider[RepositoryApi]):
     # --- asking -----------------------------------------------------------------------------------------------
 
     def open(self, target: ApprovalTarget, promotion: Promotion, evidence: str) -> OpenedRequest | None:
-        """Dispatch the workflow, once.
-
-        Returns:
-            The run, or None where GitHub does not tell its id.
-
-        Raises:
-            VendorUnavailableError: with `outcome_unknown` where a run may have been started.
-        """
+        """See ApprovalProvider: dispatch the workflow, once."""
         api = self._api(target)
         body = {"ref": api.spot.ref, "inputs": _inputs_of(promotion, target.seats, evidence)}
         answer = api.dispatch({**body, "return_run_details": True} if self._asks_for_run else body)
@@ -173,12 +152,7 @@ class GitHub(CiProvider[RepositoryApi]):
     # --- deciding ---------------------------------------------------------------------------------------------
 
     def read(self, target: ApprovalTarget, promotion: Promotion) -> RequestState:
-        """Re-read the run, the environments, the reviews and the gated jobs; nothing of that is cached.
-
-        Raises:
-            VendorRefusedError: the promotion has no request, or the run cannot be read.
-            RequestGoneError: the run is not there, nor among those of its workflow.
-        """
+        """See ApprovalProvider: the run, the environments, the reviews and the gated jobs; nothing of that is cached."""
         request = promotion.request
         if request is None or request.external_id is None:
             raise VendorRefusedError("GitHub", f"promotion {promotion.id} has no workflow run to be read.")
@@ -195,12 +169,7 @@ class GitHub(CiProvider[RepositoryApi]):
         return starts.dispatched_by_us(self._api(target), promotion).open_ones_but({own})
 
     def cancel(self, target: ApprovalTarget, external_id: str) -> None:
-        """Cancel the run; no error where it has ended.
-
-        Raises:
-            VendorNotFoundError: it is gone, or hidden from us; one answer does not tell which.
-            VendorUnavailableError: GitHub took the call but the run goes on; to be tried again.
-        """
+        """See ApprovalProvider; VendorUnavailableError where GitHub took the call but the run goes on."""
         api, run_id = self._api(target), check_run_id(external_id)
         if api.cancel(run_id).status == HTTPStatus.ACCEPTED:
             return

@@ -107,17 +107,8 @@ class GitLab(CiProvider[ProjectApi]):
     def check_place(
         self, target: ApprovalTarget, expires_after: timedelta | None = None
     ) -> Mapping[str, str]:
-        """Make sure that the place protects an approval; returns the pins (numeric ids as strings).
-
-        Args:
-            target: the gate's approval settings.
-            expires_after: how long people will have; GitLab's environments have no timers to compare it with.
-
-        Raises:
-            UnsafeTargetError: it does not; says what to change and where.
-            InvalidNameError: a name in `target` is not of GitLab's form.
-        """
-        del expires_after
+        """See ApprovalProvider; the pins are numeric ids as strings."""
+        del expires_after  # GitLab's environments have no timers to compare it with
         api = self._api(target)
         looked = places.survey(api, People(api), self._clock.now())
         if looked.problems:
@@ -125,12 +116,7 @@ class GitLab(CiProvider[ProjectApi]):
         return looked.pins
 
     def find_person(self, target: ApprovalTarget, login: str) -> Person:
-        """Resolve a username to the account's number.
-
-        Raises:
-            VendorNotFoundError: nobody has it, or it is no person's.
-            UnsafeTargetError: our credentials do not let us ask.
-        """
+        """See ApprovalProvider; UnsafeTargetError where our credentials do not let us ask."""
         api = self._api(target)
         try:
             found = api.user_named(check_login(login))
@@ -146,11 +132,7 @@ class GitLab(CiProvider[ProjectApi]):
     # --- asking -----------------------------------------------------------------------------------------------
 
     def open(self, target: ApprovalTarget, promotion: Promotion, evidence: str) -> OpenedRequest | None:
-        """Start the pipeline, once.
-
-        Raises:
-            VendorUnavailableError: with `outcome_unknown` where a pipeline may have been started.
-        """
+        """See ApprovalProvider: start the pipeline, once."""
         api = self._api(target)
         inputs = _inputs_of(
             promotion, environment=api.spot.environment, gate_url=self._gate_url, evidence=evidence
@@ -174,12 +156,7 @@ class GitLab(CiProvider[ProjectApi]):
     # --- deciding ---------------------------------------------------------------------------------------------
 
     def read(self, target: ApprovalTarget, promotion: Promotion) -> RequestState:
-        """Re-read the pipeline, the place, the gated job and its deployment; nothing of that is cached.
-
-        Raises:
-            VendorRefusedError: the promotion has no request, or the pipeline cannot be read.
-            RequestGoneError: the pipeline is not there, nor among those of its project.
-        """
+        """See ApprovalProvider: the pipeline, the place, the gated job and its deployment; nothing of that is cached."""
         request = promotion.request
         if request is None or request.external_id is None:
             raise VendorRefusedError("GitLab", f"promotion {promotion.id} has no pipeline to be read.")
@@ -199,10 +176,9 @@ class GitLab(CiProvider[ProjectApi]):
         return starts.created_by_us(api, promotion, self._starter(api, promotion)).open_ones_but({own})
 
     def cancel(self, target: ApprovalTarget, external_id: str) -> None:
-        """Cancel the pipeline; no error where it has ended.
+        """See ApprovalProvider.
 
         Raises:
-            VendorNotFoundError: it is gone, or hidden from us; one answer does not tell which.
             VendorRefusedError: nothing of ours may cancel, or this GitLab leaves manual jobs playable
                 (gitlab-org/gitlab issues 9082, 460256). What is played then is never believed.
             VendorUnavailableError: GitLab took the call but the pipeline goes on; to be tried again.

@@ -69,11 +69,7 @@ class MlflowRegistry:
         return tuple(_version(each) for each in self._listed(model))
 
     def get_version(self, model: str, version: str) -> ModelVersion:
-        """One version.
-
-        Raises:
-            VendorNotFoundError: there is none, or we may not see it.
-        """
+        """One version."""
         return _version(self._read(model, version))
 
     def get_details(self, version: ModelVersion) -> VersionDetails:
