@@ -309,8 +309,7 @@ def test_no_output_crashes(said: str) -> None:
 
 
 def child_of(answer: dict[str, Any]) -> str | None:
-    started = output(answer).run_job_output
-    return started.run_id if started else None
+    return output(answer).child_run_id
 
 
 def test_a_child_runs_id_is_read() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from champion_gate.adapters.databricks import models as databricks
 from champion_gate.adapters.github import models as github
 from champion_gate.adapters.gitlab import models as gitlab
 from champion_gate.adapters.http.models import Answered, Reader
@@ -156,6 +157,28 @@ def test_that_a_review_is_nobodys_has_to_be_told() -> None:
     read(github.Approval, {**WHOLE[github.Approval], "user": None})
     with pytest.raises(VendorUnavailableError, match=r"`answer\.user` is absent\."):
         read(github.Approval, WHOLE[github.Approval])
+
+
+@pytest.mark.parametrize(
+    ("model", "answer"),
+    [
+        (databricks.Job, {"job_id": 1, "settings": "x"}),
+        (databricks.Job, {"job_id": 1, "settings": {"run_as": "x"}}),
+        (databricks.TaggedVersion, {"model_version": []}),
+        (databricks.Output, {"run_job_output": [1]}),
+        (databricks.Output, {"run_job_output": {"run_id": "../x"}}),
+        (databricks.Run, {"run_id": 1, "tasks": {}}),
+        (databricks.Run, {"run_id": 1, "repair_history": [{"task_run_ids": ["x"]}]}),
+        (databricks.RegisteredModel, {"aliases": ["x"]}),
+        (databricks.Version, {"version": "v1"}),
+        (databricks.VersionList, {"model_versions": {"version": "1"}}),
+    ],
+)
+def test_what_stands_in_the_place_of_an_object_list_or_number_is_unreadable(
+    model: type[Answered], answer: object
+) -> None:
+    with pytest.raises(VendorUnavailableError, match="cannot be read: `answer"):
+        read(model, answer)
 
 
 @pytest.mark.parametrize("answer", [None, [], "x", 1, True])

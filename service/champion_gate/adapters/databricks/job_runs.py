@@ -180,7 +180,7 @@ class DatabricksJobRuns:
             databricks.told(job.job_id, "jobs/list.jobs.job_id")
             for page in self._connection.begin().pages(JobList, "/api/2.2/jobs/list", query)
             for job in page.jobs
-            if job.settings.name == name
+            if job.name == name
         )
 
 
@@ -257,8 +257,7 @@ class _RunTree:
         self._add([one for one in iterations if one.succeeded], job_id, depth)
 
     def _add_child(self, wrapper: Attempt, depth: int) -> None:
-        started = _read_output(self.api, wrapper.run_id).run_job_output
-        child = started.run_id if started else None
+        child = _read_output(self.api, wrapper.run_id).child_run_id
         if child is None:
             # Whoever trained there is unknown, and must not go unnoticed.
             self.trainers += [Trainer("job run creator", None), Trainer(_RUN_AS, None)]
@@ -281,7 +280,7 @@ def _read_job(api: Operation, job_id: str) -> _Job:
         job = api.get(Job, "/api/2.2/jobs/get", {"job_id": job_id})
     except VendorNotFoundError:
         return _Job("", (Trainer(_RUN_AS, None),))
-    return _Job(job.settings.name or "", _run_as(job.settings.run_as, job.run_as_user_name))
+    return _Job(job.name or "", _run_as(job.run_as, job.run_as_user_name))
 
 
 def _run_as(chosen: RunAs | None, shown: str | None) -> tuple[Trainer, ...]:

@@ -12,7 +12,17 @@ from pydantic import BeforeValidator, Field
 
 from champion_gate.adapters.databricks.connection import Operation
 from champion_gate.adapters.databricks.errors import unreadable
-from champion_gate.adapters.databricks.models import Instant, Listed, Page, Pair, Word, pairs
+from champion_gate.adapters.databricks.models import (
+    Instant,
+    Listed,
+    Nested,
+    Page,
+    Pair,
+    Word,
+    at,
+    list_at,
+    pairs,
+)
 from champion_gate.adapters.http.models import Answered
 from champion_gate.domain.metrics import latest
 from champion_gate.domain.versions import LoggedModel, MetricRow, TrainingRun, check_logged_model_id, measured
@@ -63,67 +73,44 @@ class _Metric(Answered):
     run_id: Word = None
 
 
-class _Measured(Answered):
-    metrics: Listed[_Metric] = Field(default_factory=list)
-    params: Listed[Pair] = Field(default_factory=list)
-    tags: Listed[Pair] = Field(default_factory=list)
-
-
-class _MlflowRunInfo(Answered):
-    run_id: object = None
-    run_uuid: object = None
-    experiment_id: Word = None
-    user_id: Word = None
-    user_name: Word = None
-    start_time: Instant = None
-    artifact_uri: Word = None
-
-
 class _NamedModel(Answered):
     model_id: object = None
 
 
-class _NamedModels(Answered):
-    model_outputs: Listed[_NamedModel] = Field(default_factory=list)
-    model_inputs: Listed[_NamedModel] = Field(default_factory=list)
+class _MlflowRun(Nested):
+    run_id: object = at("run", "info", "run_id")
+    run_uuid: object = at("run", "info", "run_uuid")
+    experiment_id: Word = at("run", "info", "experiment_id")
+    user_id: Word = at("run", "info", "user_id")
+    user_name: Word = at("run", "info", "user_name")
+    start_time: Instant = at("run", "info", "start_time")
+    artifact_uri: Word = at("run", "info", "artifact_uri")
+    metrics: Listed[_Metric] = list_at("run", "data", "metrics")
+    params: Listed[Pair] = list_at("run", "data", "params")
+    tags: Listed[Pair] = list_at("run", "data", "tags")
+    model_outputs: Listed[_NamedModel] = list_at("run", "outputs", "model_outputs")
+    model_inputs: Listed[_NamedModel] = list_at("run", "inputs", "model_inputs")
 
 
-class _MlflowRun(Answered):
-    info: _MlflowRunInfo
-    data: _Measured = Field(default_factory=_Measured)
-    outputs: Annotated[_NamedModels, BeforeValidator(lambda value: value or {})] = Field(
-        default_factory=_NamedModels
-    )
-    inputs: Annotated[_NamedModels, BeforeValidator(lambda value: value or {})] = Field(
-        default_factory=_NamedModels
-    )
+class _LoggedModel(Nested):
+    model_id: object = at("model", "info", "model_id")
+    source_run_id: Word = at("model", "info", "source_run_id")
+    tags: Listed[Pair] = list_at("model", "info", "tags")
+    artifact_uri: Word = at("model", "info", "artifact_uri")
+    status: Word = at("model", "info", "status")
+    creation_timestamp_ms: Instant = at("model", "info", "creation_timestamp_ms")
+    creator_id: object = at("model", "info", "creator_id")
+    metrics: Listed[_Metric] = list_at("model", "data", "metrics")
+    params: Listed[Pair] = list_at("model", "data", "params")
 
 
-class _MlflowRunAnswer(Answered):
-    run: _MlflowRun
-
-
-class _LoggedModelInfo(Answered):
-    model_id: object = None
-    source_run_id: Word = None
-    tags: Listed[Pair] = Field(default_factory=list)
-    artifact_uri: Word = None
-    status: Word = None
-    creation_timestamp_ms: Instant = None
-    creator_id: object = None
-
-
-class _LoggedModelEntry(Answered):
-    info: _LoggedModelInfo
-    data: _Measured = Field(default_factory=_Measured)
-
-
-class _LoggedModelAnswer(Answered):
-    model: _LoggedModelEntry
+class _ListedModel(Nested):
+    model_id: object = at("info", "model_id")
+    source_run_id: Word = at("info", "source_run_id")
 
 
 class _LoggedModelList(Page):
-    models: Listed[_LoggedModelEntry] = Field(default_factory=list)
+    models: Listed[_ListedModel] = Field(default_factory=list)
 
 
 # --- reading ----------------------------------------------------------------------------------------------
@@ -136,32 +123,29 @@ def read_run(api: Operation, run_id: str) -> TrainingRun:
         InvalidNameError: `run_id` cannot be the id of one.
         VendorNotFoundError: there is none, or we may not see it.
     """
-    run = api.get(_MlflowRunAnswer, _RUN, {"run_id": checked_run_id(run_id)}).run
-    info, data = run.info, run.data
-    if run_id not in (info.run_id, info.run_uuid):
+    run = api.get(_MlflowRun, _RUN, {"run_id": checked_run_id(run_id)})
+    if run_id not in (run.run_id, run.run_uuid):
         raise unreadable(_RUN)
-    tags = pairs(data.tags)
-    experiment, host = info.experiment_id, api.connection.host
+    tags = pairs(run.tags)
+    experiment, host = run.experiment_id, api.connection.host
     return TrainingRun(
         run_id=run_id,
-        user=tags.get("mlflow.user") or info.user_id or info.user_name,
+        user=tags.get("mlflow.user") or run.user_id or run.user_name,
         job_id=tags.get("mlflow.databricks.jobID") or None,
         job_run_id=tags.get("mlflow.databricks.jobRunID") or None,
-        metrics=latest(_rows(data.metrics)),
-        params=pairs(data.params),
+        metrics=latest(_rows(run.metrics)),
+        params=pairs(run.params),
         git_commit=tags.get("mlflow.source.git.commit")
         or tags.get("mlflow.databricks.gitRepoCommit")
         or None,
-        started_at=info.start_time,
+        started_at=run.start_time,
         url=f"{host}/ml/experiments/{quote(experiment, safe='')}/runs/{run_id}"
         if host and experiment
         else None,
         experiment_id=experiment,
         # The logged models that it says it made, or read to measure them.
-        logged_models=frozenset(
-            str(each.model_id) for each in (*run.outputs.model_outputs, *run.inputs.model_inputs)
-        ),
-        artifact_uri=info.artifact_uri,
+        logged_models=frozenset(str(each.model_id) for each in (*run.model_outputs, *run.model_inputs)),
+        artifact_uri=run.artifact_uri,
     )
 
 
@@ -173,19 +157,19 @@ def read_logged_model(api: Operation, model_id: str) -> LoggedModel:
         VendorNotFoundError: there is none, or we may not see it.
     """
     path = f"{_LOGGED_MODELS}/{check_logged_model_id(model_id)}"
-    model = api.get(_LoggedModelAnswer, path).model
-    info, creator = model.info, model.info.creator_id
-    if info.model_id != model_id:
+    model = api.get(_LoggedModel, path)
+    creator = model.creator_id
+    if model.model_id != model_id:
         raise unreadable(_LOGGED_MODELS)
     return LoggedModel(
         model_id=model_id,
-        run_id=info.source_run_id,
-        metrics=tuple(_rows(model.data.metrics)),
-        params=pairs(model.data.params),
-        tags=pairs(info.tags),
-        artifact_uri=info.artifact_uri,
-        status=info.status,
-        created_at=info.creation_timestamp_ms,
+        run_id=model.source_run_id,
+        metrics=tuple(_rows(model.metrics)),
+        params=pairs(model.params),
+        tags=pairs(model.tags),
+        artifact_uri=model.artifact_uri,
+        status=model.status,
+        created_at=model.creation_timestamp_ms,
         created_by=str(creator) if isinstance(creator, int | str) and creator else None,
     )
 
@@ -204,9 +188,7 @@ def logged_models_of(api: Operation, run: TrainingRun) -> frozenset[str] | None:
     try:
         for _ in range(_MOST_PAGES):
             page = api.search(_LoggedModelList, path, query)
-            found |= {
-                str(each.info.model_id) for each in page.models if each.info.source_run_id == run.run_id
-            }
+            found |= {str(each.model_id) for each in page.models if each.source_run_id == run.run_id}
             if not page.next_page_token:
                 return frozenset(found)
             query["page_token"] = page.next_page_token

@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import AliasPath, BeforeValidator, ConfigDict, Field, model_validator
 
 from champion_gate.adapters.databricks.errors import VENDOR
 from champion_gate.adapters.http.models import Answered, Reader
@@ -45,8 +45,14 @@ def word(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _object_or_none(value: object) -> object:
-    return value if isinstance(value, dict) else None
+def at(*path: str) -> Any:
+    """A field that lies inside other objects; None where one of them, or it, is left out."""
+    return Field(default=None, validation_alias=AliasPath(*path))
+
+
+def list_at(*path: str) -> Any:
+    """The same of a list."""
+    return Field(default_factory=list, validation_alias=AliasPath(*path))
 
 
 Digits = Annotated[str, BeforeValidator(_digits)]
@@ -68,6 +74,22 @@ Listed = Annotated[list[T], BeforeValidator(lambda value: [] if value is None el
 """A list, which is left out where it is empty."""
 
 
+class Nested(Answered):
+    """An answer of which fields are taken that lie inside other objects; whatever else stands in an object's place is unreadable."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_objects(cls, value: object) -> object:
+        for field in cls.model_fields.values():
+            path = field.validation_alias.path[:-1] if isinstance(field.validation_alias, AliasPath) else []
+            part = value
+            for key in path:
+                part = part.get(key) if isinstance(part, dict) else None
+                if part is not None and not isinstance(part, dict):
+                    raise ValueError(f"an answer whose `{key}` is an object")
+        return value
+
+
 class Page(Answered):
     """A page of a list."""
 
@@ -77,32 +99,17 @@ class Page(Answered):
 # --- how something ended ----------------------------------------------------------------------------------
 
 
-class _TerminationDetails(Answered):
-    code: object = None
-    type: object = None
-    message: Word = None
-
-
-class _Status(Answered):
-    state: object = None
-    termination_details: Annotated[_TerminationDetails | None, BeforeValidator(_object_or_none)] = None
-
-
-class StateBefore(Answered):
-    """How something is, as it was told before there was a `status`."""
-
-    life_cycle_state: object = None
-    result_state: object = None
-    state_message: Word = None
-
-
 class Ending(Answered):
-    """A run, task or repair, as far as it tells how it ended. A status of another form is one that tells nothing."""
+    """A run, task or repair, as far as it tells how it ended; in `state` it was told before there was a `status`."""
 
-    status: Annotated[
-        _Status | None, BeforeValidator(lambda value: None if value is None else _object_or_none(value) or {})
-    ] = None
-    state: Annotated[StateBefore | None, BeforeValidator(_object_or_none)] = None
+    status: object = None
+    status_state: object = at("status", "state")
+    code: object = at("status", "termination_details", "code")
+    kind: object = at("status", "termination_details", "type")
+    message: Word = at("status", "termination_details", "message")
+    life_cycle_state: object = at("state", "life_cycle_state")
+    result_state: object = at("state", "result_state")
+    state_message: Word = at("state", "state_message")
     start_time: Instant = None
     end_time: Instant = None
 
@@ -148,20 +155,12 @@ class RunList(Page):
     runs: Listed[Run] = Field(default_factory=list)
 
 
-class _NotebookOutput(Answered):
-    result: Word = None
-    truncated: object = None
+class Output(Nested):
+    """What a task run left: what a notebook said when it ended, or which job run was started."""
 
-
-class _RunJobOutput(Answered):
-    run_id: OptionalDigits = None
-
-
-class Output(Answered):
-    """What a task run left."""
-
-    notebook_output: Annotated[_NotebookOutput | None, BeforeValidator(_object_or_none)] = None
-    run_job_output: Annotated[_RunJobOutput | None, BeforeValidator(lambda value: value or None)] = None
+    result: Word = at("notebook_output", "result")
+    truncated: object = at("notebook_output", "truncated")
+    child_run_id: OptionalDigits = at("run_job_output", "run_id")
 
 
 # --- jobs -------------------------------------------------------------------------------------------------
@@ -177,16 +176,12 @@ class RunAs(Answered):
     group_name: Word = None
 
 
-class _JobSettings(Answered):
-    name: Word = None
-    run_as: Annotated[RunAs | None, BeforeValidator(lambda value: value or None)] = None
-
-
-class Job(Answered):
+class Job(Nested):
     """A job."""
 
     job_id: OptionalDigits = None
-    settings: _JobSettings = Field(default_factory=_JobSettings)
+    name: Word = at("settings", "name")
+    run_as: Annotated[RunAs | None, BeforeValidator(lambda value: value or None)] = at("settings", "run_as")
     run_as_user_name: Word = None
 
 
@@ -232,18 +227,12 @@ class VersionList(Page):
     model_versions: Listed[Version] = Field(default_factory=list)
 
 
-class TaggedVersion(Answered):
+class TaggedVersion(Nested):
     """A model version as MLflow's side of Unity Catalog shows it."""
 
-    version: Digits
-    tags: Listed[Pair] = Field(default_factory=list)
-    model_id: object = None
-
-
-class TaggedVersionAnswer(Answered):
-    """The answer about one."""
-
-    model_version: TaggedVersion
+    version: Digits = Field(validation_alias=AliasPath("model_version", "version"))
+    tags: Listed[Pair] = list_at("model_version", "tags")
+    model_id: object = at("model_version", "model_id")
 
 
 class _Alias(Answered):

@@ -16,7 +16,6 @@ from champion_gate.adapters.databricks.models import (
     Ending,
     Output,
     Run,
-    StateBefore,
     Task,
     databricks,
 )
@@ -82,24 +81,22 @@ def run_result(of: Ending) -> tuple[RunResult, str]:
         of: a run or task. `state`, which is deprecated, is believed only where `status` is absent.
     """
     if of.status is None:
-        return _result_before_status(of.state)
-    state, ending = of.status.state, of.status.termination_details
+        return _result_before_status(of)
+    state = of.status_state
     if state != "TERMINATED":
         known = isinstance(state, str) and state in _NOT_ENDED
         return RunResult.RUNNING if known else RunResult.UNKNOWN, _detail(state)
-    if ending is None:
+    if of.code is None:
         return RunResult.UNKNOWN, "TERMINATED without a reason"
-    result = _result_of(ending.code, _UNSUCCESSFUL_CODES)
-    if result in _SUCCESSES.values() and ending.type not in (None, "SUCCESS"):
-        return RunResult.UNKNOWN, _detail(f"{ending.code}, yet of type {ending.type}")
-    return result, _detail(ending.code, ending.message)
+    result = _result_of(of.code, _UNSUCCESSFUL_CODES)
+    if result in _SUCCESSES.values() and of.kind not in (None, "SUCCESS"):
+        return RunResult.UNKNOWN, _detail(f"{of.code}, yet of type {of.kind}")
+    return result, _detail(of.code, of.message)
 
 
-def _result_before_status(state: StateBefore | None) -> tuple[RunResult, str]:
-    if state is None:
-        return RunResult.UNKNOWN, "no state"
-    life, outcome = state.life_cycle_state, state.result_state
-    detail = _detail(outcome or life, state.state_message)
+def _result_before_status(of: Ending) -> tuple[RunResult, str]:
+    life, outcome = of.life_cycle_state, of.result_state
+    detail = _detail(outcome or life, of.state_message)
     if life == "TERMINATED":
         return _result_of(outcome, _UNSUCCESSFUL_RESULTS), detail
     if life in ("SKIPPED", "INTERNAL_ERROR"):
@@ -261,13 +258,12 @@ def task_output(task_run_id: str, left: Output) -> tuple[TaskOutput | None, str 
     Returns:
         The output, and why one that speaks of champion_gate was not taken; both None where it says nothing.
     """
-    said = left.notebook_output
-    if said is None or said.result is None or "champion_gate" not in said.result:
+    if left.result is None or "champion_gate" not in left.result:
         return None, None
-    if said.truncated:
+    if left.truncated:
         return None, "it is longer than 5 MB, so it was cut"
     try:
-        named = _named(said.result)
+        named = _named(left.result)
         return (TaskOutput(task_run_id, *named), None) if named else (None, None)
     except (_NoWordError, InvalidNameError) as problem:
         return None, str(problem)

@@ -18,7 +18,6 @@ from champion_gate.adapters.databricks.mlflow_runs import logged_models_of, read
 from champion_gate.adapters.databricks.models import (
     RegisteredModel,
     TaggedVersion,
-    TaggedVersionAnswer,
     Version,
     VersionList,
     databricks,
@@ -263,7 +262,7 @@ def _version_id(shown: Version) -> str:
 
 def _read_tagged(api: Operation, named: _Name, version: str) -> TaggedVersion:
     """A version as MLflow's side of Unity Catalog shows it: with tags and, where it tells it, `model_id`."""
-    found = api.get(TaggedVersionAnswer, _GET, {"name": named.full, "version": version}).model_version
+    found = api.get(TaggedVersion, _GET, {"name": named.full, "version": version})
     if found.version != version:
         raise unreadable(_GET)
     return found

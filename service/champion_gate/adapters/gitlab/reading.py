@@ -85,7 +85,7 @@ def state_of(
     gated = [job for job in jobs if job.name == api.spot.job]
     status = pipeline.status
     reading.problems.extend(_unknown_status(status, f"pipeline {pipeline_id}"))
-    void = pipeline_void_because(pipeline, pipeline_id, pins, reading.problems)
+    void = _pipeline_void_because(pipeline, pipeline_id, pins, reading.problems)
     void = void or _job_void_because(reading, pipeline, pipeline_id, gated)
     reading.missing.update(_may_yet_run(gated))
     started: dict[str, datetime] = {}
@@ -93,7 +93,7 @@ def state_of(
     if gated:
         reviews = _reviews(reading, pipeline, gated[0], asked_at)
         reading.problems.extend(_unknown_status(gated[0].status, f"job {api.spot.job}"))
-        at = let_start_at(gated[0])
+        at = _let_start_at(gated[0])
         if len(gated) == 1 and at is not None:
             started = dict.fromkeys(api.spot.seats, at)
     else:
@@ -150,19 +150,12 @@ def _unknown_status(status: str, what: str) -> Iterator[str]:
         yield f"GitLab says that {what} is {status!r}, which is not known."
 
 
-def pipeline_void_because(
+def _pipeline_void_because(
     pipeline: Pipeline, pipeline_id: str, pins: Mapping[str, str], problems: list[str]
 ) -> str | None:
     """Why this pipeline is not the one that we opened; such a thing never heals.
 
-    Args:
-        pipeline: as the API has it.
-        pipeline_id: the pipeline that was opened.
-        pins: as stored with the request.
-        problems: what is of a form that we do not know is added here, and only keeps the request waiting.
-
-    Raises:
-        VendorUnavailableError: it is not told who started it.
+    What is of a form that we do not know is a problem, and only keeps the request waiting.
     """
     starter = gitlab.told(pipeline.user, "pipeline.user")
     branch = pipeline.ref.removeprefix("refs/heads/")
@@ -193,7 +186,7 @@ def _job_void_because(
     if len(gated) > 1:
         return f"Job {name} was retried; only a pipeline with a single one is believed."
     for job in gated:
-        if let_start_at(job) is not None and _is_opener(reading, job.user):
+        if _let_start_at(job) is not None and _is_opener(reading, job.user):
             return f"Job {name} was run by our own account, which is nobody's decision."
         if job.pipeline.id != pipeline_id:
             return f"Job {name} belongs to pipeline {job.pipeline.id}."
@@ -218,14 +211,14 @@ def _stopped_because(job: Job) -> str | None:
     name, status = job.name, job.status
     if status == "skipped":
         return f"Job {name} was skipped."
-    if status in CANCELLED and let_start_at(job) is None:
+    if status in CANCELLED and _let_start_at(job) is None:
         return f"Job {name} was cancelled, which rejects the request; GitLab does not tell by whom."
     if job.archived is True and status in WAITING:
         return f"Job {name} is archived: GitLab lets nobody run it any more."
     return None
 
 
-def let_start_at(job: Job) -> datetime | None:
+def _let_start_at(job: Job) -> datetime | None:
     """When people had let it start, however it ended: the gate was down, its time was up, somebody cut it off.
 
     A job that failed for want of a runner had been let start too, by whoever played it; GitLab does not tell
@@ -247,12 +240,12 @@ def let_start_at(job: Job) -> datetime | None:
 
 def _reviews(reading: _Reading, pipeline: Pipeline, job: Job, asked_at: datetime) -> tuple[Review, ...]:
     """Every vote: approvals of the job's deployment where the place has approval rules, else the click."""
-    played = let_start_at(job) is not None or _waits_for_a_runner(reading, pipeline, job)
+    played = _let_start_at(job) is not None or _waits_for_a_runner(reading, pipeline, job)
     if reading.api.spot.protection is Protection.BRANCH:
         return (_click(reading, job),) if played else ()
     deployment = _deployment(reading, pipeline, job, asked_at)
     if deployment is None:
-        if let_start_at(job) is not None:
+        if _let_start_at(job) is not None:
             environment = reading.api.spot.environment
             reading.problems.append(f"GitLab lists no deployment of job {job.name} to {environment}.")
         return ()
@@ -302,7 +295,7 @@ def _deployment(reading: _Reading, pipeline: Pipeline, job: Job, asked_at: datet
 def _approvals(reading: _Reading, deployment: Deployment, job: Job) -> tuple[Review, ...]:
     """The votes on a deployment. Each may fill any seat: GitLab counts for which rule, we count people."""
     missing = gitlab.told(deployment.pending_approval_count, "deployment.pending_approval_count")
-    if let_start_at(job) is not None and missing != 0:
+    if _let_start_at(job) is not None and missing != 0:
         reading.problems.append(f"The job has started, and GitLab still lacks {missing} approvals of it.")
     elif job.status == "manual":
         held = (

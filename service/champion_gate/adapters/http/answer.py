@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import requests
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ProxyError
@@ -81,6 +82,33 @@ class Answer:
                 hint=_WEB_PAGE if is_page else "",
                 outcome_unknown=self.may_have_acted,
             ) from None
+
+    def next_query(self, list_path: str) -> str | None:
+        """The query of the next page, as `Link: rel="next"` names it; None on the last one.
+
+        Args:
+            list_path: how the path of the next page has to end.
+
+        Raises:
+            VendorRefusedError: it is a page of another list.
+            VendorUnavailableError: its address cannot be read.
+        """
+        links = requests.utils.parse_header_links(self.headers.get("link", ""))
+        link = next((link["url"] for link in links if link.get("rel") == "next"), None)
+        if link is None:
+            return None
+        try:
+            there = urlsplit(link)
+        except ValueError:
+            words = f"{self.call} names a next page whose address cannot be read."
+            raise VendorUnavailableError(self.vendor, words) from None
+        if not unquote(there.path).endswith(unquote(list_path)):
+            raise VendorRefusedError(
+                self.vendor,
+                f"{self.call} names {there.path!r} as its next page, which is another list.",
+                hint="Does a proxy in front of the server change the paths of calls?",
+            )
+        return there.query
 
     def message(self) -> str:
         """The vendor's own word for an error: one line, cut, without anything that looks like a secret."""

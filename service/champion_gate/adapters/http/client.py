@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import unquote, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import requests
 import urllib3
@@ -150,7 +150,7 @@ class ApiClient:
             answer = self._get(url, auth=auth, conditional=conditional)
             pages.append(answer.json())
             read.add(url)
-            query = self._next_query(answer, list_path or path)
+            query = answer.next_query(list_path or path)
             if query is None:
                 return pages
             url = f"{self._url(path, None)}?{query}"
@@ -229,26 +229,6 @@ class ApiClient:
         if conditional and "etag" in answer.headers:
             self._cache.put(url, answer)
         return answer
-
-    def _next_query(self, answer: Answer, list_path: str) -> str | None:
-        """The query of the next page; None on the last one."""
-        links = requests.utils.parse_header_links(answer.headers.get("link", ""))
-        link = next((link["url"] for link in links if link.get("rel") == "next"), None)
-        if link is None:
-            return None
-        try:
-            there = urlsplit(link)
-        except ValueError:
-            raise VendorUnavailableError(
-                self.vendor, f"{answer.call} names a next page whose address cannot be read."
-            ) from None
-        if not unquote(there.path).endswith(unquote(list_path)):
-            raise VendorRefusedError(
-                self.vendor,
-                f"{answer.call} names {there.path!r} as its next page, which is another list.",
-                hint="Does a proxy in front of the server change the paths of calls?",
-            )
-        return there.query
 
     def _url(self, path: str, params: Mapping[str, str] | None) -> str:
         return f"{self._base_url}{path}" + (f"?{urlencode(params)}" if params else "")
