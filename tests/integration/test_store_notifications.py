@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import base64
-import json
 from dataclasses import replace
 
 import pytest
 
 from champion_gate.domain.notifications import NotificationPhase, Resolution, StoredNotification
 from champion_gate.domain.retry import Retry
+from champion_gate.domain.rows import write_cursor
 from champion_gate.errors import InvalidInputError, LeaseLostError, NotFoundError
 from champion_gate.store import Store
 from integration.store_samples import LEASE, T0, after, job_run, notification
@@ -245,13 +244,6 @@ def test_a_gate_keeps_the_time_at_which_it_was_first_seen(store: Store) -> None:
     assert store.gate_first_seen("other", after(99)) == after(99)
 
 
-TIME = "2026-01-01T00:00:00.000000Z"
-
-
-def as_cursor(made_up: object) -> str:
-    return base64.urlsafe_b64encode(json.dumps(made_up).encode()).decode()
-
-
 class TestLists:
     def test_pages_are_newest_first_and_complete(self, store: Store) -> None:
         for number in range(7):
@@ -289,48 +281,7 @@ class TestLists:
         ]
         assert store.list_notifications(phase=NotificationPhase.FAILED).items == ()
 
-    @pytest.mark.parametrize(
-        "cursor", ["", "x", "e30=", "WzEsMl0=", "é", "WyJub3QgYSB0aW1lIiwgImlkIl0=", "W10=", "A" * 999]
-    )
+    @pytest.mark.parametrize("cursor", ["x", write_cursor(["2026-01-01T00:00:00.000000Z", "\x00"])])
     def test_a_cursor_that_is_not_ours_is_refused(self, store: Store, cursor: str) -> None:
         with pytest.raises(InvalidInputError):
             store.list_notifications(cursor=cursor)
-
-    @pytest.mark.parametrize(
-        "made_up",
-        [
-            5,
-            "x",
-            None,
-            {"a": 1},
-            {TIME: 1, "n": 2},
-            [TIME],
-            [TIME, "n", "n"],
-            [TIME, 5],
-            [5, "n"],
-            [TIME, ""],
-            [TIME, "\ud800"],
-            [TIME, "\x00"],
-            [TIME, "N"],
-            [TIME, "n\n"],
-            [TIME, "n" * 65],
-            ["2026-01-01T00:00:00.000000", "n"],
-            ["2026-01-01T00:00:00.000000+00:00", "n"],
-            ["2026-01-01T00:00:00Z", "n"],
-            ["2026-01-01", "n"],
-            ["2026-W01-4T00:00:00.000000Z", "n"],
-            ["0001-01-01T00:00:00.000000+23:59", "n"],
-        ],
-        ids=repr,
-    )
-    def test_a_cursor_that_is_made_up_is_refused(self, store: Store, made_up: object) -> None:
-        with pytest.raises(InvalidInputError):
-            store.list_notifications(cursor=as_cursor(made_up))
-        assert store.list_notifications(cursor=as_cursor([TIME, "n"])).items == ()
-
-    @pytest.mark.parametrize(
-        "text", ["[" * 20_000, "9" * 6000, "[" + "9" * 6000 + "]"], ids=lambda text: text[:2]
-    )
-    def test_a_cursor_that_overtaxes_the_reader_is_refused(self, store: Store, text: str) -> None:
-        with pytest.raises(InvalidInputError):
-            store.list_notifications(cursor=base64.urlsafe_b64encode(text.encode()).decode())

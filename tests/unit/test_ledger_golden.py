@@ -23,7 +23,6 @@ from champion_gate.domain.ledger.export import read_jsonl, write_csv, write_json
 from champion_gate.domain.ledger.receipt import read_receipt
 from champion_gate.domain.ledger.receipt_check import check_receipt
 from champion_gate.domain.promotion import Phase, Promotion
-from champion_gate.domain.rows import write_cursor
 from champion_gate.web.api.idempotency import request_key
 from integration.store_samples import entry
 from ledger_samples import (
@@ -135,9 +134,3 @@ def test_what_was_written_once_is_read_as_ever() -> None:
 def test_a_repeated_request_is_known_again_after_an_upgrade() -> None:
     key = request_key("API token t-1", "/api/v1/promotions/p-1/cancel", "ab\u00e9")
     assert key == "87276790e3cb74efe1235b34dd0e7e5083fbf5774d72ecbd80f2a59facfffacc"
-
-
-def test_a_list_that_is_being_read_goes_on_after_an_upgrade() -> None:
-    place = ["2026-01-01T00:00:00.000000Z", "p-1"]
-    assert write_cursor(place) == "WyIyMDI2LTAxLTAxVDAwOjAwOjAwLjAwMDAwMFoiLCAicC0xIl0="
-    assert write_cursor(12) == "MTI="

@@ -44,7 +44,7 @@ def page(
     time, identity = newest
     if cursor is not None:
         query = query.where(
-            tuple_(time, identity) < tuple_(*read_cursor(cursor, _place), types=[UtcTime, identity.type])
+            tuple_(time, identity) < tuple_(*read_cursor(cursor, place_of), types=[UtcTime, identity.type])
         )
     rows = connection.execute(query.order_by(time.desc(), identity.desc()).limit(limit + 1)).all()
     more = len(rows) > limit
@@ -55,7 +55,8 @@ def page(
     return Page(load(rows), write_cursor(last))
 
 
-def _place(found: Any) -> tuple[datetime, str]:
+def place_of(found: Any) -> tuple[datetime, str]:
+    """Time and id out of a cursor; raises as `read_cursor` wants it."""
     time, identity = found
     at = datetime.fromisoformat(time).astimezone(UTC)
     # No other form of the time, nor an object in lieu of the list.
