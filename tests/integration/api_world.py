@@ -119,22 +119,13 @@ class ApiWorld:
 def api_world(folder: Path, **gate: object) -> Iterator[ApiWorld]:
     """A gate as in `gate_world`, and its API."""
     with gate_world(folder, **gate) as world:  # type: ignore[arg-type]
-        core = world.core
         app = create_app(
             store=world.store,
             wake_ups=world.wake_ups,
             clock=world.clock,
             access=Access(authenticate=known, attempts=Attempts(pause=lambda _seconds: None)),
             checks=(),
-            operations=Operations(
-                world.store,
-                world.clock,
-                core.context.registry,
-                core.promotion_orders,
-                core.alias_orders,
-                core.context.identities,
-                core.context.managed,
-            ),
+            operations=Operations.on(world.core.context),
         )
         with serve(app) as url:
             document = requests.get(f"{url}/openapi.json", timeout=20).json()

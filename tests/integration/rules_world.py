@@ -21,22 +21,13 @@ OPERATOR = Caller("operator-1", Role.OPERATOR, "API token t1")
 @contextmanager
 def api_of(world: GateWorld) -> Iterator[str]:
     """The API's address, with the settings that the gate has now."""
-    core = world.core
     app = create_app(
         store=world.store,
         wake_ups=world.wake_ups,
         clock=world.clock,
         access=Access(authenticate=lambda _text, _address: OPERATOR),
         checks=(),
-        operations=Operations(
-            world.store,
-            world.clock,
-            core.context.registry,
-            core.promotion_orders,
-            core.alias_orders,
-            core.context.identities,
-            core.context.managed,
-        ),
+        operations=Operations.on(world.core.context),
     )
     with serve(app) as url:
         yield f"{url}/api/v1"

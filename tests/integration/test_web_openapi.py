@@ -54,7 +54,7 @@ ROUTES = {
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
     with gate_world(tmp_path_factory.mktemp("gate")) as world:
-        core, wake_ups = world.core, SilentWakeUps()
+        wake_ups = SilentWakeUps()
         yield create_app(
             store=world.store,
             wake_ups=wake_ups,
@@ -68,15 +68,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
                 clock=world.clock,
                 pause=lambda: None,
             ),
-            operations=Operations(
-                world.store,
-                world.clock,
-                core.context.registry,
-                core.promotion_orders,
-                core.alias_orders,
-                core.context.identities,
-                core.context.managed,
-            ),
+            operations=Operations.on(world.core.context),
         )
 
 

@@ -126,15 +126,7 @@ def _app(settings: Settings, core: Core) -> Flask:
             clock=context.clock,
             pause=lambda: time.sleep(_OUTCOME_SECONDS),
         ),
-        operations=Operations(
-            store=context.store,
-            clock=context.clock,
-            registry=context.registry,
-            promotion_orders=core.promotion_orders,
-            alias_orders=core.alias_orders,
-            identities=context.identities,
-            managed=context.managed,
-        ),
+        operations=Operations.on(context),
         proxy_hops=settings.proxy_hops,
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property, partial, wraps
 from http import HTTPMethod, HTTPStatus
-from typing import TypeAlias, TypeVar, get_type_hints
+from typing import Self, TypeAlias, TypeVar, get_type_hints
 
 from flask import Flask, Response, jsonify, request
 from pydantic import BaseModel, ValidationError
@@ -17,6 +17,7 @@ from champion_gate.domain.json_body import UnusableBodyError, json_object
 from champion_gate.domain.ports import Clock, ModelRegistry
 from champion_gate.domain.text import one_line
 from champion_gate.errors import InvalidInputError
+from champion_gate.flow.context import Context
 from champion_gate.flow.identities import Identities
 from champion_gate.flow.operator_aliases import AliasOrders
 from champion_gate.flow.operator_promotions import PromotionOrders
@@ -53,6 +54,19 @@ class Operations:
     alias_orders: AliasOrders
     identities: Identities
     managed: ManagedAliases
+
+    @classmethod
+    def on(cls, context: Context) -> Self:
+        """Those of a core."""
+        return cls(
+            store=context.store,
+            clock=context.clock,
+            registry=context.registry,
+            promotion_orders=PromotionOrders(context),
+            alias_orders=AliasOrders(context),
+            identities=context.identities,
+            managed=context.managed,
+        )
 
 
 @dataclass(frozen=True)
