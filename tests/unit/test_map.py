@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,17 +12,21 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 MAP = (ROOT / "service" / "README.md").read_text()
 PACKAGE = ROOT / "service" / "champion_gate"
-PATHS = sorted(
-    {
-        path
-        for path in re.findall(r"`([\w.-]+(?:/[\w.-]+)*/|(?:[\w.-]+/)*[\w-]+\.(?:py|md|toml))`", MAP)
-        if "NAME" not in path and path not in {"webhook.py", "id_token.py"}
-    }
-)
-STEPS = re.findall(r"^\| \d+ \| `(.+?)` \| `(.+?)` \|", MAP, re.MULTILINE)
+PATHS = {
+    path
+    for path in re.findall(r"`([\w.-]+(?:/[\w.-]+)*/|(?:[\w.-]+/)*[\w-]+\.(?:py|md|toml))`", MAP)
+    if "NAME" not in path
+}
+A_VENDORS = {"webhook.py", "id_token.py", "settings.py", "secrets.py", "vendor.py"}
+STEPS = [
+    (file, name)
+    for file, words in re.findall(r"^\| \d+ \| `(.+?)` \| (.*) \|$", MAP, re.MULTILINE)
+    for name in re.findall(r"(?:^`(?=[a-z])|`(?=[A-Z]))([\w.]+)`", words)
+]
+"""What a step happens in, and the functions that are named of it."""
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", sorted(PATHS - A_VENDORS))
 def test_every_path_exists(path: str) -> None:
     assert any((start / path).exists() for start in (PACKAGE, ROOT))
 
@@ -33,15 +38,23 @@ def test_every_step_is_in_its_file(file: str, name: str) -> None:
 
 def test_every_folder_has_its_line_in_the_order_of_the_imports() -> None:
     table = MAP.split("\n## The layout\n")[1].split("\n## ")[0]
-    told = [path for row in re.findall(r"^\| `(\S+?)`", table, re.MULTILINE) for path in [row.rstrip("/")]]
+    told = [
+        path.removesuffix("/").removesuffix(".py")
+        for path in re.findall(r"^\| `(\S+?)`", table, re.MULTILINE)
+    ]
     folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
-    assert set(told) == folders | {"log.py", "errors.py"}
+    assert set(told) == folders | {"log", "errors"}
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(each["layers"] for each in contracts if each["type"] == "layers")
+    level = {name.strip(): at for at, names in enumerate(layers) for name in names.split("|")}
+    assert told == sorted(told, key=lambda name: level[name])
 
 
-def test_a_provider_has_the_files_that_the_map_names() -> None:
-    for vendor in ("github", "gitlab"):
-        for file in ("webhook.py", "id_token.py"):
-            assert (PACKAGE / "adapters" / vendor / file).is_file()
+@pytest.mark.parametrize("file", sorted(A_VENDORS))
+@pytest.mark.parametrize("vendor", ["github", "gitlab"])
+def test_a_provider_has_the_files_that_the_map_names(vendor: str, file: str) -> None:
+    assert file in PATHS
+    assert (PACKAGE / "adapters" / vendor / file).is_file()
 
 
 def test_it_is_one_page_that_tells_the_whole_way() -> None:
