@@ -163,13 +163,13 @@ class Api:
                 )
 
     def _answering(self, served: Served) -> Callable[..., Response]:
-        route = served.route
+        route, reads = served.route, served.reads
 
         @wraps(served.view)
         def answer(**path: str) -> Response:
             try:
                 key = _read_headers(Repeating).idempotency_key if route.is_repeatable else None
-                given = _read(served.reads, path)
+                given = _read(reads, path)
             except ValidationError as error:
                 return of_validation_error(error)
             carry_out = partial(_respond, route, served.view, given)
