@@ -8,13 +8,13 @@ import secrets
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from champion_gate import __version__
 from champion_gate.bootstrap.configuration import load_settings
-from champion_gate.bootstrap.core import Core, SystemChance, SystemClock, build_core
+from champion_gate.bootstrap.core import SystemChance, SystemClock, build_core
 from champion_gate.domain.aliases import ManagedAliases
 from champion_gate.domain.callers import Caller, Role, is_callers_name
 from champion_gate.flow.api_tokens import ApiTokens
@@ -76,63 +76,35 @@ def open_local_store() -> Iterator[Store]:
         yield store
 
 
-class _Local:
-    """The core on the local store, which is put together when an operation needs it."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    @cached_property
-    def wake_ups(self) -> WakeUps:
-        """Those of a running service: what is left to be done, it does."""
-        from champion_gate.work.worker import HueyWakeUps, create_queue
-
-        return HueyWakeUps(create_queue(_local_database_url()))
-
-    @cached_property
-    def core(self) -> Core:
-        """The core, which needs every setting, and vendors' clients, whose import takes seconds."""
-        return build_core(load_local_settings(), store=self._store, wake_ups=self.wake_ups)
-
-    @cached_property
-    def managed(self) -> ManagedAliases:
-        """Those of the core's `alias_orders`, without its adapters and secrets: gates.yaml is enough."""
-        from champion_gate.bootstrap.configuration import load_environments_gates
-
-        gates = load_environments_gates(os.environ)
-        return ManagedAliases(
-            gates.gates,
-            gates.aliases,
-            registry=gates.registry,
-            folds_case=gates.on_unity_catalog,
-        )
-
-
 def local_api(store: Store) -> FlaskClient:
     """The API on a store, called in this process as whoever runs the command; errors are raised.
 
-    What works on rows alone needs no setting but the database's address.
+    What works on rows alone needs no setting but the database's address, and no vendor's client, whose import takes
+    seconds. What is left to be done, a running service does.
 
     Args:
         store: an open one.
     """
     from champion_gate.web.app import Access, Operations, create_app
+    from champion_gate.work.worker import HueyWakeUps, create_queue
 
-    local, clock, token = _Local(store), SystemClock(), secrets.token_urlsafe()
+    clock, token = SystemClock(), secrets.token_urlsafe()
+    wake_ups: WakeUps = _when_used(lambda: HueyWakeUps(create_queue(_local_database_url())))
+    core = _when_used(lambda: build_core(load_local_settings(), store=store, wake_ups=wake_ups))
     app = create_app(
         store=store,
-        wake_ups=_when_used(lambda: local.wake_ups),
+        wake_ups=wake_ups,
         clock=clock,
         access=Access(authenticate=lambda text, _address: local_caller() if text == token else None),
         checks=(),
         operations=Operations(
             store=store,
             clock=clock,
-            registry=_when_used(lambda: local.core.context.registry),
-            promotion_orders=_when_used(lambda: local.core.promotion_orders),
-            alias_orders=_when_used(lambda: local.core.alias_orders),
+            registry=_when_used(lambda: core.context.registry),
+            promotion_orders=_when_used(lambda: core.promotion_orders),
+            alias_orders=_when_used(lambda: core.alias_orders),
             identities=Identities(store, clock),
-            managed=_when_used(lambda: local.managed),
+            managed=_when_used(_local_managed_aliases),
         ),
         raises=True,
     )
@@ -141,11 +113,21 @@ def local_api(store: Store) -> FlaskClient:
     return client
 
 
+def _local_managed_aliases() -> ManagedAliases:
+    """Those of the core, without its adapters and secrets: gates.yaml is enough."""
+    from champion_gate.bootstrap.configuration import load_environments_gates
+
+    gates = load_environments_gates(os.environ)
+    return ManagedAliases(
+        gates.gates, gates.aliases, registry=gates.registry, folds_case=gates.on_unity_catalog
+    )
+
+
 def _when_used(make: Callable[[], T]) -> T:
     """What stands for something that is made when it is first used."""
     from werkzeug.local import LocalProxy
 
-    return cast("T", LocalProxy(make))
+    return cast("T", LocalProxy(cache(make)))
 
 
 @contextmanager

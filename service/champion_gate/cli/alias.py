@@ -20,15 +20,22 @@ from champion_gate.cli.output import (
     time_of,
 )
 
-_override_option = click.option("--override-hold", is_flag=True, help="Do it although the alias is on hold.")
-_only_if_option = click.option(
-    "--only-if", metavar="VERSION", help="Only if the alias is still on this version."
-)
-
 
 def _names(*, default: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     alias = click.argument("alias", default="Champion") if default else click.argument("alias")
     return lambda command: click.argument("model")(alias(command))
+
+
+def _order(command: Callable[..., None]) -> Callable[..., Any]:
+    """Options of an order that moves the alias; what they stand for is what the client's orders take."""
+    for option in (
+        json_option,
+        click.option("--override-hold", is_flag=True, help="Do it although the alias is on hold."),
+        click.option("--only-if", metavar="VERSION", help="Only if the alias is still on this version."),
+        reason_option,
+    ):
+        command = option(command)
+    return command
 
 
 @click.group(name="alias")
@@ -63,78 +70,32 @@ def get(client: Client, model: str, alias: str, *, as_json: bool) -> None:
 @command.command(name="set")
 @_names(default=False)
 @click.argument("version")
-@reason_option
-@_only_if_option
-@_override_option
-@json_option
+@_order
 @on_client
-def put(
-    client: Client,
-    model: str,
-    alias: str,
-    version: str,
-    *,
-    reason: str,
-    only_if: str | None,
-    override_hold: bool,
-    as_json: bool,
-) -> None:
+def put(client: Client, model: str, alias: str, version: str, *, as_json: bool, **order: Any) -> None:
     """Put the alias on a version, by hand: nobody is asked for approval, and the ledger says so."""
-    _tell_change(
-        client.put_alias(model, alias, version, reason=reason, only_if=only_if, override_hold=override_hold),
-        as_json=as_json,
-    )
+    _tell_change(client.put_alias(model, alias, version, **order), as_json=as_json)
 
 
 @command.command()
 @_names(default=False)
-@reason_option
-@_only_if_option
-@_override_option
-@json_option
+@_order
 @on_client
-def delete(
-    client: Client,
-    model: str,
-    alias: str,
-    *,
-    reason: str,
-    only_if: str | None,
-    override_hold: bool,
-    as_json: bool,
-) -> None:
+def delete(client: Client, model: str, alias: str, *, as_json: bool, **order: Any) -> None:
     """Take the alias away from the version that it is on."""
-    _tell_change(
-        client.delete_alias(model, alias, reason=reason, only_if=only_if, override_hold=override_hold),
-        as_json=as_json,
-    )
+    _tell_change(client.delete_alias(model, alias, **order), as_json=as_json)
 
 
 @command.command()
 @_names()
-@reason_option
-@_only_if_option
-@_override_option
-@json_option
+@_order
 @on_client
-def rollback(
-    client: Client,
-    model: str,
-    alias: str,
-    *,
-    reason: str,
-    only_if: str | None,
-    override_hold: bool,
-    as_json: bool,
-) -> None:
+def rollback(client: Client, model: str, alias: str, *, as_json: bool, **order: Any) -> None:
     """Put the alias back on the version before, as the ledger has it, and on hold.
 
     Once more, after an earlier rollback: say with --only-if from which version.
     """
-    _tell_change(
-        client.roll_back(model, alias, reason=reason, only_if=only_if, override_hold=override_hold),
-        as_json=as_json,
-    )
+    _tell_change(client.roll_back(model, alias, **order), as_json=as_json)
 
 
 @command.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,26 +30,48 @@ _PROVIDER = re.compile(r"[a-z]+(:[A-Za-z0-9.:\[\]-]{1,255})?")
 _LOGIN = re.compile(r"(?!\.)[A-Za-z0-9_.-]{1,255}")
 
 
-class Transport(Protocol):
-    """Carries a call to the API, and brings back the body of a good answer."""
+@dataclass(frozen=True)
+class Call:
+    """One call of the API.
 
-    def send(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: Mapping[str, object] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> bytes:
-        """The body with which a call is answered.
+    Attributes:
+        method: upper-case.
+        path: below /api/v1, already encoded.
+        query: parameters.
+        body: sent as JSON.
+        headers: further ones.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, object] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def acts(self) -> bool:
+        """Whether it may change something."""
+        return self.method != "GET"
+
+    def unreadable(self, what: str = "something that cannot be read") -> VendorUnavailableError:
+        """An answer that is not what the API promises.
 
         Args:
-            method: upper-case.
-            path: below /api/v1, already encoded.
-            query: parameters.
-            body: sent as JSON.
-            headers: further ones.
+            what: what came instead.
+        """
+        return VendorUnavailableError(
+            "the service",
+            f"{self.method} {self.path} was answered with {what}.",
+            hint="Is this the service's address, and of this version? A proxy before it may want people to sign in.",
+            outcome_unknown=self.acts,
+        )
+
+
+class Transport(Protocol):
+    """Carries calls."""
+
+    def send(self, call: Call) -> bytes:
+        """The body of a good answer.
 
         Raises:
             GateError: the API said no, or there was no answer.
@@ -90,18 +113,14 @@ class InProcess:
         """
         self._app = app
 
-    def send(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: Mapping[str, object] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> bytes:
+    def send(self, call: Call) -> bytes:
         """As the protocol says."""
         answer = self._app.open(
-            f"{ROOT}{path}", method=method, query_string=query, json=body, headers=headers
+            f"{ROOT}{call.path}",
+            method=call.method,
+            query_string=call.query,
+            json=call.body,
+            headers=call.headers,
         )
         if answer.status_code >= HTTPStatus.BAD_REQUEST:
             raise ServiceError(answer.status_code, json_or_none(answer.get_data()) or {})
@@ -178,7 +197,7 @@ class Client:
     def evidence(self, promotion_id: str) -> str:
         """What the reviewer was shown, as Markdown."""
         path = _path("promotions", promotion_id, "evidence.md")
-        return self._transport.send("GET", path).decode(errors="replace")
+        return self._transport.send(Call("GET", path)).decode(errors="replace")
 
     def ask(self, gate: str, version: str, *, job_run_id: str | None, reason: str) -> Json:
         """Ask for approval of a version by hand; the promotion."""
@@ -214,7 +233,8 @@ class Client:
 
     def identities(self) -> list[Json]:
         """Every login that is remembered, with its accounts."""
-        return _rows(self._call("GET", "/identities"), "identities", "/identities")
+        found: list[Json] = self._list("/identities", "identities")["identities"]
+        return found
 
     def accept_identity(self, provider: str, login: str, *, reason: str, user_id: str | None) -> Json:
         """Let a login stand for the account that has it now (only if it is `user_id`); the login."""
@@ -227,27 +247,20 @@ class Client:
 
     # --- calls ------------------------------------------------------------------------------------------------
 
-    def _call(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: Mapping[str, object] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Json:
-        answer = self._transport.send(method, path, query=query, body=body, headers=headers)
-        found = json_or_none(answer)
+    def _call(self, method: str, path: str, **more: Any) -> Json:
+        call = Call(method, path, **more)
+        found = json_or_none(self._transport.send(call))
         if found is None:
-            raise unreadable(f"{method} {path}", may_have_acted=method != "GET")
+            raise call.unreadable()
         return found
 
     def _list(self, path: str, name: str, **query: str | int | None) -> Json:
-        given = {key: str(value) for key, value in query.items() if value is not None}
-        found = self._call("GET", path, query=given)
-        _rows(found, name, path)
-        if not isinstance(found.get("cursor"), str | None):
-            raise unreadable(f"GET {path}")
+        call = Call("GET", path, {key: str(value) for key, value in query.items() if value is not None})
+        found = json_or_none(self._transport.send(call)) or {}
+        rows, cursor = found.get(name), found.get("cursor")
+        is_list = isinstance(rows, list) and all(isinstance(each, dict) for each in rows)
+        if not is_list or not isinstance(cursor, str | None):
+            raise call.unreadable()
         return found
 
 
@@ -269,37 +282,12 @@ def in_parts(part: Callable[[str | None, int], Json], name: str, limit: int) -> 
             return items, cursor is not None
 
 
-def unreadable(
-    call: str, what: str = "something that cannot be read", *, may_have_acted: bool = False
-) -> VendorUnavailableError:
-    """An answer that is not what the API promises.
-
-    Args:
-        call: its method and path.
-        what: what came instead.
-        may_have_acted: whether the call may have been carried out all the same.
-    """
-    return VendorUnavailableError(
-        "the service",
-        f"{call} was answered with {what}.",
-        hint="Is this the service's address, and of this version? A proxy before it may want people to sign in.",
-        outcome_unknown=may_have_acted,
-    )
-
-
 def json_or_none(body: bytes) -> dict[str, Any] | None:
     """The JSON object that a body is; None where it is none."""
     try:
         return json_object(body)
     except UnusableBodyError:
         return None
-
-
-def _rows(answer: Json, name: str, path: str) -> list[Json]:
-    rows = answer.get(name)
-    if not isinstance(rows, list) or not all(isinstance(each, dict) for each in rows):
-        raise unreadable(f"GET {path}")
-    return rows
 
 
 def _identity_path(provider: str, login: str, order: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -12,7 +12,7 @@ from champion_gate.adapters.http.answer import A_WEB_PAGE, Answer, is_web_page
 from champion_gate.adapters.http.auth import HeaderTokens
 from champion_gate.adapters.http.client import ApiClient
 from champion_gate.adapters.http.deadline import Timeouts
-from champion_gate.cli.client import PROBLEM, ROOT, TRY_AGAIN, ServiceError, json_or_none, unreadable
+from champion_gate.cli.client import PROBLEM, ROOT, TRY_AGAIN, Call, ServiceError, json_or_none
 from champion_gate.errors import GateError, VendorUnavailableError
 from champion_gate.settings.credentials import ApiAccess
 
@@ -55,36 +55,27 @@ class OverHttp:
     ) -> None:
         self._client.close()
 
-    def send(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: Mapping[str, object] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> bytes:
+    def send(self, call: Call) -> bytes:
         """As the protocol says. A web page, such as a proxy's to sign in, is no answer."""
-        key = {"Idempotency-Key": self._key} if method == "POST" else {}
-        acts = method != "GET"
+        is_post = call.method == "POST"
         try:
             answer = self._client.send(
-                method,
-                path,
+                call.method,
+                call.path,
                 auth=self._auth,
-                params=query,
-                body=body,
-                headers={**key, **(headers or {})},
-                repeatable=not acts or method == "POST",
+                params=call.query,
+                body=call.body,
+                headers={**call.headers, **({"Idempotency-Key": self._key} if is_post else {})},
+                repeatable=is_post or not call.acts,
             )
         except VendorUnavailableError as error:
-            error.outcome_unknown = acts
+            error.outcome_unknown = call.acts
             error.hint = "Is `champion-gate serve` running, and the address right?"
-            if acts:
+            if call.acts:
                 error.hint += " It may have been carried out: look before you repeat it."
             raise
         if is_web_page(answer.body):
-            raise unreadable(f"{method} {path}", A_WEB_PAGE, may_have_acted=acts)
+            raise call.unreadable(A_WEB_PAGE)
         return answer.body
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import click
 
 from champion_gate.demo.ci import REVIEWER, GitHubDemo, GitLabDemo
-from champion_gate.demo.interrupts import Interrupts
 
 if TYPE_CHECKING:
     from champion_gate.demo.world import DemoWorld
@@ -38,7 +37,7 @@ def command(port: int | None, *, yes: bool, keep: bool, gitlab: bool) -> None:
 
     Everything listens on loopback and is gone when the demo ends.
     """
-    from champion_gate.demo.world import demo_world
+    from champion_gate.demo.world import Interrupts, demo_world
 
     # SIGTERM ends the demo as Ctrl-C does, so that its processes are stopped in either case.
     interrupts = Interrupts()

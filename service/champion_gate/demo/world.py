@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -21,7 +22,6 @@ import yaml
 
 from champion_gate.cli.output import clean
 from champion_gate.demo.ci import TRAINER_LOGIN, DemoCi, serving
-from champion_gate.demo.interrupts import Interrupts
 from champion_gate.errors import VendorUnavailableError
 
 if TYPE_CHECKING:
@@ -32,6 +32,41 @@ JOB_NAME = "train-churn"
 TRAINER = "trainer@example.com"
 _START_SECONDS = 30.0
 _STOP_SECONDS = 35.0
+
+
+class Interrupts:
+    """Raises KeyboardInterrupt for the first signal; a second must not stop the stopping, which is bounded."""
+
+    def __init__(self) -> None:
+        self._held = False
+        self._came = False
+        self._told = False
+
+    def install(self) -> None:
+        """Take the signals; only in the main thread."""
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, self._take)
+
+    def _take(self, _signal: int, _frame: FrameType | None) -> None:
+        self._came = True
+        if not self._held:
+            self._tell()
+
+    def _tell(self) -> None:
+        if not self._told:
+            self._told = True
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Tell of a signal only when the block ends: what it starts is then known to whoever has to stop it."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+            if self._came:
+                self._tell()
 
 
 @dataclass
