@@ -17,7 +17,7 @@ PATHS = {
     for path in re.findall(r"`([\w.-]+(?:/[\w.-]+)*/|(?:[\w.-]+/)*[\w-]+\.(?:py|md|toml))`", MAP)
     if "NAME" not in path
 }
-A_VENDORS = {"webhook.py", "id_token.py", "settings.py", "secrets.py", "vendor.py"}
+A_VENDORS = {"models.py", "webhook.py", "id_token.py", "settings.py", "secrets.py", "vendor.py"}
 STEPS = [
     (file, name)
     for file, words in re.findall(r"^\| \d+ \| `(.+?)` \| (.*) \|$", MAP, re.MULTILINE)

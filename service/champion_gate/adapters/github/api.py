@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from champion_gate.adapters.github.auth import MEMBERS, Access
 from champion_gate.adapters.github.models import (
@@ -180,7 +180,7 @@ class RepositoryApi:
 
     def _pages(
         self, *parts: str, params: Mapping[str, str] | None = None, conditional: bool = False
-    ) -> list[Any]:
+    ) -> list[object]:
         """All pages of a list. GitHub's links to next pages name the repository by its number.
 
         docs.github.com, "Using pagination in the REST API": `/repositories/1300192/…` for `/repos/OWNER/NAME/…`.

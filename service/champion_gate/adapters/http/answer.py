@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import requests
@@ -66,7 +65,7 @@ class Answer:
     may_have_acted: bool
     limits: Limits = ()
 
-    def json(self) -> Any:
+    def json(self) -> object:
         """The body as JSON.
 
         Raises:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import requests
@@ -100,7 +99,7 @@ class ApiClient:
 
     def get(
         self, path: str, *, auth: Auth, params: Mapping[str, str] | None = None, conditional: bool = False
-    ) -> Any:
+    ) -> object:
         """The JSON at a path.
 
         Args:
@@ -124,7 +123,7 @@ class ApiClient:
         conditional: bool = False,
         max_pages: int = 10,
         list_path: str = "",
-    ) -> list[Any]:
+    ) -> list[object]:
         """The JSON of every page, as `Link: rel="next"` names them.
 
         Only the query of such a link is taken: a server behind a proxy names itself by a scheme, host, port or
@@ -143,7 +142,7 @@ class ApiClient:
             VendorRefusedError: a link to another list, or one to a page that was read.
             VendorError: as for `get`.
         """
-        pages: list[Any] = []
+        pages: list[object] = []
         url = self._url(path, params)
         read: set[str] = set()
         while len(pages) < max_pages:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from champion_gate.adapters.http.deadline import Timeouts
@@ -28,6 +28,7 @@ from champion_gate.errors import InvalidNameError, VendorNotFoundError, VendorRe
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion as Found
 
 _PAGE = 1000
 _MOST_PAGES = 100
@@ -182,14 +183,14 @@ class MlflowRegistry:
     def _is_server(self) -> bool:
         return not self._uri.startswith("sqlite:")
 
-    def _read(self, model: str, version: str) -> Any:
+    def _read(self, model: str, version: str) -> Found:
         exact, number = _checked(model), check_version(version)
         found = self._calls.run(lambda client: client.get_model_version(exact, number))
         if found.name != exact or _number(found.version) != number:
             raise unreadable("the model version")
         return found
 
-    def _listed(self, model: str) -> list[Any]:
+    def _listed(self, model: str) -> list[Found]:
         exact = _checked(model)
         found = self._calls.run(lambda client: _all_versions(client, exact))
         return sorted(found, key=lambda each: int(_number(each.version)), reverse=True)
@@ -199,8 +200,8 @@ def _checked(model: str) -> str:
     return check_model(model, three_level=False)
 
 
-def _all_versions(client: MlflowClient, model: str) -> list[Any]:
-    found: list[Any] = []
+def _all_versions(client: MlflowClient, model: str) -> list[Found]:
+    found: list[Found] = []
     token = None
     for _ in range(_MOST_PAGES):
         # The filter may give other models' versions too, as do databases that ignore case.
@@ -235,7 +236,7 @@ def _number(version: object) -> str:
         raise unreadable("a version's number") from None
 
 
-def _version(found: Any) -> ModelVersion:
+def _version(found: Found) -> ModelVersion:
     run_id, source = found.run_id or None, found.source or None
     # MLflow has no id of a version; what it never changes tells a version from another with its number.
     identity = json.dumps([found.creation_timestamp, run_id, source])

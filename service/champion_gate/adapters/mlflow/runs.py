@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from champion_gate.adapters.mlflow.errors import is_refusal, is_unknown_call
@@ -15,13 +15,14 @@ from champion_gate.domain.versions import LoggedModel, MetricRow, TrainingRun, m
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 _PER_PAGE = 50
 _MOST_PAGES = 4
 _MOST_HISTORIES = 50
 
 
-def training_run(run: Any, server: str | None) -> TrainingRun:
+def training_run(run: Run, server: str | None) -> TrainingRun:
     """An MLflow run.
 
     Args:
@@ -119,7 +120,7 @@ def instant(milliseconds: object) -> datetime | None:
         return None
 
 
-def _named_by(run: Any) -> frozenset[str]:
+def _named_by(run: Run) -> frozenset[str]:
     """The logged models that a run says it made, or read to measure them."""
     named = [] if run.outputs is None else [each.model_id for each in run.outputs.model_outputs]
     if run.inputs is not None:
