@@ -1,17 +1,33 @@
-"""Serves a stand-in on a free loopback port, in a thread of this process."""
+"""A stand-in's app, and its server on a free loopback port, in a thread of this process."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
+from flask import Flask
+from werkzeug.routing import Rule
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-if TYPE_CHECKING:
-    from flask import Flask
+
+class _MatchedOnly(Rule):
+    """A route to which no URL is ever built; to compile how takes a fifth of the time of a test that starts stand-ins."""
+
+    def _compile_builder(self, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        del append_unknown
+        return _never_built
+
+
+def _never_built(*_: object, **__: object) -> tuple[str, str]:
+    raise NotImplementedError
+
+
+class StandInApp(Flask):
+    """Flask that is quick to set up, as tests make it anew again and again; it has no `url_for`."""
+
+    url_rule_class = _MatchedOnly
 
 
 class _AsSent(WSGIRequestHandler):

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Flask, Response, jsonify, request
+from flask import Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
+from champion_gate_standins.common.server import StandInApp
 from champion_gate_standins.databricks.catalog import Catalog
 from champion_gate_standins.databricks.faults import Fault, Faults
 from champion_gate_standins.databricks.jobs import Jobs
@@ -76,7 +77,7 @@ class DatabricksStandIn:
         self._tokens = tokens
         self._secret = base64.b64encode(f"{client_id}:{client_secret}".encode()).decode()
         self._user = user
-        self.app = Flask(__name__)
+        self.app = StandInApp(__name__)
         self._build()
 
     def _build(self) -> None:

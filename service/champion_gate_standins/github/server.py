@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from flask import Flask, Response, g, request
+from flask import Response, g, request
 
 from champion_gate_standins.common.faults import Faults
 from champion_gate_standins.common.gated_job import AUDIENCE, GatedJobs
+from champion_gate_standins.common.server import StandInApp
 from champion_gate_standins.github.api import Api, problem
 from champion_gate_standins.github.oidc import IdTokens
 from champion_gate_standins.github.page import RunPage
@@ -70,7 +71,7 @@ class GitHubStandIn:
         self.api = Api(self.state, self.workflow_runs)
         self.oidc = IdTokens(self.state)
         self._gated_jobs: GatedJobs | None = None
-        self.app = Flask(__name__)
+        self.app = StandInApp(__name__)
         self.app.json.sort_keys = False  # type: ignore[attr-defined]
         self.app.register_blueprint(self.api.blueprint)
         for blueprint in self.oidc.blueprints:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, Flask, g, request
 
 from champion_gate_standins.common.faults import Faults
+from champion_gate_standins.common.server import StandInApp
 from champion_gate_standins.gitlab.api import problem
 from champion_gate_standins.gitlab.state import RefusedError, State
 
@@ -25,7 +26,7 @@ def build_app(state: State, blueprints: Iterable[Blueprint], *, prefix: str) -> 
         blueprints: the routes.
         prefix: path of the installation, e.g. "/gitlab"; elsewhere everything is 404.
     """
-    app = Flask(__name__)
+    app = StandInApp(__name__)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
