@@ -359,7 +359,7 @@ def test_another_account_for_a_trainer_makes_open_requests_stale(world: GateWorl
 
 def as_hashed_before(world: GateWorld, promotion: Promotion) -> None:
     """Store the hash that a release wrote which took logins as they stand in gates.yaml."""
-    (gate,) = world.settings.gates
+    (gate,) = world.settings.gates.gates
     world.store.hint_promotion(promotion.id, world.clock.now())
     taken = world.store.take_promotion(promotion.id, world.clock.now(), 60)
     assert taken is not None

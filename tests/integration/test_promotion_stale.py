@@ -241,8 +241,9 @@ def test_a_gate_that_is_for_something_else_now_promotes_nothing(
 def test_another_registry_is_configured_while_people_are_asked(world: GateWorld, tmp_path: Path) -> None:
     pending = world.ask()
     world.store.hint_promotion(pending.id, world.clock.now())
+    copy = f"sqlite:///{tmp_path}/copy.db"
     elsewhere = build_core(
-        replace(world.settings, registry=f"sqlite:///{tmp_path}/copy.db"),
+        replace(world.settings, gates=world.settings.gates.model_copy(update={"registry": copy})),
         store=world.store,
         wake_ups=SilentWakeUps(),
         clock=world.clock,

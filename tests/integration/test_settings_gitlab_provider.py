@@ -78,7 +78,7 @@ def test_a_place_of_gates_yaml_is_checked_at_gitlab_with_these_tokens(
         provider = provider_of(settings, store)
 
         provider.check()
-        pins = provider.check_place(settings.gates[0].approval)
+        pins = provider.check_place(settings.gates.gates[0].approval)
 
         assert (pins["project_id"], pins["bot_login"], pins["source"]) == ("42", "gate-bot", "trigger")
         assert pins["approvers"] == str(standin.add_user("jane.doe"))
@@ -101,4 +101,4 @@ def test_during_a_rotation_the_older_token_is_used_until_the_new_one_is_known(
 
         with pytest.raises(VendorRefusedError):
             provider_of(alone, store).check()
-        assert provider_of(both, store).check_place(both.gates[0].approval)["project_id"] == "42"
+        assert provider_of(both, store).check_place(both.gates.gates[0].approval)["project_id"] == "42"

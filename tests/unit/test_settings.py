@@ -26,19 +26,20 @@ __all__ = ["environ"]
 def test_the_least_that_is_needed_gets_the_documented_defaults(environ: dict[str, str]) -> None:
     settings = load_settings(environ)
 
-    assert settings.registry == "databricks-uc"
-    assert [gate.name for gate in settings.gates] == ["churn"]
+    assert settings.gates.registry == "databricks-uc"
+    assert [gate.name for gate in settings.gates.gates] == ["churn"]
     assert settings.hook_credentials == (BasicCredentials("gate", SecretStr(PASSWORD)),)
-    assert settings.secrets["github"].texts("github_webhook_secret") == (WEBHOOK_SECRET,)
+    assert settings.environment.vendors["github"].texts("github_webhook_secret") == (WEBHOOK_SECRET,)
     host = settings.hosts["github"]
     assert host.server.url == "https://api.github.com"
     assert host.credentials == GitHubToken(GITHUB_TOKEN)
     assert host.previous is None
     assert settings.database_url == "sqlite:///champion-gate.db"
-    assert settings.public_url is None
-    assert (settings.host, settings.port, settings.sweep_seconds) == ("127.0.0.1", 8080, 60.0)
-    assert (settings.proxy_hops, settings.stop_seconds) == (0, 8)
-    assert settings.config == Path(environ["CHAMPION_GATE_CONFIG"])
+    assert settings.environment.public_url is None
+    given = settings.environment
+    assert (given.host, given.port, given.sweep_seconds) == ("127.0.0.1", 8080, 60.0)
+    assert (given.proxy_hops, given.stop_seconds) == (0, 8)
+    assert settings.environment.config == Path(environ["CHAMPION_GATE_CONFIG"])
 
 
 def test_every_other_variable_is_read(environ: dict[str, str]) -> None:
@@ -54,9 +55,10 @@ def test_every_other_variable_is_read(environ: dict[str, str]) -> None:
     )
 
     assert settings.database_url == "postgresql+psycopg://gate:geheim@db/gate"
-    assert settings.public_url == "https://gate.example.com/base"
-    assert (settings.host, settings.port, settings.sweep_seconds) == ("0.0.0.0", 0, 0.5)
-    assert (settings.proxy_hops, settings.stop_seconds) == (5, 20)
+    assert settings.environment.public_url == "https://gate.example.com/base"
+    given = settings.environment
+    assert (given.host, given.port, given.sweep_seconds) == ("0.0.0.0", 0, 0.5)
+    assert (given.proxy_hops, given.stop_seconds) == (5, 20)
 
 
 def test_secrets_never_show(environ: dict[str, str]) -> None:
@@ -72,7 +74,7 @@ def test_settings_cannot_be_changed(environ: dict[str, str]) -> None:
     settings = load_settings(environ)
 
     with pytest.raises(AttributeError):
-        settings.port = 1  # type: ignore[misc]
+        settings.hosts = {}  # type: ignore[misc]
     with pytest.raises(TypeError):
         settings.hosts["github:x"] = settings.hosts["github"]  # type: ignore[index]
 
@@ -181,4 +183,4 @@ def test_variables_that_kubernetes_makes_for_a_service_are_none_of_ours(environ:
         PORT="8080",
     )
 
-    assert settings.port == 8080
+    assert settings.environment.port == 8080

@@ -84,7 +84,7 @@ def test_every_key_reaches_the_settings(environ: dict[str, str], tmp_path: Path)
 
     settings = load_settings(environ)
 
-    assert settings.api_oidc == ApiOidc(
+    assert settings.gates.api.oidc == ApiOidc(
         issuer="https://Login.example.com:443/Tenant/",
         audience="api://0a1b2c3d-1111",
         name_claim="preferred_username",
@@ -99,7 +99,7 @@ def test_every_key_reaches_the_settings(environ: dict[str, str], tmp_path: Path)
         ),
         ca_file=str(ca_file),
     )
-    assert settings.further_aliases == (
+    assert settings.gates.aliases == (
         FurtherAlias(model="main.ml.fraud", alias="Champion"),
         FurtherAlias(model="main.ml.churn", alias="shadow"),
     )
@@ -110,8 +110,8 @@ def test_every_key_reaches_the_settings(environ: dict[str, str], tmp_path: Path)
 def test_without_an_issuer_nobody_verifies_tokens(environ: dict[str, str]) -> None:
     settings = load_settings(environ)
 
-    assert settings.api_oidc is None
-    assert settings.further_aliases == ()
+    assert settings.gates.api.oidc is None
+    assert settings.gates.aliases == ()
     assert caller_verifier(settings, MovableClock()) is None
 
 

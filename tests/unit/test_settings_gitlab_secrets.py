@@ -32,7 +32,7 @@ def signing_token(size: int) -> str:
 
 
 def of_webhooks(settings: Settings) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    secrets = settings.secrets["gitlab"]
+    secrets = settings.environment.vendors["gitlab"]
     assert isinstance(secrets, GitLabSecrets)
     return secrets.of_webhooks()
 
@@ -47,10 +47,10 @@ def test_gitlab_alone_needs_no_secret_of_github(gitlab_environ: dict[str, str]) 
     settings = load_settings(gitlab_environ)
 
     assert list(settings.hosts) == ["gitlab"]
-    assert settings.secrets["github"].texts("github_webhook_secret") == ()
+    assert settings.environment.vendors["github"].texts("github_webhook_secret") == ()
     host = settings.hosts["gitlab"]
     assert (host.server.url, host.server.ca_file) == ("https://gitlab.com", None)
-    assert settings.public_url == "https://gate.example.com"
+    assert settings.environment.public_url == "https://gate.example.com"
     assert host.credentials == GitLabTokens(read_token=READ_TOKEN, trigger_token=TRIGGER_TOKEN)
     assert host.previous is None
     assert of_webhooks(settings) == ((SIGNING_TOKEN,), ())
@@ -178,7 +178,7 @@ def test_each_wrong_variable_is_named(
     "url", ["https://gate.example.com/base", "https://gate:8443", "http://127.0.0.1:8081"]
 )
 def test_an_address_that_jobs_can_be_told_is_taken(gitlab_environ: dict[str, str], url: str) -> None:
-    assert loaded(gitlab_environ, PUBLIC_URL=f"{url}/").public_url == url
+    assert loaded(gitlab_environ, PUBLIC_URL=f"{url}/").environment.public_url == url
 
 
 @pytest.mark.parametrize("size", [24, 32, 64])
@@ -218,7 +218,7 @@ def test_a_trigger_token_is_not_taken_for_several_projects(
         "GITLAB_TRIGGER_TOKEN: starts pipelines of one project, and gates name 7, 43; expected CHAMPION_GATE_"
     )
     assert problems == [f"CHAMPION_GATE_{says}GITLAB_API_TOKEN instead of it"]
-    assert len(settings.gates) == 3
+    assert len(settings.gates.gates) == 3
 
 
 def test_during_a_rotation_both_access_tokens_are_tried_the_current_one_first(

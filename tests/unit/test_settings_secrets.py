@@ -45,7 +45,7 @@ def test_during_a_rotation_both_secrets_are_taken_the_current_one_first(environ:
         GITHUB_TOKEN_PREVIOUS="older",
     )
 
-    assert settings.secrets["github"].texts("github_webhook_secret") == (WEBHOOK_SECRET, "x" * 16)
+    assert settings.environment.vendors["github"].texts("github_webhook_secret") == (WEBHOOK_SECRET, "x" * 16)
     assert settings.hook_credentials == (
         BasicCredentials("gate", SecretStr(PASSWORD)),
         BasicCredentials("gate", SecretStr("y" * 16)),
@@ -74,7 +74,7 @@ def test_a_previous_secret_alone_is_not_enough(environ: dict[str, str]) -> None:
 def test_the_same_previous_secret_counts_once(environ: dict[str, str]) -> None:
     settings = loaded(environ, GITHUB_WEBHOOK_SECRET_PREVIOUS=WEBHOOK_SECRET)
 
-    assert settings.secrets["github"].texts("github_webhook_secret") == (WEBHOOK_SECRET,)
+    assert settings.environment.vendors["github"].texts("github_webhook_secret") == (WEBHOOK_SECRET,)
 
 
 @pytest.mark.parametrize("name", ["API_TOKEN", "API_TOKEN_PREVIOUS"])
@@ -195,7 +195,7 @@ def test_secrets_may_stand_in_files(environ: dict[str, str], tmp_path: Path, cas
 
     settings = loaded(environ, SECRETS_DIR=str(folder))
 
-    assert settings.secrets["github"].texts("github_webhook_secret") == (WEBHOOK_SECRET, "x" * 20)
+    assert settings.environment.vendors["github"].texts("github_webhook_secret") == (WEBHOOK_SECRET, "x" * 20)
     assert settings.hook_credentials == (BasicCredentials("gate", SecretStr(PASSWORD)),)
     assert settings.database_url == "postgresql://gate:geheim@db/gate"
 
@@ -205,7 +205,9 @@ def test_a_secret_given_twice_must_be_the_same(environ: dict[str, str], tmp_path
     folder.mkdir()
     environ["CHAMPION_GATE_SECRETS_DIR"] = str(folder)
     (folder / "CHAMPION_GATE_GITHUB_WEBHOOK_SECRET").write_text(WEBHOOK_SECRET)
-    assert load_settings(environ).secrets["github"].texts("github_webhook_secret") == (WEBHOOK_SECRET,)
+    assert load_settings(environ).environment.vendors["github"].texts("github_webhook_secret") == (
+        WEBHOOK_SECRET,
+    )
 
     (folder / "CHAMPION_GATE_GITHUB_WEBHOOK_SECRET").write_text("another-geheim-token")
     assert problems_of(environ)[0].startswith("CHAMPION_GATE_GITHUB_WEBHOOK_SECRET: is given twice")
@@ -236,4 +238,4 @@ def test_settings_that_are_no_secret_are_not_taken_from_files(
     folder.mkdir()
     (folder / "CHAMPION_GATE_PORT").write_text("1")
 
-    assert loaded(environ, SECRETS_DIR=str(folder)).port == 8080
+    assert loaded(environ, SECRETS_DIR=str(folder)).environment.port == 8080

@@ -99,10 +99,10 @@ def _worker(settings: Settings, core: Core, wake_ups: HueyWakeUps) -> Worker:
             follow_up=core.follow_ups.carry_out,
             look=core.sweep.look,
         ),
-        lane_of=Lane(core, {gate.name: gate.approval.provider for gate in settings.gates}),
+        lane_of=Lane(core, {gate.name: gate.approval.provider for gate in settings.gates.gates}),
         lane_caps={_DATABRICKS_LANE: 3},
         timers=[
-            Every("sweep", settings.sweep_seconds, lambda: _send_looks(core, wake_ups)),
+            Every("sweep", settings.environment.sweep_seconds, lambda: _send_looks(core, wake_ups)),
             Every("due rows", _DUE_SECONDS, core.sweep.wake_due),
             Every("ledger head", _HEAD_SECONDS, lambda: log_ledger_head(core.context.store)),
         ],
@@ -127,7 +127,7 @@ def _app(settings: Settings, core: Core) -> Flask:
             pause=lambda: time.sleep(_OUTCOME_SECONDS),
         ),
         operations=Operations.on(context),
-        proxy_hops=settings.proxy_hops,
+        proxy_hops=settings.environment.proxy_hops,
     )
 
 
@@ -168,8 +168,8 @@ def _warm_up(settings: Settings) -> None:
     from champion_gate.adapters.mlflow.client import import_mlflow
 
     import_sdk()
-    if settings.registry != UNITY_CATALOG:
-        import_mlflow(with_database=settings.registry.startswith("sqlite:"))
+    if settings.gates.registry != UNITY_CATALOG:
+        import_mlflow(with_database=settings.gates.registry.startswith("sqlite:"))
 
 
 def _send_looks(core: Core, wake_ups: HueyWakeUps) -> None:

@@ -85,13 +85,16 @@ def build_core(
     identities = Identities(store, clock)
     job_runs, registry = databricks_and_registry(settings, databricks or {}, sleep)
     context = Context(
-        gates={gate.name: gate for gate in settings.gates},
+        gates={gate.name: gate for gate in settings.gates.gates},
         store=store,
         registry=registry,
         job_runs=job_runs,
         providers=approval_providers(settings, clock, sleep, identities),
         managed=ManagedAliases(
-            settings.gates, settings.further_aliases, registry=registry.name, folds_case=registry.folds_case
+            settings.gates.gates,
+            settings.gates.aliases,
+            registry=registry.name,
+            folds_case=registry.folds_case,
         ),
         identities=identities,
         wake_ups=wake_ups,

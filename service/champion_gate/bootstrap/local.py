@@ -286,11 +286,9 @@ def check_local_config() -> str:
     Raises:
         ConfigurationError: naming every problem, as `serve` does before it calls anybody.
     """
-    from champion_gate.bootstrap.configuration import load_gates
     from champion_gate.settings.explaining import explain
 
-    settings = load_serving_settings()
-    return explain(load_gates(settings.config))
+    return explain(load_serving_settings().gates)
 
 
 def check_job_names(settings: Settings) -> None:
@@ -305,7 +303,7 @@ def check_job_names(settings: Settings) -> None:
     from champion_gate.adapters.http.deadline import Timeouts
     from champion_gate.errors import ConfigurationError
 
-    named = [(gate.name, name) for gate in settings.gates for name in sorted(gate.job_names)]
+    named = [(gate.name, name) for gate in settings.gates.gates for name in sorted(gate.job_names)]
     if not named:
         return
     import_sdk()  # whose seconds the time-outs do not bound

@@ -36,7 +36,12 @@ def approval_providers(
     """The CI/CD systems that gates name, by their keys."""
     return {
         name: _BY_KIND[host.server.kind].provider(
-            name, host, clock=clock, sleep=sleep, accounts=accounts, public_url=settings.public_url
+            name,
+            host,
+            clock=clock,
+            sleep=sleep,
+            accounts=accounts,
+            public_url=settings.environment.public_url,
         )
         for name, host in settings.hosts.items()
     }
@@ -54,13 +59,13 @@ def databricks_and_registry(
 
 
 def _registry(settings: Settings, connection: Any) -> ModelRegistry:
-    if settings.registry == UNITY_CATALOG:
+    if settings.gates.registry == UNITY_CATALOG:
         from champion_gate.adapters.databricks.unity_catalog import UnityCatalog
 
         return UnityCatalog(connection)
     from champion_gate.adapters.mlflow.registry import MlflowRegistry
 
-    return MlflowRegistry(settings.registry)
+    return MlflowRegistry(settings.gates.registry)
 
 
 def token_verifier(settings: Settings, clock: Clock) -> OidcVerifier:
@@ -81,16 +86,18 @@ def token_verifier(settings: Settings, clock: Clock) -> OidcVerifier:
 
 def caller_verifier(settings: Settings, clock: Clock) -> OidcRoles | None:
     """Who checks the tokens with which people call the API; None where API tokens alone are taken."""
-    if settings.api_oidc is None:
+    if settings.gates.api.oidc is None:
         return None
     from champion_gate.adapters.oidc.jwks import IssuerKeys
     from champion_gate.adapters.oidc.people import OidcRoles
 
-    oidc = settings.api_oidc
+    oidc = settings.gates.api.oidc
     return OidcRoles(oidc, IssuerKeys(oidc.issuer, clock=clock, ca_file=oidc.ca_file), clock)
 
 
 def provider_hooks(settings: Settings, clock: Clock) -> dict[str, ProviderHook]:
     """How webhooks are checked, for each CI/CD system that shares a secret with us."""
-    hooks = {kind: _BY_KIND[kind].hook(secrets, clock) for kind, secrets in settings.secrets.items()}
+    hooks = {
+        kind: _BY_KIND[kind].hook(secrets, clock) for kind, secrets in settings.environment.vendors.items()
+    }
     return {kind: hook for kind, hook in hooks.items() if hook is not None}

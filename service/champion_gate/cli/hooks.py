@@ -56,7 +56,7 @@ def send(
     else:
         raise click.UsageError("Give the id of a stored notification, or --job and --run.")
     pair = settings.hook_credentials[0]
-    base = url or f"http://{settings.host}:{settings.port}"
+    base = url or f"http://{settings.environment.host}:{settings.environment.port}"
     print_line(
         _post(f"{base}/hooks/databricks", notification, (pair.username, pair.password.get_secret_value()))
     )

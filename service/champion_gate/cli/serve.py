@@ -28,10 +28,11 @@ def command(host: str | None, port: int | None, *, console: bool) -> None:
     except VendorError as error:
         click.echo(f"champion-gate: job names are not checked yet: {error}", err=True)
     migrate_database(settings.database_url)
+    given = settings.environment
     arguments = gunicorn(
-        f"{host or settings.host}:{settings.port if port is None else port}",
+        f"{host or given.host}:{given.port if port is None else port}",
         console=console,
-        stop_seconds=settings.stop_seconds,
+        stop_seconds=given.stop_seconds,
     )
     # glibc keeps what each thread has freed for that thread alone: with our twenty, tens of MB.
     os.environ.setdefault("MALLOC_ARENA_MAX", "1")

@@ -89,7 +89,17 @@ def _hops(value: object) -> int:
 
 
 class Environment(BaseModel):
-    """All variables, by their names without the prefix and in lower case; `vendors` holds those of the CI/CD systems."""
+    """All variables, by their names without the prefix and in lower case.
+
+    Attributes:
+        database_url: SQLAlchemy's; may hold a password.
+        public_url: where others reach the service, without a slash at the end; None if it was not given.
+        host, port: where to listen; port 0 takes any free one.
+        sweep_seconds: how long the sweep rests between two rounds.
+        proxy_hops: how many proxies in front are believed about the source address of a request.
+        stop_seconds: how long the service may take to stop, open requests and steps in hand included.
+        vendors: those of the CI/CD systems.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 

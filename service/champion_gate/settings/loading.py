@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
 
-from champion_gate.domain.aliases import FurtherAlias
-from champion_gate.domain.gates import Gate
 from champion_gate.domain.ports import Vendor
-from champion_gate.domain.vendors import Host, Secrets
+from champion_gate.domain.vendors import Host
 from champion_gate.errors import ConfigurationError
 from champion_gate.settings.credentials import BasicCredentials, hook_credentials, hook_problems
 from champion_gate.settings.databricks import databricks_settings
-from champion_gate.settings.environment import libraries_problems, read_environment
-from champion_gate.settings.gates import ApiOidc, Gates, gates_form
+from champion_gate.settings.environment import Environment, libraries_problems, read_environment
+from champion_gate.settings.gates import Gates, gates_form
 from champion_gate.settings.gates_yaml import read_yaml
 from champion_gate.settings.problems import problem, shown
 
@@ -28,37 +26,21 @@ class Settings:
     """All that the service is told from outside; secrets never show in its repr.
 
     Attributes:
-        registry: `databricks-uc`, an MLflow server's address, or `sqlite:///path`.
         databricks: what the SDK is given in place of its own variables: `host`, `workspace_id`, each where known.
         hosts: key of the ApprovalProvider (`github`, `github:<host[:port]>`, …) -> where and with what.
-        further_aliases: what operators may change besides the gates' aliases.
-        api_oidc: whose tokens admit people to the API; None: API tokens alone do.
         hook_credentials: the pairs that `POST /hooks/databricks` takes, the current one first.
-        secrets: vendor -> its variables, among them what its webhooks are checked with.
-        database_url: SQLAlchemy's; may hold a password.
-        public_url: where others reach the service, without a slash at the end; None if it was not given.
-        host, port: where to listen; port 0 takes any free one.
-        sweep_seconds: how long the sweep rests between two rounds.
-        proxy_hops: how many proxies in front are believed about the source address of a request.
-        stop_seconds: how long the service may take to stop, open requests and steps in hand included.
     """
 
-    gates: tuple[Gate, ...]
-    registry: str
+    environment: Environment
+    gates: Gates
     databricks: Mapping[str, str]
     hosts: Mapping[str, Host]
-    further_aliases: tuple[FurtherAlias, ...]
-    api_oidc: ApiOidc | None
     hook_credentials: tuple[BasicCredentials, ...]
-    secrets: Mapping[str, Secrets]
-    database_url: str = field(repr=False)
-    public_url: str | None
-    host: str
-    port: int
-    sweep_seconds: float
-    proxy_hops: int
-    stop_seconds: int
-    config: Path
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy's; may hold a password."""
+        return self.environment.database_url.get_secret_value()
 
 
 @dataclass(frozen=True)
@@ -152,28 +134,16 @@ def load_settings(environ: Mapping[str, str], vendors: tuple[Vendor, ...]) -> Se
         hosts |= secrets.hosts(theirs, places, environment.public_url, problems)
     for provider, server in servers.items():
         problems += _file_problems(provider, server.ca_file)
-    api_oidc = None if gates is None else gates.api.oidc
-    if api_oidc is not None:
-        problems += _file_problems("api.oidc", api_oidc.ca_file)
+    if gates is not None and gates.api.oidc is not None:
+        problems += _file_problems("api.oidc", gates.api.oidc.ca_file)
     if problems or gates is None:
         raise ConfigurationError(list(dict.fromkeys(problems)))
     return Settings(
-        gates=gates.gates,
-        registry=gates.registry,
-        databricks=MappingProxyType(databricks),
-        hosts=MappingProxyType(hosts),
-        further_aliases=gates.aliases,
-        api_oidc=api_oidc,
-        hook_credentials=hook_credentials(environment),
-        secrets=MappingProxyType(environment.vendors),
-        database_url=environment.database_url.get_secret_value(),
-        public_url=environment.public_url,
-        host=environment.host,
-        port=environment.port,
-        sweep_seconds=environment.sweep_seconds,
-        proxy_hops=environment.proxy_hops,
-        stop_seconds=environment.stop_seconds,
-        config=environment.config,
+        environment,
+        gates,
+        MappingProxyType(databricks),
+        MappingProxyType(hosts),
+        hook_credentials(environment),
     )
 
 
