@@ -10,13 +10,17 @@ from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
 
 from champion_gate.bootstrap import build_service
 from champion_gate.errors import ConfigurationError
+from champion_gate.flow.context import Waits
 from champion_gate.log import get_logger
 
 log = get_logger(__name__)
 
 
-def create() -> Flask:
+def create(waits: Waits | None = None) -> Flask:
     """Build the service out of the environment; gunicorn's hooks start and stop its workers.
+
+    Args:
+        waits: how long is waited for what; as in production by default.
 
     Returns:
         The app, with the service in `extensions["champion_gate"]`.
@@ -25,7 +29,7 @@ def create() -> Flask:
         SystemExit: the configuration cannot be used; the code keeps gunicorn from trying again and again.
     """
     try:
-        service = build_service(os.environ)
+        service = build_service(os.environ, waits=waits)
     except ConfigurationError as error:
         log.critical("the service does not start", reason=error.message)
         sys.exit(Arbiter.APP_LOAD_ERROR)

@@ -41,7 +41,7 @@ class KillWorld:
     def launch(self) -> Served:
         """Start `champion-gate serve` and return when it answers."""
         log = self.folder / f"service-{len(self.started) + 1}.log"
-        self.started.append(Served(self.environ, log))
+        self.started.append(Served(self.environ, log, impatient=True))
         return self.started[-1].wait_until_alive()
 
     def kill_all(self) -> None:

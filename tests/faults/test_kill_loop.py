@@ -63,7 +63,7 @@ def let_pass(world: ProcessWorld, served: Served, requests: int) -> None:
             seen, moved_at = now, time.monotonic()
 
 
-@pytest.mark.timeout(300)  # a kill between the intent and the dispatch costs two minutes, by design
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "kills",
     [pytest.param(3, marks=pytest.mark.part("rest")), pytest.param(8, marks=pytest.mark.part("full"))],
@@ -75,6 +75,7 @@ def test_no_promotion_is_lost_under_many_kills(tmp_path: Path, kills: int) -> No
         world.write_gates(
             *(world.gate(name=m.replace(".", "-"), jobs=[int(job)], model=m) for m, job in jobs.items())
         )
+        world.impatient = True
         served = world.serve()
         waiting = list(jobs.items())
         for _ in range(kills):

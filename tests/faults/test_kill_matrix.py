@@ -17,7 +17,7 @@ KILLS = int(os.environ.get("KILLS", "5"))
 MODELS = 4
 
 
-@pytest.mark.timeout(600)  # a kill between the intent and the start costs two minutes, by design
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("registry", "provider", "database"),
     [

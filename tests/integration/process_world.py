@@ -20,6 +20,8 @@ from typing import Any
 import psutil
 import requests
 
+from champion_gate import gunicorn_conf
+from champion_gate.bootstrap.local import migrate_database
 from champion_gate.domain.ledger.chain import LedgerLine
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.store import Store, open_store
@@ -65,15 +67,23 @@ def elsewhere() -> dict[str, str]:
 
 
 class Served:
-    """One `champion-gate serve`: gunicorn's master, and its worker."""
+    """One `champion-gate serve`: gunicorn's master, and its worker; see `impatient` for one that waits less."""
 
-    def __init__(self, environ: Mapping[str, str], log: Path, *arguments: str) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], log: Path, *arguments: str, impatient: bool = False
+    ) -> None:
         self.log = log
         self.url = f"http://127.0.0.1:{environ['CHAMPION_GATE_PORT']}"
         self.begun = time.monotonic()
+        command = command_line("serve", *arguments)
+        if impatient:
+            migrate_database(environ["CHAMPION_GATE_DATABASE_URL"])
+            address = f"127.0.0.1:{environ['CHAMPION_GATE_PORT']}"
+            command = [*gunicorn_conf.command(address)[:-1], "impatient:create()"]
+            environ = {**environ, "PYTHONPATH": str(Path(__file__).parents[1])}
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                command_line("serve", *arguments),
+                command,
                 cwd=log.parent,
                 env=clean_environ(environ),
                 stdout=output,
@@ -155,6 +165,7 @@ class ProcessWorld:
     stack: ExitStack
     started: list[Served] = field(default_factory=list)
     gates: list[dict[str, object]] = field(default_factory=list)
+    impatient: bool = False
 
     # --- the process ---
 
@@ -166,7 +177,7 @@ class ProcessWorld:
     def launch(self, *arguments: str, **environ: str) -> Served:
         """Start `champion-gate serve` and do not wait for it."""
         log = self.folder / f"service-{len(self.started) + 1}.log"
-        served = Served({**self.environ, **environ}, log, *arguments)
+        served = Served({**self.environ, **environ}, log, *arguments, impatient=self.impatient)
         self.started.append(served)
         return served
 
