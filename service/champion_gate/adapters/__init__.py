@@ -1,1 +1,1 @@
-"""The vendors, each behind a port of `core`."""
+"""The vendors, each behind a port of `domain`."""

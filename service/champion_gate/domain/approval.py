@@ -34,7 +34,7 @@ class ApprovalRequest:
         provider: key of the ApprovalProvider.
         intent_at: when we were about to open it; written before the vendor is called.
         pins: what the provider's adapter stored about the place when it opened: ids that must be the same
-            when it decides. Opaque to `core`, except that it is part of the promotion.
+            when it decides. Opaque to all but its adapter, except that it is part of the promotion.
         external_id: the vendor's id; None while it is not known whether the call was carried out.
         opened_at: when the vendor's id was stored.
         expires_at: until when people may decide.

@@ -1,4 +1,4 @@
-"""What the core needs from the outside, as Protocols. `bootstrap.py` picks who fulfils them.
+"""What `flow` asks of the outside, as Protocols. `bootstrap/vendors.py` picks who fulfils them.
 
 Every call that leaves the process may raise `VendorUnavailableError` (retryable), `VendorRefusedError`
 or `VendorNotFoundError` (final); only what is particular to a method is said there.

@@ -29,7 +29,7 @@ _setting_up = threading.Lock()
 class MlflowCalls:
     """Makes calls through one MlflowClient; may be shared between threads.
 
-    Each is bounded as a whole, sent once, and follows no redirect; the core repeats what may be repeated.
+    Each is bounded as a whole, sent once, and follows no redirect; `flow` repeats what may be repeated.
 
     Args:
         uri: `http(s)://…` of an MLflow server, or `sqlite:///path`.

@@ -90,7 +90,7 @@ class MlflowRegistry:
             try:
                 run = self.get_training_run(version.run_id)
             except VendorNotFoundError:
-                run = None  # core takes it for a trainer who should be known and is not
+                run = None  # taken for a trainer who should be known and is not
         details = VersionDetails(version=_version(found), tags=dict(found.tags), training_run=run)
         return self._with_logged_model(details)
 
