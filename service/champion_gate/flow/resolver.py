@@ -161,7 +161,26 @@ class Resolver:
             phase = NotificationPhase.UNRESOLVED if refused.unclear else NotificationPhase.IGNORED
             return _Outcome(replace(fresh, phase=phase, reason=refused.reason))
         own = without_rivals_tasks(run, gate, self._gates.values(), self._job_runs)
-        found = candidates.find_version(
+        found = self._find(taken, own, gate)
+        if isinstance(found, NotFound):
+            unlisted = candidates.why_nothing_is_listed(self._registry, gate.model, gate.alias)
+            reason = f"{found.reason} {unlisted}".strip()
+            if not found.may_appear:
+                return _unresolved(fresh, reason)
+            return self._missing(fresh, reason, missing_since, taken.last_received_at)
+        if found.version.status is not VersionStatus.READY:
+            return self._not_ready(fresh, run, found.version)
+        promotion = self._promotion(run, own, gate, found)
+        resolved = replace(
+            fresh,
+            phase=NotificationPhase.RESOLVED,
+            reason=f"{gate.model} v{found.version.version} asks for {gate.alias}: {promotion.id}.",
+            promotion_id=promotion.id,
+        )
+        return _Outcome(resolved)
+
+    def _find(self, taken: StoredNotification, own: JobRun, gate: Gate) -> Found | NotFound:
+        return candidates.find_version(
             Sought(
                 gate,
                 own,
@@ -175,23 +194,6 @@ class Resolver:
                 ),
             )
         )
-        if isinstance(found, NotFound):
-            reason = f"{found.reason} {candidates.why_nothing_is_listed(self._registry, gate.model, gate.alias)}".strip()
-            return (
-                self._missing(fresh, reason, missing_since, taken.last_received_at)
-                if found.may_appear
-                else _unresolved(fresh, reason)
-            )
-        if found.version.status is not VersionStatus.READY:
-            return self._not_ready(fresh, run, found.version)
-        promotion = self._promotion(run, own, gate, found)
-        resolved = replace(
-            fresh,
-            phase=NotificationPhase.RESOLVED,
-            reason=f"{gate.model} v{found.version.version} asks for {gate.alias}: {promotion.id}.",
-            promotion_id=promotion.id,
-        )
-        return _Outcome(resolved)
 
     def _missing(
         self, fresh: Resolution, reason: str, missing_since: datetime | None, received_at: datetime
