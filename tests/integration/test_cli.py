@@ -328,6 +328,23 @@ def test_who_moved_the_alias_is_told_without_any_secret_of_the_service(world: Pr
     assert "gates" in refusal(world, *arguments, code=2, **nothing | {"CHAMPION_GATE_CONFIG": broken})
 
 
+def test_what_works_on_rows_alone_needs_nothing_but_the_database(world: ProcessWorld, tmp_path: Path) -> None:
+    promotion_id = in_phase(world, Phase.PROMOTED)
+    environ = {"CHAMPION_GATE_DATABASE_URL": world.environ["CHAMPION_GATE_DATABASE_URL"]}
+    for arguments in (
+        ["promotions", "list"],
+        ["promotions", "show", promotion_id],
+        ["promotions", "show", promotion_id, "--evidence"],
+        ["promotions", "receipt", promotion_id],
+        ["notifications", "list"],
+        ["identities", "list"],
+    ):
+        done = run_command(*arguments, environ=environ, folder=tmp_path)
+        assert (done.returncode, done.stderr) == (0, ""), arguments
+        assert done.stdout == world.run(*arguments).stdout or arguments[1] == "receipt"
+    assert not list(tmp_path.iterdir())
+
+
 # --- hooks -------------------------------------------------------------------------------------------------
 
 

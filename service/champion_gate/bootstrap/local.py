@@ -86,10 +86,9 @@ def local_api(store: Store) -> FlaskClient:
         store: an open one.
     """
     from champion_gate.web.app import Access, Operations, create_app
-    from champion_gate.work.worker import HueyWakeUps, create_queue
 
     clock, token = SystemClock(), secrets.token_urlsafe()
-    wake_ups: WakeUps = _when_used(lambda: HueyWakeUps(create_queue(_local_database_url())))
+    wake_ups = _when_used(_local_wake_ups)
     core = _when_used(lambda: build_core(load_local_settings(), store=store, wake_ups=wake_ups))
     app = create_app(
         store=store,
@@ -111,6 +110,12 @@ def local_api(store: Store) -> FlaskClient:
     client = app.test_client()
     client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"
     return client
+
+
+def _local_wake_ups() -> WakeUps:
+    from champion_gate.work.queue import HueyWakeUps, create_queue
+
+    return HueyWakeUps(create_queue(_local_database_url()))
 
 
 def _local_managed_aliases() -> ManagedAliases:
