@@ -267,16 +267,8 @@ def _translated(error: BaseException, what: str, *, writes: bool) -> VendorError
     cause = error
     while isinstance(cause, OutOfTimeError | TimeoutError) and (cause.__cause__ or cause.__context__):
         cause = cause.__cause__ or cause.__context__ or cause
-    seen = Seen(
-        what=what,
-        status=patience.status,
-        retry_after=patience.retry_after,
-        web_page=patience.web_page,
-        redirect=patience.redirect,
-        writes=writes,
-        repeatable=gave_up or cause is not error,
-    )
-    translated = translate(cause, seen)
+    repeatable = gave_up or cause is not error
+    translated = translate(cause, Seen(what, patience.last, writes=writes, repeatable=repeatable))
     translated.__cause__ = cause
     return translated
 

@@ -49,35 +49,46 @@ class InvalidRequestError(VendorRefusedError):
 
 
 @dataclass(frozen=True)
+class LastAnswer:
+    """The last answer to a call, if there was one.
+
+    Attributes:
+        status: of HTTP.
+        retry_after: seconds.
+        web_page: whether it was HTML.
+        redirect: where it sent us instead of answering; None if it did not.
+    """
+
+    status: int | None = None
+    retry_after: float | None = None
+    web_page: bool = False
+    redirect: str | None = None
+
+
+@dataclass(frozen=True)
 class Seen:
     """What is known of a call that met an error.
 
     Attributes:
         what: method and path, for people.
-        status, retry_after: of the last answer, if there was one; seconds.
-        web_page: whether that was HTML.
-        redirect: where it sent us instead of answering; None if it did not.
         writes: whether it may have changed something.
         repeatable: whether the SDK would have repeated it, had there been time.
     """
 
     what: str
-    status: int | None
-    retry_after: float | None
-    web_page: bool
-    redirect: str | None
+    last: LastAnswer
     writes: bool
     repeatable: bool
 
     def unavailable(self, words: str, hint: str = "") -> VendorUnavailableError:
         """The retryable error; a write's outcome is known only where Databricks answered 4xx."""
-        refused = self.status is not None and 400 <= self.status < 500  # noqa: PLR2004 - HTTP
+        refused = self.last.status is not None and 400 <= self.last.status < 500  # noqa: PLR2004 - HTTP
         return VendorUnavailableError(
             VENDOR,
             words,
             hint=hint,
             outcome_unknown=self.writes and not refused,
-            retry_after=self.retry_after,
+            retry_after=self.last.retry_after,
         )
 
 
@@ -90,9 +101,9 @@ def translate(error: BaseException, seen: Seen) -> VendorError:
     """
     from databricks.sdk.errors.base import DatabricksError  # noqa: PLC0415 - a second of import
 
-    if seen.redirect is not None:
-        return seen.unavailable(f"{seen.what} answered with a redirect.", redirected(seen.redirect))
-    if seen.web_page or any(
+    if seen.last.redirect is not None:
+        return seen.unavailable(f"{seen.what} answered with a redirect.", redirected(seen.last.redirect))
+    if seen.last.web_page or any(
         isinstance(cause, requests.JSONDecodeError) and is_web_page(cause.doc) for cause in causes_of(error)
     ):
         return _web_page(seen)
@@ -122,9 +133,11 @@ def _not_answered(error: BaseException, seen: Seen) -> VendorError:
 
 def _web_page(seen: Seen) -> VendorError:
     """A login, a front page or a proxy's error in place of an answer: it says nothing about what was asked for."""
-    answered = f"was answered {seen.status}" if seen.status else "could not sign in, which was answered"
+    answered = (
+        f"was answered {seen.last.status}" if seen.last.status else "could not sign in, which was answered"
+    )
     words = f"{seen.what} {answered} with {A_WEB_PAGE}."
-    refused = seen.status in {401, 403, 404, 407}
+    refused = seen.last.status in {401, 403, 404, 407}
     if refused and not seen.repeatable:
         return VendorRefusedError(VENDOR, words, hint=WEB_PAGE, concerns_all=True)
     return seen.unavailable(words, WEB_PAGE)
@@ -133,8 +146,8 @@ def _web_page(seen: Seen) -> VendorError:
 def _answered(error: OSError, seen: Seen) -> VendorError:
     from databricks.sdk.errors import NotFound  # noqa: PLC0415 - as above
 
-    status = seen.status or 0
-    words = f"{seen.what} answered {seen.status or 'an error'}: {_words(error)}"
+    status = seen.last.status or 0
+    words = f"{seen.what} answered {seen.last.status or 'an error'}: {_words(error)}"
     code = str(getattr(error, "error_code", None) or "")
     # The SDK knows which 400s of the Jobs API mean that a run or job is not there.
     meant = 404 if isinstance(error, NotFound) else 429 if code in _LIMITS else status

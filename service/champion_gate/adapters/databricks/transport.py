@@ -19,6 +19,7 @@ from typing import Any
 import requests
 import requests.adapters
 
+from champion_gate.adapters.databricks.errors import LastAnswer
 from champion_gate.adapters.http.answer import is_web_page
 from champion_gate.adapters.http.deadline import Deadline, Timeouts, new_session
 
@@ -40,21 +41,12 @@ class Patience(threading.local):
     until: float | None = None
     skipped: float = 0.0
     may_repeat: bool = True
-    status: int | None = None
-    retry_after: float | None = None
-    web_page: bool = False
-    redirect: str | None = None
+    last = LastAnswer()
 
     def begin(self, timeouts: Timeouts, until: float, *, may_repeat: bool) -> None:
         """Begin a call that ends at `until`, on `time.monotonic`."""
         self.timeouts, self.until, self.may_repeat = timeouts, until, may_repeat
-        self.skipped = 0.0
-        self.forget_answer()
-
-    def forget_answer(self) -> None:
-        """Before another answer comes."""
-        self.status = self.retry_after = self.redirect = None
-        self.web_page = False
+        self.skipped, self.last = 0.0, LastAnswer()
 
     def now(self) -> float:
         """`time.monotonic`, with each pause counted in full, however long it really took."""
@@ -112,7 +104,7 @@ class Transport(requests.adapters.HTTPAdapter):
         if patience.left() <= needed:
             raise OutOfTimeError
         kwargs["timeout"] = patience.for_one_exchange()
-        patience.forget_answer()
+        patience.last = LastAnswer()
         response = super().send(request, *args, **kwargs)
         self._note(response)
         if response.is_redirect:
@@ -122,11 +114,13 @@ class Transport(requests.adapters.HTTPAdapter):
 
     def _note(self, response: requests.Response) -> None:
         headers = response.headers
-        patience.status = response.status_code
         seconds = headers.get("Retry-After", "")
-        patience.retry_after = min(float(seconds), _MAX_RETRY_AFTER) if _NUMBER.fullmatch(seconds) else None
-        patience.redirect = headers.get("Location", "") if response.is_redirect else None
-        patience.web_page = not response.is_redirect and is_web_page(response.content)
+        patience.last = LastAnswer(
+            status=response.status_code,
+            retry_after=min(float(seconds), _MAX_RETRY_AFTER) if _NUMBER.fullmatch(seconds) else None,
+            web_page=not response.is_redirect and is_web_page(response.content),
+            redirect=headers.get("Location", "") if response.is_redirect else None,
+        )
         workspace_id = headers.get(_WORKSPACE_HEADER, "")
         if response.ok and _NUMBER.fullmatch(workspace_id):
             self._heard(workspace_id)
