@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 from pydantic import SecretStr
@@ -32,7 +32,7 @@ PROMOTION = {"id": "p-1", "phase": "requested"}
 def client(url: str, pauses: list[float] | None = None, total_seconds: float = 5.0) -> Iterator[Client]:
     """Our side, which does not really pause."""
     access, sleep = ApiAccess(url, SecretStr(TOKEN)), (pauses if pauses is not None else []).append
-    with OverHttp(access, sleep=sleep, total_seconds=total_seconds) as transport:
+    with closing(OverHttp(access, sleep=sleep, total_seconds=total_seconds)) as transport:
         yield Client(transport)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, Concatenate, TypeVar
 
 import click
@@ -46,7 +46,7 @@ def open_client(api: str | None) -> Iterator[Client]:
     if access is not None:
         from champion_gate.cli.over_http import OverHttp
 
-        with OverHttp(access) as transport:
+        with closing(OverHttp(access)) as transport:
             yield Client(transport)
     else:
         with open_local_api() as app:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
 from champion_gate.adapters.http.answer import A_WEB_PAGE, Answer, is_web_page
 from champion_gate.adapters.http.auth import HeaderTokens
@@ -47,12 +45,8 @@ class OverHttp:
             takes_proxies=access.url.startswith("https://"),
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Close the connections that are kept open."""
         self._client.close()
 
     def send(self, call: Call) -> bytes:
