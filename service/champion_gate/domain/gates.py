@@ -173,7 +173,7 @@ class Gate(Strict):
         description="what happens to an open request when a newer version asks",
     )
     metrics: Annotated[tuple[MetricRule, ...], _ByName()] = Field(
-        default=(), description="MLflow metric -> how it is judged"
+        default=(), description="MLflow metric -> how it is judged", json_schema_extra={"default": {}}
     )
 
     @property

@@ -186,7 +186,7 @@ def _job(value: object) -> int | str:
 
 
 def _model(value: object) -> str:
-    # How many parts it must have depends on the registry: gates_file checks that.
+    # How many parts it must have depends on the registry: the whole file tells that.
     if not isinstance(value, str) or not value:
         raise expected("a registered model: catalog.schema.model, or a plain name on an MLflow server")
     return value

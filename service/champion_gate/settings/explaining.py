@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 
 from champion_gate.domain.gates import Direction, Gate, MetricRule, NewerVersion, VersionSource
+from champion_gate.domain.vendors import Server
 from champion_gate.settings.gates import ApiOidc, Gates
 
 _SOURCES = {
@@ -27,8 +28,9 @@ def explain(gates: Gates) -> str:
     where = "Unity Catalog" if gates.on_unity_catalog else f"the MLflow registry {gates.registry}"
     count = "1 gate" if len(gates.gates) == 1 else f"{len(gates.gates)} gates"
     lines = [f"Model versions are looked up, and aliases set, in {where}. {count}:"]
+    servers = gates.servers
     for gate in gates.gates:
-        lines += _paragraph(f"gate {gate.name}", _sentences(gate, gates))
+        lines += _paragraph(f"gate {gate.name}", _sentences(gate, servers[gate.approval.provider]))
     if gates.aliases:
         lines += _paragraph("aliases", _further(gates))
     if gates.api.oidc is not None:
@@ -42,8 +44,7 @@ def _paragraph(heading: str, sentences: Iterable[str]) -> list[str]:
     return ["", f"{heading}:", textwrap.indent(filled, "  ")]
 
 
-def _sentences(gate: Gate, gates: Gates) -> Iterator[str]:
-    server = gates.servers[gate.approval.provider]
+def _sentences(gate: Gate, server: Server) -> Iterator[str]:
     failures = ", even with failures in some tasks" if gate.accept_success_with_failures else ""
     yield (
         f"when {_jobs(gate)} succeeds{failures}, the version of {gate.model} that this run registered "
