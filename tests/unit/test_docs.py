@@ -18,7 +18,8 @@ PAGES = {
     for path in (ROOT / "README.md", *sorted((ROOT / "service").glob("*.md")), *sorted(DOCS.glob("*.md")))
 }
 LINKED = PAGES | {
-    path.relative_to(ROOT): path.read_text() for path in sorted((ROOT / "deploy").rglob("*.md"))
+    path.relative_to(ROOT): path.read_text()
+    for path in (ROOT / "tests" / "README.md", *sorted((ROOT / "deploy").rglob("*.md")))
 }
 CODE = re.compile(r"^ *```.*?^ *```$|`[^`\n]*`", re.DOTALL | re.MULTILINE)
 
