@@ -38,7 +38,7 @@ log = get_logger(__name__)
 
 _DATABRICKS_LANE = "databricks"
 _REGISTRY_LANE = "registry"
-_DUE_SECONDS = 2.0
+_DUE_SECONDS = 2.0  # so soon a row is taken up whose time has come, or that another process changed
 _OUTCOME_SECONDS = 0.1
 _HEAD_SECONDS = 86400.0
 

@@ -13,7 +13,7 @@ import click
 from champion_gate import SILENT_MLFLOW, __version__
 from champion_gate.errors import ConfigurationError, GateError
 
-_INTERRUPTED = 130
+_INTERRUPTED = 130  # what shells say of Ctrl-C: 128 and the signal's number
 
 _EXIT_CODES = """\b
 Exit codes:

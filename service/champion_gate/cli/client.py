@@ -25,7 +25,7 @@ PROBLEM = "application/problem+json"
 TRY_AGAIN = frozenset({408, 429, 502, 503, 504})
 _TRY_AGAIN_CODES = frozenset({"alias_busy", "lease_lost"})
 _LONGEST_TEXT = 2000
-_LARGEST_PART = 200
+_LARGEST_PART = 200  # the API's longest part of a list
 _PROVIDER = re.compile(r"[a-z]+(:[A-Za-z0-9.:\[\]-]{1,255})?")
 _LOGIN = re.compile(r"(?!\.)[A-Za-z0-9_.-]{1,255}")
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _PATIENCE_SECONDS = 60.0
 _JOB_SECONDS = 10.0
-_KEPT_PORT = 8765
+_KEPT_PORT = 8765  # service/docs/api.md prints it
 
 
 @click.command(name="demo")

@@ -11,7 +11,7 @@ MAX_TEXT = 4096
 """Characters of a name."""
 
 _ID = re.compile(r"[0-9]{1,19}")
-_MAX_ID = 10**19 - 1
+_MAX_ID = 10**19 - 1  # 19 digits hold every int64
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from champion_gate.errors import GateError, VendorRefusedError, VendorUnavailabl
 
 BUDGET = timedelta(hours=24)
 _LONGEST_SECONDS = 15 * 60.0
-_LONGEST_ASKED = 60 * 60.0
-_BETWEEN_REFUSALS = 60.0
+_LONGEST_ASKED = 60 * 60.0  # vendors' rate limits are by the hour
+_BETWEEN_REFUSALS = 60.0  # a refusal heals only when a person changes something
 
 
 @dataclass(frozen=True)

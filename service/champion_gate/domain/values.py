@@ -25,7 +25,7 @@ from champion_gate.domain.versions import is_number
 from champion_gate.errors import InvalidNameError
 
 UNITY_CATALOG = "databricks-uc"
-MAX_ID = 2**63 - 1
+MAX_ID = 2**63 - 1  # the vendors' ids are int64
 LONGEST_WAIT = timedelta(days=30)
 """GitHub fails a job that has waited 30 days (facts: actions-limits page)."""
 

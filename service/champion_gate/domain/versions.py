@@ -17,7 +17,7 @@ _IN_LOGGED_MODEL = re.compile(r"models:/+(m-[0-9a-f]{32})/")
 _LOGGED_MODEL_FOLDER = re.compile(r"/(?:logged_)?models/(m-[0-9a-f]{32})(?:/|$)")
 _LOGGED_MODEL_ID = re.compile(r"m-[A-Za-z0-9_-]{1,64}")
 
-_EDGE = 1.797e308
+_EDGE = 1.797e308  # MLflow's SQL store keeps infinity as the largest float
 
 
 class VersionStatus(StrEnum):

@@ -24,7 +24,7 @@ from champion_gate.store import Store
 if TYPE_CHECKING:  # else every command would load what checks signatures
     from champion_gate.adapters.oidc.ci_jobs import OidcVerifier
 
-_BUDGET = timedelta(seconds=25)
+_BUDGET = timedelta(seconds=25)  # shorter than the 30 s for which the CI files' curl waits
 _POSTABLE_AFTER_EXPIRY = timedelta(minutes=2)
 """A token is accepted a little after its expiry (clock skew); its binding has to live longer."""
 

@@ -19,7 +19,7 @@ from champion_gate.store.promotions import hint
 from champion_gate.store.tables import identities, promotions, trainer_accounts
 from champion_gate.store.values import from_plain
 
-_NOTED_EVERY = timedelta(hours=1)
+_NOTED_EVERY = timedelta(hours=1)  # a look at the same account is not to cost a write each time
 
 
 class Identities(Transactions):

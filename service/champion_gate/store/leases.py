@@ -31,6 +31,7 @@ from champion_gate.errors import LeaseLostError
 
 Taken = StoredNotification | Promotion | FollowUp
 """A row as its holder has it, with the lease's token."""
+# One that ends later was written by a clock that has been set back since.
 _LONGEST_LEASE = timedelta(minutes=5)
 
 

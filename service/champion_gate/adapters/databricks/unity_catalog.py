@@ -40,7 +40,7 @@ _MODELS = "/api/2.1/unity-catalog/models"
 _TAGGED = "/api/2.0/mlflow/unity-catalog/model-versions"
 _GET = f"{_TAGGED}/get"
 _READ_AT_ONCE = 4
-_MAX_TAG_VALUE = 1000
+_MAX_TAG_VALUE = 1000  # Unity Catalog takes no more
 _TAG_KEY = re.compile(r"[^.,\-=/:]{1,255}")
 _STATUSES = {
     "READY": VersionStatus.READY,

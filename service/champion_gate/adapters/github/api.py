@@ -40,7 +40,7 @@ LIMITS: Limits = (
 M = TypeVar("M", bound=Answered)
 
 _PAGE = {"per_page": "100"}
-_SEARCH_LIMIT = 1000
+_SEARCH_LIMIT = 1000  # GitHub lists no more, however many there are
 
 
 class RepositoryApi:

@@ -24,8 +24,8 @@ ACTIONS = ("actions", "write")
 MEMBERS = ("members", "read")
 
 _ISSUED_EARLIER = timedelta(seconds=60)
-_JWT_LIFE = timedelta(seconds=540)
-_REFRESH_BEFORE = timedelta(minutes=5)
+_JWT_LIFE = timedelta(seconds=540)  # GitHub takes ten minutes; one is left for clocks that differ
+_REFRESH_BEFORE = timedelta(minutes=5)  # of an hour; a call that is under way still has time
 
 
 # --- a fine-grained token ---------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from champion_gate.errors import VendorNotFoundError, VendorRefusedError
 
 _STATUSES = frozenset({"queued", "in_progress", "completed", "waiting", "requested", "pending"})
 _VERDICTS = {"approved": Verdict.APPROVED, "rejected": Verdict.REJECTED}
+# GitHub's list of reviews lags behind the job that one has let start.
 _REVIEW_APPEARS_WITHIN = timedelta(minutes=1)
 
 

@@ -12,7 +12,7 @@ from champion_gate.domain.promotion import Promotion
 from champion_gate.errors import RequestGoneError, VendorNotFoundError
 
 _PAGES = 5
-_PAGES_IF_GONE = 10
+_PAGES_IF_GONE = 10  # all that GitHub lists: a run is gone only if no page has it
 _NAMED = 3
 
 

@@ -9,7 +9,7 @@ from champion_gate.adapters.gitlab.api import ProjectApi
 from champion_gate.adapters.gitlab.models import AccessLevel, Member, User, gitlab
 from champion_gate.errors import VendorNotFoundError, VendorRefusedError
 
-DEVELOPER = 30
+DEVELOPER = 30  # GitLab's numbers for its roles
 MAINTAINER = 40
 NOBODY = 0
 _KINDS = {

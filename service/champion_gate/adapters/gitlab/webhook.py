@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from champion_gate.domain.json_body import Ignored, UnusableBodyError, id_of, json_object, object_at, shown
 from champion_gate.domain.ports import Clock, EveryRequestAt
 
-_TOLERANCE_SECONDS = 300
+_TOLERANCE_SECONDS = 300  # as Standard Webhooks has it: an older delivery may be a replayed one
 _PREFIX = "whsec_"
 
 

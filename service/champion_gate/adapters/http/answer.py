@@ -36,8 +36,8 @@ _BEGINNING = 1000
 _PAGE = re.compile(r"<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
 _MESSAGE_KEYS = ("message", "error_description", "error")
 _MESSAGE_LENGTH = 200
-_WAIT_WHEN_LIMITED = 60.0
-_LONGEST_WAIT = 3600.0
+_WAIT_WHEN_LIMITED = 60.0  # GitHub: where no time is said, wait for at least a minute
+_LONGEST_WAIT = 3600.0  # rate limits are by the hour
 _SERVER_ERRORS = 500
 
 Limits = Sequence[tuple[int, str]]

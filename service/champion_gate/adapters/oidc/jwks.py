@@ -22,8 +22,8 @@ from champion_gate.errors import ConfigurationError, VendorError, VendorUnavaila
 KEYS_LAST = timedelta(minutes=10)
 """For how long keys are believed without asking again; a key that an issuer withdraws lives no longer."""
 
-UNKNOWN_KEY_COOL_DOWN = timedelta(seconds=60)
-OUTAGE_COOL_DOWN = timedelta(seconds=5)
+UNKNOWN_KEY_COOL_DOWN = timedelta(seconds=60)  # made-up key ids must not have us call the issuer each time
+OUTAGE_COOL_DOWN = timedelta(seconds=5)  # an issuer that is away is not waited for by every token that comes
 
 _DISCOVERY = "/.well-known/openid-configuration"
 PATIENCE = 1.0
@@ -36,7 +36,7 @@ could occupy every thread of the service while an issuer hangs. Whoever gives up
 _TIMEOUTS = Timeouts(connect=5.0, read=5.0, total=5.0)
 _POST_AGAIN = "Post the same token again in a moment."
 _MAX_ANSWER_BYTES = 256 * 1024
-_LEAST_KEY_BITS = 2048
+_LEAST_KEY_BITS = 2048  # RFC 7518, section 3.3
 
 
 class IssuerKeys:

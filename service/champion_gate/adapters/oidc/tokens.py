@@ -12,7 +12,7 @@ import jwt
 from champion_gate.adapters.oidc.claims import ClaimsError, SignedClaims
 from champion_gate.adapters.oidc.jwks import IssuerKeys
 
-LEEWAY = timedelta(seconds=30)
+LEEWAY = timedelta(seconds=30)  # clocks differ
 MAX_TOKEN_BYTES = 16 * 1024
 LONGEST_ID = 255
 
