@@ -248,7 +248,7 @@ def test_a_proxys_page_to_sign_in_is_called_a_web_page(status: int) -> None:
 )
 def test_a_list_that_is_none_is_no_answer(body: object) -> None:
     with far_end(answer(200, body)) as far:
-        error = refused(far.url, lambda api: api.promotions(cursor=None, limit=5))
+        error = refused(far.url, lambda api: list(api.promotions()))
     assert "cannot be read" in str(error)
 
 

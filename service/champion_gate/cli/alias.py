@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from champion_gate.cli.client import Client, Json, in_parts
+from champion_gate.cli.client import Client, Json, first
 from champion_gate.cli.options import on_client, reason_option
 from champion_gate.cli.output import (
     cut,
@@ -127,9 +127,7 @@ def release(client: Client, model: str, alias: str, *, reason: str, as_json: boo
 @on_client
 def history(client: Client, model: str, alias: str, limit: int, *, as_json: bool) -> None:
     """Show the ledger's lines of this alias, newest first."""
-    lines, more = in_parts(
-        lambda cursor, most: client.history(model, alias, cursor=cursor, limit=most), "lines", limit
-    )
+    lines, more = first(client.history(model, alias), limit)
     if as_json:
         print_json(lines)
     else:

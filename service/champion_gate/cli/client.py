@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from champion_gate.domain.aliases import check_reason
@@ -25,7 +26,7 @@ PROBLEM = "application/problem+json"
 TRY_AGAIN = frozenset({408, 429, 502, 503, 504})
 _TRY_AGAIN_CODES = frozenset({"alias_busy", "lease_lost"})
 _LONGEST_TEXT = 2000
-_LARGEST_PART = 200  # the API's longest part of a list
+PART = 100  # items that are read at a time
 _PROVIDER = re.compile(r"[a-z]+(:[A-Za-z0-9.:\[\]-]{1,255})?")
 _LOGIN = re.compile(r"(?!\.)[A-Za-z0-9_.-]{1,255}")
 
@@ -174,17 +175,15 @@ class Client:
         """End its hold."""
         return self._call("DELETE", _alias_path(model, alias, "hold"), query=_because(reason))
 
-    def history(self, model: str, alias: str, *, cursor: str | None, limit: int) -> Json:
-        """Its `lines` of the ledger, newest first, and a `cursor`."""
-        return self._list(_alias_path(model, alias, "history"), "lines", cursor=cursor, limit=limit)
+    def history(self, model: str, alias: str) -> Iterator[Json]:
+        """Its lines of the ledger, newest first."""
+        return self._items(_alias_path(model, alias, "history"), "lines")
 
     # --- promotions -------------------------------------------------------------------------------------------
 
-    def promotions(
-        self, *, cursor: str | None, limit: int, model: str | None = None, phase: str | None = None
-    ) -> Json:
-        """One part of the `promotions`, newest first, and a `cursor`."""
-        return self._list("/promotions", "promotions", model=model, phase=phase, cursor=cursor, limit=limit)
+    def promotions(self, *, model: str | None = None, phase: str | None = None) -> Iterator[Json]:
+        """All promotions, or those of a model or phase, newest first."""
+        return self._items("/promotions", "promotions", model=model, phase=phase)
 
     def promotion(self, promotion_id: str) -> Json:
         """One promotion, with its `follow_ups` and its lines of the `ledger`."""
@@ -217,9 +216,9 @@ class Client:
 
     # --- notifications ----------------------------------------------------------------------------------------
 
-    def notifications(self, *, cursor: str | None, limit: int, phase: str | None = None) -> Json:
-        """One part of the `notifications`, newest first, and a `cursor`."""
-        return self._list("/notifications", "notifications", phase=phase, cursor=cursor, limit=limit)
+    def notifications(self, *, phase: str | None = None) -> Iterator[Json]:
+        """All notifications, or those in a phase, newest first."""
+        return self._items("/notifications", "notifications", phase=phase)
 
     def notification(self, notification_id: str) -> Json:
         """One notification."""
@@ -231,10 +230,9 @@ class Client:
 
     # --- identities -------------------------------------------------------------------------------------------
 
-    def identities(self) -> list[Json]:
-        """Every login that is remembered, with its accounts."""
-        found: list[Json] = self._list("/identities", "identities")["identities"]
-        return found
+    def identities(self) -> Json:
+        """The `identities`: every login that is remembered, with its accounts."""
+        return self._call("GET", "/identities")
 
     def accept_identity(self, provider: str, login: str, *, reason: str, user_id: str | None) -> Json:
         """Let a login stand for the account that has it now (only if it is `user_id`); the login."""
@@ -254,32 +252,33 @@ class Client:
             raise call.unreadable()
         return found
 
-    def _list(self, path: str, name: str, **query: str | int | None) -> Json:
-        call = Call("GET", path, {key: str(value) for key, value in query.items() if value is not None})
-        found = json_or_none(self._transport.send(call)) or {}
-        rows, cursor = found.get(name), found.get("cursor")
-        is_list = isinstance(rows, list) and all(isinstance(each, dict) for each in rows)
-        if not is_list or not isinstance(cursor, str | None):
-            raise call.unreadable()
-        return found
+    def _items(self, path: str, name: str, **query: str | None) -> Iterator[Json]:
+        """The items of a list that comes in parts, each part read when its items are asked for."""
+        given = {key: value for key, value in query.items() if value is not None}
+        cursor: object = None
+        while True:
+            more = {} if cursor is None else {"cursor": str(cursor)}
+            call = Call("GET", path, {**given, **more, "limit": str(PART)})
+            found = json_or_none(self._transport.send(call)) or {}
+            items, cursor = found.get(name), found.get("cursor")
+            if not isinstance(items, list) or not isinstance(cursor, str | None):
+                raise call.unreadable()
+            if not all(isinstance(each, dict) for each in items):
+                raise call.unreadable()
+            yield from items
+            if cursor is None:
+                return
 
 
-def in_parts(part: Callable[[str | None, int], Json], name: str, limit: int) -> tuple[list[Json], bool]:
-    """The first `limit` items of a list that comes in parts, and whether there are more.
+def first(items: Iterator[Json], limit: int) -> tuple[list[Json], bool]:
+    """The first items, and whether there are more.
 
     Args:
-        part: gives the part behind a cursor, of so many items at most.
-        name: of the list in each part.
-        limit: how many, from 1.
+        items: a list of the client's.
+        limit: how many at the most.
     """
-    items: list[Json] = []
-    cursor: str | None = None
-    while True:
-        found = part(cursor, min(limit - len(items), _LARGEST_PART))
-        items += found[name]
-        cursor = found["cursor"]
-        if cursor is None or len(items) >= limit:
-            return items, cursor is not None
+    found = list(islice(items, limit + 1))
+    return found[:limit], len(found) > limit
 
 
 def json_or_none(body: bytes) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ def command() -> None:
 @on_client
 def list_identities(client: Client, *, as_json: bool) -> None:
     """List the logins that are remembered, and who is kept from deciding because of them."""
-    found = client.identities()
+    found = rows_of(client.identities(), "identities")
     if as_json:
         print_json(found)
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from champion_gate.cli.client import Client, Json, in_parts
+from champion_gate.cli.client import Client, Json, first
 from champion_gate.cli.options import failed_option, on_client, on_one_or_failed
 from champion_gate.cli.output import (
     cut,
@@ -39,11 +39,7 @@ def list_notifications(client: Client, phase: str | None, limit: int, *, as_json
         raise click.BadParameter(
             f"{phase!r} is none of {', '.join(NotificationPhase)}.", param_hint="--phase"
         )
-    found, more = in_parts(
-        lambda cursor, most: client.notifications(phase=phase, cursor=cursor, limit=most),
-        "notifications",
-        limit,
-    )
+    found, more = first(client.notifications(phase=phase), limit)
     if as_json:
         print_json(found)
     else:
@@ -101,8 +97,7 @@ def replay(client: Client, notification_id: str | None, *, failed: bool, as_json
     on_one_or_failed(
         notification_id,
         failed=failed,
-        name="notifications",
-        listed=lambda cursor, most: client.notifications(phase="failed", cursor=cursor, limit=most),
+        listed=lambda: client.notifications(phase="failed"),
         act=client.replay,
         said=_say_replayed,
         as_json=as_json,

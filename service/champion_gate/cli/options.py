@@ -10,13 +10,12 @@ from typing import Any, Concatenate, TypeVar
 
 import click
 
-from champion_gate.cli.client import Client, InProcess, Json, in_parts
+from champion_gate.cli.client import Client, InProcess, Json
 from champion_gate.cli.output import field, print_json, told
 from champion_gate.errors import GateError
 
 R = TypeVar("R")
 
-_ALL = 100_000
 _API_HELP = (
     "Work over the API of the service at this address; by default CHAMPION_GATE_API_URL, else the local "
     "database. The token comes from CHAMPION_GATE_TOKEN."
@@ -69,8 +68,7 @@ def on_one_or_failed(
     row_id: str | None,
     *,
     failed: bool,
-    name: str,
-    listed: Callable[[str | None, int], Json],
+    listed: Callable[[], Iterator[Json]],
     act: Callable[[str], Json],
     said: Callable[[str, Json], None],
     as_json: bool,
@@ -80,8 +78,7 @@ def on_one_or_failed(
     Args:
         row_id: the one that is meant; None where `failed` is set.
         failed: whether all that failed are meant.
-        name: what they are called in lists, e.g. `promotions`.
-        listed: the part of the list of those that failed behind a cursor, of so many items at most.
+        listed: those that failed.
         act: does it to one id.
         said: prints for people what came of an id.
         as_json: whether it is printed as JSON: one document, or a list of them with --failed.
@@ -99,7 +96,7 @@ def on_one_or_failed(
     from champion_gate.cli import exit_code
 
     rows, code = [], 0
-    for each in [field(row, "id") for row in in_parts(listed, name, _ALL)[0]]:
+    for each in [field(row, "id") for row in listed()]:
         try:
             rows.append(act(each))
         except GateError as error:

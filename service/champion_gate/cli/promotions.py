@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from champion_gate.cli.client import Client, Json, in_parts
+from champion_gate.cli.client import Client, Json, first
 from champion_gate.cli.options import (
     api_option,
     failed_option,
@@ -55,11 +55,7 @@ def list_promotions(
 
     if phase is not None and phase not in list(Phase):
         raise click.BadParameter(f"{phase!r} is none of {', '.join(Phase)}.", param_hint="--phase")
-    found, more = in_parts(
-        lambda cursor, most: client.promotions(model=model, phase=phase, cursor=cursor, limit=most),
-        "promotions",
-        limit,
-    )
+    found, more = first(client.promotions(model=model, phase=phase), limit)
     if as_json:
         print_json(found)
     else:
@@ -161,8 +157,7 @@ def retry(
     on_one_or_failed(
         promotion_id,
         failed=failed,
-        name="promotions",
-        listed=lambda cursor, most: client.promotions(phase="failed", cursor=cursor, limit=most),
+        listed=lambda: client.promotions(phase="failed"),
         act=lambda each: client.retry(each, reason=reason),
         said=_say_retried,
         as_json=as_json,

@@ -8,13 +8,12 @@ from typing import NoReturn, TypeVar
 
 import click
 
-from champion_gate.cli.client import Client, Json
+from champion_gate.cli.client import PART, Client, Json
 from champion_gate.cli.output import field, print_json_line, print_line, time_of, told
 from champion_gate.domain.promotion import Phase
 from champion_gate.errors import GateError
 
 _OPEN = tuple(phase.value for phase in Phase if phase.is_open)
-_PART = 100
 
 T = TypeVar("T")
 
@@ -119,13 +118,7 @@ def _look(client: Client, known: Mapping[str, Json]) -> dict[str, Json]:
     """
     found: dict[str, Json] = {}
     for phase in _OPEN:
-        cursor: str | None = None
-        while True:
-            part = client.promotions(phase=phase, cursor=cursor, limit=_PART)
-            found |= {field(row, "id"): row for row in part["promotions"]}
-            cursor = part["cursor"]
-            if cursor is None:
-                break
+        found |= {field(row, "id"): row for row in client.promotions(phase=phase)}
     found |= _newest(client, known)
     for promotion_id, row in known.items():
         if _is_open(row) and promotion_id not in found:
@@ -135,14 +128,11 @@ def _look(client: Client, known: Mapping[str, Json]) -> dict[str, Json]:
 
 def _newest(client: Client, known: Mapping[str, Json]) -> dict[str, Json]:
     found: dict[str, Json] = {}
-    cursor: str | None = None
-    while True:
-        part = client.promotions(cursor=cursor, limit=_PART)
-        rows = {field(row, "id"): row for row in part["promotions"]}
-        found |= rows
-        cursor = part["cursor"]
-        if cursor is None or not known or rows.keys() & known.keys():
-            return found
+    for row in client.promotions():
+        found[field(row, "id")] = row
+        if len(found) >= PART and (not known or found.keys() & known.keys()):
+            break
+    return found
 
 
 def _is_open(row: Json) -> bool:
