@@ -219,14 +219,11 @@ def _stopped_because(job: Job) -> str | None:
 
 
 def _let_start_at(job: Job) -> datetime | None:
-    """When people had let it start, however it ended: the gate was down, its time was up, somebody cut it off.
+    """When people had let it start, however it ended (the gate was down, its time was up, somebody cut it off), or None.
 
     A job that failed for want of a runner had been let start too, by whoever played it; GitLab does not tell
     when, but not after its end. One that failed without a start for another reason was refused to who played it
     (failure_reason protected_environment_failure, deployment_rejected, …).
-
-    Returns:
-        None where they have not.
     """
     if job.status in _RELEASED and job.started_at is not None:
         return job.started_at
