@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import requests
 
 from champion_gate.domain.ledger.chain import LedgerLine
@@ -35,6 +36,8 @@ SIGNING_TOKEN = f"whsec_{base64.b64encode(b'signing-key-for-attack-tests-123').d
 PLAIN_TOKEN = "gitlab-webhook-token-for-attack-tests"
 KINDS = ("github", "gitlab", "gitlab-free")
 """GitHub; GitLab with a protected environment; GitLab with nothing but a protected branch."""
+EACH_KIND = ("github", "gitlab", pytest.param("gitlab-free", marks=pytest.mark.part("rest")))
+"""The same as parameters of a test."""
 
 OPEN_OR_LOST = {
     "requested",
@@ -227,7 +230,7 @@ class AttackedGate(ABC):
                 now = self.view(asked)
                 if now["updated_at"] != before["updated_at"]:
                     return now
-                time.sleep(0.01)
+                time.sleep(0.03)
         raise AssertionError(f"nobody looked: {before}\n{self.world.last_lines()}")
 
     # --- what must be so in the end ---

@@ -48,7 +48,7 @@ def until(true: Callable[[], Any], what: Callable[[], object] | str, seconds: fl
     while not (said := true()):
         if time.monotonic() > deadline:
             raise AssertionError(what if isinstance(what, str) else what())
-        time.sleep(0.02)
+        time.sleep(0.05)
     return said
 
 

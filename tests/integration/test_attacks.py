@@ -16,13 +16,13 @@ import requests
 from champion_gate_standins.github.state import RefusedError
 from champion_gate_standins.gitlab.state import DEVELOPER, MAINTAINER
 from integration.attack_world import AttackWorld
-from integration.attacked_gate import KINDS, PEOPLE, ROBOT, Asked, AttackedGate
+from integration.attacked_gate import EACH_KIND, PEOPLE, ROBOT, Asked, AttackedGate
 from integration.attacked_places import OnFreeGitLab, OnGitHub, OnGitLab
 
 pytest_plugins = ("integration.attack_fixtures",)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH_KIND)
 def test_control_an_honest_approval_is_applied(attacked: AttackWorld, kind: str) -> None:
     gate = attacked.gate(kind)
     asked = gate.ask()
@@ -31,7 +31,7 @@ def test_control_an_honest_approval_is_applied(attacked: AttackWorld, kind: str)
     gate.promotes(asked)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH_KIND)
 def test_control_an_honest_jobs_token_has_the_approval_applied(attacked: AttackWorld, kind: str) -> None:
     gate = attacked.gate(kind)
     asked = gate.ask()
@@ -184,7 +184,7 @@ def test_attack_03_gitlab_job_played_by_an_administrator_past_the_rules(
 # --- 4: people who must not decide ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH_KIND)
 def test_attack_04_the_trainer_approves(attacked: AttackWorld, kind: str) -> None:
     gate = attacked.gate(kind)
     asked = gate.ask()

@@ -20,8 +20,8 @@ from champion_gate_standins.common.faults import Fault
 from champion_gate_standins.gitlab.webhooks import signature
 from integration.attack_world import AttackWorld, at_once, attack_world
 from integration.attacked_gate import (
+    EACH_KIND,
     GITHUB_SECRET,
-    KINDS,
     PLAIN_TOKEN,
     SIGNING_TOKEN,
     Asked,
@@ -240,7 +240,7 @@ def shown_to_reviewers(gate: AttackedGate, asked: Asked) -> str:
     return base64.b64decode(inputs["evidence_base64"]).decode()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH_KIND)
 def test_attack_18_hostile_texts_reach_ci_and_markdown_as_data(attacked: AttackWorld, kind: str) -> None:
     gate = attacked.gate(kind)
     tags = {"mlflow.source.git.commit": NASTY, "mlflow.note.content": NASTY, NASTY: NASTY}

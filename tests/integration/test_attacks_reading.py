@@ -12,7 +12,7 @@ import pytest
 from champion_gate_standins.gitlab.state import MAINTAINER
 from champion_gate_standins.gitlab.state import Job as GitLabJob
 from integration.attack_world import AttackWorld, at_once
-from integration.attacked_gate import KINDS, PEOPLE, ROBOT, Asked, AttackedGate
+from integration.attacked_gate import EACH_KIND, PEOPLE, ROBOT, Asked, AttackedGate
 from integration.attacked_places import OnGitHub, OnGitLab
 from integration.commands import clean_environ, command_line
 from integration.process_world import until
@@ -58,7 +58,7 @@ def test_attack_15_gitlab_gated_job_that_was_skipped(attacked: AttackWorld, kind
 OPENING = {"github": "/dispatches$", "gitlab": "/pipeline$", "gitlab-free": "/pipeline$"}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH_KIND)
 def test_attack_16_an_answer_that_is_lost_while_notifications_race_opens_one_run(
     attacked: AttackWorld, kind: str
 ) -> None:
@@ -95,7 +95,7 @@ def test_attack_16_github_approval_while_the_dispatch_that_has_timed_out_is_retr
     gate.ends(asked, "rejected", "octo-trainer does not count, who is behind this version")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH_KIND)
 def test_attack_16_the_approval_of_an_orphan_that_we_started_ourselves(
     attacked: AttackWorld, kind: str
 ) -> None:
@@ -193,7 +193,7 @@ def cancel_promotion(gate: AttackedGate, asked: Asked) -> None:
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH_KIND)
 @pytest.mark.parametrize("end", ["cancelled", "superseded"])
 def test_attack_20_an_approval_after_the_end(attacked: AttackWorld, kind: str, end: str) -> None:
     gate = attacked.gate(kind)
@@ -308,7 +308,7 @@ DECISIVE = {"github": "/approvals$", "gitlab": "/protected_environments/champion
 
 
 @pytest.mark.parametrize("wrong", ANSWERS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH_KIND)
 def test_attack_24_an_answer_that_fails_keeps_it_waiting(
     attacked: AttackWorld, kind: str, wrong: str
 ) -> None:

@@ -16,7 +16,7 @@ import requests
 from champion_gate_standins.gitlab.state import RefusedError
 from integration.attack_tokens import claims_of, evil_issuer, forged
 from integration.attack_world import AttackWorld, at_once
-from integration.attacked_gate import AUDIENCE, KINDS
+from integration.attacked_gate import AUDIENCE, EACH_KIND
 from integration.attacked_places import OnGitHub, OnGitLab
 
 pytest_plugins = ("integration.attack_fixtures",)
@@ -60,7 +60,7 @@ def test_attack_08_a_token_raced_to_another_promotion(attacked: AttackWorld, kin
     other.waits(victim, "Waiting for people to decide")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH_KIND)
 def test_attack_08_a_long_lived_token_after_the_end_and_at_the_next_request(
     attacked: AttackWorld, kind: str
 ) -> None:

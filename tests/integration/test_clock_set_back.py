@@ -16,7 +16,12 @@ HOUR = timedelta(hours=1)
 SETTINGS = {"fast, then put right": HOUR, "right, then slow": timedelta()}
 
 
-@pytest.fixture(params=[("uc", "github"), ("mlflow", "gitlab-rules")], ids="-".join)
+@pytest.fixture(
+    params=[
+        pytest.param(("uc", "github"), id="uc-github"),
+        pytest.param(("mlflow", "gitlab-rules"), id="mlflow-gitlab-rules", marks=pytest.mark.part("rest")),
+    ]
+)
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GateWorld]:
     registry, provider = request.param
     with gate_world(tmp_path, registry, provider) as made:

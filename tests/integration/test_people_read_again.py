@@ -19,7 +19,7 @@ JOB = "/api/2.2/jobs/get$"
 SECOND = "second@example.com"
 
 
-@pytest.fixture(params=["uc", "mlflow"])
+@pytest.fixture(params=["uc", pytest.param("mlflow", marks=pytest.mark.part("rest"))])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GateWorld]:
     with gate_world(tmp_path, request.param) as made:
         made.databricks.jobs.run_job_as(made.job_id, SECOND)
