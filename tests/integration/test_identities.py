@@ -23,7 +23,12 @@ PRINCIPAL = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 
 both = pytest.mark.parametrize("world", ["github", "gitlab-environment"], indirect=True)
 gitlab = pytest.mark.parametrize(
-    "world", ["gitlab-environment", "gitlab-branch", "gitlab-rules"], indirect=True
+    "world",
+    [
+        "gitlab-environment",
+        *(pytest.param(kind, marks=pytest.mark.part("rest")) for kind in ("gitlab-branch", "gitlab-rules")),
+    ],
+    indirect=True,
 )
 
 
