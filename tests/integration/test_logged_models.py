@@ -229,6 +229,21 @@ def test_a_search_without_an_answer_is_made_again(uc: GateWorld) -> None:
     assert asked(uc)["candidate"] == 0.93
 
 
+@pytest.mark.parametrize("entry", ["{}", '{"info": null}', '{"info": {"status": "LOGGED_MODEL_READY"}}'])
+def test_a_search_with_an_entry_that_cannot_be_read_is_made_again(uc: GateWorld, entry: str) -> None:
+    """It may be another logged model of the run, whose numbers these then may be."""
+    run_id, (model_id,) = log_models(uc, [("auc", 0.7)])
+    log_to_run(uc, model_id, "f1", 0.93)
+    uc.models.register(model_id)
+    uc.break_databricks("logged-models/search", status=200, body=f'{{"models": [{entry}]}}'.encode())
+    uc.notify(run_id)
+    uc.settle()
+    assert "an answer cannot be read" in (uc.notification(NotificationPhase.WAITING).reason or "")
+    uc.databricks.faults.clear()
+    uc.wait(minutes=1)
+    assert asked(uc)["candidate"] == 0.93
+
+
 def register_files(world: GateWorld, run_id: str) -> str:
     """A version of files of the run, as before there were logged models."""
     if hasattr(world.models, "client"):

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Annotated
 from urllib.parse import quote
 
-from pydantic import BeforeValidator, Field
+from pydantic import AliasPath, BeforeValidator, Field
 
 from champion_gate.adapters.databricks.connection import Operation
 from champion_gate.adapters.databricks.errors import unreadable
@@ -105,7 +105,7 @@ class _LoggedModel(Nested):
 
 
 class _ListedModel(Nested):
-    model_id: object = at("info", "model_id")
+    model_id: str = Field(validation_alias=AliasPath("info", "model_id"))
     source_run_id: Word = at("info", "source_run_id")
 
 
@@ -188,7 +188,7 @@ def logged_models_of(api: Operation, run: TrainingRun) -> frozenset[str] | None:
     try:
         for _ in range(_MOST_PAGES):
             page = api.search(_LoggedModelList, path, query)
-            found |= {str(each.model_id) for each in page.models if each.source_run_id == run.run_id}
+            found |= {each.model_id for each in page.models if each.source_run_id == run.run_id}
             if not page.next_page_token:
                 return frozenset(found)
             query["page_token"] = page.next_page_token
