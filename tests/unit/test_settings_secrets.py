@@ -107,6 +107,17 @@ def test_a_github_app_is_its_id_and_its_key(environ: dict[str, str]) -> None:
     assert host.previous == GitHubApp("Iv23liABC", key)
 
 
+@pytest.mark.parametrize("before", ["", "Bag Attributes\n    friendlyName: gate\n"])
+def test_a_key_ends_with_a_lines_end_whatever_a_tool_wrote_before_it(
+    environ: dict[str, str], before: str
+) -> None:
+    del environ["CHAMPION_GATE_GITHUB_TOKEN"]
+    given = f"{before}{rsa_key()}"
+    assert given.endswith("-----\n")
+    app = loaded(environ, GITHUB_APP_CLIENT_ID="Iv23liABC", GITHUB_APP_PRIVATE_KEY=given)
+    assert app.hosts["github"].credentials == GitHubApp("Iv23liABC", given)
+
+
 def test_half_an_app_or_a_key_that_cannot_sign_is_refused(environ: dict[str, str]) -> None:
     del environ["CHAMPION_GATE_GITHUB_TOKEN"]
     elliptic = ec.generate_private_key(ec.SECP256R1()).private_bytes(

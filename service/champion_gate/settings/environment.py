@@ -160,7 +160,8 @@ class _Given:
         # In secrets, ids and addresses nothing else may stand; PEM ends with a line's end.
         if value is None or not (_may_be_a_file(name) or name in _ADDRESSES):
             return value
-        bare = value.rstrip("\r\n") if value.startswith("-----BEGIN") else value
+        without_end = value.rstrip("\r\n")
+        bare = without_end if without_end.endswith("-----") else value
         stray = stray_problem(f"{PREFIX}{name.upper()}", bare)
         if stray is None:
             return value
