@@ -533,6 +533,30 @@ def test_a_file_that_is_no_object_is_called_a_file(sent: bytes, words: str) -> N
     assert refused.value.message == f"This is no receipt: {words}."
 
 
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (edited("format", "champion-gate receipt 2"), "format is not 'champion-gate receipt 1'"),
+        (lambda receipt: receipt.pop("who"), "who is missing"),
+        (edited("what.note", "x"), "what.note is nothing that a receipt has"),
+        (edited("what", None), "what is no object"),
+        (edited("what.version", 2), "what.version is no text"),
+        (edited("who.deciders", None), "who.deciders is no list"),
+        (edited("head.number", True), "head.number is no number"),
+        (edited("head.hash", "x"), "head.hash is not of the form that it has in a receipt"),
+        (edited("ledger.0", None), "ledger.0: it quotes something that is no line of a ledger"),
+        (edited("phase", "approved"), "phase: nobody gets one of a promotion that is approved"),
+        (lambda receipt: receipt["ledger"].reverse(), "its lines of the ledger are out of order"),
+    ],
+)
+def test_what_is_wrong_with_a_document_of_another_form_is_said_in_our_words(
+    edit: Callable[[dict[str, Any]], object], words: str
+) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        read_receipt(forged(RECEIPT, edit))
+    assert refused.value.message == f"This is no receipt: {words}."
+
+
 def test_a_document_that_is_too_long_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="at most"):
         read_receipt(b" " * (LONGEST_RECEIPT + 1))

@@ -20,6 +20,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from champion_gate.domain.canonical import canonical, sha256_of
 from champion_gate.domain.json_body import UnusableBodyError, json_object
@@ -43,6 +44,16 @@ FORMAT: Literal["champion-gate receipt 1"] = "champion-gate receipt 1"
 DIGEST = "receipt_sha256"
 LONGEST_RECEIPT = 4 * 2**20
 """Bytes."""
+
+_WRONG = {
+    "missing": "is missing",
+    "extra_forbidden": "is nothing that a receipt has",
+    "int_type": "is no number",
+    "list_type": "is no list",
+    "model_type": "is no object",
+    "string_type": "is no text",
+    "string_unicode": "is no text",
+}
 
 
 @dataclass(frozen=True)
@@ -178,11 +189,20 @@ def read_receipt(sent: bytes) -> Receipt:
     except UnusableBodyError as error:
         problem = str(error)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        problem = one_line(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+        problem = one_line(_problem(error.errors(include_url=False)[0]))
     except (ValueError, RecursionError) as error:
         problem = one_line(str(error))
     raise InvalidInputError(f"This is no receipt: {problem}.")
+
+
+def _problem(found: ErrorDetails) -> str:
+    where, kind, context = ".".join(map(str, found["loc"])), found["type"], found.get("ctx", {})
+    if kind == "value_error":
+        words = str(context["error"])
+        return f"{where}: {words}" if where else words
+    if "expected" in context:
+        return f"{where} is not {context['expected']}"
+    return f"{where} {_WRONG.get(kind, 'is not of the form that it has in a receipt')}"
 
 
 class NotEndedError(ConflictError):
