@@ -52,9 +52,11 @@ def command(port: int | None, *, yes: bool, keep: bool, gitlab: bool) -> None:
             demo_world(Path(folder), port, say, GitLabDemo if gitlab else GitHubDemo, interrupts) as world,
         ):
             promotion = _promote(world, say, asks=asks)
-            _tell(world, promotion, keep=keep)
+            notification_id = _tell(world, promotion)
             if keep:
+                _tell_what_to_try(world, promotion, notification_id)
                 _serve_on(world)
+        click.echo("Nothing is left running: --keep goes on serving, with lines to try.")
     except KeyboardInterrupt:
         click.echo("\nStopped; nothing is left running.")
         sys.exit(130 if not keep else 0)
@@ -112,8 +114,8 @@ def _wait_for(
     )
 
 
-def _tell(world: DemoWorld, promotion: Promotion, *, keep: bool) -> None:
-    """The story as a person wants to read it."""
+def _tell(world: DemoWorld, promotion: Promotion) -> str:
+    """The story as a person wants to read it; returns the notification's id."""
     from champion_gate.cli.output import when
     from champion_gate.store import open_store
 
@@ -141,13 +143,8 @@ def _tell(world: DemoWorld, promotion: Promotion, *, keep: bool) -> None:
             f"  {line.number}. {when(line.entry.at)} {line.entry.kind.value} by {line.entry.actor}: {line.entry.reason}"
         )
         click.echo(f"     {line.hash}")
-    click.echo("\nTry\n")
-    ids = {"PROMOTION": promotion.id, "NOTIFICATION": notification.id} if keep else {}
-    for name, value in {"TOKEN": world.token, **ids}.items():
-        click.echo(f"  export {name}={value}")
-    for text in _curl_lines(world, promotion):
-        click.echo(f"  {text}")
-    click.echo("  more: service/docs/api.md, Operating by curl\n")
+    click.echo()
+    return notification.id
 
 
 def _tell_metrics(promotion: Promotion) -> None:
@@ -180,14 +177,21 @@ def _champion(world: DemoWorld) -> str:
     return ", ".join(f"{alias} -> v{version}" for alias, version in aliases.items())
 
 
-def _curl_lines(world: DemoWorld, promotion: Promotion) -> list[str]:
+def _tell_what_to_try(world: DemoWorld, promotion: Promotion, notification_id: str) -> None:
     head = 'curl -s -H "Authorization: Bearer $TOKEN"'
-    return [
+    click.echo("Try\n")
+    for text in (
+        f"export TOKEN={world.token}",
+        f"export PROMOTION={promotion.id}",
+        f"export NOTIFICATION={notification_id}",
         f"{head} {world.url}/api/v1/promotions",
         f"{head} {world.url}/api/v1/promotions/{promotion.id}",
         f"{head} {world.url}/api/v1/promotions/{promotion.id}/evidence.md",
         f"curl -s {world.url}/readyz",
-    ]
+        "more: service/docs/api.md, Operating by curl",
+    ):
+        click.echo(f"  {text}")
+    click.echo()
 
 
 def _serve_on(world: DemoWorld) -> None:
