@@ -269,7 +269,7 @@ def test_an_environment_whose_job_github_names_whole_is_taken(tmp_path: Path, en
         ),
         ("gates 0 approval github environments", ["x" * 256], r"environments\[0\]"),
         ("gates 0 approval github environments", ["💚" * 46], r"environments\[0\]: .*1 to 90 characters"),
-        ("gates 0 approval github environments", ["."], r"environments\[0\]"),
+        ("gates 0 approval github environments", ["."], r"environments\[0\]: .*neither \. nor \.\.,"),
         ("gates 0 approval github environments", [".."], r"environments\[0\]"),
         ("gates 0 approval github environments", ["a\u200bb"], r"environments\[0\]: .*invisible"),
         ("gates 0 approval github environments", ["a\u00a0b"], r"environments\[0\]: .*invisible"),

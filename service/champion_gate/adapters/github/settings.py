@@ -57,7 +57,10 @@ def _environment(value: object) -> str:
             f"(GitHub cuts the name of its job, `approve (…)`, at {_JOB_NAME})"
         )
     if value.strip() != value or value in {".", ".."} or not value.isprintable():
-        raise expected("a GitHub environment's name without blanks at its ends and invisible characters")
+        raise expected(
+            "a GitHub environment's name, neither . nor .., "
+            "without blanks at its ends and without invisible characters"
+        )
     return value
 
 
