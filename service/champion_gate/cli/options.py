@@ -25,7 +25,7 @@ api_option = click.option("--api", metavar="URL", help=_API_HELP)
 reason_option = click.option(
     "--reason", required=True, help="Why, in your own words; it is kept for those who ask later."
 )
-failed_option = click.option("--failed", is_flag=True, help="All that failed, in lieu of one.")
+failed_option = click.option("--failed", is_flag=True, help="All that failed, instead of one.")
 
 
 @contextmanager
