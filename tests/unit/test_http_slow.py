@@ -69,6 +69,22 @@ def test_a_dripping_answer_to_a_post_leaves_doubt() -> None:
         assert caught.value.outcome_unknown
 
 
+def test_a_proxy_that_drips_before_the_tunnel_stands_is_cut_off_at_the_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    began = time.monotonic()
+    with far_end(drip(b"HTTP/1.1 200 OK\r\nX-Endless:")) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        monkeypatch.setenv("NO_PROXY", "")
+        with (
+            client_of("https://vendor.example/api", timeouts=QUICK) as client,
+            pytest.raises(VendorUnavailableError, match="the proxy on the way"),
+        ):
+            client.get("/x", auth=Key())
+        assert [asked.split()[0] for asked in proxy.seen] == ["CONNECT"]
+    assert time.monotonic() - began < 10
+
+
 def test_an_answer_over_the_cap_is_an_error() -> None:
     with (
         far_end(answer(body="x" * 5000)) as far,

@@ -102,8 +102,12 @@ def _shut(connected: socket.socket) -> None:
         socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
 
+def _deadline() -> Deadline | None:
+    return getattr(_here, "deadline", None)
+
+
 def _watch(connected: socket.socket | None) -> None:
-    deadline: Deadline | None = getattr(_here, "deadline", None)
+    deadline = _deadline()
     if deadline is not None and connected is not None:
         deadline.watch(connected)
 
@@ -115,6 +119,14 @@ class _PlainConnection(HTTPConnection):
 
 
 class _TlsConnection(HTTPSConnection):
+    def _tunnel(self) -> None:
+        # A proxy's answer ends where the connection was cut, as if there were a tunnel.
+        _watch(self.sock)
+        super()._tunnel()
+        if (deadline := _deadline()) is not None and deadline.passed:
+            self.close()
+            raise TimeoutError
+
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
         _watch(self.sock)
         return super().getresponse()
