@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from markdown_it import MarkdownIt
@@ -68,6 +69,22 @@ def test_examples_of_gates_yaml_are_taken(tmp_path: Path) -> None:
     assert [gate.name for gate in loaded.gates] == ["churn"]
     assert loaded.api.oidc is not None
     assert loaded.api.oidc.operator == ("ml-operators",)
+
+
+def test_the_readmes_gates_yaml_is_the_one_of_the_reference(tmp_path: Path) -> None:
+    files: list[Path] = []
+    for text in (PAGES[Path("README.md")], page("configuration.md")):
+        (example,) = re.findall(r"^ *```yaml\n( *registry:.*?)^ *```", text, flags=re.DOTALL | re.MULTILINE)
+        files.append(tmp_path / f"{len(files)}.yaml")
+        files[-1].write_text(dedent(example))
+    assert load_gates(files[0]) == load_gates(files[1])
+
+
+def test_the_readme_stays_short() -> None:
+    """Whoever is new reads all of it; what is longer goes to a page of its own."""
+    text = PAGES[Path("README.md")]
+    assert len(text.splitlines()) <= 150
+    assert len(text.split()) <= 1500
 
 
 @pytest.mark.parametrize("path", PAGES, ids=str)
