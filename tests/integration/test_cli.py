@@ -211,6 +211,11 @@ def test_what_has_ended_cannot_be_cancelled(world: ProcessWorld) -> None:
     assert "promoted" in line
 
 
+@pytest.mark.parametrize("kind", ["promotion", "notification"])
+def test_what_cannot_be_an_id_is_told_in_the_readers_words(world: ProcessWorld, kind: str) -> None:
+    assert f"'../x' cannot be the id of a {kind}." in refusal(world, f"{kind}s", "show", "../x")
+
+
 def test_cancelling_needs_a_reason(world: ProcessWorld) -> None:
     assert "--reason" in refusal(world, "promotions", "cancel", in_phase(world, Phase.PROMOTED), code=2)
 

@@ -71,6 +71,7 @@ def test_a_removed_alias_is_on_no_version_and_can_be_set_again(api: ApiWorld) ->
     api.call("PUT", HELD, {"reason": WHY})
     gone = api.problem(404, "alias_not_set", "GET", ALIAS)
     assert (gone["version"], gone["hold"]["actor"]) == (None, "anna")
+    assert gone["hint"] == "Put it on a version."  # which the command line says too
     api.problem(409, "on_hold", "DELETE", f"{ALIAS}?reason=again")
     api.call("DELETE", f"{HELD}?reason=over")
     api.problem(404, "alias_not_set", "DELETE", f"{ALIAS}?reason=again")

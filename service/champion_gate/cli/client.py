@@ -305,7 +305,7 @@ def _alias_path(model: str, alias: str, *more: str) -> str:
 
 def _path(kind: str, row_id: str, *more: str) -> str:
     if not is_row_id(row_id):
-        raise InvalidInputError(f"{row_id!r} is no id of a row under {kind}.")
+        raise InvalidInputError(f"{row_id!r} cannot be the id of a {kind.removesuffix('s')}.")
     return joined(kind, row_id, *more)
 
 

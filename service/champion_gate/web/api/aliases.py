@@ -70,7 +70,7 @@ class AliasViews:
                 AliasNotSetError.status,
                 code=AliasNotSetError.code,
                 detail=f"{state.key.model} has no alias {state.key.alias}.",
-                hint="PUT it on a version.",
+                hint="Put it on a version.",
                 **AliasAnswer.of(state).model_dump(mode="json"),
             )
         return AliasAnswer.of(state)
