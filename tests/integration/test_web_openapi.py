@@ -191,8 +191,15 @@ def test_the_pages_only_style_is_the_one_that_its_policy_names(url: str) -> None
     assert "frame-ancestors 'none'" in policy
 
 
-def test_the_page_describes_every_operation_and_every_field(url: str, document: dict[str, Any]) -> None:
+def read_page(url: str) -> str:
+    """The page without the places where a path may be broken, which come before a slash."""
     html = requests.get(f"{url}/docs", timeout=20).text
+    assert "<wbr>/promotions" in html
+    return html.replace("<wbr>/", "/")
+
+
+def test_the_page_describes_every_operation_and_every_field(url: str, document: dict[str, Any]) -> None:
+    html = read_page(url)
     for (method, path), operation in operations(document).items():
         entry = html.partition(f'<article id="{operation["operationId"]}">')[2].partition("</article>")[0]
         assert f'<span class="method">{method}</span> {path}' in entry
@@ -208,7 +215,7 @@ def test_the_page_describes_every_operation_and_every_field(url: str, document: 
 
 
 def test_the_page_is_folded_under_an_index_of_methods_and_paths(url: str, document: dict[str, Any]) -> None:
-    html = requests.get(f"{url}/docs", timeout=20).text
+    html = read_page(url)
     index = html.partition("<nav")[2].partition("</nav>")[0]
     for (method, path), operation in operations(document).items():
         link = f'<a href="#{operation["operationId"]}"><code><span class="method">{method}</span> {path}</code></a>'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -66,3 +67,21 @@ def names(file: Path) -> set[str]:
     """The classes and functions that a file defines."""
     kinds = (ast.ClassDef, ast.FunctionDef)
     return {each.name for each in ast.walk(ast.parse(file.read_text())) if isinstance(each, kinds)}
+
+
+def test_the_domain_imports_the_standard_library_pydantic_and_errors_alone() -> None:
+    allowed = {*sys.stdlib_module_names, "pydantic", "pydantic_core"}
+    for file in (PACKAGE / "domain").rglob("*.py"):
+        for module in imported(file):
+            ours = module.startswith(("champion_gate.domain", "champion_gate.errors"))
+            assert ours or module.split(".")[0] in allowed, f"{file.name}: {module}"
+
+
+def imported(file: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+        elif isinstance(node, ast.Import):
+            found |= {each.name for each in node.names}
+    return found

@@ -77,7 +77,7 @@ def show(client: Client, notification_id: str, *, as_json: bool) -> None:
             ("why", field(row, "reason")),
             ("job", f"{field(row, 'job_name')} ({field(row, 'job_id')})"),
             ("job run", field(row, "job_run_id")),
-            ("came", f"{field(row, 'count')} times, last {time_of(row, 'last_received_at')}"),
+            ("came", f"{_times(field(row, 'count'))}, last {time_of(row, 'last_received_at')}"),
             ("next look", time_of(row, "due_at")),
             ("last error", field(row, "last_error")),
         ]
@@ -106,3 +106,7 @@ def replay(client: Client, notification_id: str | None, *, failed: bool, as_json
 
 def _say_replayed(_notification_id: str, row: Json) -> None:
     print_line(f"Notification {field(row, 'id')} of run {field(row, 'job_run_id')} will be looked at again.")
+
+
+def _times(count: str) -> str:
+    return "once" if count == "1" else f"{count} times"

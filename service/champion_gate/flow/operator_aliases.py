@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 
@@ -19,14 +19,11 @@ from champion_gate.domain.aliases import (
     check_reason,
 )
 from champion_gate.domain.callers import Caller
-from champion_gate.domain.ledger.chain import LedgerLine
 from champion_gate.domain.ledger.entries import (
     VERSION_ID,
     hold_entry,
     named,
     release_entry,
-    version_before,
-    version_id_of,
 )
 from champion_gate.domain.names import check_version
 from champion_gate.domain.versions import ModelVersion, VersionStatus
@@ -39,6 +36,7 @@ from champion_gate.errors import (
     VendorError,
     VendorNotFoundError,
 )
+from champion_gate.flow import rollback
 from champion_gate.flow.alias_writer import AliasBusyError, AliasWriter
 from champion_gate.flow.context import Context
 
@@ -134,17 +132,10 @@ class AliasOrders:
             settled = self._alias_writer.settle(taken)
             lock, finished = settled.lock, settled.finished
             if finished is not None and finished.source is ChangeSource.ROLLBACK:
-                return self._rolled_back_already(lock, finished, order)
+                rollback.check_finished(lock, finished, order)
+                return AliasChange(self._known(lock), finished.from_version, changed=True)
             self._check(lock, order, is_rollback=True)
-            lines = self._store.ledger_lines(key, limit=None)
-            version = version_before(lines, lock.known_version)
-            if version is None:
-                raise ConflictError(
-                    f"No version before {named(lock.known_version)} is on record for {key.model}@{key.alias}; "
-                    "nothing was changed.",
-                    hint="Set the version that you want.",
-                )
-            found = self._found_again(key, version, lines)
+            found = rollback.target(self._registry, lock, self._store.ledger_lines(key, limit=None))
             return self._change(lock, found, order, ChangeSource.ROLLBACK)
 
     def hold(self, model: str, alias: str, *, caller: Caller, reason: str) -> AliasState:
@@ -212,41 +203,6 @@ class AliasOrders:
             raise PreconditionFailedError(
                 f"{key.alias} of {key.model} stands on {named(lock.known_version)} now; nothing was changed."
             )
-
-    def _rolled_back_already(self, lock: AliasLock, finished: AliasIntent, order: Order) -> AliasChange:
-        """A rollback that was cut off, and is found carried out just now: not once more."""
-        if finished.actor != order.caller.actor:
-            raise ConflictError(
-                f"A rollback by {finished.actor} was under way and is finished now: {lock.key.alias} stands on "
-                f"{named(lock.known_version)}. Nothing more was changed."
-            )
-        if order.only_if is not None and not order.only_if.allows(finished.from_version):
-            raise PreconditionFailedError(
-                f"{lock.key.alias} of {lock.key.model} stood on {named(finished.from_version)} before."
-            )
-        return AliasChange(self._known(lock), finished.from_version, changed=True)
-
-    def _found_again(self, key: AliasKey, version: str, lines: Sequence[LedgerLine]) -> ModelVersion:
-        """The version that the ledger means, as the registry has it; another of its number is none."""
-        try:
-            found = self._registry.get_version(key.model, version)
-        except VendorNotFoundError as error:
-            raise ConflictError(
-                f"The version before was v{version}, and it is gone from the registry, or hidden from us; "
-                "nothing was changed.",
-                hint="Set the version that you want.",
-            ) from error
-        if found.version_id != version_id_of(lines, version):
-            raise ConflictError(
-                f"The version before was v{version}, and what bears this number now is another one, or cannot be "
-                "told from it; nothing was changed.",
-                hint="Set the version that you want.",
-            )
-        if found.status is not VersionStatus.READY:
-            raise ConflictError(
-                f"The version before was v{version}, and it is {found.status.value}; nothing was changed."
-            )
-        return found
 
     def _change(
         self, lock: AliasLock, version: ModelVersion | None, order: Order, source: ChangeSource

@@ -9,13 +9,11 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
-from champion_gate.domain.aliases import AliasIntent, AliasKey
 from champion_gate.domain.gates import ApprovalTarget, Gate
 from champion_gate.domain.ledger.chain import head_view
 from champion_gate.domain.notifications import JobNotification
-from champion_gate.domain.retry import BUDGET
-from champion_gate.flow.alias_writer import AliasBusyError, AliasWriter
 from champion_gate.flow.context import Context
+from champion_gate.flow.drift import DriftWatch
 from champion_gate.store import Store
 
 _log = logging.getLogger(__name__)
@@ -33,9 +31,8 @@ class Sweep:
         self._gates = context.gates
         self._store = context.store
         self._job_runs = context.job_runs
-        self._registry = context.registry
         self._providers = context.providers
-        self._alias_writer = AliasWriter(context)
+        self._drift = DriftWatch(context)
         self._managed = context.managed
         self._wake_ups = context.wake_ups
         self._clock = context.clock
@@ -86,7 +83,7 @@ class Sweep:
         elif kind == ALIAS:
             for key in self._managed.all():
                 if subject == f"{key.model}@{key.alias}":
-                    self._look_for_drift(key)
+                    self._drift.look(key)
 
     def _look_for_runs(self, gate: Gate) -> None:
         """Find ended runs that no notification told about; a repaired run ends anew under the same id."""
@@ -118,33 +115,6 @@ class Sweep:
         for promotion_id in self._providers[provider].with_news(pending, targets):
             self._store.hint_promotion(promotion_id, self._clock.now())
             self._wake_ups.promotion(promotion_id)
-
-    def _look_for_drift(self, key: AliasKey) -> None:
-        """Compare the alias with where it was last seen, and put a move made by others into the ledger.
-
-        An unfinished write of ours is left to the promotion that began it, until that has given up.
-        """
-        known = self._store.known_alias(key)
-        current = self._registry.get_alias(key.model, key.alias)
-        if known is not None and (known.is_settled_at(current) or self._is_awaited(known.intent, current)):
-            return
-        try:
-            with self._alias_writer.taken(key) as lock:
-                if self._is_awaited(lock.intent, current):
-                    return
-                settled = self._alias_writer.settle(lock).lock
-        except AliasBusyError:
-            return  # whoever holds it records what it finds
-        if not lock.seen or settled.known_version == lock.known_version:
-            return
-        for promotion in self._store.open_promotions(key):
-            self._store.hint_promotion(promotion.id, self._clock.now())
-
-    def _is_awaited(self, intent: AliasIntent | None, current: str | None) -> bool:
-        """Whether a write is left to its writer, or may show yet: an operator was told that its outcome is unknown."""
-        if intent is None or self._alias_writer.is_tried_again(intent):
-            return intent is not None
-        return intent.is_still_at_start(current) and self._clock.now() < intent.at + BUDGET
 
     def _pending_by_provider(self) -> set[str]:
         return {p.request.provider for p in self._store.pending_promotions() if p.request is not None}

@@ -29,7 +29,7 @@ class Docs:
     def __init__(self, app: Flask, api: Api) -> None:
         self._app = app
         self._api = api
-        for make in (code_spans, kind_of, model_of):
+        for make in (breakable, code_spans, kind_of, model_of):
             app.add_template_filter(make)
         self._style = files("champion_gate.web").joinpath("templates/docs.css").read_text(encoding="utf-8")
 
@@ -83,6 +83,11 @@ def code_spans(text: str) -> Markup:
     return Markup("").join(
         code.format(piece) if number % 2 else escape(piece) for number, piece in enumerate(pieces)
     )
+
+
+def breakable(path: str) -> Markup:
+    """A path that is broken, where it does not fit, before a slash and not inside a word."""
+    return Markup("<wbr>/").join(path.split("/"))
 
 
 def kind_of(schema: Node) -> str:
