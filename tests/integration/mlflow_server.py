@@ -43,10 +43,18 @@ def mlflow_server(folder: Path, replica: Path | None = None) -> Iterator[str]:
     }
     if replica is not None:
         environment["_MLFLOW_SERVER_READ_REPLICA_BACKEND_STORE"] = f"sqlite:///{replica}"
-    command = [sys.executable, "-m", "gunicorn", "--workers=1", "--threads=4", "--log-level=error"]
+    # A client of a test that pauses must not find its connection gone.
+    options = ["--workers=1", "--threads=4", "--keep-alive=60", "--log-level=error"]
     with (folder / "server.log").open("wb") as log:
         server = subprocess.Popen(
-            [*command, f"--bind=fd://{listener.fileno()}", "mlflow.server:app"],
+            [
+                sys.executable,
+                "-m",
+                "gunicorn",
+                *options,
+                f"--bind=fd://{listener.fileno()}",
+                "mlflow.server:app",
+            ],
             env=environment,
             pass_fds=[listener.fileno()],
             stdout=log,
