@@ -73,9 +73,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _belongs(item: pytest.Item, part: str) -> bool:
     marker = item.get_closest_marker("part")
-    own = marker.args[0] if marker else "quick"
+    own = marker.args[0] if marker and _is_meant(item, marker.args[1:]) else "quick"
     again_with_more_examples = own == "quick" and hasattr(getattr(item, "obj", None), "hypothesis")
     return own == part or (part == "rest" and again_with_more_examples)
+
+
+def _is_meant(item: pytest.Item, variants: tuple[str, ...]) -> bool:
+    """Whether a mark is for this item: for every one, or for those of a parameter that is named so."""
+    return not variants or any(each in item.name.partition("[")[2] for each in variants)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

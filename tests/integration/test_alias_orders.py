@@ -25,6 +25,8 @@ from champion_gate.flow.operator_aliases import AliasNotSetError, NoSuchVersionE
 from integration.gate_crashes import DiesAtWrite, Once, StoreBetween, start_with
 from integration.gate_world import GateWorld, gate_world
 
+pytestmark = pytest.mark.part("rest", "mlflow")
+
 OPERATOR = Caller("ops", Role.OPERATOR, "API token t1", "192.0.2.7")
 OTHER = Caller("night-shift", Role.OPERATOR, "API token t2")
 PUT = "/aliases/Champion$"

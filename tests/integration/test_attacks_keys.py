@@ -24,6 +24,8 @@ from integration.attack_world import AttackWorld, at_once, attack_world
 from integration.attacked_gate import AttackedGate
 from integration.process_world import until
 
+pytestmark = pytest.mark.part("rest", "gitlab")
+
 pytest_plugins = ("integration.attack_fixtures",)
 
 BOTH = ("github", "gitlab")

@@ -17,6 +17,8 @@ from integration.attacked_places import OnGitHub, OnGitLab
 from integration.commands import clean_environ, command_line
 from integration.process_world import until
 
+pytestmark = pytest.mark.part("rest", "gitlab")
+
 pytest_plugins = ("integration.attack_fixtures",)
 
 

@@ -23,6 +23,8 @@ from integration.start_world import (
     standin,
 )
 
+pytestmark = pytest.mark.part("rest", "gitlab")
+
 
 @pytest.fixture(params=BOTH)
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GateWorld]:

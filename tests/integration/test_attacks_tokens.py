@@ -19,6 +19,8 @@ from integration.attack_world import AttackWorld, at_once
 from integration.attacked_gate import AUDIENCE, EACH_KIND
 from integration.attacked_places import OnGitHub, OnGitLab
 
+pytestmark = pytest.mark.part("rest", "gitlab")
+
 pytest_plugins = ("integration.attack_fixtures",)
 
 BOTH = ("github", "gitlab")

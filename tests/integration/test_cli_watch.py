@@ -336,6 +336,7 @@ class Watching:
         return self.process.wait(PATIENCE)
 
 
+@pytest.mark.part("rest")
 def test_it_follows_a_promotion_from_both_sides_through_a_restart_of_the_service(tmp_path: Path) -> None:
     with process_world(tmp_path) as world:
         served = world.serve()

@@ -179,6 +179,7 @@ def test_an_approval_whose_write_is_lost_is_cancelled_after_minutes(fast: GateWo
     fast.ended(pending, Phase.CANCELLED)
 
 
+@pytest.mark.part("rest")
 def test_what_fails_is_given_up_after_a_day(fast: GateWorld) -> None:
     pending = fast.ask()
     fast.break_databricks("/aliases/Champion$", method="PUT", drop=True)

@@ -105,6 +105,7 @@ def test_a_write_that_does_not_show_is_kept_and_told_when_it_does(world: GateWor
     assert world.models.tags("2")["champion_gate_approved_by"] == "reviewer-1"
 
 
+@pytest.mark.part("rest")
 def test_writes_without_effect_are_tried_for_a_day(world: GateWorld) -> None:
     pending = approved(world)
     world.break_databricks(PUT, method="PUT", body=b"{}")
@@ -356,6 +357,7 @@ def replicated(tmp_path: Path) -> Iterator[tuple[GateWorld, Replica]]:
             yield world, replica
 
 
+@pytest.mark.part("rest")
 def test_approvals_are_applied_on_a_server_that_reads_from_a_replica(
     replicated: tuple[GateWorld, Replica],
 ) -> None:

@@ -17,6 +17,8 @@ from integration.posted_world import PostedWorld, posted_world
 from integration.process_world import until
 from integration.start_world import list_after, lose_answers
 
+pytestmark = pytest.mark.part("rest", "gitlab")
+
 BOTH = ("github", "gitlab-environment")
 SIGNERS_KEYS = "/(.well-known|oauth)/"
 

@@ -210,6 +210,7 @@ def test_a_port_that_is_taken(world: ProcessWorld) -> None:
 # --- two of them on one SQLite file ----------------------------------------------------------------------
 
 
+@pytest.mark.part("rest")
 def test_a_second_one_takes_hooks_but_works_only_when_the_first_is_gone(world: ProcessWorld) -> None:
     first = world.serve()
     port = str(free_port())
@@ -236,6 +237,7 @@ def test_a_second_one_takes_hooks_but_works_only_when_the_first_is_gone(world: P
     assert world.alias_writes() == [int(version)]
 
 
+@pytest.mark.part("rest")
 def test_a_killed_one_hands_over_to_the_second(world: ProcessWorld) -> None:
     first = world.serve()
     second = world.launch(CHAMPION_GATE_PORT=str(free_port())).wait_until_alive()

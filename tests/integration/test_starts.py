@@ -24,6 +24,8 @@ from integration.start_world import (
     standin,
 )
 
+pytestmark = pytest.mark.part("rest", "gitlab")
+
 QUARTER = timedelta(minutes=15)
 
 

@@ -113,6 +113,7 @@ def test_who_says_nothing_is_hung_up_on(served: Served) -> None:
     assert hung_up_after(served, b"", lambda _client: None) < 10
 
 
+@pytest.mark.part("rest")
 def test_who_falls_silent_in_the_head_is_hung_up_on(served: Served) -> None:
     assert hung_up_after(served, b"GET /livez HT", lambda _client: None) < 20
 
@@ -134,6 +135,7 @@ def test_requests_that_come_one_behind_the_other_are_all_answered(served: Served
     assert answer.count(b"HTTP/1.1 200 ") == 5
 
 
+@pytest.mark.part("rest")
 def test_a_slow_client_is_no_error_of_ours(served: Served) -> None:
     hung_up_after(served, b"GET /livez HT", lambda _client: None)
     assert "Traceback" not in served.output()
