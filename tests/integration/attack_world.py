@@ -150,6 +150,8 @@ def attack_world(folder: Path, *, trigger: bool = False, **counts: int) -> Itera
             world.unused[kind] = [gate for gate, its in zip(gates, kinds, strict=True) if its == kind]
         for gate in gates:
             databricks.catalog.set_alias(gate.model, "Champion", databricks.catalog.add_version(gate.model))
+        # Known before anybody has called the stand-ins, so that no test needs another to come first.
+        github.oidc.issuer.url, gitlab.id_tokens.issuer.url = urls["github"], urls["gitlab"]
         _write_gates(folder, urls, gates)
         world.environ = _environ(world, urls, trigger_for=world.unused["gitlab"] if trigger else ())
         stack.callback(databricks.faults.clear)
