@@ -225,3 +225,17 @@ def test_a_page_of_a_list_tells_how_many_there_are(page: object, words: str) -> 
 def test_what_else_an_access_level_names_is_seen() -> None:
     read_entry = Reader("Vendor").one(gitlab.AccessLevel, {"access_level": 40, "agent_id": 3}, "entry")
     assert dict(read_entry)["agent_id"] == 3
+
+
+class Judged(databricks.Nested):
+    metrics: object = databricks.at("run", "data", "metrics")
+
+
+def test_what_judges_a_version_or_says_who_ran_it_may_be_left_out_and_not_be_null() -> None:
+    read(Judged, {"run": {}})
+    read(Judged, {"run": {"data": {}}})
+    read(databricks.Job, {"job_id": 1})
+    with pytest.raises(VendorUnavailableError, match="whose `data` is an object"):
+        read(Judged, {"run": {"data": None}})
+    with pytest.raises(VendorUnavailableError, match="whose `settings` is an object"):
+        read(databricks.Job, {"job_id": 1, "settings": None})

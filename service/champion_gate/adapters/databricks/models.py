@@ -74,6 +74,10 @@ Listed = Annotated[list[T], BeforeValidator(lambda value: [] if value is None el
 """A list, which is left out where it is empty."""
 
 
+# Numbers by which a version is judged, and as whom a job runs: null there is not the same as nothing.
+_NEVER_NULL = {"data", "settings"}
+
+
 class Nested(Answered):
     """An answer of which fields are taken that lie inside other objects; whatever else stands in an object's place is unreadable."""
 
@@ -84,8 +88,8 @@ class Nested(Answered):
             path = field.validation_alias.path[:-1] if isinstance(field.validation_alias, AliasPath) else []
             part = value
             for key in path:
-                part = part.get(key) if isinstance(part, dict) else None
-                if part is not None and not isinstance(part, dict):
+                part = part.get(key, {} if key in _NEVER_NULL else None) if isinstance(part, dict) else None
+                if not isinstance(part, dict) and (part is not None or key in _NEVER_NULL):
                     raise ValueError(f"an answer whose `{key}` is an object")
         return value
 
