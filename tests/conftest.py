@@ -66,8 +66,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     part = config.getoption("part")
     if part is None:
         return
-    chosen = [item for item in items if _belongs(item, part)]
-    config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
+    chosen, left = [], []
+    for item in items:
+        (chosen if _belongs(item, part) else left).append(item)
+    config.hook.pytest_deselected(items=left)
     items[:] = chosen
 
 
