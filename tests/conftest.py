@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
 import os
@@ -53,6 +54,27 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     # Stand-ins listen on loopback; a proxy in the environment must not stand between.
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
+    _log_plainly()
+
+
+def _log_plainly() -> None:
+    """Log one JSON object a line; structlog's default paints tracebacks, which takes longer than most tests."""
+    structlog.reset_defaults()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ]
+    )
+
+
+def pytest_collection_finish() -> None:
+    """Keep what has been imported out of every later look for garbage, which took an eighth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
 
 
 def _has_room_for_programs(folder: Path) -> bool:
@@ -66,11 +88,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     part = config.getoption("part")
     if part is None:
         return
-    chosen, left = [], []
-    for item in items:
-        (chosen if _belongs(item, part) else left).append(item)
-    config.hook.pytest_deselected(items=left)
-    items[:] = chosen
+    chosen = {item for item in items if _belongs(item, part)}
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = [item for item in items if item in chosen]
 
 
 def _belongs(item: pytest.Item, part: str) -> bool:
@@ -130,4 +150,4 @@ def logged() -> Iterator[io.StringIO]:
     yield stream
     root.handlers[:], root.level = before
     logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
+    _log_plainly()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
 
 import yaml
@@ -22,7 +20,6 @@ from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.flow.api_tokens import ApiTokens
 from champion_gate.settings.loading import Settings
 from champion_gate.store import Store, open_store
-from champion_gate.store.schema import migrate
 from champion_gate_standins.common.server import serve
 from champion_gate_standins.databricks.server import DatabricksStandIn, Fault
 from champion_gate_standins.github.server import GitHubStandIn
@@ -35,6 +32,7 @@ from integration.gate_models import (
 )
 from integration.gate_providers import PROVIDERS, REPOSITORY, GitHubProvider, Provider
 from integration.mlflow_server import MlflowServer
+from integration.store_databases import path_of, sqlite_store
 
 __all__ = [
     "GATE",
@@ -43,7 +41,6 @@ __all__ = [
     "GateWorld",
     "MovableClock",
     "api_token",
-    "empty_database",
     "gate_world",
 ]
 
@@ -116,6 +113,11 @@ class GateWorld:
     sleep: Callable[[float], None] = lambda _seconds: None
     core: Core = field(init=False)
     settings: Settings = field(init=False)
+
+    @property
+    def database(self) -> Path:
+        """The file with the rows."""
+        return path_of(self.environ["CHAMPION_GATE_DATABASE_URL"])
 
     @property
     def github(self) -> GitHubStandIn:
@@ -366,14 +368,6 @@ def api_token(store: Store | str, role: Role = Role.OPERATOR, name: str = "") ->
     return text
 
 
-@cache
-def empty_database() -> bytes:
-    """An SQLite database after its migrations, which take longer than most tests; tests get copies."""
-    with tempfile.TemporaryDirectory() as folder:
-        migrate(f"sqlite:///{folder}/gate.db")
-        return (Path(folder) / "gate.db").read_bytes()
-
-
 @contextmanager
 def gate_world(
     folder: Path,
@@ -403,9 +397,7 @@ def gate_world(
         databricks_url = stack.enter_context(serve(databricks.app))
         provider_url = stack.enter_context(serve(there.app))
         stack.callback(there.stop)
-        database_url = f"sqlite:///{folder}/gate.db"
-        (folder / "gate.db").write_bytes(empty_database())
-        store = stack.enter_context(open_store(database_url))
+        database_url, store = stack.enter_context(sqlite_store())
         models: Models = (
             CatalogModels(databricks) if registry == "uc" else MlflowModels(folder, server, model)
         )

@@ -73,7 +73,7 @@ def shown(world: GateWorld, request_id: str) -> str:
 
 def forget_hash(world: GateWorld, promotion: Promotion) -> None:
     """Make the row what a release wrote whose requests bore the promotion's id alone, and so its requests."""
-    with sqlite3.connect(world.folder / "gate.db") as database:
+    with sqlite3.connect(world.database) as database:
         query = "SELECT details FROM promotions WHERE id = ?"
         (details,) = database.execute(query, (promotion.id,)).fetchone()
         row = json.loads(details)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import secrets
 import shutil
+import tempfile
 import uuid
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -13,9 +19,14 @@ from alembic import command
 from alembic.config import Config
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
-from champion_gate.store import migrate
+from champion_gate.store import Store, migrate
 from champion_gate.store.engine import Database
 from champion_gate.store.schema import MIGRATIONS
+
+
+def path_of(url: str) -> Path:
+    """The file of an SQLite database."""
+    return Path(url.removeprefix("sqlite:///"))
 
 
 def bring_to(url: str, revision: str) -> None:
@@ -29,6 +40,41 @@ def bring_to(url: str, revision: str) -> None:
             command.downgrade(config, revision)
         else:
             command.upgrade(config, revision)
+
+
+@contextmanager
+def reused_store(url: str) -> Iterator[Store]:
+    """The store on a database that one test after the other has for itself.
+
+    Its engine is kept, for it compiles each statement once, which takes longer than what most tests do with it.
+    """
+    with closing(_database(url)) as database:
+        yield Store(database, partial(secrets.token_hex, 16))
+
+
+@cache
+def _database(url: str) -> Database:
+    return Database(url)
+
+
+@cache
+def _sqlite_databases() -> SqliteDatabases:
+    folder = tempfile.mkdtemp(prefix="gates-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT"))
+    atexit.register(shutil.rmtree, folder)
+    return SqliteDatabases(Path(folder))
+
+
+_unused: list[str] = []
+
+
+@contextmanager
+def sqlite_store() -> Iterator[tuple[str, Store]]:
+    """The URL of a migrated SQLite database without rows, and its store."""
+    url = _unused.pop() if _unused else _sqlite_databases().empty()
+    _sqlite_databases().renew(url)
+    with reused_store(url) as store:
+        yield url, store
+    _unused.append(url)
 
 
 class Databases(Protocol):
@@ -56,14 +102,23 @@ class SqliteDatabases:
         return f"sqlite:///{self._folder / uuid.uuid4().hex}.db"
 
     def migrated(self) -> str:
-        if not self._template.exists():
-            migrate(f"sqlite:///{self._template}")
         url = self.empty()
-        shutil.copy(self._template, url.removeprefix("sqlite:///"))
+        self.renew(url)
         return url
 
     def emptied(self) -> str:
-        return self.migrated()
+        url = f"sqlite:///{self._folder}/shared.db"
+        self.renew(url)
+        return url
+
+    def renew(self, url: str) -> None:
+        """Put a migrated database without rows in the place of what is there."""
+        if not self._template.exists():
+            migrate(f"sqlite:///{self._template}")
+        file = path_of(url)
+        for old in file.parent.glob(f"{file.name}*"):
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+        shutil.copy(self._template, file)
 
 
 class PostgresqlDatabases:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.store import Store, open_store
-from integration.store_databases import Databases, PostgresqlDatabases, SqliteDatabases
+from champion_gate.store import Store
+from integration.store_databases import Databases, PostgresqlDatabases, SqliteDatabases, reused_store
 
 
 @contextmanager
@@ -70,5 +70,5 @@ def database_url(databases: Databases) -> str:
 
 @pytest.fixture
 def store(database_url: str) -> Iterator[Store]:
-    with open_store(database_url) as opened:
+    with reused_store(database_url) as opened:
         yield opened

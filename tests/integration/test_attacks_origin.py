@@ -139,7 +139,7 @@ def test_attack_31_forged_job_tags_of_an_mlflow_run_of_ones_own_do_not_help(worl
 
 def of_an_earlier_release(world: GateWorld, promotion: Promotion) -> None:
     """What showed the version's origin was not kept, and somebody else had registered it."""
-    with closing(sqlite3.connect(world.folder / "gate.db")) as rows, rows:
+    with closing(sqlite3.connect(world.database)) as rows, rows:
         rows.execute("UPDATE promotions SET details = json_remove(details, '$.origin')")
     assert world.again(promotion).origin == ()
     world.databricks.catalog.version(world.models.model, "2").created_by = MALLORY

@@ -265,8 +265,8 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GateWorld]
 def restored_to(world: GateWorld, backup: Path) -> None:
     """The service is stopped, the backup put back, and it is started again."""
     world.store.close()
-    put_back(backup, world.folder / "gate.db")
-    world.store = open_store(f"sqlite:///{world.folder}/gate.db")
+    put_back(backup, world.database)
+    world.store = open_store(f"sqlite:///{world.database}")
     world.start()
     world.crash()
     for _ in range(15):
@@ -277,7 +277,7 @@ def restored_to(world: GateWorld, backup: Path) -> None:
 def test_after_a_restore_nothing_is_moved_twice(world: GateWorld, tmp_path: Path) -> None:
     pending = world.ask()
     world.sweep()
-    copy_whole(world.folder / "gate.db", tmp_path / "hour.db")
+    copy_whole(world.database, tmp_path / "hour.db")
     approve(world, pending)
     world.look()
     world.ended(pending, Phase.PROMOTED)
@@ -299,7 +299,7 @@ def test_after_a_restore_nothing_is_moved_twice(world: GateWorld, tmp_path: Path
 
 def test_after_a_restore_open_requests_are_found_or_void(world: GateWorld, tmp_path: Path) -> None:
     world.sweep()
-    copy_whole(world.folder / "gate.db", tmp_path / "hour.db")
+    copy_whole(world.database, tmp_path / "hour.db")
     forgotten = world.ask()
     run = world.run_id_of(forgotten)
     world.clock.move(hours=1)

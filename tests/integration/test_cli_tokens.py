@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +21,8 @@ from champion_gate.store import open_store
 from champion_gate.web.auth import Access, Auth, caller, enforce, guarded
 from champion_gate_standins.common.server import serve
 from integration.commands import run_command
-from integration.gate_world import CountingChance, MovableClock, empty_database
+from integration.gate_world import CountingChance, MovableClock
+from integration.store_databases import path_of, sqlite_store
 
 TEXT = re.compile(r"cgate_[a-z0-9]{16}_[a-z0-9]{64}\n")
 
@@ -46,9 +48,9 @@ class Shell:
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    (tmp_path / "gate.db").write_bytes(empty_database())
-    return Shell(tmp_path / "gate.db")
+def shell() -> Iterator[Shell]:
+    with sqlite_store() as (url, _):
+        yield Shell(path_of(url))
 
 
 def test_a_token_is_printed_alone_once_and_works_until_it_is_revoked(shell: Shell) -> None:

@@ -22,10 +22,11 @@ from champion_gate.cli.watching import Watch
 from champion_gate.domain.callers import Role
 from champion_gate.domain.promotion import Phase
 from champion_gate.errors import NotAuthenticatedError, NotFoundError, StoreUnavailableError
-from champion_gate.store import Store, open_store
+from champion_gate.store import Store
 from integration.commands import clean_environ, command_line
-from integration.gate_world import api_token, empty_database
+from integration.gate_world import api_token
 from integration.process_world import PATIENCE, ProcessWorld, process_world, until
+from integration.store_databases import sqlite_store
 from integration.store_samples import LEASE, after, promotion
 
 Step = Callable[[Store], None]
@@ -36,10 +37,8 @@ class Over(BaseException):
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    file = tmp_path / "gate.db"
-    file.write_bytes(empty_database())
-    with open_store(f"sqlite:///{file}") as opened:
+def store() -> Iterator[Store]:
+    with sqlite_store() as (_, opened):
         yield opened
 
 

@@ -16,10 +16,10 @@ from champion_gate.bootstrap.core import SystemClock, build_core
 from champion_gate.domain.ports import ApprovalProvider
 from champion_gate.errors import VendorRefusedError
 from champion_gate.settings.loading import Settings
-from champion_gate.store import Store, open_store
+from champion_gate.store import Store
 from champion_gate_standins.common.server import serve
 from champion_gate_standins.gitlab.server import GitLabStandIn
-from integration.gate_world import empty_database
+from integration.store_databases import sqlite_store
 from settings_environ import environ, gitlab_environ
 
 __all__ = ["environ", "gitlab_environ"]
@@ -34,9 +34,8 @@ def gitlab(prefix: str = "") -> Iterator[tuple[GitLabStandIn, str]]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    (tmp_path / "gate.db").write_bytes(empty_database())
-    with open_store(f"sqlite:///{tmp_path}/gate.db") as opened:
+def store() -> Iterator[Store]:
+    with sqlite_store() as (_, opened):
         yield opened
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -24,12 +23,12 @@ from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind
 from champion_gate.domain.promotion import EndRequest, FollowUp, FollowUpKind, Phase, Promotion
 from champion_gate.domain.retry import Retry
 from champion_gate.domain.versions import ModelVersion, VersionDetails, VersionStatus
-from champion_gate.store import Store, open_store
-from champion_gate.store.schema import migrate
+from champion_gate.store import Store
 from champion_gate.web.app import create_app
 from champion_gate.web.auth import Access, undeclared_routes
 from champion_gate.work.queue import HueyWakeUps, create_queue
 from champion_gate_standins.common.server import serve
+from integration.store_databases import path_of, sqlite_store
 
 NOW = datetime(2025, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 TOKEN = "viewer-token"
@@ -54,24 +53,15 @@ class World:
         return requests.request(method, self.url + path, headers=headers, timeout=20)
 
 
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("migrated") / "gate.db"
-    migrate(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-def world(migrated: Path, tmp_path: Path) -> Iterator[World]:
-    shutil.copy(migrated, tmp_path / "gate.db")
-    url = f"sqlite:///{tmp_path / 'gate.db'}"
-    queue = create_queue(url)
+def world() -> Iterator[World]:
     access = Access(databricks_pairs=(("d", "p"),), authenticate=lambda text, _address: CALLERS.get(text))
-    with open_store(url) as store:
+    with sqlite_store() as (url, store):
+        queue = create_queue(url)
         app = create_app(store=store, wake_ups=HueyWakeUps(queue), clock=Clock(), access=access, checks=())
         with serve(app) as base:
-            yield World(store, app, base, tmp_path / "gate.db")
-    queue.storage.close()
+            yield World(store, app, base, path_of(url))
+        queue.storage.close()
 
 
 def promotion(promotion_id: str, **fields: Any) -> Promotion:

@@ -17,16 +17,16 @@ from champion_gate.adapters.gitlab.webhook import GitLabHook
 from champion_gate.domain.approval import ApprovalRequest
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.domain.versions import ModelVersion, VersionStatus
-from champion_gate.store import Store, open_store
+from champion_gate.store import Store
 from champion_gate.web.app import create_app
 from champion_gate.web.auth import Access
 from champion_gate.web.hooks import PROVIDER_BODY_CAP
 from champion_gate_standins.common.server import serve
 from champion_gate_standins.gitlab.webhooks import signature
 from integration.gate_providers import GitLabProvider
-from integration.gate_world import empty_database
 from integration.posted_world import posted_world
 from integration.process_world import until
+from integration.store_databases import sqlite_store
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 AT = int(NOW.timestamp())
@@ -107,11 +107,10 @@ def pending(store: Store) -> str:
 
 
 @contextmanager
-def hooks(folder: Path, *, signing: Sequence[str] = (), tokens: Sequence[str] = ()) -> Iterator[World]:
-    database, told = f"sqlite:///{folder / 'gate.db'}", Told()
-    (folder / "gate.db").write_bytes(empty_database())
+def hooks(*, signing: Sequence[str] = (), tokens: Sequence[str] = ()) -> Iterator[World]:
+    told = Told()
     hook = GitLabHook(signing_tokens=signing, tokens=tokens, clock=Clock())
-    with open_store(database) as store:
+    with sqlite_store() as (_, store):
         access = Access(databricks_pairs=(), provider_hooks={"gitlab": hook})
         app = create_app(store=store, wake_ups=told, clock=Clock(), access=access, checks=())
         with serve(app) as url:
@@ -119,14 +118,14 @@ def hooks(folder: Path, *, signing: Sequence[str] = (), tokens: Sequence[str] = 
 
 
 @pytest.fixture
-def signed_only(tmp_path: Path) -> Iterator[World]:
-    with hooks(tmp_path, signing=(SIGNING, BEFORE), tokens=(PLAIN,)) as world:
+def signed_only() -> Iterator[World]:
+    with hooks(signing=(SIGNING, BEFORE), tokens=(PLAIN,)) as world:
         yield world
 
 
 @pytest.fixture
-def plain_only(tmp_path: Path) -> Iterator[World]:
-    with hooks(tmp_path, tokens=(PLAIN, PLAIN_BEFORE)) as world:
+def plain_only() -> Iterator[World]:
+    with hooks(tokens=(PLAIN, PLAIN_BEFORE)) as world:
         yield world
 
 
