@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from champion_gate.bootstrap.vendors import approval_providers, databricks_and_registry
 from champion_gate.domain.aliases import ManagedAliases
 from champion_gate.domain.ports import Chance, Clock, WakeUps
+from champion_gate.domain.together import Together
 from champion_gate.flow.context import Context, Waits
 from champion_gate.flow.follow_ups import FollowUps
 from champion_gate.flow.identities import Identities
@@ -101,6 +102,7 @@ def build_core(
         clock=clock,
         chance=chance or SystemChance(),
         sleep=sleep,
+        together=Together(),
         waits=waits or Waits(),
     )
     return Core(

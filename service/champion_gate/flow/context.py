@@ -9,6 +9,7 @@ from datetime import timedelta
 from champion_gate.domain.aliases import ManagedAliases
 from champion_gate.domain.gates import Gate
 from champion_gate.domain.ports import ApprovalProvider, Chance, Clock, JobRuns, ModelRegistry, WakeUps
+from champion_gate.domain.together import Together
 from champion_gate.flow.identities import Identities
 from champion_gate.store import Store
 
@@ -74,6 +75,7 @@ class Context:
         clock: where the time comes from.
         chance: where ids and jitter come from.
         sleep: waits so many seconds.
+        together: makes calls to vendors at the same time that do not need each other.
         waits: how long is waited for what.
     """
 
@@ -88,4 +90,5 @@ class Context:
     clock: Clock
     chance: Chance
     sleep: Callable[[float], None]
+    together: Together
     waits: Waits = field(default_factory=Waits)
