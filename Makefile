@@ -46,8 +46,8 @@ lint: $(VENV)/.tests ## ruff, mypy and the import rules
 docs: $(VENV)/.tests ## renew the tables in service/docs that are made from the code
 	@$(BIN)/python tests/docs_tables.py
 
-bench: $(VENV)/.tests ## memory, start time and load
-	@for script in tests/bench/bench_*.py; do PYTHONPATH=tests $(BIN)/python "$$script" $(ARGS) || exit 1; done
+bench: $(VENV)/.tests ## speed, load, memory and growth, beside their goals; ARGS=acks narrows it
+	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
 
 lock: ## renew both lock files after a change of pyproject.toml (needs uv); ARGS=--upgrade takes newer versions
 	@$(LOCK) $(ARGS) --group build --output-file requirements.lock pyproject.toml

@@ -1,36 +1,114 @@
-"""A small table of what was measured, beside the limits."""
+"""What was measured: each number beside its reference and its goal.
+
+Machines differ and are busy with other things. So what counts is a ratio to a reference that the same run measures,
+in turn with ours, several times; medians are reported.
+"""
 
 from __future__ import annotations
 
+import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+HEAD = ("", "measured", "beside", "goal")
 
 
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        what: was measured.
+        value: its median.
+        unit: of the value; none for a ratio or a count.
+        beside: the reference, in words, as measured in the same run.
+        at_least: the goal, where more is better.
+        at_most: the goal, where less is better.
+        digits: after the point.
+    """
+
+    what: str
+    value: float
+    unit: str = ""
+    beside: str = ""
+    at_least: float | None = None
+    at_most: float | None = None
+    digits: int = 2
+
+    @property
+    def missed(self) -> bool:
+        """Whether there is a goal, and it was not reached."""
+        return (self.at_least is not None and self.value < self.at_least) or (
+            self.at_most is not None and self.value > self.at_most
+        )
+
+    def cells(self) -> tuple[str, str, str, str]:
+        """As the table shows it."""
+        goal = f"≥ {self.at_least:g}" if self.at_least is not None else ""
+        goal = f"≤ {self.at_most:g}" if self.at_most is not None else goal
+        measured = f"{self.value:,.{self.digits}f} {self.unit}".rstrip()
+        return self.what, measured, self.beside, f"{goal}, missed" if self.missed else goal
+
+
+@dataclass
 class Report:
-    """Lines as they are measured; the script fails when a limit is missed."""
+    """Takes the rows of one benchmark, and shows each as it comes.
 
-    def __init__(self, title: str) -> None:
-        self.missed = False
-        _say(f"\n{title}\n")
-        _say(f"  {'':58} {'measured':>12} {'limit':>10}")
+    Attributes:
+        rounds: how often each number is measured.
+        scale: below 1 for a quick look: fewer notifications, fewer promotions, less time.
+    """
 
-    def line(self, what: str, value: float, unit: str, limit: float | None = None, digits: int = 1) -> None:
-        """Print one measurement; limits are exclusive."""
-        missed = limit is not None and value >= limit
-        self.missed |= missed
-        shown = f"< {limit:g} {unit}" if limit is not None else ""
-        _say(f"  {what:58} {value:>{9}.{digits}f} {unit:<4} {shown:>10}{'  MISSED' if missed else ''}")
+    rounds: int = 5
+    scale: float = 1.0
+    rows: list[Row] = field(default_factory=list)
 
-    def end(self) -> None:
-        """Exit with 1 when a limit was missed."""
-        sys.exit(1 if self.missed else 0)
+    def begin(self, title: str, when: str) -> None:
+        """Say what comes."""
+        say(f"\n{title} ({when})\n{line(HEAD)}")
+
+    def row(self, what: str, value: float, unit: str = "", **more: Any) -> None:
+        """Add a line; see `Row` for what more there is."""
+        self.rows.append(Row(what, value, unit, **more))
+        say(line(self.rows[-1].cells()))
+
+    def scaled(self, number: int, least: int = 1) -> int:
+        """This many, or less for a quick look."""
+        return max(round(number * self.scale), least)
+
+    def in_turn(self, measures: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
+        """Measure each as often as there are rounds, one after the other in every round, so that noise meets all."""
+        taken: dict[str, list[float]] = {name: [] for name in measures}
+        for _ in range(self.rounds):
+            for name, measure in measures.items():
+                taken[name].append(measure())
+        return taken
+
+    def kept(self) -> list[dict[str, object]]:
+        """The rows as they are written to a file."""
+        return [asdict(row) for row in self.rows]
 
 
-def least(times: int, measure: Callable[[], float]) -> float:
-    """The least of several runs: what the machine's other work adds is not ours."""
-    return min(measure() for _ in range(times))
+def ratio(measured: Sequence[float], reference: Sequence[float]) -> float:
+    """The median of the rounds' ratios: each is of two numbers of the same minute."""
+    return statistics.median(ours / theirs for ours, theirs in zip(measured, reference, strict=True))
 
 
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
+def percentile(taken: Sequence[float], percent: float) -> float:
+    """The nearest rank."""
+    ordered = sorted(taken)
+    return ordered[min(int(percent / 100 * len(ordered)), len(ordered) - 1)]
+
+
+def line(cells: tuple[str, str, str, str]) -> str:
+    """A line of the table on a terminal."""
+    what, measured, beside, goal = cells
+    return f"  {what:60} {measured:>14}   {beside:42} {goal}".rstrip()
+
+
+def say(text: str) -> None:
+    """Print it at once, also into a pipe."""
+    sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
