@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from champion_gate.domain.notifications import NotificationPhase
+from champion_gate.domain.notifications import JobNotification, NotificationPhase
 from champion_gate.domain.promotion import Phase
 from integration.commands import run_command
 from integration.process_world import ProcessWorld, free_port, process_world, until
@@ -266,6 +267,22 @@ def test_notifications_are_listed_and_narrowed(world: ProcessWorld) -> None:
     resolved = document(world, "notifications", "list", "--phase", "resolved", "--json")
     assert {each["phase"] for each in resolved} == {"resolved"}
     assert "received" in refusal(world, "notifications", "list", "--phase", "lost", code=2)
+
+
+def test_what_is_logged_while_a_command_works_stays_out_of_what_it_prints(tmp_path: Path) -> None:
+    """A power cut has spoilt the queue: the command makes it anew, and warns."""
+    with process_world(tmp_path) as world:
+        assert world.run("migrate").returncode == 0
+        database = Path(world.environ["CHAMPION_GATE_DATABASE_URL"].removeprefix("sqlite:///"))
+        with world.store() as store:
+            told = JobNotification("jobs.on_success", "1", "999", "71", "train-churn")
+            notification_id = store.record_notification("cli", told, datetime.now(UTC))
+        database.with_name(f"{database.stem}-queue.db").write_bytes(b"no database at all" * 100)
+        done = world.run("notifications", "replay", notification_id, "--json")
+        assert json.loads(done.stdout)["id"] == notification_id
+        (line,) = done.stderr.splitlines()
+        assert "warning" in line
+        assert "the queue's file is broken and is made anew" in line
 
 
 def test_a_notification_is_shown_with_what_it_came_to(world: ProcessWorld) -> None:

@@ -100,6 +100,10 @@ def cli() -> None:
     commands alias, promotions, notifications and identities work over the API of a running service where --api or
     CHAMPION_GATE_API_URL names one (with the token in CHAMPION_GATE_TOKEN), else on the local database.
     """
+    from champion_gate import log
+
+    # Standard output is for what was asked.
+    log.configure(console=True, level="WARNING", stream=sys.stderr)
 
 
 def exit_code(error: GateError) -> int:
