@@ -84,13 +84,14 @@ def build_core(
     """
     clock = clock or SystemClock()
     identities = Identities(store, clock)
+    together = Together()
     job_runs, registry = databricks_and_registry(settings, databricks or {}, sleep)
     context = Context(
         gates={gate.name: gate for gate in settings.gates.gates},
         store=store,
         registry=registry,
         job_runs=job_runs,
-        providers=approval_providers(settings, clock, sleep, identities),
+        providers=approval_providers(settings, clock, sleep, identities, together),
         managed=ManagedAliases(
             settings.gates.gates,
             settings.gates.aliases,
@@ -102,7 +103,7 @@ def build_core(
         clock=clock,
         chance=chance or SystemChance(),
         sleep=sleep,
-        together=Together(),
+        together=together,
         waits=waits or Waits(),
     )
     return Core(

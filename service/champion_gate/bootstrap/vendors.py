@@ -16,6 +16,7 @@ from champion_gate.domain.ports import (
     ModelRegistry,
     ProviderHook,
 )
+from champion_gate.domain.together import Together
 from champion_gate.domain.values import UNITY_CATALOG
 from champion_gate.settings.loading import Settings
 
@@ -31,7 +32,11 @@ _BY_KIND = {vendor.kind: vendor for vendor in VENDORS}
 
 
 def approval_providers(
-    settings: Settings, clock: Clock, sleep: Callable[[float], None], accounts: Accounts
+    settings: Settings,
+    clock: Clock,
+    sleep: Callable[[float], None],
+    accounts: Accounts,
+    together: Together,
 ) -> dict[str, ApprovalProvider]:
     """The CI/CD systems that gates name, by their keys."""
     return {
@@ -41,6 +46,7 @@ def approval_providers(
             clock=clock,
             sleep=sleep,
             accounts=accounts,
+            together=together,
             public_url=settings.environment.public_url,
         )
         for name, host in settings.hosts.items()

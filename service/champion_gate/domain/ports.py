@@ -343,7 +343,8 @@ class Vendor:
     """A CI/CD system: the models of its keys and variables, and what makes its adapter out of them.
 
     Attributes:
-        provider: makes the adapter of one host: (key of the provider, host, clock=, sleep=, accounts=, public_url=).
+        provider: makes the adapter of one host: (key of the provider, host, clock=, sleep=, accounts=,
+            together=, public_url=).
         hook: how webhooks are checked; None without a secret that the vendor and we share.
         claims: the table of what the ID tokens of its jobs must say.
     """

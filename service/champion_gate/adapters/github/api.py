@@ -29,6 +29,7 @@ from champion_gate.adapters.http.client import ApiClient
 from champion_gate.adapters.http.models import Answered
 from champion_gate.domain.names import joined
 from champion_gate.domain.ports import Person
+from champion_gate.domain.together import Together
 from champion_gate.errors import VendorRefusedError, VendorUnavailableError
 
 LIMITS: Limits = (
@@ -44,10 +45,15 @@ _SEARCH_LIMIT = 1000  # GitHub lists no more, however many there are
 
 
 class RepositoryApi:
-    """Calls about one repository. Errors are those of ApiClient."""
+    """Calls about one repository. Errors are those of ApiClient.
 
-    def __init__(self, client: ApiClient, access: Access, spot: GitHubPlace) -> None:
+    Attributes:
+        together: makes calls at the same time that do not need each other.
+    """
+
+    def __init__(self, client: ApiClient, access: Access, spot: GitHubPlace, together: Together) -> None:
         self.spot = spot
+        self.together = together
         self._client = client
         self._access = access
         self._auth = access.to(spot)

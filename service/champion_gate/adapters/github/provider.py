@@ -23,6 +23,7 @@ from champion_gate.domain.approval import RequestState
 from champion_gate.domain.gates import ApprovalTarget
 from champion_gate.domain.ports import Clock, FoundRequests, OpenedRequest, Person
 from champion_gate.domain.promotion import Promotion
+from champion_gate.domain.together import Together
 from champion_gate.errors import (
     UnsafeTargetError,
     VendorNotFoundError,
@@ -56,6 +57,7 @@ class GitHub(CiProvider[RepositoryApi]):
         api_version: str = RETURNS_RUN_BY_REQUEST,
         ca_file: str | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        together: Together | None = None,
         timeouts: Timeouts | None = None,
         name: str = "github",
     ) -> None:
@@ -69,6 +71,7 @@ class GitHub(CiProvider[RepositoryApi]):
             api_version: sent as X-GitHub-Api-Version.
             ca_file: PEM file of certificate authorities.
             sleep: pauses between tries.
+            together: makes calls at the same time that do not need each other; None takes threads of its own.
             timeouts: of every call.
             name: the key under which gates refer to this provider.
 
@@ -89,6 +92,7 @@ class GitHub(CiProvider[RepositoryApi]):
             limits=LIMITS,
         )
         super().__init__(name, client)
+        self._together = together or Together()
         self._clock = clock
         self._access = new_access(client, credentials, clock, previous)
         self._asks_for_run = api_version == RETURNS_RUN_BY_REQUEST
@@ -182,7 +186,7 @@ class GitHub(CiProvider[RepositoryApi]):
     # --- looking for news -------------------------------------------------------------------------------------
 
     def _api(self, target: ApprovalTarget) -> RepositoryApi:
-        return RepositoryApi(self._client, self._access, GitHubPlace.of(target.place))
+        return RepositoryApi(self._client, self._access, GitHubPlace.of(target.place), self._together)
 
     def _list_key(self, api: RepositoryApi, promotion: Promotion) -> Key:  # noqa: ARG002 - one list for all
         return (api.spot.repository.lower(), api.spot.workflow)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from champion_gate.adapters.github.secrets import GitHubSecrets
 from champion_gate.adapters.github.settings import GitHubPlace, GitHubServer
 from champion_gate.domain.ports import Accounts, ApprovalProvider, Clock, ProviderHook, Vendor
+from champion_gate.domain.together import Together
 from champion_gate.domain.vendors import Host
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def provider(
     clock: Clock,
     sleep: Callable[[float], None],
     accounts: Accounts,  # noqa: ARG001 - gates name no accounts in GitHub
+    together: Together,
     public_url: str | None,  # noqa: ARG001 - the workflow file knows it
 ) -> ApprovalProvider:
     """The adapter of one server."""
@@ -35,6 +37,7 @@ def provider(
         api_version=server.api_version,
         ca_file=server.ca_file,
         sleep=sleep,
+        together=together,
         name=name,
     )
 

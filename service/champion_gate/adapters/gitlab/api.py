@@ -35,6 +35,7 @@ from champion_gate.adapters.http.models import Answered
 from champion_gate.domain.gates import Account
 from champion_gate.domain.names import joined
 from champion_gate.domain.ports import Person
+from champion_gate.domain.together import Together
 from champion_gate.errors import (
     UnsafeTargetError,
     VendorNotFoundError,
@@ -76,7 +77,11 @@ class Tokens:
 
 
 class ProjectApi:
-    """Calls about one project. Errors are those of ApiClient."""
+    """Calls about one project. Errors are those of ApiClient.
+
+    Attributes:
+        together: makes calls at the same time that do not need each other.
+    """
 
     def __init__(
         self,
@@ -84,10 +89,12 @@ class ProjectApi:
         tokens: Tokens,
         spot: GitLabPlace,
         remembered: Callable[[Account, Callable[[], Person]], Person],
+        together: Together,
     ) -> None:
         """Nothing is called yet; `remembered` makes sure that a username is still whose it was."""
         self.spot = spot
         self.tokens = tokens
+        self.together = together
         self._client = client
         self._remembered = remembered
         self._project = ("projects", str(spot.project))

@@ -27,6 +27,7 @@ from champion_gate.domain.gates import Account, ApprovalTarget
 from champion_gate.domain.names import joined
 from champion_gate.domain.ports import Accounts, Clock, FoundRequests, OpenedRequest, Person
 from champion_gate.domain.promotion import Promotion
+from champion_gate.domain.together import Together
 from champion_gate.errors import (
     UnsafeTargetError,
     VendorNotFoundError,
@@ -59,6 +60,7 @@ class GitLab(CiProvider[ProjectApi]):
         gate_url: str,
         ca_file: str | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        together: Together | None = None,
         timeouts: Timeouts | None = None,
         name: str = "gitlab",
         previous: GitLabTokens | None = None,
@@ -73,6 +75,7 @@ class GitLab(CiProvider[ProjectApi]):
             gate_url: our own address, as CI jobs reach it.
             ca_file: PEM file of certificate authorities.
             sleep: pauses between tries.
+            together: makes calls at the same time that do not need each other; None takes threads of its own.
             timeouts: of every call.
             name: the key under which gates refer to this provider.
             previous: access tokens to use where GitLab refuses the current ones, while they are replaced.
@@ -93,6 +96,7 @@ class GitLab(CiProvider[ProjectApi]):
             limits=LIMITS,
         )
         super().__init__(name, client)
+        self._together = together or Together()
         self._clock = clock
         self._gate_url = gate_url.rstrip("/")
 
@@ -210,7 +214,8 @@ class GitLab(CiProvider[ProjectApi]):
     # --- looking for news -------------------------------------------------------------------------------------
 
     def _api(self, target: ApprovalTarget) -> ProjectApi:
-        return ProjectApi(self._client, self._tokens, GitLabPlace.of(target.place), self._remembered)
+        spot = GitLabPlace.of(target.place)
+        return ProjectApi(self._client, self._tokens, spot, self._remembered, self._together)
 
     def _list_key(self, api: ProjectApi, promotion: Promotion) -> Key:
         return (str(api.spot.project), api.spot.ref, *_pinned_starter(promotion))

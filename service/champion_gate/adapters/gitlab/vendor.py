@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from champion_gate.adapters.gitlab.secrets import GitLabSecrets
 from champion_gate.adapters.gitlab.settings import GitLabPlace, GitLabServer
 from champion_gate.domain.ports import Accounts, ApprovalProvider, Clock, ProviderHook, Vendor
+from champion_gate.domain.together import Together
 from champion_gate.domain.vendors import Host
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def provider(
     clock: Clock,
     sleep: Callable[[float], None],
     accounts: Accounts,
+    together: Together,
     public_url: str | None,
 ) -> ApprovalProvider:
     """The adapter of the server."""
@@ -35,6 +37,7 @@ def provider(
         accounts=accounts,
         ca_file=host.server.ca_file,
         sleep=sleep,
+        together=together,
         name=name,
     )
 
