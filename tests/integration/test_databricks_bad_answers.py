@@ -61,6 +61,7 @@ def test_a_run_that_is_not_there_is_not_found(job_runs: DatabricksJobRuns) -> No
         b'{"run_id": 5, "job_id": 1, "tasks": {"a": 1}}',
         b'{"run_id": 5, "job_id": 1, "tasks": ["a"]}',
         b'{"run_id": 5, "job_id": 1, "tasks": [{"run_id": "x"}]}',
+        b'{"run_id": 5, "job_id": 1, "tasks": [{"run_id": 10000000000000000000}]}',
         b'{"run_id": 5, "job_id": true}',
         b'{"run_id": 5, "job_id": 1, "end_time": "soon"}',
         b'{"run_id": 5, "job_id": 1, "status": {"state": "TERMINATED"}, "repair_history": [{"type": "REPAIR"}]}',

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+import requests
 
 from champion_gate.errors import (
     InvalidNameError,
@@ -175,6 +176,40 @@ def test_a_doubled_request_is_found_twice_oldest_first(world: World) -> None:
     world.clock.move(seconds=1)
     second = world.here.open(target_of(), promotion, EVIDENCE)
     assert world.here.find(target_of(), promotion).ours == (first, second)
+
+
+def list_without_status(world: World, login: str) -> None:
+    """From now on no list tells the status of a run that this account started."""
+    path, token = (
+        f"/repos/{REPOSITORY}/actions/workflows/champion-gate.yml/runs",
+        world.there.add_token("ann"),
+    )
+    listed = requests.get(
+        f"{world.url}{path}", headers={"Authorization": f"Bearer {token}"}, timeout=5
+    ).json()
+    for run in listed["workflow_runs"]:
+        if run["actor"]["login"] == login:
+            run["status"] = None
+    world.there.faults.add(f"{path}$", body=json.dumps(listed))
+
+
+def test_a_doubled_request_that_is_listed_without_a_status_may_have_ended_and_is_not_called_open(
+    world: World,
+) -> None:
+    promotion = world.asked()
+    world.here.open(target_of(), promotion, EVIDENCE)
+    list_without_status(world, "champion-gate[bot]")
+    with pytest.raises(VendorUnavailableError, match=r"`run\.status` is absent"):
+        world.here.duplicates(target_of(), promotion)
+
+
+def test_what_others_run_without_a_status_hides_no_doubled_request(world: World) -> None:
+    promotion = world.asked()
+    double = world.here.open(target_of(), promotion, EVIDENCE)
+    assert double is not None
+    world.there.dispatch(REPOSITORY, {**INPUTS, "promotion_id": "other"}, login="ann")
+    list_without_status(world, "ann")
+    assert world.here.duplicates(target_of(), promotion) == (double.external_id,)
 
 
 def test_a_run_of_an_earlier_intent_is_found(world: World) -> None:

@@ -213,6 +213,16 @@ def test_an_orphan_is_reported_until_it_has_ended_and_its_approval_is_not_believ
     assert world.here.duplicates(world.target(), promotion) == ()
 
 
+def test_an_orphan_that_is_listed_without_a_status_may_have_ended_and_is_not_called_open(
+    world: World,
+) -> None:
+    promotion = world.asked()
+    world.here.open(world.target(), promotion, EVIDENCE)
+    world.spoil(f"/projects/{PROJECT}/pipelines?", status=None)
+    with pytest.raises(VendorUnavailableError, match="status"):
+        world.here.duplicates(world.target(), promotion)
+
+
 def test_before_anything_was_pinned_we_are_known_all_the_same(world: World) -> None:
     promotion = world.promotion()
     opened = world.here.open(world.target(), promotion, EVIDENCE)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import Any
 
+from champion_gate.domain.names import vendor_id
+
 MAX_TEXT = 4096
 """Characters of a name."""
-
-_ID = re.compile(r"[0-9]{1,19}")
-_MAX_ID = 10**19 - 1  # 19 digits hold every int64
 
 
 @dataclass(frozen=True)
@@ -79,12 +77,10 @@ def object_at(outer: dict[str, Any], key: str) -> dict[str, Any]:
 
 def id_of(value: Any, where: str) -> str:
     """An id, sent as a number or as text, as decimal text; raises UnusableBodyError."""
-    # Databricks documents strings and sends numbers; True is an int to Python.
-    if isinstance(value, str) and _ID.fullmatch(value):
-        return str(int(value))
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_ID:
-        return str(value)
-    raise UnusableBodyError(f"{where} is missing or no id")
+    found = vendor_id(value)  # Databricks documents strings and sends numbers
+    if found is None:
+        raise UnusableBodyError(f"{where} is missing or no id")
+    return found
 
 
 def text_of(value: Any, where: str, *, may_be_empty: bool = False) -> str:

@@ -10,6 +10,10 @@ from champion_gate.errors import InvalidNameError
 
 ROW_ID = "[a-z0-9-]{1,64}"
 """What the id of a promotion or notification may look like."""
+VENDOR_ID = re.compile(r"[1-9][0-9]{0,18}")
+"""An id of a vendor's, as people write it: digits of an int64 without leading zeros."""
+_DIGITS = re.compile(r"[0-9]{1,19}")
+_BEYOND_IDS = 10**19  # an int64 has at most 19 digits
 _ALIAS = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 _MODEL_PART = re.compile(r"[^\s/?#%\\.&;:'\"`<>|*\x00-\x1f\x7f]{1,255}")
@@ -35,6 +39,13 @@ def joined(*parts: str) -> str:
 def is_row_id(text: str) -> bool:
     """Whether a promotion or a notification could have this id; others are not looked for."""
     return re.fullmatch(ROW_ID, text) is not None
+
+
+def vendor_id(value: object) -> str | None:
+    """An id or number of a vendor's, which comes as a JSON number or as digits, as digits; None where it is none."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _BEYOND_IDS:
+        return str(value)
+    return str(int(value)) if isinstance(value, str) and _DIGITS.fullmatch(value) else None
 
 
 def check_alias(alias: str) -> str:

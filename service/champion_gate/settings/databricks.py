@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from champion_gate.domain.addresses import web_address
+from champion_gate.domain.names import VENDOR_ID
 from champion_gate.settings.environment import stray_problem, without_strays
 from champion_gate.settings.problems import shown
 
@@ -31,7 +32,6 @@ _BARE = (
 _EXPECTED = "expected the workspace's address, such as https://adb-1234567890123456.7.azuredatabricks.net"
 _DATABRICKS = re.compile(r"(?:.+\.)?(?:azuredatabricks\.net|databricks\.(?:com|us|mil|azure\.us|azure\.cn))")
 _ACCOUNTS = re.compile(r"accounts(?:-[a-z]+)?\.")
-_WORKSPACE_ID = re.compile(r"[1-9][0-9]{0,18}")
 
 _PROFILE, _FILE, _AUTH_TYPE = "DATABRICKS_CONFIG_PROFILE", "DATABRICKS_CONFIG_FILE", "DATABRICKS_AUTH_TYPE"
 _METHODS = {
@@ -73,7 +73,7 @@ def databricks_settings(environ: Mapping[str, str]) -> tuple[dict[str, str], lis
     problems = [line for line in strays.values() if line is not None]
     settings: dict[str, str] = {}
     said = without_strays(environ.get(WORKSPACE, ""))
-    if said and not _WORKSPACE_ID.fullmatch(said):
+    if said and not VENDOR_ID.fullmatch(said):
         problems.append(
             f"{WORKSPACE}: found {shown(said)}; expected a number, the one behind ?o= in the browser"
         )
@@ -118,7 +118,7 @@ def _taken_apart(given: str) -> tuple[str, str]:
 
 def _workspace_in(query: str, fragment: str) -> str:
     found = parse_qs(query).get("o", []) + parse_qs(fragment.partition("?")[2]).get("o", [])
-    ids = {each for each in found if _WORKSPACE_ID.fullmatch(each)}
+    ids = {each for each in found if VENDOR_ID.fullmatch(each)}
     return ids.pop() if len(ids) == 1 else ""
 
 

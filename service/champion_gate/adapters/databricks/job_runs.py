@@ -35,6 +35,7 @@ from champion_gate.domain.job_runs import (
     TaskRun,
     Trainer,
 )
+from champion_gate.domain.names import vendor_id
 from champion_gate.errors import InvalidInputError, VendorError, VendorNotFoundError, VendorRefusedError
 
 __all__ = ["DatabricksConnection", "DatabricksJobRuns", "connect"]
@@ -337,6 +338,7 @@ def _read_output(api: Operation, task_run_id: str) -> Output:
 
 
 def _checked_id(given: str) -> str:
-    if not given.isascii() or not given.isdigit() or len(given) > 19:  # noqa: PLR2004 - digits of an int64
+    found = vendor_id(given)
+    if found is None:
         raise InvalidInputError(f"{given!r} is no id of a run or job.", hint="It is a number.")
-    return str(int(given))
+    return found

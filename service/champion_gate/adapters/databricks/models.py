@@ -8,7 +8,6 @@ Fields: https://docs.databricks.com/api/workspace/, and the SDK's databricks/sdk
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
@@ -17,20 +16,18 @@ from pydantic import AliasPath, BeforeValidator, ConfigDict, Field, model_valida
 
 from champion_gate.adapters.databricks.errors import VENDOR
 from champion_gate.adapters.http.models import Answered, Reader
+from champion_gate.domain.names import vendor_id
 
 T = TypeVar("T")
 
 databricks = Reader(VENDOR)
 
-_ID = re.compile(r"[0-9]{1,19}")
-
 
 def _digits(value: object) -> str:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return str(value)
-    if isinstance(value, str) and _ID.fullmatch(value):
-        return str(int(value))
-    raise ValueError("a number")
+    found = vendor_id(value)
+    if found is None:
+        raise ValueError("a number")
+    return found
 
 
 def _instant(value: object) -> datetime | None:

@@ -10,7 +10,6 @@ commands (`databricks auth token`, `az`) are waited for without one too, and get
 from __future__ import annotations
 
 import math
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -22,10 +21,10 @@ import requests.adapters
 from champion_gate.adapters.databricks.errors import LastAnswer
 from champion_gate.adapters.http.answer import is_web_page
 from champion_gate.adapters.http.deadline import Deadline, Timeouts, new_session
+from champion_gate.domain.names import vendor_id
 
 MOST_AT_ONCE = 8
 _MAX_RETRY_AFTER = 86_400.0
-_NUMBER = re.compile(r"[0-9]{1,19}")
 _WORKSPACE_HEADER = "X-Databricks-Org-Id"
 _SDK_MODULES = ("oauth", "oidc_token_supplier", "credentials_provider", "config")
 
@@ -117,12 +116,12 @@ class Transport(requests.adapters.HTTPAdapter):
         seconds = headers.get("Retry-After", "")
         patience.last = LastAnswer(
             status=response.status_code,
-            retry_after=min(float(seconds), _MAX_RETRY_AFTER) if _NUMBER.fullmatch(seconds) else None,
+            retry_after=min(float(seconds), _MAX_RETRY_AFTER) if vendor_id(seconds) else None,
             web_page=not response.is_redirect and is_web_page(response.content),
             redirect=headers.get("Location", "") if response.is_redirect else None,
         )
         workspace_id = headers.get(_WORKSPACE_HEADER, "")
-        if response.ok and _NUMBER.fullmatch(workspace_id):
+        if response.ok and vendor_id(workspace_id):
             self._heard(workspace_id)
 
 

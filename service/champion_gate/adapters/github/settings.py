@@ -11,6 +11,7 @@ from pydantic import Field
 
 from champion_gate.domain import values
 from champion_gate.domain.addresses import host_of
+from champion_gate.domain.names import VENDOR_ID
 from champion_gate.domain.values import (
     FILE,
     Is,
@@ -27,7 +28,6 @@ _KIND, _TITLE = "github", "GitHub"
 _LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,98}(?:\[bot\])?")
 _PERSONS_LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """Dots, which GitLab allows, are none of GitHub's."""
-_NUMBER = re.compile(r"[1-9][0-9]{0,18}")
 _JOB_NAME = 100
 """GitHub cuts the names of jobs here, and puts three dots at the end (seen in the answers of its API)."""
 _LONGEST_ENVIRONMENT = _JOB_NAME - len("approve ()")
@@ -93,7 +93,7 @@ def check_login(login: str) -> str:
 
 def check_run_id(run_id: str) -> str:
     """Return the id, a decimal number, or raise InvalidNameError."""
-    if not _NUMBER.fullmatch(run_id):
+    if not VENDOR_ID.fullmatch(run_id):
         raise InvalidNameError(f"{run_id!r} is no workflow run's id.")
     return run_id
 
@@ -215,7 +215,7 @@ class GitHubPlace(Place):
             if number and (name in {"repository_id", "owner_id"} or name.startswith(_ENVIRONMENT_ID))
         ]
         for name in pins:
-            if not _NUMBER.fullmatch(words[name]):
+            if not VENDOR_ID.fullmatch(words[name]):
                 raise InvalidNameError(f"{name} {words[name]!r} is no number.")
         check_seats(seats, "environment")
         return cls.model_construct(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from champion_gate.adapters.github.api import RepositoryApi
-from champion_gate.adapters.github.models import ListedRun
+from champion_gate.adapters.github.models import ListedRun, github
 from champion_gate.adapters.starts import Started, asked_between, started_by_us
 from champion_gate.domain.promotion import Promotion
 from champion_gate.errors import RequestGoneError, VendorNotFoundError
@@ -29,11 +29,14 @@ def dispatched_by_us(api: RepositoryApi, promotion: Promotion) -> Started[Listed
     def ours(runs: Iterable[ListedRun]) -> list[ListedRun]:
         """Those that this account dispatched; anybody may write a promotion's id into a title."""
         bot_id = pinned or api.own_account().user_id
-        return [
+        found = [
             run
             for run in runs
             if run.actor is not None and run.actor.id == bot_id and run.event == "workflow_dispatch"
         ]
+        for run in found:
+            github.told(run.status, "run.status")  # without it, one that has ended would count as open
+        return found
 
     def newest(since: datetime, _known: object) -> tuple[list[ListedRun], bool]:
         runs, whole = api.newest_runs(since, most=_PAGES)

@@ -6,8 +6,6 @@ jwt_v2.rb. `sub` is never looked at: every project may customise it.
 
 from __future__ import annotations
 
-import re
-
 from champion_gate.adapters.oidc.claims import (
     ClaimsTable,
     JobIdentity,
@@ -18,9 +16,9 @@ from champion_gate.adapters.oidc.claims import (
     is_word,
     pin,
 )
+from champion_gate.domain.names import VENDOR_ID
 from champion_gate.domain.promotion import Promotion
 
-_NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 _MAY_DECIDE = frozenset({"maintainer", "owner"})
 
 
@@ -37,7 +35,7 @@ def _is_someone_who_may_play(value: str, claims: SignedClaims, promotion: Promot
     Who it must not be besides, since they trained the version, is judged from the API.
     """
     bot = pin(promotion, "bot_id")
-    if not _NUMBER.fullmatch(value) or bot is None or value == bot:
+    if not VENDOR_ID.fullmatch(value) or bot is None or value == bot:
         return False
     if pin(promotion, "protection") != "branch":
         return True
@@ -46,7 +44,7 @@ def _is_someone_who_may_play(value: str, claims: SignedClaims, promotion: Promot
 
 
 def _is_number(value: str, _claims: SignedClaims, _promotion: Promotion) -> bool:
-    return _NUMBER.fullmatch(value) is not None
+    return VENDOR_ID.fullmatch(value) is not None
 
 
 def _identity(claims: SignedClaims, _promotion: Promotion) -> JobIdentity:

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, PrivateAttr
 
 from champion_gate.domain import values
+from champion_gate.domain.names import VENDOR_ID
 from champion_gate.domain.values import (
     Account,
     Is,
@@ -23,7 +24,6 @@ from champion_gate.domain.vendors import Place, Server, check_seats
 from champion_gate.errors import InvalidNameError
 
 _KIND, _TITLE = "gitlab", "GitLab"
-_NUMBER = re.compile(r"[1-9][0-9]{0,18}")
 _LOGIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
 _LONGEST_NAME = 255
 _BRANCH_ONLY = (
@@ -93,7 +93,7 @@ def check_number(number: str, what: str, hint: str = "") -> str:
         what: whose number it is, for the message.
         hint: what to write instead.
     """
-    if not _NUMBER.fullmatch(number):
+    if not VENDOR_ID.fullmatch(number):
         raise InvalidNameError(f"{what} {number!r} is no number.", hint=hint)
     return number
 

@@ -7,6 +7,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from champion_gate.domain.names import vendor_id
 from champion_gate.errors import VendorUnavailableError
 
 M = TypeVar("M", bound="Answered")
@@ -37,9 +38,10 @@ class _Page(Answered):
 
 
 def _digits(value: object) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    raise ValueError("a whole number")
+    found = vendor_id(value) if isinstance(value, int) else None
+    if found is None:
+        raise ValueError("a whole number")
+    return found
 
 
 def _utc(value: object) -> datetime:
