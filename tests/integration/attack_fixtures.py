@@ -1,4 +1,4 @@
-"""The fixture `attacked`: the running service, shared by the attacks of a test process.
+"""The fixture `attacked`: the running service, shared by the attacks of a test file.
 
 A test file takes it with `pytest_plugins = ("integration.attack_fixtures",)`.
 """
@@ -12,7 +12,7 @@ import pytest
 
 from integration.attack_world import AttackWorld, attack_world
 
-MOST_FOR_ONE_TEST = 8
+MOST_FOR_ONE_TEST = 3
 
 
 class Services:
@@ -29,7 +29,7 @@ class Services:
         if world is None or min(map(len, world.unused.values())) < MOST_FOR_ONE_TEST:
             self.close()
             folder = self._folders.mktemp("attacked")
-            world = self._open.enter_context(attack_world(folder, github=80, gitlab=70, gitlab_free=30))
+            world = self._open.enter_context(attack_world(folder, github=45, gitlab=30, gitlab_free=15))
             self._world = world
         return world
 
@@ -38,7 +38,8 @@ class Services:
         self._open.close()
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: it goes on looking at what waits, which takes an eighth of a processor.
+@pytest.fixture(scope="module")
 def attacked_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """Whatever is still running at the end is stopped."""
     services = Services(tmp_path_factory)

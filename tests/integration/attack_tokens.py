@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import jwt
@@ -17,8 +18,11 @@ from champion_gate_standins.common.issuer import Issuer
 from champion_gate_standins.common.server import serve
 from integration.attacked_gate import AttackedGate
 
-OWN_KEY = rsa.generate_private_key(65537, 2048)
-"""The attacker's."""
+
+@cache
+def own_key() -> rsa.RSAPrivateKey:
+    """The attacker's."""
+    return rsa.generate_private_key(65537, 2048)
 
 
 def claims_of(token: str) -> dict[str, Any]:

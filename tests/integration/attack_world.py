@@ -30,6 +30,7 @@ from integration.attacked_gate import (
     PLAIN_TOKEN,
     ROBOT,
     SIGNING_TOKEN,
+    Asked,
     AttackedGate,
 )
 from integration.attacked_places import OnFreeGitLab, OnGitHub, OnGitLab
@@ -57,6 +58,7 @@ class AttackWorld:
     environ: dict[str, str] = field(default_factory=dict)
     unused: dict[str, list[AttackedGate]] = field(default_factory=dict)
     served: Served | None = None
+    waiting: dict[str, tuple[Any, Asked]] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -76,6 +78,16 @@ class AttackWorld:
     def gate(self, kind: str) -> Any:
         """A gate that no test has used yet."""
         return self.unused[kind].pop()
+
+    def asked(self, kind: str) -> tuple[Any, Asked]:
+        """A gate whose people are asked, and go on being asked: attacks that must leave no trace share it."""
+        if kind in self.waiting:
+            gate, asked = self.waiting[kind]
+            if gate.view(asked)["phase"] == "pending_approval":
+                return gate, asked
+        gate = self.gate(kind)
+        self.waiting[kind] = (gate, gate.ask())
+        return self.waiting[kind]
 
     def get(self, path: str) -> Any:
         """What the API answers to the operator."""
@@ -155,7 +167,7 @@ def attack_world(folder: Path, *, trigger: bool = False, **counts: int) -> Itera
         _write_gates(folder, urls, gates)
         world.environ = _environ(world, urls, trigger_for=world.unused["gitlab"] if trigger else ())
         stack.callback(databricks.faults.clear)
-        world.served = Served(world.environ, folder / "service.log")
+        world.served = Served(world.environ, folder / "service.log", impatient=True)
         stack.callback(world.served.kill)
         world.served.wait_until_working()
         stack.callback(world.store.close)

@@ -19,6 +19,8 @@ from integration.attack_world import AttackWorld
 from integration.attacked_gate import EACH_KIND, PEOPLE, ROBOT, Asked, AttackedGate
 from integration.attacked_places import OnFreeGitLab, OnGitHub, OnGitLab
 
+pytestmark = pytest.mark.part("rest", "gitlab-free")
+
 pytest_plugins = ("integration.attack_fixtures",)
 
 
@@ -31,6 +33,7 @@ def test_control_an_honest_approval_is_applied(attacked: AttackWorld, kind: str)
     gate.promotes(asked)
 
 
+@pytest.mark.part("rest", "gitlab")
 @pytest.mark.parametrize("kind", EACH_KIND)
 def test_control_an_honest_jobs_token_has_the_approval_applied(attacked: AttackWorld, kind: str) -> None:
     gate = attacked.gate(kind)
@@ -51,6 +54,7 @@ WEAKENED: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.part("rest", "a reviewer added", "any branch", "self-review")
 @pytest.mark.parametrize(("rules", "words"), WEAKENED.values(), ids=WEAKENED)
 def test_attack_01_github_environment_weakened_while_people_are_asked(
     attacked: AttackWorld, rules: dict[str, Any], words: str
@@ -62,6 +66,7 @@ def test_attack_01_github_environment_weakened_while_people_are_asked(
     gate.waits(asked, words)
 
 
+@pytest.mark.part("rest")
 def test_attack_01_github_environment_that_is_missing_or_that_a_run_made(attacked: AttackWorld) -> None:
     gate: OnGitHub = attacked.gate("github")
     gate.there.delete_environment(gate.repository, "champion")
@@ -77,6 +82,7 @@ def test_attack_01_github_environment_that_is_missing_or_that_a_run_made(attacke
     gate.assert_unharmed()
 
 
+@pytest.mark.part("rest")
 def test_attack_01_github_environment_deleted_and_made_anew_with_the_same_rules(
     attacked: AttackWorld,
 ) -> None:
@@ -109,6 +115,7 @@ UNPROTECTED: dict[str, tuple[Callable[[OnGitLab], object], str]] = {
 }
 
 
+@pytest.mark.part("rest", "open to", "a deployer added")
 @pytest.mark.parametrize(("weaken", "words"), UNPROTECTED.values(), ids=UNPROTECTED)
 def test_attack_01_gitlab_protection_weakened_while_people_are_asked(
     attacked: AttackWorld, weaken: Callable[[OnGitLab], object], words: str
@@ -120,6 +127,7 @@ def test_attack_01_gitlab_protection_weakened_while_people_are_asked(
     gate.waits(asked, words)
 
 
+@pytest.mark.part("rest")
 def test_attack_01_gitlab_environment_that_was_never_protected(attacked: AttackWorld) -> None:
     gate: OnGitLab = attacked.gate("gitlab")
     gate.there.unprotect_environment(gate.project, "champion")
@@ -129,6 +137,7 @@ def test_attack_01_gitlab_environment_that_was_never_protected(attacked: AttackW
     gate.assert_unharmed()
 
 
+@pytest.mark.part("rest")
 def test_attack_02_github_rules_that_are_shown_and_ignored_on_a_lower_plan(attacked: AttackWorld) -> None:
     gate: OnGitHub = attacked.gate("github")
     gate.there.repository(gate.repository).rules_ignored = True
@@ -145,6 +154,7 @@ def test_attack_02_gitlab_tier_lowered_while_people_are_asked(attacked: AttackWo
     gate.waits(asked, "the project's tier has no protected environments")
 
 
+@pytest.mark.part("rest")
 def test_attack_03_github_bypass_by_an_administrator(attacked: AttackWorld) -> None:
     gate: OnGitHub = attacked.gate("github")
     asked = gate.ask()
@@ -154,6 +164,7 @@ def test_attack_03_github_bypass_by_an_administrator(attacked: AttackWorld) -> N
     )
 
 
+@pytest.mark.part("rest", "allowed")
 @pytest.mark.parametrize("allowed", [True, None], ids=["allowed", "not told"])
 def test_attack_03_github_bypass_by_a_reviewer_who_is_administrator(
     attacked: AttackWorld, *, allowed: bool | None
@@ -184,6 +195,7 @@ def test_attack_03_gitlab_job_played_by_an_administrator_past_the_rules(
 # --- 4: people who must not decide ------------------------------------------------------------------------
 
 
+@pytest.mark.part("rest", "gitlab")
 @pytest.mark.parametrize("kind", EACH_KIND)
 def test_attack_04_the_trainer_approves(attacked: AttackWorld, kind: str) -> None:
     gate = attacked.gate(kind)
@@ -192,6 +204,7 @@ def test_attack_04_the_trainer_approves(attacked: AttackWorld, kind: str) -> Non
     gate.ends(asked, "rejected", "octo-trainer does not count, who is behind this version")
 
 
+@pytest.mark.part("rest", "champion-gate-script")
 @pytest.mark.parametrize("login", ["octo-trainer", "champion-gate-script"])
 def test_attack_04_github_a_script_approves_with_a_personal_token(attacked: AttackWorld, login: str) -> None:
     gate: OnGitHub = attacked.gate("github")
@@ -273,6 +286,15 @@ def spoil(gate: AttackedGate, path: str, token: dict[str, str], changed: dict[st
     gate.faults.add(f"{path}$", body=json.dumps({**answer, **changed}))
 
 
+@pytest.mark.part(
+    "rest",
+    "another workflow",
+    "another ref",
+    "a tag",
+    "another trigger",
+    "another repository",
+    "another starter",
+)
 @pytest.mark.parametrize("changed", OTHER_RUNS.values(), ids=OTHER_RUNS)
 def test_attack_05_github_run_of_something_else_that_names_the_environment(
     attacked: AttackWorld, changed: dict[str, Any]
@@ -285,6 +307,7 @@ def test_attack_05_github_run_of_something_else_that_names_the_environment(
     gate.ends(asked, "rejected", "The request can no longer be decided")
 
 
+@pytest.mark.part("rest", "a tag", "another trigger", "another starter")
 @pytest.mark.parametrize("changed", OTHER_PIPELINES.values(), ids=OTHER_PIPELINES)
 def test_attack_05_gitlab_pipeline_of_something_else_that_names_the_environment(
     attacked: AttackWorld, changed: dict[str, Any]
@@ -298,6 +321,7 @@ def test_attack_05_gitlab_pipeline_of_something_else_that_names_the_environment(
     gate.ends(asked, "rejected", "The request can no longer be decided")
 
 
+@pytest.mark.part("rest", "stranger")
 @pytest.mark.parametrize("login", ["stranger", "reviewer-1"])
 def test_attack_17_github_somebody_starts_a_run_with_our_promotions_id(
     attacked: AttackWorld, login: str
@@ -338,6 +362,7 @@ def test_attack_07_github_cancelled_run_is_rerun_and_approved(attacked: AttackWo
     gate.ends(asked, "rejected", "was run a second time; only the first attempt is believed")
 
 
+@pytest.mark.part("rest")
 def test_attack_07_github_rerun_with_the_stale_approval_of_the_first_attempt(attacked: AttackWorld) -> None:
     gate: OnGitHub = attacked.gate("github")
     asked = gate.ask()

@@ -61,6 +61,7 @@ WEAKENED: dict[str, tuple[dict[str, object], str]] = {
 }
 
 
+@pytest.mark.part("rest", "any branch", "self-review")
 @pytest.mark.parametrize(("rules", "words"), WEAKENED.values(), ids=WEAKENED)
 def test_01_and_03_an_environment_weakened_while_people_are_asked(
     world: GateWorld, rules: dict[str, object], words: str
@@ -174,6 +175,7 @@ OTHER_RUNS: dict[str, dict[str, object]] = {
 }
 
 
+@pytest.mark.part("rest", "another workflow", "file name", "a tag", "another trigger", "another run")
 @pytest.mark.parametrize("fields", OTHER_RUNS.values(), ids=OTHER_RUNS)
 def test_05_a_run_that_is_not_the_one_that_was_asked_for(world: GateWorld, fields: dict[str, object]) -> None:
     pending = world.ask()
@@ -265,6 +267,7 @@ def test_16_the_approval_of_an_orphaned_run_moves_nothing(world: GateWorld) -> N
     unmoved(world)
 
 
+@pytest.mark.part("rest", "superseded", "stale")
 @pytest.mark.parametrize("end", ["expired", "rejected", "cancelled", "superseded", "stale"])
 def test_20_an_approval_after_the_end_moves_nothing(world: GateWorld, end: str) -> None:
     pending = world.ask()
@@ -343,6 +346,7 @@ def test_25_a_rejection_behind_many_other_reviews_is_seen(world: GateWorld) -> N
     unmoved(world)
 
 
+@pytest.mark.part("rest")
 def test_25_our_run_is_found_behind_a_hundred_newer_ones(world: GateWorld) -> None:
     world.github.faults.add("/dispatches$", drop=True, carry_out=True, times=1)
     world.train()

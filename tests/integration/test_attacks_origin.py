@@ -93,6 +93,7 @@ def test_attack_31_tagged_version_of_somebody_else_is_not_asked_for_in_place_of_
     assert asked(world) == "2"
 
 
+@pytest.mark.part("rest", "None")
 @pytest.mark.parametrize("creator", [MALLORY, "", None])
 def test_attack_31_nobody_else_may_have_created_the_version_whatever_else_fits(
     world: GateWorld, creator: str | None
@@ -159,6 +160,7 @@ def test_attack_31_what_an_earlier_release_believed_is_not_asked_for_afresh(worl
     assert world.store.get_promotion(afresh).origin
 
 
+@pytest.mark.part("rest")
 def test_attack_31_what_an_earlier_release_believed_is_not_taken_up_again_where_it_failed(
     world: GateWorld,
 ) -> None:
@@ -241,6 +243,7 @@ SOURCES: dict[str, Callable[[GateWorld, str], str]] = {
 }
 
 
+@pytest.mark.part("rest", "beside", "above", "URI", "no run", "called like")
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
 def test_attack_31_mlflow_foreign_source_under_the_honest_run_is_not_asked_for(
     mlflow_world: GateWorld, source: Callable[[GateWorld, str], str]
@@ -256,6 +259,7 @@ def test_attack_31_mlflow_foreign_source_under_the_honest_run_is_not_asked_for(
         )
 
 
+@pytest.mark.part("rest", "True")
 @pytest.mark.parametrize("tagged_too", [False, True])
 def test_attack_31_mlflow_reason_names_the_source(mlflow_world: GateWorld, *, tagged_too: bool) -> None:
     world = mlflow_world
@@ -266,6 +270,7 @@ def test_attack_31_mlflow_reason_names_the_source(mlflow_world: GateWorld, *, ta
     assert f"v3: its source {FOREIGN} is neither under the artifacts of its MLflow run" in told(world)
 
 
+@pytest.mark.part("rest", "True")
 @pytest.mark.parametrize("tagged", [False, True])
 def test_attack_31_mlflow_honest_version_is_asked_for_and_its_evidence_says_whose_word_it_is(
     mlflow_world: GateWorld, *, tagged: bool
@@ -283,6 +288,7 @@ def test_attack_31_mlflow_honest_version_is_asked_for_and_its_evidence_says_whos
     assert "Its source lies under the artifacts of its MLflow run." in shown
 
 
+@pytest.mark.part("rest", "True")
 @pytest.mark.parametrize("by_folder", [False, True])
 def test_attack_31_mlflow_logged_model_of_the_honest_run_is_its_own(
     mlflow_world: GateWorld, *, by_folder: bool

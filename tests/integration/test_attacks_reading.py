@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -14,7 +13,7 @@ from champion_gate_standins.gitlab.state import Job as GitLabJob
 from integration.attack_world import AttackWorld, at_once
 from integration.attacked_gate import EACH_KIND, PEOPLE, ROBOT, Asked, AttackedGate
 from integration.attacked_places import OnGitHub, OnGitLab
-from integration.commands import clean_environ, command_line
+from integration.commands import run_command
 from integration.process_world import until
 
 pytestmark = pytest.mark.part("rest", "gitlab")
@@ -79,6 +78,7 @@ def test_attack_16_an_answer_that_is_lost_while_notifications_race_opens_one_run
     gate.promotes(asked)
 
 
+@pytest.mark.part("rest")
 def test_attack_16_github_approval_while_the_dispatch_that_has_timed_out_is_retried(
     attacked: AttackWorld,
 ) -> None:
@@ -146,6 +146,7 @@ def drop_champion(gate: AttackedGate, _asked: Asked) -> str:
 MEANWHILE = [delete_version, replace_version, move_champion, drop_champion]
 
 
+@pytest.mark.part("rest", "gitlab", "delete_version", "drop_champion")
 @pytest.mark.parametrize("change", MEANWHILE, ids=lambda change: change.__name__)
 @pytest.mark.parametrize("kind", ["github", "gitlab"])
 def test_attack_19_the_approved_thing_changed_before_the_approval(
@@ -185,16 +186,15 @@ def test_attack_19_a_tag_written_meanwhile_does_not_redirect_the_approval(
 
 def cancel_promotion(gate: AttackedGate, asked: Asked) -> None:
     """The operator does, on the command line."""
-    subprocess.run(
-        command_line("promotions", "cancel", asked.id, "--reason", "not this one"),
-        env=clean_environ(gate.world.environ),
-        cwd=gate.world.folder,
-        check=True,
-        capture_output=True,
-        timeout=60,
+    done = run_command(
+        *("promotions", "cancel", asked.id, "--reason", "not this one"),
+        environ=gate.world.environ,
+        folder=gate.world.folder,
     )
+    assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.part("rest", "gitlab", "superseded")
 @pytest.mark.parametrize("kind", EACH_KIND)
 @pytest.mark.parametrize("end", ["cancelled", "superseded"])
 def test_attack_20_an_approval_after_the_end(attacked: AttackWorld, kind: str, end: str) -> None:
@@ -250,6 +250,7 @@ def test_attack_23_github_who_approved_has_left_the_team(attacked: AttackWorld) 
     )
 
 
+@pytest.mark.part("rest")
 def test_attack_23_github_who_approved_has_been_deleted(attacked: AttackWorld) -> None:
     gate: OnGitHub = attacked.gate("github")
     gate.protect(reviewers=["reviewer-1", "gone"])
@@ -309,6 +310,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
 DECISIVE = {"github": "/approvals$", "gitlab": "/protected_environments/champion$", "gitlab-free": "/jobs$"}
 
 
+@pytest.mark.part("rest", "gitlab", "401", "403", "500", "limit", "redirect", "HTML", "null")
 @pytest.mark.parametrize("wrong", ANSWERS)
 @pytest.mark.parametrize("kind", EACH_KIND)
 def test_attack_24_an_answer_that_fails_keeps_it_waiting(
@@ -331,6 +333,7 @@ def test_attack_24_an_answer_that_fails_keeps_it_waiting(
 # --- 25: more than a page ---------------------------------------------------------------------------------
 
 
+@pytest.mark.part("rest")
 def test_attack_25_github_a_rejection_behind_many_approvals(attacked: AttackWorld) -> None:
     gate: OnGitHub = attacked.gate("github")
     gate.there.protect_environment(gate.repository, "other", PEOPLE)
@@ -375,6 +378,7 @@ def test_attack_25_gitlab_the_job_that_was_retried_is_on_the_last_page(
     gate.ends(asked, "rejected", "was retried")
 
 
+@pytest.mark.part("rest")
 def test_attack_25_github_a_list_that_is_shorter_than_it_says(attacked: AttackWorld) -> None:
     gate: OnGitHub = attacked.gate("github")
     asked = gate.ask()

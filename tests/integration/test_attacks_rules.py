@@ -98,6 +98,7 @@ CHANGES: dict[str, tuple[Callable[[GateWorld], None], str]] = {
 }
 
 
+@pytest.mark.part("rest", "failed_while")
 @pytest.mark.parametrize("end", ENDED)
 @pytest.mark.parametrize(("change", "words"), CHANGES.values(), ids=CHANGES)
 def test_attack_32_a_retry_is_refused_where_an_ask_is(
@@ -120,6 +121,7 @@ def test_attack_32_a_retry_is_refused_where_an_ask_is(
 
 
 # Only the stand-in of Databricks can be made to refuse a write, so that end has no real MLflow server beside it.
+@pytest.mark.part("rest", "world3", "world4")
 @pytest.mark.parametrize(
     ("world", "end"),
     [(("uc", "github"), end) for end in ENDED]
@@ -240,6 +242,7 @@ OF_EACH_KIND = {name: STRICTER[name] for name in ("a higher bound", "another job
 METRICS = {"f1": 0.91, "auc": 0.85}
 
 
+@pytest.mark.part("rest", "mlflow", "the other way", "less may", "only shown", "job by name")
 @pytest.mark.parametrize(("changes", "words"), STRICTER.values(), ids=STRICTER)
 def test_attack_33_a_gate_that_became_stricter_while_people_decided(
     world: GateWorld, changes: dict[str, object], words: str
@@ -253,6 +256,7 @@ def test_attack_33_a_gate_that_became_stricter_while_people_decided(
     assert ("decision", "Approved by reviewer-1 (champion).") in world.ledger()
 
 
+@pytest.mark.part("rest", "another")
 @pytest.mark.parametrize(("changes", "words"), OF_EACH_KIND.values(), ids=OF_EACH_KIND)
 def test_attack_33_a_gate_that_became_stricter_while_the_approval_waited(
     uc: GateWorld, changes: dict[str, object], words: str
@@ -269,6 +273,7 @@ def test_attack_33_a_gate_that_became_stricter_while_the_approval_waited(
     assert_unmoved(uc, pending, Phase.STALE, words)
 
 
+@pytest.mark.part("rest", "another")
 @pytest.mark.parametrize(("changes", "words"), OF_EACH_KIND.values(), ids=OF_EACH_KIND)
 def test_attack_33_a_gate_that_became_stricter_after_a_write_that_never_arrived(
     uc: GateWorld, changes: dict[str, object], words: str
@@ -332,6 +337,7 @@ def test_attack_33_control_a_gate_with_more_rules_than_the_evidence_shows_of_oth
     assert world.models.champion() == "2"
 
 
+@pytest.mark.part("rest", "mlflow", "asked anew")
 @pytest.mark.parametrize("end", ["taken back", "asked anew"])
 def test_attack_33_a_rule_on_a_metric_that_the_evidence_did_not_keep(world: GateWorld, end: str) -> None:
     world.reconfigure(metrics=None)
@@ -361,6 +367,7 @@ def test_attack_33_a_rule_on_a_metric_that_the_evidence_did_not_keep(world: Gate
     assert world.models.champion() == "2"
 
 
+@pytest.mark.part("rest")
 def test_attack_33_control_a_tag_that_is_trusted_from_now_on(tmp_path: Path) -> None:
     with gate_world(tmp_path, "mlflow", version="tag", trainers=["octo-trainer"]) as world:
         run_id = world.databricks.jobs.start_run(world.job_id)
@@ -391,6 +398,7 @@ LOOSER: dict[str, dict[str, object]] = {
 }
 
 
+@pytest.mark.part("rest", "mlflow", "a lower bound", "no rules", "more results", "a rule that is met")
 @pytest.mark.parametrize("changes", LOOSER.values(), ids=LOOSER)
 def test_attack_33_control_what_became_looser_changes_nothing(
     world: GateWorld, changes: dict[str, object]

@@ -156,6 +156,7 @@ MOMENTS = (
 )
 
 
+@pytest.mark.part("rest", "take_promotion", "lock_alias", "ledger_lines", "get_promotion", "check_fence")
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_attack_34_a_cancel_that_comes_at_any_moment_of_the_write(
@@ -235,6 +236,7 @@ def test_attack_34_an_approval_that_waits_for_a_hold_expires(world: GateWorld) -
     assert status == 202
 
 
+@pytest.mark.part("rest")
 def test_attack_34_a_release_200_days_later_applies_nothing(uc: GateWorld) -> None:
     promotion = held(uc)
     uc.clock.move(days=200)
