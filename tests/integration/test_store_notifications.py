@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -42,6 +43,29 @@ def test_a_repeated_notification_counts_on_the_same_row(store: Store) -> None:
     assert (found.count, found.first_received_at, found.last_received_at) == (2, T0, after(5))
 
 
+def test_one_that_comes_to_nothing_is_ended_at_once(store: Store) -> None:
+    known = store.record_notification("hook", notification(), T0, ignored="No gate watches job 20.")
+    found = store.get_notification(known)
+    assert (found.phase, found.reason, found.due_at) == (
+        NotificationPhase.IGNORED,
+        "No gate watches job 20.",
+        None,
+    )
+    assert store.due(after(60)).notifications == ()
+    assert recorded(store) == known
+    assert store.due(T0).notifications == (known,)
+    assert store.get_notification(known).reason == "Received again."
+
+
+def test_one_that_comes_to_nothing_does_not_end_what_a_worker_has_in_hand(store: Store) -> None:
+    known = recorded(store)
+    held = taken(store, known)
+    store.record_notification("hook", notification(), after(1), ignored="No gate watches job 20.")
+    released = store.release_notification(ended(held, NotificationPhase.RESOLVED), after(2))
+    assert (released.phase, released.count) == (NotificationPhase.RECEIVED, 2)
+    assert store.due(after(2)).notifications == (known,)
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -53,6 +77,17 @@ def test_a_repeated_notification_counts_on_the_same_row(store: Store) -> None:
 )
 def test_another_run_event_or_task_is_another_row(store: Store, other: dict[str, str]) -> None:
     assert store.record_notification("hook", notification(**other), T0) != recorded(store)
+
+
+def test_many_at_once_each_get_their_own_row(store: Store) -> None:
+    runs = [str(number % 30) for number in range(90)]
+    with ThreadPoolExecutor(30) as pool:
+        rows = list(
+            pool.map(lambda run: store.record_notification("hook", notification(run_id=run), T0), runs)
+        )
+    for run, row in zip(runs, rows, strict=True):
+        found = store.get_notification(row)
+        assert (found.notification.run_id, found.count) == (run, 3)
 
 
 def test_another_source_is_another_row(store: Store) -> None:

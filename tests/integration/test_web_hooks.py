@@ -22,6 +22,7 @@ import requests
 
 from champion_gate.adapters.github.webhook import GitHubHook
 from champion_gate.domain.approval import ApprovalRequest
+from champion_gate.domain.notifications import NotificationPhase
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.domain.versions import ModelVersion, VersionStatus
 from champion_gate.store import Store, open_store
@@ -253,6 +254,29 @@ def test_a_chunked_body_is_read_up_to_the_cap(world: World) -> None:
     pieces = [json.dumps(NOTIFICATION).encode(), b" " * 1000]
     sent = requests.post(f"{world.url}/hooks/databricks", iter(pieces), auth=OLD_PAIR, timeout=10)
     assert sent.status_code == 202
+
+
+def test_a_job_that_no_gate_watches_is_stored_with_the_reason_and_wakes_nobody(url: str) -> None:
+    queue = create_queue(url)
+    with open_store(url) as store:
+        app = create_app(
+            store=store,
+            wake_ups=HueyWakeUps(queue),
+            clock=Clock(),
+            access=Access(databricks_pairs=(PAIR,)),
+            checks=(),
+            unwatched=lambda hint: f"No gate watches job {hint.job_id}.",
+        )
+        answer = app.test_client().post("/hooks/databricks", auth=PAIR, json=NOTIFICATION)
+        assert answer.status_code == 202
+        (row,) = store.list_notifications().items
+        assert answer.json == {"notification": row.id}
+        assert (row.phase, row.reason) == (
+            NotificationPhase.IGNORED,
+            "No gate watches job 281874479417551.",
+        )
+        assert queue.pending_count() == 0
+    queue.storage.close()
 
 
 def test_a_failing_queue_costs_nothing_but_time(url: str, tmp_path: Path) -> None:

@@ -127,6 +127,7 @@ def _app(settings: Settings, core: Core) -> Flask:
             pause=lambda: time.sleep(_OUTCOME_SECONDS),
         ),
         operations=Operations.on(context),
+        unwatched=core.resolver.unwatched,
         proxy_hops=settings.environment.proxy_hops,
     )
 

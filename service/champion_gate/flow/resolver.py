@@ -13,7 +13,12 @@ from champion_gate.domain import policy
 from champion_gate.domain.aliases import AliasKey
 from champion_gate.domain.gates import Gate
 from champion_gate.domain.job_runs import JobRun, RunResult
-from champion_gate.domain.notifications import NotificationPhase, Resolution, StoredNotification
+from champion_gate.domain.notifications import (
+    JobNotification,
+    NotificationPhase,
+    Resolution,
+    StoredNotification,
+)
 from champion_gate.domain.promotion import Phase, Promotion, requested
 from champion_gate.domain.retry import BUDGET, Retry, next_try
 from champion_gate.domain.versions import ModelVersion, VersionStatus
@@ -51,6 +56,8 @@ class Resolver:
 
     def __init__(self, context: Context) -> None:
         self._gates = context.gates
+        self._every_gate = tuple(context.gates.values())
+        self._has_names = any(gate.job_names for gate in self._every_gate)
         self._rules = GateRules(context)
         self._subjects = Subjects(context)
         self._store = context.store
@@ -86,14 +93,19 @@ class Resolver:
         if stored.phase is NotificationPhase.RECEIVED:
             self._wake_ups.notification(stored.id)
 
+    def unwatched(self, hint: JobNotification) -> str | None:
+        """Why no gate can want this notification, as far as that can be told without a call; else None.
+
+        What it says of the job's name is a hint too, so where gates name jobs the run has to be read.
+        """
+        if self._has_names or policy.gates_of_job(self._every_gate, hint.job_id, ""):
+            return None
+        return f"No gate watches job {hint.job_id} ({hint.job_name})."
+
     def _resolve(self, taken: StoredNotification) -> StoredNotification:
         hint = taken.notification
-        # What a notification says of the job's name is a hint too, so where gates name jobs the run is read.
-        has_names = any(gate.job_names for gate in self._gates.values())
-        if not has_names and not policy.gates_of_job(list(self._gates.values()), hint.job_id, ""):
-            return _closed(
-                taken, NotificationPhase.IGNORED, f"No gate watches job {hint.job_id} ({hint.job_name})."
-            )
+        if (unwatched := self.unwatched(hint)) is not None:
+            return _closed(taken, NotificationPhase.IGNORED, unwatched)
         ours = self._job_runs.workspace_id()
         # The sweep's own notifications bear no id where it was not known: they come from our own lists.
         if ours is not None and hint.workspace_id not in {ours, ""}:
@@ -101,8 +113,8 @@ class Resolver:
             return _closed(taken, NotificationPhase.IGNORED, reason)
         run = self._job_runs.get_run(hint.job_run_id)
         taken = replace(taken, job_run=run)
-        gates = policy.gates_of_job(list(self._gates.values()), run.job_id, run.job_name)
-        if not gates and not run.job_name and has_names and self._may_appear(taken, run):
+        gates = policy.gates_of_job(self._every_gate, run.job_id, run.job_name)
+        if not gates and not run.job_name and self._has_names and self._may_appear(taken, run):
             return self._look_again(
                 taken, f"Databricks does not tell the name of job {run.job_id} at the moment."
             )
@@ -184,7 +196,7 @@ class Resolver:
             Sought(
                 gate,
                 own,
-                tuple(self._gates.values()),
+                self._every_gate,
                 self._job_runs,
                 self._registry,
                 self._clock.now(),

@@ -78,30 +78,46 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that writes; committed, and on disk, when the block ends without an error."""
+        with self.place(), self.turn() as connection:
+            yield connection
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place to wait in for the writer's turn. PostgreSQL has no such turns: its pool is bounded.
+
+        Raises:
+            StoreUnavailableError: there is none; where another process holds SQLite's file, the queue must not grow.
+        """
+        if not self.is_sqlite:
+            yield
+            return
+        if not self._places.acquire(blocking=False):
+            raise StoreUnavailableError(_IS_BUSY, hint="Send it again later.")
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    @contextmanager
+    def turn(self) -> Iterator[Connection]:
+        """A transaction that writes, for who has a place; committed when the block ends without an error.
+
+        SQLite has one writer at a time and makes the others poll; threads queue here instead, in turn.
+
+        Raises:
+            StoreUnavailableError: the turn did not come in time.
+        """
         if not self.is_sqlite:
             with self.engine.begin() as connection:
                 yield connection
             return
-        with self._turn(), self._writing.begin() as connection:
-            yield connection
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """SQLite has one writer at a time and makes the others poll; threads queue here instead, in turn.
-
-        Where another process holds the file, the queue neither grows nor is waited in without end.
-        """
-        if not self._places.acquire(blocking=False):
+        if not self._writer.acquire(timeout=self._busy_seconds):
             raise StoreUnavailableError(_IS_BUSY, hint="Send it again later.")
         try:
-            if not self._writer.acquire(timeout=self._busy_seconds):
-                raise StoreUnavailableError(_IS_BUSY, hint="Send it again later.")
-            try:
-                yield
-            finally:
-                self._writer.release()
+            with self._writing.begin() as connection:
+                yield connection
         finally:
-            self._places.release()
+            self._writer.release()
 
     def use_wal(self) -> None:
         """Switch a SQLite file to write-ahead logging, which it remembers.
@@ -179,11 +195,16 @@ class Transactions:
 
 
 def upsert(connection: Connection, table: Table) -> sqlite.Insert:
-    """An INSERT that takes `on_conflict_do_update` and `on_conflict_do_nothing`.
+    """An INSERT that takes `on_conflict_do_update` and `on_conflict_do_nothing`."""
+    return upsert_for(connection.dialect.name, table)
+
+
+def upsert_for(dialect: str, table: Table) -> sqlite.Insert:
+    """The same by the dialect's name, for statements that are built once.
 
     The PostgreSQL one is given out under SQLite's type: what both offer is alike.
     """
-    if connection.dialect.name == "sqlite":
+    if dialect == "sqlite":
         return sqlite.insert(table)
     return postgresql.insert(table)  # type: ignore[return-value]
 

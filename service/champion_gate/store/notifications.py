@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple, replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    RowMapping,
     and_,
     case,
     exists,
@@ -21,6 +24,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.sql.dml import ReturningInsert
 
 from champion_gate.domain.notifications import (
     JobNotification,
@@ -30,11 +34,13 @@ from champion_gate.domain.notifications import (
 )
 from champion_gate.domain.retry import Retry
 from champion_gate.domain.rows import Page
+from champion_gate.domain.text import storable
 from champion_gate.errors import InvalidInputError, NotFoundError
 from champion_gate.store import leases
-from champion_gate.store.engine import Transactions, upsert
+from champion_gate.store.engine import Database, Transactions, upsert, upsert_for
 from champion_gate.store.pages import page
 from champion_gate.store.tables import gates_seen, notifications, resolutions
+from champion_gate.store.together import Together
 from champion_gate.store.values import from_plain, to_json
 
 _LONGEST_FIELD = 500
@@ -46,13 +52,29 @@ OPEN: ColumnElement[bool] = notifications.c.phase.in_(
 )
 
 
+_KEY = ("source", "workspace_id", "run_id", "event_type", "task_key")
+
+
 class Notifications(Transactions):
     """Job notifications, what each came to, and since when gates have been watched."""
 
-    def record_notification(self, source: str, notification: JobNotification, at: datetime) -> str:
+    def __init__(self, database: Database, token: Callable[[], str]) -> None:
+        super().__init__(database, token)
+        self._recorded: Together[dict[str, Any], str] = Together(database, _record)
+
+    def record_notification(
+        self, source: str, notification: JobNotification, at: datetime, *, ignored: str | None = None
+    ) -> str:
         """Insert it, or count it on its row and make that due again; one that had ended starts afresh.
 
         A job's name may be longer than what is kept of it: the run is re-read before the name counts.
+        Notifications that come at the same moment share a transaction.
+
+        Args:
+            source: who told: "hook", "sweep" or "cli".
+            notification: what was told.
+            at: now.
+            ignored: why it comes to nothing, where that is known already: the row is ended by that.
 
         Returns:
             The row's id.
@@ -63,41 +85,22 @@ class Notifications(Transactions):
         notification = replace(notification, job_name=notification.job_name[:_LONGEST_FIELD])
         if any(isinstance(value, str) and len(value) > _LONGEST_FIELD for value in astuple(notification)):
             raise InvalidInputError(f"A field of the notification has more than {_LONGEST_FIELD} characters.")
-        table = notifications.c
-        latest = {
-            "job_id": notification.job_id,
-            "job_name": notification.job_name,
-            "parent_run_id": notification.parent_run_id,
-            "job_run_id": notification.job_run_id,
-            "phase": NotificationPhase.RECEIVED.value,
-            "last_received_at": at,
-            "due_at": at,
-        }
-        again = {
-            "times": table.times + 1,
-            "reason": "Received again.",
-            "attempts": case((OPEN, table.attempts), else_=0),
-            "failing_since": case((OPEN, table.failing_since), else_=null()),
-            "last_error": case((OPEN, table.last_error), else_=null()),
-        }
-        with self._write() as connection:
-            first = upsert(connection, notifications).values(
-                id=self._token(),
-                source=source,
-                event_type=notification.event_type,
-                workspace_id=notification.workspace_id,
-                run_id=notification.run_id,
-                task_key=notification.task_key or "",
-                times=1,
-                reason="Received.",
-                first_received_at=at,
-                **latest,
-            )
-            statement = first.on_conflict_do_update(
-                index_elements=["source", "workspace_id", "run_id", "event_type", "task_key"],
-                set_={**latest, **again},
-            )
-            return str(connection.execute(statement.returning(table.id)).scalar_one())
+        phase = NotificationPhase.RECEIVED if ignored is None else NotificationPhase.IGNORED
+        return self._recorded.add(
+            {
+                **asdict(notification),
+                "id": self._token(),
+                "source": source,
+                "task_key": notification.task_key or "",
+                "job_run_id": notification.job_run_id,
+                "times": 1,
+                "phase": phase.value,
+                "reason": "Received." if ignored is None else ignored,
+                "first_received_at": at,
+                "last_received_at": at,
+                "due_at": at if phase.is_open else None,
+            }
+        )
 
     def get_notification(self, notification_id: str) -> StoredNotification:
         """One row; raises NotFoundError."""
@@ -214,6 +217,51 @@ class Notifications(Transactions):
             connection.execute(first.on_conflict_do_nothing(index_elements=["gate"]))
             seen = connection.scalar(query)
             return seen or at
+
+
+@cache
+def _recording(dialect: str) -> ReturningInsert[Any]:
+    table, first = notifications.c, upsert_for(dialect, notifications)
+    is_due = first.excluded.phase == NotificationPhase.RECEIVED.value
+    goes_on = and_(OPEN, is_due)
+    latest = (
+        *("job_id", "job_name", "parent_run_id", "job_run_id"),
+        *("phase", "last_received_at", "due_at"),
+    )
+    again = {
+        "times": table.times + 1,
+        "reason": case((is_due, "Received again."), else_=first.excluded.reason),
+        "attempts": case((goes_on, table.attempts), else_=0),
+        "failing_since": case((goes_on, table.failing_since), else_=null()),
+        "last_error": case((goes_on, table.last_error), else_=null()),
+    }
+    statement = first.on_conflict_do_update(
+        index_elements=_KEY, set_={**{name: first.excluded[name] for name in latest}, **again}
+    )
+    return statement.returning(table.id, *(table[name] for name in _KEY))
+
+
+def _record(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The ids of the rows, in their order. PostgreSQL takes no key twice in one statement, hence the rounds."""
+    rounds: list[list[dict[str, Any]]] = []
+    met: Counter[tuple[str, ...]] = Counter()
+    # Always in one order, so that two transactions never wait for each other's rows.
+    for row in sorted(rows, key=_key):
+        if met[_key(row)] == len(rounds):
+            rounds.append([])
+        rounds[met[_key(row)]].append(row)
+        met[_key(row)] += 1
+    ids: dict[tuple[str, ...], str] = {}
+    for each in rounds:
+        given = each if len(each) > 1 else each[0]  # which SQLAlchemy need not put together anew
+        for found in connection.execute(_recording(connection.dialect.name), given).mappings():
+            ids[_key(found)] = found["id"]
+    return [ids[_key(row)] for row in rows]
+
+
+def _key(row: Mapping[str, Any] | RowMapping) -> tuple[str, ...]:
+    """What makes it one row, as the database has it."""
+    return tuple(storable(row[name]) for name in _KEY)
 
 
 def _release_values(taken: StoredNotification) -> dict[str, Any]:

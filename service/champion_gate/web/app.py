@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from flask import Flask, Response
 
+from champion_gate.domain.notifications import JobNotification
 from champion_gate.domain.ports import Clock, WakeUps
 from champion_gate.flow.ci_outcome import PostedDecision
 from champion_gate.store import Store
@@ -41,6 +42,7 @@ def create_app(
     checks: Sequence[Check],
     posted_decision: PostedDecision | None = None,
     operations: Operations | None = None,
+    unwatched: Callable[[JobNotification], str | None] = lambda _: None,
     proxy_hops: int = 0,
     raises: bool = False,
 ) -> Flask:
@@ -54,6 +56,7 @@ def create_app(
         checks: what `/readyz` runs.
         posted_decision: takes CI jobs' tokens; without it there is no such route.
         operations: what carries operators' orders out; without it the API only shows promotions.
+        unwatched: tells without a call why no gate can want a notification; None where one may.
         proxy_hops: how many trusted proxies stand in front.
         raises: whether errors leave it as they were raised, for a caller in this process.
 
@@ -68,7 +71,7 @@ def create_app(
     api = Api(app, store, clock)
     _add_plain_routes(
         app,
-        Hooks(store, wake_ups, clock, access.provider_hooks),
+        Hooks(store, wake_ups, clock, access.provider_hooks, unwatched),
         access.provider_hooks,
         Health(checks, clock, ledger_head=store.ledger_head),
         Docs(app, api),

@@ -56,8 +56,23 @@ class Hooks:
     """The views behind `/hooks/…`."""
 
     def __init__(
-        self, store: Store, wake_ups: WakeUps, clock: Clock, provider_hooks: Mapping[str, ProviderHook]
+        self,
+        store: Store,
+        wake_ups: WakeUps,
+        clock: Clock,
+        provider_hooks: Mapping[str, ProviderHook],
+        unwatched: Callable[[JobNotification], str | None] = lambda _: None,
     ) -> None:
+        """Set up.
+
+        Args:
+            store: the rows.
+            wake_ups: tells workers that a row is due.
+            clock: where the time comes from.
+            provider_hooks: kind of provider -> how its webhooks are checked and read.
+            unwatched: tells without a call why no gate can want a notification; None where one may.
+        """
+        self._unwatched = unwatched
         self._provider_hooks = provider_hooks
         self._seen = _Deliveries()
         self._store = store
@@ -70,13 +85,20 @@ class Hooks:
         parsed = parse_databricks(body())
         if isinstance(parsed, Ignored):
             return _ignore("databricks", parsed)
-        notification_id = _stored(lambda: self._store.record_notification("hook", parsed, self._clock.now()))
+        unwatched = self._unwatched(parsed)
+        notification_id = _stored(
+            lambda: self._store.record_notification("hook", parsed, self._clock.now(), ignored=unwatched)
+        )
         log.info(
-            "notification stored", notification=notification_id, job_id=parsed.job_id, run_id=parsed.run_id
+            "notification stored" if unwatched is None else "notification stored and ignored",
+            notification=notification_id,
+            job_id=parsed.job_id,
+            run_id=parsed.run_id,
         )
         response = jsonify({"notification": notification_id})
-        # A queue may be slow or away: the sender has its answer first.
-        response.call_on_close(partial(self._wake_ups.notification, notification_id))
+        if unwatched is None:
+            # A queue may be slow or away: the sender has its answer first.
+            response.call_on_close(partial(self._wake_ups.notification, notification_id))
         return response, 202
 
     @guarded(Auth.SIGNATURE, body_cap=PROVIDER_BODY_CAP)
