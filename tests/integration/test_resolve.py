@@ -294,6 +294,7 @@ def test_a_version_that_a_task_names_and_is_not_there_yet_is_looked_for_again(wo
     version = world.models.train(world.job_id, task, {"f1": 0.91})
     world.databricks.jobs.set_output(task, {"champion_gate": {"model": "main.ml.churn", "version": version}})
     world.break_databricks(f"/versions/{version}$", status=404)
+    lists_versions_later(world)
     end(world, run_id)
     assert "looked for again until" in told(world, NotificationPhase.WAITING)
     world.databricks.faults.clear()

@@ -42,6 +42,16 @@ def test_of_those_that_fail_the_first_in_order_is_told() -> None:
     assert len(ended) == 2
 
 
+def test_one_may_have_failed_where_another_decides() -> None:
+    def fails() -> None:
+        raise ValueError("this one")
+
+    first, second = Together(1).outcomes(lambda: "decides", fails)
+    assert first() == "decides"
+    with pytest.raises(ValueError, match="this one"):
+        second()
+
+
 def test_one_that_fails_leaves_none_under_way() -> None:
     begun, done = Event(), Event()
 

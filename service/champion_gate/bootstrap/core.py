@@ -85,7 +85,7 @@ def build_core(
     clock = clock or SystemClock()
     identities = Identities(store, clock)
     together = Together()
-    job_runs, registry = databricks_and_registry(settings, databricks or {}, sleep)
+    job_runs, registry = databricks_and_registry(settings, databricks or {}, sleep, together)
     context = Context(
         gates={gate.name: gate for gate in settings.gates.gates},
         store=store,

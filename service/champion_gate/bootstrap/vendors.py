@@ -54,24 +54,27 @@ def approval_providers(
 
 
 def databricks_and_registry(
-    settings: Settings, databricks: Mapping[str, str], sleep: Callable[[float], None]
+    settings: Settings,
+    databricks: Mapping[str, str],
+    sleep: Callable[[float], None],
+    together: Together,
 ) -> tuple[JobRuns, ModelRegistry]:
     """The Jobs API and the registry; on Unity Catalog they share a connection."""
     from champion_gate.adapters.databricks.job_runs import DatabricksJobRuns, connect
 
     overrides = {**settings.databricks, **databricks}
     connection = connect(product_version=__version__, config_overrides=overrides, sleep=sleep)
-    return DatabricksJobRuns(connection), _registry(settings, connection)
+    return DatabricksJobRuns(connection, together), _registry(settings, connection, together)
 
 
-def _registry(settings: Settings, connection: Any) -> ModelRegistry:
+def _registry(settings: Settings, connection: Any, together: Together) -> ModelRegistry:
     if settings.gates.registry == UNITY_CATALOG:
         from champion_gate.adapters.databricks.unity_catalog import UnityCatalog
 
-        return UnityCatalog(connection)
+        return UnityCatalog(connection, together)
     from champion_gate.adapters.mlflow.registry import MlflowRegistry
 
-    return MlflowRegistry(settings.gates.registry)
+    return MlflowRegistry(settings.gates.registry, together=together)
 
 
 def token_verifier(settings: Settings, clock: Clock) -> OidcVerifier:

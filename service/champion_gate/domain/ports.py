@@ -47,8 +47,13 @@ class JobRuns(Protocol):
         """The workspace's own id; None where it does not tell."""
         ...
 
-    def get_run(self, run_id: str) -> JobRun:
-        """Re-read a whole job run (not a task run) with all that hangs below it."""
+    def get_run(self, run_id: str, *, probably_of: str = "") -> JobRun:
+        """Re-read a whole job run (not a task run) with all that hangs below it.
+
+        Args:
+            run_id: decimal string.
+            probably_of: the id of the job of which it is said to be one, so that this job is read at the same time.
+        """
         ...
 
     def task_outputs(self, run: JobRun) -> tuple[TaskOutput, ...]:

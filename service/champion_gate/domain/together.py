@@ -10,6 +10,7 @@ from typing import Generic, TypeVar, overload
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
+D = TypeVar("D")
 T = TypeVar("T")
 
 THREADS = 16
@@ -52,13 +53,42 @@ class Together:
 
     def each(self, calls: Sequence[Callable[[], T]]) -> list[T]:
         """`all`, for calls of one kind."""
+        return [outcome() for outcome in self._made(calls)]
+
+    @overload
+    def outcomes(
+        self, first: Callable[[], A], second: Callable[[], B], /
+    ) -> tuple[Callable[[], A], Callable[[], B]]: ...
+    @overload
+    def outcomes(
+        self, first: Callable[[], A], second: Callable[[], B], third: Callable[[], C], /
+    ) -> tuple[Callable[[], A], Callable[[], B], Callable[[], C]]: ...
+    @overload
+    def outcomes(
+        self,
+        first: Callable[[], A],
+        second: Callable[[], B],
+        third: Callable[[], C],
+        fourth: Callable[[], D],
+        /,
+    ) -> tuple[Callable[[], A], Callable[[], B], Callable[[], C], Callable[[], D]]: ...
+    def outcomes(self, *calls: Callable[[], object]) -> tuple[Callable[[], object], ...]:
+        """`all`, where what one came to decides whether another matters.
+
+        Returns:
+            For each call, in the order in which they stand here, a function that returns what it returned, or
+            raises what it raised. Nothing is called anew.
+        """
+        return tuple(self._made(calls))
+
+    def _made(self, calls: Sequence[Callable[[], T]]) -> list[Callable[[], T]]:
         made = [_Call(call) for call in calls]
         own = [*made[:1], *(each for each in made[1:] if not self._begin(each))]
         for each in own:
             each.run()
         for each in made:
             each.done.wait()
-        return [each.outcome() for each in made]
+        return [each.outcome for each in made]
 
     def _begin(self, call: _Call[T]) -> bool:
         """Have a thread make it, if one is free."""

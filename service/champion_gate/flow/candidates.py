@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from champion_gate.domain.gates import VersionSource
+from champion_gate.domain.job_runs import TaskOutput
 from champion_gate.domain.marks import RUN_TAG
 from champion_gate.domain.names import check_model, check_version
 from champion_gate.domain.ports import ModelRegistry
 from champion_gate.domain.text import one_line
 from champion_gate.domain.versions import ModelVersion, VersionStatus
-from champion_gate.errors import InvalidNameError, VendorNotFoundError, VendorRefusedError
+from champion_gate.errors import GateError, InvalidNameError, VendorNotFoundError, VendorRefusedError
 from champion_gate.flow.origin import AT_A_TIME, Origins
 from champion_gate.flow.sought import READY_WITHIN, Found, Linked, NotFound, Sought, Unlinked, Word
 
@@ -45,6 +47,7 @@ def _find(search: Search, sought: Sought) -> Found | NotFound:
     way, run = sought.gate.version, sought.run
     ways = _AUTO if way is VersionSource.AUTO else (way,)
     reasons: list[str] = []
+    search.read(ways)
     if VersionSource.TASK_OUTPUT in ways:
         said = search.by_task_output()
         if not isinstance(said, Silent):
@@ -52,7 +55,8 @@ def _find(search: Search, sought: Sought) -> Found | NotFound:
         reasons.append(said.reason)
     others = [each for each in ways if each is not VersionSource.TASK_OUTPUT]
     for versions in search.groups() if others else ():
-        for source in others:
+        # Of one alone both can say but the same, and its MLflow run is read in any case.
+        for source in others if len(versions) > 1 else reversed(others):
             found = search.among(versions, source)
             if found is not None:
                 return found
@@ -125,7 +129,7 @@ class _Told:
 
 
 class Search:
-    """Asks task outputs, tags and MLflow runs; the registry's list of versions is read once."""
+    """Asks task outputs, tags and MLflow runs. Outputs and the registry's list of versions are read once, together."""
 
     def __init__(self, sought: Sought) -> None:
         self._sought = sought
@@ -136,6 +140,19 @@ class Search:
         self._unlikely: list[Unlinked] = []
         self._far = 0
         self._told: dict[VersionSource, _Told] = {}
+        self._outputs: Callable[[], Sequence[TaskOutput]] = tuple
+        self._listed: Callable[[], Sequence[ModelVersion]] = tuple
+
+    def read(self, ways: Sequence[VersionSource]) -> None:
+        """Read what these ways begin with. The run has ended, so what it has registered and said is all there."""
+        outputs = partial(self._sought.job_runs.task_outputs, self._run)
+        versions = partial(self._registry.list_versions, self._model)
+        if VersionSource.TASK_OUTPUT not in ways:
+            self._listed = versions
+        elif len(ways) == 1:
+            self._outputs = outputs
+        else:
+            self._outputs, self._listed = self._sought.together.outcomes(outputs, versions)
 
     @property
     def refused(self) -> VendorRefusedError | None:
@@ -146,7 +163,7 @@ class Search:
         """What the outputs of the run's own tasks say."""
         versions: set[str] = set()
         others: set[str] = set()
-        for output in self._sought.job_runs.task_outputs(self._run):
+        for output in self._outputs():
             try:
                 model = check_model(output.model, three_level=self._registry.folds_case)
                 if not _same_name(model, self._model, self._registry):
@@ -164,7 +181,7 @@ class Search:
 
     def groups(self) -> Iterator[list[ModelVersion]]:
         """The versions of the run's time that a glance does not rule out; then those made near it, nearest first."""
-        near = [each for each in self._registry.list_versions(self._model) if self._origins.is_near(each)]
+        near = [each for each in self._listed() if self._origins.is_near(each)]
         glances = [(each, self._origins.at_a_glance(each)) for each in near]
         self._unlikely = [ruled_out for _, ruled_out in glances if ruled_out is not None]
         plausible = [each for each, ruled_out in glances if ruled_out is None]
@@ -277,7 +294,7 @@ class Search:
         found: list[ModelVersion] = []
         for number in numbers[: _MOST_NAMED + 1]:
             try:
-                found.append(self._registry.get_version(self._model, number))
+                found.append(self._named(number))
             except VendorNotFoundError as error:
                 if len(numbers) > 1:
                     return self._contradict(numbers)
@@ -293,6 +310,15 @@ class Search:
         if isinstance(linked, Unlinked):
             return not_this_runs(self._sought, linked, "named by the task output")
         return Found(linked, VersionSource.TASK_OUTPUT)
+
+    def _named(self, number: str) -> ModelVersion:
+        """One version; from the list, if that was read beside the outputs. It may lag, so others are read by themselves."""
+        try:
+            listed = self._listed()
+        except GateError:
+            listed = ()
+        found = next((each for each in listed if each.version == number), None)
+        return found or self._registry.get_version(self._model, number)
 
     def _contradict(self, numbers: Sequence[str]) -> NotFound:
         return NotFound(

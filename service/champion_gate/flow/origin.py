@@ -8,8 +8,8 @@ be those of the version's MLflow run, and that stays the registrant's word.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 from champion_gate.domain.gates import VersionSource
@@ -33,7 +33,6 @@ from champion_gate.flow.sought import Linked, Sought, Unlinked, Word
 T = TypeVar("T")
 
 _AROUND_RUN = timedelta(days=1)
-_READ_AT_ONCE = 4
 AT_A_TIME = 50
 """So many versions are read before it is said that the work goes on."""
 _MOST_NAMED = 5
@@ -56,6 +55,7 @@ class Origins:
         self._registry = sought.registry
         self._tasks = {(task.job_id, task.run_id): task for task in sought.run.tasks}
         self._go_on = sought.go_on
+        self._together = sought.together
         self._training_runs = sought.read.training_runs
         self._logged_models = sought.read.logged_models
         self._refused: dict[str, GateError] = {}
@@ -77,18 +77,20 @@ class Origins:
             return Unlinked(version, str(failed))
 
     def read_ahead(self, versions: Sequence[ModelVersion]) -> None:
-        """Read what `of` will need of these versions, a few at once.
+        """Read what `of` will need of these versions, together.
 
         Raises:
             VendorUnavailableError: later they can be read.
         """
         runs = dict.fromkeys(each.run_id for each in versions if each.run_id)
         models = dict.fromkeys(each.logged_model_id for each in versions if each.logged_model_id)
-        with ThreadPoolExecutor(_READ_AT_ONCE, thread_name_prefix="origins") as pool:
-            for read, ids in ((self._read_run, list(runs)), (self._read_logged_model, list(models))):
-                for start in range(0, len(ids), AT_A_TIME):
-                    list(pool.map(read, ids[start : start + AT_A_TIME]))
-                    self._go_on()
+        reads: list[Callable[[], object]] = [
+            *(partial(self._read_run, each) for each in runs),
+            *(partial(self._read_logged_model, each) for each in models),
+        ]
+        for start in range(0, len(reads), AT_A_TIME):
+            self._together.each(reads[start : start + AT_A_TIME])
+            self._go_on()
 
     @property
     def refused(self) -> VendorRefusedError | None:
@@ -141,9 +143,7 @@ class Origins:
             marks.append("Its tag names the job run, and the gate trusts tags.")
         else:
             marks.append(self._without_job_tags(version, word))
-        if training is not None and not version.run_id:
-            people = (*people, Trainer("MLflow run user", training.user))
-        return Linked(version, tuple(marks), people)
+        return Linked(version, tuple(marks), people, training)
 
     def _check_workspace(self, version: ModelVersion) -> None:
         """Job and run ids are unique in one workspace only, and a Unity Catalog model may have several."""

@@ -66,6 +66,7 @@ class Resolver:
         self._wake_ups = context.wake_ups
         self._clock = context.clock
         self._chance = context.chance
+        self._together = context.together
         self._waits = context.waits
         self._read: dict[tuple[str, str], Read] = {}
 
@@ -111,7 +112,7 @@ class Resolver:
         if ours is not None and hint.workspace_id not in {ours, ""}:
             reason = f"It is from workspace {hint.workspace_id}; this service watches {ours}."
             return _closed(taken, NotificationPhase.IGNORED, reason)
-        run = self._job_runs.get_run(hint.job_run_id)
+        run = self._job_runs.get_run(hint.job_run_id, probably_of=hint.job_id)
         taken = replace(taken, job_run=run)
         gates = policy.gates_of_job(self._every_gate, run.job_id, run.job_name)
         if not gates and not run.job_name and self._has_names and self._may_appear(taken, run):
@@ -204,6 +205,7 @@ class Resolver:
                 go_on=lambda: self._store.keep_notification(
                     taken, self._clock.now(), self._waits.lease_seconds
                 ),
+                together=self._together,
             )
         )
 

@@ -10,6 +10,7 @@ from enum import Enum, auto
 from champion_gate.domain.gates import Gate, VersionSource
 from champion_gate.domain.job_runs import JobRun, Trainer
 from champion_gate.domain.ports import JobRuns, ModelRegistry
+from champion_gate.domain.together import Together
 from champion_gate.domain.versions import LoggedModel, ModelVersion, TrainingRun
 
 READY_WITHIN = timedelta(hours=1)
@@ -55,6 +56,7 @@ class Sought:
         at: now.
         read: what earlier attempts have read.
         go_on: called between calls of which there may be many: who looks must not be taken for dead.
+        together: makes calls at the same time that do not need each other.
     """
 
     gate: Gate
@@ -65,6 +67,7 @@ class Sought:
     at: datetime
     read: Read = field(default_factory=Read)
     go_on: Callable[[], None] = lambda: None
+    together: Together = field(default_factory=Together)
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,13 @@ class Linked:
     Attributes:
         marks: what shows it, in whole sentences for the evidence.
         people: those behind another job run that trained it.
+        training: the MLflow run that it has, or that its logged model has; None where there is none.
     """
 
     version: ModelVersion
     marks: tuple[str, ...]
     people: tuple[Trainer, ...] = ()
+    training: TrainingRun | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from champion_gate.domain.gates import Gate, VersionSource
 from champion_gate.domain.job_runs import JobRun, RunResult, Trainer
 from champion_gate.domain.ports import ModelRegistry
 from champion_gate.domain.promotion import Subject
-from champion_gate.domain.versions import ModelVersion, VersionDetails
+from champion_gate.domain.versions import ModelVersion, TrainingRun
 from champion_gate.errors import VendorNotFoundError
 from champion_gate.flow import candidates
 from champion_gate.flow.context import Context
@@ -33,6 +33,7 @@ class Subjects:
         self._job_runs = context.job_runs
         self._registry = context.registry
         self._clock = context.clock
+        self._together = context.together
 
     def of(self, gate: Gate, version: ModelVersion, job_run_id: str, found_by: str) -> Subject | Refusal:
         """What is asked, out of the job run that is named: the people behind it must be known.
@@ -57,7 +58,8 @@ class Subjects:
             return refused
         gates = tuple(self._gates.values())
         own = without_rivals_tasks(run, gate, gates, self._job_runs)
-        sought = Sought(gate, own, gates, self._job_runs, self._registry, self._clock.now())
+        now, together = self._clock.now(), self._together
+        sought = Sought(gate, own, gates, self._job_runs, self._registry, now, together=together)
         first = first_found_by(found_by)
         how = f"found by {first}" if first in _WORDS else f"named by {found_by or 'nobody knows whom'}"
         named = candidates.named_version(sought, version, how, _WORDS.get(first, Word.REGISTRANT))
@@ -74,17 +76,13 @@ class Subjects:
             run: the job run; its people stand behind the version.
             own: the same run, with the task runs that count for the gate.
             found_by: how the version was found, or who names it.
-
-        Raises:
-            VendorError: the registry did not answer or refused.
         """
-        details = self._registry.get_details(linked.version)
         return Subject(
             version=linked.version,
             job_id=run.job_id,
             job_run_id=run.run_id,
             job_url=run.url,
-            trainers=trainers_of(run, details, self._registry, linked.people),
+            trainers=trainers_of(run, linked.version, linked.training, self._registry, linked.people),
             found_by=found_by,
             origin=linked.marks,
             run=own.facts(),
@@ -116,23 +114,27 @@ def is_somebody_unknown(trainers: Iterable[Trainer]) -> bool:
 
 
 def trainers_of(
-    run: JobRun, details: VersionDetails, registry: ModelRegistry, more: Iterable[Trainer] = ()
+    run: JobRun,
+    version: ModelVersion,
+    training: TrainingRun | None,
+    registry: ModelRegistry,
+    more: Iterable[Trainer] = (),
 ) -> tuple[Trainer, ...]:
     """Everybody behind a version; whoever should be told and is not stands there with the name None.
 
     Args:
         run: the job run; its creators and run-as.
-        details: the version's creator (demanded where the registry records creators) and its MLflow run's
-            user (demanded where the version has an MLflow run).
+        version: its creator is demanded where the registry records creators.
+        training: the MLflow run behind it; its user is demanded where the version has an MLflow run.
         registry: tells whether it records creators.
         more: the people of another job run that trained it.
     """
     trainers = [*run.trainers, *more]
-    if details.version.created_by or registry.records_creators:
-        trainers.append(Trainer("version creator", details.version.created_by))
-    if details.training_run is not None:
-        trainers.append(Trainer("MLflow run user", details.training_run.user))
-    elif details.version.run_id is not None:
+    if version.created_by or registry.records_creators:
+        trainers.append(Trainer("version creator", version.created_by))
+    if training is not None:
+        trainers.append(Trainer("MLflow run user", training.user))
+    elif version.run_id is not None:
         trainers.append(Trainer("MLflow run user", None))
     distinct: dict[tuple[str, str], Trainer] = {}
     for each in trainers:

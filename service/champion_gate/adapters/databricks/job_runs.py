@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from champion_gate.adapters.databricks.connection import (
     ME,
@@ -36,6 +37,7 @@ from champion_gate.domain.job_runs import (
     Trainer,
 )
 from champion_gate.domain.names import vendor_id
+from champion_gate.domain.together import Together
 from champion_gate.errors import InvalidInputError, VendorError, VendorNotFoundError, VendorRefusedError
 
 __all__ = ["DatabricksConnection", "DatabricksJobRuns", "connect"]
@@ -59,8 +61,10 @@ class DatabricksJobRuns:
     Needs CAN_VIEW on the watched jobs and on those that they start by run-job tasks.
     """
 
-    def __init__(self, connection: DatabricksConnection) -> None:
+    def __init__(self, connection: DatabricksConnection, together: Together | None = None) -> None:
+        """No call is made; None takes threads of its own."""
         self._connection = connection
+        self._together = together or Together()
 
     def workspace_id(self) -> str | None:
         """The workspace's id: from DATABRICKS_WORKSPACE_ID, from discovery, or from the answers to our calls.
@@ -85,18 +89,28 @@ class DatabricksJobRuns:
             )
         return known
 
-    def get_run(self, run_id: str) -> JobRun:
+    def get_run(self, run_id: str, *, probably_of: str = "") -> JobRun:
         """Re-read a job run; given a task run's id, the job run that it belongs to.
 
         For-each iterations and the job runs that run-job tasks started are read only once the run ended well.
+
+        Args:
+            run_id: decimal string.
+            probably_of: the job of which it is said to be a run; what is read of it counts only if it is.
 
         Raises:
             InvalidInputError: `run_id` is no number.
             VendorNotFoundError: no such run; Databricks deletes runs after 60 days.
             VendorRefusedError: also where more hangs below the run than we read.
         """
-        tree = _RunTree(self._connection.begin())
-        run = _read_run(tree.api, _checked_id(run_id))
+        tree, wanted = _RunTree(self._connection.begin()), _checked_id(run_id)
+        if probably_of:
+            read_run, tree.ahead[probably_of] = self._together.outcomes(
+                lambda: _read_run(tree.api, wanted), lambda: _read_job(tree.api, _checked_id(probably_of))
+            )
+            run = read_run()
+        else:
+            run = _read_run(tree.api, wanted)
         if run.job_run_id not in {None, run.run_id}:
             run = _read_run(tree.api, run.job_run_id or "")
         result, detail = run_result(run)
@@ -122,7 +136,7 @@ class DatabricksJobRuns:
         )
 
     def task_outputs(self, run: JobRun) -> tuple[TaskOutput, ...]:
-        """Read what each of `run.tasks` said when it ended (`dbutils.notebook.exit`), one call a task.
+        """Read what each of `run.tasks` said when it ended (`dbutils.notebook.exit`), one call a task, together.
 
         Tasks that are no notebooks, or say nothing of champion_gate, are left out; one whose word is not of
         the documented form too, with a warning in the log that says why.
@@ -137,11 +151,13 @@ class DatabricksJobRuns:
                 hint="Let the job tag its version and set `version: tag` in gates.yaml.",
             )
         api = self._connection.begin()
+        ids = [task.run_id for task in run.tasks]
+        read = self._together.each([partial(_read_output, api, task_run_id) for task_run_id in ids])
         outputs = []
-        for task in run.tasks:
-            output, problem = task_output(task.run_id, _read_output(api, task.run_id))
+        for task_run_id, left in zip(ids, read, strict=True):
+            output, problem = task_output(task_run_id, left)
             if problem:
-                _log.warning("the output of task run %s does not count: %s", task.run_id, problem)
+                _log.warning("the output of task run %s does not count: %s", task_run_id, problem)
             if output:
                 outputs.append(output)
         return tuple(outputs)
@@ -193,9 +209,14 @@ class _Job:
 
 @dataclass
 class _RunTree:
-    """What is gathered while walking from a job run down to its iterations and child job runs."""
+    """What is gathered while walking from a job run down to its iterations and child job runs.
+
+    Attributes:
+        ahead: job id -> what reading that job came to, where it was read before it was asked for.
+    """
 
     api: Operation
+    ahead: dict[str, Callable[[], _Job]] = field(default_factory=dict)
     tasks: dict[str, TaskRun] = field(default_factory=dict)
     earlier: set[str] = field(default_factory=set)
     later: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -268,7 +289,8 @@ class _RunTree:
 
     def _job(self, job_id: str) -> _Job:
         if job_id not in self.jobs:
-            self.jobs[job_id] = _read_job(self.api, job_id)
+            ahead = self.ahead.get(job_id)
+            self.jobs[job_id] = _read_job(self.api, job_id) if ahead is None else ahead()
         return self.jobs[job_id]
 
 

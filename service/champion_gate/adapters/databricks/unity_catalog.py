@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from urllib.parse import quote
 
 from champion_gate.adapters.databricks.connection import (
@@ -26,6 +26,7 @@ from champion_gate.adapters.databricks.models import (
 )
 from champion_gate.domain.metrics import needs_run
 from champion_gate.domain.names import check_alias, check_model, check_version
+from champion_gate.domain.together import Together
 from champion_gate.domain.versions import (
     LoggedModel,
     ModelVersion,
@@ -39,7 +40,6 @@ from champion_gate.errors import InvalidInputError, InvalidNameError, VendorNotF
 _MODELS = "/api/2.1/unity-catalog/models"
 _TAGGED = "/api/2.0/mlflow/unity-catalog/model-versions"
 _GET = f"{_TAGGED}/get"
-_READ_AT_ONCE = 4
 _MAX_TAG_VALUE = 1000  # Unity Catalog takes no more
 _TAG_KEY = re.compile(r"[^.,\-=/:]{1,255}")
 _STATUSES = {
@@ -63,8 +63,10 @@ class UnityCatalog:
         "with USE CATALOG and USE SCHEMA."
     )
 
-    def __init__(self, connection: DatabricksConnection) -> None:
+    def __init__(self, connection: DatabricksConnection, together: Together | None = None) -> None:
+        """No call is made; None takes threads of its own."""
         self._connection = connection
+        self._together = together or Together()
 
     def list_versions(self, model: str) -> tuple[ModelVersion, ...]:
         """All versions, highest number first."""
@@ -120,7 +122,7 @@ class UnityCatalog:
         """Those of these versions whose tag `key` is exactly `value`.
 
         Unity Catalog cannot search by tag and lists no tags, so those of each are read: one call a version,
-        a few of them at once, each with a deadline of its own. One that has been deleted since it was listed has none.
+        together, each with a deadline of its own. One that has been deleted since it was listed has none.
         """
         if not versions:
             return ()
@@ -133,8 +135,8 @@ class UnityCatalog:
                 return error
             return pairs(shown.tags).get(key)
 
-        with ThreadPoolExecutor(_READ_AT_ONCE, thread_name_prefix="uc-tags") as pool:
-            tags = dict(zip(versions, pool.map(tag_of, versions), strict=True))
+        read = self._together.each([partial(tag_of, each) for each in versions])
+        tags = dict(zip(versions, read, strict=True))
         missing = {each.version: tag for each, tag in tags.items() if isinstance(tag, VendorNotFoundError)}
         self._refuse_unseen(missing, versions[0].model)
         return tuple(version for version, tag in tags.items() if tag == value)

@@ -15,6 +15,7 @@ from champion_gate.adapters.mlflow.errors import unreadable
 from champion_gate.adapters.mlflow.runs import instant, logged_models_of, read_logged_model, training_run
 from champion_gate.domain.metrics import needs_run
 from champion_gate.domain.names import check_alias, check_model, check_version
+from champion_gate.domain.together import Together
 from champion_gate.domain.versions import (
     LoggedModel,
     ModelVersion,
@@ -48,6 +49,7 @@ class MlflowRegistry:
         uri: `http(s)://…` of an MLflow server, or `sqlite:///path` of a file that exists; no credentials in it
             (mlflow reads MLFLOW_TRACKING_USERNAME, …_PASSWORD and …_TOKEN itself).
         timeouts: seconds.
+        together: makes calls at the same time that do not need each other; None takes threads of its own.
     """
 
     folds_case = False
@@ -56,8 +58,11 @@ class MlflowRegistry:
         "An MLflow server lists only what its user may READ: let the service's user read the model."
     )
 
-    def __init__(self, uri: str, *, timeouts: Timeouts | None = None) -> None:
+    def __init__(
+        self, uri: str, *, timeouts: Timeouts | None = None, together: Together | None = None
+    ) -> None:
         self._uri = uri.rstrip("/")
+        self._together = together or Together()
         self._calls = MlflowCalls(self._uri, timeouts or Timeouts())
 
     @property
