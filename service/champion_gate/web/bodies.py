@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
@@ -16,6 +17,7 @@ from champion_gate.errors import TooLargeError
 
 _BODY_SILENCE_SECONDS = 10.0
 _BODY_SECONDS = 15.0
+_LOOK_SECONDS = 1.0
 
 
 def read_body(incoming: Request, cap: int, *, seconds: float = _BODY_SECONDS) -> bytes:
@@ -42,7 +44,7 @@ def read_body(incoming: Request, cap: int, *, seconds: float = _BODY_SECONDS) ->
         # A sender that falls silent must not keep a thread for good.
         connection.settimeout(_BODY_SILENCE_SECONDS)
     try:
-        with _deadline(connection, seconds):
+        with _deadlines.within(connection, seconds):
             read = _read_up_to(environ["wsgi.input"], limit)
     except TimeoutError as error:
         raise RequestTimeout("The body stopped coming, or came too slowly.") from error
@@ -55,31 +57,68 @@ def read_body(incoming: Request, cap: int, *, seconds: float = _BODY_SECONDS) ->
     return read
 
 
-@contextmanager
-def _deadline(connection: socket.socket | None, seconds: float) -> Iterator[None]:
-    """Raise TimeoutError, whatever else went wrong, where reading from the connection took longer.
+class _Deadlines:
+    """Stops reading from connections on which a body takes too long.
 
     Each piece that comes starts the socket's own time-out afresh, and gunicorn reads until it has enough pieces.
+    One thread looks after all of them, for to start one a body costs as much as to take the body. It ends when it
+    finds nothing to look after.
     """
-    if connection is None:
-        yield
-        return
-    is_over = threading.Event()
-    timer = threading.Timer(seconds, _stop_reading, [connection, is_over])
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        if is_over.is_set():
-            raise TimeoutError
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._watched: dict[_Reading, None] = {}
+        self._is_looking = False
+
+    @contextmanager
+    def within(self, connection: socket.socket | None, seconds: float) -> Iterator[None]:
+        """Raise TimeoutError, whatever else went wrong, where reading from the connection took longer."""
+        if connection is None:
+            yield
+            return
+        reading = _Reading(connection, time.monotonic() + seconds)
+        with self._lock:
+            self._watched[reading] = None
+            has_to_start, self._is_looking = not self._is_looking, True
+        if has_to_start:
+            threading.Thread(target=self._look, name="deadlines of bodies", daemon=True).start()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._watched.pop(reading, None)
+            if reading.is_over:
+                raise TimeoutError
+
+    def _look(self) -> None:
+        while True:
+            with self._lock:
+                now = time.monotonic()
+                for late in [each for each in self._watched if each.until <= now]:
+                    del self._watched[late]
+                    late.stop()
+                if not self._watched:
+                    self._is_looking = False
+                    return
+                soonest = min(each.until for each in self._watched)
+            time.sleep(min(soonest - now, _LOOK_SECONDS))
 
 
-def _stop_reading(connection: socket.socket, is_over: threading.Event) -> None:
-    is_over.set()
-    with suppress(OSError):
-        connection.shutdown(socket.SHUT_RD)
+class _Reading:
+    """A body that is being read, and until when."""
+
+    def __init__(self, connection: socket.socket, until: float) -> None:
+        self.until = until
+        self.is_over = False
+        self._connection = connection
+
+    def stop(self) -> None:
+        self.is_over = True
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RD)
+
+
+_deadlines = _Deadlines()
 
 
 def put_back(incoming: Request, read: bytes) -> None:
