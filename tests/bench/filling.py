@@ -18,7 +18,17 @@ from champion_gate.domain.promotion import Phase
 from champion_gate.store import Store, open_store
 from champion_gate.store.engine import Database
 from champion_gate.store.tables import notifications, promotions, resolutions
-from integration.store_samples import KEY, LEASE, T0, after, entry, job_run, notification, promotion
+from integration.store_samples import (
+    KEY,
+    LEASE,
+    T0,
+    after,
+    append_ledger,
+    entry,
+    job_run,
+    notification,
+    promotion,
+)
 from integration.store_samples import request as approval_request
 
 BATCH = 2_000
@@ -127,7 +137,8 @@ def _fill_notifications(store: Store, database: Database, rows: int) -> None:
 
 def _fill_ledger(store: Store, rows: int) -> None:
     for first in range(0, rows, BATCH):
-        store.append_ledger(
+        append_ledger(
+            store,
             [
                 entry(
                     f"bob approved v{number}.",
@@ -137,7 +148,7 @@ def _fill_ledger(store: Store, rows: int) -> None:
                     facts={"from": str(number - 1), "to": str(number), "source": "promotion"},
                 )
                 for number in range(first, min(first + BATCH, rows))
-            ]
+            ],
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from champion_gate.domain.promotion import FollowUp, FollowUpKind, Phase, Promot
 from champion_gate.domain.rows import RepeatableRequest
 from champion_gate.domain.versions import ModelVersion, VersionStatus
 from champion_gate.store import Store
+from champion_gate.store.ledger import Ledger, append_lines
 
 T0 = datetime(2025, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 KEY = AliasKey("databricks-uc", "main.ml.churn", "Champion")
@@ -145,6 +147,12 @@ def entry(reason: str = "because", **changes: Any) -> LedgerEntry:
         ),
         **changes,
     )
+
+
+def append_ledger(store: Ledger, entries: Sequence[LedgerEntry]) -> None:
+    """Append lines that belong to no other change, as no order of the service's does."""
+    with store._write() as connection:  # noqa: SLF001
+        append_lines(connection, entries)
 
 
 def follow_up(follow_up_id: str = "f-1", **changes: Any) -> FollowUp:

@@ -26,7 +26,7 @@ from champion_gate.store.exclusive import ExclusiveFile
 from integration.gate_world import GateWorld, gate_world
 from integration.rules_world import approve
 from integration.store_databases import PostgresqlDatabases, bring_to
-from integration.store_samples import T0, entry, notification
+from integration.store_samples import T0, append_ledger, entry, notification
 
 pytest_plugins = ("integration.store_fixtures",)
 
@@ -37,7 +37,7 @@ def database(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "gate.db"
     migrate(f"sqlite:///{path}")
     store = open_store(f"sqlite:///{path}")
-    store.append_ledger([entry("a"), entry("b"), entry("c")])
+    append_ledger(store, [entry("a"), entry("b"), entry("c")])
     yield path
     store.close()
 
@@ -107,7 +107,7 @@ def test_a_backup_of_an_earlier_release_is_put_back_and_brought_up_to_date(
     old = f"sqlite:///{tmp_path / 'old.db'}"
     bring_to(old, revision)
     with open_store(old) as store:
-        store.append_ledger([entry("a"), entry("b")])
+        append_ledger(store, [entry("a"), entry("b")])
     done = run(database, "restore", str(tmp_path / "old.db"), "--json")
     assert done.exit_code == 0, (done.output, done.exception)
     assert json.loads(done.stdout)["lines"] == 2
@@ -119,7 +119,7 @@ def test_a_backup_of_an_earlier_release_is_put_back_and_brought_up_to_date(
 def test_a_restore_brings_back_what_was_and_keeps_what_is(database: Path, tmp_path: Path) -> None:
     copy_whole(database, tmp_path / "copy.db")
     with open_store(f"sqlite:///{database}") as store:
-        store.append_ledger([entry("d")])
+        append_ledger(store, [entry("d")])
         store.record_notification("hook", notification(), T0)
     done = run(database, "restore", str(tmp_path / "copy.db"), "--json")
     assert done.exit_code == 0, done.output
@@ -155,7 +155,7 @@ def test_nothing_is_restored_while_somebody_still_reads_the_database(database: P
         reading.execute("BEGIN")
         reading.execute("SELECT count(*) FROM ledger").fetchone()
         with open_store(f"sqlite:///{database}") as store:
-            store.append_ledger([entry("d")])
+            append_ledger(store, [entry("d")])
         with pytest.raises(ConflictError, match="in use"):
             put_back(tmp_path / "copy.db", database)
     assert lines(database) == 4
@@ -201,11 +201,11 @@ def test_a_dump_of_an_earlier_release_goes_back_into_an_empty_database_only(
     in_use, fresh, dump = postgresql_databases.empty(), postgresql_databases.empty(), tmp_path / "a dump"
     bring_to(in_use, "0003")
     with open_store(in_use) as store:
-        store.append_ledger([entry("a")])
+        append_ledger(store, [entry("a")])
     subprocess.run(shlex.split(run(in_use, "backup", str(dump)).stdout), check=True)
     migrate(in_use)
     with open_store(in_use) as store:
-        store.append_ledger([entry("b")])
+        append_ledger(store, [entry("b")])
 
     def restored(url: str) -> int:
         refused = run(url, "restore", str(dump)).exception
@@ -230,7 +230,7 @@ def test_the_log_is_emptied_at_a_stop_as_far_as_readers_allow_and_no_reader_is_w
     with closing(sqlite3.connect(database)) as reading, open_store(f"sqlite:///{database}") as store:
         reading.execute("BEGIN")
         reading.execute("SELECT count(*) FROM ledger").fetchone()
-        store.append_ledger([entry("d")])
+        append_ledger(store, [entry("d")])
         begun = time.monotonic()
         store.checkpoint()
         assert time.monotonic() - begun < 5
@@ -244,10 +244,10 @@ def test_the_log_beside_the_file_shrinks_again(database: Path) -> None:
             reader.execute("BEGIN")
             reader.execute("SELECT count(*) FROM ledger").fetchone()
             for _ in range(300):
-                store.append_ledger([entry("x" * 4000)] * 20)
+                append_ledger(store, [entry("x" * 4000)] * 20)
             grown = log.stat().st_size
         for _ in range(3):
-            store.append_ledger([entry("y")])
+            append_ledger(store, [entry("y")])
     assert grown > 20 * 1024 * 1024
     assert log.stat().st_size <= 16 * 1024 * 1024
 

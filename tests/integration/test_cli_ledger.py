@@ -20,7 +20,14 @@ from champion_gate.flow.receipts import make_receipt
 from champion_gate.store import Store, open_store
 from integration.commands import clean_environ, command_line, run_command
 from integration.store_databases import SqliteDatabases
-from integration.store_samples import T0, after, brought_to, entry, taken_promotion
+from integration.store_samples import (
+    T0,
+    after,
+    append_ledger,
+    brought_to,
+    entry,
+    taken_promotion,
+)
 from ledger_samples import NASTY, change_entry, decision_entry, forged, promoted
 
 PROMOTED = promoted()
@@ -58,8 +65,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     folder = tmp_path_factory.mktemp("desk")
     url = SqliteDatabases(folder).migrated()
     with open_store(url) as store:
-        store.append_ledger([entry(NASTY, actor=NASTY, facts={"comment": NASTY}), decision_entry(PROMOTED)])
-        store.append_ledger([entry("=cmd()", at=after(86400)), change_entry(PROMOTED), entry("last")])
+        append_ledger(store, [entry(NASTY, actor=NASTY, facts={"comment": NASTY}), decision_entry(PROMOTED)])
+        append_ledger(store, [entry("=cmd()", at=after(86400)), change_entry(PROMOTED), entry("last")])
         taken = brought_to(store, taken_promotion(store, number=2), Phase.APPROVED)
         store.save_promotion(replace(PROMOTED, lease=taken.lease), T0, release=True)
         made_desk = Desk(folder, url, store)
@@ -121,7 +128,7 @@ def test_csv_is_safe_to_open(desk: Desk) -> None:
 def test_a_reader_that_has_enough_ends_it_quietly(desk: Desk, tmp_path: Path) -> None:
     url = SqliteDatabases(tmp_path).migrated()
     with open_store(url) as store:
-        store.append_ledger([entry("x" * 1000)] * 1000)
+        append_ledger(store, [entry("x" * 1000)] * 1000)
     command = shlex.join(command_line("ledger", "export"))
     done = subprocess.run(
         ["sh", "-c", f"{command} | head -n 1"],

@@ -20,7 +20,7 @@ from champion_gate.store import Store, open_store
 from champion_gate.web.health import Check, Health
 from champion_gate_standins.common.server import serve
 from integration.store_databases import SqliteDatabases
-from integration.store_samples import entry
+from integration.store_samples import append_ledger, entry
 
 
 class Clock:
@@ -58,7 +58,7 @@ def test_readyz_shows_the_head_as_it_moves_on(store: Store) -> None:
             "vendors": [],
             "ledger": {"number": 0, "hash": GENESIS},
         }
-        store.append_ledger([entry()])
+        append_ledger(store, [entry()])
         clock.time += timedelta(seconds=6)
         head = store.ledger_head()
         shown = requests.get(f"{url}/readyz", timeout=20).json()["ledger"]
@@ -98,7 +98,7 @@ def test_a_head_that_hangs_makes_nobody_wait_for_ever() -> None:
 
 
 def test_the_log_holds_the_head_in_fields_of_its_own_and_in_words(store: Store, logged: io.StringIO) -> None:
-    store.append_ledger([entry(), entry()])
+    append_ledger(store, [entry(), entry()])
     log_ledger_head(store)
     (line,) = [json.loads(text) for text in logged.getvalue().splitlines()]
     head = store.ledger_head()

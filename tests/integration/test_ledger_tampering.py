@@ -21,7 +21,7 @@ from champion_gate.domain.ledger.receipt_check import check_receipt
 from champion_gate.errors import ConflictError
 from champion_gate.store import Store
 from champion_gate.store.engine import Database
-from integration.store_samples import T0, entry
+from integration.store_samples import T0, append_ledger, entry
 from ledger_samples import change_entry, decision_entry, promoted
 
 pytest_plugins = ("integration.store_fixtures",)
@@ -35,7 +35,7 @@ def ledger(store: Store) -> Store:
     """Six lines: the second is a decision, the fourth the change that it led to."""
     entries = [entry(f"line {number}", promotion_id="p-0") for number in range(1, 7)]
     entries[1], entries[3] = decision_entry(PROMOTED), change_entry(PROMOTED)
-    store.append_ledger(entries)
+    append_ledger(store, entries)
     return store
 
 
@@ -281,7 +281,7 @@ def test_a_forgery_of_the_whole_rest_shows_by_a_noted_head_and_by_a_receipt(
         with pytest.raises(ConflictError, match="rewritten or cut since"):
             check_part(ledger.ledger_export(), each)
     assert check_receipt(read_receipt(sent), ledger.ledger_export()).problems
-    ledger.append_ledger([entry("life goes on")] * 3)
+    append_ledger(ledger, [entry("life goes on")] * 3)
     with pytest.raises(ConflictError, match="rewritten or cut since"):
         check_part(ledger.ledger_export(), noted)
 

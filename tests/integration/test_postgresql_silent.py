@@ -17,7 +17,7 @@ from champion_gate.store.postgresql import connect
 from champion_gate.work.queue import HueyWakeUps, create_queue, prepare_queue
 from integration.silent_relay import SilentRelay, through, to_server
 from integration.store_databases import PostgresqlDatabases
-from integration.store_samples import T0, entry, notification
+from integration.store_samples import T0, append_ledger, entry, notification
 
 pytest_plugins = ("integration.store_fixtures",)
 
@@ -94,16 +94,16 @@ def test_a_session_that_holds_the_ledgers_head_does_not_hold_who_waits_for_it(
     with psycopg.connect(behind) as other:
         other.execute("SELECT * FROM ledger_head FOR UPDATE")
         with pytest.raises(OperationalError):
-            store.append_ledger([entry("a")])
+            append_ledger(store, [entry("a")])
         store.record_notification("hook", notification(), T0)
-    store.append_ledger([entry("a")])
+    append_ledger(store, [entry("a")])
     assert [line.number for line in store.ledger_lines()] == [1]
 
 
 def test_a_frozen_process_loses_what_it_holds(behind: str) -> None:
     with open_store(behind) as other, connect(behind, answer_seconds=ANSWER) as frozen:
         frozen.execute("SELECT * FROM ledger_head FOR UPDATE")
-        other.append_ledger([entry("a")])  # waits until the server has ended the idle one
+        append_ledger(other, [entry("a")])  # waits until the server has ended the idle one
         with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
             frozen.execute("SELECT 1")
 

@@ -16,6 +16,7 @@ from integration.store_samples import (
     LEASE,
     T0,
     after,
+    append_ledger,
     brought_to,
     entry,
     follow_up,
@@ -186,7 +187,7 @@ def test_no_alias_is_known_as_none(store: Store) -> None:
 
 def test_lines_are_found_by_alias_and_by_promotion(store: Store) -> None:
     store.create_promotion(promotion())
-    store.append_ledger([entry("a"), entry("b", promotion_id="p-1"), entry("c", alias="Shadow")])
+    append_ledger(store, [entry("a"), entry("b", promotion_id="p-1"), entry("c", alias="Shadow")])
     assert [line.entry.reason for line in store.ledger_lines()] == ["c", "b", "a"]
     assert [line.entry.reason for line in store.ledger_lines(KEY)] == ["b", "a"]
     assert [line.entry.reason for line in store.ledger_lines(promotion_id="p-1")] == ["b"]

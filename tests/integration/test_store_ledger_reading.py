@@ -16,7 +16,7 @@ from champion_gate.errors import ConflictError
 from champion_gate.store import Store, open_store
 from champion_gate.store.engine import Database
 from integration.store_databases import SqliteDatabases
-from integration.store_samples import KEY, after, entry
+from integration.store_samples import KEY, after, append_ledger, entry
 
 pytest_plugins = ("integration.store_fixtures",)
 
@@ -25,11 +25,12 @@ pytest_plugins = ("integration.store_fixtures",)
 def ledger(store: Store) -> Store:
     """Six lines, a second apart; line 3's clock was fast, line 5 is of another alias."""
     seconds = (0, 1, 99, 3, 4, 5)
-    store.append_ledger(
+    append_ledger(
+        store,
         [
             entry(f"line {number}", at=after(at), alias="Shadow" if number == 5 else KEY.alias)
             for number, at in enumerate(seconds, start=1)
-        ]
+        ],
     )
     return store
 
@@ -62,20 +63,21 @@ def test_parts_continue_behind_one_another(ledger: Store) -> None:
 
 
 def test_without_a_limit_all_lines_come(store: Store) -> None:
-    store.append_ledger([entry(str(number)) for number in range(250)])
+    append_ledger(store, [entry(str(number)) for number in range(250)])
     assert len(store.ledger_lines()) == 200
     assert len(store.ledger_lines(limit=None)) == 250
     assert len(store.ledger_lines(before=250, limit=None)) == 249
 
 
 def test_a_promotions_lines_are_found_within_its_alias_too(store: Store) -> None:
-    store.append_ledger(
+    append_ledger(
+        store,
         [
             entry("a", promotion_id="p-1"),
             entry("b", promotion_id="p-2"),
             entry("c", promotion_id="p-1", alias="Shadow"),
             entry("d", promotion_id="p-1"),
-        ]
+        ],
     )
     found = store.ledger_lines(KEY, promotion_id="p-1")
     assert [line.entry.reason for line in found] == ["d", "a"]
@@ -95,7 +97,7 @@ def test_a_line_that_was_edited_is_not_given_out(ledger: Store, database_url: st
 
 def test_the_head_is_the_newest_line(store: Store) -> None:
     assert store.ledger_head() == LedgerHead(0, GENESIS)
-    store.append_ledger([entry("a"), entry("b")])
+    append_ledger(store, [entry("a"), entry("b")])
     newest = store.ledger_lines(limit=1)[0]
     assert store.ledger_head() == LedgerHead(2, newest.hash)
 
@@ -150,10 +152,10 @@ def test_an_export_begins_with_a_line_whose_time_cannot_be_read(ledger: Store, d
 
 
 def test_an_export_is_as_of_the_moment_when_it_began(store: Store) -> None:
-    store.append_ledger([entry(str(number)) for number in range(1200)])
+    append_ledger(store, [entry(str(number)) for number in range(1200)])
     lines = store.ledger_export()
     next(lines)
-    store.append_ledger([entry("later")])
+    append_ledger(store, [entry("later")])
     assert sum(1 for _ in lines) == 1199
     assert sum(1 for _ in store.ledger_export()) == 1201
 
@@ -162,7 +164,7 @@ def test_writers_go_on_during_an_export_that_nobody_finishes(ledger: Store) -> N
     begun = [ledger.ledger_export() for _ in range(3)]
     for lines in begun:
         next(lines)
-    ledger.append_ledger([entry("line 7")])
+    append_ledger(ledger, [entry("line 7")])
     assert ledger.verify_ledger() == 7
 
 
@@ -179,7 +181,7 @@ def test_wherever_clocks_stood_nothing_since_then_is_left_out(
     sqlite_databases: SqliteDatabases, times: list[int], since: int
 ) -> None:
     with open_store(sqlite_databases.migrated()) as store:
-        store.append_ledger([entry(at=after(at)) for at in times])
+        append_ledger(store, [entry(at=after(at)) for at in times])
         found = [line.number for line in store.ledger_export(after(since).astimezone(UTC))]
     late = [number for number, at in enumerate(times, start=1) if at >= since]
     assert found == list(range(late[0], len(times) + 1) if late else [])

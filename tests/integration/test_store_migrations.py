@@ -28,6 +28,7 @@ from integration.store_samples import (
     T0,
     after,
     api_token,
+    append_ledger,
     entry,
     follow_up,
     hold,
@@ -57,7 +58,7 @@ def in_use(databases: Databases) -> str:
         taken_promotion(store, evidence_json="{}", reason="naïve \u2028 <b>")
         store.create_promotion(promotion("p-2", 3, alias="Shadow"))
         store.bind_token("i t", promotion_id="p-1", job="j", expires_at=after(60), at=T0)
-        store.append_ledger([entry("a"), entry("b", promotion_id="p-1")])
+        append_ledger(store, [entry("a"), entry("b", promotion_id="p-1")])
         store.gate_first_seen("churn", T0)
     with closing(Database(url)) as database, database.write() as connection:
         connection.execute(

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Barrier
 from typing import TypeVar
 
 from champion_gate.domain.canonical import utc_text
 from champion_gate.store import Store
-from integration.store_samples import KEY, LEASE, T0, after, entry, notification, promotion
+from integration.store_samples import (
+    KEY,
+    LEASE,
+    T0,
+    after,
+    append_ledger,
+    entry,
+    notification,
+    promotion,
+)
 
 pytest_plugins = ("integration.store_fixtures",)
 
@@ -25,6 +36,7 @@ from datetime import datetime
 from champion_gate.domain.aliases import AliasKey
 from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind
 from champion_gate.store import open_store
+from integration.store_samples import append_ledger
 
 url, time, name = sys.argv[1:]
 at = datetime.fromisoformat(time)
@@ -38,7 +50,7 @@ with open_store(url) as store:
     for number in range(20):
         if store.take_promotion(f"p-{number}", at, 60) is not None:
             won.append(f"p-{number}")
-        store.append_ledger([line])
+        append_ledger(store, [line])
         lock = store.lock_alias(key, at, 60)
         if lock is not None:
             won.append(f"fence-{lock.fence}")
@@ -92,7 +104,7 @@ def test_hints_from_many_threads_are_all_counted(store: Store) -> None:
 def test_appends_from_many_threads_never_fork_the_chain(store: Store) -> None:
     def append(number: int) -> None:
         for _ in range(10):
-            store.append_ledger([entry(str(number)), entry("")])
+            append_ledger(store, [entry(str(number)), entry("")])
 
     at_once(8, append)
     assert store.verify_ledger() == 160
@@ -115,7 +127,7 @@ def test_readers_are_not_held_up_by_writers(store: Store) -> None:
     def work(number: int) -> int:
         for step in range(20):
             if number % 2:
-                store.append_ledger([entry(str(step))])
+                append_ledger(store, [entry(str(step))])
             else:
                 assert store.verify_ledger() >= 0
                 store.due(T0)
@@ -133,6 +145,7 @@ def test_two_processes_never_hold_the_same_row_nor_fork_the_chain(store: Store, 
             [sys.executable, "-c", _PROCESS, database_url, utc_text(T0), f"process {number}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
             text=True,
         )
         for number in range(2)

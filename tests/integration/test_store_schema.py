@@ -20,7 +20,7 @@ from champion_gate.store.engine import Database
 from champion_gate.store.schema import MIGRATIONS
 from champion_gate.store.tables import SCHEMA_VERSION, metadata
 from integration.store_databases import Databases
-from integration.store_samples import KEY, T0, entry, notification, promotion
+from integration.store_samples import KEY, T0, append_ledger, entry, notification, promotion
 
 pytest_plugins = ("integration.store_fixtures",)
 
@@ -44,7 +44,7 @@ def test_migrating_a_populated_database_again_keeps_every_row(databases: Databas
     with open_store(url) as store:
         row = store.record_notification("hook", notification(), T0)
         store.create_promotion(promotion())
-        store.append_ledger([entry("a"), entry("b")])
+        append_ledger(store, [entry("a"), entry("b")])
         store.lock_alias(KEY, T0, 60)
         lock = store.known_alias(KEY)
     migrate(url)

@@ -54,11 +54,6 @@ _POSTGRESQL_ACTION = "BEGIN RAISE EXCEPTION 'the ledger is append-only'; END"
 class Ledger(Transactions):
     """The ledger: appended, read, checked; never changed."""
 
-    def append_ledger(self, entries: Sequence[LedgerEntry]) -> None:
-        """Append lines."""
-        with self._write() as connection:
-            append_lines(connection, entries)
-
     def ledger_lines(
         self,
         key: AliasKey | None = None,
