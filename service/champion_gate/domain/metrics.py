@@ -152,7 +152,7 @@ def _one_of_several_because(run: TrainingRun) -> str:
             f"which logged models MLflow run {run.run_id} has cannot be read, and the version does not say that it "
             "is one of them"
         )
-    if len(run.logged_models) < 2:  # noqa: PLR2004 - more than one
+    if len(run.logged_models) <= 1:
         return ""
     return (
         f"MLflow run {run.run_id} has the logged models {_some(run.logged_models)}, and the version does not say which "

@@ -17,6 +17,7 @@ _BEYOND_IDS = 10**19  # an int64 has at most 19 digits
 _ALIAS = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 _MODEL_PART = re.compile(r"[^\s/?#%\\.&;:'\"`<>|*\x00-\x1f\x7f]{1,255}")
+_LEVELS = 3  # of Unity Catalog: catalog, schema and model
 _LONGEST_SHOWN = 300
 _READ_BY_PROXIES = "?#%\\"
 _LONGEST_MLFLOW_MODEL = 256
@@ -77,7 +78,7 @@ def check_model(model: str, *, three_level: bool) -> str:
     """
     if three_level:
         parts = model.split(".")
-        if len(parts) != 3 or not all(_MODEL_PART.fullmatch(part) for part in parts):  # noqa: PLR2004 - three levels
+        if len(parts) != _LEVELS or not all(_MODEL_PART.fullmatch(part) for part in parts):
             wrong = next((char for char in model if char != "." and not _MODEL_PART.fullmatch(char)), None)
             hint = "Write catalog.schema.model" + (f", without {_named(wrong)}." if wrong else ".")
             raise InvalidNameError(f"{model[:_LONGEST_SHOWN]!r} is no Unity Catalog model.", hint=hint)

@@ -17,6 +17,7 @@ _BLANK = frozenset(
     + "".join(map(chr, range(0xFE00, 0xFE10)))
     + "".join(map(chr, range(0xE0100, 0xE01F0)))
 )
+_TWO_DIGITS, _FOUR_DIGITS = 0xFF, 0xFFFF  # the most that so many hexadecimal digits hold
 _SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
 
 
@@ -76,9 +77,9 @@ def is_plain_name(name: str, longest: int) -> bool:
 def escaped(char: str) -> str:
     r"""One character as an escape: `\x60`, `\u202e` or `\U000e0001`."""
     code = ord(char)
-    if code <= 0xFF:  # noqa: PLR2004 - two hexadecimal digits
+    if code <= _TWO_DIGITS:
         return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004 - four
+    return f"\\u{code:04x}" if code <= _FOUR_DIGITS else f"\\U{code:08x}"
 
 
 def _shown(text: str) -> Iterator[str]:

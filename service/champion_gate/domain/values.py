@@ -31,6 +31,7 @@ LONGEST_WAIT = timedelta(days=30)
 
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 _DURATION = re.compile(r"([1-9][0-9]{0,5})([dhm])")
+_LONGEST_JOB_NAME = 4096  # Databricks' own limit
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 USERNAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9_-])?"
 """The form of logins at every vendor; each may be stricter."""
@@ -180,8 +181,13 @@ def _job(value: object) -> int | str:
         return value
     if isinstance(value, str) and value.isdecimal():
         raise expected("a job id as a bare number without leading zeros, not in quotes")
-    if not isinstance(value, str) or not value.strip() or len(value) > 4096 or _CONTROL.search(value):  # noqa: PLR2004 - Databricks' own limit
-        raise expected("a job's id (a number from 1) or its name (at most 4096 characters)")
+    if (
+        not isinstance(value, str)
+        or not value.strip()
+        or len(value) > _LONGEST_JOB_NAME
+        or _CONTROL.search(value)
+    ):
+        raise expected(f"a job's id (a number from 1) or its name (at most {_LONGEST_JOB_NAME} characters)")
     return value
 
 
@@ -294,7 +300,12 @@ GATE_NAME = text(
 )
 JOB = Is(
     _job,
-    {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "minLength": 1, "maxLength": 4096}]},
+    {
+        "anyOf": [
+            {"type": "integer", "minimum": 1},
+            {"type": "string", "minLength": 1, "maxLength": _LONGEST_JOB_NAME},
+        ]
+    },
 )
 MODEL = Is(_model, {"type": "string", "pattern": "^[^/:?#%\\\\\\u0000-\\u001f]+$"})
 ALIAS = Is(_alias, {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,255}$"})

@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from champion_gate.domain.secrets import without_secrets
 
+_A_LINE = 80  # characters
 _EXPECTED = {
     "bool_type": "true or false",
     "dict_type": "keys with values below them",
@@ -101,4 +102,4 @@ def shown(value: object) -> str:
     words = str(value) if not isinstance(value, str) else repr(value)
     if isinstance(value, str) and (without_secrets(value) != value or ("//" in value and "@" in value)):
         return "a text that may hold a credential (not shown)"
-    return words if len(words) <= 80 else f"{words[:80]}… ({len(words)} characters)"  # noqa: PLR2004 - a line's worth
+    return words if len(words) <= _A_LINE else f"{words[:_A_LINE]}… ({len(words)} characters)"

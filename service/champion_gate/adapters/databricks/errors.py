@@ -82,7 +82,8 @@ class Seen:
 
     def unavailable(self, words: str, hint: str = "") -> VendorUnavailableError:
         """The retryable error; a write's outcome is known only where Databricks answered 4xx."""
-        refused = self.last.status is not None and 400 <= self.last.status < 500  # noqa: PLR2004 - HTTP
+        status = self.last.status or 0
+        refused = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
         return VendorUnavailableError(
             VENDOR,
             words,
@@ -153,11 +154,11 @@ def _answered(error: OSError, seen: Seen) -> VendorError:
     meant = 404 if isinstance(error, NotFound) else 429 if code in _LIMITS else status
     found = advice(meant, code, str(error), seen.what)
     later = seen.repeatable or meant in _TRANSIENT
-    if later or status == 0 or status >= 500:  # noqa: PLR2004 - HTTP
+    if later or status == 0 or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return seen.unavailable(words, found.hint)
     if isinstance(error, NotFound) and not found.concerns_all:
         return VendorNotFoundError(VENDOR, words, hint=found.hint)
-    if status == 400 and not found.concerns_all:  # noqa: PLR2004 - HTTP
+    if status == HTTPStatus.BAD_REQUEST and not found.concerns_all:
         return InvalidRequestError(VENDOR, words, hint=found.hint)
     return VendorRefusedError(VENDOR, words, hint=found.hint, concerns_all=found.concerns_all)
 
