@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from champion_gate.domain.promotion import Phase
-from champion_gate.flow.receipts import make_receipt
 from champion_gate.store import Store, open_store
+from champion_gate.web.api.promotions import make_receipt
 from integration.commands import clean_environ, command_line, run_command
 from integration.store_databases import SqliteDatabases
 from integration.store_samples import (

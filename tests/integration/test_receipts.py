@@ -14,7 +14,7 @@ from champion_gate.domain.ledger.receipt import NotEndedError, Receipt, read_rec
 from champion_gate.domain.ledger.receipt_check import ReceiptCheck, check_receipt
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.errors import NotFoundError
-from champion_gate.flow.receipts import make_receipt
+from champion_gate.web.api.promotions import make_receipt
 from integration.gate_world import GateWorld, gate_world
 
 

@@ -12,8 +12,8 @@ from typing import ClassVar, Generic, TypeVar
 
 from champion_gate.adapters.http.client import ApiClient
 from champion_gate.adapters.starts import ListedRun, asked_between
+from champion_gate.domain.approval import OpenedRequest
 from champion_gate.domain.gates import ApprovalTarget
-from champion_gate.domain.ports import OpenedRequest
 from champion_gate.domain.promotion import Promotion
 from champion_gate.errors import VendorRefusedError, VendorUnavailableError
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
 
 from champion_gate.adapters.http.models import Answered, NumberId, Time
-from champion_gate.domain.ports import FoundRequests, OpenedRequest
+from champion_gate.domain.approval import FoundRequests, OpenedRequest
 from champion_gate.domain.promotion import Promotion, bears, bears_nothing, bears_promotion
 from champion_gate.errors import VendorError
 

@@ -69,6 +69,30 @@ class ApprovalRequest:
         return ApprovalTarget.stored(self.provider, self.place, self.seats)
 
 
+@dataclass(frozen=True)
+class OpenedRequest:
+    """A request found or made at the provider."""
+
+    external_id: str
+    url: str
+
+
+@dataclass(frozen=True)
+class FoundRequests:
+    """What we have opened at the provider for one promotion, as its lists tell.
+
+    Attributes:
+        ours: those that bear its correlation id, oldest first: any of them may count.
+        outdated: ids of those that have not ended and show earlier evidence of it: they are cancelled, and
+            never count.
+        remark: what else the lists tell that a person should know where none was found; may be empty.
+    """
+
+    ours: tuple[OpenedRequest, ...] = ()
+    outdated: tuple[str, ...] = ()
+    remark: str = ""
+
+
 class Verdict(StrEnum):
     """What the reviewers said."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from champion_gate.domain.approval import RequestState
+from champion_gate.domain.approval import FoundRequests, OpenedRequest, RequestState
 from champion_gate.domain.gates import Account, ApprovalTarget
 from champion_gate.domain.job_runs import EndedRun, JobRun, TaskOutput
 from champion_gate.domain.json_body import Ignored
@@ -155,30 +155,6 @@ class ModelRegistry(Protocol):
     def version_url(self, version: ModelVersion) -> str | None:
         """A page for people, where there is one. No call is made."""
         ...
-
-
-@dataclass(frozen=True)
-class OpenedRequest:
-    """A request found or made at the provider."""
-
-    external_id: str
-    url: str
-
-
-@dataclass(frozen=True)
-class FoundRequests:
-    """What we have opened at the provider for one promotion, as its lists tell.
-
-    Attributes:
-        ours: those that bear its correlation id, oldest first: any of them may count.
-        outdated: ids of those that have not ended and show earlier evidence of it: they are cancelled, and
-            never count.
-        remark: what else the lists tell that a person should know where none was found; may be empty.
-    """
-
-    ours: tuple[OpenedRequest, ...] = ()
-    outdated: tuple[str, ...] = ()
-    remark: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,8 @@ from contextlib import suppress
 from dataclasses import replace
 
 from champion_gate.domain import evidence, policy
-from champion_gate.domain.approval import ApprovalRequest, Decision, Verdict
+from champion_gate.domain.approval import ApprovalRequest, Decision, FoundRequests, OpenedRequest, Verdict
 from champion_gate.domain.gates import NewerVersion
-from champion_gate.domain.ports import FoundRequests, OpenedRequest
 from champion_gate.domain.promotion import EndRequest, Phase, Promotion
 from champion_gate.domain.retry import Retry
 from champion_gate.errors import GateError, RequestGoneError, VendorRefusedError, VendorUnavailableError

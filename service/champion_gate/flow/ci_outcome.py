@@ -41,7 +41,7 @@ class Standing(StrEnum):
 
 
 @dataclass(frozen=True)
-class Answer:
+class Outcome:
     """How the promotion stands, and what that means for the job that asks."""
 
     promotion: Promotion
@@ -72,7 +72,7 @@ class PostedDecision:
 
     def take(
         self, promotion_id: str, unverified_token: str, *, place: AbstractContextManager[bool]
-    ) -> Answer:
+    ) -> Outcome:
         """Verify the token, have the decision read if it is its first post, and say how the promotion stands.
 
         Args:
@@ -93,7 +93,7 @@ class PostedDecision:
         if promotion.request is None or token.run_id != promotion.request.external_id:
             # In which run people were asked is not known yet: nothing is bound to the token, and it asks again.
             self._hint(promotion_id, posted_at)
-            return Answer(promotion, Standing.UNDER_WAY)
+            return Outcome(promotion, Standing.UNDER_WAY)
         use = self._store.bind_token(
             token.key,
             promotion_id=promotion_id,
@@ -108,7 +108,7 @@ class PostedDecision:
             # Also for a repeated post: whoever was to look after the first may have died before.
             self._hint(promotion_id, posted_at)
         if use is TokenUse.AGAIN:
-            return _answer(self._store.get_promotion(promotion_id), token.seat)
+            return _outcome(self._store.get_promotion(promotion_id), token.seat)
         with place as may_wait:
             return self._wait(promotion_id, token.seat, may_wait=may_wait)
 
@@ -129,19 +129,19 @@ class PostedDecision:
         except Exception:  # noqa: BLE001 - the row is hinted: the sweep finds it
             _log.exception("a wake-up for promotion %s was lost", promotion_id)
 
-    def _wait(self, promotion_id: str, seat: str | None, *, may_wait: bool) -> Answer:
+    def _wait(self, promotion_id: str, seat: str | None, *, may_wait: bool) -> Outcome:
         begun = self._clock.now()
         hinted = self._store.get_promotion(promotion_id)
-        answer = _answer(hinted, seat)
-        while may_wait and answer.standing in {Standing.UNDER_WAY, Standing.OTHERS_DECIDE}:
-            looked = answer.promotion.updated_at > hinted.updated_at
+        outcome = _outcome(hinted, seat)
+        while may_wait and outcome.standing in {Standing.UNDER_WAY, Standing.OTHERS_DECIDE}:
+            looked = outcome.promotion.updated_at > hinted.updated_at
             # Without its sign: a clock that is set back meanwhile must not make this last.
             late = abs(self._clock.now() - begun) >= _BUDGET
-            if late or (looked and answer.standing is Standing.OTHERS_DECIDE):
+            if late or (looked and outcome.standing is Standing.OTHERS_DECIDE):
                 break
             self._pause()
-            answer = _answer(self._store.get_promotion(promotion_id), seat)
-        return answer
+            outcome = _outcome(self._store.get_promotion(promotion_id), seat)
+        return outcome
 
 
 def _not_accepted() -> NotAuthenticatedError:
@@ -152,15 +152,15 @@ def _not_accepted() -> NotAuthenticatedError:
     )
 
 
-def _answer(promotion: Promotion, seat: str | None) -> Answer:
+def _outcome(promotion: Promotion, seat: str | None) -> Outcome:
     if promotion.phase is Phase.PROMOTED:
-        return Answer(promotion, Standing.PROMOTED)
+        return Outcome(promotion, Standing.PROMOTED)
     if not promotion.phase.is_open:
-        return Answer(promotion, Standing.ENDED)
+        return Outcome(promotion, Standing.ENDED)
     if promotion.phase is Phase.PENDING_APPROVAL and promotion.outstanding and seat is not None:
         mine = seat.casefold() in {each.casefold() for each in promotion.outstanding}
-        return Answer(promotion, Standing.UNDER_WAY if mine else Standing.OTHERS_DECIDE)
-    return Answer(promotion, Standing.UNDER_WAY)
+        return Outcome(promotion, Standing.UNDER_WAY if mine else Standing.OTHERS_DECIDE)
+    return Outcome(promotion, Standing.UNDER_WAY)
 
 
 def promotion_named(store: Store, text: str) -> Promotion:

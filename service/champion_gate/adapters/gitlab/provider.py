@@ -22,10 +22,10 @@ from champion_gate.adapters.gitlab.settings import GitLabPlace, check_login, che
 from champion_gate.adapters.http.answer import Answer
 from champion_gate.adapters.http.client import ApiClient
 from champion_gate.adapters.http.deadline import Timeouts
-from champion_gate.domain.approval import RequestState
+from champion_gate.domain.approval import FoundRequests, OpenedRequest, RequestState
 from champion_gate.domain.gates import Account, ApprovalTarget
 from champion_gate.domain.names import joined
-from champion_gate.domain.ports import Accounts, Clock, FoundRequests, OpenedRequest, Person
+from champion_gate.domain.ports import Accounts, Clock, Person
 from champion_gate.domain.promotion import Promotion
 from champion_gate.domain.together import Together
 from champion_gate.errors import (

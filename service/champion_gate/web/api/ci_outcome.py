@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response, jsonify
 
-from champion_gate.flow.ci_outcome import Answer, PostedDecision, Standing
+from champion_gate.flow.ci_outcome import Outcome, PostedDecision, Standing
 from champion_gate.web.api.answers import DecisionAnswer
 from champion_gate.web.api.requests import PromotionPath
 from champion_gate.web.api.routes import POST, Answered, Route
@@ -47,18 +47,18 @@ class Decisions:
         200: promoted, or others have still to decide. 202: under way, ask again. 409 `promotion_ended`: it
         ended otherwise. The token is believed in nothing but that it is the gated job's.
         """
-        taken = self._posted.take(path.promotion_id, bearer_token(), place=self._waiting.place())
-        return _response(taken)
+        outcome = self._posted.take(path.promotion_id, bearer_token(), place=self._waiting.place())
+        return _response(outcome)
 
 
-def _response(answer: Answer) -> Response:
+def _response(outcome: Outcome) -> Response:
     """200: promoted, or others have still to decide. 202: ask again. 409: it ended otherwise."""
-    said = DecisionAnswer.of(answer.promotion).model_dump(mode="json")
-    if answer.standing is Standing.ENDED:
+    said = DecisionAnswer.of(outcome.promotion).model_dump(mode="json")
+    if outcome.standing is Standing.ENDED:
         hint = "The promotion has ended; approving this run again changes nothing."
-        return problem(409, code="promotion_ended", detail=answer.promotion.reason, hint=hint, **said)
+        return problem(409, code="promotion_ended", detail=outcome.promotion.reason, hint=hint, **said)
     response = jsonify(said)
-    response.status_code = _STATUSES[answer.standing]
-    if answer.standing is Standing.UNDER_WAY:
+    response.status_code = _STATUSES[outcome.standing]
+    if outcome.standing is Standing.UNDER_WAY:
         response.headers["Retry-After"] = _ASK_AGAIN_SECONDS
     return response

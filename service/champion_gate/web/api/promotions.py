@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 
 from flask import Response, jsonify
 
 from champion_gate.domain.evidence_markdown import render_markdown
+from champion_gate.domain.ledger.receipt import receipt_of
 from champion_gate.domain.ports import Clock
 from champion_gate.domain.promotion import Promotion
 from champion_gate.errors import NotFoundError
 from champion_gate.flow.ci_outcome import promotion_named
-from champion_gate.flow.receipts import make_receipt
 from champion_gate.store import Store
 from champion_gate.web.api.answers import PromotionAnswer, PromotionDetailAnswer, PromotionList
 from champion_gate.web.api.requests import (
@@ -162,3 +163,16 @@ class PromotionChanges:
 
     def _again(self, promotion_id: str) -> PromotionAnswer:
         return PromotionAnswer.of(self._operations.store.get_promotion(promotion_id))
+
+
+def make_receipt(store: Store, promotion_id: str, at: datetime) -> dict[str, object]:
+    """The receipt of a promotion as the store has it.
+
+    Raises:
+        NotFoundError: there is no such promotion.
+        NotEndedError: it has not ended.
+    """
+    # In this order: whatever ended the promotion was in the ledger before the head was read.
+    promotion = store.get_promotion(promotion_id)
+    head = store.ledger_head()
+    return receipt_of(promotion, store.ledger_lines(promotion_id=promotion_id, limit=None), head, at)
