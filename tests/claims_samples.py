@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from champion_gate.adapters.oidc.claims import SignedClaims
+from champion_gate.adapters.oidc.tokens import SignedClaims
 from champion_gate.domain.approval import ApprovalRequest
 from champion_gate.domain.promotion import Promotion
 from integration.github_world import START, promotion_of

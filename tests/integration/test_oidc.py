@@ -20,8 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from champion_gate.adapters.github.id_token import TABLE as GITHUB
 from champion_gate.adapters.gitlab.id_token import TABLE as GITLAB
-from champion_gate.adapters.oidc.ci_jobs import Issuer, OidcVerifier
-from champion_gate.adapters.oidc.claims import ClaimsTable
+from champion_gate.adapters.oidc.ci_jobs import ClaimsTable, Issuer, OidcVerifier
 from champion_gate.adapters.oidc.tokens import MAX_TOKEN_BYTES
 from champion_gate.errors import NotAuthenticatedError
 from champion_gate_standins.gitlab.state import Job

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from champion_gate.adapters.github import id_token as oidc_github
 from champion_gate.adapters.gitlab import id_token as oidc_gitlab
-from champion_gate.adapters.oidc.claims import ClaimsError, ClaimsTable, SignedClaims
+from champion_gate.adapters.oidc.ci_jobs import ClaimsTable
+from champion_gate.adapters.oidc.tokens import ClaimsError, SignedClaims
 from champion_gate.domain.promotion import Phase, Promotion
 from claims_samples import GITHUB_PINS, GITLAB_PINS, github, github_claims, gitlab, gitlab_claims
 

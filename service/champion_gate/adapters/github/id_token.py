@@ -6,10 +6,9 @@ organization may customise it, and its form has changed.
 
 from __future__ import annotations
 
-from champion_gate.adapters.oidc.claims import (
+from champion_gate.adapters.oidc.ci_jobs import (
     ClaimsTable,
     JobIdentity,
-    SignedClaims,
     is_pin,
     is_ref_path,
     is_request,
@@ -17,6 +16,7 @@ from champion_gate.adapters.oidc.claims import (
     pin,
     place,
 )
+from champion_gate.adapters.oidc.tokens import SignedClaims
 from champion_gate.domain.promotion import Promotion
 
 

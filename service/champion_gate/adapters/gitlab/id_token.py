@@ -6,16 +6,16 @@ jwt_v2.rb. `sub` is never looked at: every project may customise it.
 
 from __future__ import annotations
 
-from champion_gate.adapters.oidc.claims import (
+from champion_gate.adapters.oidc.ci_jobs import (
     ClaimsTable,
     JobIdentity,
-    SignedClaims,
     is_pin,
     is_ref_path,
     is_request,
     is_word,
     pin,
 )
+from champion_gate.adapters.oidc.tokens import SignedClaims
 from champion_gate.domain.names import VENDOR_ID
 from champion_gate.domain.promotion import Promotion
 

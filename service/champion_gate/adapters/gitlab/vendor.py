@@ -12,7 +12,7 @@ from champion_gate.domain.together import Together
 from champion_gate.domain.vendors import Host
 
 if TYPE_CHECKING:
-    from champion_gate.adapters.oidc.claims import ClaimsTable
+    from champion_gate.adapters.oidc.ci_jobs import ClaimsTable
 
 
 def provider(

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import logging
 
-from champion_gate.adapters.oidc.claims import ClaimsError, SignedClaims
 from champion_gate.adapters.oidc.jwks import IssuerKeys
-from champion_gate.adapters.oidc.tokens import LONGEST_ID, TokenRules, signed_claims, unverified_issuer
+from champion_gate.adapters.oidc.tokens import (
+    LONGEST_ID,
+    ClaimsError,
+    SignedClaims,
+    TokenRules,
+    signed_claims,
+    unverified_issuer,
+)
 from champion_gate.domain.callers import LONGEST_NAME, Role, is_callers_name
 from champion_gate.domain.ports import Clock
 from champion_gate.domain.text import is_plain_name, pretends_to_be_us

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NewType
 
 import jwt
 
-from champion_gate.adapters.oidc.claims import ClaimsError, SignedClaims
 from champion_gate.adapters.oidc.jwks import IssuerKeys
+
+SignedClaims = NewType("SignedClaims", Mapping[str, Any])
+"""Claims whose signature, issuer, audience and times have been verified; nothing else may be passed on."""
 
 LEEWAY = timedelta(seconds=30)  # clocks differ
 MAX_TOKEN_BYTES = 16 * 1024
@@ -20,6 +22,10 @@ _ALGORITHM = "RS256"
 _REFUSED_HEADERS = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "b64"})
 _LATEST = 253_402_300_799
 """The last second of the year 9999, the last that a datetime can hold."""
+
+
+class ClaimsError(Exception):
+    """The claims do not fit; names the claim, never its value."""
 
 
 @dataclass(frozen=True)
