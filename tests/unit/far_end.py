@@ -26,7 +26,7 @@ class Key:
     def headers(self) -> Mapping[str, str]:
         return {"Authorization": f"Bearer secret-{self.number}"}
 
-    def renew(self) -> bool:
+    def renew(self, refused: Mapping[str, str]) -> bool:  # noqa: ARG002
         self.number += 1
         return self.number <= self.renewals
 

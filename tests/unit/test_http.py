@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from champion_gate.adapters.http.answer import Answer
+from champion_gate.adapters.http.auth import HeaderTokens
 from champion_gate.domain.names import joined
 from champion_gate.errors import (
     InvalidNameError,
@@ -188,6 +189,14 @@ def test_a_limit_names_the_seconds_to_wait(status: int, headers: dict[str, str],
             client.get("/x", auth=Key())
         assert caught.value.retry_after == seconds
         assert len(far.seen) == 1
+
+
+def test_two_calls_that_are_refused_at_once_take_the_next_token_once() -> None:
+    auth = HeaderTokens("Authorization", ["Bearer old", "Bearer new"])
+    sent_by_both = auth.headers()
+    assert auth.renew(sent_by_both)
+    assert auth.renew(sent_by_both)
+    assert auth.headers() == {"Authorization": "Bearer new"}
 
 
 # --- conditional requests ---------------------------------------------------------------------------------

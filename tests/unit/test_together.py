@@ -102,3 +102,13 @@ def test_what_is_logged_in_a_call_bears_the_work_in_hand() -> None:
 
 def test_nothing_together_is_nothing() -> None:
     assert Together(1).each([]) == []
+
+
+def test_an_error_counts_only_where_its_outcome_is_asked_for() -> None:
+    def fails() -> None:
+        raise ValueError("this one")
+
+    told, error = Together(1).outcomes(lambda: "told", fails)
+    assert told() == "told"
+    with pytest.raises(ValueError, match="this one"):
+        error()

@@ -49,10 +49,12 @@ class Settled:
 
     Attributes:
         finished: a change that an earlier writer had begun, and that was found carried out just now.
+        at_once: whether one look showed it: nothing was waited for, recorded or written.
     """
 
     lock: AliasLock
     finished: AliasIntent | None = None
+    at_once: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ class AliasWriter:
         Raises:
             VendorError: the registry did not answer or refused.
         """
-        return self._stands(key, self._store.known_alias(key))
+        known = self._store.known_alias(key)
+        return self._seen_again(known, self._registry.get_alias(key.model, key.alias))
 
     def settle(
         self,
@@ -124,7 +127,10 @@ class AliasWriter:
         """
         intent = lock.intent
         if intent is None:
-            return self._record_move(lock, self._stands(lock.key, lock), late)
+            first = self._registry.get_alias(lock.key.model, lock.key.alias)
+            if lock.is_settled_at(first):
+                return Settled(lock, at_once=True)
+            return self._record_move(lock, self._seen_again(lock, first), late)
         current = self._look(lock.key, intent.to_version)
         if current == intent.to_version:
             return Settled(self._finish_written(lock, intent), intent)
@@ -288,14 +294,17 @@ class AliasWriter:
             error.outcome_unknown = True  # the write went out, whatever becomes of this look
             raise
 
-    def _stands(self, key: AliasKey, known: AliasLock | None) -> str | None:
-        if known is None or not known.seen:
-            return self._registry.get_alias(key.model, key.alias)
-        return self._look(key, known.known_version)
-
     def _look(self, key: AliasKey, expected: str | None) -> str | None:
         """Where the alias stands; while that is not where it is expected, looked at again for some seconds."""
-        current = self._registry.get_alias(key.model, key.alias)
+        return self._look_again(key, expected, self._registry.get_alias(key.model, key.alias))
+
+    def _seen_again(self, known: AliasLock | None, first: str | None) -> str | None:
+        """Where the alias stands after a first look, which is believed where it was never seen before."""
+        if known is None or not known.seen:
+            return first
+        return self._look_again(known.key, known.known_version, first)
+
+    def _look_again(self, key: AliasKey, expected: str | None, current: str | None) -> str | None:
         for pause in self._waits.alias_looks_seconds:
             if current == expected:
                 break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,7 +18,7 @@ from champion_gate.errors import (
     VendorUnavailableError,
     VersionMissingError,
 )
-from champion_gate.flow.alias_writer import AliasWriter
+from champion_gate.flow.alias_writer import AliasWriter, Settled
 from champion_gate.flow.context import Context
 from champion_gate.flow.gate_rules import GateRules
 from champion_gate.flow.lease import Lease
@@ -27,6 +28,14 @@ from champion_gate.flow.lease import Lease
 class _Ending:
     phase: Phase
     reason: str
+
+
+@dataclass(frozen=True)
+class _Checks:
+    """What else has to be as it was approved, beside where the alias stands: each says why it is not, or raises."""
+
+    version: Callable[[], str | None]
+    rules: Callable[[], str | None]
 
 
 class OrderedToEndError(ConflictError):
@@ -49,6 +58,7 @@ class Approvals:
         self._lease = Lease(context)
         self._store = context.store
         self._registry = context.registry
+        self._together = context.together
         self._alias_writer = AliasWriter(context)
         self._clock = context.clock
         self._waits = context.waits
@@ -68,11 +78,8 @@ class Approvals:
             VendorError: the registry did not answer or refused; a begun write stays on record.
         """
         with self._alias_writer.taken(promotion.alias_key) as taken:
-            settled = self._alias_writer.settle(
-                taken, may_send=lambda intent: self._may_send(taken, intent, promotion)
-            )
-            lock = settled.lock
-            ending = self._ending_on_record(promotion) or self._stale(promotion, lock.known_version)
+            lock, checks = self._settled(taken, promotion)
+            ending = self._ending_on_record(promotion) or self._stale(promotion, lock.known_version, checks)
             if ending is not None:
                 self._lease.end(promotion, ending.phase, ending.reason)
                 return
@@ -86,6 +93,25 @@ class Approvals:
             ended, follow_ups = self._lease.ended(promotion, ending.phase, ending.reason)
             self._alias_writer.record(sent, ended, follow_ups)
         self._lease.give_back(ended)
+
+    def _settled(self, taken: AliasLock, promotion: Promotion) -> tuple[AliasLock, _Checks]:
+        """Look where the alias stands, and beside that whether the rest is as it was approved.
+
+        All of it has to be seen after the approval was stored and before the alias is written; none needs another.
+        """
+        checks = self._checks(promotion)
+
+        def settle() -> Settled:
+            return self._alias_writer.settle(
+                taken, may_send=lambda intent: self._may_send(taken, intent, promotion)
+            )
+
+        if taken.intent is not None:
+            return settle().lock, checks
+        found, version, rules = self._together.outcomes(settle, checks.version, checks.rules)
+        settled = found()
+        # What was read beside a look that had to be repeated is old by now.
+        return settled.lock, _Checks(version, rules) if settled.at_once else checks
 
     def withdraw(self, promotion: Promotion, order: EndRequest) -> None:
         """End an approved promotion that waits, unless a write of its own has been carried out.
@@ -246,14 +272,16 @@ class Approvals:
             return _Ending(Phase.STALE, line.entry.reason)
         return None
 
-    def _stale(self, promotion: Promotion, current: str | None) -> _Ending | None:
+    def _checks(self, promotion: Promotion) -> _Checks:
+        return _Checks(
+            version=lambda: self.version_changed(promotion),
+            rules=lambda: self._rules.stale_because(promotion),
+        )
+
+    def _stale(self, promotion: Promotion, current: str | None, checks: _Checks) -> _Ending | None:
         if current != promotion.champion_version:
             return _Ending(Phase.STALE, _moved_under(promotion, current))
-        reason = (
-            self.moved_and_back(promotion)
-            or self.version_changed(promotion)
-            or self._rules.stale_because(promotion)
-        )
+        reason = self.moved_and_back(promotion) or checks.version() or checks.rules()
         return _Ending(Phase.STALE, reason) if reason else None
 
     def _intent(self, lock: AliasLock, promotion: Promotion) -> AliasIntent:
@@ -279,7 +307,7 @@ class Approvals:
         if intent.promotion_id != promotion.id or lock.hold is not None:
             return False
         self._check_order(promotion)
-        return self._stale(promotion, intent.from_version) is None
+        return self._stale(promotion, intent.from_version, self._checks(promotion)) is None
 
 
 def _moved_under(promotion: Promotion, current: str | None) -> str:

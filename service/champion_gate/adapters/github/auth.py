@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -23,6 +24,8 @@ from champion_gate.errors import ConfigurationError, VendorNotFoundError, Vendor
 ACTIONS = ("actions", "write")
 MEMBERS = ("members", "read")
 
+_BEARER = "Bearer "
+_Key = tuple[str, tuple[str, str]]  # repository and permission
 _ISSUED_EARLIER = timedelta(seconds=60)
 _JWT_LIFE = timedelta(seconds=540)  # GitHub takes ten minutes; one is left for clocks that differ
 _REFRESH_BEFORE = timedelta(minutes=5)  # of an hour; a call that is under way still has time
@@ -61,7 +64,6 @@ class _AppAuth:
     def __init__(self, apps: Sequence[GitHubApp], clock: Clock) -> None:
         self._keys = [(app.client_id, _private_key(app.private_key)) for app in apps]
         self._rotation = Rotation(len(apps))
-        self.renew = self._rotation.renew
         self._clock = clock
 
     def headers(self) -> Mapping[str, str]:
@@ -74,6 +76,9 @@ class _AppAuth:
             "exp": int((now + _JWT_LIFE).timestamp()),
         }
         return {"Authorization": f"Bearer {jwt.encode(claims, key, algorithm='RS256')}"}
+
+    def renew(self, refused: Mapping[str, str]) -> bool:  # noqa: ARG002 - each call has a JWT of its own
+        return self._rotation.renew()
 
 
 def _private_key(pem: str) -> RSAPrivateKey:
@@ -91,7 +96,8 @@ class _AppAccess:
         self._client = client
         self._auth: Auth = _AppAuth(apps, clock)
         self._clock = clock
-        self._tokens: dict[tuple[str, tuple[str, str]], AccessToken] = {}
+        self._tokens: dict[_Key, AccessToken] = {}
+        self._making: dict[_Key, Future[AccessToken]] = {}
         self._lock = threading.Lock()
         self._account: Person | None = None
 
@@ -115,17 +121,37 @@ class _AppAccess:
         key = (spot.repository.lower(), permission)
         with self._lock:
             cached = self._tokens.get(key)
-        if cached is None or cached.expires_at - _REFRESH_BEFORE <= self._clock.now():
+            if cached is not None and cached.expires_at - _REFRESH_BEFORE > self._clock.now():
+                return cached.token
+            others = self._making.get(key)
+            made = self._making.setdefault(key, Future())
+        if others is None:
             # Without the lock: a GitHub that hangs must not hold up the other repositories.
-            cached = self._new_token(spot, permission)
-            with self._lock:
-                self._tokens[key] = cached
-        return cached.token
+            self._make(made, key, spot, permission)
+        return made.result().token
 
-    def forget(self, spot: GitHubPlace, permission: tuple[str, str]) -> None:
-        """Have the next call make a token anew."""
+    def _make(
+        self, made: Future[AccessToken], key: _Key, spot: GitHubPlace, permission: tuple[str, str]
+    ) -> None:
+        """Make a token once for all calls that go out together and lack it."""
+        try:
+            token = self._new_token(spot, permission)
+        except BaseException as error:  # noqa: BLE001 - raised by each of them
+            with self._lock:
+                del self._making[key]
+            made.set_exception(error)
+        else:
+            with self._lock:
+                self._tokens[key] = token
+                del self._making[key]
+            made.set_result(token)
+
+    def forget(self, spot: GitHubPlace, permission: tuple[str, str], token: str) -> None:
+        """Have the next call make a token anew, unless one was made since this one."""
+        key = (spot.repository.lower(), permission)
         with self._lock:
-            self._tokens.pop((spot.repository.lower(), permission), None)
+            if key in self._tokens and self._tokens[key].token == token:
+                del self._tokens[key]
 
     def _new_token(self, spot: GitHubPlace, permission: tuple[str, str]) -> AccessToken:
         """Made; a refusal says nothing of what the caller asked about, or would have changed."""
@@ -162,10 +188,10 @@ class _InstallationAuth:
     permission: tuple[str, str]
 
     def headers(self) -> Mapping[str, str]:
-        return {"Authorization": f"Bearer {self.access.token(self.spot, self.permission)}"}
+        return {"Authorization": f"{_BEARER}{self.access.token(self.spot, self.permission)}"}
 
-    def renew(self) -> bool:
-        self.access.forget(self.spot, self.permission)
+    def renew(self, refused: Mapping[str, str]) -> bool:
+        self.access.forget(self.spot, self.permission, refused["Authorization"].removeprefix(_BEARER))
         return True
 
 

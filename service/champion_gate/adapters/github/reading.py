@@ -43,7 +43,9 @@ def state_of(
 
     The order matters, since people go on acting while we read: the run before its jobs, so that of a run
     that has ended the last word is read; the jobs before the reviews, so that the review that let a job
-    start is there; and the run's attempt once more at the end.
+    start is there; and the run's attempt once more after them. The place is looked at before the reviews:
+    nobody who was made a reviewer since is taken for one. Who is in its teams, as whom the vendor has it now,
+    depends on neither the run nor its attempt.
 
     Args:
         api: calls about the repository.
@@ -52,18 +54,21 @@ def state_of(
         pins: as stored with the request.
         clock: tells whether a job has only just started.
     """
-    run = api.run(run_id)
-    looked = survey(api)
+    (run, jobs), looked = api.together.all(lambda: (api.run(run_id), api.jobs(run_id)), lambda: survey(api))
+    approvals = api.approvals(run_id)
     problems = [*looked.problems, *changes(pins, looked)]
-    jobs, approvals = api.jobs(run_id), api.approvals(run_id)
     gated = gated_jobs(jobs, run_id, seats, problems)
     started = released(gated, problems)
-    reviews = reviews_of(api, approvals, looked, pins, problems)
-    problems += _reviews_to_come(started, reviews, clock.now())
     void = void_because(run, run_id, pins, problems)
     later = any(is_later_attempt(job, problems) for job in jobs)
     # Reviews do not tell which attempt they are of, so the run is asked once more.
-    if void is None and (later or (started and is_later_attempt(api.run(run_id), problems))):
+    asks_again = void is None and bool(started) and not later
+    reviews, again = api.together.all(
+        lambda: reviews_of(api, approvals, looked, pins, problems),
+        lambda: api.run(run_id) if asks_again else run,
+    )
+    problems += _reviews_to_come(started, reviews, clock.now())
+    if void is None and (later or (asks_again and is_later_attempt(again, problems))):
         void = RUN_AGAIN
     finished = _has_ended(run, run_id, gated, problems)
     without = _no_gated_job(jobs, run_id, seats)
@@ -209,10 +214,13 @@ class _Listed:
         """
         login = voter.login
         try:
-            if self._api.user(login).id != voter.user_id:
+            user, membership = self._api.together.outcomes(
+                lambda: self._api.user(login), lambda: self._api.membership(slug, login)
+            )
+            if user().id != voter.user_id:
                 self._problems.append(f"{login} is another account now than the one that decided.")
                 return False
-            return self._api.membership(slug, login).state == "active"
+            return membership().state == "active"
         except VendorNotFoundError:
             return self._no_member(slug)
         except VendorRefusedError as refused:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from champion_gate.adapters.gitlab.api import ProjectApi
 from champion_gate.adapters.gitlab.models import Account, Deployment, Job, Numbered, Pipeline, gitlab
@@ -68,7 +69,8 @@ def state_of(
     """Everything that decides, without duplicates of the pipeline.
 
     The pipeline is read before its jobs, so that of one that has ended the last word is read; a job says by
-    itself who played it, and a retry makes another job, so that no later act changes what was read.
+    itself who played it, and a retry makes another job, so that no later act changes what was read. Its deployment is
+    read after it, and after the place: nobody who was let in since is taken for an approver.
 
     Args:
         api: calls about the project.
@@ -77,11 +79,11 @@ def state_of(
         asked_at: when approval was first asked for.
         now: for what expires.
     """
-    pipeline = api.pipeline(pipeline_id)
     people = People(api)
-    looked = survey(api, people, now)
+    (pipeline, jobs), looked = api.together.all(
+        lambda: (api.pipeline(pipeline_id), api.jobs(pipeline_id)), lambda: survey(api, people, now)
+    )
     reading = _Reading(api, pins, looked, people, [*looked.problems, *changes(pins, looked)])
-    jobs = api.jobs(pipeline_id)
     gated = [job for job in jobs if job.name == api.spot.job]
     status = pipeline.status
     reading.problems.extend(_unknown_status(status, f"pipeline {pipeline_id}"))
@@ -301,24 +303,28 @@ def _approvals(reading: _Reading, deployment: Deployment, job: Job) -> tuple[Rev
             else f"job {job.name}, which somebody has to run now ({job.web_url})"
         )
         reading.held_by.update(dict.fromkeys(reading.api.spot.seats, held))
-    reviews: list[Review] = []
-    for approval in gitlab.told(deployment.approvals, "deployment.approvals"):
-        if approval.status not in _VERDICTS:
-            reading.problems.append(
-                f"GitLab names an approval {approval.status!r}, which is not known to be one."
-            )
-            continue
-        verdict, comment = _VERDICTS[approval.status], approval.comment or ""
-        reviews += [
-            _review(reading, approval.user, seat, verdict, comment) for seat in reading.api.spot.seats
-        ]
-    return tuple(reviews)
+    approvals = gitlab.told(deployment.approvals, "deployment.approvals")
+    unknown = [each.status for each in approvals if each.status not in _VERDICTS]
+    reading.problems.extend(
+        f"GitLab names an approval {status!r}, which is not known to be one." for status in unknown
+    )
+    seats = reading.api.spot.seats
+    votes = [
+        partial(_review, reading, each.user, seats[0], _VERDICTS[each.status], each.comment or "")
+        for each in approvals
+        if each.status in _VERDICTS
+    ]
+    return tuple(replace(vote, seat=seat) for vote in reading.api.together.each(votes) for seat in seats)
 
 
 def _review(reading: _Reading, user: Account | None, seat: str, verdict: Verdict, comment: str) -> Review:
     if user is None:
         return Review(seat, verdict, "", "a deleted account", comment, False, False, False)
-    is_person = reading.people.is_person(user.id)
+    user_id = user.id
+    person, listed = reading.api.together.outcomes(
+        lambda: reading.people.is_person(user_id), lambda: _is_listed(reading, user_id)
+    )
+    is_person = person()
     return Review(
         seat=seat,
         verdict=verdict,
@@ -327,7 +333,7 @@ def _review(reading: _Reading, user: Account | None, seat: str, verdict: Verdict
         comment=comment,
         is_person=is_person,
         is_opener=_is_opener(reading, user),
-        is_listed=is_person and _is_listed(reading, user.id),
+        is_listed=is_person and listed(),
     )
 
 

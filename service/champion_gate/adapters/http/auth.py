@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -13,8 +14,11 @@ class Auth(Protocol):
         """The headers to send; may itself call the vendor for a token."""
         ...
 
-    def renew(self) -> bool:
-        """Called once after a 401: forget what is cached. Whether another try may help."""
+    def renew(self, refused: Mapping[str, str]) -> bool:
+        """Called once after a 401: forget what these headers were made of. Whether another try may help.
+
+        Several calls may be refused at the same time; the first of them renews for all.
+        """
         ...
 
 
@@ -25,7 +29,7 @@ class NoAuth:
         """None."""
         return {}
 
-    def renew(self) -> bool:
+    def renew(self, refused: Mapping[str, str]) -> bool:  # noqa: ARG002 - nothing was sent
         """Nothing to be renewed."""
         return False
 
@@ -63,11 +67,16 @@ class HeaderTokens:
         self._name = name
         self._values = tuple(values)
         self._rotation = Rotation(len(values))
-        self.renew = self._rotation.renew
+        self._lock = threading.Lock()
 
     def headers(self) -> Mapping[str, str]:
         """The one header."""
         return {self._name: self._values[self._rotation.current]}
+
+    def renew(self, refused: Mapping[str, str]) -> bool:
+        """Take the next token. Whether there is another."""
+        with self._lock:
+            return self.headers() != refused or self._rotation.renew()
 
 
 def looks_like_a_token(token: str) -> bool:

@@ -253,7 +253,7 @@ class ApiClient:
             headers = {**self._headers, **credentials, **(extra or {})}
             try:
                 answer = self._exchange(call, headers, ends_at)
-                if not renewed and answer.status == HTTPStatus.UNAUTHORIZED and auth.renew():
+                if not renewed and answer.status == HTTPStatus.UNAUTHORIZED and auth.renew(credentials):
                     credentials, renewed = auth.headers(), True
                     continue
                 if answer.status not in accept and answer.status >= HTTPStatus.BAD_REQUEST:
