@@ -140,7 +140,7 @@ READ = "candidate, candidate's run, alias, champion, champion's run, runs' model
 SURVEYED_GITHUB = "repository, workflow, branch, environment, policies"
 SURVEYED_GITLAB = "project, triggers, opener, branch, environment, bot's role"
 
-FINDING = ("job run > job", "job run > task's word", "job run > versions > candidate's run:last")
+FINDING = ("job run > task's word", "job run > versions > candidate's run:last")
 COMPARING = ("alias > champion > champion's run > runs' models:last",)
 """The alias stands where it does before the version there is read, for what is compared is what stands there."""
 
@@ -383,9 +383,8 @@ def check(calls: list[Call], held: Calls, ids: Mapping[str, str]) -> dict[str, l
         check_order(found, rule)
     for state, names in held.seen.items():
         for name in names.split(", "):
-            assert found[name][-1].saw == state, (
-                f"{name} was last read when the rows stood at {found[name][-1].saw}"
-            )
+            call = chosen(found, name)[-1]
+            assert call.saw == state, f"{name} was read when the rows stood at {call.saw}"
     last = found[held.last][-1]
     assert all(call is last or call.ended <= last.begun for call in calls), (
         f"{held.last} did not wait for all"
