@@ -39,8 +39,8 @@ log = get_logger(__name__)
 _DATABRICKS_LANE = "databricks"
 _REGISTRY_LANE = "registry"
 _DUE_SECONDS = 2.0  # so soon a row is taken up whose time has come, or that another process changed
-_OUTCOME_SECONDS = 0.1
-_HEAD_SECONDS = 86400.0
+_OUTCOME_SECONDS = 0.1  # between looks at the row whose outcome a CI job waits for
+_HEAD_SECONDS = 86400.0  # daily
 
 
 @dataclass(frozen=True)

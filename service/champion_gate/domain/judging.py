@@ -22,7 +22,7 @@ from champion_gate.domain.seats import (
 )
 from champion_gate.domain.text import enumerated, one_line, storable
 
-_REVIEWS_APPEAR_WITHIN = timedelta(minutes=10)
+_REVIEWS_APPEAR_WITHIN = timedelta(minutes=10)  # of the release that they made possible
 _SEEN_AGAIN_AFTER = timedelta(minutes=1)
 """Vendors' reads of who is a member lag behind what was written: a no is believed when it is said twice."""
 

@@ -248,7 +248,7 @@ class FollowUp:
     lease: str = ""
 
 
-_DIGITS = 12
+_DIGITS = 12  # hexadecimal ones, of the evidence's hash
 _WITH_HASH = re.compile(rf"(.+)-([0-9a-f]{{{_DIGITS}}})", re.ASCII)
 _ANY_PROMOTION = re.compile(rf"\[p-[a-z0-9]+(?:-[0-9a-f]{{{_DIGITS}}})?\]", re.ASCII)
 

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-_LONGEST_ROW_OF_MARKS = 2
+_LONGEST_ROW_OF_MARKS = 2  # Vietnamese letters bear two
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _OURS = ("champion-gate", "outside")
 

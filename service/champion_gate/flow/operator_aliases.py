@@ -26,6 +26,7 @@ from champion_gate.domain.ledger.entries import (
     release_entry,
 )
 from champion_gate.domain.names import check_version
+from champion_gate.domain.ports import ModelRegistry
 from champion_gate.domain.versions import ModelVersion, VersionStatus
 from champion_gate.errors import (
     ConflictError,
@@ -50,6 +51,23 @@ class NoSuchVersionError(InvalidInputError):
     """The registry has no such version of the model, or does not show it to us."""
 
     code = "no_such_version"
+
+
+def ready_version(registry: ModelRegistry, model: str, version: str) -> ModelVersion:
+    """A version that an operator names.
+
+    Raises:
+        NoSuchVersionError: there is no such version.
+        ConflictError: it is not ready.
+        VendorError: the registry did not answer or refused.
+    """
+    try:
+        found = registry.get_version(model, version)
+    except VendorNotFoundError as error:
+        raise NoSuchVersionError(f"There is no v{version} of {model}, or it is hidden from us.") from error
+    if found.status is not VersionStatus.READY:
+        raise ConflictError(f"{model} v{version} is {found.status.value}, not ready.")
+    return found
 
 
 class AliasNotSetError(NotFoundError):
@@ -90,14 +108,7 @@ class AliasOrders:
             VendorError: the registry did not answer or refused.
         """
         key = self._managed.key(model, alias)
-        try:
-            found = self._registry.get_version(key.model, check_version(version))
-        except VendorNotFoundError as error:
-            raise NoSuchVersionError(
-                f"There is no v{version} of {key.model}, or it is hidden from us."
-            ) from error
-        if found.status is not VersionStatus.READY:
-            raise ConflictError(f"{key.model} v{version} is {found.status.value}, not ready.")
+        found = ready_version(self._registry, key.model, check_version(version))
         with self._taken(key) as taken:
             lock = self._alias_writer.settle(taken).lock
             self._check(lock, order)

@@ -11,12 +11,12 @@ from champion_gate.domain.gates import Gate
 from champion_gate.domain.names import check_version
 from champion_gate.domain.notifications import StoredNotification
 from champion_gate.domain.promotion import EndRequest, Phase, Promotion, Subject, requested
-from champion_gate.domain.versions import ModelVersion, VersionStatus
-from champion_gate.errors import ConflictError, InvalidInputError, NotFoundError, VendorNotFoundError
+from champion_gate.domain.versions import ModelVersion
+from champion_gate.errors import ConflictError, InvalidInputError, NotFoundError
 from champion_gate.flow.approval_requests import ApprovalRequests
 from champion_gate.flow.context import Context
 from champion_gate.flow.gate_rules import GateRules, Refusal, by_hand, not_configured
-from champion_gate.flow.operator_aliases import NoSuchVersionError
+from champion_gate.flow.operator_aliases import ready_version
 from champion_gate.flow.subjects import Subjects
 
 _log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class PromotionOrders:
         gate = self._gates.get(gate_name)
         if gate is None:
             raise NotFoundError(f"There is no gate {gate_name!r}.")
-        found = self._version(gate, check_version(version))
+        found = ready_version(self._registry, gate.model, check_version(version))
         known = self._known(gate, found)
         if known:
             subject = self._asked_before(known, gate, job_run_id, caller.actor)
@@ -88,7 +88,7 @@ class PromotionOrders:
         gate = self._rules.gate_of(ended)
         if gate is None:
             raise ConflictError(not_configured(ended))
-        found = self._version(gate, ended.version.version)
+        found = ready_version(self._registry, gate.model, ended.version.version)
         if not found.same_as(ended.version):
             raise ConflictError(
                 f"v{found.version} of {gate.model} is another version now than the one of {ended.id}."
@@ -226,17 +226,6 @@ class PromotionOrders:
         refused = self._rules.refusal(gate, subject)
         if refused is not None:
             raise ConflictError(refused.reason)
-
-    def _version(self, gate: Gate, version: str) -> ModelVersion:
-        try:
-            found = self._registry.get_version(gate.model, version)
-        except VendorNotFoundError as error:
-            raise NoSuchVersionError(
-                f"There is no v{version} of {gate.model}, or it is hidden from us."
-            ) from error
-        if found.status is not VersionStatus.READY:
-            raise ConflictError(f"{gate.model} v{version} is {found.status.value}, not ready.")
-        return found
 
 
 def _or_conflict(found: Subject | Refusal) -> Subject:

@@ -17,7 +17,7 @@ from champion_gate.flow.drift import DriftWatch
 from champion_gate.store import Store
 
 _log = logging.getLogger(__name__)
-_LOOK_BACK = timedelta(days=7)
+_LOOK_BACK = timedelta(days=7)  # so long the service may have been down, and no run is missed
 
 RUNS = "runs"
 DECISIONS = "decisions"

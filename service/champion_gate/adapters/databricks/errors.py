@@ -10,6 +10,7 @@ import requests
 
 from champion_gate.adapters.http.answer import (
     A_WEB_PAGE,
+    LATER,
     PROXY,
     TOO_LARGE,
     causes_of,
@@ -33,7 +34,6 @@ DISCOVERY = (
     "The workspace did not tell where its OAuth endpoints are. Check DATABRICKS_HOST (or the host of the SDK's "
     "profile), or set DATABRICKS_DISCOVERY_URL."
 )
-_LATER = "Nothing has to be done: it is tried again by itself."
 _METASTORE = "METASTORE_DOES_NOT_EXIST"
 _NO_CALL = "ENDPOINT_NOT_FOUND"
 _MAX_WORDS = 500
@@ -213,11 +213,11 @@ _BY_STATUS: dict[int, str] = {
     HTTPStatus.BAD_REQUEST: "Databricks does not accept what gates.yaml or the caller named: its words say what.",
     HTTPStatus.NOT_FOUND: "It does not exist, or the service's principal may not see it.",
     HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: PROXY,
-    HTTPStatus.REQUEST_TIMEOUT: _LATER,
-    HTTPStatus.CONFLICT: f"Somebody else changed it at that moment. {_LATER}",
+    HTTPStatus.REQUEST_TIMEOUT: LATER,
+    HTTPStatus.CONFLICT: f"Somebody else changed it at that moment. {LATER}",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: TOO_LARGE,
-    HTTPStatus.TOO_EARLY: _LATER,
-    HTTPStatus.TOO_MANY_REQUESTS: f"The workspace's rate limit is used up. {_LATER}",
+    HTTPStatus.TOO_EARLY: LATER,
+    HTTPStatus.TOO_MANY_REQUESTS: f"The workspace's rate limit is used up. {LATER}",
 }
 _SAID_TO_ALL = frozenset(
     {
@@ -268,7 +268,7 @@ def _by_status(status: int, what: str) -> str:
     if status == HTTPStatus.FORBIDDEN:
         return next((hint for pattern, hint in _PERMISSIONS.items() if re.search(pattern, what)), CREDENTIALS)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return _LATER
+        return LATER
     return _BY_STATUS.get(status, "Check DATABRICKS_HOST: a workspace of Databricks takes this call.")
 
 

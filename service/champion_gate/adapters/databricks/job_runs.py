@@ -49,6 +49,7 @@ _OUTPUT = "/api/2.2/jobs/runs/get-output"
 _RUN_AS = "job run-as"
 _RUNS_PER_PAGE = 25  # the most that the Jobs API lists at a time
 _JOBS_PER_PAGE = 100
+# What one run may make us read. More is refused: a part of a run proves nothing.
 _MAX_DEPTH = 5
 _MAX_JOB_RUNS = 50
 _MAX_OUTPUTS = 300

@@ -39,7 +39,7 @@ RETURNS_RUN_BY_REQUEST = "2022-11-28"
 _MAX_CHARACTERS = 65_535
 """Of all inputs together, of which there may be 25 (docs.github.com, workflow_dispatch event)."""
 
-_MARGIN = 535
+_MARGIN = 535  # how GitHub counts characters is not documented
 
 
 class GitHub(CiProvider[RepositoryApi]):

@@ -12,7 +12,7 @@ from champion_gate.domain.gates import Account
 from champion_gate.domain.ports import Person
 from champion_gate.errors import ConfigurationError, VendorRefusedError
 
-_SHORTENED = 4
+_SHORTENED = 4  # characters that GitLab tells of others' trigger tokens
 
 
 def tokens_of(credentials: GitLabTokens, previous: GitLabTokens | None) -> Tokens:

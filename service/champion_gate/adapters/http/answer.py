@@ -26,19 +26,19 @@ from champion_gate.errors import (
 )
 
 A_WEB_PAGE = "a web page in place of JSON"
+LATER = "Nothing has to be done: it is tried again by itself."
 PROXY = "Check HTTPS_PROXY and NO_PROXY of the service, and the proxy's rules."
 TOO_LARGE = (
     "A proxy in between takes no body of this size: let its limit be raised (nginx: client_max_body_size)."
 )
 
-_DEEPEST_CAUSE = 12
+_DEEPEST_CAUSE = 12  # causes may go in a circle
 _BEGINNING = 1000
 _PAGE = re.compile(r"<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
 _MESSAGE_KEYS = ("message", "error_description", "error")
 _MESSAGE_LENGTH = 200
 _WAIT_WHEN_LIMITED = 60.0  # GitHub: where no time is said, wait for at least a minute
 _LONGEST_WAIT = 3600.0  # rate limits are by the hour
-_SERVER_ERRORS = 500
 
 Limits = Sequence[tuple[int, str]]
 """What a vendor says when it means "later": the status, which without these words would be a refusal, and words
@@ -137,10 +137,10 @@ class Answer:
             return VendorUnavailableError(
                 self.vendor, text, hint="The rate limit is used up.", retry_after=self._retry_after()
             )
-        if self.status >= _SERVER_ERRORS or self.status == HTTPStatus.REQUEST_TIMEOUT:
+        if self.status >= HTTPStatus.INTERNAL_SERVER_ERROR or self.status == HTTPStatus.REQUEST_TIMEOUT:
             after = self._retry_after() if "retry-after" in self.headers else None
             return VendorUnavailableError(
-                self.vendor, text, hint=_LATER, outcome_unknown=self.may_have_acted, retry_after=after
+                self.vendor, text, hint=LATER, outcome_unknown=self.may_have_acted, retry_after=after
             )
         if is_page and self.status in _REFUSED_BY_OTHERS:
             return VendorRefusedError(self.vendor, text, hint=_WEB_PAGE, concerns_all=True)
@@ -180,12 +180,11 @@ class Answer:
             return _WAIT_WHEN_LIMITED
 
 
-_LATER = "Nothing has to be done: it is tried again by itself."
 _WEB_PAGE = (
     "Check its address (`url` in gates.yaml). If it is right, a login or a proxy stands in between, which has to let "
     "the service through."
 )
-_SAID_TO_ALL = frozenset({302, 303, 401, 407, 413})
+_SAID_TO_ALL = frozenset({302, 303, 401, 407, 413})  # whatever was asked for
 _REFUSED_BY_OTHERS = frozenset({401, 403, 404, 407})
 _HINTS: Mapping[int, str] = {
     HTTPStatus.FOUND: _WEB_PAGE,

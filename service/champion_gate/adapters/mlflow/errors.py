@@ -12,6 +12,7 @@ import urllib3
 
 from champion_gate.adapters.http.answer import (
     A_WEB_PAGE,
+    LATER,
     PROXY,
     TOO_LARGE,
     causes_of,
@@ -34,8 +35,7 @@ _ADDRESS = "Check `registry` in gates.yaml: it is the MLflow server's address, w
 _WEB_PAGE = (
     f"{_ADDRESS} If it is, a login or a proxy stands in between, which has to let the service through."
 )
-_LATER = "Nothing has to be done: it is tried again by itself."
-_LATER_OR_LOG = f"{_LATER} If it lasts: the MLflow server's log says what its database lacks."
+_LATER_OR_LOG = f"{LATER} If it lasts: the MLflow server's log says what its database lacks."
 _NOT_THERE = "It does not exist, or the service's MLflow user may not see it."
 _NOT_FOUND = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"})
 _OLD_SERVER = "An old MLflow server may also not know this call."
@@ -71,7 +71,7 @@ _NO_SUCH_CALL = "The requested URL was not found on the server"
 _HOST_REFUSED = "Invalid Host header"
 _ORIGIN_REFUSED = "Cross-origin request blocked"
 _SQLITE_HINTS = {
-    "database is locked": "Another program keeps the file locked. " + _LATER,
+    "database is locked": "Another program keeps the file locked. " + LATER,
     "file is not a database": "`registry` in gates.yaml names a file that is no SQLite database.",
     "unable to open database file": "Let the service's account read and write the file and its directory.",
     "readonly database": "Let the service's account write the file and its directory.",
@@ -164,14 +164,14 @@ def _refused(code: str | None, status: int, words: str) -> VendorError:
     if status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}:
         limit = "The server's rate limit is used up. " if status == HTTPStatus.TOO_MANY_REQUESTS else ""
         said = f"the server answered {status}."
-        return VendorUnavailableError(VENDOR, said, hint=limit + _LATER)
+        return VendorUnavailableError(VENDOR, said, hint=limit + LATER)
     return VendorRefusedError(VENDOR, _cut(words), hint=_ADDRESS)
 
 
 def _unavailable(error: Exception, status: int, words: str, *, writes: bool) -> VendorError:
     if status:
         said = f"the server answered {status}."
-        return VendorUnavailableError(VENDOR, said, hint=_LATER, outcome_unknown=writes)
+        return VendorUnavailableError(VENDOR, said, hint=LATER, outcome_unknown=writes)
     causes = list(causes_of(error))
     failed = _OUT_OF_DATE in words or getattr(error, "error_code", None) == _DATABASE_FAILED
     if failed or any(isinstance(cause, sqlite3.Error) for cause in causes):
@@ -181,10 +181,10 @@ def _unavailable(error: Exception, status: int, words: str, *, writes: bool) -> 
         return VendorUnavailableError(VENDOR, f"{not_sent[0]}.", hint=not_sent[1])
     if any(isinstance(cause, requests.Timeout | urllib3.exceptions.TimeoutError) for cause in causes):
         said = "the server gave no answer in time."
-        return VendorUnavailableError(VENDOR, said, hint=_LATER, outcome_unknown=writes)
+        return VendorUnavailableError(VENDOR, said, hint=LATER, outcome_unknown=writes)
     if any(isinstance(cause, requests.RequestException) for cause in causes):
         said = "the connection broke before there was an answer."
-        return VendorUnavailableError(VENDOR, said, hint=_LATER, outcome_unknown=writes)
+        return VendorUnavailableError(VENDOR, said, hint=LATER, outcome_unknown=writes)
     return VendorUnavailableError(VENDOR, _cut(words), outcome_unknown=writes)
 
 
