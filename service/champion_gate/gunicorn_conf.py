@@ -10,7 +10,7 @@ import signal
 import sys
 from typing import Any
 
-from gunicorn.glogging import Logger  # type: ignore[import-untyped]
+from gunicorn.glogging import Logger
 
 from champion_gate import SILENT_MLFLOW, log
 from champion_gate.gunicorn_worker import LONGEST_REQUEST_LINE

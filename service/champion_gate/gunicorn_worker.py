@@ -18,9 +18,9 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from gunicorn import util  # type: ignore[import-untyped]
-from gunicorn.http import errors, message  # type: ignore[import-untyped]
-from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
+from gunicorn import util
+from gunicorn.http import errors, message
+from gunicorn.workers.gthread import TConn, ThreadWorker
 
 LONGEST_REQUEST_LINE = 50 * 1024
 """Bytes: the longest model, alias and reason that the API's schema takes, with every character percent-encoded."""

@@ -6,7 +6,7 @@ import os
 import sys
 
 from flask import Flask
-from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
+from gunicorn.arbiter import Arbiter
 
 from champion_gate.bootstrap import build_service
 from champion_gate.errors import ConfigurationError

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import requests
 from flask import Flask
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from jsonschema import Draft202012Validator
 
 from champion_gate.domain.callers import Caller, Role
 from champion_gate.web.app import Operations, create_app

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import trustme
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from jsonschema import Draft202012Validator
 
 from champion_gate.bootstrap.configuration import gates_json_schema, load_gates, load_settings
 from champion_gate.bootstrap.vendors import caller_verifier

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from jsonschema import Draft202012Validator
 
 from champion_gate.adapters.github.settings import GitHubPlace, GitHubServer, gated_job
 from champion_gate.bootstrap.configuration import gates_json_schema, load_gates, read_gates

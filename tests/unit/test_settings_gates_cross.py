@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from jsonschema import Draft202012Validator
 
 from champion_gate.bootstrap.configuration import gates_json_schema, load_gates
 from champion_gate.domain.gates import VersionSource

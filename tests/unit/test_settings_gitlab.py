@@ -12,7 +12,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from jsonschema import Draft202012Validator
 
 from champion_gate.adapters.gitlab.provider import spelled
 from champion_gate.adapters.gitlab.settings import GitLabPlace, GitLabServer, Protection

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 from flask import Request
-from gunicorn.http.body import Body, ChunkedReader, LengthReader  # type: ignore[import-untyped]
-from gunicorn.http.unreader import SocketUnreader  # type: ignore[import-untyped]
+from gunicorn.http.body import Body, ChunkedReader, LengthReader
+from gunicorn.http.unreader import SocketUnreader
 from werkzeug.exceptions import BadRequest, RequestTimeout
 
 from champion_gate.web.bodies import read_body
