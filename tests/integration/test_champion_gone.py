@@ -87,8 +87,11 @@ def test_a_champion_that_goes_while_people_decide_changes_nothing(world: GateWor
     assert world.moves()[-1] == ("1", "2", "reviewer-1")
 
 
+READS_CHAMPION = "/models/.*/(versions/1|aliases/Champion)$"
+
+
 def test_a_champion_that_is_hidden_is_not_gone(uc: GateWorld) -> None:
-    uc.break_databricks("/models/.*/versions/1$", status=403)
+    uc.break_databricks(READS_CHAMPION, method="GET", status=403)
     uc.train({"f1": 0.81})
     uc.settle()
     assert uc.promotion().phase is Phase.REQUESTED
@@ -96,7 +99,7 @@ def test_a_champion_that_is_hidden_is_not_gone(uc: GateWorld) -> None:
 
 
 def test_a_champion_that_the_list_still_has_is_not_gone(uc: GateWorld) -> None:
-    uc.break_databricks("/models/.*/versions/1$", status=404, error_code="RESOURCE_DOES_NOT_EXIST")
+    uc.break_databricks(READS_CHAMPION, method="GET", status=404, error_code="RESOURCE_DOES_NOT_EXIST")
     uc.train({"f1": 0.81})
     uc.settle()
     assert uc.promotion().phase is Phase.REQUESTED
@@ -105,7 +108,9 @@ def test_a_champion_that_the_list_still_has_is_not_gone(uc: GateWorld) -> None:
 
 def test_a_champion_that_a_registry_forgets_for_a_moment_is_compared_with(uc: GateWorld) -> None:
     """Reads and lists of a replica that lags: without the comparison the worse version would be asked for."""
-    found = uc.break_databricks("/models/.*/versions/1$", status=404, error_code="RESOURCE_DOES_NOT_EXIST")
+    found = uc.break_databricks(
+        READS_CHAMPION, method="GET", status=404, error_code="RESOURCE_DOES_NOT_EXIST"
+    )
     uc.train({"f1": 0.81})
     listed = json.dumps({"model_versions": [listed_version(uc, "2")]}).encode()
     hidden = uc.break_databricks("/models/[^/]*/versions$", body=listed)

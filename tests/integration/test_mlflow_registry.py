@@ -140,11 +140,13 @@ def test_an_alias_is_set_moved_and_taken_away(world: World) -> None:
 
     world.registry.set_alias(model, "Champion", "1")
     assert world.registry.get_alias(model, "Champion") == "1"
+    assert world.registry.get_holder(model, "Champion") == world.registry.get_version(model, "1")
     world.registry.set_alias(model, "Champion", "2")
     assert world.registry.get_alias(model, "Champion") == "2"
     assert str(world.client.get_model_version_by_alias(model, "Champion").version) == "2"
     world.registry.delete_alias(model, "Champion")
     assert world.registry.get_alias(model, "Champion") is None
+    assert world.registry.get_holder(model, "Champion") is None
     world.registry.delete_alias(model, "Champion")
 
 

@@ -55,6 +55,18 @@ def test_an_alias_is_set_moved_read_and_deleted_whatever_its_case(
     assert registry.get_alias(MODEL, "Champion") is None
 
 
+def test_the_version_that_holds_an_alias_is_read_whole(databricks: Workspace, registry: UnityCatalog) -> None:
+    databricks.standin.catalog.add_version(MODEL)
+    assert registry.get_holder(MODEL, "Champion") is None
+
+    registry.set_alias(MODEL, "Champion", "1")
+
+    assert registry.get_holder(MODEL, "Champion") == registry.get_version(MODEL, "1")
+    databricks.standin.catalog.remove_version(MODEL, "1", keep_aliases=True)
+    assert registry.get_holder(MODEL, "Champion") is None
+    assert registry.get_alias(MODEL, "Champion") == "1"
+
+
 def test_no_alias_is_told_only_of_a_model_that_was_read(
     databricks: Workspace, registry: UnityCatalog
 ) -> None:

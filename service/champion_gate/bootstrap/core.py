@@ -83,8 +83,8 @@ def build_core(
         waits: how long is waited for what; as in production by default.
     """
     clock = clock or SystemClock()
-    identities = Identities(store, clock)
     together = Together()
+    identities = Identities(store, clock, together)
     job_runs, registry = databricks_and_registry(settings, databricks or {}, sleep, together)
     context = Context(
         gates={gate.name: gate for gate in settings.gates.gates},

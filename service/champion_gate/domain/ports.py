@@ -108,7 +108,7 @@ class ModelRegistry(Protocol):
         ...
 
     def get_details(self, version: ModelVersion) -> VersionDetails:
-        """The version's tags, its MLflow run and its logged model."""
+        """The version's tags, its MLflow run and its logged model, as they are now."""
         ...
 
     def get_training_run(self, run_id: str) -> TrainingRun:
@@ -134,6 +134,10 @@ class ModelRegistry(Protocol):
 
     def get_alias(self, model: str, alias: str) -> str | None:
         """The version that holds the alias; None only after a successful read of the model itself."""
+        ...
+
+    def get_holder(self, model: str, alias: str) -> ModelVersion | None:
+        """The version that holds the alias, in one call; where it tells of none, only `get_alias` can say that none does."""
         ...
 
     def set_alias(self, model: str, alias: str, version: str) -> None:

@@ -53,7 +53,7 @@ class Together:
 
     def each(self, calls: Sequence[Callable[[], T]]) -> list[T]:
         """`all`, for calls of one kind."""
-        return [outcome() for outcome in self._made(calls)]
+        return [outcome() for outcome in self.each_outcome(calls)]
 
     @overload
     def outcomes(
@@ -79,9 +79,10 @@ class Together:
             For each call, in the order in which they stand here, a function that returns what it returned, or
             raises what it raised. Nothing is called anew.
         """
-        return tuple(self._made(calls))
+        return tuple(self.each_outcome(calls))
 
-    def _made(self, calls: Sequence[Callable[[], T]]) -> list[Callable[[], T]]:
+    def each_outcome(self, calls: Sequence[Callable[[], T]]) -> list[Callable[[], T]]:
+        """`outcomes`, for calls of one kind."""
         made = [_Call(call) for call in calls]
         own = [*made[:1], *(each for each in made[1:] if not self._begin(each))]
         for each in own:

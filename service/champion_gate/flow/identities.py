@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from champion_gate.domain import policy
 from champion_gate.domain.aliases import check_reason
@@ -17,6 +18,7 @@ from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind
 from champion_gate.domain.ports import Clock, Person
 from champion_gate.domain.promotion import Promotion
 from champion_gate.domain.rows import RememberedLogin, TrainerAccount
+from champion_gate.domain.together import Together
 from champion_gate.errors import UnsafeTargetError, VendorNotFoundError
 from champion_gate.store import Store
 
@@ -54,9 +56,11 @@ class Excluded:
 class Identities:
     """Remembers the accounts of logins, and takes operators' orders about them."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, together: Together | None = None) -> None:
+        """No call is made; None takes threads of its own to look people up."""
         self._store = store
         self._clock = clock
+        self._together = together or Together()
 
     # --- which account ----------------------------------------------------------------------------------------
 
@@ -108,9 +112,14 @@ class Identities:
         people: dict[tuple[str, str], ExcludedPerson] = {}
         accounts = _nobodies(gate, trainers)
         problems: list[str] = []
-        for trainer, named in policy.identify(gate, trainers).logins:
+        identified = policy.identify(gate, trainers).logins
+        logins = list(dict.fromkeys(named.login for _, named in identified))
+        found = dict(
+            zip(logins, self._together.each_outcome([partial(find, each) for each in logins]), strict=True)
+        )
+        for trainer, named in identified:
             try:
-                person = self._account_of(gate, trainer, named, find)
+                person = self._account_of(gate, trainer, named, found[named.login])
             except AnotherAccountError as error:
                 problems.append(str(error))
                 continue
@@ -143,9 +152,7 @@ class Identities:
         same_people = set[str]().union(*accounts.values()) <= excluded
         return same_people and promotion.approval_sha256 == gate.approval_sha256()
 
-    def _account_of(
-        self, gate: Gate, trainer: Trainer, named: Account, find: Callable[[str], Person]
-    ) -> Person:
+    def _account_of(self, gate: Gate, trainer: Trainer, named: Account, find: FindPerson) -> Person:
         """Whose account it is that stands for a trainer, which is remembered as theirs, also if it is another now.
 
         Raises:
@@ -159,7 +166,7 @@ class Identities:
             return person
 
         try:
-            return noted(self.account(provider, named, lambda: noted(find(named.login))))
+            return noted(self.account(provider, named, lambda: noted(find())))
         except VendorNotFoundError as error:
             raise AnotherAccountError(
                 f"{_maps(gate, trainer, named)}, whom nobody knows there.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,6 +13,9 @@ from champion_gate.domain.promotion import EndRequest, FollowUp, FollowUpKind, P
 from champion_gate.domain.retry import BUDGET, Retry, next_try
 from champion_gate.errors import GateError, LeaseLostError, VersionMissingError
 from champion_gate.flow.context import Context
+
+_KEEPS_A_LEASE = 4
+"""So often in a lease: from the last on, it outlasts any one call to a vendor."""
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +37,22 @@ class Lease:
     def keep(self, taken: Promotion) -> None:
         """Lease the row anew between calls that may each take long; raises LeaseLostError."""
         self._store.keep_promotion(taken, self._clock.now(), self._waits.lease_seconds)
+
+    def keeper(self, taken: Promotion) -> Callable[[], None]:
+        """What leases the row anew between calls, once a good part of the lease is over; raises LeaseLostError.
+
+        Where calls of several threads go on side by side, each of them may say so.
+        """
+        kept_at = self._clock.now()
+
+        def keep() -> None:
+            nonlocal kept_at
+            now = self._clock.now()
+            if now - kept_at >= timedelta(seconds=self._waits.lease_seconds / _KEEPS_A_LEASE):
+                kept_at = now
+                self.keep(taken)
+
+        return keep
 
     def save(
         self,

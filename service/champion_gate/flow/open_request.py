@@ -6,9 +6,9 @@ Here the evidence is frozen; `ApprovalRequests` asks.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from champion_gate.domain import evidence, policy
 from champion_gate.domain.aliases import Hold
@@ -16,7 +16,7 @@ from champion_gate.domain.approval import ApprovalRequest
 from champion_gate.domain.gates import Gate, NewerVersion
 from champion_gate.domain.ledger.chain import LedgerKind
 from champion_gate.domain.promotion import Phase, Promotion, Subject, about, correlation_id
-from champion_gate.domain.versions import VersionDetails
+from champion_gate.domain.versions import ModelVersion, VersionDetails
 from champion_gate.errors import (
     UnsafeTargetError,
     VendorNotFoundError,
@@ -46,12 +46,26 @@ class _Compared:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where people decide, found safe, and who of them may not."""
+    """Where people decide, found safe, and who of them may not.
 
+    Attributes:
+        asked: the promotion, with what an earlier release did not ask for.
+    """
+
+    asked: Promotion
     excluded: Excluded
     nobody: tuple[str, ...]
     pins: Mapping[str, str]
     settings_sha256: str
+
+
+@dataclass(frozen=True)
+class _NotYet:
+    """Why people cannot be asked at the moment, of a promotion with what is known of it by now."""
+
+    asked: Promotion
+    reason: str
+    again: timedelta
 
 
 class RequestOpener:
@@ -70,6 +84,7 @@ class RequestOpener:
         self._clock = context.clock
         self._lease = Lease(context)
         self._requests = ApprovalRequests(context)
+        self._together = context.together
         self._waits = context.waits
 
     def open(self, taken: Promotion) -> None:
@@ -88,14 +103,12 @@ class RequestOpener:
             self._lease.end(
                 taken, Phase.SUPERSEDED, f"v{newer.version.version} asks for {taken.alias} already."
             )
-        elif (changed := self._approvals.version_changed(taken)) is not None:
-            self._lease.end(taken, Phase.STALE, changed)
-        elif (refused := self._rules.refusal(gate, Subject.of(taken))) is not None:
-            self._refused(taken, refused)
-        elif (hold := self._hold(taken)) is not None:
-            self._lease.wait(taken, f"{taken.alias} of {taken.model} is {hold}.", self._waits.recheck_seldom)
-        elif self._requests.may_ask(taken):
+        elif (hold := self._hold(taken)) is None and self._requests.may_ask(taken):
             self._freeze_and_ask(taken, gate)
+        elif self._is_over(taken, *self._outdated(taken, gate)):
+            pass
+        elif hold is not None:
+            self._lease.wait(taken, f"{taken.alias} of {taken.model} is {hold}.", self._waits.recheck_seldom)
         else:
             self._requests.wait_for_operator(taken, found)
 
@@ -109,11 +122,28 @@ class RequestOpener:
                 return other
         return None
 
-    def _refused(self, taken: Promotion, refused: Refusal) -> None:
-        if refused.unclear:
-            self._lease.wait(taken, refused.reason, self._waits.recheck)
+    def _outdated(
+        self, taken: Promotion, gate: Gate
+    ) -> tuple[Callable[[], str | None], Callable[[], Refusal | None]]:
+        """What tells whether the version has changed, and whether the gate still asks for it."""
+        return (
+            lambda: self._approvals.version_changed(taken),
+            lambda: self._rules.refusal(gate, Subject.of(taken)),
+        )
+
+    def _is_over(
+        self, taken: Promotion, changed: Callable[[], str | None], refused: Callable[[], Refusal | None]
+    ) -> bool:
+        """Whether the turn is over, as it is another version by now, or the gate does not ask for it."""
+        if (why := changed()) is not None:
+            self._lease.end(taken, Phase.STALE, why)
+        elif (refusal := refused()) is None:
+            return False
+        elif refusal.unclear:
+            self._lease.wait(taken, refusal.reason, self._waits.recheck)
         else:
-            self._lease.end(taken, Phase.STALE, refused.reason)
+            self._lease.end(taken, Phase.STALE, refusal.reason)
+        return True
 
     def _hold(self, taken: Promotion) -> Hold | None:
         """A hold on the alias: nobody is asked for what would have to wait; a release wakes those that wait."""
@@ -124,15 +154,24 @@ class RequestOpener:
         """Freeze the evidence, make sure that the approval will be protected, and open the request."""
         # Read before the alias is, so that no move of the alias from then on is missed.
         ledger_line = self._store.ledger_head().number
-        known = self._with_subject(taken, gate)
-        if known is None:
+        if taken.request is not None:  # it has been looked for
+            self._lease.keep(taken)
+        keep = self._lease.keeper(taken)
+        changed, refused, read, looked = self._together.outcomes(
+            *self._outdated(taken, gate),
+            lambda: self._numbers(taken, keep),
+            lambda: self._look_at_place(taken, gate, keep),
+        )
+        if self._is_over(taken, changed, refused):
             return
-        compared = self._compared(known, gate)
+        compared = self._compared(taken, gate, read())
         if compared is None:
             return
-        place = self._safe_place(known, gate)
-        if place is None:
+        place = looked()
+        if isinstance(place, _NotYet):
+            self._lease.wait(place.asked, place.reason, place.again)
             return
+        known = place.asked
         before = known.request
         if before is not None and self._shows_the_same(known, before, compared, place):
             self._requests.open(known, before)
@@ -153,55 +192,55 @@ class RequestOpener:
         )
         self._requests.open(frozen, request)
 
-    def _with_subject(self, taken: Promotion, gate: Gate) -> Promotion | None:
-        """With what an earlier release did not ask for; None where that is not told: then it waits."""
-        subject = self._subjects.again(gate, Subject.of(taken))
-        if isinstance(subject, Refusal):
-            why = f"{subject.reason} To withdraw the request: champion-gate promotions cancel {taken.id}"
-            self._lease.wait(taken, why, self._waits.recheck_seldom)
-            return None
-        self._lease.keep(taken)
-        return about(taken, subject)
+    def _numbers(self, taken: Promotion, keep: Callable[[], None]) -> _Compared:
+        """The candidate and Champion, read together."""
+        candidate, champion = self._together.all(
+            lambda: self._registry.get_details(taken.version), lambda: self._champion(taken, keep)
+        )
+        return _Compared(candidate, *champion)
 
-    def _compared(self, taken: Promotion, gate: Gate) -> _Compared | None:
-        """The candidate beside Champion; None where the gate's rules forbid it: then it has ended."""
-        candidate = self._registry.get_details(taken.version)
-        champion_version = self._alias_writer.stands(taken.alias_key)
-        champion = self._champion(taken, champion_version)
-        unread = policy.unread_because(gate, candidate, champion)
+    def _compared(self, taken: Promotion, gate: Gate, read: _Compared) -> _Compared | None:
+        """The same; None where the gate's rules forbid to ask: then it has ended."""
+        unread = policy.unread_because(gate, read.candidate, read.champion)
         since = taken.retry.failing_since
         if unread and (since is None or self._clock.now() < since + self._waits.numbers):
             raise VendorUnavailableError(self._registry.name, f"{unread}.")
-        reason = policy.ineligible_because(gate, candidate, champion)
+        reason = policy.ineligible_because(gate, read.candidate, read.champion)
         if reason is not None:
-            self._lease.end(replace(taken, champion_version=champion_version), Phase.INELIGIBLE, reason)
+            ended = replace(taken, champion_version=read.champion_version)
+            self._lease.end(ended, Phase.INELIGIBLE, reason)
             return None
-        return _Compared(candidate, champion_version, champion)
+        return read
 
-    def _safe_place(self, taken: Promotion, gate: Gate) -> _Place | None:
-        """Who may not decide, and what protects the decision; None where that is not as it must be: then it waits."""
-        identities = policy.identify(gate, taken.trainers)
+    def _look_at_place(self, taken: Promotion, gate: Gate, keep: Callable[[], None]) -> _Place | _NotYet:
+        """Who may not decide, and what protects the decision; or what is not as it must be."""
+        subject = self._subjects.again(gate, Subject.of(taken))
+        if isinstance(subject, Refusal):
+            why = f"{subject.reason} To withdraw the request: champion-gate promotions cancel {taken.id}"
+            return _NotYet(taken, why, self._waits.recheck_seldom)
+        asked = about(taken, subject)
+        identities = policy.identify(gate, asked.trainers)
         if identities.missing:
-            unknown = is_somebody_unknown(taken.trainers)
+            unknown = is_somebody_unknown(asked.trainers)
             again = self._waits.recheck_seldom if unknown else self._waits.recheck
-            self._lease.wait(taken, " ".join(identities.missing), again)
-            return None
+            return _NotYet(asked, " ".join(identities.missing), again)
+        keep()
         provider = self._providers[gate.approval.provider]
-        self._lease.keep(taken)
+        looked_up, checked = self._together.outcomes(
+            lambda: self._identities.excluded(
+                gate, asked.trainers, lambda login: provider.find_person(gate.approval, login)
+            ),
+            lambda: provider.check_place(gate.approval, gate.expires_after),
+        )
         try:
-            excluded = self._identities.excluded(
-                gate, taken.trainers, lambda login: provider.find_person(gate.approval, login)
-            )
+            excluded = looked_up()
             if excluded.problems:
-                self._lease.wait(taken, " ".join(excluded.problems), self._waits.recheck)
-                return None
-            self._lease.keep(taken)
-            pins = provider.check_place(gate.approval, gate.expires_after)
+                return _NotYet(asked, " ".join(excluded.problems), self._waits.recheck)
+            pins = checked()
         except UnsafeTargetError as unsafe:
-            self._lease.wait(taken, f"The place for approval is not safe: {unsafe}", self._waits.recheck)
-            return None
+            return _NotYet(asked, f"The place for approval is not safe: {unsafe}", self._waits.recheck)
         nobody = excluded.without_accounts(identities.nobody)
-        return _Place(excluded, nobody, pins, gate.approval_sha256(excluded.accounts))
+        return _Place(asked, excluded, nobody, pins, gate.approval_sha256(excluded.accounts))
 
     def _frozen(
         self, taken: Promotion, gate: Gate, compared: _Compared, place: _Place, at: datetime
@@ -237,25 +276,50 @@ class RequestOpener:
         unhashed = not before.correlation_id
         return frozen == now and not unhashed and self._approvals.moved_and_back(taken) is None
 
-    def _champion(self, taken: Promotion, version: str | None) -> VersionDetails | None:
-        """The Champion to compare with; None also where the alias stands on a version that is gone.
+    def _champion(
+        self, taken: Promotion, keep: Callable[[], None]
+    ) -> tuple[str | None, VersionDetails | None]:
+        """Where the alias stands, and the Champion to compare with; None also for a version that is gone.
 
         Its MLflow run may be long deleted, or in another workspace: then what that alone says is shown as
         missing, and the reviewer judges without it.
         """
+        held = self._holder(taken)
+        version = self._alias_writer.stands(taken.alias_key) if held is None else held.version
         if version is None:
-            return None
+            return None, None
+        keep()
         try:
-            champion = self._registry.get_version(taken.model, version)
+            champion = held or self._registry.get_version(taken.model, version)
         except VendorNotFoundError as error:
             self._approvals.check_gone(taken, version, error)
+            return version, None
+        keep()
+        return version, self._champion_details(champion)
+
+    def _holder(self, taken: Promotion) -> ModelVersion | None:
+        """The version that holds the alias, where that is the one that is known to; else it takes a closer look."""
+        known = self._store.known_alias(taken.alias_key)
+        is_known = known is not None and known.seen
+        if known is not None and is_known and known.known_version is None:
             return None
+        held = self._registry.get_holder(taken.model, taken.alias)
+        if known is not None and is_known and held is not None and held.version != known.known_version:
+            return None
+        return held
+
+    def _champion_details(self, champion: ModelVersion) -> VersionDetails:
         try:
             return self._registry.get_details(champion)
         except VendorRefusedError as error:
             if error.concerns_all:
                 raise
-            _log.warning("the MLflow run of Champion %s v%s cannot be read: %s", taken.model, version, error)
+            _log.warning(
+                "the MLflow run of Champion %s v%s cannot be read: %s",
+                champion.model,
+                champion.version,
+                error,
+            )
             return self._without_run(VersionDetails(champion, {}, None, unread_because=str(error)))
 
     def _without_run(self, details: VersionDetails) -> VersionDetails:

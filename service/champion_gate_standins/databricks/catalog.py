@@ -16,7 +16,7 @@ from flask import Flask, Response, abort, jsonify, request
 
 from champion_gate_standins.databricks.mlflow import MlflowRuns, pairs
 
-_PAGE = 100
+_PAGE, _LONGEST_PAGE = 100, 1000
 
 
 @dataclass
@@ -229,6 +229,7 @@ class Catalog:
         app.get(models)(self._get_model)
         app.get(f"{models}/versions")(self._list_versions)
         app.get(f"{models}/versions/<int:number>")(self._get_version)
+        app.get(f"{models}/aliases/<alias>")(self._get_by_alias)
         app.put(f"{models}/aliases/<alias>")(self._put_alias)
         app.delete(f"{models}/aliases/<alias>")(self._delete_alias)
         app.get("/api/2.0/mlflow/unity-catalog/model-versions/get")(self._get_tagged)
@@ -242,12 +243,13 @@ class Catalog:
 
     def _list_versions(self, full_name: str) -> Response:
         page = int(request.args.get("page_token", 0))
+        size = min(int(request.args.get("max_results", 0)) or _PAGE, _LONGEST_PAGE)
         with self._lock:
             model = self._model(full_name)
             shown = model.versions.values() if model.executable else ()
             versions = [model.shown_version(version) for version in shown]
-        part = versions[page * _PAGE : (page + 1) * _PAGE]
-        more = {"next_page_token": str(page + 1)} if len(versions) > (page + 1) * _PAGE else {}
+        part = versions[page * size : (page + 1) * size]
+        more = {"next_page_token": str(page + 1)} if len(versions) > (page + 1) * size else {}
         return jsonify({**({"model_versions": part} if part else {}), **more})
 
     def _get_version(self, full_name: str, number: int) -> Response:
@@ -255,6 +257,16 @@ class Catalog:
             model = self._model(full_name)
             if not model.executable:
                 abort(403, f"User does not have EXECUTE on Model '{model.full_name}'.")
+            return jsonify(model.shown_version(_version_of(model, number)))
+
+    def _get_by_alias(self, full_name: str, alias: str) -> Response:
+        with self._lock:
+            model = self._model(full_name)
+            if not model.executable:
+                abort(403, f"User does not have EXECUTE on Model '{model.full_name}'.")
+            number = model.aliases.get(alias.lower())
+            if number is None:
+                abort(404, f"Alias {alias} does not exist.")
             return jsonify(model.shown_version(_version_of(model, number)))
 
     def _put_alias(self, full_name: str, alias: str) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from urllib.parse import quote
@@ -40,6 +40,9 @@ from champion_gate.errors import InvalidInputError, InvalidNameError, VendorNotF
 _MODELS = "/api/2.1/unity-catalog/models"
 _TAGGED = "/api/2.0/mlflow/unity-catalog/model-versions"
 _GET = f"{_TAGGED}/get"
+_VERSIONS_PER_PAGE = (
+    1000  # the most that Unity Catalog lists at a time (sdk/service/catalog.py, ModelVersionsAPI.list)
+)
 _MAX_TAG_VALUE = 1000  # Unity Catalog takes no more
 _TAG_KEY = re.compile(r"[^.,\-=/:]{1,255}")
 _STATUSES = {
@@ -81,27 +84,38 @@ class UnityCatalog:
         return found
 
     def get_details(self, version: ModelVersion) -> VersionDetails:
-        """The version's tags, its MLflow run and its logged model.
+        """The version's tags, its MLflow run and its logged model, read together.
 
         Raises:
             VendorRefusedError: the run is in another workspace, where we cannot read it.
         """
-        api = self._connection.begin()
-        shown = _read_tagged(api, _Name.of(version.model), check_version(version.version))
+        api, named, number = self._connection.begin(), _Name.of(version.model), check_version(version.version)
+        shown_here = logged_model_of(version.source, version.logged_model_id)
+        tagged, training, logged = self._together.outcomes(
+            lambda: _read_tagged(api, named, number),
+            lambda: self._run_of(api, version),
+            lambda: None if shown_here is None else read_logged_model(api, shown_here),
+        )
+        shown = tagged()
         told = logged_model_of(version.source, shown.model_id or version.logged_model_id)
         known = replace(version, logged_model_id=told)
-        run = None
-        if version.run_id:
-            self._refuse_foreign(version)
-            run = read_run(api, version.run_id)
-        details = VersionDetails(version=known, tags=pairs(shown.tags), training_run=run)
-        return self._with_logged_model(api, details)
+        details = VersionDetails(version=known, tags=pairs(shown.tags), training_run=training())
+        if told is not None and told != shown_here:
+            return self._with_logged_model(api, details, lambda: read_logged_model(api, told))
+        return self._with_logged_model(api, details, logged)
 
-    def _with_logged_model(self, api: Operation, details: VersionDetails) -> VersionDetails:
-        model_id, run = details.version.logged_model_id, details.training_run
+    def _run_of(self, api: Operation, version: ModelVersion) -> TrainingRun | None:
+        if not version.run_id:
+            return None
+        self._refuse_foreign(version)
+        return read_run(api, version.run_id)
+
+    def _with_logged_model(
+        self, api: Operation, details: VersionDetails, read: Callable[[], LoggedModel | None]
+    ) -> VersionDetails:
+        run = details.training_run
         try:
-            if model_id is not None:
-                details = replace(details, logged_model=read_logged_model(api, model_id))
+            details = replace(details, logged_model=read())
         except VendorRefusedError as error:
             if error.concerns_all:
                 raise
@@ -154,6 +168,17 @@ class UnityCatalog:
         Unity Catalog gives aliases in lower case (mlflow/mlflow#12331), so case is not compared.
         """
         return _read_alias(self._connection.begin(), _Name.of(model), check_alias(alias))
+
+    def get_holder(self, model: str, alias: str) -> ModelVersion | None:
+        """The version that holds the alias, with all that Unity Catalog tells of one; None where it refuses to."""
+        named = _Name.of(model)
+        path = f"{named.path}/aliases/{check_alias(alias)}"
+        try:
+            return _version(named, self._connection.begin().get(Version, path))
+        except VendorRefusedError as error:
+            if error.concerns_all:
+                raise
+            return None
 
     def set_alias(self, model: str, alias: str, version: str) -> None:
         """Put the alias on a version: one PUT, never repeated here. Needs ownership of the model.
@@ -228,7 +253,7 @@ class _Name:
 
 
 def _list_versions(api: Operation, named: _Name) -> tuple[ModelVersion, ...]:
-    pages = api.pages(VersionList, f"{named.path}/versions", {"max_results": 0})
+    pages = api.pages(VersionList, f"{named.path}/versions", {"max_results": _VERSIONS_PER_PAGE})
     found = [_version(named, shown) for page in pages for shown in page.model_versions]
     return tuple(sorted(found, key=lambda version: version.number, reverse=True))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -84,26 +84,37 @@ class MlflowRegistry:
         Raises:
             VendorNotFoundError: the number belongs to another version by now.
         """
-        found = self._read(version.model, version.version)
+        model_id = version.logged_model_id
+        read, training, logged = self._together.outcomes(
+            lambda: self._read(version.model, version.version),
+            lambda: self._run_of(version),
+            lambda: None if model_id is None else self.get_logged_model(model_id),
+        )
+        found = read()
         if not _version(found).same_as(version):
             raise VendorNotFoundError(
                 "MLflow",
                 f"version {version.version} of {version.model} was deleted and another made in its place.",
             )
-        run = None
-        if version.run_id is not None:
-            try:
-                run = self.get_training_run(version.run_id)
-            except VendorNotFoundError:
-                run = None  # taken for a trainer who should be known and is not
-        details = VersionDetails(version=_version(found), tags=dict(found.tags), training_run=run)
-        return self._with_logged_model(details)
+        details = VersionDetails(version=_version(found), tags=dict(found.tags), training_run=training())
+        told = details.version.logged_model_id
+        if told is not None and told != model_id:
+            return self._with_logged_model(details, lambda: self.get_logged_model(told))
+        return self._with_logged_model(details, logged)
 
-    def _with_logged_model(self, details: VersionDetails) -> VersionDetails:
-        model_id, run = details.version.logged_model_id, details.training_run
+    def _run_of(self, version: ModelVersion) -> TrainingRun | None:
+        """None also where it is gone: it is taken for a trainer who should be known and is not."""
         try:
-            if model_id is not None:
-                details = replace(details, logged_model=self.get_logged_model(model_id))
+            return None if version.run_id is None else self.get_training_run(version.run_id)
+        except VendorNotFoundError:
+            return None
+
+    def _with_logged_model(
+        self, details: VersionDetails, read: Callable[[], LoggedModel | None]
+    ) -> VersionDetails:
+        run = details.training_run
+        try:
+            details = replace(details, logged_model=read())
         except VendorRefusedError as error:
             if error.concerns_all:
                 raise
@@ -152,6 +163,19 @@ class MlflowRegistry:
             raise unreadable("the model")
         version = found.aliases.get(checked)
         return None if version is None else _number(version)
+
+    def get_holder(self, model: str, alias: str) -> ModelVersion | None:
+        """The version that holds the alias; None where MLflow refuses to tell, as it does where none holds it."""
+        checked, exact = check_alias(alias), _checked(model)
+        try:
+            found = self._calls.run(lambda client: client.get_model_version_by_alias(exact, checked))
+        except VendorRefusedError as error:
+            if error.concerns_all:
+                raise
+            return None
+        if found.name != exact:
+            raise unreadable("the model version")
+        return _version(found)
 
     def set_alias(self, model: str, alias: str, version: str) -> None:
         """Put the alias on a version: the last writer wins. Never repeated here.
