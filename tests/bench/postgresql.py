@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import psycopg
 
+from bench.serving import cpu_seconds
+
 
 class Postgresql:
     """The server. Unlike that of the tests it waits for the disk (`fsync`), as in production."""
@@ -29,12 +31,9 @@ class Postgresql:
 
     def cpu_seconds(self) -> float:
         """Spent until now by the server and all of its backends, those that have ended among them."""
-        spent = 0.0
-        for each in (self._process, *self._process.children(recursive=True)):
-            times = each.cpu_times()
-            spent += times.user + times.system
         ended = self._process.cpu_times()
-        return spent + ended.children_user + ended.children_system
+        living = cpu_seconds((self._process, *self._process.children(recursive=True)))
+        return living + ended.children_user + ended.children_system
 
 
 @contextmanager

@@ -54,5 +54,9 @@ def pss_mb(processes: Iterable[psutil.Process]) -> float:
 
 
 def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
-    """What they have spent until now."""
-    return float(sum(sum(each.cpu_times()[:2]) for each in processes))
+    """What those that still live have spent until now."""
+    spent = 0.0
+    for each in processes:
+        with suppress(psutil.NoSuchProcess):
+            spent += sum(each.cpu_times()[:2])
+    return spent

@@ -250,7 +250,7 @@ class Api:
             and asked.get("event", run.event) == run.event
             and asked.get("actor", run.actor.login).lower() == run.actor.login.lower()
             and asked.get("branch", run.head_branch) == run.head_branch
-            and asked.get("status", run.status) in {run.status, run.conclusion}
+            and ("status" not in asked or asked["status"] in {run.status, run.conclusion})
             and within(run.created_at)
         ]
         page, link = page_of(found[:MAX_SEARCH] if searched else found, repository.id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from itertools import takewhile
 from typing import TYPE_CHECKING, Protocol
 
 from champion_gate_standins.github.state import (
@@ -55,6 +56,7 @@ class Runs:
         self.run_job: Callable[[Run, Job], None] | None = None
         self.runners = True
         self.present_conclusion = "success"
+        self._to_go_on: list[Run] = []
 
     def _now(self) -> datetime:
         return self._state.clock()
@@ -183,6 +185,7 @@ class Runs:
         """The reviewers, if there are any, have let the job through; it starts once no other rule holds it."""
         job.reviewed_at = job.reviewed_at or self._now()
         if not run.repository.rules_ignored and self._is_held(job):
+            self._to_go_on.append(run)
             return
         job.status = "queued"
         self._tell(run, job)
@@ -197,6 +200,7 @@ class Runs:
 
     def _take_up(self, run: Run, job: Job) -> None:
         if not self.runners:
+            self._to_go_on.append(run)
             return
         job.status, job.started_at = "in_progress", self._now()
         self._tell(run, job)
@@ -207,7 +211,9 @@ class Runs:
 
     def go_on(self) -> None:
         """Start what no rule holds any more, or what a runner is free for."""
-        for run in self._state.runs:
+        waiting = [run for run in dict.fromkeys(self._to_go_on) if run in self._state.runs]
+        self._to_go_on = []
+        for run in waiting:
             held = [job for job in run.held_jobs() if job.reviewed_at is not None]
             queued = [job for job in run.latest_jobs() if job.status == "queued"]
             for job in held:
@@ -305,8 +311,9 @@ class Runs:
 
     def fail_overdue(self) -> None:
         """End the jobs that nobody reviewed for 30 days (docs.github.com, "Control deployments")."""
-        for run in self._state.runs:
-            overdue = [job for job in run.waiting_jobs() if self._now() - job.created_at >= REVIEW_LIMIT]
+        now = self._now()
+        for run in takewhile(lambda run: now - run.created_at >= REVIEW_LIMIT, self._state.runs):
+            overdue = [job for job in run.waiting_jobs() if now - job.created_at >= REVIEW_LIMIT]
             for job in overdue:
                 self._end(run, job, "failure")
             if overdue:
