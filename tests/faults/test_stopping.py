@@ -73,7 +73,6 @@ def test_a_service_that_has_only_just_begun_ends_at_once(world: ProcessWorld) ->
     assert_nothing_is_left(world)
 
 
-@pytest.mark.part("quick")
 def test_the_step_in_hand_is_finished(world: ProcessWorld) -> None:
     hang = threading.Event()
     hanging = world.databricks.faults.add(Fault("/aliases/", "PUT", hang=hang))

@@ -7,10 +7,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import trustme
+from cryptography.hazmat.primitives.asymmetric import rsa
 from flask import Flask
 from werkzeug.serving import make_server
 
@@ -79,6 +81,11 @@ class World:
         return len(self.faults.requests)
 
 
+@cache
+def _first_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, 2048)
+
+
 @contextmanager
 def oidc_world(tmp_path: Path, *, path: str = "") -> Iterator[World]:
     """An issuer at `https://127.0.0.1:PORT` and this path, which provider "github" trusts.
@@ -111,7 +118,7 @@ def oidc_world(tmp_path: Path, *, path: str = "") -> Iterator[World]:
             timeouts=QUICK,
             sleep=pauses.append,
         )
-        there.rotate()
+        there.rotate(_first_key())
         try:
             yield World(there, faults, here, clock, url, str(ca_file), pauses)
         finally:

@@ -153,6 +153,7 @@ def test_a_manual_change_a_rollback_and_a_promotion_race_in_different_processes(
     assert won == (["reviewer-1"] if ended is Phase.PROMOTED else []), world.story()
 
 
+@pytest.mark.part("rest")
 def test_what_a_command_left_unfinished_is_finished_by_the_next_writer_in_another_process(
     world: ProcessWorld,
 ) -> None:

@@ -225,6 +225,7 @@ def test_interrupted_before_it_has_begun_it_says_little() -> None:
         running.assert_nothing_is_left()
 
 
+@pytest.mark.part("rest")
 def test_a_port_that_is_taken_is_told_without_a_stack_trace() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,

@@ -110,6 +110,7 @@ UNLIKE = {
 }
 
 
+@pytest.mark.part("rest")
 @pytest.mark.parametrize(("part", "changes"), HONEST.values(), ids=HONEST)
 def test_a_form_that_means_the_same_promotes(world: GateWorld, part: str, changes: dict[str, Any]) -> None:
     pending = approved(world)
@@ -120,6 +121,7 @@ def test_a_form_that_means_the_same_promotes(world: GateWorld, part: str, change
     assert ("1", "2", "reviewer-1") in world.moves()
 
 
+@pytest.mark.part("rest")
 @pytest.mark.parametrize(("part", "changes", "words"), UNKNOWN.values(), ids=UNKNOWN)
 def test_a_form_that_is_not_known_waits_and_says_so(
     world: GateWorld, part: str, changes: dict[str, Any], words: str

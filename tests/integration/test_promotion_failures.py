@@ -45,6 +45,7 @@ READ_TO_OPEN = (
 )
 
 
+@pytest.mark.part("rest", "an empty", "null")
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_github_fails_while_the_place_is_checked(world: GateWorld, fault: dict[str, object]) -> None:
     for path in READ_TO_OPEN:
@@ -71,6 +72,7 @@ READ_TO_DECIDE = (
 )
 
 
+@pytest.mark.part("rest", "an empty", "null")
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_github_fails_while_a_decision_is_read(world: GateWorld, fault: dict[str, object]) -> None:
     pending = world.ask()

@@ -39,6 +39,7 @@ def again_after(world: GateWorld, promotion: Promotion) -> float:
     return (due_at - world.clock.now()).total_seconds()
 
 
+@pytest.mark.part("rest", "302", "401")
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
 @pytest.mark.parametrize("path", [MODEL, VERSION, "/jobs/list$"])
 def test_a_refused_read_does_not_end_an_approved_promotion(
@@ -56,6 +57,7 @@ def test_a_refused_read_does_not_end_an_approved_promotion(
     world.ended(pending, Phase.PROMOTED)
 
 
+@pytest.mark.part("rest", "302", "401")
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
 @pytest.mark.parametrize(
     "path", ["/jobs/runs/get$", "/jobs/list$", "/models/main.ml.churn/versions$", "/mlflow/runs/get$"]
@@ -73,6 +75,7 @@ def test_a_refused_read_does_not_end_a_run(world: GateWorld, path: str, refusal:
     world.promotion(Phase.PENDING_APPROVAL)
 
 
+@pytest.mark.part("rest", "302", "401")
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
 @pytest.mark.parametrize("path", [MODEL, VERSION, "/mlflow/runs/get$"])
 def test_a_refused_read_does_not_end_a_requested_promotion(

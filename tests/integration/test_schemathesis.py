@@ -32,13 +32,8 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiWorld]:
         yield world
 
 
-@pytest.mark.parametrize(
-    "exist",
-    [
-        pytest.param(True, id="on rows that exist"),
-        pytest.param(False, id="on whatever comes", marks=pytest.mark.part("rest")),
-    ],
-)
+@pytest.mark.part("rest")
+@pytest.mark.parametrize("exist", [True, False], ids=["on rows that exist", "on whatever comes"])
 def test_nothing_but_what_is_described_is_answered(api: ApiWorld, *, exist: bool) -> None:
     """Examples, boundary values and malformed requests of every operation, and methods that there are not."""
     existing = {

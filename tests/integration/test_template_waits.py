@@ -7,6 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -80,6 +81,7 @@ def test_githubs_job_gives_up_before_its_time_is_up(tmp_path: Path) -> None:
     assert taken + SETTING_UP_SECONDS <= job["timeout-minutes"] * 60
 
 
+@pytest.mark.part("rest")
 def test_gitlabs_job_gives_up_before_its_time_is_up(tmp_path: Path) -> None:
     header, pipeline = (DEPLOY / "gitlab" / "champion-gate.gitlab-ci.yml").read_text().split("\n---\n")
     assert header

@@ -94,6 +94,7 @@ def test_a_limit_is_waited_for_as_long_as_the_vendor_says(
         assert waiting.due_at == world.clock.now() + timedelta(seconds=waits)
 
 
+@pytest.mark.part("rest")
 @pytest.mark.parametrize(("provider", "status", "body"), LIMITS.values(), ids=LIMITS)
 def test_a_limit_on_reading_and_cancelling_is_no_answer(
     tmp_path: Path, provider: str, status: int, body: object

@@ -41,6 +41,7 @@ sys.addaudithook(audit)
 """
 
 
+@pytest.mark.part("rest", "a server")
 @pytest.mark.parametrize("registry", ["a database", "a server"])
 def test_the_registrys_client_is_imported_before_it_is_needed(tmp_path: Path, registry: str) -> None:
     with far_end(answer(200, {})) as far:
@@ -56,6 +57,7 @@ def test_the_registrys_client_is_imported_before_it_is_needed(tmp_path: Path, re
     assert len(later) < 20
 
 
+@pytest.mark.part("rest")
 def test_nobody_outside_is_looked_up_from_the_start_to_the_alias(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(WATCHING)
     seen = tmp_path / "seen"

@@ -78,17 +78,18 @@ class Issuer:
         with self._lock:
             return self._signing or self._rotate(publish=True)
 
-    def rotate(self, *, publish: bool = True) -> SigningKey:
+    def rotate(self, private: rsa.RSAPrivateKey | None = None, *, publish: bool = True) -> SigningKey:
         """Sign with a new key from now on; the old ones stay published.
 
         Args:
+            private: to be used under a new name; one is made by default, which takes longer than all the rest.
             publish: False keeps the new one out of the key set, so that its tokens have an unknown `kid`.
         """
         with self._lock:
-            return self._rotate(publish=publish)
+            return self._rotate(private, publish=publish)
 
-    def _rotate(self, *, publish: bool) -> SigningKey:
-        key = SigningKey(uuid.uuid4().hex, rsa.generate_private_key(65537, _KEY_BITS))
+    def _rotate(self, private: rsa.RSAPrivateKey | None = None, *, publish: bool) -> SigningKey:
+        key = SigningKey(uuid.uuid4().hex, private or rsa.generate_private_key(65537, _KEY_BITS))
         if publish:
             self.published.append(key)
         self._signing = key  # published before: no token may be signed with a key that nobody can find
