@@ -59,6 +59,10 @@ class RepositoryApi:
         self._auth = access.to(spot)
         self._repository = ("repos", spot.owner, spot.name)
 
+    def sign_in(self) -> None:
+        """Have credentials ready, so that calls that go out together do not each make a token; errors are those of a call."""
+        self._auth.headers()
+
     def own_account(self) -> Person:
         """The account that acts when we do."""
         return self._access.own_account(self.spot)

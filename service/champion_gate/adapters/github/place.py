@@ -7,13 +7,14 @@ self-review, administrators' bypass, deployment branches). Of a branch: "Availab
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from champion_gate.adapters.github import models
 from champion_gate.adapters.github.api import RepositoryApi
-from champion_gate.adapters.github.models import BranchRule, ProtectionRule, github
+from champion_gate.adapters.github.models import BranchPolicy, BranchRule, ProtectionRule, github
 from champion_gate.adapters.github.settings import GitHubPlace
 from champion_gate.domain.canonical import canonical
 from champion_gate.domain.ports import Person
@@ -54,6 +55,14 @@ class Environment:
 
 
 @dataclass(frozen=True)
+class _Seen:
+    """What GitHub tells of an environment; `policies` are those of its branches, where it has some of its own."""
+
+    environment: models.Environment
+    policies: Callable[[], list[BranchPolicy]]
+
+
+@dataclass(frozen=True)
 class Survey:
     """What a look at the place brought.
 
@@ -68,7 +77,7 @@ class Survey:
 
 
 def survey(api: RepositoryApi) -> Survey:
-    """Look at repository, workflow, branch and environments.
+    """Look at repository, workflow, branch and environments, at all of them at once.
 
     Raises:
         VendorUnavailableError: GitHub could not be read; a refusal is a problem, not an error.
@@ -77,13 +86,18 @@ def survey(api: RepositoryApi) -> Survey:
     pins = {"ref": api.spot.ref, "workflow_path": api.spot.workflow_path}
     environments: list[Environment] = []
     try:
-        pins |= _repository(api, problems)
-        bot = api.own_account()
+        api.sign_in()  # once, not by each of the calls
+        repository, account, workflow, there = api.together.outcomes(
+            api.repository, api.own_account, api.workflow, lambda: _branch_and_environments(api)
+        )
+        pins |= _repository(api, repository, problems)
+        bot = account()
         pins |= {"bot_id": bot.user_id, "bot_login": bot.login}
-        pins |= _workflow(api, problems)
-        problems += _branch_problems(api)
-        for seat in api.spot.seats:
-            environments += _environment(api, seat, bot, problems)
+        pins |= _workflow(api, workflow, problems)
+        rules, seen = there()
+        problems += _branch_problems(api, rules)
+        for seat, one in zip(api.spot.seats, seen, strict=True):
+            environments += _environment(api, seat, one, bot, problems)
     except VendorRefusedError as refused:
         problems.append(f"{api.spot.repository} cannot be checked: {refused}")
     pinned = {environment.seat: environment.pin() for environment in environments}
@@ -93,16 +107,17 @@ def survey(api: RepositoryApi) -> Survey:
 
 def unreadable_teams(api: RepositoryApi, looked: Survey) -> Iterator[str]:
     """Reviewing teams whose members cannot be read: an approval by one of them could not be told from others'."""
-    for environment in looked.environments:
-        for slug in environment.teams.values():
-            try:
-                api.check_team(slug)
-            except VendorRefusedError as refused:
-                yield (
-                    f"{_where(api.spot, environment.seat)}: who is in the team {slug} cannot be read "
-                    f"({refused.message}). Give the App or token the organization permission Members: read, or "
-                    "name people instead."
-                )
+    teams = [(each.seat, slug) for each in looked.environments for slug in each.teams.values()]
+    checked = api.together.each_outcome([partial(api.check_team, slug) for _, slug in teams])
+    for (seat, slug), check in zip(teams, checked, strict=True):
+        try:
+            check()
+        except VendorRefusedError as refused:
+            yield (
+                f"{_where(api.spot, seat)}: who is in the team {slug} cannot be read "
+                f"({refused.message}). Give the App or token the organization permission Members: read, or "
+                "name people instead."
+            )
 
 
 def too_long_waits(api: RepositoryApi, looked: Survey, expires_after: timedelta) -> Iterator[str]:
@@ -159,10 +174,31 @@ def stored_environments(stored: Mapping[str, str]) -> Mapping[str, Mapping[str, 
     return {seat: pin for seat, pin in pinned.items() if isinstance(pin, dict)}
 
 
-def _repository(api: RepositoryApi, problems: list[str]) -> dict[str, str]:
+def _branch_and_environments(
+    api: RepositoryApi,
+) -> tuple[Callable[[], list[BranchRule]], list[Callable[[], _Seen]]]:
+    rules, seen = api.together.outcomes(
+        api.branch_rules,
+        lambda: api.together.each_outcome([partial(_look, api, seat) for seat in api.spot.seats]),
+    )
+    return rules, seen()
+
+
+def _look(api: RepositoryApi, seat: str) -> _Seen:
+    found = api.environment(seat)
+    policy = found.deployment_branch_policy
+    if policy is None or policy.protected_branches or not policy.custom_branch_policies:
+        return _Seen(found, list)
+    (policies,) = api.together.each_outcome([partial(api.branch_policies, seat)])
+    return _Seen(found, policies)
+
+
+def _repository(
+    api: RepositoryApi, read: Callable[[], models.Repository], problems: list[str]
+) -> dict[str, str]:
     spot = api.spot
     try:
-        found = api.repository()
+        found = read()
     except VendorNotFoundError as missing:
         raise VendorRefusedError(
             "GitHub",
@@ -183,10 +219,10 @@ def _repository(api: RepositoryApi, problems: list[str]) -> dict[str, str]:
     return ids
 
 
-def _workflow(api: RepositoryApi, problems: list[str]) -> dict[str, str]:
+def _workflow(api: RepositoryApi, read: Callable[[], models.Workflow], problems: list[str]) -> dict[str, str]:
     spot = api.spot
     try:
-        found = api.workflow()
+        found = read()
     except VendorNotFoundError:
         problems.append(
             f"{spot.repository} has no workflow {spot.workflow_path} on its default branch: "
@@ -204,7 +240,7 @@ def _workflow(api: RepositoryApi, problems: list[str]) -> dict[str, str]:
     return {"workflow_id": found.id}
 
 
-def _branch_problems(api: RepositoryApi) -> Iterator[str]:
+def _branch_problems(api: RepositoryApi, read: Callable[[], list[BranchRule]]) -> Iterator[str]:
     """What is missing in the rules of the gate's branch, and where to add it.
 
     One person alone must not be able to change it: its workflow decides what reviewers are shown and which job is gated.
@@ -218,7 +254,7 @@ def _branch_problems(api: RepositoryApi) -> Iterator[str]:
     """
     page = f"Branch {api.spot.ref} of {api.spot.repository} (Settings, Rules, Rulesets)"
     try:
-        rules = api.branch_rules()
+        rules = read()
     except VendorNotFoundError as missing:
         yield f"{page}: its rules cannot be read ({missing.message})."
         return
@@ -240,16 +276,19 @@ def _asks_another(rule: BranchRule) -> bool:
     return github.told(count, "rules.parameters.required_approving_review_count") > 0
 
 
-def _environment(api: RepositoryApi, seat: str, bot: Person, problems: list[str]) -> list[Environment]:
+def _environment(
+    api: RepositoryApi, seat: str, read: Callable[[], _Seen], bot: Person, problems: list[str]
+) -> list[Environment]:
     where = _where(api.spot, seat)
     try:
-        found = api.environment(seat)
+        seen = read()
     except VendorNotFoundError:
         problems.append(
             f"{api.spot.repository} has no environment {seat}: make it under Settings, Environments, "
             "with required reviewers. (A workflow that names it would make it without protection.)"
         )
         return []
+    found = seen.environment
     if found.name.lower() != seat.lower():
         problems.append(f"{where}: GitHub answered about {found.name} instead.")
         return []
@@ -277,7 +316,7 @@ def _environment(api: RepositoryApi, seat: str, bot: Person, problems: list[str]
             f"{where}: turn off `Allow administrators to bypass configured protection rules`; "
             "a bypass cannot be told from an approval."
         )
-    described = {*_branches(api, seat, found, problems), *map(_described, rules)}
+    described = {*_branches(api, seat, seen, problems), *map(_described, rules)}
     waits = sum(github.told(rule.wait_timer, "wait_timer") for rule in rules if rule.type == "wait_timer")
     return [Environment(seat, number, users, teams, tuple(sorted(described)), waits * _MINUTE)]
 
@@ -298,13 +337,13 @@ def _reviewers(
     return frozenset(users), teams
 
 
-def _branches(api: RepositoryApi, seat: str, found: models.Environment, problems: list[str]) -> list[str]:
+def _branches(api: RepositoryApi, seat: str, seen: _Seen, problems: list[str]) -> list[str]:
     where, ref = _where(api.spot, seat), api.spot.ref
-    policy = found.deployment_branch_policy
+    policy = seen.environment.deployment_branch_policy
     if policy is not None and policy.protected_branches:
         return ["branches: protected"]
     if policy is not None and policy.custom_branch_policies:
-        allowed = [(one.name, one.type) for one in api.branch_policies(seat)]
+        allowed = [(one.name, one.type) for one in seen.policies()]
         if allowed == [(ref, "branch")]:
             return [f"branches: {ref}"]
     problems.append(

@@ -6,13 +6,14 @@ What is asked of a place: docs.gitlab.com, "Protected environments", "Deployment
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from champion_gate.adapters.gitlab.api import ProjectApi
 from champion_gate.adapters.gitlab.auth import own_account
-from champion_gate.adapters.gitlab.branch import branch_problems, read_branch
+from champion_gate.adapters.gitlab.branch import Branch, branch_problems, read_branch
 from champion_gate.adapters.gitlab.models import Project, ProtectedEnvironment
 from champion_gate.adapters.gitlab.people import AccessRule, People
 from champion_gate.adapters.gitlab.settings import GitLabPlace, Protection
@@ -83,7 +84,7 @@ class Survey:
 
 
 def survey(api: ProjectApi, people: People, now: datetime) -> Survey:
-    """Look at project, protections and our own account.
+    """Look at project, protections and our own account, at all of them at once.
 
     Raises:
         VendorUnavailableError: GitLab could not be read; a refusal is a problem, not an error.
@@ -98,21 +99,29 @@ def survey(api: ProjectApi, people: People, now: datetime) -> Survey:
         "source": api.tokens.source,
     }
     try:
-        found = _project(api)
+        project, account, opener, there = api.together.outcomes(
+            lambda: _project(api),
+            lambda: own_account(api, now),
+            lambda: _other_account(api),
+            lambda: _protections(api),
+        )
+        found = project()
         pins |= _project_ids(spot, found, problems)
-        bot = own_account(api, now)
+        bot = account()
         # The api token's account cancels pipelines; with its token somebody could also play their jobs.
-        own = {each.user_id: each for each in (bot, *([api.opener()] if api.tokens.api is not None else []))}
+        own = {each.user_id: each for each in (bot, opener()) if each is not None}
         pins |= {"bot_id": bot.user_id, "bot_login": bot.login, "openers": ",".join(sorted(own))}
-        approver_ids = _approvers(api, bot, problems)
-        branch = read_branch(api)
+        protections = there()
+        approver_ids = _approvers(spot, protections.approvers, bot, problems)
+        branch = protections.branch()
         problems += branch_problems(spot, branch, people, bot)
         rules = Rules(push=branch.push, merge=branch.merge)
         if spot.protection is Protection.ENVIRONMENT:
-            rules = _environment(api, rules, problems)
+            (environment,) = protections.environment
+            rules = _environment(spot, environment, rules, problems)
             problems += _self_approval(spot, found, rules)
-        for account in own.values():
-            problems += _bot_may_decide(spot, people, rules, account)
+        for each in own.values():
+            problems += _bot_may_decide(spot, people, rules, each)
         problems += [
             f"{_environment_page(spot)}: {each}. Let our read token's account see the group, or name people."
             for each in people.unreadable_groups([*rules.deployers, *rules.approvers])
@@ -205,13 +214,44 @@ def _ci_config(found: Project, path: str, spot: GitLabPlace, problems: list[str]
     return f"{address}//{file}@refs/heads/{spot.ref}"
 
 
-def _approvers(api: ProjectApi, bot: Person, problems: list[str]) -> frozenset[str]:
+def _other_account(api: ProjectApi) -> Person | None:
+    """The account of the api token where a trigger token starts pipelines; else that is the one that starts them."""
+    return api.opener() if api.tokens.api is not None and api.tokens.trigger is not None else None
+
+
+@dataclass(frozen=True)
+class _Protections:
+    """What reading each of them came to.
+
+    Attributes:
+        environment: none, where the gate does without its protection.
+        approvers: in the order in which the gate names them.
+    """
+
+    branch: Callable[[], Branch]
+    environment: Sequence[Callable[[], ProtectedEnvironment]]
+    approvers: Sequence[Callable[[], Person]]
+
+
+def _protections(api: ProjectApi) -> _Protections:
+    protected = [api.protected_environment] if api.spot.protection is Protection.ENVIRONMENT else []
+    branch, environment, approvers = api.together.outcomes(
+        lambda: read_branch(api),
+        lambda: api.together.each_outcome(protected),
+        lambda: api.together.each_outcome([partial(api.account, named) for named in api.spot.approvers]),
+    )
+    return _Protections(branch, environment(), approvers())
+
+
+def _approvers(
+    spot: GitLabPlace, found: Sequence[Callable[[], Person]], bot: Person, problems: list[str]
+) -> frozenset[str]:
     """The ids of the people whom the gate names as `approvers`."""
     ids = set()
-    for named in api.spot.approvers:
+    for named, account in zip(spot.approvers, found, strict=True):
         login = named.login
         try:
-            ids.add(api.account(named).user_id)
+            ids.add(account().user_id)
         except VendorNotFoundError:
             problems.append(f"`approvers` names {login}, whom nobody knows at GitLab.")
         except VendorRefusedError as refused:
@@ -224,10 +264,15 @@ def _approvers(api: ProjectApi, bot: Person, problems: list[str]) -> frozenset[s
 # --- the environment --------------------------------------------------------------------------------------
 
 
-def _environment(api: ProjectApi, branch: Rules, problems: list[str]) -> Rules:
-    spot, where = api.spot, _environment_page(api.spot)
+def _environment(
+    spot: GitLabPlace,
+    read: Callable[[], ProtectedEnvironment],
+    branch: Rules,
+    problems: list[str],
+) -> Rules:
+    where = _environment_page(spot)
     try:
-        found = api.protected_environment()
+        found = read()
     except VendorNotFoundError:
         problems.append(
             f"{where}: it is not protected, or the project's tier has no protected environments. "
