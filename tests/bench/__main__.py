@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,15 @@ def main() -> None:
         write(json.loads((FOLDER / "latest.json").read_text()))
         return
     say(machine())
+    failed = []
     for name in asked.names or NAMES:
-        run(name, Report(asked.rounds, asked.scale), file)
+        try:
+            run(name, Report(asked.rounds, asked.scale), file)
+        except Exception:  # noqa: BLE001 - hours of others must not be lost with it
+            failed.append(name)
+            traceback.print_exc()
+    if failed:
+        raise SystemExit(f"Not measured: {', '.join(failed)}")
 
 
 def run(name: str, report: Report, file: Path) -> None:

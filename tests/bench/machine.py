@@ -40,10 +40,9 @@ def client() -> str:
 
 
 def _processor() -> str:
-    for each in Path("/proc/cpuinfo").read_text().splitlines():
-        if each.startswith("model name"):
-            return each.partition(":")[2].strip()
-    return platform.machine()
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.machine())
 
 
 def _fsync_ms() -> float:
