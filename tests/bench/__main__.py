@@ -21,7 +21,7 @@ from typing import Any
 from bench.machine import machine, moment
 from bench.report import HEAD, Report, Row, say
 
-NAMES = ("acks", "burst", "memory", "growth")
+NAMES = ("acks", "latency", "calls", "burst", "memory", "growth")
 ROUNDS = 5
 ROOT = Path(__file__).parents[2]
 FOLDER, PAGE = ROOT / ".bench", ROOT / "deploy" / "SCALING.md"
