@@ -217,6 +217,13 @@ def test_a_search_that_is_refused_means_more_than_one(uc: GateWorld) -> None:
     assert "which logged models that run has cannot be read" in unread(uc)
 
 
+def put_off_because(world: GateWorld) -> str:
+    """Why nobody has been asked yet."""
+    (waiting,) = world.promotions()
+    assert waiting.phase is Phase.REQUESTED, waiting.reason
+    return waiting.retry.last_error or ""
+
+
 def test_a_search_without_an_answer_is_made_again(uc: GateWorld) -> None:
     run_id, (model_id,) = log_models(uc, [("auc", 0.7)])
     log_to_run(uc, model_id, "f1", 0.93)
@@ -224,7 +231,7 @@ def test_a_search_without_an_answer_is_made_again(uc: GateWorld) -> None:
     fault = uc.break_databricks("logged-models/search", status=500)
     uc.notify(run_id)
     uc.settle()
-    assert "logged-models/search answered 500" in (uc.notification(NotificationPhase.WAITING).reason or "")
+    assert "logged-models/search answered 500" in put_off_because(uc)
     assert fault.hits
     uc.databricks.faults.clear()
     uc.wait(minutes=1)
@@ -240,7 +247,7 @@ def test_a_search_with_an_entry_that_cannot_be_read_is_made_again(uc: GateWorld,
     uc.break_databricks("logged-models/search", status=200, body=f'{{"models": [{entry}]}}'.encode())
     uc.notify(run_id)
     uc.settle()
-    assert "an answer cannot be read" in (uc.notification(NotificationPhase.WAITING).reason or "")
+    assert "an answer cannot be read" in put_off_because(uc)
     uc.databricks.faults.clear()
     uc.wait(minutes=1)
     assert asked(uc)["candidate"] == 0.93
