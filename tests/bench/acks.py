@@ -21,7 +21,7 @@ import psycopg
 from sqlalchemy import func, select
 
 from bench import load
-from bench.far_ends import World, hook, migrated, world
+from bench.far_ends import hook, migrated, world
 from bench.load import Load
 from bench.postgresql import postgresql
 from bench.report import Report, percentile, ratio
@@ -62,46 +62,43 @@ def on(
     name: str, database: Callable[[], str], commits: Callable[[str, float], float], report: Report
 ) -> dict[str, float]:
     """Measure on one kind of database."""
-    taken = Taken()
-    with tempfile.TemporaryDirectory() as folder, world(Path(folder)) as between:
-        jobs = {"unwatched": UNWATCHED, "watched": between.far.watched_job()}
-        for _ in range(report.rounds):
-            with echo_served() as url:
-                load.as_fast_as_answered(f"{url}/echo", UNWATCHED, next(_runs), WARM_UP_SECONDS)
-                taken.echo.append(
-                    load.as_fast_as_answered(
-                        f"{url}/echo", UNWATCHED, next(_runs), report.scaled(LOAD_SECONDS)
-                    )
-                )
-            taken.commits.append(commits(database(), report.scaled(LOOP_SECONDS)))
-            for kind, job in jobs.items():
-                with served(between, database()) as (url, rows):
-                    taken.acks[kind].append(acknowledged(url, rows, job, report.scaled(LOAD_SECONDS)))
-        for _ in range(report.rounds):
-            for kind, job in jobs.items():
-                half = statistics.median(each.rate for each in taken.acks[kind]) / 2
-                with served(between, database()) as (url, _):
-                    late = load.at_rate(url, job, next(_runs), half, report.scaled(RATE_SECONDS))
-                    taken.p99_ms[kind].append(1000 * percentile(late, 99))
+    taken, seconds = Taken(), report.scaled(LOAD_SECONDS)
+    for _ in range(report.rounds):
+        with echo_served() as url:
+            load.as_fast_as_answered(f"{url}/echo", UNWATCHED, next(_runs), WARM_UP_SECONDS)
+            taken.echo.append(load.as_fast_as_answered(f"{url}/echo", UNWATCHED, next(_runs), seconds))
+        taken.commits.append(commits(database(), report.scaled(LOOP_SECONDS)))
+        for kind, loads in taken.acks.items():
+            with served(database(), kind) as (url, job, rows):
+                loads.append(acknowledged(url, rows, job, seconds))
+    for _ in range(report.rounds):
+        for kind, loads in taken.acks.items():
+            half = statistics.median(each.rate for each in loads) / 2
+            with served(database(), kind) as (url, job, _):
+                late = load.at_rate(url, job, next(_runs), half, report.scaled(RATE_SECONDS))
+                taken.p99_ms[kind].append(1000 * percentile(late, 99))
     return reported(name, taken, report)
 
 
 @contextmanager
-def served(between: World, database_url: str) -> Iterator[tuple[str, Callable[[], int]]]:
-    """A warm service on a new database: its address, and how many notifications are stored.
+def served(database_url: str, kind: str) -> Iterator[tuple[str, str, Callable[[], int]]]:
+    """A warm service on a new database: its address, a job of the kind, and how many notifications are stored.
 
-    One for each load, because what the workers have not looked at yet of the one before would slow it.
+    It and its world are new for each load: what the workers have not looked at yet of the one before would slow it.
     """
-    url = hook(between.serve(migrated(database_url)))
-    load.as_fast_as_answered(url, UNWATCHED, next(_runs), WARM_UP_SECONDS)
-    with closing(Database(database_url)) as database:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        world(Path(folder)) as between,
+        closing(Database(migrated(database_url))) as database,
+    ):
+        url = hook(between.serve(database_url))
+        load.as_fast_as_answered(url, UNWATCHED, next(_runs), WARM_UP_SECONDS)
 
         def rows() -> int:
             with database.read() as connection:
                 return connection.execute(select(func.count()).select_from(notifications)).scalar_one()
 
-        yield url, rows
-    between.kill_all()
+        yield url, between.far.watched_job() if kind == "watched" else UNWATCHED, rows
 
 
 def acknowledged(url: str, rows: Callable[[], int], job: str, seconds: float) -> Load:
