@@ -32,7 +32,7 @@ test: $(VENV)/.tools ## the tests, in minutes; ARGS="-k name" or ARGS=tests/unit
 	@$(PYTEST) --part quick -n 4 --dist loadfile $(ARGS)
 
 test-all: test ## and what takes longer: kill -9, races, released CI jobs, further vendors, more examples
-	@$(PYTEST) --part rest -n 3 --dist worksteal
+	@$(PYTEST) --part rest -n 4 --dist worksteal
 
 faults: $(VENV)/.tools ## kill -9, silent vendors and databases, many times over
 	@$(PYTEST) tests/faults -n 2 --dist worksteal $(ARGS)
