@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,10 @@ class PostedWorld:
             headers=headers,
             timeout=(5, timeout),
         )
+
+    def read_keys(self) -> None:
+        """Have the issuer's keys read, for which of many posts at once not all may wait."""
+        assert self.post(self.token(aud="another")).status_code == HTTPStatus.UNAUTHORIZED
 
     def post_beside(self, token: str) -> Future[requests.Response]:
         """The same in a thread."""

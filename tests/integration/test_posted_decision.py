@@ -76,6 +76,7 @@ def test_the_shipped_job_ends_red_when_the_approval_does_not_count(world: Posted
 
 @pytest.mark.parametrize("world", EVERY_KIND, indirect=True)
 def test_fifty_posts_of_one_token_at_once_change_the_alias_once(world: PostedWorld) -> None:
+    world.read_keys()
     world.approve()
     token, all_at_once = world.token(), Barrier(50)
 
@@ -99,6 +100,7 @@ def test_fifty_posts_of_one_token_at_once_change_the_alias_once(world: PostedWor
 
 
 def test_many_tokens_of_the_job_at_once_change_the_alias_once(world: PostedWorld) -> None:
+    world.read_keys()
     world.approve()
     posted = [world.post_beside(world.token()) for _ in range(20)]
     assert {each.result().status_code for each in posted} <= {200, 202}
