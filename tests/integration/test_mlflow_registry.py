@@ -259,6 +259,17 @@ def test_a_run_that_is_gone_leaves_the_details_without_one(world: World) -> None
         world.registry.get_training_run("gone")
 
 
+def test_runs_of_one_experiment_are_found_in_one_call(world: World) -> None:
+    model = world.model()
+    ids = [world.train(model)[0] for _ in range(3)]
+    elsewhere = world.client.create_run(world.client.create_experiment(f"elsewhere-{model}")).info.run_id
+    first = world.registry.get_training_run(ids[0])
+
+    found = world.registry.find_training_runs(first.experiment_id or "", [*ids, elsewhere, "0" * 32, "a' OR"])
+
+    assert found == {each: world.registry.get_training_run(each) for each in ids}
+
+
 def test_only_ready_is_ready(world: World) -> None:
     model = world.model()
     for status in ("PENDING_REGISTRATION", "FAILED_REGISTRATION", "READY"):

@@ -202,6 +202,22 @@ def test_a_run_that_is_gone_is_not_found(registry: UnityCatalog) -> None:
         registry.get_training_run("a/../b")
 
 
+def test_runs_of_one_experiment_are_found_a_hundred_a_call(
+    databricks: Workspace, registry: UnityCatalog
+) -> None:
+    ids = [databricks.standin.catalog.add_mlflow_run(params={"n": str(number)}) for number in range(120)]
+    known = {each: registry.get_training_run(each) for each in ids[:3]}
+    before = len(databricks.standin.requests)
+
+    found = registry.find_training_runs("4711", [*ids, "0" * 32])
+
+    assert len(databricks.standin.requests) - before == 2
+    assert set(found) == set(ids)
+    assert {each: found[each] for each in ids[:3]} == known
+    with pytest.raises(InvalidNameError):
+        registry.find_training_runs("4711", ["a') OR"])
+
+
 def test_another_runs_answer_is_not_believed(databricks: Workspace, registry: UnityCatalog) -> None:
     databricks.standin.faults.add(Fault(path="runs/get", body=b'{"run": {"info": {"run_id": "other"}}}'))
     with pytest.raises(VendorUnavailableError):

@@ -15,7 +15,7 @@ from champion_gate.domain.job_runs import JobRun, RunResult, TaskOutput, TaskRun
 from champion_gate.domain.marks import RUN_TAG
 from champion_gate.domain.ports import JobRuns, ModelRegistry
 from champion_gate.domain.versions import ModelVersion, TrainingRun, VersionStatus
-from champion_gate.errors import VendorNotFoundError, VendorRefusedError, VendorUnavailableError
+from champion_gate.errors import GateError, VendorNotFoundError, VendorRefusedError, VendorUnavailableError
 from champion_gate.flow.candidates import find_version
 from champion_gate.flow.sought import Found, NotFound, Read, Sought
 from champion_gate.flow.subjects import trainers_of
@@ -59,9 +59,12 @@ class World:
     refused: dict[str, Exception] = field(default_factory=dict)
     folds_case: bool = True
     records_creators: bool = True
+    lists_tags: bool = False
     read: list[str] = field(default_factory=list)
     job_runs: dict[str, JobRun] = field(default_factory=dict)
     tags_read: int = 0
+    searches: int = 0
+    search_refused: GateError | None = None
 
     def task_outputs(self, run: JobRun) -> Sequence[TaskOutput]:
         assert run.run_id == "77"
@@ -84,6 +87,16 @@ class World:
         if run_id not in self.runs:
             raise VendorNotFoundError("Databricks", "no such run")
         return self.runs[run_id]
+
+    def find_training_runs(self, experiment_id: str, run_ids: Sequence[str]) -> Mapping[str, TrainingRun]:
+        self.searches += 1
+        if self.search_refused is not None:
+            raise self.search_refused
+        return {
+            each: run
+            for each in run_ids
+            if (run := self.runs.get(each)) and run.experiment_id == experiment_id
+        }
 
     def with_tag(self, versions: Sequence[ModelVersion], key: str, value: str) -> tuple[ModelVersion, ...]:
         assert key == RUN_TAG == "champion_gate_job_run_id"
@@ -479,6 +492,43 @@ def test_the_versions_of_the_day_cost_nothing_where_the_runs_own_is_found(others
     assert (world.read, world.tags_read) == (["run201"], 0)
 
 
+def in_the_same_time(world: World, others: int, experiment: str | None = "e") -> None:
+    """So many versions of other runs of the job, made while this one ran, and the run's own."""
+    for number in range(1, others + 2):
+        made = world.make(number, job="1", task_run="701" if number == others else "600")
+        world.runs[str(made.run_id)] = replace(world.runs[str(made.run_id)], experiment_id=experiment)
+
+
+@pytest.mark.parametrize("others", [10, 50, 190])
+def test_of_many_versions_of_the_same_time_the_mlflow_runs_are_looked_up_at_once(others: int) -> None:
+    world = World()
+    in_the_same_time(world, others)
+    assert found_it(find(world)) == (world.versions[others - 1], VersionSource.MLFLOW_RUN)
+    assert (len(world.read), world.searches, world.tags_read) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "refused"),
+    [(None, None), ("e", VendorRefusedError("Databricks", "400: filter"))],
+)
+def test_where_they_cannot_be_looked_up_at_once_they_are_read_one_by_one(
+    experiment: str | None, refused: GateError | None
+) -> None:
+    world = World(search_refused=refused)
+    in_the_same_time(world, 10, experiment)
+    assert found_it(find(world)) == (world.versions[9], VersionSource.MLFLOW_RUN)
+    assert len(world.read) == 11
+
+
+def test_of_many_versions_that_the_run_made_a_tag_still_says_which() -> None:
+    world = World()
+    for number in range(1, 11):
+        world.make(number, job="1", task_run="701", tagged=number == 7)
+    assert found_it(find(world)) == (world.versions[6], VersionSource.TAG)
+    world.tags.clear()
+    assert "v10) have MLflow runs that belong to job run 77; one is needed" in reason(find(world))
+
+
 @pytest.mark.parametrize("others", [50, 200])
 def test_where_it_is_not_found_the_nearest_of_the_day_are_looked_at(others: int) -> None:
     world = World()
@@ -503,7 +553,7 @@ def test_two_tagged_versions_contradict_each_other_whenever_they_were_made() -> 
 
 
 def test_what_a_failed_attempt_has_read_is_not_read_again() -> None:
-    world = World()
+    world = World(lists_tags=True)
     for number in range(1, 131):
         world.make(number, job="1", task_run="600")
     world.make(131, job="1", task_run="701")

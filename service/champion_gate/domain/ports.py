@@ -91,6 +91,11 @@ class ModelRegistry(Protocol):
         ...
 
     @property
+    def lists_tags(self) -> bool:
+        """Whether `with_tag` costs one list; else it costs a call a version."""
+        ...
+
+    @property
     def listing_needs(self) -> str:
         """What may be missing where a model that can be read lists no version; a sentence for people."""
         ...
@@ -117,6 +122,10 @@ class ModelRegistry(Protocol):
         Raises:
             VendorNotFoundError: there is none, or we may not see it.
         """
+        ...
+
+    def find_training_runs(self, experiment_id: str, run_ids: Sequence[str]) -> Mapping[str, TrainingRun]:
+        """Those of these MLflow runs that are in one experiment, in few calls; those that are left out may exist."""
         ...
 
     def get_logged_model(self, model_id: str) -> LoggedModel:

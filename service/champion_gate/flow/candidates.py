@@ -14,7 +14,7 @@ from champion_gate.domain.ports import ModelRegistry
 from champion_gate.domain.text import one_line
 from champion_gate.domain.versions import ModelVersion, VersionStatus
 from champion_gate.errors import GateError, InvalidNameError, VendorNotFoundError, VendorRefusedError
-from champion_gate.flow.origin import AT_A_TIME, Origins
+from champion_gate.flow.origin import A_FEW, AT_A_TIME, Origins
 from champion_gate.flow.sought import READY_WITHIN, Found, Linked, NotFound, Sought, Unlinked, Word
 
 _AUTO = (VersionSource.TASK_OUTPUT, VersionSource.TAG, VersionSource.MLFLOW_RUN)
@@ -55,11 +55,9 @@ def _find(search: Search, sought: Sought) -> Found | NotFound:
         reasons.append(said.reason)
     others = [each for each in ways if each is not VersionSource.TASK_OUTPUT]
     for versions in search.groups() if others else ():
-        # Of one alone both can say but the same, and its MLflow run is read in any case.
-        for source in others if len(versions) > 1 else reversed(others):
-            found = search.among(versions, source)
-            if found is not None:
-                return found
+        answers = [each for each in search.asked(versions, others) if each is not None]
+        if answers:
+            return next((each for each in answers if isinstance(each, Found)), answers[0])
     reasons += [search.silence(source) for source in others] + search.left_out()
     return NotFound(
         f"No version of {sought.gate.model} was found for job run {run.run_id}. {' '.join(reasons)}",
@@ -197,6 +195,21 @@ class Search:
         self._far = len(outside[most:])
         if outside:
             yield outside[:most]
+
+    def asked(
+        self, versions: Sequence[ModelVersion], sources: Sequence[VersionSource]
+    ) -> Iterator[Found | NotFound | None]:
+        """What these sources say of the versions, until one of them tells which it is.
+
+        Of one version alone all can say but the same, so what is read in any case goes first: its MLflow run. So too
+        where there are many and each tag takes a call; then tags are read only if the MLflow runs do not tell which.
+        """
+        is_dear = len(versions) > A_FEW and not self._registry.lists_tags
+        for source in reversed(sources) if is_dear or len(versions) == 1 else sources:
+            found = self.among(versions, source)
+            yield found
+            if isinstance(found, Found) or (found is not None and not is_dear):
+                return
 
     def among(self, versions: Sequence[ModelVersion], source: VersionSource) -> Found | NotFound | None:
         """What tags or MLflow runs say of these versions; None where that is nothing."""

@@ -35,6 +35,9 @@ T = TypeVar("T")
 _AROUND_RUN = timedelta(days=1)
 AT_A_TIME = 50
 """So many versions are read before it is said that the work goes on."""
+A_FEW = 4
+"""So many versions are looked at one by one; of more, what each takes a call for is asked last, or for many at once."""
+_MOST_EXPERIMENTS = 3
 _MOST_NAMED = 5
 _REPLACED_OR_FAILED = ", which a retry or repair has replaced, or which did not succeed"
 
@@ -84,6 +87,7 @@ class Origins:
         """
         runs = dict.fromkeys(each.run_id for each in versions if each.run_id)
         models = dict.fromkeys(each.logged_model_id for each in versions if each.logged_model_id)
+        self._find_runs([each for each in runs if each not in self._training_runs])
         reads: list[Callable[[], object]] = [
             *(partial(self._read_run, each) for each in runs),
             *(partial(self._read_logged_model, each) for each in models),
@@ -256,6 +260,23 @@ class Origins:
 
     def _read_run(self, run_id: str) -> TrainingRun | GateError:
         return self._read(self._training_runs, run_id, self._registry.get_training_run)
+
+    def _find_runs(self, run_ids: Sequence[str]) -> None:
+        """Find MLflow runs in the experiments of the first of them, where there are many; the others are read one by one."""
+        left = list(run_ids)
+        for _ in range(_MOST_EXPERIMENTS):
+            if len(left) <= A_FEW:
+                return
+            first = self._read_run(left.pop(0))
+            if isinstance(first, GateError) or first.experiment_id is None:
+                continue
+            try:
+                found = self._registry.find_training_runs(first.experiment_id, left)
+            except (VendorRefusedError, InvalidNameError) as error:
+                _raise_if_all(error)
+                return
+            self._training_runs.update(found)
+            left = [each for each in left if each not in found]
 
     def _read_logged_model(self, model_id: str) -> LoggedModel | GateError:
         return self._read(self._logged_models, model_id, self._registry.get_logged_model)

@@ -14,7 +14,12 @@ from champion_gate.adapters.databricks.connection import (
     Operation,
 )
 from champion_gate.adapters.databricks.errors import VENDOR, unreadable
-from champion_gate.adapters.databricks.mlflow_runs import logged_models_of, read_logged_model, read_run
+from champion_gate.adapters.databricks.mlflow_runs import (
+    find_runs,
+    logged_models_of,
+    read_logged_model,
+    read_run,
+)
 from champion_gate.adapters.databricks.models import (
     RegisteredModel,
     TaggedVersion,
@@ -61,6 +66,7 @@ class UnityCatalog:
     name = "databricks-uc"
     folds_case = True
     records_creators = True
+    lists_tags = False
     listing_needs = (
         "Unity Catalog lists only what the service's principal has EXECUTE on: give it that permission on the model, "
         "with USE CATALOG and USE SCHEMA."
@@ -127,6 +133,10 @@ class UnityCatalog:
     def get_training_run(self, run_id: str) -> TrainingRun:
         """One MLflow run of this workspace."""
         return read_run(self._connection.begin(), run_id)
+
+    def find_training_runs(self, experiment_id: str, run_ids: Sequence[str]) -> Mapping[str, TrainingRun]:
+        """Those of these MLflow runs that are in one experiment; a hundred of them a call."""
+        return find_runs(self._connection.begin(), experiment_id, run_ids)
 
     def get_logged_model(self, model_id: str) -> LoggedModel:
         """One logged model of this workspace."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -12,7 +12,13 @@ from urllib.parse import quote
 from champion_gate.adapters.http.deadline import Timeouts
 from champion_gate.adapters.mlflow.client import MlflowCalls
 from champion_gate.adapters.mlflow.errors import unreadable
-from champion_gate.adapters.mlflow.runs import instant, logged_models_of, read_logged_model, training_run
+from champion_gate.adapters.mlflow.runs import (
+    find_runs,
+    instant,
+    logged_models_of,
+    read_logged_model,
+    training_run,
+)
 from champion_gate.domain.metrics import needs_run
 from champion_gate.domain.names import check_alias, check_model, check_version
 from champion_gate.domain.together import Together
@@ -54,6 +60,7 @@ class MlflowRegistry:
 
     folds_case = False
     records_creators = False
+    lists_tags = True
     listing_needs = (
         "An MLflow server lists only what its user may READ: let the service's user read the model."
     )
@@ -130,6 +137,12 @@ class MlflowRegistry:
         if run.info.run_id != run_id:
             raise unreadable("the MLflow run")
         return training_run(run, self._uri if self._is_server else None)
+
+    def find_training_runs(self, experiment_id: str, run_ids: Sequence[str]) -> Mapping[str, TrainingRun]:
+        """Those of these MLflow runs that are in one experiment; a hundred of them a call."""
+        server = self._uri if self._is_server else None
+        found = self._calls.run(lambda client: find_runs(client, experiment_id, run_ids))
+        return {run.info.run_id: training_run(run, server) for run in found}
 
     def get_logged_model(self, model_id: str) -> LoggedModel:
         """One logged model, with NaN where the server has kept it as 0."""
