@@ -11,9 +11,6 @@ from integration.gate_world import GateWorld, gate_world
 from integration.journal import Call, Journal, forwarded
 from integration.mlflow_server import MlflowServer
 
-OF_A_PAGE = 100
-"""Versions that Unity Catalog lists at a time, in no order and without a filter (docs.databricks.com, "List Model Versions")."""
-
 
 @contextmanager
 def a_gate(

@@ -16,7 +16,6 @@ import pytest
 
 from champion_gate.domain.promotion import Phase, Promotion
 from integration.calls_world import (
-    OF_A_PAGE,
     a_gate,
     apply_one,
     open_one,
@@ -85,7 +84,7 @@ UNITY_CATALOG = {
     "candidate's tags": "GET /api/2.0/mlflow/unity-catalog/model-versions/get?name=main.ml.churn&version={candidate}",
     "candidate's run": "GET /api/2.0/mlflow/runs/get?run_id={candidate_run}",
     "alias": "GET /api/2.1/unity-catalog/models/main.ml.churn?include_aliases=true",
-    "champion": "GET /api/2.1/unity-catalog/models/main.ml.churn/versions/{champion}",
+    "alias's version": "GET /api/2.1/unity-catalog/models/main.ml.churn/aliases/Champion",
     "champion's tags": "GET /api/2.0/mlflow/unity-catalog/model-versions/get?name=main.ml.churn&version={champion}",
     "champion's run": "GET /api/2.0/mlflow/runs/get?run_id={champion_run}",
     "runs' models": "POST /api/2.0/mlflow/logged-models/search",
@@ -96,6 +95,7 @@ MLFLOW = {
     "candidate": "GET /api/2.0/mlflow/model-versions/get?name={model}&version={candidate}",
     "candidate's run": "GET /api/2.0/mlflow/runs/get?run_uuid={candidate_run}&",
     "alias": "GET /api/2.0/mlflow/registered-models/get?",
+    "alias's version": "GET /api/2.0/mlflow/registered-models/alias?",
     "champion": "GET /api/2.0/mlflow/model-versions/get?name={model}&version={champion}",
     "champion's run": "GET /api/2.0/mlflow/runs/get?run_uuid={champion_run}&",
     "run of another version": "GET /api/2.0/mlflow/runs/get?",
@@ -141,13 +141,13 @@ def some(table: Mapping[str, str], names: str) -> dict[str, str]:
 
 
 FOUND = "job run, job, task's word, versions"
-READ = "candidate, candidate's run, alias, champion, champion's run, runs' models"
+READ = "candidate, candidate's run, alias's version, champion's run, runs' models"
 SURVEYED_GITHUB = "repository, workflow, branch, environment, policies"
 SURVEYED_GITLAB = "project, triggers, opener, branch, environment, bot's role"
 
 FINDING = ("job run > task's word", "job run > versions > candidate's run:last")
-COMPARING = ("alias > champion > champion's run > runs' models:last",)
-"""The alias stands where it does before the version there is read, for what is compared is what stands there."""
+COMPARING = ("alias's version > champion's run > runs' models:last",)
+"""What is compared is what stands there: the registry tells the alias and its version at once."""
 
 DECIDING_GITHUB = (
     "run:first > jobs > votes > run:last > alias:first",
@@ -169,8 +169,8 @@ OPENING: dict[str, Calls] = {
             **some(UNITY_CATALOG, f"versions, {READ}, candidate's tags, champion's tags"),
             **some(GITHUB, f"trainer, {SURVEYED_GITHUB}, ask"),
         },
-        (*FINDING, *COMPARING, "alias > champion's tags", "environment > policies"),
-        {NO_ROW: FOUND, REQUESTED: f"candidate, alias, champion, trainer, {SURVEYED_GITHUB}", ASKED: "ask"},
+        (*FINDING, *COMPARING, "alias's version > champion's tags", "environment > policies"),
+        {NO_ROW: FOUND, REQUESTED: f"candidate, alias's version, trainer, {SURVEYED_GITHUB}", ASKED: "ask"},
         last="ask",
     ),
     "uc, gitlab-rules": Calls(
@@ -182,13 +182,13 @@ OPENING: dict[str, Calls] = {
         (
             *FINDING,
             *COMPARING,
-            "alias > champion's tags",
+            "alias's version > champion's tags",
             "environment > bot's role",
             "trainer > trainer's kind",
         ),
         {
             NO_ROW: FOUND,
-            REQUESTED: f"candidate, alias, champion, trainer, trainer's kind, {SURVEYED_GITLAB}",
+            REQUESTED: f"candidate, alias's version, trainer, trainer's kind, {SURVEYED_GITLAB}",
             ASKED: "ask",
         },
         last="ask",
@@ -196,11 +196,16 @@ OPENING: dict[str, Calls] = {
     "mlflow, github": Calls(
         {
             **JOB,
-            **some(MLFLOW, f"versions, {READ}, run of another version"),
+            **some(MLFLOW, f"versions, {READ}, champion, run of another version"),
             **some(GITHUB, f"trainer, {SURVEYED_GITHUB}, ask"),
         },
-        (*FINDING, "alias > champion > runs' models:last", "environment > policies"),
-        {NO_ROW: FOUND, REQUESTED: f"candidate, alias, champion, trainer, {SURVEYED_GITHUB}", ASKED: "ask"},
+        (
+            *FINDING,
+            "alias's version > champion",
+            "alias's version > runs' models:last",
+            "environment > policies",
+        ),
+        {NO_ROW: FOUND, REQUESTED: f"candidate, alias's version, trainer, {SURVEYED_GITHUB}", ASKED: "ask"},
         last="ask",
     ),
 }
@@ -375,7 +380,7 @@ def calls_to_open(
     versions: int,
     running_mlflow: Callable[[], MlflowServer],
 ) -> int:
-    """How many calls it takes from the notification to the request, but for further pages of the list of versions."""
+    """How many calls it takes from the notification to the request."""
     journal = Journal()
     with a_gate(kind, folder, journal, running_mlflow) as world:
         promote(world)
@@ -383,9 +388,7 @@ def calls_to_open(
         run_id = train(world, versions)
         calls = open_one(world, journal, run_id)
         assert world.promotions()[0].phase is Phase.PENDING_APPROVAL, world.notifications()[0].reason
-    further = [call for call in calls if "page_token=" in call.line]
-    assert len(further) <= versions // OF_A_PAGE + 1
-    return len(calls) - len(further)
+    return len(calls)
 
 
 @pytest.mark.parametrize(
