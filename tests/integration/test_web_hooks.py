@@ -32,6 +32,9 @@ from champion_gate.web.auth import Access
 from champion_gate.web.hooks import DATABRICKS_BODY_CAP, PROVIDER_BODY_CAP
 from champion_gate.work.queue import HueyWakeUps, create_queue
 from champion_gate_standins.common.server import serve
+from integration.store_databases import PostgresqlDatabases
+
+pytest_plugins = ("integration.store_fixtures",)
 
 NOW = datetime(2025, 1, 31, 12, tzinfo=UTC)
 PAIR = ("databricks", "pässword:with colon")
@@ -279,20 +282,15 @@ def test_a_job_that_no_gate_watches_is_stored_with_the_reason_and_wakes_nobody(u
     queue.storage.close()
 
 
-def test_a_failing_queue_costs_nothing_but_time(url: str, tmp_path: Path) -> None:
-    queue = create_queue(url)
-    wake_ups = HueyWakeUps(queue)
-    with sqlite3.connect(tmp_path / "gate-queue.db") as spoilt:
-        spoilt.execute("drop table task")
-    spoilt.close()
+def test_a_failing_queue_costs_nothing_but_time(url: str, postgresql_databases: PostgresqlDatabases) -> None:
+    queue = create_queue(postgresql_databases.empty())  # its tables were never made
+    access = Access(databricks_pairs=(PAIR,))
     with open_store(url) as store:
-        access = Access(databricks_pairs=(PAIR,))
-        with serve(
-            create_app(store=store, wake_ups=wake_ups, clock=Clock(), access=access, checks=())
-        ) as base:
-            answer = World(base, store, queue, tmp_path).post(NOTIFICATION)
-        assert answer.status_code == 202
-        assert store.due(NOW).notifications == (answer.json()["notification"],)
+        app = create_app(store=store, wake_ups=HueyWakeUps(queue), clock=Clock(), access=access, checks=())
+        with app.test_client().post("/hooks/databricks", auth=PAIR, json=NOTIFICATION) as answer:
+            assert answer.status_code == 202
+        (row,) = store.list_notifications().items
+        assert store.due(NOW).notifications == (row.id,)
     queue.storage.close()
 
 

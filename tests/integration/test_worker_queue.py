@@ -40,29 +40,17 @@ def test_no_bytes_run_code(message: bytes) -> None:
         JsonSerializer().deserialize(message)
 
 
-def test_a_queue_has_a_file_of_its_own_beside_the_database(tmp_path: Path, queue_url: str) -> None:
+def test_beside_a_file_of_sqlite_there_is_no_other(tmp_path: Path, queue_url: str) -> None:
     prepare_queue(queue_url)
-    prepare_queue(queue_url)
-    assert [path.name for path in tmp_path.iterdir()] == ["gate-queue.db"]
+    HueyWakeUps(create_queue(queue_url)).promotion("p1")
+    assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("spoilt", [b"no database at all" * 100, b"SQLite format 3\x00" + b"\xff" * 4080])
-def test_a_queue_that_a_power_cut_has_spoilt_is_made_anew(
-    tmp_path: Path, queue_url: str, spoilt: bytes
-) -> None:
-    (tmp_path / "gate-queue.db").write_bytes(spoilt)
-    queue = create_queue(queue_url)
-    HueyWakeUps(queue).promotion("p1")
-    assert queue.pending_count() == 1
-    queue.storage.close()
-
-
-def test_a_sound_queue_keeps_what_is_in_it(queue_url: str) -> None:
-    for count in (1, 2):
-        queue = create_queue(queue_url)
-        HueyWakeUps(queue).promotion("p1")
-        assert queue.pending_count() == count
-        queue.storage.close()
+def test_messages_come_off_in_their_order(wake_ups: HueyWakeUps) -> None:
+    for number in range(3):
+        wake_ups.promotion(f"p{number}")
+    assert wake_ups.backlog() == 3
+    assert [wake_ups.queue.dequeue().args[1] for _ in range(3)] == ["p0", "p1", "p2"]
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://user:hunter2@host/db"])

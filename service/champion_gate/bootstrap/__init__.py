@@ -38,7 +38,8 @@ log = get_logger(__name__)
 
 _DATABRICKS_LANE = "databricks"
 _REGISTRY_LANE = "registry"
-_DUE_SECONDS = 2.0  # so soon a row is taken up whose time has come, or that another process changed
+_DUE_SECONDS = 1.0  # so soon a row is taken up whose time has come, or that another process changed
+_BACKLOG = 100  # with so many messages on the queue, what is due waits its turn there already
 _OUTCOME_SECONDS = 0.1  # between looks at the row whose outcome a CI job waits for
 _HEAD_SECONDS = 86400.0  # daily
 
@@ -103,7 +104,7 @@ def _worker(settings: Settings, core: Core, wake_ups: HueyWakeUps) -> Worker:
         lane_caps={_DATABRICKS_LANE: 3},
         timers=[
             Every("sweep", settings.environment.sweep_seconds, lambda: _send_looks(core, wake_ups)),
-            Every("due rows", _DUE_SECONDS, core.sweep.wake_due),
+            Every("due rows", _DUE_SECONDS, lambda: _wake_due(core, wake_ups)),
             Every("ledger head", _HEAD_SECONDS, lambda: log_ledger_head(core.context.store)),
         ],
     )
@@ -176,6 +177,11 @@ def _warm_up(settings: Settings) -> None:
 def _send_looks(core: Core, wake_ups: HueyWakeUps) -> None:
     for name in core.sweep.run():
         wake_ups.look(name)
+
+
+def _wake_due(core: Core, wake_ups: HueyWakeUps) -> None:
+    if wake_ups.backlog() < _BACKLOG:
+        core.sweep.wake_due()
 
 
 def _note_gates(core: Core) -> None:

@@ -83,8 +83,7 @@ def put_back(backup: Path, database: Path) -> tuple[int, Path | None]:
         _remove(part)
         lines = _copy(backup, part)
         kept = _put_aside(database, former)
-        # What the queue holds is of the former database; the sweep finds what is to be done.
-        for each in (*_beside(database), *_with_beside(database.with_name(f"{database.stem}-queue.db"))):
+        for each in _beside(database):
             each.unlink(missing_ok=True)
         part.replace(database)
         _sync(database.parent)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import sqlite3
+import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from huey import Huey, PostgresHuey, SqliteHuey
+from huey import Huey, PostgresHuey
 from huey.registry import Message
 from huey.serializer import Serializer
+from huey.storage import MemoryStorage
 from sqlalchemy import URL, make_url
 
 from champion_gate.errors import ConfigurationError
@@ -22,6 +22,7 @@ Receiver = Callable[[str, str], None]
 """Takes a kind ("notification", "promotion", "follow_up", "look") and a row's id or a look's name."""
 
 _NAME = "champion-gate"
+_WAIT_SECONDS = 0.3  # a consumer that is told to stop notices so soon
 _ANSWER_SECONDS = 10.0  # shorter than the store's: a wake-up may be lost
 _TABLES_LOCK = 0x6368616D70  # any number that is ours: PostgreSQL's advisory locks are named by numbers
 
@@ -44,7 +45,7 @@ class JsonSerializer(Serializer):  # type: ignore[misc]  # huey is untyped
 
 
 class HueyWakeUps:
-    """Puts wake-ups on the queue; a `Worker` of this or another process takes them off."""
+    """Puts wake-ups on the queue; a `Worker` of this process, or on PostgreSQL of another one, takes them off."""
 
     def __init__(self, queue: Huey) -> None:
         """Set up.
@@ -82,6 +83,10 @@ class HueyWakeUps:
         except Exception:  # what was ordered is stored, and must not look as if it were not
             log.exception("wake-up failed; the sweep will find the row", kind=kind)
 
+    def backlog(self) -> int:
+        """How many messages wait to be taken off the queue."""
+        return int(self.queue.pending_count())
+
     def deliver_to(self, receiver: Receiver, is_waiting: Callable[[str, str], bool]) -> None:
         """Have this process's consumer threads hand every message to `receiver`.
 
@@ -102,8 +107,9 @@ class HueyWakeUps:
 def create_queue(database_url: str, answer_seconds: float = _ANSWER_SECONDS) -> Huey:
     """Open the queue that belongs to a database. Call it after the fork.
 
-    SQLite: a file of its own beside the database, without fsync; PostgreSQL: tables in the same
-    database, made by `prepare_queue`.
+    On PostgreSQL it is in tables of the same database, made by `prepare_queue`. On SQLite, where one process does all
+    work, it is in that process's memory: what a message of an earlier or of another process would tell, the rows tell
+    whoever looks for what is due.
 
     Args:
         database_url: as SQLAlchemy takes it.
@@ -113,25 +119,44 @@ def create_queue(database_url: str, answer_seconds: float = _ANSWER_SECONDS) -> 
         ConfigurationError: it is neither, or SQLite without a file.
     """
     url = make_url(database_url)
-    if _is_postgresql(url):
-        from champion_gate.store.postgresql import connect  # noqa: PLC0415 - an extra that only PostgreSQL needs
+    if not _is_postgresql(url):
+        _check_sqlite(url)
+        return Huey(_NAME, results=False, serializer=JsonSerializer(), storage_class=_WaitedFor)
+    from champion_gate.store.postgresql import connect  # noqa: PLC0415 - an extra that only PostgreSQL needs
 
-        return PostgresHuey(
-            _NAME,
-            results=False,
-            serializer=JsonSerializer(),
-            connection=lambda: connect(_dsn(url), answer_seconds=answer_seconds),
-            create_tables=False,
-        )
-    path = _queue_file(url)
-    _remove_if_broken(path)
-    return SqliteHuey(
-        _NAME, results=False, serializer=JsonSerializer(), filename=str(path), fsync=False, cache_mb=1
+    return PostgresHuey(
+        _NAME,
+        results=False,
+        serializer=JsonSerializer(),
+        connection=lambda: connect(_dsn(url), answer_seconds=answer_seconds),
+        create_tables=False,
     )
 
 
+class _WaitedFor(MemoryStorage):  # type: ignore[misc]  # huey is untyped
+    """Huey's queue in memory, whose consumers wait for a message instead of asking for one again and again."""
+
+    blocking = True
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._arrived = threading.Condition(self._lock)
+
+    def enqueue(self, data: bytes, priority: float | None = None) -> None:
+        with self._arrived:
+            super().enqueue(data, priority)
+            self._arrived.notify()
+
+    def dequeue(self) -> bytes | None:
+        with self._arrived:
+            if not self._queue:
+                self._arrived.wait(_WAIT_SECONDS)
+            data: bytes | None = super().dequeue()
+            return data
+
+
 def prepare_queue(database_url: str) -> None:
-    """Make the queue's tables; part of `migrate`, safe to run by several at once.
+    """Make the queue's tables where there are any; part of `migrate`, safe to run by several at once.
 
     Args:
         database_url: as SQLAlchemy takes it.
@@ -141,7 +166,7 @@ def prepare_queue(database_url: str) -> None:
     """
     url = make_url(database_url)
     if not _is_postgresql(url):
-        create_queue(database_url).storage.close()
+        _check_sqlite(url)
         return
     import psycopg  # noqa: PLC0415 - an extra that only PostgreSQL needs
 
@@ -159,29 +184,7 @@ def _dsn(url: URL) -> str:
     return url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-def _queue_file(url: URL) -> Path:
+def _check_sqlite(url: URL) -> None:
     if url.get_backend_name() != "sqlite" or url.database in {None, "", ":memory:"}:
         expected = "postgresql://… or a file as in sqlite:///champion-gate.db"
         raise ConfigurationError([f"DATABASE_URL: found {url.render_as_string()}, expected {expected}"])
-    database = Path(str(url.database))
-    return database.with_name(f"{database.stem}-queue.db")
-
-
-def _remove_if_broken(path: Path) -> None:
-    """Drop a queue that a power cut has spoilt (no fsync): the sweep finds all that was in it."""
-    if not path.exists():
-        return
-    try:
-        connection = sqlite3.connect(path)
-        try:
-            is_sound = connection.execute("pragma quick_check(1)").fetchone() == ("ok",)
-        finally:
-            connection.close()
-    except sqlite3.OperationalError:
-        raise  # locked or unreadable: not ours to remove
-    except sqlite3.DatabaseError:
-        is_sound = False
-    if not is_sound:
-        log.warning("the queue's file is broken and is made anew", reason=path.name)
-        for each in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
-            each.unlink(missing_ok=True)
