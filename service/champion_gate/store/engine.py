@@ -183,15 +183,15 @@ class Transactions:
         """Close every connection."""
         self._database.close()
 
-    def _row(self, query: Select[Any]) -> Row[Any] | None:
+    def _row(self, query: Select[Any], **given: object) -> Row[Any] | None:
         """The one row, read in a transaction of its own; None if there is none."""
         with self._read() as connection:
-            return connection.execute(query).one_or_none()
+            return connection.execute(query, given).one_or_none()
 
-    def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
+    def _rows(self, query: Select[Any], **given: object) -> Sequence[Row[Any]]:
         """All rows, read in a transaction of their own."""
         with self._read() as connection:
-            return connection.execute(query).all()
+            return connection.execute(query, given).all()
 
 
 def upsert(connection: Connection, table: Table) -> sqlite.Insert:

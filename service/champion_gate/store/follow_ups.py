@@ -8,14 +8,22 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, select, update
 
 from champion_gate.domain.promotion import FollowUp
 from champion_gate.errors import NotFoundError
-from champion_gate.store import leases
 from champion_gate.store.engine import Transactions, upsert
+from champion_gate.store.leases import Leases
 from champion_gate.store.tables import follow_ups
 from champion_gate.store.values import from_plain, to_json
+
+LEASES = Leases(follow_ups)
+_ONE = select(follow_ups).where(follow_ups.c.id == bindparam("row"))
+_OF_PROMOTION = (
+    select(follow_ups)
+    .where(follow_ups.c.promotion_id == bindparam("promotion"))
+    .order_by(follow_ups.c.due_at, follow_ups.c.id)
+)
 
 
 class FollowUps(Transactions):
@@ -23,13 +31,11 @@ class FollowUps(Transactions):
 
     def get_follow_ups(self, promotion_id: str) -> tuple[FollowUp, ...]:
         """Those of a promotion that are not done yet, the first due first."""
-        query = select(follow_ups).where(follow_ups.c.promotion_id == promotion_id)
-        rows = self._rows(query.order_by(follow_ups.c.due_at, follow_ups.c.id))
-        return tuple(_follow_up(row) for row in rows)
+        return tuple(_follow_up(row) for row in self._rows(_OF_PROMOTION, promotion=promotion_id))
 
     def get_follow_up(self, follow_up_id: str) -> FollowUp:
         """One row; raises NotFoundError, also when it is done."""
-        row = self._row(select(follow_ups).where(follow_ups.c.id == follow_up_id))
+        row = self._row(_ONE, row=follow_up_id)
         if row is None:
             raise NotFoundError(f"There is no follow-up {follow_up_id}, or it is done.")
         return _follow_up(row)
@@ -38,9 +44,7 @@ class FollowUps(Transactions):
         """Lease a due one."""
         token = self._token()
         with self._write() as connection:
-            row = leases.take(
-                connection, follow_ups, follow_up_id, at=at, lease_seconds=lease_seconds, token=token
-            )
+            row = LEASES.take(connection, follow_up_id, at=at, lease_seconds=lease_seconds, token=token)
         return None if row is None else _follow_up(row)
 
     def release_follow_up(self, taken: FollowUp, *, done: bool) -> None:
@@ -51,7 +55,7 @@ class FollowUps(Transactions):
         """
         is_it = follow_ups.c.id == taken.id
         with self._write() as connection:
-            leases.held_row(connection, follow_ups, taken)
+            LEASES.held_row(connection, taken)
             if done:
                 connection.execute(delete(follow_ups).where(is_it))
                 return

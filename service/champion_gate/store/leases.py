@@ -14,9 +14,12 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Integer,
     Row,
     Table,
+    Text,
     and_,
+    bindparam,
     case,
     func,
     literal_column,
@@ -28,6 +31,7 @@ from sqlalchemy import (
 from champion_gate.domain.notifications import StoredNotification
 from champion_gate.domain.promotion import FollowUp, Promotion
 from champion_gate.errors import LeaseLostError
+from champion_gate.store.values import UtcTime
 
 Taken = StoredNotification | Promotion | FollowUp
 """A row as its holder has it, with the lease's token."""
@@ -37,19 +41,13 @@ _LONGEST_LEASE = timedelta(minutes=5)
 
 def free_at(table: Table, at: datetime) -> ColumnElement[bool]:
     """Nobody holds the row, or the holder's lease has run out."""
-    return or_(table.c.lease == "", _has_run_out(table, at))
+    return or_(table.c.lease == "", _has_run_out(table, at, at + _LONGEST_LEASE))
 
 
-def due_at(table: Table, at: datetime) -> ColumnElement[bool]:
-    """The row is due and free. One whose holder died is due whatever it wrote as its next time."""
-    return or_(
-        and_(table.c.lease == "", table.c.due_at <= at),
-        and_(table.c.lease != "", _has_run_out(table, at)),
-    )
-
-
-def _has_run_out(table: Table, at: datetime) -> ColumnElement[bool]:
-    return or_(table.c.lease_until <= at, table.c.lease_until > at + _LONGEST_LEASE)
+def _has_run_out(
+    table: Table, at: datetime | ColumnElement[datetime], beyond: datetime | ColumnElement[datetime]
+) -> ColumnElement[bool]:
+    return or_(table.c.lease_until <= at, table.c.lease_until > beyond)
 
 
 def lease_until(at: datetime, lease_seconds: float) -> datetime:
@@ -60,66 +58,87 @@ def lease_until(at: datetime, lease_seconds: float) -> datetime:
     return at + lease
 
 
-def take(
-    connection: Connection,
-    table: Table,
-    row_id: str,
-    *conditions: ColumnElement[bool],
-    at: datetime,
-    lease_seconds: float,
-    token: str,
-    **values: Any,
-) -> Row[Any] | None:
-    """Lease the row in one compare-and-set; None where it is not due, held, or fails a condition."""
-    until = lease_until(at, lease_seconds)
-    return connection.execute(
-        update(table)
-        .where(table.c.id == row_id, due_at(table, at), *conditions)
-        .values(lease=token, lease_until=until, **values)
-        .returning(table)
-    ).one_or_none()
+class Leases:
+    """The leases on one table's rows. Statements are built once: that takes longer than to carry one out."""
 
+    def __init__(self, table: Table, *open_rows: ColumnElement[bool], **when_taken: Column[Any]) -> None:
+        """Set up.
 
-def held_row(connection: Connection, table: Table, taken: Taken) -> Row[Any]:
-    """The row, locked until the transaction ends, if whoever took it still holds it.
-
-    Raises:
-        LeaseLostError: another holds it, nobody does, or it is done and gone.
-    """
-    row = connection.execute(select(table).where(table.c.id == taken.id).with_for_update()).one_or_none()
-    if row is None or not taken.lease or row.lease != taken.lease:
-        raise LeaseLostError(f"The lease on {taken.id} in {table.name} is lost.")
-    return row
-
-
-def keep(connection: Connection, table: Table, taken: Taken, *, at: datetime, lease_seconds: float) -> None:
-    """Lease the row anew for its holder; raises LeaseLostError."""
-    held_row(connection, table, taken)
-    until = lease_until(at, lease_seconds)
-    connection.execute(update(table).where(table.c.id == taken.id).values(lease_until=until))
-
-
-def due_ids(
-    connection: Connection, table: Table, at: datetime, limit: int, *conditions: ColumnElement[bool]
-) -> tuple[str, ...]:
-    """Ids of rows that can be taken, the longest overdue first."""
-    since = func.coalesce(table.c.due_at, table.c.lease_until)
-    query = select(table.c.id).where(due_at(table, at), *conditions).order_by(since, table.c.id).limit(limit)
-    return tuple(connection.scalars(query))
-
-
-def release_all(connection: Connection, table: Table, *, since: Column[datetime]) -> None:
-    """Give back every leased row of the table; those that are open become due.
-
-    Args:
-        connection: an open transaction.
-        table: one with leases.
-        since: a time in the past, from which the row counts as due.
-    """
-    connection.execute(
-        update(table)
-        .where(table.c.lease != literal_column("''"))  # written out, so that a partial index is used
-        .values(
-            lease="", lease_until=None, due_at=case((table.c.due_at < since, table.c.due_at), else_=since)
+        Args:
+            table: one with leases.
+            open_rows: which of its rows have not ended; none where rows go when they are done.
+            when_taken: column -> the column whose value it is to keep whenever the row is taken.
+        """
+        self._table = table
+        at, beyond = bindparam("at", type_=UtcTime), bindparam("beyond", type_=UtcTime)
+        # A row whose holder died is due whatever it wrote as its next time.
+        is_due = or_(
+            and_(table.c.lease == "", table.c.due_at <= at),
+            and_(table.c.lease != "", _has_run_out(table, at, beyond)),
         )
-    )
+        is_it = table.c.id == bindparam("row")
+        token, until = bindparam("token", type_=Text), bindparam("until", type_=UtcTime)
+        self._taking = (
+            update(table)
+            .where(is_it, is_due, *open_rows)
+            .values(lease=token, lease_until=until, **when_taken)
+            .returning(table)
+        )
+        self._holding = select(table).where(is_it).with_for_update()
+        self._keeping = (
+            update(table).where(is_it, table.c.lease == token, table.c.lease != "").values(lease_until=until)
+        )
+        since = func.coalesce(table.c.due_at, table.c.lease_until)
+        first = select(table.c.id).where(is_due, *open_rows).order_by(since, table.c.id)
+        self._due = first.limit(bindparam("most", type_=Integer))
+
+    def take(
+        self, connection: Connection, row_id: str, *, at: datetime, lease_seconds: float, token: str
+    ) -> Row[Any] | None:
+        """Lease the row in one compare-and-set; None where it is not due, held, or has ended."""
+        given = {"row": row_id, "token": token, "until": lease_until(at, lease_seconds), **_now(at)}
+        return connection.execute(self._taking, given).one_or_none()
+
+    def held_row(self, connection: Connection, taken: Taken) -> Row[Any]:
+        """The row, locked until the transaction ends, if whoever took it still holds it.
+
+        Raises:
+            LeaseLostError: another holds it, nobody does, or it is done and gone.
+        """
+        row = connection.execute(self._holding, {"row": taken.id}).one_or_none()
+        if row is None or not taken.lease or row.lease != taken.lease:
+            raise self._lost(taken)
+        return row
+
+    def keep(self, connection: Connection, taken: Taken, *, at: datetime, lease_seconds: float) -> None:
+        """Lease the row anew for its holder; raises LeaseLostError."""
+        given = {"row": taken.id, "token": taken.lease, "until": lease_until(at, lease_seconds)}
+        if connection.execute(self._keeping, given).rowcount != 1:
+            raise self._lost(taken)
+
+    def due_ids(self, connection: Connection, at: datetime, limit: int) -> tuple[str, ...]:
+        """Ids of rows that can be taken, the longest overdue first."""
+        return tuple(connection.scalars(self._due, {"most": limit, **_now(at)}))
+
+    def release_all(self, connection: Connection, *, since: Column[datetime]) -> None:
+        """Give back every leased row of the table; those that are open become due.
+
+        Args:
+            connection: an open transaction.
+            since: a time in the past, from which the row counts as due.
+        """
+        due_at = self._table.c.due_at
+        connection.execute(
+            update(self._table)
+            .where(
+                self._table.c.lease != literal_column("''")
+            )  # written out, so that a partial index is used
+            .values(lease="", lease_until=None, due_at=case((due_at < since, due_at), else_=since))
+        )
+
+    def _lost(self, taken: Taken) -> LeaseLostError:
+        return LeaseLostError(f"The lease on {taken.id} in {self._table.name} is lost.")
+
+
+def _now(at: datetime) -> dict[str, datetime]:
+    return {"at": at, "beyond": at + _LONGEST_LEASE}

@@ -28,6 +28,9 @@ from champion_gate.store.tables import ledger, ledger_head
 
 _CHUNK = 500
 _HEAD = select(ledger_head).where(ledger_head.c.id == 1)
+_LOCKED_HEAD = _HEAD.with_for_update()
+_MOVING_HEAD = update(ledger_head).where(ledger_head.c.id == 1)
+_APPENDING = insert(ledger)
 _UNREADABLE = (ValueError, TypeError, AttributeError, RecursionError)
 """What reading a body raises that is not one that we wrote."""
 _HINT = "Somebody has changed the database by hand. Compare it with a backup."
@@ -140,17 +143,15 @@ def append_lines(connection: Connection, entries: Sequence[LedgerEntry]) -> None
     """Append lines in this transaction; the head's row stays locked until it ends."""
     if not entries:
         return
-    last = connection.execute(_HEAD.with_for_update()).one()
+    last = connection.execute(_LOCKED_HEAD).one()
     number, previous_hash = last.number, last.hash
     rows = []
     for entry in entries:
         line = chain(number + 1, previous_hash, entry)
         number, previous_hash = line.number, line.hash
         rows.append(_row(line, entry))
-    connection.execute(insert(ledger), rows)
-    connection.execute(
-        update(ledger_head).where(ledger_head.c.id == 1).values(number=number, hash=previous_hash)
-    )
+    connection.execute(_APPENDING, rows)
+    connection.execute(_MOVING_HEAD, {"number": number, "hash": previous_hash})
 
 
 def _oldest_first(connection: Connection) -> Iterator[Row[Any]]:

@@ -13,9 +13,11 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Insert,
     Row,
     RowMapping,
     and_,
+    bindparam,
     case,
     exists,
     literal_column,
@@ -36,8 +38,8 @@ from champion_gate.domain.retry import Retry
 from champion_gate.domain.rows import Page
 from champion_gate.domain.text import storable
 from champion_gate.errors import InvalidInputError, NotFoundError
-from champion_gate.store import leases
 from champion_gate.store.engine import Database, Transactions, upsert, upsert_for
+from champion_gate.store.leases import Leases
 from champion_gate.store.pages import page
 from champion_gate.store.tables import gates_seen, notifications, resolutions
 from champion_gate.store.together import Together
@@ -52,6 +54,15 @@ OPEN: ColumnElement[bool] = notifications.c.phase.in_(
 )
 
 
+LEASES = Leases(notifications, OPEN)
+# Built once: to put a statement together takes longer than to carry it out.
+_ONE = select(notifications).where(notifications.c.id == bindparam("row"))
+_WRITING = update(notifications).where(notifications.c.id == bindparam("row")).returning(notifications)
+_RESOLUTIONS = (
+    select(resolutions)
+    .where(resolutions.c.notification_id.in_(bindparam("rows", expanding=True)))
+    .order_by(resolutions.c.gate)
+)
 _KEY = ("source", "workspace_id", "run_id", "event_type", "task_key")
 
 
@@ -104,9 +115,8 @@ class Notifications(Transactions):
 
     def get_notification(self, notification_id: str) -> StoredNotification:
         """One row; raises NotFoundError."""
-        query = select(notifications).where(notifications.c.id == notification_id)
         with self._read() as connection:
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(_ONE, {"row": notification_id}).one_or_none()
             if row is None:
                 raise NotFoundError(f"There is no notification {notification_id}.")
             return _load(connection, [row])[0]
@@ -134,25 +144,21 @@ class Notifications(Transactions):
     ) -> StoredNotification | None:
         """Lease an open, due row."""
         with self._write() as connection:
-            row = leases.take(
-                connection,
-                notifications,
-                notification_id,
-                OPEN,
-                at=at,
-                lease_seconds=lease_seconds,
-                token=self._token(),
+            row = LEASES.take(
+                connection, notification_id, at=at, lease_seconds=lease_seconds, token=self._token()
             )
             return None if row is None else _load(connection, [row])[0]
 
     def keep_notification(self, taken: StoredNotification, at: datetime, lease_seconds: float) -> None:
         """Lease the row anew for who holds it; raises LeaseLostError."""
         with self._write() as connection:
-            leases.keep(connection, notifications, taken, at=at, lease_seconds=lease_seconds)
+            LEASES.keep(connection, taken, at=at, lease_seconds=lease_seconds)
 
     def save_resolution(self, taken: StoredNotification, resolution: Resolution) -> None:
         """Insert or replace what it came to for one gate; raises LeaseLostError."""
         values = {
+            "notification_id": taken.id,
+            "gate": resolution.gate,
             "times": resolution.count,
             "phase": resolution.phase.value,
             "reason": resolution.reason,
@@ -160,13 +166,8 @@ class Notifications(Transactions):
             **asdict(resolution.retry),
         }
         with self._write() as connection:
-            leases.held_row(connection, notifications, taken)
-            first = upsert(connection, resolutions).values(
-                notification_id=taken.id, gate=resolution.gate, **values
-            )
-            connection.execute(
-                first.on_conflict_do_update(index_elements=["notification_id", "gate"], set_=values)
-            )
+            LEASES.held_row(connection, taken)
+            connection.execute(_saving(connection.dialect.name), values)
 
     def release_notification(self, taken: StoredNotification, at: datetime) -> StoredNotification:
         """Write phase, reason, due_at, retry and job_run, and give it back.
@@ -178,21 +179,17 @@ class Notifications(Transactions):
             ValueError: it stays open and nothing says when it is due.
         """
         with self._write() as connection:
-            row = leases.held_row(connection, notifications, taken)
+            row = LEASES.held_row(connection, taken)
             values = _release_values(taken) if row.times == taken.count else _again_values(taken, at)
-            statement = (
-                update(notifications)
-                .where(notifications.c.id == taken.id)
-                .values(
-                    job_run=None if taken.job_run is None else to_json(taken.job_run),
-                    job_run_end=None if taken.job_run is None else taken.job_run.end,
-                    lease="",
-                    lease_until=None,
-                    **values,
-                )
-            )
-            released = connection.execute(statement.returning(notifications)).one()
-            return _load(connection, [released])[0]
+            given_back = {
+                "row": taken.id,
+                "job_run": None if taken.job_run is None else to_json(taken.job_run),
+                "job_run_end": None if taken.job_run is None else taken.job_run.end,
+                "lease": "",
+                "lease_until": None,
+                **values,
+            }
+            return _load(connection, [connection.execute(_WRITING, given_back).one()])[0]
 
     def run_is_known(self, run_id: str, end: datetime) -> bool:
         """Whether a notification of this job run is open, or was worked off when the run had ended at `end`.
@@ -241,6 +238,13 @@ def _recording(dialect: str) -> ReturningInsert[Any]:
     return statement.returning(table.id, *(table[name] for name in _KEY))
 
 
+@cache
+def _saving(dialect: str) -> Insert:
+    first = upsert_for(dialect, resolutions)
+    values = {column.name: first.excluded[column.name] for column in resolutions.c if not column.primary_key}
+    return first.on_conflict_do_update(index_elements=["notification_id", "gate"], set_=values)
+
+
 def _record(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[str]:
     """The ids of the rows, in their order. PostgreSQL takes no key twice in one statement, hence the rounds."""
     rounds: list[list[dict[str, Any]]] = []
@@ -287,9 +291,8 @@ def _again_values(taken: StoredNotification, at: datetime) -> dict[str, Any]:
 
 
 def _load(connection: Connection, rows: Sequence[Row[Any]]) -> tuple[StoredNotification, ...]:
-    query = select(resolutions).where(resolutions.c.notification_id.in_([row.id for row in rows]))
     found: dict[str, list[Resolution]] = {}
-    for row in connection.execute(query.order_by(resolutions.c.gate)):
+    for row in connection.execute(_RESOLUTIONS, {"rows": [row.id for row in rows]}):
         found.setdefault(row.notification_id, []).append(_resolution(row))
     return tuple(_notification(row, tuple(found.get(row.id, ()))) for row in rows)
 

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Connection,
     Row,
     and_,
+    bindparam,
     case,
     literal,
     literal_column,
@@ -29,9 +30,9 @@ from champion_gate.domain.promotion import TRANSITIONS, EndRequest, FollowUp, Ph
 from champion_gate.domain.retry import Retry
 from champion_gate.domain.rows import Page
 from champion_gate.errors import ConflictError, NotFoundError
-from champion_gate.store import leases
 from champion_gate.store.engine import Transactions, upsert
 from champion_gate.store.follow_ups import add_follow_ups
+from champion_gate.store.leases import Leases
 from champion_gate.store.ledger import append_lines
 from champion_gate.store.pages import page
 from champion_gate.store.tables import promotions
@@ -41,7 +42,18 @@ from champion_gate.store.values import UtcTime, from_json, from_plain, plain, to
 OPEN: ColumnElement[bool] = promotions.c.phase.in_(
     [literal_column(f"'{phase.value}'") for phase in Phase if phase.is_open]
 )
+LEASES = Leases(promotions, OPEN, hints_when_taken=promotions.c.hints)
 _NEWEST = (promotions.c.requested_at, promotions.c.id)
+# Built once: to put a statement together takes longer than to carry it out.
+_ONE = select(promotions).where(promotions.c.id == bindparam("row"))
+_WRITING = update(promotions).where(promotions.c.id == bindparam("row")).returning(promotions)
+_FOR_ALIAS = and_(*(promotions.c[name] == bindparam(name) for name in ("registry", "model", "alias")))
+_OPEN_FOR_ALIAS = select(promotions).where(_FOR_ALIAS, OPEN).order_by(*_NEWEST)
+_OF_VERSION = (
+    select(promotions)
+    .where(_FOR_ALIAS, promotions.c.version_number == bindparam("version"))
+    .order_by(*(column.desc() for column in _NEWEST))
+)
 _COLUMNS = (
     *("id", "gate", "registry", "model", "alias", "phase", "reason"),
     *("requested_at", "updated_at", "ended_at", "due_at"),
@@ -86,19 +98,18 @@ class Promotions(Transactions):
 
     def get_promotion(self, promotion_id: str) -> Promotion:
         """One row; raises NotFoundError."""
-        row = self._row(select(promotions).where(promotions.c.id == promotion_id))
+        row = self._row(_ONE, row=promotion_id)
         if row is None:
             raise NotFoundError(f"There is no promotion {promotion_id}.")
         return _promotion(row)
 
     def promotions_of_version(self, key: AliasKey, version: str) -> tuple[Promotion, ...]:
         """All promotions, open and ended, of one version for one alias, newest first."""
-        query = select(promotions).where(asks_for(key), promotions.c.version_number == version)
-        return _load(self._rows(query.order_by(*(column.desc() for column in _NEWEST))))
+        return _load(self._rows(_OF_VERSION, version=version, **asdict(key)))
 
     def open_promotions(self, key: AliasKey) -> tuple[Promotion, ...]:
         """All open promotions for one alias, oldest first."""
-        return self._oldest_first(asks_for(key), OPEN)
+        return _load(self._rows(_OPEN_FOR_ALIAS, **asdict(key)))
 
     def pending_promotions(self) -> tuple[Promotion, ...]:
         """All promotions in `pending_approval`, oldest first."""
@@ -128,22 +139,15 @@ class Promotions(Transactions):
     def take_promotion(self, promotion_id: str, at: datetime, lease_seconds: float) -> Promotion | None:
         """Lease an open, due row, and remember how many hints it had."""
         with self._write() as connection:
-            row = leases.take(
-                connection,
-                promotions,
-                promotion_id,
-                OPEN,
-                at=at,
-                lease_seconds=lease_seconds,
-                token=self._token(),
-                hints_when_taken=promotions.c.hints,
+            row = LEASES.take(
+                connection, promotion_id, at=at, lease_seconds=lease_seconds, token=self._token()
             )
         return None if row is None else _promotion(row)
 
     def keep_promotion(self, taken: Promotion, at: datetime, lease_seconds: float) -> None:
         """Lease the row anew for who holds it; raises LeaseLostError."""
         with self._write() as connection:
-            leases.keep(connection, promotions, taken, at=at, lease_seconds=lease_seconds)
+            LEASES.keep(connection, taken, at=at, lease_seconds=lease_seconds)
 
     def save_promotion(
         self,
@@ -226,15 +230,14 @@ class Promotions(Transactions):
 
 def save(connection: Connection, taken: Promotion, at: datetime, *, release: bool) -> Promotion:
     """See `Promotions.save_promotion`: the promotion's own row."""
-    row = leases.held_row(connection, promotions, taken)
+    row = LEASES.held_row(connection, taken)
     _check_phase(taken, Phase(row.phase))
     values = _values(taken, at)
     if release:
         values.update(lease="", lease_until=None)
         if taken.phase.is_open:
             values["due_at"] = at if row.hints > row.hints_when_taken else _due(taken)
-    statement = update(promotions).where(promotions.c.id == taken.id).values(**values)
-    return _promotion(connection.execute(statement.returning(promotions)).one())
+    return _promotion(connection.execute(_WRITING, {"row": taken.id, **values}).one())
 
 
 def hint(connection: Connection, at: datetime, *conditions: ColumnElement[bool], **values: Any) -> int:

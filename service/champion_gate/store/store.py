@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import delete, func, insert, select, update
 
 from champion_gate.domain.rows import Due
-from champion_gate.store import aliases, leases, notifications, promotions, schema, tables
+from champion_gate.store import aliases, follow_ups, notifications, promotions, schema, tables
 from champion_gate.store.aliases import Aliases
 from champion_gate.store.callers import Callers
 from champion_gate.store.engine import ANSWER_SECONDS, BUSY_SECONDS, Database, upsert
@@ -72,9 +72,9 @@ class Store(Notifications, Promotions, FollowUps, Aliases, Ledger, Identities, C
         """
         with self._read() as connection:
             return Due(
-                notifications=leases.due_ids(connection, tables.notifications, at, limit, notifications.OPEN),
-                promotions=leases.due_ids(connection, tables.promotions, at, limit, promotions.OPEN),
-                follow_ups=leases.due_ids(connection, tables.follow_ups, at, limit),
+                notifications=notifications.LEASES.due_ids(connection, at, limit),
+                promotions=promotions.LEASES.due_ids(connection, at, limit),
+                follow_ups=follow_ups.LEASES.due_ids(connection, at, limit),
             )
 
     def note_time(self, at: datetime) -> timedelta:
@@ -115,11 +115,9 @@ class Store(Notifications, Promotions, FollowUps, Aliases, Ledger, Identities, C
         """
         with self._write() as connection:
             # Whoever died may have left a due time that assumed its own return.
-            leases.release_all(
-                connection, tables.notifications, since=tables.notifications.c.last_received_at
-            )
-            leases.release_all(connection, tables.promotions, since=tables.promotions.c.updated_at)
-            leases.release_all(connection, tables.follow_ups, since=tables.follow_ups.c.due_at)
+            notifications.LEASES.release_all(connection, since=tables.notifications.c.last_received_at)
+            promotions.LEASES.release_all(connection, since=tables.promotions.c.updated_at)
+            follow_ups.LEASES.release_all(connection, since=tables.follow_ups.c.due_at)
             dead = tables.aliases.c.lease.not_like(f"{COMMAND_LINE}%")
             connection.execute(update(tables.aliases).where(dead).values(lease="", lease_until=None))
 
