@@ -57,6 +57,7 @@ _SECRET_KEY = re.compile(r"password|passwd|secret|token|authorization|private_ke
 _SAME_FAILURE_SECONDS = 60.0
 _MOST_FAILURES = 1000
 _WORK = ("notification", "promotion", "follow_up", "look")
+_OURS = frozenset({"level", "logger", "time"})  # put on each line here, whatever came before
 _OF_SEVERAL_LINES = frozenset({"exception", "stack"})
 _QUIET = ("huey", "werkzeug", "urllib3", "alembic", "databricks", "mlflow", "sqlalchemy")
 
@@ -75,11 +76,13 @@ def redact(value: Any, key: str = "") -> Any:
         return value
     if key and _SECRET_KEY.search(key):
         return BLOT
+    if isinstance(value, str):
+        return without_secrets(value)
     if isinstance(value, Mapping):
         return {redact(str(name)): redact(item, str(name)) for name, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [redact(item) for item in value]
-    return without_secrets(value if isinstance(value, str) else repr(value))
+    return without_secrets(repr(value))
 
 
 def unit_of_work(**ids: str) -> AbstractContextManager[None]:
@@ -234,7 +237,7 @@ def _formatter(*, console: bool) -> structlog.stdlib.ProcessorFormatter:
 
 
 def _redact_line(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
-    return {key: redact(value, key) for key, value in line.items()}
+    return {key: value if key in _OURS else redact(value, key) for key, value in line.items()}
 
 
 def _visible_line(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
