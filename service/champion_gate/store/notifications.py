@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, astuple, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from datetime import datetime
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -15,7 +16,6 @@ from sqlalchemy import (
     Connection,
     Insert,
     Row,
-    RowMapping,
     and_,
     bindparam,
     case,
@@ -94,12 +94,12 @@ class Notifications(Transactions):
             InvalidInputError: a field is longer than any that Databricks sends.
         """
         notification = replace(notification, job_name=notification.job_name[:_LONGEST_FIELD])
-        if any(isinstance(value, str) and len(value) > _LONGEST_FIELD for value in astuple(notification)):
+        if any(value is not None and len(value) > _LONGEST_FIELD for value in vars(notification).values()):
             raise InvalidInputError(f"A field of the notification has more than {_LONGEST_FIELD} characters.")
         phase = NotificationPhase.RECEIVED if ignored is None else NotificationPhase.IGNORED
         return self._recorded.add(
             {
-                **asdict(notification),
+                **vars(notification),
                 "id": self._token(),
                 "source": source,
                 "task_key": notification.task_key or "",
@@ -247,23 +247,24 @@ def _saving(dialect: str) -> Insert:
 
 def _record(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[str]:
     """The ids of the rows, in their order. PostgreSQL takes no key twice in one statement, hence the rounds."""
+    keys = [_key(row) for row in rows]
     rounds: list[list[dict[str, Any]]] = []
     met: Counter[tuple[str, ...]] = Counter()
     # Always in one order, so that two transactions never wait for each other's rows.
-    for row in sorted(rows, key=_key):
-        if met[_key(row)] == len(rounds):
+    for key, row in sorted(zip(keys, rows, strict=True), key=itemgetter(0)):
+        if met[key] == len(rounds):
             rounds.append([])
-        rounds[met[_key(row)]].append(row)
-        met[_key(row)] += 1
+        rounds[met[key]].append(row)
+        met[key] += 1
+    recording = _recording(connection.dialect.name)
     ids: dict[tuple[str, ...], str] = {}
     for each in rounds:
         given = each if len(each) > 1 else each[0]  # which SQLAlchemy need not put together anew
-        for found in connection.execute(_recording(connection.dialect.name), given).mappings():
-            ids[_key(found)] = found["id"]
-    return [ids[_key(row)] for row in rows]
+        ids.update({tuple(key): row_id for row_id, *key in connection.execute(recording, given)})
+    return [ids[key] for key in keys]
 
 
-def _key(row: Mapping[str, Any] | RowMapping) -> tuple[str, ...]:
+def _key(row: dict[str, Any]) -> tuple[str, ...]:
     """What makes it one row, as the database has it."""
     return tuple(storable(row[name]) for name in _KEY)
 
