@@ -39,10 +39,10 @@ from champion_gate.domain.rows import Page
 from champion_gate.domain.text import storable
 from champion_gate.errors import InvalidInputError, NotFoundError
 from champion_gate.store.engine import Database, Transactions, upsert, upsert_for
+from champion_gate.store.group_commit import GroupCommit
 from champion_gate.store.leases import Leases
 from champion_gate.store.pages import page
 from champion_gate.store.tables import gates_seen, notifications, resolutions
-from champion_gate.store.together import Together
 from champion_gate.store.values import from_plain, to_json
 
 _LONGEST_FIELD = 500
@@ -71,7 +71,7 @@ class Notifications(Transactions):
 
     def __init__(self, database: Database, token: Callable[[], str]) -> None:
         super().__init__(database, token)
-        self._recorded: Together[dict[str, Any], str] = Together(database, _record)
+        self._recorded: GroupCommit[dict[str, Any], str] = GroupCommit(database, _record)
 
     def record_notification(
         self, source: str, notification: JobNotification, at: datetime, *, ignored: str | None = None

@@ -14,8 +14,8 @@ from sqlalchemy.exc import IntegrityError
 
 from champion_gate.errors import StoreUnavailableError
 from champion_gate.store.engine import Database, upsert
+from champion_gate.store.group_commit import GroupCommit
 from champion_gate.store.tables import gates_seen
-from champion_gate.store.together import Together
 from integration.process_world import until
 from integration.store_databases import SqliteDatabases
 from integration.store_samples import T0
@@ -42,7 +42,7 @@ class Gates:
     def __init__(self, database: Watched) -> None:
         self.database = database
         self.transactions: list[list[str | None]] = []
-        self.together = Together(database, self._write)
+        self.commits = GroupCommit(database, self._write)
 
     def _write(self, connection: Connection, names: Sequence[str | None]) -> list[str]:
         self.transactions.append(list(names))
@@ -58,7 +58,7 @@ class Gates:
         """Add each from a thread of its own, all of them before the turn of the first comes."""
         with self.database.write():
             before = self.database.waited
-            added = [pool.submit(self.together.add, name) for name in names]
+            added = [pool.submit(self.commits.add, name) for name in names]
             until(lambda: self.database.waited == before + len(names), "they do not wait")
         return added
 
@@ -89,8 +89,8 @@ def test_one_that_the_database_does_not_take_fails_no_other(gates: Gates) -> Non
 
 def test_the_next_is_taken_after_a_failure(gates: Gates) -> None:
     with pytest.raises(IntegrityError):
-        gates.together.add(None)
-    assert gates.together.add("a") == "written: a"
+        gates.commits.add(None)
+    assert gates.commits.add("a") == "written: a"
 
 
 def test_where_the_turn_does_not_come_all_are_told_so(tmp_path: Path) -> None:
@@ -103,11 +103,11 @@ def test_where_the_turn_does_not_come_all_are_told_so(tmp_path: Path) -> None:
                 assert go_on.wait(PATIENCE)
 
         holding = pool.submit(hold)
-        refused = [pool.submit(gates.together.add, name) for name in ("a", "b", "c")]
+        refused = [pool.submit(gates.commits.add, name) for name in ("a", "b", "c")]
         for each in refused:
             with pytest.raises(StoreUnavailableError):
                 each.result(PATIENCE)
         go_on.set()
         holding.result(PATIENCE)
-        assert gates.together.add("d") == "written: d"
+        assert gates.commits.add("d") == "written: d"
         assert gates.stored() == {"d"}

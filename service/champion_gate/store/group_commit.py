@@ -26,7 +26,7 @@ class _Waiting(Generic[T, R]):
         self.done.acquire()
 
 
-class Together(Generic[T, R]):
+class GroupCommit(Generic[T, R]):
     """Writes items, each durable when `add` returns.
 
     The first thread to come waits for the writer's turn, and then takes along every item that has come meanwhile.
