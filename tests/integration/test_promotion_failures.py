@@ -162,7 +162,13 @@ def test_a_run_that_is_unreadable_for_a_day_fails(world: GateWorld) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [MODEL, "/models/main.ml.churn/versions/2$", "/model-versions/get$", "/mlflow/runs/get$"]
+    "path",
+    [
+        "/models/main.ml.churn/aliases/Champion$",
+        "/models/main.ml.churn/versions/2$",
+        "/model-versions/get$",
+        "/mlflow/runs/get$",
+    ],
 )
 @pytest.mark.parametrize(
     "fault", [{"status": 500}, {"body": b"{}"}, {"body": b"<html>"}], ids=["500", "{}", "html"]
