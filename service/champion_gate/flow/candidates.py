@@ -180,6 +180,7 @@ class Search:
     def groups(self) -> Iterator[list[ModelVersion]]:
         """The versions of the run's time that a glance does not rule out; then those made near it, nearest first."""
         near = [each for each in self._listed() if self._origins.is_near(each)]
+        self._sought.go_on()
         glances = [(each, self._origins.at_a_glance(each)) for each in near]
         self._unlikely = [ruled_out for _, ruled_out in glances if ruled_out is not None]
         plausible = [each for each, ruled_out in glances if ruled_out is None]

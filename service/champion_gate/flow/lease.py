@@ -9,15 +9,36 @@ from datetime import timedelta
 
 from champion_gate.domain.approval import ApprovalRequest
 from champion_gate.domain.ledger.chain import LedgerEntry
+from champion_gate.domain.ports import Clock
 from champion_gate.domain.promotion import EndRequest, FollowUp, FollowUpKind, Phase, Promotion
 from champion_gate.domain.retry import BUDGET, Retry, next_try
 from champion_gate.errors import GateError, LeaseLostError, VersionMissingError
-from champion_gate.flow.context import Context
+from champion_gate.flow.context import Context, Waits
 
 _KEEPS_A_LEASE = 4
 """So often in a lease: from the last on, it outlasts any one call to a vendor."""
 
 _log = logging.getLogger(__name__)
+
+
+def now_and_then(keep: Callable[[], None], clock: Clock, waits: Waits) -> Callable[[], None]:
+    """What leases a row anew, however often it is called, only once a good part of its lease is over.
+
+    Args:
+        keep: leases it anew.
+        clock: where the time comes from; the row has just been leased.
+        waits: tells how long a lease is.
+    """
+    kept_at = clock.now()
+
+    def keep_if_late() -> None:
+        nonlocal kept_at
+        now = clock.now()
+        if now - kept_at >= timedelta(seconds=waits.lease_seconds / _KEEPS_A_LEASE):
+            kept_at = now
+            keep()
+
+    return keep_if_late
 
 
 class Lease:
@@ -43,16 +64,7 @@ class Lease:
 
         Where calls of several threads go on side by side, each of them may say so.
         """
-        kept_at = self._clock.now()
-
-        def keep() -> None:
-            nonlocal kept_at
-            now = self._clock.now()
-            if now - kept_at >= timedelta(seconds=self._waits.lease_seconds / _KEEPS_A_LEASE):
-                kept_at = now
-                self.keep(taken)
-
-        return keep
+        return now_and_then(lambda: self.keep(taken), self._clock, self._waits)
 
     def save(
         self,

@@ -6,6 +6,7 @@ Each gate that watches the job is resolved on its own: what one waits for or fai
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -26,6 +27,7 @@ from champion_gate.errors import ConflictError, GateError, LeaseLostError, Unexp
 from champion_gate.flow import candidates
 from champion_gate.flow.context import Context
 from champion_gate.flow.gate_rules import GateRules, without_rivals_tasks
+from champion_gate.flow.lease import now_and_then
 from champion_gate.flow.sought import LISTED_WITHIN, READY_WITHIN, Found, NotFound, Read, Sought
 from champion_gate.flow.subjects import Subjects
 
@@ -107,6 +109,11 @@ class Resolver:
         hint = taken.notification
         if (unwatched := self.unwatched(hint)) is not None:
             return _closed(taken, NotificationPhase.IGNORED, unwatched)
+        keep = now_and_then(
+            lambda: self._store.keep_notification(taken, self._clock.now(), self._waits.lease_seconds),
+            self._clock,
+            self._waits,
+        )
         ours = self._job_runs.workspace_id()
         # The sweep's own notifications bear no id where it was not known: they come from our own lists.
         if ours is not None and hint.workspace_id not in {ours, ""}:
@@ -125,7 +132,7 @@ class Resolver:
         unended = self._waits_for_end(taken, run)
         if unended is not None:
             return self._look_again(taken, unended)
-        outcomes = [self._resolve_gate(taken, run, gate) for gate in gates]
+        outcomes = [self._resolve_gate(taken, run, gate, keep) for gate in gates]
         summed_up = _summed_up(taken, outcomes)
         return (
             summed_up
@@ -145,7 +152,9 @@ class Resolver:
         """Whether what is missing of a run may only be late; also where we were told of it late."""
         return run.end is None or self._clock.now() < max(run.end, taken.last_received_at) + READY_WITHIN
 
-    def _resolve_gate(self, taken: StoredNotification, run: JobRun, gate: Gate) -> _Outcome:
+    def _resolve_gate(
+        self, taken: StoredNotification, run: JobRun, gate: Gate, keep: Callable[[], None]
+    ) -> _Outcome:
         before = next((r for r in taken.resolutions if r.gate == gate.name), None)
         if before is not None and not before.phase.is_open and before.count == taken.count:
             return _Outcome(before)
@@ -153,7 +162,7 @@ class Resolver:
         if before is not None and before.count == taken.count:
             fresh = replace(fresh, retry=replace(before.retry, last_error=None))
         try:
-            outcome = self._ask_for_alias(taken, fresh, run, gate)
+            outcome = self._ask_for_alias(taken, fresh, run, gate, keep)
         except LeaseLostError:
             raise
         except GateError as error:
@@ -164,8 +173,14 @@ class Resolver:
         return outcome
 
     def _ask_for_alias(
-        self, taken: StoredNotification, fresh: Resolution, run: JobRun, gate: Gate
+        self,
+        taken: StoredNotification,
+        fresh: Resolution,
+        run: JobRun,
+        gate: Gate,
+        keep: Callable[[], None],
     ) -> _Outcome:
+        keep()
         # What failed began another row of errors; what was missing has been so since.
         missing_since = fresh.retry.failing_since if fresh.retry.attempts == 0 else None
         fresh = replace(fresh, retry=Retry())
@@ -174,7 +189,7 @@ class Resolver:
             phase = NotificationPhase.UNRESOLVED if refused.unclear else NotificationPhase.IGNORED
             return _Outcome(replace(fresh, phase=phase, reason=refused.reason))
         own = without_rivals_tasks(run, gate, self._gates.values(), self._job_runs)
-        found = self._find(taken, own, gate)
+        found = self._find(taken, own, gate, keep)
         if isinstance(found, NotFound):
             unlisted = candidates.why_nothing_is_listed(self._registry, gate.model, gate.alias)
             reason = f"{found.reason} {unlisted}".strip()
@@ -192,7 +207,9 @@ class Resolver:
         )
         return _Outcome(resolved)
 
-    def _find(self, taken: StoredNotification, own: JobRun, gate: Gate) -> Found | NotFound:
+    def _find(
+        self, taken: StoredNotification, own: JobRun, gate: Gate, keep: Callable[[], None]
+    ) -> Found | NotFound:
         return candidates.find_version(
             Sought(
                 gate,
@@ -202,9 +219,7 @@ class Resolver:
                 self._registry,
                 self._clock.now(),
                 read=self._read.setdefault((taken.id, gate.name), Read()),
-                go_on=lambda: self._store.keep_notification(
-                    taken, self._clock.now(), self._waits.lease_seconds
-                ),
+                go_on=keep,
                 together=self._together,
             )
         )
