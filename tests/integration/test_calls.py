@@ -367,9 +367,9 @@ def test_an_alias_is_set_after_every_read_that_it_rests_on_and_read_back(recorde
 
 # --- how many -----------------------------------------------------------------------------------------------
 
-FEW, MANY = 2, 200
+FEW, MANY = 2, 198
+"""Beside the Champions of that day, the first and the one before; of more than 200 of one time none is chosen."""
 MOST_TO_OPEN, MOST_TO_APPLY = 17, 13
-GROWS = pytest.mark.xfail(strict=True, reason="each version of the day is read")
 TOO_MANY = pytest.mark.xfail(strict=True, reason="what has been read is read again")
 
 
@@ -392,22 +392,29 @@ def calls_to_open(
 
 
 @pytest.mark.parametrize(
-    ("kind", "train"),
+    ("kind", "train", "further"),
     [
-        ("uc, github", train_one_after_the_other),
-        ("uc, github", train_at_the_same_time),
-        pytest.param("mlflow, github", train_one_after_the_other, marks=[GROWS, pytest.mark.part("rest")]),
+        ("uc, github", train_one_after_the_other, 0),
+        ("uc, github", train_at_the_same_time, 0),
+        # MLflow does not tell who made a version, so all of the day are looked up, a hundred MLflow runs a call.
+        pytest.param(
+            "mlflow, github", train_one_after_the_other, MANY // 100 + 1, marks=pytest.mark.part("rest")
+        ),
     ],
 )
 def test_calls_do_not_grow_with_the_versions_of_the_day(
-    kind: str, train: Callable[[GateWorld, int], str], tmp_path: Path, request: pytest.FixtureRequest
+    kind: str,
+    train: Callable[[GateWorld, int], str],
+    further: int,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
     def running_mlflow() -> MlflowServer:
         server: MlflowServer = request.getfixturevalue("running_mlflow")
         return server
 
     few, many = (calls_to_open(kind, tmp_path, train, count, running_mlflow) for count in (FEW, MANY))
-    assert many <= few
+    assert many <= few + further
 
 
 @pytest.mark.parametrize("recorded", ["uc, github"], indirect=True)
