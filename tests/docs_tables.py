@@ -265,7 +265,7 @@ _LIMITS = (
     ("how long numbers that cannot be read are looked for", "Waits.numbers"),
     ("how often it looks again at what a person has to mend", "Waits.recheck"),
     ("how often it looks again at a hold, or a person who is not told", "Waits.recheck_seldom"),
-    ("how often it looks at a request of which nothing was told", "Waits.look"),
+    ("how often at most it reads a request of which nothing was told", "Waits.look"),
     ("the evidence as the reviewer sees it, in characters", "MARKDOWN_LIMIT"),
     ("rows of one answer, without `?limit=`", "DEFAULT_LIMIT"),
     ("rows of one answer, at most", "MAX_LIMIT"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from champion_gate.domain.approval import Verdict
+from champion_gate.domain.approval import News, Verdict
 from champion_gate.errors import UnsafeTargetError, VendorUnavailableError
 from contract.validating import VERSIONS, ValidatingApp
 from integration.github_world import EVIDENCE, REPOSITORY, World, github_world, run_of, target_of
@@ -29,7 +29,7 @@ def test_a_whole_approval_speaks_as_github_describes(version: str, credentials: 
         promotion = world.asked(target=target)
         other = world.asked("p-2", target)
         assert {one.external_id for one in world.here.find(target, promotion).ours} == {run_of(promotion)}
-        assert world.here.with_news([promotion, other], {"churn": target})
+        assert world.here.with_news([promotion, other], {"churn": target}) == News()
         assert world.read(promotion).reviews == ()
         world.there.review(run_of(promotion), "champion", "ann", approve=True, comment="good")
         world.there.review(run_of(promotion), "second", "ben", approve=True)

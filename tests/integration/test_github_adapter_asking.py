@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import requests
 
+from champion_gate.domain.approval import News
 from champion_gate.errors import (
     InvalidNameError,
     VendorNotFoundError,
@@ -237,9 +238,9 @@ def test_a_list_that_was_not_given_whole_is_an_error(world: World) -> None:
         world.here.find(target_of(), world.promotion())
 
 
-def test_more_runs_than_github_lists_is_an_error(world: World) -> None:
+def test_a_list_that_gives_fewer_runs_than_it_counts_is_an_error(world: World) -> None:
     world.there.faults.add("/runs$", body='{"total_count": 1001, "workflow_runs": []}')
-    with pytest.raises(VendorRefusedError, match="more than can be read"):
+    with pytest.raises(VendorUnavailableError, match="gave 0 of 1001"):
         world.here.find(target_of(), world.promotion())
 
 
@@ -325,19 +326,64 @@ def test_what_is_no_run_id_is_not_asked_for(world: World, run_id: str) -> None:
 def test_only_runs_that_changed_are_news(world: World) -> None:
     first, second = world.asked("p-1"), world.asked("p-2")
     targets = {"churn": target_of()}
-    assert set(world.here.with_news([first, second], targets)) == {"p-1", "p-2"}
-    assert world.here.with_news([first, second], targets) == ()
+    for _ in range(2):
+        assert world.here.with_news([first, second], targets) == News()
     world.clock.move(seconds=1)
     world.there.review(run_of(second), "champion", "ann", approve=True)
-    assert world.here.with_news([first, second], targets) == ("p-2",)
-    assert world.here.with_news([first, second], targets) == ("p-2",), "an ended run is news until it is read"
+    assert world.here.with_news([first, second], targets) == News(("p-2",))
+    assert world.here.with_news([first, second], targets) == News(("p-2",)), (
+        "an ended run is news until it is read"
+    )
+
+
+def test_a_run_that_queues_for_a_runner_is_read_once(world: World) -> None:
+    world.there.workflow_runs.runners = False
+    promotion = world.asked()
+    world.there.review(run_of(promotion), "champion", "ann", approve=True)
+    assert world.there.run(run_of(promotion)).status == "queued"
+    assert world.here.with_news([promotion], {}) == News(("p-1",))
+    for _ in range(2):
+        assert world.here.with_news([promotion], {}) == News()
+
+
+def test_where_the_filtered_lists_fail_the_list_of_all_tells_who_waits(world: World) -> None:
+    pending = [world.asked(f"p-{number}") for number in range(11)]
+    world.there.review(run_of(pending[4]), "champion", "ann", approve=True)
+    world.there.api.searches = False
+    assert world.here.with_news(pending, {}) == News(("p-4",))
+
+
+def test_more_waiting_runs_than_github_lists_are_all_seen(world: World) -> None:
+    first = world.asked("p-first")
+    for number in range(1010):
+        world.clock.move(seconds=1)
+        world.there.dispatch(
+            REPOSITORY, {**INPUTS, "promotion_id": f"p-{number}"}, login="champion-gate[bot]"
+        )
+    world.there.faults.requests.clear()
+    assert world.here.with_news([first], {}).promotions == ()
+    lists = [path for _, path in world.there.faults.requests if path.endswith("/runs")]
+    assert len(lists) == 11
+    world.there.review(run_of(first), "champion", "ann", approve=True)
+    assert world.here.with_news([first], {}).promotions == ("p-first",)
+
+
+def test_another_waiting_run_of_ours_for_a_pending_promotion_is_a_double(world: World) -> None:
+    promotion = world.asked()
+    double = world.here.open(target_of(), promotion, EVIDENCE)
+    assert double is not None
+    # The template's concurrency group lets the second one wait for the first.
+    assert world.here.with_news([promotion], {}) == News()
+    assert world.here.duplicates(target_of(), promotion) == (double.external_id,)
+    world.there.cancel(run_of(promotion))
+    assert world.here.with_news([promotion], {}) == News(("p-1",), {"p-1": (double.external_id,)})
 
 
 def test_one_list_serves_all_promotions_of_a_place_and_costs_nothing_when_unchanged(world: World) -> None:
     pending = [world.asked(f"p-{number}") for number in range(4)]
     world.here.with_news(pending, {})
     before = len(world.there.faults.requests)
-    assert world.here.with_news(pending, {}) == ()
+    assert world.here.with_news(pending, {}) == News()
     assert [path for _, path in world.there.faults.requests[before:]] == [
         f"/repos/{REPOSITORY}/actions/workflows/champion-gate.yml/runs"
     ]
@@ -346,7 +392,7 @@ def test_one_list_serves_all_promotions_of_a_place_and_costs_nothing_when_unchan
 def test_a_promotion_of_which_the_list_says_nothing_is_news(world: World) -> None:
     promotion = world.with_run(world.promotion(), "4711")
     for _ in range(2):
-        assert world.here.with_news([promotion], {"churn": target_of()}) == ("p-1",)
+        assert world.here.with_news([promotion], {"churn": target_of()}) == News(("p-1",))
 
 
 def test_a_place_whose_list_is_refused_makes_news_of_its_own_only(world: World) -> None:
@@ -357,7 +403,7 @@ def test_a_place_whose_list_is_refused_makes_news_of_its_own_only(world: World) 
     here, there = world.asked("p-here"), world.asked("p-there", elsewhere)
     world.here.with_news([here, there], {})
     world.there.faults.add("/repos/example/other/actions/workflows/", status=404)
-    assert world.here.with_news([here, there], {}) == ("p-there",)
+    assert world.here.with_news([here, there], {}) == News(("p-there",))
 
 
 def test_a_place_whose_list_cannot_be_read_keeps_no_other_from_having_news(world: World) -> None:
@@ -365,8 +411,9 @@ def test_a_place_whose_list_cannot_be_read_keeps_no_other_from_having_news(world
     world.there.protect_branch("example/other")
     world.there.protect_environment("example/other", "champion", ["ann"])
     here, there = world.asked("p-here"), world.asked("p-there", target_of(repository="example/other"))
+    world.there.review(run_of(here), "champion", "ann", approve=True)
     world.there.faults.add("/repos/example/other/actions/workflows/.*/runs$", status=500)
-    assert world.here.with_news([there, here], {}) == ("p-here",)
+    assert world.here.with_news([there, here], {}) == News(("p-here",))
 
 
 def test_an_unreachable_github_has_no_news(world: World) -> None:

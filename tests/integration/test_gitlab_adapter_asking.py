@@ -305,15 +305,15 @@ def test_a_pipeline_that_goes_on_is_to_be_cancelled_again(world: World) -> None:
 
 
 def news(world: World, *pending: Promotion) -> tuple[str, ...]:
-    return world.here.with_news(pending, {"churn": world.target()})
+    return world.here.with_news(pending, {"churn": world.target()}).promotions
 
 
 def test_what_waits_unchanged_is_no_news_and_takes_one_call(world: World) -> None:
     pending = [world.asked(f"p-{number}") for number in range(3)]
-    assert set(news(world, *pending)) == {"p-0", "p-1", "p-2"}
-    world.there.faults.requests.clear()
-    assert news(world, *pending) == ()
-    assert len(world.there.faults.requests) == 1
+    for _ in range(2):
+        world.there.faults.requests.clear()
+        assert news(world, *pending) == ()
+        assert len(world.there.faults.requests) == 1
 
 
 def test_a_click_a_rejection_and_a_cancel_are_news(world: World) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from champion_gate.domain.promotion import Phase
+from champion_gate.errors import VendorUnavailableError
 from integration.gate_providers import EVERY_KIND, Provider
 from integration.gate_world import GateWorld, gate_world
 
@@ -66,19 +67,22 @@ def test_the_other_ends_come_while_that_list_cannot_be_read(world: GateWorld, th
     world.ended(other, Phase.EXPIRED)
 
 
-def test_while_people_are_waited_for_it_is_said_that_doubles_cannot_be_looked_for(
+def test_while_people_are_waited_for_a_double_is_cancelled_by_the_first_sweep_that_sees_it(
     world: GateWorld, there: Provider
 ) -> None:
     pending = world.ask()
-    listing = there.faults.add(there.listing, status=500)
-    world.look()
-    reason = world.ended(pending, Phase.PENDING_APPROVAL)
-    assert "Waiting for people to decide in champion." in reason
-    assert "Whether it was asked for twice cannot be read" in reason
-    assert listing.hits
+    double = there.open_double(world.run_id_of(pending))
+    shown = there.waits(double)  # not where it waits for the first in its concurrency group
+    there.faults.add(there.listing, status=500)
+    with pytest.raises(VendorUnavailableError):
+        world.core.sweep.look(f"decisions:{there.key}")
     there.faults.clear()
-    world.look()
-    assert "twice" not in world.ended(pending, Phase.PENDING_APPROVAL)
+    for _ in range(2):
+        world.core.sweep.look(f"decisions:{there.key}")
+    world.settle()
+    seen = "cancelled" if shown else "open"
+    assert there.requests() == {world.run_id_of(pending): "open", double: seen}
+    world.ended(pending, Phase.PENDING_APPROVAL)
 
 
 def test_a_double_that_could_not_be_found_before_the_decision_is_cancelled_after_it(

@@ -134,6 +134,53 @@ def test_requests_without_news_cost_one_list_a_repository(world: GateWorld) -> N
     world.ended(pending[0], Phase.PROMOTED)
 
 
+def test_a_request_is_read_by_itself_no_more_often_than_hourly(world: GateWorld) -> None:
+    pending = world.ask()
+    world.live(seconds=6)
+    world.github.faults.requests.clear()
+    world.databricks.requests.clear()
+    for _ in range(59):
+        world.clock.move(minutes=1)
+        world.sweep()
+    lists = {("GET", "/repos/example/ml-deploy/actions/workflows/champion-gate.yml/runs")}
+    assert set(world.github.faults.requests) == lists
+    assert not [each for each in world.databricks.requests if "/versions/2" in each.path]
+    world.clock.move(hours=1)
+    world.sweep()
+    assert ("GET", f"/repos/example/ml-deploy/actions/runs/{world.run_id_of(pending)}") in set(
+        world.github.faults.requests
+    )
+
+
+def test_an_older_request_ends_with_the_first_sweep_that_sees_a_newer_one(world: GateWorld) -> None:
+    world.reconfigure(newer_version="keep")
+    older, newer = world.ask(), world.ask({"f1": 0.93})
+    world.live(seconds=6)
+    world.reconfigure(newer_version="supersede")
+    world.sweep()
+    world.ended(older, Phase.SUPERSEDED)
+    world.ended(newer, Phase.PENDING_APPROVAL)
+
+
+def test_a_request_whose_gate_asks_others_since_a_start_ends_with_the_first_sweep(world: GateWorld) -> None:
+    pending = world.ask()
+    world.live(seconds=6)
+    world.reconfigure(allow_trainer_approval=True)
+    world.sweep()
+    assert "have changed" in world.ended(pending, Phase.STALE)
+
+
+def test_a_move_of_the_alias_ends_the_requests_that_it_concerns_with_the_next_sweep(world: GateWorld) -> None:
+    pending = world.ask()
+    world.sweep()
+    _, other = world.train_run()
+    world.models.move_alias(other)
+    world.clock.move(minutes=1)
+    world.core.sweep.look("alias:main.ml.churn@Champion")
+    world.settle()
+    world.ended(pending, Phase.STALE)
+
+
 def test_each_vendor_fails_in_its_own_look(world: GateWorld) -> None:
     pending = world.ask()
     world.train_run({"f1": 0.92})

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from champion_gate.adapters.http.answer import Answer
 from champion_gate.adapters.http.auth import HeaderTokens
+from champion_gate.adapters.http.client import ApiClient
 from champion_gate.domain.names import joined
 from champion_gate.errors import (
     InvalidNameError,
@@ -202,39 +203,56 @@ def test_two_calls_that_are_refused_at_once_take_the_next_token_once() -> None:
 # --- conditional requests ---------------------------------------------------------------------------------
 
 
-def test_an_unchanged_answer_comes_from_the_cache() -> None:
+def kept(client: ApiClient, path: str = "/x") -> list[object]:
+    return client.get_kept_pages(path, auth=Key(), read=lambda page: ("taken", page))
+
+
+def test_of_a_page_that_has_not_changed_what_was_taken_stands() -> None:
+    read: list[object] = []
+
+    def take(page: object) -> str:
+        read.append(page)
+        return "taken"
+
     with (
         far_end(answer(body={"n": 1}, ETag='"a"'), b"HTTP/1.1 304 X\r\n\r\n") as far,
         client_of(far.url) as client,
     ):
         for _ in range(2):
-            assert client.get("/x", auth=Key(), conditional=True) == {"n": 1}
+            assert client.get_kept_pages("/x", auth=Key(), read=take) == ["taken"]
+        assert read == [{"n": 1}]
         assert "If-None-Match" not in far.seen[0]
         assert 'If-None-Match: "a"' in far.seen[1]
 
 
-def test_a_changed_answer_replaces_the_cached_one() -> None:
+def test_a_page_that_has_changed_is_taken_anew() -> None:
     answers = (answer(body=1, ETag='"a"'), answer(body=2, ETag='"b"'), b"HTTP/1.1 304 X\r\n\r\n")
     with far_end(*answers) as far, client_of(far.url) as client:
-        assert [client.get("/x", auth=Key(), conditional=True) for _ in range(3)] == [1, 2, 2]
+        assert [kept(client) for _ in range(3)] == [[("taken", 1)], [("taken", 2)], [("taken", 2)]]
         assert 'If-None-Match: "b"' in far.seen[2]
 
 
-def test_the_cache_is_bounded() -> None:
-    with (
-        far_end(answer(body="y" * 400, ETag='"a"')) as far,
-        client_of(far.url, max_cache_bytes=1000) as client,
-    ):
+def test_the_next_page_of_one_that_has_not_changed_is_asked_for_too() -> None:
+    with far_end(b"") as far, client_of(far.url) as client:
+        first = answer(body=[1], ETag='"a"', Link=f'<{far.url}/x?page=2>; rel="next"')
+        unchanged = b"HTTP/1.1 304 X\r\n\r\n"
+        far.answers[:] = [first, answer(body=[2], ETag='"b"'), unchanged, answer(body=[3], ETag='"c"')]
+        assert kept(client) == [("taken", [1]), ("taken", [2])]
+        assert kept(client) == [("taken", [1]), ("taken", [3])]
+
+
+def test_no_more_pages_are_kept_than_were_allowed() -> None:
+    with far_end(answer(body=0, ETag='"a"')) as far, client_of(far.url, max_kept_pages=2) as client:
         for number in (1, 2, 3, 1, 3):
             with suppress(VendorUnavailableError):
-                client.get(f"/{number}", auth=Key(), conditional=True)
+                kept(client, f"/{number}")
         asked_with_etag = [request.split()[1] for request in far.seen if "If-None-Match" in request]
         assert asked_with_etag == ["/api/3"]
 
 
 def test_a_304_that_nobody_asked_for_is_no_answer() -> None:
     with far_end(b"HTTP/1.1 304 X\r\n\r\n") as far, client_of(far.url) as client, pytest.raises(VendorError):
-        client.get("/x", auth=Key(), conditional=True)
+        kept(client)
 
 
 # --- pages ------------------------------------------------------------------------------------------------

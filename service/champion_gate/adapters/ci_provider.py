@@ -7,15 +7,14 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import ClassVar, Generic, TypeVar
 
 from champion_gate.adapters.http.client import ApiClient
-from champion_gate.adapters.starts import ListedRun, asked_between
-from champion_gate.domain.approval import OpenedRequest
+from champion_gate.adapters.starts import ListedRun, SeenRun
+from champion_gate.domain.approval import News, OpenedRequest
 from champion_gate.domain.gates import ApprovalTarget
-from champion_gate.domain.promotion import Promotion
-from champion_gate.errors import VendorRefusedError, VendorUnavailableError
+from champion_gate.domain.promotion import Promotion, promotions_in
+from champion_gate.errors import VendorError, VendorRefusedError, VendorUnavailableError
 
 A = TypeVar("A")
 Key = tuple[str, ...]
@@ -23,6 +22,9 @@ Key = tuple[str, ...]
 _MODEL = 140
 """With it the title of a run, `Champion MODEL vVERSION [ID]`, stays below 255 characters: GitLab refuses or cuts longer
 names of pipelines, and with its end the id would be lost by which the run is found."""
+
+_DECIDED_AT_ONCE = 10
+"""More runs than these that leave the list between two looks are doubtful."""
 
 _log = logging.getLogger(__name__)
 
@@ -40,25 +42,26 @@ class CiProvider(ABC, Generic[A]):
     def __init__(self, name: str, client: ApiClient) -> None:
         self.name = name
         self._client = client
-        self._looks: dict[str, tuple[str | None, str]] = {}
+        self._looks: dict[str, tuple[str, str]] = {}
+        self._absent: set[str] = set()
         self._lock = threading.Lock()
 
     def close(self) -> None:
         """Close the connections that are kept open."""
         self._client.close()
 
-    def with_news(
-        self, pending: Sequence[Promotion], targets: Mapping[str, ApprovalTarget]
-    ) -> tuple[str, ...]:
-        """The ids of the promotions to be read again: all but those whose run still waits, unchanged since last time.
+    def with_news(self, pending: Sequence[Promotion], targets: Mapping[str, ApprovalTarget]) -> News:
+        """What the lists of runs that wait for people tell: one list a place, a page a hundred that wait.
 
-        One list a place; a place that cannot be read keeps no other from being looked at.
+        A run that waits as it did when it was last seen is no news, nor is one that is seen to wait for the first
+        time, as it was read when it was opened. A place that cannot be read keeps no other from being looked at.
 
         Raises:
             VendorUnavailableError: the vendor answered about no place at all.
         """
         places: dict[Key, tuple[A, list[Promotion]]] = {}
         news: list[str] = []
+        asking: dict[str, tuple[str, ...]] = {}
         failed: list[VendorUnavailableError] = []
         for promotion in pending:
             request = promotion.request
@@ -70,39 +73,61 @@ class CiProvider(ABC, Generic[A]):
             places.setdefault(self._list_key(api, promotion), (api, []))[1].append(promotion)
         for api, group in places.values():
             try:
-                news += self._news_of(api, group)
+                found = self._news_of(api, group)
             except VendorUnavailableError as error:
                 _log.warning("news of %d promotions cannot be listed: %s", len(group), error)
                 failed.append(error)
+            else:
+                news += found.promotions
+                asking |= found.asking
         if failed and len(failed) == len(places):
             raise failed[0]
         self._forget_all_but(pending)
-        return tuple(news)
+        return News(tuple(news), asking)
 
-    def _news_of(self, api: A, group: Sequence[Promotion]) -> list[str]:
-        since = min(asked_between(promotion)[0] for promotion in group)
+    def _news_of(self, api: A, group: Sequence[Promotion]) -> News:
         try:
-            runs = {run.id: run for run in self._runs(api, group[0], since)}
+            runs = {run.id: run for run in self._waiting_runs(api, group[0])}
         except VendorRefusedError:
             # This list says nothing, so each is read by itself, and says there what is wrong.
-            return [promotion.id for promotion in group]
-        return [promotion.id for promotion in group if self._has_news(promotion, runs)]
+            return News(tuple(promotion.id for promotion in group))
+        asking = _asking(runs.values(), {run_id(promotion) for promotion in group})
+        runs |= self._elsewhere(api, [each for each in group if run_id(each) not in runs])
+        return News(tuple(each.id for each in group if self._has_news(runs.get(run_id(each)))), asking)
 
-    def _has_news(self, promotion: Promotion, runs: Mapping[str, ListedRun]) -> bool:
-        run = runs.get((promotion.request.external_id if promotion.request else None) or "")
+    def _elsewhere(self, api: A, absent: Sequence[Promotion]) -> dict[str, SeenRun]:
+        """Those that do not wait for people, as another list has them, where it is worth asking.
+
+        At first one is read by itself: people have decided. One that is still undecided queues for a runner, perhaps
+        for days; and many at once are a list that has failed.
+        """
+        ids = {run_id(promotion) for promotion in absent}
+        with self._lock:
+            again, self._absent = ids & self._absent, self._absent | ids
+        asked = absent if len(absent) > _DECIDED_AT_ONCE else [one for one in absent if run_id(one) in again]
+        if not asked:
+            return {}
+        try:
+            return {run.id: SeenRun.of(run) for run in self._runs_of(api, asked)}
+        except VendorError as error:
+            _log.warning("%d runs cannot be looked for in another list: %s", len(asked), error)
+            return {}
+
+    def _has_news(self, run: SeenRun | None) -> bool:
         if run is None:
             return True
         look = (run.status, run.updated_at)
         with self._lock:
-            before = self._looks.get(run.id)
+            before = self._looks.get(run.id, look)
             self._looks[run.id] = look
         return look != before or run.status not in self.waiting
 
     def _forget_all_but(self, pending: Iterable[Promotion]) -> None:
-        kept = {promotion.request.external_id for promotion in pending if promotion.request}
+        kept = set(map(run_id, pending))
         with self._lock:
-            for run_id in self._looks.keys() - kept:
-                del self._looks[run_id]
+            self._absent &= kept
+            for gone in self._looks.keys() - kept:
+                del self._looks[gone]
 
     @abstractmethod
     def _api(self, target: ApprovalTarget) -> A:
@@ -113,8 +138,32 @@ class CiProvider(ABC, Generic[A]):
         """Which list the promotion's run stands in."""
 
     @abstractmethod
-    def _runs(self, api: A, promotion: Promotion, since: datetime) -> Iterable[ListedRun]:
-        """That list, of the runs that were created then or later, UTC; VendorRefusedError where there is none."""
+    def _waiting_runs(self, api: A, promotion: Promotion) -> list[SeenRun]:
+        """That list, of the runs that wait for people; VendorRefusedError where there is none."""
+
+    @abstractmethod
+    def _runs_of(self, api: A, promotions: Sequence[Promotion]) -> Iterable[ListedRun]:
+        """The runs of these, and others, in whatever status."""
+
+
+def run_id(promotion: Promotion) -> str:
+    """The run in which the promotion's people are asked; empty where it is not known."""
+    return (promotion.request.external_id if promotion.request else None) or ""
+
+
+def doubles_of(promotion: Promotion, waiting: Iterable[SeenRun]) -> tuple[str, ...]:
+    """The ids of the runs that wait for people and ask for this promotion besides its own."""
+    return _asking(waiting, {run_id(promotion)}).get(promotion.id, ())
+
+
+def _asking(waiting: Iterable[SeenRun], but: set[str]) -> dict[str, tuple[str, ...]]:
+    """Promotion id -> the runs that ask for it, without these."""
+    found: dict[str, tuple[str, ...]] = {}
+    for run in {run.id: run for run in waiting}.values():
+        if run.status and run.id not in but:
+            for promotion_id in promotions_in(run.title or ""):
+                found[promotion_id] = (*found.get(promotion_id, ()), run.id)
+    return found
 
 
 def opened(vendor: str, what: str, read: Callable[[], OpenedRequest]) -> OpenedRequest:

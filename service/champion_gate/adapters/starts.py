@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,13 +10,15 @@ from typing import Generic, TypeVar
 
 from champion_gate.adapters.http.models import Answered, NumberId, Time
 from champion_gate.domain.approval import FoundRequests, OpenedRequest
-from champion_gate.domain.promotion import Promotion, bears, bears_nothing, bears_promotion
+from champion_gate.domain.promotion import Promotion, bears, bears_promotion, promotions_in
 from champion_gate.errors import VendorError
 
 _CLOCKS_DIFFER = timedelta(days=1)
 """A run whose time, by the vendor's clock, is further from ours than that is none of the promotion's."""
 
 _CLOCK_SKEW = timedelta(minutes=5)
+_APPEARS_WITHIN = timedelta(minutes=10)
+"""A call whose fate was not told starts a run by then, or not at all."""
 
 
 class ListedRun(Answered):
@@ -27,6 +30,28 @@ class ListedRun(Answered):
     status: str | None = None
     created_at: Time
     updated_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeenRun:
+    """What is kept of a run in a list between two looks: as little as can be, for there may be thousands.
+
+    Attributes:
+        title: None where the list does not tell it.
+    """
+
+    id: str
+    title: str | None
+    status: str
+    created_at: datetime
+    updated_at: str
+
+    @classmethod
+    def of(cls, listed: ListedRun) -> SeenRun:
+        """What is kept of it; without a status it counts as one that may have ended."""
+        title = listed.title if "title" in listed.model_fields_set else None
+        status = sys.intern(listed.status or "")
+        return cls(listed.id, title, status, listed.created_at, listed.updated_at)
 
 
 R = TypeVar("R", bound=ListedRun)
@@ -74,7 +99,7 @@ class Started(Generic[R]):
         request = self.promotion.request
         asked = request.asked_at or request.intent_at if request else self.promotion.requested_at
         since = asked - _CLOCK_SKEW
-        return [run.url for run in self.runs if run.created_at >= since and bears_nothing(run.title)]
+        return [run.url for run in self.runs if run.created_at >= since and not promotions_in(run.title)]
 
     def lacks_some(self) -> bool:
         """Whether a run of the promotion's own is not there, of as many as may have been started."""
@@ -127,16 +152,28 @@ def started_by_us(
 def asked_between(promotion: Promotion) -> tuple[datetime, datetime | None]:
     """When CI runs for this promotion may have been started.
 
-    Whole days, so that the list is the same URL for many promotions and is answered with 304. From the
-    promotion's beginning, not from its latest intent: an earlier call may have got through unseen.
+    As short as can be, for the list is as long as what was started then; where it lacks what is looked for, because
+    clocks differ, a longer one is read. From the promotion's beginning, not from its latest intent: an earlier
+    call may have got through unseen.
     """
     request = promotion.request
     first = min(promotion.requested_at, request.intent_at) if request else promotion.requested_at
-    since = _midnight(first - _CLOCK_SKEW)
+    since = _whole_seconds(first - _CLOCK_SKEW)
     if request is None or request.opened_at is None:
         return since, None
-    return since, _midnight(request.opened_at + timedelta(days=1)) + timedelta(days=1)
+    return since, _whole_seconds(request.opened_at + _APPEARS_WITHIN + _CLOCK_SKEW)
 
 
-def _midnight(at: datetime) -> datetime:
-    return at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+def spans(promotions: Iterable[Promotion]) -> list[tuple[datetime, datetime | None]]:
+    """When runs for these may have been started, as few spans of time as can be."""
+    merged: list[tuple[datetime, datetime | None]] = []
+    for since, until in sorted(map(asked_between, promotions), key=lambda span: span[0]):
+        if not merged or ((before := merged[-1][1]) is not None and before < since):
+            merged.append((since, until))
+        elif before is not None:
+            merged[-1] = (merged[-1][0], None if until is None else max(before, until))
+    return merged
+
+
+def _whole_seconds(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(microsecond=0)

@@ -78,6 +78,20 @@ class OpenedRequest:
 
 
 @dataclass(frozen=True)
+class News:
+    """What a provider's lists tell of the requests that wait for people.
+
+    Attributes:
+        promotions: the ids of those promotions that are to be read again.
+        asking: promotion id -> ids of requests of ours that wait for people to decide on it, and are that of no
+            pending promotion.
+    """
+
+    promotions: tuple[str, ...] = ()
+    asking: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class FoundRequests:
     """What we have opened at the provider for one promotion, as its lists tell.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from champion_gate.domain.approval import FoundRequests, OpenedRequest, RequestState
+from champion_gate.domain.approval import FoundRequests, News, OpenedRequest, RequestState
 from champion_gate.domain.gates import Account, ApprovalTarget
 from champion_gate.domain.job_runs import EndedRun, JobRun, TaskOutput
 from champion_gate.domain.json_body import Ignored
@@ -253,10 +253,7 @@ class ApprovalProvider(Protocol):
         ...
 
     def duplicates(self, target: ApprovalTarget, promotion: Promotion) -> tuple[str, ...]:
-        """Ids of other open requests of ours for this promotion; they are cancelled, never believed.
-
-        A list of its own, which decides nothing: whoever asks for it goes on without.
-        """
+        """Ids of other open requests of ours for this promotion; they are cancelled, never believed."""
         ...
 
     def cancel(self, target: ApprovalTarget, external_id: str) -> None:
@@ -267,10 +264,8 @@ class ApprovalProvider(Protocol):
         """
         ...
 
-    def with_news(
-        self, pending: Sequence[Promotion], targets: Mapping[str, ApprovalTarget]
-    ) -> tuple[str, ...]:
-        """The ids of those pending promotions that are worth reading again.
+    def with_news(self, pending: Sequence[Promotion], targets: Mapping[str, ApprovalTarget]) -> News:
+        """Which pending promotions are worth reading again, and what else waits for people.
 
         One list a place, not one call a promotion. Promotions of which the list says nothing count as news.
 

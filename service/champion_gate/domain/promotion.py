@@ -250,7 +250,7 @@ class FollowUp:
 
 _DIGITS = 12  # hexadecimal ones, of the evidence's hash
 _WITH_HASH = re.compile(rf"(.+)-([0-9a-f]{{{_DIGITS}}})", re.ASCII)
-_ANY_PROMOTION = re.compile(rf"\[p-[a-z0-9]+(?:-[0-9a-f]{{{_DIGITS}}})?\]", re.ASCII)
+_ANY_PROMOTION = re.compile(rf"\[(p-[a-z0-9]+)(?:-[0-9a-f]{{{_DIGITS}}})?\]", re.ASCII)
 
 
 def correlation_id(promotion_id: str, evidence_sha256: str) -> str:
@@ -274,9 +274,9 @@ def bears_promotion(title: str, promotion: Promotion) -> bool:
     return re.search(either, title, re.ASCII) is not None
 
 
-def bears_nothing(title: str) -> bool:
-    """Whether a request of this name does not say for which promotion it asks."""
-    return _ANY_PROMOTION.search(title) is None
+def promotions_in(title: str) -> frozenset[str]:
+    """The ids of the promotions that a request of this name asks for: one, or none where it does not say."""
+    return frozenset(_ANY_PROMOTION.findall(title))
 
 
 def parts_of(correlation: str) -> tuple[str, str] | None:

@@ -222,9 +222,10 @@ class ApprovalRequests:
         cancels = [self._lease.cancel_follow_up(taken, double.external_id) for double in doubles]
         self._lease.save(pending, release=True, follow_ups=cancels)
         _log.info("promotion %s waits for approval at %s", taken.id, first.url)
-        self._supersede_older(pending)
+        self.supersede_older(pending)
 
-    def _supersede_older(self, opened: Promotion) -> None:
+    def supersede_older(self, opened: Promotion) -> None:
+        """Have the requests for older versions end, where the gate wants that, now that this one is open."""
         gate = self._gates.get(opened.gate)
         if gate is None or gate.newer_version is not NewerVersion.SUPERSEDE:
             return

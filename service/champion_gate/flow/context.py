@@ -43,10 +43,12 @@ class Waits:
     recheck: timedelta = timedelta(minutes=2)
     """Between looks at what an operator is expected to mend at once: an unsafe place, a missing identity."""
     recheck_seldom: timedelta = timedelta(minutes=10)
-    """Between looks at what may take long: a hold, a person who is not told."""
+    """Between looks at what may take long: a hold, a person who is not told, what holds up an approval."""
 
-    look: timedelta = timedelta(minutes=10)
-    """Between looks at a request; webhooks and the sweep's lists tell of decisions earlier."""
+    look: timedelta = timedelta(hours=1)
+    """At least so long between looks at a request that waits for people, twice that at most: webhooks and the sweep's lists
+    tell of decisions, of moves of the alias and of newer versions at once. What is left to a look is a place or a
+    version that was changed meanwhile, of which nobody could make use before that is seen."""
     look_soon: timedelta = timedelta(seconds=5)
     """While people's decision is taking effect at the vendor."""
     look_after_write: timedelta = timedelta(seconds=30)

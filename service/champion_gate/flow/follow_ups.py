@@ -81,6 +81,12 @@ class FollowUps:
                 )
             target = promotion.request.target
             if follow_up.kind is FollowUpKind.CANCEL_REQUEST:
+                # A double may have been adopted since it was ordered: people are asked in it.
+                if (
+                    promotion.phase.is_open
+                    and promotion.request.external_id == follow_up.facts["external_id"]
+                ):
+                    return
                 provider.cancel(target, follow_up.facts["external_id"])
             else:
                 _cancel_all(provider, target, provider.duplicates(target, promotion))

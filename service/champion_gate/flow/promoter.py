@@ -34,10 +34,9 @@ from champion_gate.errors import (
     OnHoldError,
     RequestGoneError,
     UnexpectedError,
-    VendorError,
 )
 from champion_gate.flow.apply_approval import Approvals, OrderedToEndError, UnsettledError
-from champion_gate.flow.approval_requests import ApprovalRequests
+from champion_gate.flow.approval_requests import MOST_STARTS, ApprovalRequests
 from champion_gate.flow.context import Context
 from champion_gate.flow.gate_rules import GateRules, UnclearError
 from champion_gate.flow.lease import Lease, expired_reason
@@ -59,6 +58,7 @@ class Promoter:
         self._requests = ApprovalRequests(context)
         self._lease = Lease(context)
         self._clock = context.clock
+        self._chance = context.chance
         self._waits = context.waits
 
     def advance(self, promotion_id: str) -> None:
@@ -100,7 +100,7 @@ class Promoter:
             doubted = replace(taken, seen_once=judgement.seen_once)
             self._lease.wait(doubted, judgement.waiting_because, judgement.again_at - self._clock.now())
         elif judgement.unread and self._is_read_on(taken):
-            self._lease.wait(taken, judgement.waiting_because, self._waits.look)
+            self._lease.wait(taken, judgement.waiting_because, self._waits.recheck_seldom)
         elif judgement.stale:
             self._lease.end(taken, Phase.STALE, judgement.waiting_because)
         elif judgement.expired:
@@ -183,22 +183,23 @@ class Promoter:
         elif (changed := self._approvals.version_changed(taken)) is not None:
             self._lease.end(taken, Phase.STALE, changed)
         else:
-            cancels, remark = self._doubles(taken)
             waiting = replace(taken, outstanding=judgement.outstanding, seen_once={})
-            interval = self._waits.look_soon if judgement.soon else self._waits.look
-            self._lease.wait(waiting, f"{judgement.waiting_because}{remark}", interval, cancels)
+            interval = self._waits.look_soon if judgement.soon else self._until_seldom_look(taken)
+            self._lease.wait(waiting, judgement.waiting_because, interval, self._doubles(taken))
 
-    def _doubles(self, taken: Promotion) -> tuple[list[FollowUp], str]:
-        """Orders to cancel other requests for this promotion; where they cannot be listed, a remark that says so."""
+    def _until_seldom_look(self, taken: Promotion) -> timedelta:
+        if taken.request is not None and taken.request.starts >= MOST_STARTS:
+            return self._waits.recheck_seldom  # the sweep's list tells of the adopted request alone
+        # Spread, or a thousand that were opened together would be read together every time.
+        return self._waits.look * (1 + self._chance.fraction())
+
+    def _doubles(self, taken: Promotion) -> list[FollowUp]:
+        """Orders to cancel other requests for what was asked for twice; others' the sweep's list shows."""
         request = taken.request
-        if request is None:
-            return [], ""
-        try:
-            found = self._providers[request.provider].duplicates(request.target, taken)
-        except VendorError as error:
-            _log.warning("doubles of promotion %s cannot be looked for: %s", taken.id, error)
-            return [], f" (Whether it was asked for twice cannot be read: {error})"
-        return [self._lease.cancel_follow_up(taken, double) for double in found], ""
+        if request is None or request.starts < MOST_STARTS:
+            return []
+        found = self._providers[request.provider].duplicates(request.target, taken)
+        return [self._lease.cancel_follow_up(taken, double) for double in found]
 
     def _apply(self, taken: Promotion) -> None:
         if taken.approved_at is None:  # an earlier release read the approval
@@ -237,8 +238,9 @@ class Promoter:
             return self._waits.look_soon
         gate, now = self._rules.gate_of(approved), self._clock.now()
         until = None if gate is None else self._approvals.apply_until(approved, gate.apply_within)
-        left = self._waits.look if until is None else until + timedelta(seconds=1) - now
-        return max(min(left, self._waits.look), self._waits.look_soon)
+        seldom = self._waits.recheck_seldom
+        left = seldom if until is None else until + timedelta(seconds=1) - now
+        return max(min(left, seldom), self._waits.look_soon)
 
 
 def _decision_facts(promotion: Promotion, decision: Decision) -> Mapping[str, object]:

@@ -7,13 +7,19 @@ a vendor that hangs holds up its own looks and nothing else. Everything here may
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
+from champion_gate.domain.aliases import AliasKey
 from champion_gate.domain.gates import ApprovalTarget, Gate
 from champion_gate.domain.ledger.chain import head_view
 from champion_gate.domain.notifications import JobNotification
+from champion_gate.domain.promotion import FollowUp, FollowUpKind, Promotion
+from champion_gate.errors import NotFoundError
+from champion_gate.flow.approval_requests import ApprovalRequests
 from champion_gate.flow.context import Context
 from champion_gate.flow.drift import DriftWatch
+from champion_gate.flow.gate_rules import GateRules
 from champion_gate.store import Store
 
 _log = logging.getLogger(__name__)
@@ -33,6 +39,9 @@ class Sweep:
         self._job_runs = context.job_runs
         self._providers = context.providers
         self._drift = DriftWatch(context)
+        self._rules = GateRules(context)
+        self._requests = ApprovalRequests(context)
+        self._settings_are_compared = False
         self._managed = context.managed
         self._wake_ups = context.wake_ups
         self._clock = context.clock
@@ -47,11 +56,33 @@ class Sweep:
         if set_back := self._store.note_time(now):
             _log.warning("The clock was set back by %s: everything that is open is looked at now.", set_back)
         self.note_gates()
+        pending = self._store.pending_promotions()
+        self._order_ends(pending)
         self.wake_due()
         looks = [f"{RUNS}:{name}" for name in self._gates]
-        looks += [f"{DECISIONS}:{name}" for name in self._pending_by_provider()]
+        looks += [f"{DECISIONS}:{name}" for name in {p.request.provider for p in pending if p.request}]
         looks += [f"{ALIAS}:{key.model}@{key.alias}" for key in self._managed.all()]
         return tuple(looks)
+
+    def _order_ends(self, pending: Sequence[Promotion]) -> None:
+        """End what the rows and the gates alone show to be over: each is looked at by itself only every hour or two.
+
+        Whoever opened the newer request may have died before that ended the older one. Gates are others than before
+        only after a start.
+        """
+        newest: dict[AliasKey, Promotion] = {}
+        for promotion in pending:
+            newer = newest.setdefault(promotion.alias_key, promotion)
+            if newer.version.number < promotion.version.number:
+                newest[promotion.alias_key] = promotion
+        overtaken = {p.alias_key for p in pending if p.end_request is None and p is not newest[p.alias_key]}
+        for key in overtaken:
+            self._requests.supersede_older(newest[key])
+        if not self._settings_are_compared:
+            self._settings_are_compared = True
+            for promotion in pending:
+                if self._rules.settings_changed(promotion) is not None:
+                    self._store.hint_promotion(promotion.id, self._clock.now())
 
     def note_gates(self) -> None:
         """Note when each gate was first seen: job runs that ended earlier are none of its business."""
@@ -112,12 +143,33 @@ class Sweep:
             p for p in self._store.pending_promotions() if p.request and p.request.provider == provider
         ]
         targets: dict[str, ApprovalTarget] = {p.gate: p.request.target for p in pending if p.request}
-        for promotion_id in self._providers[provider].with_news(pending, targets):
+        news = self._providers[provider].with_news(pending, targets)
+        for promotion_id in news.promotions:
             self._store.hint_promotion(promotion_id, self._clock.now())
             self._wake_ups.promotion(promotion_id)
+        for promotion_id, external_ids in news.asking.items():
+            self._cancel_doubles(promotion_id, external_ids, provider)
 
-    def _pending_by_provider(self) -> set[str]:
-        return {p.request.provider for p in self._store.pending_promotions() if p.request is not None}
+    def _cancel_doubles(self, promotion_id: str, external_ids: Iterable[str], provider: str) -> None:
+        """Have requests cancelled for which nobody waits; every sweep that sees one orders that under the same id."""
+        try:
+            promotion = self._store.get_promotion(promotion_id)
+        except NotFoundError:
+            return  # another installation's
+        request = promotion.request
+        # Of one that is being opened its own request is not known yet.
+        if request is None or request.external_id is None or request.provider != provider:
+            return
+        for external_id in set(external_ids) - {request.external_id}:
+            follow_up = FollowUp(
+                id=f"f-{promotion_id}-{external_id}",
+                promotion_id=promotion_id,
+                kind=FollowUpKind.CANCEL_REQUEST,
+                facts={"external_id": external_id},
+                due_at=self._clock.now(),
+            )
+            self._store.order_follow_up(follow_up)
+            self._wake_ups.follow_up(follow_up.id)
 
 
 def log_ledger_head(store: Store) -> None:

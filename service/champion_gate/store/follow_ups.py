@@ -40,6 +40,11 @@ class FollowUps(Transactions):
             raise NotFoundError(f"There is no follow-up {follow_up_id}, or it is done.")
         return _follow_up(row)
 
+    def order_follow_up(self, new: FollowUp) -> None:
+        """Store one by itself; where its id is there already, that one stays as it is."""
+        with self._write() as connection:
+            add_follow_ups(connection, [new])
+
     def take_follow_up(self, follow_up_id: str, at: datetime, lease_seconds: float) -> FollowUp | None:
         """Lease a due one."""
         token = self._token()

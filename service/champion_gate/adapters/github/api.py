@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from typing import TypeVar
@@ -27,6 +27,7 @@ from champion_gate.adapters.github.settings import GitHubPlace
 from champion_gate.adapters.http.answer import Answer, Limits
 from champion_gate.adapters.http.client import ApiClient
 from champion_gate.adapters.http.models import Answered
+from champion_gate.adapters.starts import SeenRun
 from champion_gate.domain.names import joined
 from champion_gate.domain.ports import Person
 from champion_gate.domain.together import Together
@@ -132,26 +133,75 @@ class RepositoryApi:
         return self._all(Job, "jobs", "actions", "runs", run_id, "jobs", params={"filter": "latest"})
 
     def dispatched_runs(self, since: datetime, until: datetime | None = None) -> list[ListedRun]:
-        """The workflow's runs that our own account dispatched, newest first; asked conditionally.
+        """The workflow's runs that our own account dispatched, newest first.
 
         Args:
             since: created then or later, UTC.
             until: created then or earlier, UTC; None = until now.
 
         Raises:
-            VendorRefusedError: more than the 1,000 that GitHub lists; none is passed over in silence.
+            VendorRefusedError: more were created in one second than GitHub lists; none is passed over in silence.
         """
-        start = f"{since:%Y-%m-%dT%H:%M:%SZ}"
-        params = {
-            "event": "workflow_dispatch",
-            "actor": self.own_account().login,
-            "created": f">={start}" if until is None else f"{start}..{until:%Y-%m-%dT%H:%M:%SZ}",
-        }
-        path = ("actions", "workflows", self.spot.workflow, "runs")
-        return self._all(ListedRun, "workflow_runs", *path, params=params, conditional=True)
+        found: dict[str, ListedRun] = {}
+        end = until
+        while True:
+            created = f">={_time(since)}" if end is None else f"{_time(since)}..{_time(end)}"
+            params = {**self._ours, "created": created}
+            runs, total = self._read(ListedRun, "workflow_runs", self._runs_path, params)
+            found |= {run.id: run for run in runs}
+            if total <= _SEARCH_LIMIT:
+                return list(found.values())
+            end = self._oldest(runs, end)
+
+    def waiting_runs(self, status: str = "waiting") -> list[SeenRun]:
+        """The workflow's runs that our own account dispatched and that wait for people, newest first.
+
+        As many pages as hundreds of them wait, however many were ever started. One that leaves the list while it is
+        paged may hide another. What is kept of a page is read again only where it has changed.
+
+        Args:
+            status: `pending` gives those that wait for another run of their concurrency group.
+        """
+        found: dict[str, SeenRun] = {}
+        params = {**self._ours, "status": status}
+        end: datetime | None = None
+        while True:
+            pages = self._client.get_kept_pages(
+                joined(*self._repository, *self._runs_path),
+                auth=self._auth,
+                read=self._read_seen,
+                params={**params, **({} if end is None else {"created": f"<={_time(end)}"}), **_PAGE},
+                list_path=joined(*self._runs_path),
+            )
+            runs = [run for page, _ in pages for run in page]
+            found |= {run.id: run for run in runs}
+            if pages[0][1] <= _SEARCH_LIMIT:
+                return list(found.values())
+            end = self._oldest(runs, end)
+
+    @property
+    def _runs_path(self) -> tuple[str, ...]:
+        return ("actions", "workflows", self.spot.workflow, "runs")
+
+    @property
+    def _ours(self) -> Mapping[str, str]:
+        return {"event": "workflow_dispatch", "actor": self.own_account().login}
+
+    def _read_seen(self, answer: object) -> tuple[tuple[SeenRun, ...], int]:
+        listed, total = github.page(ListedRun, answer, "workflow_runs")
+        own = self.own_account().user_id
+        ours = (run for run in listed if run.actor is not None and run.actor.id == own)
+        return tuple(SeenRun.of(run) for run in ours), total
+
+    def _oldest(self, runs: Sequence[SeenRun] | Sequence[ListedRun], before: datetime | None) -> datetime:
+        """From when on backwards the rest of a list is asked for of which GitHub gives the newest only."""
+        oldest = min((run.created_at for run in runs), default=before)
+        if oldest is None or oldest == before:
+            raise VendorRefusedError("GitHub", "more runs were created in one second than it lists.")
+        return oldest
 
     def newest_runs(self, since: datetime, *, most: int) -> tuple[list[ListedRun], bool]:
-        """The workflow's runs, whoever started them, newest first; asked conditionally.
+        """The workflow's runs, whoever started them, newest first.
 
         Without any filter: GitHub answers a filtered list from a search index, which lags behind at times.
 
@@ -165,9 +215,7 @@ class RepositoryApi:
         path = joined(*self._repository, "actions", "workflows", self.spot.workflow, "runs")
         runs: list[ListedRun] = []
         for page in range(1, most + 1):
-            answer = self._client.get(
-                path, auth=self._auth, params={**_PAGE, "page": str(page)}, conditional=True
-            )
+            answer = self._client.get(path, auth=self._auth, params={**_PAGE, "page": str(page)})
             listed, total = github.page(ListedRun, answer, "workflow_runs")
             runs += listed
             if len(listed) < int(_PAGE["per_page"]):
@@ -188,9 +236,7 @@ class RepositoryApi:
     def _get(self, *parts: str) -> object:
         return self._client.get(joined(*self._repository, *parts), auth=self._auth)
 
-    def _pages(
-        self, *parts: str, params: Mapping[str, str] | None = None, conditional: bool = False
-    ) -> list[object]:
+    def _pages(self, *parts: str, params: Mapping[str, str] | None = None) -> list[object]:
         """All pages of a list. GitHub's links to next pages name the repository by its number.
 
         docs.github.com, "Using pagination in the REST API": `/repositories/1300192/…` for `/repos/OWNER/NAME/…`.
@@ -199,7 +245,6 @@ class RepositoryApi:
             joined(*self._repository, *parts),
             auth=self._auth,
             params=params,
-            conditional=conditional,
             list_path=joined(*parts),
         )
 
@@ -209,14 +254,31 @@ class RepositoryApi:
         key: str,
         *parts: str,
         params: Mapping[str, str] | None = None,
-        conditional: bool = False,
     ) -> list[M]:
-        answers = self._pages(*parts, params={**(params or {}), **_PAGE}, conditional=conditional)
-        pages = [github.page(model, answer, key) for answer in answers]
-        items = [item for page, _ in pages for item in page]
-        total, path = pages[0][1], joined(*self._repository, *parts)
+        """All of a list that is no search.
+
+        Raises:
+            VendorRefusedError: it has more entries than we read.
+        """
+        items, total = self._read(model, key, parts, params or {})
         if total > _SEARCH_LIMIT:
+            path = joined(*self._repository, *parts)
             raise VendorRefusedError("GitHub", f"{path} lists {total} entries, more than can be read.")
-        if len(items) < total:
-            raise VendorUnavailableError("GitHub", f"{path} gave {len(items)} of {total} entries.")
         return items
+
+    def _read(
+        self, model: type[M], key: str, parts: Sequence[str], params: Mapping[str, str]
+    ) -> tuple[list[M], int]:
+        """The first 1,000 entries of a list, and how many there are."""
+        pages = [
+            github.page(model, answer, key) for answer in self._pages(*parts, params={**params, **_PAGE})
+        ]
+        items, total = [item for page, _ in pages for item in page], pages[0][1]
+        if len(items) < min(total, _SEARCH_LIMIT):
+            path = joined(*self._repository, *parts)
+            raise VendorUnavailableError("GitHub", f"{path} gave {len(items)} of {total} entries.")
+        return items, total
+
+
+def _time(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"

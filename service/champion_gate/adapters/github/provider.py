@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from http import HTTPStatus
 
-from champion_gate.adapters.ci_provider import CiProvider, Key, inputs_of, opened
+from champion_gate.adapters.ci_provider import CiProvider, Key, doubles_of, inputs_of, opened, run_id
 from champion_gate.adapters.github import place as places
 from champion_gate.adapters.github import reading, starts
 from champion_gate.adapters.github.api import LIMITS, RepositoryApi
@@ -19,6 +19,7 @@ from champion_gate.adapters.github.settings import GitHubPlace, check_login, che
 from champion_gate.adapters.http.answer import Answer
 from champion_gate.adapters.http.client import ApiClient
 from champion_gate.adapters.http.deadline import Timeouts
+from champion_gate.adapters.starts import SeenRun, spans
 from champion_gate.domain.approval import FoundRequests, OpenedRequest, RequestState
 from champion_gate.domain.gates import ApprovalTarget
 from champion_gate.domain.ports import Clock, Person
@@ -40,6 +41,7 @@ _MAX_CHARACTERS = 65_535
 """Of all inputs together, of which there may be 25 (docs.github.com, workflow_dispatch event)."""
 
 _MARGIN = 535  # how GitHub counts characters is not documented
+_PAGES_OF_ALL = 10
 
 
 class GitHub(CiProvider[RepositoryApi]):
@@ -160,27 +162,35 @@ class GitHub(CiProvider[RepositoryApi]):
         request = promotion.request
         if request is None or request.external_id is None:
             raise VendorRefusedError("GitHub", f"promotion {promotion.id} has no workflow run to be read.")
-        api, run_id = self._api(target), check_run_id(request.external_id)
+        api, number = self._api(target), check_run_id(request.external_id)
         try:
-            return reading.state_of(api, run_id, target.seats, request.pins, self._clock)
+            return reading.state_of(api, number, target.seats, request.pins, self._clock)
         except VendorNotFoundError:
-            starts.check_gone(api, run_id, promotion)
+            starts.check_gone(api, number, promotion)
             raise
 
     def duplicates(self, target: ApprovalTarget, promotion: Promotion) -> tuple[str, ...]:
-        """Other runs of ours for this promotion that have not ended: those that ended need no cancelling."""
-        own = promotion.request.external_id if promotion.request else None
-        return starts.dispatched_by_us(self._api(target), promotion).open_ones_but({own})
+        """Other runs of ours for this promotion that have not ended; where it was started once, that wait for people."""
+        api, request = self._api(target), promotion.request
+        if request is not None and request.starts > 1:
+            return starts.dispatched_by_us(api, promotion).open_ones_but({request.external_id})
+        # In the template's concurrency group a second run for a promotion waits for the first.
+        waiting = [*api.waiting_runs(), *api.waiting_runs("pending")]
+        for run in waiting:
+            github.told(
+                run.status or None, "run.status"
+            )  # without it, one that has ended would count as open
+        return doubles_of(promotion, waiting)
 
     def cancel(self, target: ApprovalTarget, external_id: str) -> None:
         """See ApprovalProvider; VendorUnavailableError where GitHub took the call but the run goes on."""
-        api, run_id = self._api(target), check_run_id(external_id)
-        if api.cancel(run_id).status == HTTPStatus.ACCEPTED:
+        api, number = self._api(target), check_run_id(external_id)
+        if api.cancel(number).status == HTTPStatus.ACCEPTED:
             return
-        status = api.run(run_id).status
+        status = api.run(number).status
         if status != "completed":
             raise VendorUnavailableError(
-                "GitHub", f"workflow run {run_id} is {status} and could not be cancelled."
+                "GitHub", f"workflow run {number} is {status} and could not be cancelled."
             )
 
     # --- looking for news -------------------------------------------------------------------------------------
@@ -191,8 +201,16 @@ class GitHub(CiProvider[RepositoryApi]):
     def _list_key(self, api: RepositoryApi, promotion: Promotion) -> Key:  # noqa: ARG002 - one list for all
         return (api.spot.repository.lower(), api.spot.workflow)
 
-    def _runs(self, api: RepositoryApi, promotion: Promotion, since: datetime) -> list[ListedRun]:  # noqa: ARG002
-        return api.dispatched_runs(since)
+    def _waiting_runs(self, api: RepositoryApi, promotion: Promotion) -> list[SeenRun]:  # noqa: ARG002
+        return api.waiting_runs()
+
+    def _runs_of(self, api: RepositoryApi, promotions: Sequence[Promotion]) -> list[ListedRun]:
+        when = spans(promotions)
+        listed = [run for since, until in when for run in api.dispatched_runs(since, until)]
+        if {run.id for run in listed}.issuperset(map(run_id, promotions)):
+            return listed
+        # GitHub's filtered lists have been seen empty for more than a day.
+        return [*listed, *api.newest_runs(when[0][0], most=_PAGES_OF_ALL)[0]]
 
 
 def _opened(answer: Answer) -> OpenedRequest | None:

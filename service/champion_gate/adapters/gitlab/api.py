@@ -32,6 +32,7 @@ from champion_gate.adapters.http.answer import Answer, Limits
 from champion_gate.adapters.http.auth import Auth, NoAuth
 from champion_gate.adapters.http.client import ApiClient
 from champion_gate.adapters.http.models import Answered
+from champion_gate.adapters.starts import SeenRun
 from champion_gate.domain.gates import Account
 from champion_gate.domain.names import joined
 from champion_gate.domain.ports import Person
@@ -53,6 +54,7 @@ LIMITS: Limits = (
 A = TypeVar("A", bound=Answered)
 
 _PAGE = {"per_page": "100"}
+_MOST_PAGES = 100
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -193,7 +195,7 @@ class ProjectApi:
     def pipelines(
         self, bot: str, source: str, since: datetime, until: datetime | None = None
     ) -> list[ListedPipeline]:
-        """The pipelines of our ref that this account started in this way, newest first; asked conditionally.
+        """The pipelines of our ref that this account started in this way, newest first.
 
         Args:
             bot: username.
@@ -202,21 +204,40 @@ class ProjectApi:
             until: created then or earlier, UTC; None = until now.
 
         Raises:
-            VendorRefusedError: more than 1,000; none is passed over in silence.
+            VendorRefusedError: more than 10,000; none is passed over in silence.
         """
         params = {
-            "ref": self.spot.ref,
-            "source": source,
-            "username": bot,
+            **self._started(bot, source),
             "created_after": f"{since:{_TIME}}",
             **({} if until is None else {"created_before": f"{until:{_TIME}}"}),
         }
-        return self._all(
-            ListedPipeline, "pipelines", *self._project, "pipelines", params=params, conditional=True
+        path = (*self._project, "pipelines")
+        return self._all(ListedPipeline, "pipelines", *path, params=params, max_pages=_MOST_PAGES)
+
+    def waiting_pipelines(self, bot: str, source: str) -> list[SeenRun]:
+        """Those of them that wait for somebody to run the gated job, newest first.
+
+        As many pages as hundreds of them wait, however many were ever started. One that leaves the list while it is
+        paged may hide another. What is kept of a page is read again only where it has changed.
+
+        Args:
+            bot: username.
+            source: "trigger" or "api".
+        """
+        pages = self._client.get_kept_pages(
+            joined(*self._project, "pipelines"),
+            auth=self.tokens.read,
+            read=_read_seen,
+            params={**self._started(bot, source), "status": "manual", **_PAGE},
+            max_pages=_MOST_PAGES,
         )
+        return [run for page in pages for run in page]
+
+    def _started(self, bot: str, source: str) -> Mapping[str, str]:
+        return {"ref": self.spot.ref, "source": source, "username": bot}
 
     def newest_pipelines(self, *, most: int) -> tuple[list[ListedPipeline], bool]:
-        """The newest pipelines of our ref, whoever started them and in whatever way; asked conditionally.
+        """The newest pipelines of our ref, whoever started them and in whatever way.
 
         Args:
             most: how many are read, 100 at most.
@@ -228,7 +249,6 @@ class ProjectApi:
             joined(*self._project, "pipelines"),
             auth=self.tokens.read,
             params={"ref": self.spot.ref, "per_page": str(most)},
-            conditional=True,
         )
         listed = gitlab.many(ListedPipeline, answer, "pipelines")
         return listed, len(listed) < most
@@ -275,13 +295,10 @@ class ProjectApi:
         what: str,
         *parts: str,
         params: Mapping[str, str] | None = None,
-        conditional: bool = False,
+        max_pages: int = 10,
     ) -> list[A]:
         pages = self._client.get_pages(
-            joined(*parts),
-            auth=self.tokens.read,
-            params={**(params or {}), **_PAGE},
-            conditional=conditional,
+            joined(*parts), auth=self.tokens.read, params={**(params or {}), **_PAGE}, max_pages=max_pages
         )
         items = [item for page in pages for item in gitlab.many(model, page, what)]
         # A list that shifted while it was paged may repeat an entry, and then lacks another.
@@ -289,6 +306,10 @@ class ProjectApi:
         if len(set(ids)) < len(ids):
             raise VendorUnavailableError("GitLab", f"the list of {what} changed while it was read.")
         return items
+
+
+def _read_seen(answer: object) -> tuple[SeenRun, ...]:
+    return tuple(SeenRun.of(one) for one in gitlab.many(ListedPipeline, answer, "pipelines"))
 
 
 def person(answer: object) -> Person:

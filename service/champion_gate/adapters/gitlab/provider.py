@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from http import HTTPStatus
 
-from champion_gate.adapters.ci_provider import CiProvider, Key, in_titles, inputs_of, opened
+from champion_gate.adapters.ci_provider import CiProvider, Key, doubles_of, in_titles, inputs_of, opened
 from champion_gate.adapters.gitlab import place as places
 from champion_gate.adapters.gitlab import reading, starts
 from champion_gate.adapters.gitlab.api import LIMITS, ProjectApi, person
@@ -22,7 +22,8 @@ from champion_gate.adapters.gitlab.settings import GitLabPlace, check_login, che
 from champion_gate.adapters.http.answer import Answer
 from champion_gate.adapters.http.client import ApiClient
 from champion_gate.adapters.http.deadline import Timeouts
-from champion_gate.domain.approval import FoundRequests, OpenedRequest, RequestState
+from champion_gate.adapters.starts import SeenRun, spans
+from champion_gate.domain.approval import FoundRequests, News, OpenedRequest, RequestState
 from champion_gate.domain.gates import Account, ApprovalTarget
 from champion_gate.domain.names import joined
 from champion_gate.domain.ports import Accounts, Clock, Person
@@ -173,11 +174,18 @@ class GitLab(CiProvider[ProjectApi]):
             raise
 
     def duplicates(self, target: ApprovalTarget, promotion: Promotion) -> tuple[str, ...]:
-        """Other pipelines of ours for this promotion that have not ended; none where nothing of ours may cancel."""
+        """Other pipelines of ours for it that have not ended; where it was started once, that wait for people.
+
+        None where nothing of ours may cancel.
+        """
         if self._tokens.api is None:
             return ()
-        api, own = self._api(target), promotion.request.external_id if promotion.request else None
-        return starts.created_by_us(api, promotion, self._starter(api, promotion)).open_ones_but({own})
+        api, request = self._api(target), promotion.request
+        starter = self._starter(api, promotion)
+        if request is not None and request.starts > 1:
+            return starts.created_by_us(api, promotion, starter).open_ones_but({request.external_id})
+        waiting = api.waiting_pipelines(*starter)
+        return doubles_of(promotion, starts.with_names(api, waiting))
 
     def cancel(self, target: ApprovalTarget, external_id: str) -> None:
         """See ApprovalProvider.
@@ -220,11 +228,20 @@ class GitLab(CiProvider[ProjectApi]):
     def _list_key(self, api: ProjectApi, promotion: Promotion) -> Key:
         return (str(api.spot.project), api.spot.ref, *_pinned_starter(promotion))
 
-    def _runs(self, api: ProjectApi, promotion: Promotion, since: datetime) -> list[ListedPipeline]:
+    def with_news(self, pending: Sequence[Promotion], targets: Mapping[str, ApprovalTarget]) -> News:
+        """See ApprovalProvider; nothing else where nothing of ours may cancel it."""
+        news = super().with_news(pending, targets)
+        return news if self._tokens.api is not None else replace(news, asking={})
+
+    def _waiting_runs(self, api: ProjectApi, promotion: Promotion) -> list[SeenRun]:
         bot, source = _pinned_starter(promotion)
         if not bot or not source:
             raise VendorRefusedError("GitLab", "whose pipelines to list was not stored.")
-        return api.pipelines(bot, source, since)
+        return api.waiting_pipelines(bot, source)
+
+    def _runs_of(self, api: ProjectApi, promotions: Sequence[Promotion]) -> list[ListedPipeline]:
+        bot, source = _pinned_starter(promotions[0])
+        return [run for since, until in spans(promotions) for run in api.pipelines(bot, source, since, until)]
 
     def _remembered(self, named: Account, find: Callable[[], Person]) -> Person:
         return find() if self._accounts is None else self._accounts.account(self.name, named, find)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from champion_gate.adapters.gitlab.api import ProjectApi
 from champion_gate.adapters.gitlab.models import ListedPipeline
 from champion_gate.adapters.gitlab.reading import ENDED
-from champion_gate.adapters.starts import Started, started_by_us
+from champion_gate.adapters.starts import SeenRun, Started, started_by_us
 from champion_gate.domain.approval import ApprovalRequest
 from champion_gate.domain.promotion import Promotion, bears_promotion
 from champion_gate.errors import RequestGoneError, VendorNotFoundError, VendorRefusedError
@@ -47,11 +48,26 @@ def created_by_us(api: ProjectApi, promotion: Promotion, starter: tuple[str, str
     )
 
 
-def _named(api: ProjectApi, listed: Sequence[ListedPipeline]) -> list[ListedPipeline]:
-    """The pipelines with their names, which older versions of GitLab do not list."""
-    unnamed = [one for one in listed if not _has_name(one)]
+def with_names(api: ProjectApi, waiting: Sequence[SeenRun]) -> list[SeenRun]:
+    """The pipelines with their names, which older versions of GitLab do not list.
+
+    Raises:
+        VendorRefusedError: too many are without.
+    """
+    _check_unnamed([run for run in waiting if run.title is None])
+    return [
+        run if run.title is not None else replace(run, title=api.pipeline(run.id).title) for run in waiting
+    ]
+
+
+def _check_unnamed(unnamed: Sequence[object]) -> None:
     if len(unnamed) > _UNNAMED_LOOKED_UP:
         raise VendorRefusedError("GitLab", f"{len(unnamed)} pipelines are listed without their names.")
+
+
+def _named(api: ProjectApi, listed: Sequence[ListedPipeline]) -> list[ListedPipeline]:
+    """The pipelines with their names, which older versions of GitLab do not list."""
+    _check_unnamed([one for one in listed if not _has_name(one)])
     return [one if _has_name(one) else api.pipeline(one.id) for one in listed]
 
 

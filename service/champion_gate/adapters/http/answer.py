@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import requests
@@ -248,28 +249,40 @@ def why_not_sent(error: BaseException | None) -> tuple[str, str] | None:
 # --- answers that are kept ---------------------------------------------------------------------------------
 
 
-class Cache:
-    """The last answers with an ETag, the longest unused thrown out first."""
+@dataclass(frozen=True)
+class KeptPage:
+    """What was taken of a page of a list.
 
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._answers: OrderedDict[str, Answer] = OrderedDict()
+    Attributes:
+        etag: of the answer; None where it had none.
+        next_query: of the page after it; None on the last one.
+        value: what was read of the body.
+    """
+
+    etag: str | None
+    next_query: str | None
+    value: Any
+
+
+class Cache:
+    """What was taken of the last answers with an ETag, the longest unused thrown out first; never their bodies."""
+
+    def __init__(self, max_pages: int) -> None:
+        self._max_pages = max_pages
+        self._pages: OrderedDict[str, KeptPage] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, url: str) -> Answer | None:
+    def get(self, url: str) -> KeptPage | None:
         """The last one of this URL, if it is still here."""
         with self._lock:
-            if url in self._answers:
-                self._answers.move_to_end(url)
-            return self._answers.get(url)
+            if url in self._pages:
+                self._pages.move_to_end(url)
+            return self._pages.get(url)
 
-    def put(self, url: str, answer: Answer) -> None:
+    def put(self, url: str, page: KeptPage) -> None:
         """Keep it in place of the one before."""
         with self._lock:
-            old = self._answers.pop(url, None)
-            self._bytes += len(answer.body) - (len(old.body) if old else 0)
-            self._answers[url] = answer
-            while self._bytes > self._max_bytes:
-                _, dropped = self._answers.popitem(last=False)
-                self._bytes -= len(dropped.body)
+            self._pages[url] = page
+            self._pages.move_to_end(url)
+            if len(self._pages) > self._max_pages:
+                self._pages.popitem(last=False)

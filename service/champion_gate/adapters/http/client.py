@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import requests
 import urllib3
 
-from champion_gate.adapters.http.answer import Answer, Cache, Limits, why_not_sent
+from champion_gate.adapters.http.answer import Answer, Cache, KeptPage, Limits, why_not_sent
 from champion_gate.adapters.http.auth import Auth
 from champion_gate.adapters.http.deadline import Deadline, Timeouts, new_session
 from champion_gate.errors import (
@@ -23,6 +24,8 @@ from champion_gate.errors import (
     VendorRefusedError,
     VendorUnavailableError,
 )
+
+T = TypeVar("T")
 
 _RETRIES = 2
 _FIRST_PAUSE = 0.5
@@ -47,7 +50,7 @@ class ApiClient:
         timeouts: Timeouts | None = None,
         sleep: Callable[[float], None] = time.sleep,
         max_answer_bytes: int = 8 * _MIB,
-        max_cache_bytes: int = 8 * _MIB,
+        max_kept_pages: int = 100,
         limits: Limits = (),
         refusal: Callable[[Answer], GateError] = Answer.error,
         takes_proxies: bool = True,
@@ -62,7 +65,7 @@ class ApiClient:
             timeouts: see there.
             sleep: pauses between tries.
             max_answer_bytes: a longer body (unpacked) is an error.
-            max_cache_bytes: how many bytes of answers are kept for conditional requests.
+            max_kept_pages: of how many pages what was taken is kept, for conditional requests.
             limits: how the vendor tells limits, which pass, from refusals.
             refusal: the error that an answer stands for.
             takes_proxies: whether those that the environment names are used.
@@ -88,7 +91,7 @@ class ApiClient:
         self._sleep = sleep
         self._max_answer_bytes = max_answer_bytes
         self._limits = limits
-        self._cache = Cache(max_cache_bytes)
+        self._cache = Cache(max_kept_pages)
         self._refusal = refusal
         self._session = new_session()
         self._session.trust_env = takes_proxies
@@ -97,22 +100,19 @@ class ApiClient:
         """Close the connections that are kept open."""
         self._session.close()
 
-    def get(
-        self, path: str, *, auth: Auth, params: Mapping[str, str] | None = None, conditional: bool = False
-    ) -> object:
+    def get(self, path: str, *, auth: Auth, params: Mapping[str, str] | None = None) -> object:
         """The JSON at a path.
 
         Args:
             path: below the base URL, made by `joined`.
             auth: the credentials.
             params: the query.
-            conditional: ask with the ETag of the last answer, which costs no rate limit where nothing changed.
 
         Raises:
             VendorUnavailableError: no answer, an unreadable one, a 5xx, or the rate limit.
             VendorRefusedError: any other status but 200; VendorNotFoundError for 404.
         """
-        return self._get(self._url(path, params), auth=auth, conditional=conditional).json()
+        return self._get(self._url(path, params), auth=auth).json()
 
     def get_pages(
         self,
@@ -120,7 +120,6 @@ class ApiClient:
         *,
         auth: Auth,
         params: Mapping[str, str] | None = None,
-        conditional: bool = False,
         max_pages: int = 10,
         list_path: str = "",
     ) -> list[object]:
@@ -133,7 +132,6 @@ class ApiClient:
             path: below the base URL, made by `joined`.
             auth: the credentials.
             params: the query of the first page.
-            conditional: as for `get`.
             max_pages: more are an error.
             list_path: how the path of every next page has to end; all of `path` where it is not given.
 
@@ -142,21 +140,75 @@ class ApiClient:
             VendorRefusedError: a link to another list, or one to a page that was read.
             VendorError: as for `get`.
         """
-        pages: list[object] = []
+
+        def page_at(url: str) -> KeptPage:
+            answer = self._get(url, auth=auth)
+            return KeptPage(None, answer.next_query(list_path or path), answer.json())
+
+        return self._walk(path, params, page_at, max_pages)
+
+    def get_kept_pages(
+        self,
+        path: str,
+        *,
+        auth: Auth,
+        read: Callable[[object], T],
+        params: Mapping[str, str] | None = None,
+        max_pages: int = 10,
+        list_path: str = "",
+    ) -> list[T]:
+        """What is taken of every page, for a list that is looked at again and again.
+
+        Each page is asked for with the ETag of its last answer. One that has not changed costs no rate limit, and
+        nothing is read again; only what was taken is kept, as bodies are large.
+
+        Args:
+            path: as for `get_pages`, like what is not named here.
+            auth: the credentials.
+            read: takes of a page's JSON what is needed; the same for every look at this list.
+            params: the query of the first page.
+            max_pages: more are an error.
+            list_path: how the path of every next page has to end.
+
+        Raises:
+            VendorError: as for `get_pages`, and what `read` raises.
+        """
+
+        def page_at(url: str) -> KeptPage:
+            known = self._cache.get(url)
+            answer = self._get(url, auth=auth, etag=known.etag if known else None)
+            if known is not None and answer.status == HTTPStatus.NOT_MODIFIED:
+                return known
+            page = KeptPage(
+                answer.headers.get("etag"), answer.next_query(list_path or path), read(answer.json())
+            )
+            if page.etag is not None:
+                self._cache.put(url, page)
+            return page
+
+        return self._walk(path, params, page_at, max_pages)
+
+    def _walk(
+        self,
+        path: str,
+        params: Mapping[str, str] | None,
+        page_at: Callable[[str], KeptPage],
+        max_pages: int,
+    ) -> list[Any]:
+        pages: list[Any] = []
         url = self._url(path, params)
         read: set[str] = set()
         while len(pages) < max_pages:
-            answer = self._get(url, auth=auth, conditional=conditional)
-            pages.append(answer.json())
+            page = page_at(url)
+            pages.append(page.value)
             read.add(url)
-            query = answer.next_query(list_path or path)
-            if query is None:
+            if page.next_query is None:
                 return pages
-            url = f"{self._url(path, None)}?{query}"
+            url = f"{self._url(path, None)}?{page.next_query}"
             if url in read:
                 raise VendorRefusedError(
                     self.vendor,
-                    f"{answer.call} names a page as its next one that was read before.",
+                    f"GET {path} names a page as its next one that was read before.",
                     hint="Does a proxy in front of the server drop or change the queries of calls?",
                 )
         raise TooLongListError(
@@ -217,16 +269,13 @@ class ApiClient:
 
     # --- reads ------------------------------------------------------------------------------------------------
 
-    def _get(self, url: str, *, auth: Auth, conditional: bool) -> Answer:
-        known = self._cache.get(url) if conditional else None
-        extra = {"If-None-Match": known.headers["etag"]} if known else {}
+    def _get(self, url: str, *, auth: Auth, etag: str | None = None) -> Answer:
+        """The answer; one without a body where it still has this ETag."""
+        extra = {} if etag is None else {"If-None-Match": etag}
         answer = self._call("GET", url, auth=auth, extra=extra, repeatable=True)
-        if known is not None and answer.status == HTTPStatus.NOT_MODIFIED:
-            return known
-        if answer.status != HTTPStatus.OK:
+        unchanged = etag is not None and answer.status == HTTPStatus.NOT_MODIFIED
+        if answer.status != HTTPStatus.OK and not unchanged:
             raise self._refusal(answer)
-        if conditional and "etag" in answer.headers:
-            self._cache.put(url, answer)
         return answer
 
     def _url(self, path: str, params: Mapping[str, str] | None) -> str:
