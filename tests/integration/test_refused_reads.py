@@ -48,12 +48,13 @@ def test_a_refused_read_does_not_end_an_approved_promotion(
 ) -> None:
     pending = world.ask()
     world.approve(pending)
-    hit = world.break_databricks(path, times=1, **refusal)
+    hit = world.break_databricks(path, **refusal)
     world.look()
     assert hit.hits
     world.ended(pending, Phase.APPROVED)
     if "status" in refusal:
         assert again_after(world, pending) >= 60
+    world.databricks.faults.clear()
     world.wait(seconds=61)
     world.ended(pending, Phase.PROMOTED)
 
@@ -148,11 +149,12 @@ def test_a_cancel_waits_until_it_is_known_what_came_of_a_write(world: GateWorld)
 def test_a_version_that_was_missing_for_a_moment_is_promoted(world: GateWorld) -> None:
     pending = world.ask()
     world.approve(pending)
-    world.break_databricks(VERSION, times=1, status=404, error_code="RESOURCE_DOES_NOT_EXIST")
-    world.break_databricks("/models/main.ml.churn/versions$", times=1, body=list_of_the_first(world))
+    world.break_databricks(VERSION, status=404, error_code="RESOURCE_DOES_NOT_EXIST")
+    world.break_databricks("/models/main.ml.churn/versions$", body=list_of_the_first(world))
     world.look()
     world.ended(pending, Phase.APPROVED)
     assert world.again(pending).version_missing_since == world.clock.now()
+    world.databricks.faults.clear()
     world.look()
     world.ended(pending, Phase.PROMOTED)
 
