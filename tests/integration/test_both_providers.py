@@ -13,6 +13,8 @@ from champion_gate_standins.gitlab.state import RefusedError as GitLabRefusedErr
 from integration.gate_providers import EVERY_KIND, REPOSITORY, TRAINER_LOGIN, Provider
 from integration.gate_world import GateWorld, gate_world
 
+pytestmark = pytest.mark.part("rest", "gitlab")
+
 FIRST = (None, "1", "outside champion-gate")
 SEVERAL_PEOPLE = ["github", "gitlab-rules"]
 

@@ -276,6 +276,7 @@ def test_nothing_hostile_in_a_reason_reaches_the_terminal(both: Both, alias: str
     assert _texts(both.api.document("alias", "history", MODEL, alias)).count(NASTY) == 2
 
 
+@pytest.mark.part("rest")
 def test_an_mlflow_registry_is_ordered_about_without_any_service(tmp_path: Path) -> None:
     with process_world(tmp_path, "mlflow") as world:
         side = Side(world, {}, pwd.getpwuid(os.getuid()).pw_name)
@@ -345,6 +346,7 @@ def failed_notifications(world: ProcessWorld) -> list[str]:
     return ids
 
 
+@pytest.mark.part("rest")
 def test_all_that_failed_are_taken_up_at_once(tmp_path: Path) -> None:
     with process_world(tmp_path) as world:
         world.github.faults.add("/dispatches$", method="POST", status=403, body='{"message": "no"}')

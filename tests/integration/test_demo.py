@@ -114,7 +114,8 @@ def demo(*arguments: str, terminal: bool = False) -> Iterator[Demo]:
             running.close()
 
 
-@pytest.mark.parametrize("system", ["GitHub", pytest.param("GitLab", marks=pytest.mark.part("rest"))])
+@pytest.mark.part("rest")
+@pytest.mark.parametrize("system", ["GitHub", "GitLab"])
 def test_without_a_terminal_it_approves_by_itself_and_tells_the_story(system: str) -> None:
     with demo("--yes", *(["--gitlab"] if system == "GitLab" else [])) as running:
         assert running.process.wait(90) == 0
@@ -225,7 +226,6 @@ def test_interrupted_before_it_has_begun_it_says_little() -> None:
         running.assert_nothing_is_left()
 
 
-@pytest.mark.part("rest")
 def test_a_port_that_is_taken_is_told_without_a_stack_trace() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,

@@ -377,6 +377,7 @@ def test_approvals_are_applied_on_a_server_that_reads_from_a_replica(
     assert world.moves()[1:] == moved
 
 
+@pytest.mark.part("rest")
 def test_a_replica_that_lags_for_minutes_only_keeps_an_approval_waiting(
     replicated: tuple[GateWorld, Replica],
 ) -> None:

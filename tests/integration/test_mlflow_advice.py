@@ -181,6 +181,7 @@ def test_a_slow_server_is_not_told_to_have_its_time_out_raised() -> None:
     assert "MLFLOW_HTTP_REQUEST_TIMEOUT" not in str(caught.value)
 
 
+@pytest.mark.part("rest")
 def test_a_server_that_knows_another_name_for_itself_says_what_to_start_it_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -109,6 +109,7 @@ def test_the_api_moves_the_alias_of_an_encoded_name(
         assert found["promotions"] == []
 
 
+@pytest.mark.part("rest")
 def test_curl_and_the_command_line_take_a_name_with_a_blank(
     running_mlflow: MlflowServer, tmp_path: Path
 ) -> None:

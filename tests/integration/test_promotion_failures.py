@@ -45,7 +45,7 @@ READ_TO_OPEN = (
 )
 
 
-@pytest.mark.part("rest", "an empty", "null")
+@pytest.mark.part("rest", "an empty", "null", "403", "a page", "broken", "secondary")
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_github_fails_while_the_place_is_checked(world: GateWorld, fault: dict[str, object]) -> None:
     for path in READ_TO_OPEN:
@@ -72,7 +72,7 @@ READ_TO_DECIDE = (
 )
 
 
-@pytest.mark.part("rest", "an empty", "null")
+@pytest.mark.part("rest", "an empty", "null", "403", "a page", "broken", "secondary")
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_github_fails_while_a_decision_is_read(world: GateWorld, fault: dict[str, object]) -> None:
     pending = world.ask()
@@ -161,6 +161,7 @@ def test_a_run_that_is_unreadable_for_a_day_fails(world: GateWorld) -> None:
     assert "500" in world.notification(NotificationPhase.FAILED).reason
 
 
+@pytest.mark.part("rest", "html", "{}")
 @pytest.mark.parametrize(
     "path",
     [

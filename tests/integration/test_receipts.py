@@ -73,6 +73,7 @@ def test_an_approval_that_came_too_late_to_count_is_borne_out(world: GateWorld) 
     assert (receipt.who.verdict, checked(world, receipt).problems) == ("approved", ())
 
 
+@pytest.mark.part("rest")
 def test_a_failed_one_whose_change_was_found_later_is_told_as_promoted_once_it_is_taken_up_again(
     world: GateWorld,
 ) -> None:

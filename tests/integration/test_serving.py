@@ -37,6 +37,7 @@ def test_it_serves_with_a_lean_master_and_logs_json(world: ProcessWorld) -> None
         assert secret == "databricks" or secret not in served.output()
 
 
+@pytest.mark.part("rest")
 def test_a_full_disk_is_not_ready_and_a_vendor_that_is_away_is(world: ProcessWorld) -> None:
     world.github.faults.add(".", status=503)
     served = world.serve()
@@ -105,17 +106,20 @@ def test_every_problem_is_named_at_once(world: ProcessWorld) -> None:
     assert all(line.startswith("- ") for line in lines)
 
 
+@pytest.mark.part("rest")
 def test_missing_credentials_of_github(world: ProcessWorld) -> None:
     del world.environ["CHAMPION_GATE_GITHUB_TOKEN"]
     assert_refused(world, "CHAMPION_GATE_GITHUB_TOKEN")
 
 
+@pytest.mark.part("rest")
 def test_a_secret_that_is_too_short_is_not_repeated(world: ProcessWorld) -> None:
     message = assert_refused(world, CHAMPION_GATE_DATABRICKS_HOOK_PASSWORD="shorty")
     assert "CHAMPION_GATE_DATABRICKS_HOOK_PASSWORD" in message
     assert "shorty" not in message
 
 
+@pytest.mark.part("rest")
 def test_a_database_password_is_not_repeated(world: ProcessWorld) -> None:
     message = assert_refused(world, CHAMPION_GATE_DATABASE_URL="mysql://gate:hunter22@db/gate")
     assert "hunter22" not in message
@@ -126,6 +130,7 @@ def test_databricks_without_credentials(world: ProcessWorld) -> None:
     assert_refused(world, "DATABRICKS_*: no credentials are found", PATH="/nowhere")
 
 
+@pytest.mark.part("rest")
 def test_a_databricks_profile_with_an_address_out_of_the_browser(world: ProcessWorld) -> None:
     del (
         world.environ["DATABRICKS_TOKEN"],
@@ -147,12 +152,14 @@ def test_gates_that_are_not_there(world: ProcessWorld) -> None:
     assert_refused(world, "no-such.yaml", CHAMPION_GATE_CONFIG=f"{world.folder}/no-such.yaml")
 
 
+@pytest.mark.part("rest")
 def test_gates_behind_a_link_that_leads_nowhere(world: ProcessWorld) -> None:
     (world.folder / "gates.yaml").unlink()
     (world.folder / "gates.yaml").symlink_to(world.folder / "gone.yaml")
     assert_refused(world, f"{world.folder}/gates.yaml")
 
 
+@pytest.mark.part("rest")
 def test_gates_that_are_a_directory(world: ProcessWorld) -> None:
     assert_refused(world, str(world.folder), CHAMPION_GATE_CONFIG=str(world.folder))
 
@@ -170,11 +177,13 @@ def test_a_job_name_that_two_jobs_bear(world: ProcessWorld) -> None:
     assert other in message
 
 
+@pytest.mark.part("rest")
 def test_a_job_name_that_no_job_bears(world: ProcessWorld) -> None:
     world.write_gates(world.gate(jobs=["train-nothing"]))
     assert_refused(world, "'train-nothing'")
 
 
+@pytest.mark.part("rest")
 def test_job_names_are_checked_later_when_databricks_does_not_answer(world: ProcessWorld) -> None:
     world.write_gates(world.gate(jobs=["train-churn"]))
     served = world.launch(DATABRICKS_HOST=f"http://127.0.0.1:{free_port()}")
@@ -183,6 +192,7 @@ def test_job_names_are_checked_later_when_databricks_does_not_answer(world: Proc
     assert "not checked yet" in served.output()
 
 
+@pytest.mark.part("rest")
 def test_a_directory_for_the_database_that_is_not_there(world: ProcessWorld) -> None:
     done = world.run_process("serve", CHAMPION_GATE_DATABASE_URL=f"sqlite:///{world.folder}/nowhere/gate.db")
     assert done.returncode == 4
@@ -190,6 +200,7 @@ def test_a_directory_for_the_database_that_is_not_there(world: ProcessWorld) -> 
     assert "nowhere/gate.db" in done.stderr
 
 
+@pytest.mark.part("rest")
 def test_a_database_that_is_none(world: ProcessWorld) -> None:
     (world.folder / "gate.db").write_text("This is no database. " * 100)
     done = world.run_process("serve")

@@ -24,6 +24,8 @@ from integration.gate_providers import BOT, PROJECT, REPOSITORY, GitHubProvider,
 from integration.store_databases import Databases, bring_to
 from integration.upgrade_world import BEGAN, SITUATIONS, VENDORS, UpgradeWorld, model_of, upgrade_world
 
+pytestmark = pytest.mark.part("rest", "gitlab")
+
 pytest_plugins = ("integration.store_fixtures",)
 
 DUMP = Path(__file__).parent / "data" / "schema_0003.sql"

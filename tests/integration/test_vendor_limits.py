@@ -12,6 +12,8 @@ from champion_gate.domain.promotion import Phase
 from integration.gate_world import GateWorld, gate_world
 from integration.start_world import list_after, lose_answers, pass_time
 
+pytestmark = pytest.mark.part("rest", "gitlab", "GitLab")
+
 GITLAB, GITHUB = "gitlab-environment", "github"
 TOO_MANY = "Too many pipelines created in the last minute. Try again later."
 ACTIVE_JOBS = "Project exceeded the allowed number of jobs in active pipelines. Retry later."
