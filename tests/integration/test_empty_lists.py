@@ -137,6 +137,7 @@ def test_what_was_missing_days_ago_does_not_count_today(world: GateWorld) -> Non
     world.ended(pending, Phase.PENDING_APPROVAL)
     assert world.again(pending).seen_once == {}
     world.provider.protect()
+    world.sweep()
     world.live(minutes=12)
     promoted(world, pending)
 

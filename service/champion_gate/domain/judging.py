@@ -42,6 +42,7 @@ class Judgement:
         waiting_because: why there is no decision; empty where there is one. Where it has expired: what came of
             it until then.
         outstanding: the seats that have not been released, where only people are waited for.
+        unreviewed: whether nobody has approved anything yet, so that people are all that is waited for.
         soon: whether the vendor is about to show more, so that looking again in a moment is worth it.
         seen_once: what would end the request if it is still so at a later look, to be kept on the promotion
             until then: who does not count or what is missing, and since when that is known.
@@ -54,6 +55,7 @@ class Judgement:
     expired: bool
     waiting_because: str
     outstanding: tuple[str, ...] = ()
+    unreviewed: bool = False
     soon: bool = False
     seen_once: Mapping[str, datetime] = field(default_factory=dict)
     again_at: datetime | None = None
@@ -147,7 +149,10 @@ def _undecided(
     if left:
         late = now > expires_at
         reason = standing.at_expiry(expires_at) if late else standing.while_waiting()
-        return Judgement(None, expired=late, waiting_because=reason, outstanding=tuple(left))
+        unreviewed = not any(approvals(state, seat) for seat in seats)
+        return Judgement(
+            None, expired=late, waiting_because=reason, outstanding=tuple(left), unreviewed=unreviewed
+        )
     unlisted = _without_review_yet(seats, state, now)
     if unlisted:
         reason = f"{enumerated(unlisted)} was released; its review is not listed yet."

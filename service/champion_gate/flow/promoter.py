@@ -184,12 +184,16 @@ class Promoter:
             self._lease.end(taken, Phase.STALE, changed)
         else:
             waiting = replace(taken, outstanding=judgement.outstanding, seen_once={})
-            interval = self._waits.look_soon if judgement.soon else self._until_seldom_look(taken)
+            interval = self._until_look(taken, judgement)
             self._lease.wait(waiting, judgement.waiting_because, interval, self._doubles(taken))
 
-    def _until_seldom_look(self, taken: Promotion) -> timedelta:
-        if taken.request is not None and taken.request.starts >= MOST_STARTS:
-            return self._waits.recheck_seldom  # the sweep's list tells of the adopted request alone
+    def _until_look(self, taken: Promotion, judgement: policy.Judgement) -> timedelta:
+        if judgement.soon:
+            return self._waits.look_soon
+        twice = taken.request is not None and taken.request.starts >= MOST_STARTS
+        if twice or not judgement.unreviewed:
+            # The sweep's list tells neither of a second request, nor of what holds up an approval.
+            return self._waits.recheck_seldom
         # Spread, or a thousand that were opened together would be read together every time.
         return self._waits.look * (1 + self._chance.fraction())
 
