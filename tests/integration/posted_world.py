@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -121,8 +121,8 @@ class PostedWorld:
         return self.gate.ended(self.promotion, phase)
 
 
-def _was_looked_at(now: Promotion, before: Promotion) -> bool:
-    return now.updated_at > before.updated_at and not now.lease
+def _is_listed(requests: Sequence[tuple[str, str]]) -> bool:
+    return any(path.endswith(("/runs", "/pipelines")) for _, path in requests)
 
 
 @contextmanager
@@ -144,12 +144,13 @@ def posted_world(
         asked = [world.ask({"f1": 0.91 + number / 100}) for number in range(promotions)]
         databricks = {"host": world.databricks_url, "token": "standin-token"}
         service = build_service(world.environ, clock=world.clock, databricks=databricks)
+        world.look()  # the next look at each comes in an hour
+        seen = len(world.provider.faults.requests)
         service.worker.start()
         pool = ThreadPoolExecutor(64)
         try:
-            # The first sweep looks at everything; the next comes in a minute.
-            for each in asked:
-                until(lambda each=each: _was_looked_at(world.again(each), each), "there was no sweep")  # type: ignore[misc]
+            # The first sweep lists what waits; the next comes in a minute.
+            until(lambda: _is_listed(world.provider.faults.requests[seen:]), "there was no sweep")
             with serve(service.app) as url:
                 *others, promotion = (world.again(each) for each in asked)
                 yield PostedWorld(world, url, promotion, tuple(others), pool)

@@ -86,6 +86,7 @@ def test_two_operators_who_change_one_alias_again_and_again(world: GateWorld) ->
     assert {actor for _, _, actor in world.moves()} <= {"outside champion-gate", "ops-1", "ops-2"}
 
 
+@pytest.mark.part("rest", "mlflow", "-2")
 @pytest.mark.parametrize("attempt", range(3))
 def test_a_manual_change_a_rollback_and_a_promotion_that_race(world: GateWorld, attempt: int) -> None:
     first = world.ask()

@@ -28,6 +28,8 @@ from integration.rules_world import approve
 from integration.store_databases import PostgresqlDatabases, bring_to
 from integration.store_samples import T0, append_ledger, entry, notification
 
+pytestmark = pytest.mark.part("rest", "mlflow")
+
 pytest_plugins = ("integration.store_fixtures",)
 
 

@@ -19,6 +19,8 @@ from champion_gate.flow.operator_aliases import AliasOrders
 from integration.gate_world import GateWorld, gate_world
 from integration.logged_models_world import EVERY_REGISTRY
 
+pytestmark = pytest.mark.part("rest", "mlflow")
+
 OPERATOR = Caller("operator-1", Role.OPERATOR, "token", "127.0.0.1")
 
 pytest_plugins = ("integration.mlflow_fixtures",)

@@ -329,6 +329,7 @@ GATE_PATHS = {
 }
 
 
+@pytest.mark.part("rest", "401", "404", "versions")
 @pytest.mark.parametrize("path", GATE_PATHS.values(), ids=GATE_PATHS)
 @pytest.mark.parametrize(
     "fault",

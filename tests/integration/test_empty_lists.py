@@ -14,6 +14,8 @@ from champion_gate_standins.common.faults import Fault
 from integration.gate_providers import EVERY_KIND
 from integration.gate_world import GateWorld, gate_world
 
+pytestmark = pytest.mark.part("rest", "gitlab")
+
 everywhere = pytest.mark.parametrize("world", EVERY_KIND, indirect=True)
 on_github = pytest.mark.parametrize("world", ["github"], indirect=True)
 

@@ -142,6 +142,7 @@ def test_a_form_that_is_not_known_waits_and_says_so(
     assert world.models.champion() == "2"
 
 
+@pytest.mark.part("rest", "path", "branch", "a tag", "event", "workflow", "run")
 @pytest.mark.parametrize(("part", "changes", "words"), UNLIKE.values(), ids=UNLIKE)
 def test_a_value_that_is_unlike_voids(
     world: GateWorld, part: str, changes: dict[str, Any], words: str

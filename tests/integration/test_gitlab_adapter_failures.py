@@ -62,6 +62,7 @@ def test_whatever_decides_and_cannot_be_read_is_an_error_and_no_approval(
         world.read(promotion)
 
 
+@pytest.mark.part("rest")
 @pytest.mark.parametrize("path", DECIDING)
 @pytest.mark.parametrize("status", [401, 403, 404, 301])
 def test_whatever_decides_and_is_refused_is_no_approval(world: World, path: str, status: int) -> None:

@@ -21,6 +21,8 @@ from integration.gate_providers import (
 )
 from integration.gate_world import GateWorld, gate_world
 
+pytestmark = pytest.mark.part("rest", "gitlab")
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[GateWorld]:

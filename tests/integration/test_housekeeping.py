@@ -13,6 +13,8 @@ from champion_gate.errors import VendorUnavailableError
 from integration.gate_providers import EVERY_KIND, Provider
 from integration.gate_world import GateWorld, gate_world
 
+pytestmark = pytest.mark.part("rest", "gitlab")
+
 UNREADABLE = [
     {"status": 500},
     {"status": 403},

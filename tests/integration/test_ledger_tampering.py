@@ -24,6 +24,8 @@ from champion_gate.store.engine import Database
 from integration.store_samples import T0, append_ledger, entry
 from ledger_samples import change_entry, decision_entry, promoted
 
+pytestmark = pytest.mark.part("rest", "postgresql")
+
 pytest_plugins = ("integration.store_fixtures",)
 
 PROMOTED = promoted()

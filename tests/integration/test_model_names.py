@@ -43,6 +43,7 @@ def promote(world: GateWorld) -> None:
     assert world.moves()[-1][:2] == ("1", pending.version.version)
 
 
+@pytest.mark.part("rest", "brackets", "quote", "both", "query", "markup", "template", "letters")
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 def test_a_version_becomes_the_champion_on_a_server(
     running_mlflow: MlflowServer, tmp_path: Path, name: str

@@ -14,6 +14,8 @@ from champion_gate_standins.gitlab.state import MAINTAINER
 from integration.gate_providers import EVERY_KIND, PROJECT, REPOSITORY
 from integration.gate_world import GateWorld, gate_world
 
+pytestmark = pytest.mark.part("rest", "gitlab")
+
 NEWCOMER = "newcomer"
 
 everywhere = pytest.mark.parametrize("world", EVERY_KIND, indirect=True)

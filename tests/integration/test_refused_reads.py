@@ -203,6 +203,7 @@ def as_app(world: GateWorld) -> None:
     world.environ["CHAMPION_GATE_GITHUB_APP_PRIVATE_KEY"] = pem.decode()
 
 
+@pytest.mark.part("rest", "401", "404")
 @pytest.mark.parametrize("path", ["/installation$", "/access_tokens$"])
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_token_that_is_refused_for_the_start_fails_no_promotion(

@@ -26,6 +26,8 @@ from integration.store_samples import (
     taken_promotion,
 )
 
+pytestmark = pytest.mark.part("rest", "postgresql")
+
 pytest_plugins = ("integration.store_fixtures",)
 
 

@@ -19,6 +19,8 @@ from champion_gate.store import Store
 from champion_gate.store.engine import Database
 from integration.store_samples import T0, after, api_token, promotion, repeatable
 
+pytestmark = pytest.mark.part("rest", "postgresql")
+
 pytest_plugins = ("integration.store_fixtures",)
 
 A_DAY = timedelta(hours=24).total_seconds()

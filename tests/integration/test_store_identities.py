@@ -16,6 +16,8 @@ from champion_gate.store import Store
 from integration.store_samples import LEASE, T0, after, entry, promotion
 from integration.test_store_races import at_once
 
+pytestmark = pytest.mark.part("rest", "postgresql")
+
 pytest_plugins = ("integration.store_fixtures",)
 
 MINE = TrainerAccount("github", "ann@example.com", "", "Octo-Ann", "11")

@@ -18,6 +18,8 @@ from champion_gate.store.engine import Database
 from integration.store_databases import SqliteDatabases
 from integration.store_samples import KEY, after, append_ledger, entry
 
+pytestmark = pytest.mark.part("rest", "postgresql")
+
 pytest_plugins = ("integration.store_fixtures",)
 
 

@@ -12,6 +12,8 @@ from champion_gate.domain.promotion import Phase, Promotion
 from integration.gate_world import GateWorld, gate_world
 from integration.start_world import BOTH, list_after, lose_answers, pass_time
 
+pytestmark = pytest.mark.part("rest", "gitlab")
+
 WITH_REJECTIONS = ("github", "gitlab-rules")
 
 
