@@ -57,6 +57,17 @@ def test_the_alias_is_moved_by_hand_while_people_are_asked(either: GateWorld) ->
     assert either.models.tags("3")["champion_gate_status"] == "stale"
 
 
+def test_the_alias_is_moved_by_the_gate_itself_while_people_are_asked(world: GateWorld) -> None:
+    world.reconfigure(newer_version="keep")
+    asked, other = world.ask(), world.ask({"f1": 0.93})
+    world.live(seconds=6)
+    world.approve(other)
+    world.sweep()
+    world.ended(other, Phase.PROMOTED)
+    assert "stands on v3 now" in world.ended(asked, Phase.STALE)
+    assert world.ci_run(asked).conclusion == "cancelled"
+
+
 def test_the_alias_is_taken_away_while_people_are_asked(world: GateWorld) -> None:
     pending = world.ask()
     world.models.move_alias(None)

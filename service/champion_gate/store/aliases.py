@@ -12,14 +12,14 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select, update
 
 from champion_gate.domain.aliases import AliasIntent, AliasKey, AliasLock, Hold
 from champion_gate.domain.ledger.chain import LedgerEntry
-from champion_gate.domain.promotion import FollowUp, Promotion
+from champion_gate.domain.promotion import FollowUp, Phase, Promotion
 from champion_gate.errors import ConflictError, LeaseLostError
 from champion_gate.store.engine import Transactions, upsert
 from champion_gate.store.follow_ups import add_follow_ups
 from champion_gate.store.leases import free_at, lease_until
 from champion_gate.store.ledger import append_lines
 from champion_gate.store.promotions import asks_for, hint, save
-from champion_gate.store.tables import aliases
+from champion_gate.store.tables import aliases, promotions
 from champion_gate.store.values import from_json, from_plain, to_json
 
 
@@ -88,7 +88,8 @@ class Aliases(Transactions):
 
         With it go the ledger lines, the promotion (written as by `save_promotion`, its lease kept) and, if
         one is given, a hold that is placed in lieu of the one there may be. A write that was `dropped` is
-        remembered with those before it until none of them can arrive any more.
+        remembered with those before it until none of them can arrive any more. Where the alias stands elsewhere
+        than before, the requests for it that wait for people are hinted.
 
         Raises:
             LeaseLostError: the fence, or the promotion's lease, is lost.
@@ -110,6 +111,8 @@ class Aliases(Transactions):
             )
             if promotion is not None:
                 save(connection, promotion, at, release=False)
+            if lock.seen and lock.known_version != known_version:
+                hint(connection, at, asks_for(lock.key), promotions.c.phase == Phase.PENDING_APPROVAL.value)
             append_lines(connection, ledger)
             add_follow_ups(connection, follow_ups)
             return finished
