@@ -413,7 +413,7 @@ def test_a_place_whose_list_cannot_be_read_keeps_no_other_from_having_news(world
     here, there = world.asked("p-here"), world.asked("p-there", target_of(repository="example/other"))
     world.there.review(run_of(here), "champion", "ann", approve=True)
     world.there.faults.add("/repos/example/other/actions/workflows/.*/runs$", status=500)
-    assert world.here.with_news([there, here], {}) == News(("p-here",))
+    assert world.here.with_news([there, here], {}) == News(("p-here",), unlisted=("p-there",))
 
 
 def test_an_unreachable_github_has_no_news(world: World) -> None:

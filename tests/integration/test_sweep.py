@@ -209,6 +209,20 @@ def test_a_list_of_runs_that_fails_is_made_up_for_by_the_next_sweep(world: GateW
     world.promotion(Phase.PENDING_APPROVAL)
 
 
+def test_while_the_list_of_requests_fails_each_is_read_every_ten_minutes(world: GateWorld) -> None:
+    pending = world.ask()
+    world.live(seconds=6)
+    world.approve(pending)
+    world.github.faults.add("/workflows/.*/runs$", status=500)
+    for minutes in (9, 1):
+        world.ended(pending, Phase.PENDING_APPROVAL)
+        world.clock.move(minutes=minutes)
+        with pytest.raises(VendorUnavailableError):
+            world.core.sweep.look("decisions:github")
+        world.settle()
+    world.ended(pending, Phase.PROMOTED)
+
+
 class Recording:
     """Notes what workers are told."""
 

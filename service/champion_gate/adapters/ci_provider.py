@@ -62,6 +62,7 @@ class CiProvider(ABC, Generic[A]):
         places: dict[Key, tuple[A, list[Promotion]]] = {}
         news: list[str] = []
         asking: dict[str, tuple[str, ...]] = {}
+        unlisted: list[str] = []
         failed: list[VendorUnavailableError] = []
         for promotion in pending:
             request = promotion.request
@@ -77,13 +78,14 @@ class CiProvider(ABC, Generic[A]):
             except VendorUnavailableError as error:
                 _log.warning("news of %d promotions cannot be listed: %s", len(group), error)
                 failed.append(error)
+                unlisted += [promotion.id for promotion in group]
             else:
                 news += found.promotions
                 asking |= found.asking
         if failed and len(failed) == len(places):
             raise failed[0]
         self._forget_all_but(pending)
-        return News(tuple(news), asking)
+        return News(tuple(news), asking, tuple(unlisted))
 
     def _news_of(self, api: A, group: Sequence[Promotion]) -> News:
         try:

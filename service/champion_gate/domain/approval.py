@@ -85,10 +85,12 @@ class News:
         promotions: the ids of those promotions that are to be read again.
         asking: promotion id -> ids of requests of ours that wait for people to decide on it, and are that of no
             pending promotion.
+        unlisted: the ids of those promotions whose list cannot be read at the moment.
     """
 
     promotions: tuple[str, ...] = ()
     asking: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unlisted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

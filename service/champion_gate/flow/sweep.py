@@ -15,7 +15,7 @@ from champion_gate.domain.gates import ApprovalTarget, Gate
 from champion_gate.domain.ledger.chain import head_view
 from champion_gate.domain.notifications import JobNotification
 from champion_gate.domain.promotion import FollowUp, FollowUpKind, Promotion
-from champion_gate.errors import NotFoundError
+from champion_gate.errors import NotFoundError, VendorUnavailableError
 from champion_gate.flow.approval_requests import ApprovalRequests
 from champion_gate.flow.context import Context
 from champion_gate.flow.drift import DriftWatch
@@ -45,6 +45,7 @@ class Sweep:
         self._managed = context.managed
         self._wake_ups = context.wake_ups
         self._clock = context.clock
+        self._waits = context.waits
 
     def run(self) -> tuple[str, ...]:
         """Wake a worker for every row that is due, and say which looks are to be made.
@@ -143,12 +144,24 @@ class Sweep:
             p for p in self._store.pending_promotions() if p.request and p.request.provider == provider
         ]
         targets: dict[str, ApprovalTarget] = {p.gate: p.request.target for p in pending if p.request}
-        news = self._providers[provider].with_news(pending, targets)
+        try:
+            news = self._providers[provider].with_news(pending, targets)
+        except VendorUnavailableError:
+            self._hint_unread(pending)
+            raise
+        self._hint_unread([each for each in pending if each.id in news.unlisted])
         for promotion_id in news.promotions:
             self._store.hint_promotion(promotion_id, self._clock.now())
             self._wake_ups.promotion(promotion_id)
         for promotion_id, external_ids in news.asking.items():
             self._cancel_doubles(promotion_id, external_ids, provider)
+
+    def _hint_unread(self, unlisted: Iterable[Promotion]) -> None:
+        """Have those read by themselves every ten minutes of which no list tells; it may be the list alone that fails."""
+        now = self._clock.now()
+        for promotion in unlisted:
+            if now >= promotion.updated_at + self._waits.recheck_seldom:
+                self._store.hint_promotion(promotion.id, now)
 
     def _cancel_doubles(self, promotion_id: str, external_ids: Iterable[str], provider: str) -> None:
         """Have requests cancelled for which nobody waits; every sweep that sees one orders that under the same id."""
