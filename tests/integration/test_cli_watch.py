@@ -334,6 +334,14 @@ class Watching:
         """Its exit code."""
         return self.process.wait(PATIENCE)
 
+    def ends_by_ctrl_c(self) -> int:
+        """Its exit code after Ctrl-C, pressed again where Python drops it: it does in finalizers and callbacks."""
+        for _ in range(3):
+            self.process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self.process.wait(PATIENCE / 3)
+        raise AssertionError(self.errors.read_text())
+
 
 @pytest.mark.part("rest")
 def test_it_follows_a_promotion_from_both_sides_through_a_restart_of_the_service(tmp_path: Path) -> None:
@@ -357,8 +365,7 @@ def test_it_follows_a_promotion_from_both_sides_through_a_restart_of_the_service
             world.wait_for(Phase.PROMOTED, version)
             assert (local.ends(), api.ends()) == (0, 0)
             everything.sees("promoted")
-            everything.process.send_signal(signal.SIGINT)
-            assert everything.ends() == 130
+            assert everything.ends_by_ctrl_c() == 130
             assert "-> promoted: " in local.output.read_text().splitlines()[-1]
             last = json.loads(api.output.read_text().splitlines()[-1])
             assert last["promotion"]["phase"] == "promoted"
