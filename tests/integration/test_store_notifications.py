@@ -57,6 +57,19 @@ def test_one_that_comes_to_nothing_is_ended_at_once(store: Store) -> None:
     assert store.get_notification(known).reason == "Received again."
 
 
+def test_a_repeat_that_comes_to_nothing_leaves_the_row_of_another_job_as_it_was(store: Store) -> None:
+    known = recorded(store)
+    waiting = replace(
+        taken(store, known), phase=NotificationPhase.WAITING, due_at=after(30), job_run=job_run()
+    )
+    store.release_notification(waiting, T0)
+    before = store.get_notification(known)
+    foreign = replace(notification(), job_id="666", job_name="another")
+    assert store.record_notification("hook", foreign, after(5), ignored="No gate watches job 666.") == known
+    assert replace(store.get_notification(known), count=before.count) == before
+    assert store.due(after(30)).notifications == (known,)
+
+
 def test_one_that_comes_to_nothing_does_not_end_what_a_worker_has_in_hand(store: Store) -> None:
     known = recorded(store)
     held = taken(store, known)

@@ -220,21 +220,22 @@ class Notifications(Transactions):
 def _recording(dialect: str) -> ReturningInsert[Any]:
     table, first = notifications.c, upsert_for(dialect, notifications)
     is_due = first.excluded.phase == NotificationPhase.RECEIVED.value
-    goes_on = and_(OPEN, is_due)
+    # Anybody with the hook's password can name another job: what ends nothing may not end another's row either.
+    stays = and_(~is_due, table.phase != NotificationPhase.IGNORED.value)
+    goes_on = or_(and_(OPEN, is_due), stays)
     latest = (
         *("job_id", "job_name", "parent_run_id", "job_run_id"),
         *("phase", "last_received_at", "due_at"),
     )
     again = {
         "times": table.times + 1,
-        "reason": case((is_due, "Received again."), else_=first.excluded.reason),
+        "reason": case((is_due, "Received again."), (stays, table.reason), else_=first.excluded.reason),
         "attempts": case((goes_on, table.attempts), else_=0),
         "failing_since": case((goes_on, table.failing_since), else_=null()),
         "last_error": case((goes_on, table.last_error), else_=null()),
     }
-    statement = first.on_conflict_do_update(
-        index_elements=_KEY, set_={**{name: first.excluded[name] for name in latest}, **again}
-    )
+    told = {name: case((stays, table[name]), else_=first.excluded[name]) for name in latest}
+    statement = first.on_conflict_do_update(index_elements=_KEY, set_={**told, **again})
     return statement.returning(table.id, *(table[name] for name in _KEY))
 
 
