@@ -51,9 +51,9 @@ worker_class = "champion_gate.gunicorn_worker.BoundedWorker"
 workers = 1
 # One that waits for a slow client costs little; they begin only as they are needed.
 threads = 256
-timeout = 60
+timeout = 60  # a worker that hangs is replaced; requests have deadlines of their own
 graceful_timeout = 8  # `docker stop` kills after 10
-keepalive = 5
+keepalive = 5  # seconds; a new connection costs a proxy little
 accesslog = None
 limit_request_line = LONGEST_REQUEST_LINE
 limit_request_field_size = (

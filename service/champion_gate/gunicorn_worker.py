@@ -28,9 +28,9 @@ SILENCE_SECONDS = 10.0
 """How long a client may send nothing of a request that has begun, and how long it may take one piece of an answer."""
 _SEND_BUFFER = 128 * 1024
 """Bytes; Linux would keep megabytes for each client that takes no answer."""
-_LINGER_SECONDS = 2.0
+_LINGER_SECONDS = 2.0  # so that a client that is still sending reads our answer before the connection ends
 _LINGER_BYTES = 64 * 1024
-_MOST_LINGERING = 500
+_MOST_LINGERING = 500  # each holds a socket
 _STATUSES = {
     errors.LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
     errors.LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,

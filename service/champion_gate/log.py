@@ -54,8 +54,8 @@ EXTRA_FIELDS = frozenset(
 """What the standard library's `extra={…}` may carry into a line; everything else is left out."""
 
 _SECRET_KEY = re.compile(r"password|passwd|secret|token|authorization|private_key|credential", re.IGNORECASE)
-_SAME_FAILURE_SECONDS = 60.0
-_MOST_FAILURES = 1000
+_SAME_FAILURE_SECONDS = 60.0  # an outage is to be one line a minute, not one a try
+_MOST_FAILURES = 1000  # remembered; a bound for memory
 _WORK = ("notification", "promotion", "follow_up", "look")
 _OURS = frozenset({"level", "logger", "time"})  # put on each line here, whatever came before
 _OF_SEVERAL_LINES = frozenset({"exception", "stack"})

@@ -16,7 +16,7 @@ from champion_gate.errors import VendorError
 _CLOCKS_DIFFER = timedelta(days=1)
 """A run whose time, by the vendor's clock, is further from ours than that is none of the promotion's."""
 
-_CLOCK_SKEW = timedelta(minutes=5)
+_CLOCK_SKEW = timedelta(minutes=5)  # between our clock and the vendor's
 _APPEARS_WITHIN = timedelta(minutes=10)
 """A call whose fate was not told starts a run by then, or not at all."""
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_NAMES_SECONDS = 5.0
+_NAMES_SECONDS = 5.0  # a person waits at the terminal for names that only explain
 _SECRET_PARAMETERS = ("password", "sslpassword")
 """Of PostgreSQL's connection URIs (postgresql.org, "Parameter Key Words")."""
 

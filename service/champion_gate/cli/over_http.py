@@ -15,7 +15,7 @@ from champion_gate.errors import GateError, VendorUnavailableError
 from champion_gate.settings.credentials import ApiAccess
 
 _READ_SECONDS = 45.0  # an order waits half a minute for another writer of its alias
-_LARGEST_ANSWER = 16 * 1024 * 1024
+_LARGEST_ANSWER = 16 * 1024 * 1024  # no answer of ours comes near it; a bound for memory
 
 
 class OverHttp:

@@ -31,7 +31,7 @@ from champion_gate.cli.output import (
 
 _TIME = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s|m)", re.ASCII)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
-_SHORTEST, _LONGEST = 0.2, 3600.0
+_SHORTEST, _LONGEST = 0.2, 3600.0  # seconds: often enough for any eye, and no proxy forgets it
 
 
 @click.group(name="promotions")

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from champion_gate.demo.world import DemoWorld
     from champion_gate.domain.promotion import Promotion
 
-_PATIENCE_SECONDS = 60.0
-_JOB_SECONDS = 10.0
+_PATIENCE_SECONDS = 60.0  # the steps of the demo take one or two
+_JOB_SECONDS = 10.0  # how long the stand-in's job may take to post its decision
 _KEPT_PORT = 8765  # service/docs/api.md prints it
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MODEL = "churn"
 JOB_NAME = "train-churn"
 TRAINER = "trainer@example.com"
-_START_SECONDS = 30.0
+_START_SECONDS = 30.0  # on a slow machine imports alone take ten
 _STOP_SECONDS = 35.0  # several times what the service takes at the most
 
 

@@ -29,7 +29,7 @@ from champion_gate.domain.versions import VersionDetails, is_number, measured
 __all__ = ["canonical_json", "collect", "render_markdown", "sha256_of"]
 
 _FORMAT = 1
-_MOST_ROWS = 100
+_MOST_ROWS = 100  # of a table; people read it, and a vendor's inputs are bounded
 MOST_PEOPLE = 50
 MOST_DATASETS = 20
 LONGEST_NAME = 250

@@ -29,7 +29,7 @@ _SEEN_AGAIN_AFTER = timedelta(minutes=1)
 _MISSING_FOR = timedelta(minutes=5)
 """What a vendor's list lacks is looked for again that long, less and less often, before it ends anything."""
 
-_LOOK_SOON = timedelta(seconds=15)
+_LOOK_SOON = timedelta(seconds=15)  # vendors' lists are usually right again by then
 
 
 @dataclass(frozen=True)

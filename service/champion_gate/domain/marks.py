@@ -19,7 +19,7 @@ RUN_TAG = "champion_gate_job_run_id"
 """The version tag in which a training job writes its job run's id."""
 
 _JOB_ID, _JOB_RUN_ID = "mlflow.databricks.jobID", "mlflow.databricks.jobRunID"
-_AFTER_TASK = timedelta(minutes=10)
+_AFTER_TASK = timedelta(minutes=10)  # registering goes on a little after the task's end, and clocks differ
 _LONGEST_NAME = 100
 _MOST_PRINCIPALS = 5
 

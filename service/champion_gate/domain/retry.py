@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 from champion_gate.errors import GateError, VendorRefusedError, VendorUnavailableError
 
-BUDGET = timedelta(hours=24)
-_LONGEST_SECONDS = 15 * 60.0
+BUDGET = timedelta(hours=24)  # an outage over a night must lose nothing
+_LONGEST_SECONDS = 15 * 60.0  # so late at most is an outage's end seen
 _LONGEST_ASKED = 60 * 60.0  # vendors' rate limits are by the hour
 _BETWEEN_REFUSALS = 60.0  # a refusal heals only when a person changes something
 

@@ -15,7 +15,7 @@ from champion_gate.errors import InvalidNameError
 
 PREFIX = "CHAMPION_GATE_"
 PRINTABLE = re.compile(r"[\x21-\x7e]+")
-SHORTEST_SECRET = 16
+SHORTEST_SECRET = 16  # less can be guessed by trying
 _LONGEST_SEAT = 255
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 

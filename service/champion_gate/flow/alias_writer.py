@@ -31,7 +31,7 @@ from champion_gate.errors import (
 )
 from champion_gate.flow.context import Context
 
-_SENDS = 2
+_SENDS = 2  # once more where the registry does not show the write; then the worker tries later
 
 _log = logging.getLogger(__name__)
 

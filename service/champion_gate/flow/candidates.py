@@ -18,9 +18,9 @@ from champion_gate.flow.origin import A_FEW, AT_A_TIME, Origins
 from champion_gate.flow.sought import READY_WITHIN, Found, Linked, NotFound, Sought, Unlinked, Word
 
 _AUTO = (VersionSource.TASK_OUTPUT, VersionSource.TAG, VersionSource.MLFLOW_RUN)
-_MOST_LOOKED_AT = 200
-_MOST_TAGS_READ = 500
-_MOST_OUTSIDE = 20
+_MOST_LOOKED_AT = 200  # each may take calls
+_MOST_TAGS_READ = 500  # each takes a call
+_MOST_OUTSIDE = 20  # each takes a call
 _MOST_NAMED = 10
 
 

@@ -32,12 +32,12 @@ from champion_gate.flow.sought import Linked, Sought, Unlinked, Word
 
 T = TypeVar("T")
 
-_AROUND_RUN = timedelta(days=1)
+_AROUND_RUN = timedelta(days=1)  # for clocks that differ, and for a registration that lasted
 AT_A_TIME = 50
 """So many versions are read before it is said that the work goes on."""
 A_FEW = 4
 """So many versions are looked at one by one; of more, what each takes a call for is asked last, or for many at once."""
-_MOST_EXPERIMENTS = 3
+_MOST_EXPERIMENTS = 3  # each takes a search
 _MOST_NAMED = 5
 _REPLACED_OR_FAILED = ", which a retry or repair has replaced, or which did not succeed"
 

@@ -18,7 +18,7 @@ from champion_gate.settings.problems import shown
 
 _LARGEST_SECRET_FILE = 64 * 1024
 _LARGEST_PORT = 65535
-_LONGEST_SWEEP = 3600.0
+_LONGEST_SWEEP = 3600.0  # seconds; what nobody told of is found by the sweep only
 _STOP_SECONDS = range(2, 601)
 _REPLACED = dict.fromkeys(
     ("api_token", "api_token_previous"), "; `champion-gate tokens create` makes the tokens of the API"

@@ -12,7 +12,7 @@ import yaml
 from champion_gate.errors import ConfigurationError
 
 MAX_BYTES = 1024 * 1024
-MAX_DEPTH = 20
+MAX_DEPTH = 20  # a deeper document is an attack on the parser
 _SCALARS = (
     ("tag:yaml.org,2002:null", r"~|null|Null|NULL|", [*"~nN", ""]),
     ("tag:yaml.org,2002:bool", r"true|True|TRUE|false|False|FALSE", [*"tTfF"]),

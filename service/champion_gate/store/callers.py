@@ -17,7 +17,7 @@ from champion_gate.store.tables import api_tokens, job_tokens, requests
 from champion_gate.store.values import from_plain
 
 _USE_IS_NOTED_EVERY = timedelta(seconds=60)  # a call that reads is not to cost a write each time
-_ANSWERS_ARE_KEPT = timedelta(hours=24)
+_ANSWERS_ARE_KEPT = timedelta(hours=24)  # who repeats an order with its key does so within minutes
 
 
 class Callers(Transactions):

@@ -20,12 +20,12 @@ from champion_gate.errors import ConfigurationError, StoreUnavailableError
 BUSY_SECONDS = 30.0
 """How long a writer waits for SQLite's file."""
 _MOST_WAITING = 100  # far fewer than the web's threads, so that some are left for what needs no write
-_POOL_SECONDS = 10.0
+_POOL_SECONDS = 10.0  # a web thread that waits longer is better answered 503
 _IS_BUSY = "The database is busy with other writes."
 ANSWER_SECONDS = 25.0
 """How long PostgreSQL's answer to a statement is waited for."""
 _CHECKPOINT_MILLISECONDS = 500
-_LARGEST_LOG = 16 * 1024 * 1024
+_LARGEST_LOG = 16 * 1024 * 1024  # else the file beside the database keeps the size of its busiest hour
 _OLDEST_SQLITE = (3, 35)  # the first with RETURNING
 _POSTGRESQL = {"postgres", "postgresql", "postgresql+psycopg"}
 

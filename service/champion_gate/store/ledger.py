@@ -26,7 +26,7 @@ from champion_gate.errors import ConflictError
 from champion_gate.store.engine import Transactions
 from champion_gate.store.tables import ledger, ledger_head
 
-_CHUNK = 500
+_CHUNK = 500  # rows; a ledger of years must not lie in memory
 _HEAD = select(ledger_head).where(ledger_head.c.id == 1)
 _LOCKED_HEAD = _HEAD.with_for_update()
 _MOVING_HEAD = update(ledger_head).where(ledger_head.c.id == 1)

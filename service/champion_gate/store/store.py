@@ -21,7 +21,7 @@ from champion_gate.store.promotions import Promotions
 
 COMMAND_LINE = "command-line-"
 """Begins the lease tokens of commands, which come and go beside the serving process."""
-_CLOCKS_DIFFER = timedelta(minutes=1)
+_CLOCKS_DIFFER = timedelta(minutes=1)  # between machines that share the database
 
 
 def command_line_token() -> str:

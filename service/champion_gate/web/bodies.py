@@ -16,8 +16,8 @@ from werkzeug.exceptions import BadRequest, RequestTimeout
 from champion_gate.errors import TooLargeError
 
 _BODY_SILENCE_SECONDS = 10.0
-_BODY_SECONDS = 15.0
-_LOOK_SECONDS = 1.0
+_BODY_SECONDS = 15.0  # the largest body that is taken needs less on any line
+_LOOK_SECONDS = 1.0  # so late at most is a slow body ended
 
 
 def read_body(incoming: Request, cap: int, *, seconds: float = _BODY_SECONDS) -> bytes:

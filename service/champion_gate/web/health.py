@@ -22,7 +22,7 @@ from champion_gate.web.problems import NotReadyError, problem
 
 log = get_logger(__name__)
 
-_VENDOR_SECONDS = 1.0
+_VENDOR_SECONDS = 1.0  # a probe must be answered, whatever hangs
 
 
 @dataclass(frozen=True)

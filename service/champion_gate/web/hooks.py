@@ -32,7 +32,7 @@ DATABRICKS_BODY_CAP = 64 * 1024
 PROVIDER_BODY_CAP = 2 * 1024 * 1024
 T = TypeVar("T")
 
-_MOST_DELIVERIES = 4096
+_MOST_DELIVERIES = 4096  # remembered; a bound for memory
 _LONGEST_DELIVERY_ID = 200
 _SUCCESS = "jobs.on_success"
 

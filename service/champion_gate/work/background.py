@@ -17,7 +17,7 @@ from champion_gate.work.worker import Worker
 
 log = get_logger(__name__)
 
-_TRY_AGAIN_SECONDS = 1.0
+_TRY_AGAIN_SECONDS = 1.0  # the service answers /livez meanwhile, and says why it is not ready
 
 
 class Background:

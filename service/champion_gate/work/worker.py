@@ -18,7 +18,7 @@ __all__ = ["Every", "HueyWakeUps", "Jobs", "Lanes", "Worker", "create_queue", "p
 
 log = get_logger(__name__)
 
-_HEALTH_SECONDS = 10.0
+_HEALTH_SECONDS = 10.0  # a consumer's thread that died is replaced by then
 
 Job = tuple[str, str]
 """A kind and an id."""

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=Answered)
 P = TypeVar("P", bound=Page)
 
-MAX_PAGES = 100
+MAX_PAGES = 100  # a list that never ends must not hold a worker
 ME = "/api/2.0/preview/scim/v2/Me"
 """Who we are; the SDK too reads the workspace's id from this answer's header."""
 
-_DISCOVERY_SECONDS = 5.0
+_DISCOVERY_SECONDS = 5.0  # the SDK asks in its constructor, before our own time-outs hold
 _OAUTH_ENDPOINTS = "/oidc/.well-known/oauth-authorization-server"
 
 

@@ -36,7 +36,7 @@ DISCOVERY = (
 )
 _METASTORE = "METASTORE_DOES_NOT_EXIST"
 _NO_CALL = "ENDPOINT_NOT_FOUND"
-_MAX_WORDS = 500
+_MAX_WORDS = 500  # some errors bring whole stack traces
 _TRANSIENT = frozenset({408, 409, 425, 429})
 _LIMITS = frozenset({"REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "TEMPORARILY_UNAVAILABLE"})
 """Error codes that mean "later", whatever status they come with."""

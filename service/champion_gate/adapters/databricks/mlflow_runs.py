@@ -31,7 +31,7 @@ from champion_gate.errors import InvalidNameError, VendorRefusedError
 
 _RUN = "/api/2.0/mlflow/runs/get"
 _SEARCH_RUNS = "/api/2.0/mlflow/runs/search"
-_RUNS_A_SEARCH = 100
+_RUNS_A_SEARCH = 100  # the ids go into one filter, which has to stay short
 _LOGGED_MODELS = "/api/2.0/mlflow/logged-models"
 _PER_PAGE = 50
 _MOST_PAGES = 4

@@ -23,7 +23,7 @@ from champion_gate.adapters.http.answer import is_web_page
 from champion_gate.adapters.http.deadline import Deadline, Timeouts, new_session
 from champion_gate.domain.names import vendor_id
 
-MOST_AT_ONCE = 8
+MOST_AT_ONCE = 8  # a workspace limits how much it is asked at once
 _MAX_RETRY_AFTER = 86_400.0  # a day, after which nothing is tried any more
 _WORKSPACE_HEADER = "X-Databricks-Org-Id"
 _SDK_MODULES = ("oauth", "oidc_token_supplier", "credentials_provider", "config")

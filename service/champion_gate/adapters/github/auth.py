@@ -26,7 +26,7 @@ MEMBERS = ("members", "read")
 
 _BEARER = "Bearer "
 _Key = tuple[str, tuple[str, str]]  # repository and permission
-_ISSUED_EARLIER = timedelta(seconds=60)
+_ISSUED_EARLIER = timedelta(seconds=60)  # GitHub takes no token from its future (docs.github.com)
 _JWT_LIFE = timedelta(seconds=540)  # GitHub takes ten minutes; one is left for clocks that differ
 _REFRESH_BEFORE = timedelta(minutes=5)  # of an hour; a call that is under way still has time
 

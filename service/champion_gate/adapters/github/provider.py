@@ -41,7 +41,7 @@ _MAX_CHARACTERS = 65_535
 """Of all inputs together, of which there may be 25 (docs.github.com, workflow_dispatch event)."""
 
 _MARGIN = 535  # how GitHub counts characters is not documented
-_PAGES_OF_ALL = 10
+_PAGES_OF_ALL = 10  # GitHub lists no more than 1,000 runs of a search
 
 
 class GitHub(CiProvider[RepositoryApi]):

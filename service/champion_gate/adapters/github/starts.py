@@ -11,7 +11,7 @@ from champion_gate.adapters.starts import Started, asked_between, started_by_us
 from champion_gate.domain.promotion import Promotion
 from champion_gate.errors import RequestGoneError, VendorNotFoundError
 
-_PAGES = 5
+_PAGES = 5  # ours is among the newest; each page is a call
 _PAGES_IF_GONE = 10  # all that GitHub lists: a run is gone only if no page has it
 _NAMED = 3
 

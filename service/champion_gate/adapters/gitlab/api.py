@@ -54,7 +54,7 @@ LIMITS: Limits = (
 A = TypeVar("A", bound=Answered)
 
 _PAGE = {"per_page": "100"}
-_MOST_PAGES = 100
+_MOST_PAGES = 100  # a list that never ends must not hold a worker
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 

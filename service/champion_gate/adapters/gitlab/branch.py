@@ -17,7 +17,7 @@ from champion_gate.adapters.gitlab.settings import GitLabPlace
 from champion_gate.domain.ports import Person
 from champion_gate.errors import TooLongListError, VendorRefusedError
 
-_NAMED = 5
+_NAMED = 5  # of those who may push; more help nobody who reads the error
 
 
 @dataclass(frozen=True)

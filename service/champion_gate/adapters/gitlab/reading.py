@@ -39,7 +39,7 @@ _NUMBER = re.compile(r"[1-9][0-9]*")
 _FORMS = {"branch": re.compile(r"\S+"), "trigger": re.compile(r"[a-z_]+")}
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _VERDICTS = {"approved": Verdict.APPROVED, "rejected": Verdict.REJECTED}
-_CLOCK_SKEW = timedelta(minutes=5)
+_CLOCK_SKEW = timedelta(minutes=5)  # between our clock and GitLab's
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from champion_gate.domain.approval import ApprovalRequest
 from champion_gate.domain.promotion import Promotion, bears_promotion
 from champion_gate.errors import RequestGoneError, VendorNotFoundError, VendorRefusedError
 
-_UNNAMED_LOOKED_UP = 50
-_NEWEST = 100
+_UNNAMED_LOOKED_UP = 50  # each takes a call
+_NEWEST = 100  # one page
 _NAMED = 3
-_AROUND_START = timedelta(hours=1)
+_AROUND_START = timedelta(hours=1)  # GitLab's clock, and a call that was slow to take effect
 
 
 def created_by_us(api: ProjectApi, promotion: Promotion, starter: tuple[str, str]) -> Started[ListedPipeline]:

@@ -34,10 +34,10 @@ TOO_LARGE = (
 )
 
 _DEEPEST_CAUSE = 12  # causes may go in a circle
-_BEGINNING = 1000
+_BEGINNING = 1000  # enough to tell an error's page
 _PAGE = re.compile(r"<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
 _MESSAGE_KEYS = ("message", "error_description", "error")
-_MESSAGE_LENGTH = 200
+_MESSAGE_LENGTH = 200  # vendors' messages may quote what they were sent
 _WAIT_WHEN_LIMITED = 60.0  # GitHub: where no time is said, wait for at least a minute
 _LONGEST_WAIT = 3600.0  # rate limits are by the hour
 

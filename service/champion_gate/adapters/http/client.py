@@ -27,8 +27,8 @@ from champion_gate.errors import (
 
 T = TypeVar("T")
 
-_RETRIES = 2
-_FIRST_PAUSE = 0.5
+_RETRIES = 2  # the worker tries again later, and holds no thread meanwhile
+_FIRST_PAUSE = 0.5  # seconds; doubled each time
 _CHUNK = 64 * 1024
 _MIB = 1024 * 1024
 

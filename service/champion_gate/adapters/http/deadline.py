@@ -27,7 +27,7 @@ from champion_gate.errors import VendorUnavailableError
 
 T = TypeVar("T")
 
-_CONNECTIONS_KEPT = 16
+_CONNECTIONS_KEPT = 16  # of a session; what is more is opened for one call
 
 _here = threading.local()
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion as Found
 
 _PAGE = 1000
-_MOST_PAGES = 100
+_MOST_PAGES = 100  # a list that never ends must not hold a worker
 _STATUSES = {
     "READY": VersionStatus.READY,
     "PENDING_REGISTRATION": VersionStatus.PENDING,

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _PER_PAGE = 50
 _MOST_PAGES = 4
-_MOST_HISTORIES = 50
-_RUNS_A_SEARCH = 100
+_MOST_HISTORIES = 50  # each takes a call
+_RUNS_A_SEARCH = 100  # the ids go into one filter, which has to stay short
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 

@@ -35,7 +35,7 @@ could occupy every thread of the service while an issuer hangs. Whoever gives up
 
 _TIMEOUTS = Timeouts(connect=5.0, read=5.0, total=5.0)
 _POST_AGAIN = "Post the same token again in a moment."
-_MAX_ANSWER_BYTES = 256 * 1024
+_MAX_ANSWER_BYTES = 256 * 1024  # an issuer has a handful of keys, of about 2 KiB each
 _LEAST_KEY_BITS = 2048  # RFC 7518, section 3.3
 
 

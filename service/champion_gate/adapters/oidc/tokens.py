@@ -15,7 +15,7 @@ SignedClaims = NewType("SignedClaims", Mapping[str, Any])
 """Claims whose signature, issuer, audience and times have been verified; nothing else may be passed on."""
 
 LEEWAY = timedelta(seconds=30)  # clocks differ
-MAX_TOKEN_BYTES = 16 * 1024
+MAX_TOKEN_BYTES = 16 * 1024  # what proxies let through as a header; issuers' tokens take 2 KiB
 LONGEST_ID = 255
 
 _ALGORITHM = "RS256"

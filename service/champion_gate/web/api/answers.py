@@ -26,7 +26,7 @@ def rfc3339(at: datetime | None) -> str | None:
     return utc_text(at, "milliseconds")
 
 
-_SHOWN_VERSIONS = 50
+_SHOWN_VERSIONS = 50  # the newest; a model may have thousands
 
 Time = Annotated[
     datetime,

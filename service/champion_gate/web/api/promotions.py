@@ -26,7 +26,7 @@ from champion_gate.web.api.requests import (
 from champion_gate.web.api.routes import GET, OPERATOR, POST, VIEWER, Answered, Operations, Route
 from champion_gate.web.auth import caller
 
-MARKDOWN_LIMIT = 60_000
+MARKDOWN_LIMIT = 60_000  # characters; GitHub's inputs take 65,535 together
 _ONE = "/promotions/<promotion_id>"
 _OBJECT = {"application/json": {"type": "object", "additionalProperties": True}}
 _MARKDOWN = {"text/markdown": {"type": "string"}}
