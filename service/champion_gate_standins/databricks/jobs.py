@@ -48,10 +48,11 @@ class Jobs:
         creator: str | None = "trainer@example.com",
         run_as: str | None = "trainer@example.com",
         hook: Hook | None = None,
+        **settings: Any,
     ) -> str:
-        """Make a job and return its id."""
+        """Make a job and return its id; further settings are those of `Job`."""
         with self._lock:
-            job = Job(job_id or self._new_id(), name, creator, run_as, hook)
+            job = Job(job_id or self._new_id(), name, creator, run_as, hook, **settings)
             self._jobs[job.job_id] = job
             return str(job.job_id)
 
@@ -67,6 +68,24 @@ class Jobs:
             job = self._jobs[int(job_id)]
             job.run_as, job.settings_run_as = run_as, settings
 
+    def job(self, job_id: str) -> Job | None:
+        """A job; None where there is none of this id."""
+        return self._jobs.get(int(job_id))
+
+    def run(self, run_id: str) -> JobRun | None:
+        """A job run; None where there is none of this id."""
+        return self._runs.get(int(run_id))
+
+    def going_on(self, job_id: str) -> list[JobRun]:
+        """The job's runs that have not ended, oldest first."""
+        with self._lock:
+            return [run for run in self._runs.values() if run.job.job_id == int(job_id) and run.code is None]
+
+    def delete_run(self, run_id: str) -> None:
+        """Delete a run, as a person may and as Databricks does after 60 days."""
+        with self._lock:
+            del self._runs[int(run_id)]
+
     def remove_job(self, job_id: str) -> None:
         """Delete a job; its runs stay readable."""
         with self._lock:
@@ -79,6 +98,7 @@ class Jobs:
         creator: str | None = "trainer@example.com",
         tasks: Sequence[str] | Mapping[str, str] = ("train",),
         run_id: str | None = None,
+        parameters: Mapping[str, str] | None = None,
     ) -> str:
         """Start a run and return its id.
 
@@ -87,6 +107,7 @@ class Jobs:
             creator: who started it; None as of a user deleted since.
             tasks: task keys, or task key -> kind ("notebook", "spark_python", "for_each", "run_job").
             run_id: the id that it gets; None for the next one.
+            parameters: the values of its job parameters.
         """
         kinds = tasks if isinstance(tasks, Mapping) else dict.fromkeys(tasks, "notebook")
         with self._lock:
@@ -94,7 +115,8 @@ class Jobs:
             made = [Task(self._new_id(), key, kind, start=now) for key, kind in kinds.items()]
             original = Repair(None, now, [task.run_id for task in made])
             number = self._new_id() if run_id is None else int(run_id)
-            run = JobRun(number, self._jobs[int(job_id)], creator, now, made, [original])
+            given = dict(parameters or {})
+            run = JobRun(number, self._jobs[int(job_id)], creator, now, made, [original], parameters=given)
             self._runs[run.run_id] = run
             return str(run.run_id)
 
@@ -348,7 +370,7 @@ def _output(run: JobRun, task: Task, base: str) -> dict[str, Any]:
         answer["notebook_output"] = said
     if task.kind == "spark_python":
         answer |= {"logs": task.output or "", "logs_truncated": False}
-    return answer
+    return answer if task.error is None else {**answer, "error": task.error}
 
 
 def _end_task(task: Task, code: str, now: int) -> None:

@@ -14,8 +14,23 @@ _LEGACY_RESULTS = {
     "SUCCESS": "SUCCESS",
     "SUCCESS_WITH_FAILURES": "SUCCESS_WITH_FAILURES",
     "USER_CANCELED": "CANCELED",
+    "CANCELED": "TIMEDOUT",  # by Databricks, such as where a run took longer than it may
+    "MAX_CONCURRENT_RUNS_EXCEEDED": "MAXIMUM_CONCURRENT_RUNS_REACHED",
+    "MAX_JOB_QUEUE_SIZE_EXCEEDED": "MAXIMUM_CONCURRENT_RUNS_REACHED",
+    "SKIPPED": "EXCLUDED",
 }
-_TYPES = {"SUCCESS": "SUCCESS", "SUCCESS_WITH_FAILURES": "SUCCESS", "INTERNAL_ERROR": "INTERNAL_ERROR"}
+_LEGACY_ENDS = {
+    "INTERNAL_ERROR": "INTERNAL_ERROR",
+    "MAX_CONCURRENT_RUNS_EXCEEDED": "SKIPPED",
+    "MAX_JOB_QUEUE_SIZE_EXCEEDED": "SKIPPED",
+}
+_LEGACY_STATES = {"WAITING": "WAITING_FOR_RETRY"}
+_TYPES = {
+    "SUCCESS": "SUCCESS",
+    "SUCCESS_WITH_FAILURES": "SUCCESS",
+    "INTERNAL_ERROR": "INTERNAL_ERROR",
+    "CLOUD_FAILURE": "CLOUD_FAILURE",
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +56,9 @@ class Job:
 
     Attributes:
         settings_run_as: its `settings.run_as`, such as {"group_name": …}; left out if None.
+        parameters: the job parameters that it defines: name -> default.
+        queue: its `settings.queue.enabled`; left out if None.
+        most_runs: its `settings.max_concurrent_runs`.
     """
 
     job_id: int
@@ -49,17 +67,26 @@ class Job:
     run_as: str | None
     hook: Hook | None = None
     settings_run_as: Mapping[str, str] | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    queue: bool | None = None
+    most_runs: int = 1
 
     def shown(self) -> dict[str, Any]:
         """As `jobs/get` and `jobs/list` show it."""
-        run_as = {} if self.settings_run_as is None else {"run_as": dict(self.settings_run_as)}
-        settings = {"name": self.name, "max_concurrent_runs": 1, "format": "MULTI_TASK", **run_as}
+        settings = {
+            "name": self.name,
+            "max_concurrent_runs": self.most_runs,
+            "format": "MULTI_TASK",
+            "run_as": None if self.settings_run_as is None else dict(self.settings_run_as),
+            "queue": None if self.queue is None else {"enabled": self.queue},
+            "parameters": [{"name": name, "default": to} for name, to in self.parameters.items()] or None,
+        }
         return _present(
             {
                 "job_id": self.job_id,
                 "creator_user_name": self.creator,
                 "run_as_user_name": self.run_as,
-                "settings": settings,
+                "settings": _present(settings),
                 "created_time": 1_700_000_000_000,
             }
         )
@@ -73,6 +100,7 @@ class Task:
         kind: "notebook", "spark_python", "for_each" or "run_job".
         code: termination code; None while it runs.
         output: what the notebook said when it ended.
+        error: why it failed, as `get-output` shows it.
         child_run_id: the job run that a run-job task started.
         iterations: attempts of iterations, if it is a for-each task.
     """
@@ -86,6 +114,7 @@ class Task:
     code: str | None = None
     output: str | None = None
     truncated: bool = False
+    error: str | None = None
     child_run_id: int | None = None
     child_job_id: int | None = None
     iterations: list[Task] = field(default_factory=list)
@@ -140,7 +169,12 @@ class Repair:
 
 @dataclass
 class JobRun:
-    """A job run; `code` is None while it runs."""
+    """A job run; `code` is None while it runs.
+
+    Attributes:
+        parameters: the values of its job parameters.
+        state: its life-cycle state while it goes on.
+    """
 
     run_id: int
     job: Job
@@ -152,6 +186,8 @@ class JobRun:
     code: str | None = None
     message: str = ""
     parent_task_run_id: int | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    state: str = "RUNNING"
 
     def latest(self, task_key: str) -> Task:
         """The task's latest attempt."""
@@ -178,9 +214,17 @@ class JobRun:
                 "trigger_info": {"run_id": self.parent_task_run_id} if self.parent_task_run_id else None,
                 "start_time": self.start,
                 "end_time": self.end,
-                **_state(self.code, self.message),
+                "job_parameters": self._parameters() or None,
+                **_state(self.code, self.message, self.state),
             }
         )
+
+    def _parameters(self) -> list[dict[str, str]]:
+        defaults = self.job.parameters
+        return [
+            {"name": name, "default": defaults.get(name, ""), "value": value}
+            for name, value in self.parameters.items()
+        ]
 
     def shown(self, base: str, page: int, size: int, *, history: bool) -> dict[str, Any]:
         """As `runs/get` shows one page of it.
@@ -220,18 +264,19 @@ class JobRun:
         return shown
 
 
-def _state(code: str | None, message: str) -> dict[str, Any]:
+def _state(code: str | None, message: str, going_on: str = "RUNNING") -> dict[str, Any]:
     """`status`, and the deprecated `state` beside it."""
     if code is None:
-        return {"status": {"state": "RUNNING"}, "state": {"life_cycle_state": "RUNNING", "state_message": ""}}
+        before = {"life_cycle_state": _LEGACY_STATES.get(going_on, going_on), "state_message": message}
+        return {"status": {"state": going_on}, "state": before}
     ending = {"code": code, "type": _TYPES.get(code, "CLIENT_ERROR"), "message": message}
     return {
         "status": {"state": "TERMINATED", "termination_details": ending},
         "state": {
-            "life_cycle_state": "TERMINATED",
+            "life_cycle_state": _LEGACY_ENDS.get(code, "TERMINATED"),
             "result_state": _LEGACY_RESULTS.get(code, "FAILED"),
             "state_message": message,
-            "user_cancelled_or_timedout": code == "USER_CANCELED",
+            "user_cancelled_or_timedout": code in {"USER_CANCELED", "CANCELED"},
         },
     }
 

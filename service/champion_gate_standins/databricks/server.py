@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 from champion_gate_standins.common.server import StandInApp
 from champion_gate_standins.databricks.catalog import Catalog
 from champion_gate_standins.databricks.faults import Fault, Faults
+from champion_gate_standins.databricks.job_starts import JobStarts
 from champion_gate_standins.databricks.jobs import Jobs
 from champion_gate_standins.databricks.runs import Hook
 
@@ -48,6 +49,7 @@ class DatabricksStandIn:
     Attributes:
         app: the Flask app.
         jobs: jobs, runs and notifications.
+        starts: runs that clients start.
         catalog: models and MLflow runs.
         faults: what goes wrong on purpose.
         tells_workspace: whether answers of the API bear the workspace's id in X-Databricks-Org-Id; the SDK reads
@@ -69,6 +71,7 @@ class DatabricksStandIn:
         now = now or (lambda: int(time.time() * 1000))
         self.workspace_id = workspace_id
         self.jobs = Jobs(workspace_id, now)
+        self.starts = JobStarts(self.jobs, user, now)
         self.catalog = Catalog(workspace_id, now)
         self.faults = Faults()
         self.tells_workspace = True
@@ -91,6 +94,7 @@ class DatabricksStandIn:
         self.app.post("/oidc/v1/token")(self._token)
         self.app.get("/api/2.0/preview/scim/v2/Me")(self._me)
         self.jobs.attach(self.app)
+        self.starts.attach(self.app)
         self.catalog.attach(self.app)
 
     def _record(self) -> None:
