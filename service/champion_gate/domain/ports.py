@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from champion_gate.domain.approval import FoundRequests, News, OpenedRequest, RequestState
 from champion_gate.domain.gates import Account, ApprovalTarget
 from champion_gate.domain.job_runs import EndedRun, JobRun, TaskOutput
+from champion_gate.domain.jobs import Job, RunState, StartedRun
 from champion_gate.domain.json_body import Ignored
 from champion_gate.domain.promotion import Promotion
 from champion_gate.domain.vendors import Place, Secrets, Server
@@ -66,6 +67,38 @@ class JobRuns(Protocol):
 
     def jobs_named(self, name: str) -> tuple[str, ...]:
         """The ids of all jobs that bear exactly this name."""
+        ...
+
+
+class Jobs(Protocol):
+    """Jobs of the one workspace that the gate starts. Ids are decimal strings."""
+
+    def describe(self, job_id: str) -> Job:
+        """A job as it is set now."""
+        ...
+
+    def start(self, job_id: str, parameters: Mapping[str, str], token: str) -> StartedRun:
+        """Start a run, queued where the job is busy; one call that is never repeated here.
+
+        Args:
+            job_id: the job.
+            parameters: the job parameters of this run; a value has at most 10,000 characters.
+            token: at most 64 characters. A run that was started with it before is returned, and none is started:
+                only with the same token is it safe to call again after an unknown outcome.
+
+        Raises:
+            InvalidInputError: parameters or token are not what Databricks takes.
+            VendorUnavailableError: with `outcome_unknown` where it may have been started.
+            VendorRefusedError: also where the run of this token has been deleted.
+        """
+        ...
+
+    def read(self, run_id: str) -> RunState:
+        """What has become of a run, with what its tasks left once it has ended."""
+        ...
+
+    def cancel(self, run_id: str) -> None:
+        """Ask for a run to be cancelled; it goes on for a while, and one that has ended stays as it is."""
         ...
 
 

@@ -21,7 +21,7 @@ from champion_gate.adapters.databricks.transport import (
 )
 from champion_gate.adapters.http.deadline import BoundedCalls, GivenUpError, Timeouts
 from champion_gate.adapters.http.models import Answered
-from champion_gate.errors import VendorError, VendorRefusedError
+from champion_gate.errors import VendorError, VendorRefusedError, VendorUnavailableError
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -238,9 +238,18 @@ class Operation:
         """PUT, POST or DELETE, sent at most once; see `DatabricksConnection.call`."""
         self.connection.call(method, path, until=self.until, body=body)
 
-    def search(self, model: type[M], path: str, body: Mapping[str, object]) -> M:
-        """POST that changes nothing, sent at most once; see `DatabricksConnection.call`."""
-        return databricks.one(model, self.connection.call("POST", path, until=self.until, body=body), path)
+    def post(self, model: type[M], path: str, body: Mapping[str, object]) -> M:
+        """POST, sent at most once, and what is taken of the answer; see `DatabricksConnection.call`.
+
+        Raises:
+            VendorUnavailableError: with `outcome_unknown` also where the answer cannot be read.
+        """
+        answer = self.connection.call("POST", path, until=self.until, body=body)
+        try:
+            return databricks.one(model, answer, path)
+        except VendorUnavailableError as error:
+            error.outcome_unknown = True
+            raise
 
     def pages(self, model: type[P], path: str, query: Mapping[str, object]) -> Iterator[P]:
         """GET page after page until none is left; a page may be empty and not be the last.

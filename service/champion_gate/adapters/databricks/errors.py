@@ -239,6 +239,9 @@ _PERMISSIONS = {
     ),
     r"/unity-catalog/": f"Give the service's principal the permission EXECUTE on the model, with {_MODEL}.",
     r"/mlflow/": "Give the service's principal the permission CAN READ on the MLflow experiment of the run.",
+    r"POST .*/jobs/": (
+        "Starting and cancelling runs needs the permission CAN MANAGE RUN on the job: give it to the service's principal."
+    ),
     r"/jobs/": (
         "Give the service's principal the permission CAN VIEW on the job, and on the jobs that it starts."
     ),

@@ -14,8 +14,16 @@ from champion_gate.adapters.databricks.connection import (
     Operation,
     connect,
 )
-from champion_gate.adapters.databricks.errors import VENDOR, InvalidRequestError, unreadable
-from champion_gate.adapters.databricks.models import Job, JobList, Output, Run, RunAs, RunList, databricks
+from champion_gate.adapters.databricks.errors import VENDOR
+from champion_gate.adapters.databricks.jobs_api import (
+    checked_id,
+    job_of,
+    read_job,
+    read_output,
+    read_run,
+    run_as,
+)
+from champion_gate.adapters.databricks.models import JobList, Run, RunList, databricks
 from champion_gate.adapters.databricks.reading import (
     Attempt,
     Repairs,
@@ -36,16 +44,13 @@ from champion_gate.domain.job_runs import (
     TaskRun,
     Trainer,
 )
-from champion_gate.domain.names import vendor_id
 from champion_gate.domain.together import Together
-from champion_gate.errors import InvalidInputError, VendorError, VendorNotFoundError, VendorRefusedError
+from champion_gate.errors import VendorError, VendorNotFoundError, VendorRefusedError
 
 __all__ = ["DatabricksConnection", "DatabricksJobRuns", "connect"]
 
 _log = logging.getLogger(__name__)
 
-_RUN = "/api/2.2/jobs/runs/get"
-_OUTPUT = "/api/2.2/jobs/runs/get-output"
 _RUN_AS = "job run-as"
 _RUNS_PER_PAGE = 25  # the most that the Jobs API lists at a time
 _JOBS_PER_PAGE = 100
@@ -104,20 +109,20 @@ class DatabricksJobRuns:
             VendorNotFoundError: no such run; Databricks deletes runs after 60 days.
             VendorRefusedError: also where more hangs below the run than we read.
         """
-        tree, wanted = _RunTree(self._connection.begin()), _checked_id(run_id)
+        tree, wanted = _RunTree(self._connection.begin()), checked_id(run_id)
         if probably_of:
-            read_run, tree.ahead[probably_of] = self._together.outcomes(
-                lambda: _read_run(tree.api, wanted), lambda: _read_job(tree.api, _checked_id(probably_of))
+            read_first, tree.ahead[probably_of] = self._together.outcomes(
+                lambda: read_run(tree.api, wanted), lambda: _read_named(tree.api, checked_id(probably_of))
             )
-            run = read_run()
+            run = read_first()
         else:
-            run = _read_run(tree.api, wanted)
+            run = read_run(tree.api, wanted)
         if run.job_run_id not in {None, run.run_id}:
-            run = _read_run(tree.api, run.job_run_id or "")
+            run = read_run(tree.api, run.job_run_id or "")
         result, detail = run_result(run)
         repairs = repairs_of(run)
         tree.add_job_run(run, repairs, depth=0 if result in _ENDED_WELL else _MAX_DEPTH + 1)
-        job_id = _job_id(run)
+        job_id = job_of(run)
         ends = _ends(run, repairs)
         return JobRun(
             run_id=run.run_id,
@@ -153,7 +158,7 @@ class DatabricksJobRuns:
             )
         api = self._connection.begin()
         ids = [task.run_id for task in run.tasks]
-        read = self._together.each([partial(_read_output, api, task_run_id) for task_run_id in ids])
+        read = self._together.each([partial(read_output, api, task_run_id) for task_run_id in ids])
         outputs = []
         for task_run_id, left in zip(ids, read, strict=True):
             output, problem = task_output(task_run_id, left)
@@ -170,7 +175,7 @@ class DatabricksJobRuns:
         the longest that a run may take. A repair does not change the start, but the end.
         """
         query = {
-            "job_id": _checked_id(job_id),
+            "job_id": checked_id(job_id),
             "completed_only": True,
             "limit": _RUNS_PER_PAGE,
             "start_time_from": int(since.timestamp() * 1000),
@@ -179,7 +184,7 @@ class DatabricksJobRuns:
         return tuple(
             EndedRun(
                 run_id=run.run_id,
-                job_id=_job_id(run),
+                job_id=job_of(run),
                 job_name=run.run_name or "",
                 workspace_id=self._connection.workspace_id or "",
                 end=max(ends),
@@ -227,7 +232,7 @@ class _RunTree:
 
     def add_job_run(self, run: Run, repairs: Repairs, *, depth: int) -> None:
         """Take in a job run; with a depth beyond the limit, without what hangs below its tasks."""
-        job_id = _job_id(run)
+        job_id = job_of(run)
         if run.run_id in self.job_runs:
             return
         if len(self.job_runs) >= _MAX_JOB_RUNS:
@@ -274,94 +279,39 @@ class _RunTree:
 
     def _add_iterations(self, wrapper: Attempt, job_id: str, depth: int) -> None:
         # Iterations share one task key, so each that succeeded counts: two that registered are ambiguous.
-        iterations = attempts_of(_read_run(self.api, wrapper.run_id).iterations)
+        iterations = attempts_of(read_run(self.api, wrapper.run_id).iterations)
         self.earlier |= {one.run_id for one in iterations if one.run_id and not one.succeeded}
         self.later |= retried_iterations(iterations)
         self._add([one for one in iterations if one.succeeded], job_id, depth)
 
     def _add_child(self, wrapper: Attempt, depth: int) -> None:
-        child = _read_output(self.api, wrapper.run_id).child_run_id
+        child = read_output(self.api, wrapper.run_id).child_run_id
         if child is None:
             # Whoever trained there is unknown, and must not go unnoticed.
             self.trainers += [Trainer("job run creator", None), Trainer(_RUN_AS, None)]
             return
-        run = _read_run(self.api, child)
+        run = read_run(self.api, child)
         self.add_job_run(run, repairs_of(run), depth=depth)
 
     def _job(self, job_id: str) -> _Job:
         if job_id not in self.jobs:
             ahead = self.ahead.get(job_id)
-            self.jobs[job_id] = _read_job(self.api, job_id) if ahead is None else ahead()
+            self.jobs[job_id] = _read_named(self.api, job_id) if ahead is None else ahead()
         return self.jobs[job_id]
 
 
-def _read_job(api: Operation, job_id: str) -> _Job:
+def _read_named(api: Operation, job_id: str) -> _Job:
     """The job's name and the principals that it runs as now; neither is told where the job is gone.
 
     A run's own name is not taken instead: whoever submits a run may choose it.
     """
     try:
-        job = api.get(Job, "/api/2.2/jobs/get", {"job_id": job_id})
+        job = read_job(api, job_id)
     except VendorNotFoundError:
         return _Job("", (Trainer(_RUN_AS, None),))
-    return _Job(job.name or "", _run_as(job.run_as, job.run_as_user_name))
-
-
-def _run_as(chosen: RunAs | None, shown: str | None) -> tuple[Trainer, ...]:
-    """As whom a job runs; two where its settings and what Databricks shows differ.
-
-    Args:
-        chosen: `settings.run_as`: one of the keys of JobRunAs in databricks/sdk/service/jobs.py. What
-            `run_as_user_name` says of a job that runs as a group is documented nowhere.
-        shown: `run_as_user_name`.
-    """
-    person = (chosen.user_name or chosen.service_principal_name) if chosen else None
-    if chosen and chosen.group_name:
-        known = [Trainer(GROUP_ROLE, chosen.group_name)]
-    elif person or not chosen:
-        known = [Trainer(_RUN_AS, person or shown)]
-    else:
-        known = [Trainer(_RUN_AS, None)]
-    if shown and shown.casefold() not in {(each.name or "").casefold() for each in known}:
-        known.append(Trainer(_RUN_AS, shown))
-    return tuple(known)
-
-
-def _read_run(api: Operation, run_id: str) -> Run:
-    """A run with the pages of its lists put together (at most 100 items a page)."""
-    pages = list(api.pages(Run, _RUN, {"run_id": run_id, "include_history": True}))
-    if any(page.run_id != run_id for page in pages):
-        raise unreadable(_RUN)
-    first = pages[0]
-    # Every page of a for-each task's run repeats the one task.
-    with_tasks = pages if not first.iterations else pages[:1]
-    return first.model_copy(
-        update={
-            "tasks": [task for page in with_tasks for task in page.tasks],
-            "iterations": [one for page in pages for one in page.iterations],
-            "repair_history": [repair for page in pages for repair in page.repair_history],
-        }
-    )
-
-
-def _job_id(run: Run) -> str:
-    return databricks.told(run.job_id, f"{_RUN}.job_id")
+    people = [Trainer(GROUP_ROLE if each.is_group else _RUN_AS, each.name) for each in run_as(job)]
+    return _Job(job.name or "", tuple(people))
 
 
 def _ends(run: Run, repairs: Repairs) -> list[datetime]:
     return [*repairs.ends, *([run.end_time] if run.end_time else [])]
-
-
-def _read_output(api: Operation, task_run_id: str) -> Output:
-    """A task run's output; empty for the kinds of task that have none, which Databricks answers with 400."""
-    try:
-        return api.get(Output, _OUTPUT, {"run_id": task_run_id})
-    except InvalidRequestError:
-        return Output()
-
-
-def _checked_id(given: str) -> str:
-    found = vendor_id(given)
-    if found is None:
-        raise InvalidInputError(f"{given!r} is no id of a run or job.", hint="It is a number.")
-    return found

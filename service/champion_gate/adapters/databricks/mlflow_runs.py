@@ -150,7 +150,7 @@ def find_runs(api: Operation, experiment_id: str, run_ids: Sequence[str]) -> dic
             "filter": f"attributes.run_id IN ({names})",
             "max_results": len(some),
         }
-        for shown in api.search(_RunList, _SEARCH_RUNS, query).runs:
+        for shown in api.post(_RunList, _SEARCH_RUNS, query).runs:
             run = databricks.one(_MlflowRun, {"run": shown}, _SEARCH_RUNS)
             if run.run_id in some:
                 found[str(run.run_id)] = _training_run(api, str(run.run_id), run)
@@ -219,7 +219,7 @@ def logged_models_of(api: Operation, run: TrainingRun) -> frozenset[str] | None:
     path = f"{_LOGGED_MODELS}/search"
     try:
         for _ in range(_MOST_PAGES):
-            page = api.search(_LoggedModelList, path, query)
+            page = api.post(_LoggedModelList, path, query)
             found |= {each.model_id for each in page.models if each.source_run_id == run.run_id}
             if not page.next_page_token:
                 return frozenset(found)

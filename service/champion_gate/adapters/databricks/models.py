@@ -111,6 +111,7 @@ class Ending(Answered):
     life_cycle_state: object = at("state", "life_cycle_state")
     result_state: object = at("state", "result_state")
     state_message: Word = at("state", "state_message")
+    was_cancelled: object = at("state", "user_cancelled_or_timedout")
     start_time: Instant = None
     end_time: Instant = None
 
@@ -136,6 +137,14 @@ class Task(Ending):
     run_job_task: object = None
 
 
+class Parameter(Answered):
+    """A job parameter: of a job, or of a run, which has a value of its own."""
+
+    name: Word = None
+    default: object = None
+    value: object = None
+
+
 class Run(Page, Ending):
     """A page of a job run or a task run."""
 
@@ -145,6 +154,7 @@ class Run(Page, Ending):
     run_name: Word = None
     creator_user_name: Word = None
     run_page_url: Word = None
+    job_parameters: Listed[Parameter] = Field(default_factory=list)
     repair_history: Listed[_Repair] = Field(default_factory=list)
     tasks: Listed[Task] = Field(default_factory=list)
     iterations: Listed[Task] = Field(default_factory=list)
@@ -161,10 +171,17 @@ class Output(Nested):
 
     result: Word = at("notebook_output", "result")
     truncated: object = at("notebook_output", "truncated")
+    error: Word = None
     child_run_id: OptionalDigits = at("run_job_output", "run_id")
 
 
 # --- jobs -------------------------------------------------------------------------------------------------
+
+
+class RunNow(Answered):
+    """A run that was started."""
+
+    run_id: Digits
 
 
 class RunAs(Answered):
@@ -184,6 +201,8 @@ class Job(Nested):
     name: Word = at("settings", "name")
     run_as: Annotated[RunAs | None, BeforeValidator(lambda value: value or None)] = at("settings", "run_as")
     run_as_user_name: Word = None
+    parameters: Listed[Parameter] = list_at("settings", "parameters")
+    queue: object = at("settings", "queue", "enabled")
 
 
 class JobList(Page):

@@ -1,0 +1,119 @@
+"""Jobs that the gate starts itself, and what the Jobs API says of their runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+@dataclass(frozen=True)
+class Principal:
+    """As whom a job runs.
+
+    Attributes:
+        name: a user name, a service principal's application id or a group's name; None where Databricks should
+            have said and did not.
+        is_group: whether it is a group of people, whatever its name looks like.
+    """
+
+    name: str | None
+    is_group: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as it is set now.
+
+    Attributes:
+        run_as: as whom it runs; two where its settings and what Databricks shows differ.
+        parameters: the names of the parameters that it defines; what it makes of others is documented nowhere.
+        queue: whether it is set to queue runs beyond its limit. `Jobs.start` asks for that whatever is set.
+        url: its page, for people.
+    """
+
+    job_id: str
+    name: str
+    run_as: tuple[Principal, ...]
+    parameters: tuple[str, ...]
+    queue: bool
+    url: str
+
+
+@dataclass(frozen=True)
+class StartedRun:
+    """A run that a call of ours started, or had started before.
+
+    Attributes:
+        url: its page, for people.
+    """
+
+    run_id: str
+    url: str
+
+
+class JobOutcome(StrEnum):
+    """How a run ended.
+
+    SUCCEEDED: with the code SUCCESS, and nothing else.
+    FAILED: it ran to its end, and a task failed: the job said no.
+    COULD_NOT_RUN: everything else, also what we have not heard of: skipped, cancelled, timed out, no compute, …
+    """
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    COULD_NOT_RUN = "could_not_run"
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What a task of an ended run left; its latest attempt.
+
+    Attributes:
+        task_run_id: empty where it never got one.
+        code: the vendor's code for how it ended.
+        output: what a notebook said when it ended (`dbutils.notebook.exit`); None for other kinds of task, and
+            where it said nothing.
+        truncated: the output is not whole, and so must not be read.
+        error: the vendor's words for why it failed, or why there is no output.
+    """
+
+    task_key: str
+    task_run_id: str
+    attempt: int
+    code: str
+    output: str | None = None
+    truncated: bool = False
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class RunState:
+    """A job run, as far as whoever started it has to know.
+
+    Attributes:
+        job_id: the job that it is a run of; a token that was used before may have led to another's.
+        parameters: the values that it was given, as Databricks has them.
+        creator: who started it; None where Databricks does not tell.
+        started_at: None while it is queued.
+        outcome: how it ended at first, whatever a repair came to later; None while it goes on.
+        code: the vendor's code for the outcome, or for the state in which it is.
+        message: the vendor's words for it; may be empty.
+        repaired: whether it was run again, in part or whole, after its first end.
+        tasks: what the tasks left until the first end; empty while it goes on. Iterations of for-each tasks and
+            the tasks of job runs that it started are not among them.
+    """
+
+    run_id: str
+    job_id: str
+    parameters: Mapping[str, str]
+    creator: str | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    url: str
+    outcome: JobOutcome | None
+    code: str
+    message: str
+    repaired: bool
+    tasks: tuple[TaskResult, ...]
