@@ -81,11 +81,10 @@ JOB = {
 UNITY_CATALOG = {
     "versions": "GET /api/2.1/unity-catalog/models/main.ml.churn/versions?",
     "candidate": "GET /api/2.1/unity-catalog/models/main.ml.churn/versions/{candidate}",
-    "candidate's tags": "GET /api/2.0/mlflow/unity-catalog/model-versions/get?name=main.ml.churn&version={candidate}",
+    "candidate with tags": "GET /api/2.0/mlflow/unity-catalog/model-versions/get?name=main.ml.churn&version={candidate}",
     "candidate's run": "GET /api/2.0/mlflow/runs/get?run_id={candidate_run}",
     "alias": "GET /api/2.1/unity-catalog/models/main.ml.churn?include_aliases=true",
-    "alias's version": "GET /api/2.1/unity-catalog/models/main.ml.churn/aliases/Champion",
-    "champion's tags": "GET /api/2.0/mlflow/unity-catalog/model-versions/get?name=main.ml.churn&version={champion}",
+    "alias's version": "GET /api/2.0/mlflow/unity-catalog/registered-models/alias?name=main.ml.churn&alias=Champion",
     "champion's run": "GET /api/2.0/mlflow/runs/get?run_id={champion_run}",
     "runs' models": "POST /api/2.0/mlflow/logged-models/search",
     "put": "PUT /api/2.1/unity-catalog/models/main.ml.churn/aliases/Champion",
@@ -96,7 +95,6 @@ MLFLOW = {
     "candidate's run": "GET /api/2.0/mlflow/runs/get?run_uuid={candidate_run}&",
     "alias": "GET /api/2.0/mlflow/registered-models/get?",
     "alias's version": "GET /api/2.0/mlflow/registered-models/alias?",
-    "champion": "GET /api/2.0/mlflow/model-versions/get?name={model}&version={champion}",
     "champion's run": "GET /api/2.0/mlflow/runs/get?run_uuid={champion_run}&",
     "run of another version": "GET /api/2.0/mlflow/runs/get?",
     "runs' models": "POST /api/2.0/mlflow/logged-models/search",
@@ -141,12 +139,12 @@ def some(table: Mapping[str, str], names: str) -> dict[str, str]:
 
 
 FOUND = "job run, job, task's word, versions"
-READ = "candidate, candidate's run, alias's version, champion's run, runs' models"
+READ = "candidate's run, alias's version, champion's run, runs' models"
 SURVEYED_GITHUB = "repository, workflow, branch, environment, policies"
 SURVEYED_GITLAB = "project, triggers, opener, branch, environment, bot's role"
 
 FINDING = ("job run > task's word", "job run > versions > candidate's run:last")
-COMPARING = ("alias's version > champion's run > runs' models:last",)
+COMPARING = ("alias's version > champion's run:last > runs' models:last",)
 """What is compared is what stands there: the registry tells the alias and its version at once."""
 
 DECIDING_GITHUB = (
@@ -166,29 +164,32 @@ OPENING: dict[str, Calls] = {
     "uc, github": Calls(
         {
             **JOB,
-            **some(UNITY_CATALOG, f"versions, {READ}, candidate's tags, champion's tags"),
+            **some(UNITY_CATALOG, f"versions, candidate with tags, {READ}"),
             **some(GITHUB, f"trainer, {SURVEYED_GITHUB}, ask"),
         },
-        (*FINDING, *COMPARING, "alias's version > champion's tags", "environment > policies"),
-        {NO_ROW: FOUND, REQUESTED: f"candidate, alias's version, trainer, {SURVEYED_GITHUB}", ASKED: "ask"},
+        (*FINDING, *COMPARING, "environment > policies"),
+        {
+            NO_ROW: FOUND,
+            REQUESTED: f"candidate with tags, alias's version, trainer, {SURVEYED_GITHUB}",
+            ASKED: "ask",
+        },
         last="ask",
     ),
     "uc, gitlab-rules": Calls(
         {
             **JOB,
-            **some(UNITY_CATALOG, f"versions, {READ}, candidate's tags, champion's tags"),
+            **some(UNITY_CATALOG, f"versions, candidate with tags, {READ}"),
             **some(GITLAB, f"trainer, trainer's kind, {SURVEYED_GITLAB}, ask"),
         },
         (
             *FINDING,
             *COMPARING,
-            "alias's version > champion's tags",
             "environment > bot's role",
             "trainer > trainer's kind",
         ),
         {
             NO_ROW: FOUND,
-            REQUESTED: f"candidate, alias's version, trainer, trainer's kind, {SURVEYED_GITLAB}",
+            REQUESTED: f"candidate with tags, alias's version, trainer, trainer's kind, {SURVEYED_GITLAB}",
             ASKED: "ask",
         },
         last="ask",
@@ -196,13 +197,12 @@ OPENING: dict[str, Calls] = {
     "mlflow, github": Calls(
         {
             **JOB,
-            **some(MLFLOW, f"versions, {READ}, champion, run of another version"),
+            **some(MLFLOW, f"versions, candidate, {READ}, run of another version"),
             **some(GITHUB, f"trainer, {SURVEYED_GITHUB}, ask"),
         },
         (
             *FINDING,
-            "alias's version > champion",
-            "alias's version > runs' models:last",
+            *COMPARING,
             "environment > policies",
         ),
         {NO_ROW: FOUND, REQUESTED: f"candidate, alias's version, trainer, {SURVEYED_GITHUB}", ASKED: "ask"},
