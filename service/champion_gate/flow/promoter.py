@@ -34,6 +34,7 @@ from champion_gate.errors import (
     OnHoldError,
     RequestGoneError,
     UnexpectedError,
+    VendorError,
 )
 from champion_gate.flow.apply_approval import Approvals, OrderedToEndError, UnsettledError
 from champion_gate.flow.approval_requests import MOST_STARTS, ApprovalRequests
@@ -198,11 +199,18 @@ class Promoter:
         return self._waits.look * (1 + self._chance.fraction())
 
     def _doubles(self, taken: Promotion) -> list[FollowUp]:
-        """Orders to cancel other requests for what was asked for twice; others' the sweep's list shows."""
+        """Orders to cancel other requests for what was asked for twice; others' the sweep's list shows.
+
+        Where they cannot be listed, the next look does it.
+        """
         request = taken.request
         if request is None or request.starts < MOST_STARTS:
             return []
-        found = self._providers[request.provider].duplicates(request.target, taken)
+        try:
+            found = self._providers[request.provider].duplicates(request.target, taken)
+        except VendorError as error:
+            _log.warning("doubles of promotion %s cannot be looked for: %s", taken.id, error)
+            return []
         return [self._lease.cancel_follow_up(taken, double) for double in found]
 
     def _apply(self, taken: Promotion) -> None:
