@@ -368,7 +368,7 @@ def test_an_alias_is_set_after_every_read_that_it_rests_on_and_read_back(recorde
 # --- how many -----------------------------------------------------------------------------------------------
 
 FEW, MANY = 2, 198
-"""Beside the Champions of that day, the first and the one before; of more than 200 of one time none is chosen."""
+"""Beside the Champions of that day, the first and the one before."""
 MOST_TO_OPEN, MOST_TO_APPLY = 17, 13
 TOO_MANY = pytest.mark.xfail(strict=True, reason="what has been read is read again")
 
