@@ -26,7 +26,7 @@ from champion_gate.domain.versions import ModelVersion, VersionDetails, VersionS
 from champion_gate.store import Store
 from champion_gate.web.app import create_app
 from champion_gate.web.auth import Access, undeclared_routes
-from champion_gate.work.queue import HueyWakeUps, create_queue
+from champion_gate.work.queue import HueyWakeUps
 from champion_gate_standins.common.server import serve
 from integration.store_databases import path_of, sqlite_store
 
@@ -57,11 +57,9 @@ class World:
 def world() -> Iterator[World]:
     access = Access(databricks_pairs=(("d", "p"),), authenticate=lambda text, _address: CALLERS.get(text))
     with sqlite_store() as (url, store):
-        queue = create_queue(url)
-        app = create_app(store=store, wake_ups=HueyWakeUps(queue), clock=Clock(), access=access, checks=())
+        app = create_app(store=store, wake_ups=HueyWakeUps(), clock=Clock(), access=access, checks=())
         with serve(app) as base:
             yield World(store, app, base, path_of(url))
-        queue.storage.close()
 
 
 def promotion(promotion_id: str, **fields: Any) -> Promotion:

@@ -73,11 +73,11 @@ def build_service(
     """
     from champion_gate.store import open_store
     from champion_gate.work.background import Background
-    from champion_gate.work.worker import HueyWakeUps, create_queue
+    from champion_gate.work.worker import HueyWakeUps
 
     settings = load_settings(environ)
     store = open_store(settings.database_url)
-    wake_ups = HueyWakeUps(create_queue(settings.database_url))
+    wake_ups = HueyWakeUps()
     clock = clock or SystemClock()
     core = build_core(
         settings, store=store, wake_ups=wake_ups, clock=clock, databricks=databricks, waits=waits

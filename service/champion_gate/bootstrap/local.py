@@ -113,9 +113,9 @@ def local_api(store: Store) -> FlaskClient:
 
 
 def _local_wake_ups() -> WakeUps:
-    from champion_gate.work.queue import HueyWakeUps, create_queue
+    from champion_gate.work.queue import HueyWakeUps
 
-    return HueyWakeUps(create_queue(_local_database_url()))
+    return HueyWakeUps()
 
 
 def _local_managed_aliases() -> ManagedAliases:
@@ -257,13 +257,11 @@ def _without_password(database_url: str) -> str:
 
 
 def migrate_database(database_url: str) -> None:
-    """Create or upgrade the tables of the rows and of the queue."""
+    """Create or upgrade the tables."""
     from champion_gate.store.schema import migrate
-    from champion_gate.work.queue import prepare_queue
 
     with _usable(database_url):
         migrate(database_url)
-        prepare_queue(database_url)
 
 
 @contextmanager
