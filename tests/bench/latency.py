@@ -139,7 +139,7 @@ class Between:
         """Return once nothing is left to be done, and no webhook under way."""
         if isinstance(self.provider, GitHubProvider | GitLabProvider):
             self.provider.standin.webhooks.drain()
-        until(lambda: not any(self.store.get_follow_ups(each.id) for each in self.newest()), "work is left")
+        until(lambda: not any(self.store.open_steps(each.id) for each in self.newest()), "work is left")
 
     def newest(self) -> tuple[Any, ...]:
         """The last promotions."""

@@ -371,6 +371,21 @@ def test_all_that_failed_are_taken_up_at_once(tmp_path: Path) -> None:
         assert "Name one" in side.refusal("promotions", "retry", failed[0].id, "--failed", code=2)
 
 
+# --- steps ------------------------------------------------------------------------------------------------
+
+
+def test_steps_are_shown_and_ordered_about_alike(both: Both) -> None:
+    for side in (both.local, both.api):
+        (rejected, *_) = side.document("promotions", "list", "--phase", "rejected")
+        tag = f"{rejected['id']}-tag-version"
+        assert any(
+            line.startswith(f"step {tag}: ") for line in side.lines("promotions", "show", rejected["id"])
+        )
+        assert "cannot be skipped" in side.refusal("steps", "skip", tag, "--reason", "x")
+        assert "nothing to retry" in side.refusal("steps", "retry", tag)
+    both.viewer.refusal("steps", "retry", tag, code=3)
+
+
 # --- identities -------------------------------------------------------------------------------------------
 
 

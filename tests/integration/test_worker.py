@@ -33,7 +33,7 @@ class Work:
         self.errors: dict[str, Exception] = {}
 
     def jobs(self) -> Jobs:
-        return Jobs(*(self._job(kind) for kind in ("notification", "promotion", "follow_up", "look")))
+        return Jobs(*(self._job(kind) for kind in ("notification", "promotion", "step", "look")))
 
     def block(self, *row_ids: str) -> threading.Event:
         obstacle = threading.Event()
@@ -95,13 +95,13 @@ def test_each_kind_of_wake_up_reaches_its_job(start: Start, wake_ups: HueyWakeUp
     start()
     wake_ups.notification("a-1")
     wake_ups.promotion("b-1")
-    wake_ups.follow_up("c-1")
+    wake_ups.step("c-1")
     wake_ups.look("runs:churn")
     until(lambda: len(work.calls) == 4)
     assert set(work.calls) == {
         ("notification", "a-1"),
         ("promotion", "b-1"),
-        ("follow_up", "c-1"),
+        ("step", "c-1"),
         ("look", "runs:churn"),
     }
 
@@ -232,8 +232,8 @@ def test_a_wake_up_for_what_is_done_already_is_no_error(
         return "x"
 
     start(lane_of=lane_of, threads=1)
-    wake_ups.follow_up("done")
-    wake_ups.follow_up("open")
+    wake_ups.step("done")
+    wake_ups.step("open")
     until(lambda: work.done("open"))
     assert caplog.records == []
 

@@ -19,6 +19,7 @@ from champion_gate.domain.aliases import ManagedAliases
 from champion_gate.domain.callers import Caller, Role, is_callers_name
 from champion_gate.flow.api_tokens import ApiTokens
 from champion_gate.flow.identities import Identities
+from champion_gate.flow.operator_steps import StepOrders
 from champion_gate.settings.loading import Settings
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def local_api(store: Store) -> FlaskClient:
             registry=_when_used(lambda: core.context.registry),
             promotion_orders=_when_used(lambda: core.promotion_orders),
             alias_orders=_when_used(lambda: core.alias_orders),
+            step_orders=StepOrders(store, wake_ups, clock),
             identities=Identities(store, clock),
             managed=_when_used(_local_managed_aliases),
         ),

@@ -375,8 +375,8 @@ class WakeUps(Protocol):
         """Have `advance` called."""
         ...
 
-    def follow_up(self, follow_up_id: str) -> None:
-        """Have `follow_up` called."""
+    def step(self, step_id: str) -> None:
+        """Have `carry_out` of a step called."""
         ...
 
 

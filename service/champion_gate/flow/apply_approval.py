@@ -90,8 +90,8 @@ class Approvals:
             ending = _Ending(Phase.PROMOTED, _promoted(promotion))
             if sent.lost is not None:
                 ending = _Ending(Phase.STALE, sent.lost.reason)
-            ended, follow_ups = self._lease.ended(promotion, ending.phase, ending.reason)
-            self._alias_writer.record(sent, ended, follow_ups)
+            ended, steps = self._lease.ended(promotion, ending.phase, ending.reason)
+            self._alias_writer.record(sent, ended, steps)
         self._lease.give_back(ended)
 
     def _settled(self, taken: AliasLock, promotion: Promotion) -> tuple[AliasLock, _Checks]:

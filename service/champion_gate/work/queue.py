@@ -10,7 +10,7 @@ from huey import Huey
 from huey.storage import MemoryStorage
 
 Receiver = Callable[[str, str], None]
-"""Takes a kind ("notification", "promotion", "follow_up", "look") and a row's id or a look's name."""
+"""Takes a kind ("notification", "promotion", "step", "look") and a row's id or a look's name."""
 
 _NAME = "champion-gate"
 _WAIT_SECONDS = 0.3  # a consumer that is told to stop notices so soon
@@ -37,9 +37,9 @@ class HueyWakeUps:
         """Have `advance` called."""
         self.send("promotion", promotion_id)
 
-    def follow_up(self, follow_up_id: str) -> None:
-        """Have `follow_up` called."""
-        self.send("follow_up", follow_up_id)
+    def step(self, step_id: str) -> None:
+        """Have `carry_out` of a step called."""
+        self.send("step", step_id)
 
     def look(self, name: str) -> None:
         """Have one of the sweep's looks at a vendor called."""

@@ -29,13 +29,13 @@ class Jobs:
     """What to call for each kind of wake-up; each may run twice and has one effect.
 
     Attributes:
-        notification, promotion, follow_up: take a row's id.
+        notification, promotion, step: take a row's id.
         look: takes the name of one of the sweep's looks at a vendor.
     """
 
     notification: Callable[[str], object]
     promotion: Callable[[str], object]
-    follow_up: Callable[[str], object]
+    step: Callable[[str], object]
     look: Callable[[str], object]
 
     def of(self, kind: str) -> Callable[[str], object] | None:
@@ -43,7 +43,7 @@ class Jobs:
         known = {
             "notification": self.notification,
             "promotion": self.promotion,
-            "follow_up": self.follow_up,
+            "step": self.step,
             "look": self.look,
         }
         return known.get(kind)
@@ -218,7 +218,7 @@ class Worker:
             try:
                 lane = self._lane_of(kind, row_id)
             except NotFoundError:
-                return  # a follow-up that is done is deleted, and its other wake-ups find nothing
+                return  # another installation's, or it has been restored from a backup since
             except Exception:  # the database may be away
                 log.exception("no lane for a wake-up; the sweep will find the row")
                 return
