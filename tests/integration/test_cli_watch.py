@@ -246,7 +246,7 @@ def test_with_an_id_its_steps_are_told_too(store: Store, capsys: pytest.CaptureF
     watched(store, [planned, nothing, succeeds], one="p-1", as_json=False)
     _, *lines = capsys.readouterr().out.splitlines()
     assert lines == [
-        "p-1 step f-1: planned: next look 2025-01-31 12:00:00Z",
+        "p-1 step f-1: planned: next look 2025-03-01 12:00:00Z",
         "p-1 step f-1: succeeded: It is cancelled.",
     ]
 
