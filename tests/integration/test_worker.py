@@ -228,7 +228,7 @@ def test_a_wake_up_for_what_is_done_already_is_no_error(
 ) -> None:
     def lane_of(_: str, row_id: str) -> str:
         if row_id == "done":
-            raise NotFoundError("There is no follow-up done, or it is done.")
+            raise NotFoundError("There is no step done.")
         return "x"
 
     start(lane_of=lane_of, threads=1)

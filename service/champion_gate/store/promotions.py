@@ -159,7 +159,7 @@ class Promotions(Transactions):
         ledger: Sequence[LedgerEntry] = (),
         steps: Sequence[Step] = (),
     ) -> Promotion:
-        """Write all but `end_request` and `hints`, with ledger lines and follow-ups: all or nothing.
+        """Write all but `end_request` and `hints`, with ledger lines and steps: all or nothing.
 
         With `release` the lease is given back, and if the row's hints have grown since it was taken and it
         is still open, it is due at once.
