@@ -375,12 +375,13 @@ def test_all_that_failed_are_taken_up_at_once(tmp_path: Path) -> None:
 
 
 def test_steps_are_shown_and_ordered_about_alike(both: Both) -> None:
+    promoted = id_in(both, Phase.PROMOTED)
+    tag = f"{promoted}-tag-version"
+    with both.world.store() as store:
+        until(lambda: not store.open_steps(promoted), "the version is not tagged")
     for side in (both.local, both.api):
-        (rejected, *_) = side.document("promotions", "list", "--phase", "rejected")
-        tag = f"{rejected['id']}-tag-version"
-        assert any(
-            line.startswith(f"step {tag}: ") for line in side.lines("promotions", "show", rejected["id"])
-        )
+        (line,) = [each for each in side.lines("promotions", "show", promoted) if f"step {tag}" in each]
+        assert line.startswith(f"step {tag}: succeeded: ")
         assert "cannot be skipped" in side.refusal("steps", "skip", tag, "--reason", "x")
         assert "nothing to retry" in side.refusal("steps", "retry", tag)
     both.viewer.refusal("steps", "retry", tag, code=3)
