@@ -17,6 +17,7 @@ from champion_gate.errors import (
     VendorUnavailableError,
 )
 from integration.github_world import REPOSITORY, World, credentials_of, github_world, target_of
+from integration.journal import Journal
 from integration.process_world import until
 
 
@@ -357,6 +358,22 @@ def test_the_previous_serve_until_the_new_ones_are_taken(kind: str) -> None:
         with pytest.raises(UnsafeTargetError):
             alone.check_place(target_of())
         alone.close()
+
+
+def test_what_has_not_changed_of_a_place_is_not_told_again_and_every_change_is(world: World) -> None:
+    journal = Journal()
+    journal.listen(world.there.app)
+    pins = world.here.check_place(target_of())
+    assert journal.counted
+    journal.calls.clear()
+    assert world.here.check_place(target_of()) == pins
+    assert (len(journal.calls), journal.counted) == (5, 0)
+    world.there.protect_environment(REPOSITORY, "champion", ["ann"], branch_policy="*")
+    with pytest.raises(UnsafeTargetError, match="restrict its deployment branches"):
+        world.here.check_place(target_of())
+    world.there.delete_environment(REPOSITORY, "champion")
+    with pytest.raises(UnsafeTargetError, match="has no environment"):
+        world.here.check_place(target_of())
 
 
 def test_two_places_whose_calls_are_refused_together_go_on_with_the_previous_key(world: World) -> None:
