@@ -40,6 +40,7 @@ class Model:
     """A registered model; aliases map lower-case names to version numbers.
 
     Attributes:
+        versions: by number, oldest first.
         executable: whether the caller has EXECUTE; without it lists are empty, and the model itself is still shown
             (databricks/sdk/service/catalog.py, ModelVersionsAPI.list).
     """
@@ -157,7 +158,7 @@ class Catalog:
         """
         with self._lock:
             model = self._models[full_name.lower()]
-            number = max([*model.versions, *model.aliases.values()], default=0) + 1
+            number = max([next(reversed(model.versions), 0), *model.aliases.values()]) + 1
             if logged_model is not None:
                 run_id = run_id or self.mlflow.run_of(logged_model)
             model.versions[number] = Version(
@@ -262,9 +263,8 @@ class Catalog:
         size = min(int(request.args.get("max_results", 0)) or _PAGE, _LONGEST_PAGE)
         with self._lock:
             model = self._model(full_name)
-            shown = model.versions.values() if model.executable else ()
-            versions = [model.shown_version(version) for version in shown]
-        part = versions[page * size : (page + 1) * size]
+            versions = list(model.versions.values()) if model.executable else []
+            part = [model.shown_version(version) for version in versions[page * size : (page + 1) * size]]
         more = {"next_page_token": str(page + 1)} if len(versions) > (page + 1) * size else {}
         return jsonify({**({"model_versions": part} if part else {}), **more})
 
