@@ -123,13 +123,13 @@ def waiting(report: Report) -> int:
         world.wait(minutes=10)
         an_hour(world, journal)
         hour = an_hour(world, journal)  # in which each of them is looked at
-    name = f"{pending} pending in one place"
-    report.row(
-        f"{name}: calls an hour", hour.calls, beside=f"and {hour.unchanged} that were answered 304", digits=0
-    )
-    report.row(f"{name}: of these to GitHub", hour.to_github, at_most=GITHUBS_LIMIT, digits=0)
-    report.row(f"{name}: pages of the list a sweep", hour.pages, at_most=-(-pending // OF_A_PAGE), digits=0)
-    report.row(f"{name}: looks at one promotion an hour", hour.looks, at_most=1, digits=0)
+    name = f"{pending:,} pending in one place"
+    unchanged = f"and {hour.unchanged} that were answered 304"
+    most_pages = -(-pending // OF_A_PAGE)
+    report.row(f"{name}: calls an hour", hour.calls, sized=True, beside=unchanged, digits=0)
+    report.row(f"{name}: of these to GitHub", hour.to_github, sized=True, at_most=GITHUBS_LIMIT, digits=0)
+    report.row(f"{name}: pages of the list a sweep", hour.pages, sized=True, at_most=most_pages, digits=0)
+    report.row(f"{name}: looks at one promotion an hour", hour.looks, sized=True, at_most=1, digits=0)
     return hour.calls
 
 
