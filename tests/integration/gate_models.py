@@ -16,6 +16,7 @@ from unittest.mock import patch
 
 from champion_gate_standins.databricks.server import DatabricksStandIn
 from integration.mlflow_server import MlflowServer
+from integration.store_databases import one_at_a_time
 
 TRAINER = "trainer@example.com"
 
@@ -124,15 +125,24 @@ class CatalogModels:
 
 @cache
 def empty_mlflow_database() -> bytes:
-    """A registry with its tables made, which takes seconds; tests get copies."""
+    """A registry with its tables made, which takes seconds: one worker makes it for all, and tests get copies."""
+    with tempfile.TemporaryDirectory() as own:
+        folder = Path(os.environ.get("TESTS_SHARED_FOLDER", own))
+        file, making = folder / "mlflow.db", folder / "making.db"
+        with one_at_a_time(folder / "mlflow.lock"):
+            if not file.exists():
+                making.unlink(missing_ok=True)
+                _make_mlflow_database(f"sqlite:///{making}")
+                making.rename(file)
+            return file.read_bytes()
+
+
+def _make_mlflow_database(uri: str) -> None:
     from mlflow import MlflowClient  # noqa: PLC0415 - as below
 
-    with tempfile.TemporaryDirectory() as folder:
-        uri = f"sqlite:///{folder}/mlflow.db"
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        client.search_registered_models()
-        client.search_experiments()
-        return (Path(folder) / "mlflow.db").read_bytes()
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    client.search_registered_models()
+    client.search_experiments()
 
 
 class MlflowModels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import os
 import secrets
 import shutil
@@ -27,6 +28,18 @@ from champion_gate.store.schema import MIGRATIONS
 def path_of(url: str) -> Path:
     """The file of an SQLite database."""
     return Path(url.removeprefix("sqlite:///"))
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Hold a lock that the other workers of this run wait for.
+
+    Args:
+        path: of the lock file, which stays.
+    """
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def bring_to(url: str, revision: str) -> None:

