@@ -22,15 +22,15 @@ ALLOWED_SKIP = "../shared is absent"
 
 _FOREIGN_VARIABLES = ("CHAMPION_GATE_", "DATABRICKS_", "MLFLOW_", "ARM_")
 
-_EXAMPLES = {"quick": 20, None: 100, "rest": 200}
-"""How many examples a property test takes, by the part that is run."""
+_QUICK_EXAMPLES, _EXAMPLES = 20, 100
+"""How many examples a property test takes: in `make test`, and otherwise."""
 _MEMORY, _ROOM = Path("/dev/shm"), 2**30
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the choice of what `make test` runs, and what `make test-all` runs after it."""
+    """Add the choice of what `make test` runs, what `make test-all` runs after it, and what neither of them does."""
     parser.addoption(
-        "--part", choices=["quick", "rest"], help="run a part of the tests, not all (tests/README.md)"
+        "--part", choices=["quick", "rest", "full"], help="run a part of the tests, not all (tests/README.md)"
     )
 
 
@@ -38,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Take away what a developer's shell says about Databricks and MLflow, before anything is imported."""
     settings.register_profile(
         "gate",
-        max_examples=_EXAMPLES[config.getoption("part")],
+        max_examples=_QUICK_EXAMPLES if config.getoption("part") == "quick" else _EXAMPLES,
         # Slow machines are no failure; in CI the same examples run every time.
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow],
@@ -99,13 +99,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _belongs(item: pytest.Item, part: str) -> bool:
-    marker = item.get_closest_marker("part")
-    own = marker.args[0] if marker and _is_meant(item, marker.args[1:]) else "quick"
+    marks = (mark.args for mark in item.iter_markers("part"))
+    own = next((name for name, *variants in marks if _is_meant(item, variants)), "quick")
     again_with_more_examples = own == "quick" and hasattr(getattr(item, "obj", None), "hypothesis")
     return own == part or (part == "rest" and again_with_more_examples)
 
 
-def _is_meant(item: pytest.Item, variants: tuple[str, ...]) -> bool:
+def _is_meant(item: pytest.Item, variants: list[str]) -> bool:
     """Whether a mark is for this item: for every one, or for those of a parameter that is named so."""
     return not variants or any(each in item.name.partition("[")[2] for each in variants)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from pathlib import Path
 
@@ -13,28 +12,28 @@ from integration.store_databases import Databases
 
 pytest_plugins = ("integration.store_fixtures",)
 
-KILLS = int(os.environ.get("KILLS", "5"))
 MODELS = 4
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    ("registry", "provider", "database"),
+    ("registry", "provider", "database", "kills"),
     [
-        pytest.param("uc", "gitlab-rules", "postgresql", marks=pytest.mark.part("full")),
-        pytest.param("mlflow", "github", "sqlite", marks=pytest.mark.part("full")),
-        pytest.param("mlflow", "gitlab-environment", "postgresql", marks=pytest.mark.part("rest")),
+        pytest.param("uc", "gitlab-rules", "postgresql", 5, marks=pytest.mark.part("full")),
+        pytest.param("mlflow", "github", "sqlite", 5, marks=pytest.mark.part("full")),
+        pytest.param("mlflow", "gitlab-environment", "postgresql", 5, marks=pytest.mark.part("full")),
+        pytest.param("mlflow", "gitlab-environment", "postgresql", 2, marks=pytest.mark.part("rest")),
     ],
 )
 def test_every_approval_is_applied_once(
-    request: pytest.FixtureRequest, tmp_path: Path, registry: str, provider: str, database: str
+    request: pytest.FixtureRequest, tmp_path: Path, registry: str, provider: str, database: str, *, kills: int
 ) -> None:
     databases: Databases = request.getfixturevalue(f"{database}_databases")
     chosen = random.Random(f"{registry} {provider} {database}")
     with kill_world(tmp_path, registry, provider, databases.migrated(), models=MODELS) as world:
         waiting = list(world.models)
         served = world.launch()
-        for _ in range(KILLS):
+        for _ in range(kills):
             for job_id in waiting[:1]:
                 world.train(job_id)
             del waiting[:1]

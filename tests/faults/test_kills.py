@@ -82,6 +82,7 @@ def begin_hanging_write(world: ProcessWorld, fault: Fault) -> str:
     return version
 
 
+@pytest.mark.part("full")
 def test_killed_while_the_alias_is_put_and_the_put_gets_through(world: ProcessWorld) -> None:
     hang = threading.Event()
     version = begin_hanging_write(world, Fault("/aliases/", "PUT", hang=hang, times=1))

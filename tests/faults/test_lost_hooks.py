@@ -13,7 +13,7 @@ from integration.process_world import process_world, until
 pytestmark = pytest.mark.part("rest")
 
 
-@pytest.mark.parametrize("registry", ["uc", "mlflow"])
+@pytest.mark.parametrize("registry", ["uc", pytest.param("mlflow", marks=pytest.mark.part("full"))])
 def test_the_sweep_alone_takes_a_finished_run_to_champion(tmp_path: Path, registry: str) -> None:
     with process_world(tmp_path, registry, CHAMPION_GATE_SWEEP_SECONDS="1") as world:
         world.github.webhooks.lost = True

@@ -44,7 +44,7 @@ def assert_nothing_is_left(world: ProcessWorld) -> None:
     assert refuses(port_of(world.url))
 
 
-@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("by", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.part("full"))])
 def test_a_service_at_rest_ends_at_once(world: ProcessWorld, by: signal.Signals) -> None:
     served = world.serve()
     assert served.stop(by) < QUICK_SECONDS
@@ -73,7 +73,9 @@ def test_a_service_that_has_only_just_begun_ends_at_once(world: ProcessWorld) ->
     assert_nothing_is_left(world)
 
 
-def test_the_step_in_hand_is_finished(world: ProcessWorld) -> None:
+def test_the_step_in_hand_is_finished_and_leaves_a_database_that_is_whole_in_its_one_file(
+    world: ProcessWorld,
+) -> None:
     hang = threading.Event()
     hanging = world.databricks.faults.add(Fault("/aliases/", "PUT", hang=hang))
     served = world.serve()
@@ -84,23 +86,14 @@ def test_the_step_in_hand_is_finished(world: ProcessWorld) -> None:
     until(lambda: "Handling signal: term" in served.output(), served.output)
     hang.set()
     served.process.wait(QUICK_SECONDS)
-    world.wait_for(Phase.PROMOTED, version, 1)
-    assert world.alias_writes() == [int(version)]
     assert_nothing_is_left(world)
-
-
-def test_after_a_clean_stop_the_database_is_whole_in_its_one_file(world: ProcessWorld) -> None:
-    served = world.serve()
-    version = world.train()
-    world.approve(world.wait_for(Phase.PENDING_APPROVAL, version))
-    world.wait_for(Phase.PROMOTED, version)
-    written = len(world.ledger())
-    served.stop()
     assert log_is_empty(world)
     alone = world.folder / "alone.db"
     alone.write_bytes((world.folder / "gate.db").read_bytes())
+    world.wait_for(Phase.PROMOTED, version, 1)
+    assert world.alias_writes() == [int(version)]
     with open_store(f"sqlite:///{alone}") as store:
-        assert store.verify_ledger() == written
+        assert store.verify_ledger() == len(world.ledger())
 
 
 def test_who_reads_the_database_does_not_keep_the_service_from_ending(world: ProcessWorld) -> None:
@@ -114,28 +107,19 @@ def test_who_reads_the_database_does_not_keep_the_service_from_ending(world: Pro
     assert_nothing_is_left(world)
 
 
-def test_a_step_that_hangs_does_not_keep_the_service_from_ending(world: ProcessWorld) -> None:
+def test_a_step_that_hangs_keeps_the_service_no_longer_than_is_set(world: ProcessWorld) -> None:
     """Its call would go on for another half minute; the row's lease and the sweep take care of it."""
     hanging = world.github.faults.add(".", hang=120, drop=True)
-    served = world.serve()
+    served = world.serve(CHAMPION_GATE_STOP_SECONDS="3")
     world.train()
     until(lambda: hanging.hits, world.story)
-    assert served.stop() < STOP_SECONDS
+    assert served.stop() < 4.5
     assert_nothing_is_left(world)
     assert log_is_empty(world)
     (waiting,) = (line for line in world.log_lines() if "waiting for steps in hand" in line["message"])
     assert waiting["kind"].startswith("promotion ")
     (left,) = (line for line in world.log_lines() if "in the middle of a step" in line["message"])
     assert left["kind"] == waiting["kind"]
-
-
-def test_how_long_it_may_take_is_a_setting(world: ProcessWorld) -> None:
-    hanging = world.databricks.faults.add(Fault(".", hang=threading.Event()))
-    served = world.serve(CHAMPION_GATE_STOP_SECONDS="3")
-    world.train()
-    until(lambda: hanging.hits, world.story)
-    assert served.stop() < 4.5
-    assert_nothing_is_left(world)
 
 
 def test_requests_that_hang_do_not_keep_the_service_from_ending(world: ProcessWorld) -> None:
@@ -163,6 +147,7 @@ def test_the_worker_ends_by_itself_when_its_master_is_killed(world: ProcessWorld
     assert_nothing_is_left(world)
 
 
+@pytest.mark.part("full")
 def test_the_next_service_works_when_only_the_master_was_killed(world: ProcessWorld) -> None:
     """The orphaned worker holds the port and the lock on the database for a moment."""
     served = world.serve()
@@ -192,6 +177,7 @@ def test_an_orphan_gives_the_port_back_at_once_whatever_it_waits_for(world: Proc
         begun = time.monotonic()
         world.launch().wait_until_alive()
         assert time.monotonic() - begun < QUICK_SECONDS
+        world.started[-1].wait_until_working()  # it holds the lock on the database, too
 
 
 def test_a_killed_worker_is_replaced(world: ProcessWorld) -> None:

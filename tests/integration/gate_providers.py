@@ -382,8 +382,8 @@ PROVIDERS: dict[str, Callable[[Callable[[], datetime]], Provider]] = {
 
 EVERY_KIND = [
     "github",
-    pytest.param("gitlab-branch", marks=pytest.mark.part("rest")),
-    pytest.param("gitlab-environment", marks=pytest.mark.part("rest")),
+    pytest.param("gitlab-branch", marks=pytest.mark.part("full")),
+    pytest.param("gitlab-environment", marks=pytest.mark.part("full")),
     "gitlab-rules",
 ]
-"""Each of PROVIDERS, as parameters of a test."""
+"""Each of PROVIDERS, as parameters of a test. GitLab's three places in turn: `test_gitlab_gate.py`, `test_identities.py`."""

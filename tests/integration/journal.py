@@ -38,11 +38,6 @@ class Call:
     status: int = 0
 
 
-def counted(calls: Iterable[Call]) -> int:
-    """How many calls there are, without those that were answered 304, which vendors do not count."""
-    return sum(call.status != NOT_MODIFIED for call in calls)
-
-
 class Journal:
     """Writes down the calls to all vendors that it is put in front of.
 
@@ -65,8 +60,8 @@ class Journal:
 
     @property
     def counted(self) -> int:
-        """How many calls there were that vendors count."""
-        return counted(self.calls)
+        """How many calls there were, without those that were answered 304, which vendors do not count."""
+        return sum(call.status != NOT_MODIFIED for call in self.calls)
 
     def _before(self, app: WSGIApplication) -> WSGIApplication:
         def listening(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

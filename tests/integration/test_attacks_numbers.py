@@ -13,7 +13,7 @@ from integration.gate_models import Row
 from integration.gate_world import GateWorld, gate_world
 from integration.logged_models_world import EVERY_REGISTRY, train_models
 
-pytestmark = pytest.mark.part("rest", "mlflow")
+pytestmark = pytest.mark.part("full", "mlflow")
 
 pytest_plugins = ("integration.mlflow_fixtures",)
 

@@ -243,6 +243,7 @@ METRICS = {"f1": 0.91, "auc": 0.85}
 
 
 @pytest.mark.part("rest", "mlflow", "the other way", "less may", "only shown", "job by name")
+@pytest.mark.part("full", "rules-a bound", "rules-less", "rules-a metric", "rules-another")
 @pytest.mark.parametrize(("changes", "words"), STRICTER.values(), ids=STRICTER)
 def test_attack_33_a_gate_that_became_stricter_while_people_decided(
     world: GateWorld, changes: dict[str, object], words: str
@@ -337,7 +338,8 @@ def test_attack_33_control_a_gate_with_more_rules_than_the_evidence_shows_of_oth
     assert world.models.champion() == "2"
 
 
-@pytest.mark.part("rest", "mlflow", "asked anew")
+@pytest.mark.part("rest", "asked anew")
+@pytest.mark.part("full", "mlflow")
 @pytest.mark.parametrize("end", ["taken back", "asked anew"])
 def test_attack_33_a_rule_on_a_metric_that_the_evidence_did_not_keep(world: GateWorld, end: str) -> None:
     world.reconfigure(metrics=None)
@@ -398,7 +400,8 @@ LOOSER: dict[str, dict[str, object]] = {
 }
 
 
-@pytest.mark.part("rest", "mlflow", "a lower bound", "no rules", "more results", "a rule that is met")
+@pytest.mark.part("rest", "a lower bound", "no rules", "more results", "a rule that is met")
+@pytest.mark.part("full", "mlflow")
 @pytest.mark.parametrize("changes", LOOSER.values(), ids=LOOSER)
 def test_attack_33_control_what_became_looser_changes_nothing(
     world: GateWorld, changes: dict[str, object]

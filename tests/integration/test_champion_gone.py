@@ -19,7 +19,7 @@ from champion_gate.flow.operator_aliases import AliasOrders
 from integration.gate_world import GateWorld, gate_world
 from integration.logged_models_world import EVERY_REGISTRY
 
-pytestmark = pytest.mark.part("rest", "mlflow")
+pytestmark = pytest.mark.part("full", "mlflow")
 
 OPERATOR = Caller("operator-1", Role.OPERATOR, "token", "127.0.0.1")
 
@@ -89,7 +89,7 @@ def test_a_champion_that_goes_while_people_decide_changes_nothing(world: GateWor
     assert world.moves()[-1] == ("1", "2", "reviewer-1")
 
 
-READS_CHAMPION = "(/models/.*/versions/1|/registered-models/alias)$"
+READS_CHAMPION = "/models/.*/(versions/1|aliases/Champion)$"
 
 
 def test_a_champion_that_is_hidden_is_not_gone(uc: GateWorld) -> None:

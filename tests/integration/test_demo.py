@@ -115,6 +115,7 @@ def demo(*arguments: str, terminal: bool = False) -> Iterator[Demo]:
 
 
 @pytest.mark.part("rest")
+@pytest.mark.part("full", "GitHub")
 @pytest.mark.parametrize("system", ["GitHub", "GitLab"])
 def test_without_a_terminal_it_approves_by_itself_and_tells_the_story(system: str) -> None:
     with demo("--yes", *(["--gitlab"] if system == "GitLab" else [])) as running:
@@ -204,6 +205,7 @@ def test_rejected_on_the_page_the_champion_stays() -> None:
 
 
 @pytest.mark.part("rest")
+@pytest.mark.part("full", "notification")
 @pytest.mark.parametrize(
     ("moment", "by"),
     [("stand-in at", signal.SIGINT), ("has sent its notification", signal.SIGTERM)],

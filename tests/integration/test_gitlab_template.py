@@ -403,6 +403,7 @@ def test_a_ci_runner_reads_the_inputs_of_the_file_itself(world: World) -> None:
 
 
 @pytest.mark.part("rest")
+@pytest.mark.part("full", "api", "push")
 @pytest.mark.needs("gitlab-ci-local", "rsync", "git")
 @pytest.mark.parametrize(
     ("source", "promotion", "starts"),

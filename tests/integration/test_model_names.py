@@ -60,6 +60,7 @@ def test_a_version_becomes_the_champion_on_a_server(
 
 
 @pytest.mark.part("rest")
+@pytest.mark.part("full", "brackets", "quote", "query", "template", "letters")
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 def test_a_version_becomes_the_champion_in_a_file_by_way_of_gitlab(tmp_path: Path, name: str) -> None:
     with gate_world(tmp_path, registry="mlflow", provider="gitlab-branch", model=name) as world:
@@ -88,6 +89,7 @@ def test_what_cannot_be_sent_is_refused_when_the_file_is_read(tmp_path: Path, na
 
 
 @pytest.mark.part("rest")
+@pytest.mark.part("full", "brackets", "quote", "query", "template", "letters")
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 def test_the_api_moves_the_alias_of_an_encoded_name(
     running_mlflow: MlflowServer, tmp_path: Path, name: str

@@ -12,7 +12,7 @@ from champion_gate.domain.promotion import Phase
 from integration.gate_world import GateWorld, gate_world
 from integration.logged_models_world import EVERY_REGISTRY, row_of, train_models
 
-pytestmark = pytest.mark.part("rest", "mlflow")
+pytestmark = pytest.mark.part("full", "mlflow")
 
 EDGE = 1.7976931348623157e308
 

@@ -99,9 +99,9 @@ def test_what_is_gone_is_not_cancelled_for_ever(world: GateWorld) -> None:
     world.look()
     world.live(minutes=11)
     world.ended(pending, Phase.REJECTED)
-    assert world.store.open_steps(pending.id)
+    assert world.store.get_follow_ups(pending.id)
     world.live(hours=25)
-    assert world.store.open_steps(pending.id) == ()
+    assert world.store.get_follow_ups(pending.id) == ()
 
 
 def test_a_newer_version_supersedes_what_is_gone(world: GateWorld) -> None:
@@ -137,6 +137,7 @@ HIDDEN: dict[str, tuple[str, dict[str, object]]] = {
 }
 
 
+@pytest.mark.part("full", "rules-403", "rules-404 for the run", "rules-a moved")
 @pytest.mark.parametrize(("path", "how"), HIDDEN.values(), ids=HIDDEN)
 def test_what_is_hidden_from_us_for_a_while_is_not_gone(
     world: GateWorld, path: str, how: dict[str, object]
@@ -216,6 +217,7 @@ UNREADABLE: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.part("rest", "gitlab", "nothing", "no JSON", "moved", "a long wait", "403")
+@pytest.mark.part("full", "rules-4", "rules-a", "rules-no", "rules-moved")
 @pytest.mark.parametrize("how", UNREADABLE.values(), ids=UNREADABLE)
 def test_a_cancel_takes_effect_within_15_minutes_whatever_the_vendor_answers(
     world: GateWorld, how: dict[str, Any]

@@ -100,6 +100,7 @@ def test_the_released_job_ends_green_once_the_alias_has_moved(
 
 
 @pytest.mark.part("rest")
+@pytest.mark.part("full", "earlier")
 @pytest.mark.needs("act", "gitlab-ci-local", "curl")
 @pytest.mark.parametrize(("provider", "release"), TEMPLATES)
 def test_the_released_job_fails_with_the_reason_where_the_alias_moved_meanwhile(

@@ -24,7 +24,7 @@ from integration.gate_providers import BOT, PROJECT, REPOSITORY, GitHubProvider,
 from integration.store_databases import Databases, bring_to
 from integration.upgrade_world import BEGAN, SITUATIONS, VENDORS, UpgradeWorld, model_of, upgrade_world
 
-pytestmark = pytest.mark.part("rest", "gitlab", "postgresql")
+pytestmark = [pytest.mark.part("full", "postgresql-gitlab"), pytest.mark.part("rest", "gitlab", "postgresql")]
 
 pytest_plugins = ("integration.store_fixtures",)
 

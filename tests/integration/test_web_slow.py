@@ -84,7 +84,8 @@ def longest_wait(served: Served, times: int) -> float:
     return max(waits)
 
 
-@pytest.mark.part("rest", "idle", "not read", "refused", "chunks", "not taken")
+@pytest.mark.part("rest", "refused", "chunks")
+@pytest.mark.part("full", "idle", "not read", "not taken")
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_honest_client_waits_two_seconds_at_most(served: Served, kind: str) -> None:
     with crowd(served.port, [kind]):

@@ -25,7 +25,6 @@ from champion_gate.cli.output import (
     print_pairs,
     print_table,
     rows_of,
-    step_told,
     time_of,
     visible,
 )
@@ -82,7 +81,7 @@ def list_promotions(
 @json_option
 @on_client
 def show(client: Client, promotion_id: str, *, evidence: bool, as_json: bool) -> None:
-    """Show one promotion with its decision, its lines of the ledger and its steps."""
+    """Show one promotion with its decision and its lines of the ledger."""
     if evidence:
         click.echo(visible(client.evidence(promotion_id)))
         return
@@ -94,8 +93,9 @@ def show(client: Client, promotion_id: str, *, evidence: bool, as_json: bool) ->
     for line in reversed(rows_of(row, "ledger")):
         told = f"{time_of(line, 'at')} {field(line, 'kind')}: {field(line, 'reason')}"
         print_line(f"ledger {field(line, 'number')}: {told}")
-    for step in rows_of(row, "steps"):
-        print_line(f"step {field(step, 'id')}: {step_told(step)}")
+    for left in rows_of(row, "follow_ups"):
+        told = f"{field(left, 'kind')}, next try {time_of(left, 'due_at')} {field(left, 'last_error')}"
+        print_line(f"not done yet: {told}")
 
 
 @command.command()

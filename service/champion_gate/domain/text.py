@@ -42,9 +42,7 @@ def one_line(text: str, limit: int = 200) -> str:
         text: anything from outside.
         limit: how many characters of the input are shown, at most.
     """
-    beginning = text[:limit]
-    is_plain = beginning.isascii() and beginning.isprintable() and "\\" not in beginning
-    shown = beginning if is_plain else "".join(_shown(beginning))
+    shown = "".join(_shown(text[:limit]))
     return f"{shown}… (+{len(text) - limit})" if len(text) > limit else shown
 
 

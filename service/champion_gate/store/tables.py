@@ -19,14 +19,13 @@ from sqlalchemy import (
 
 from champion_gate.store.values import UtcTime, Words
 
-SCHEMA_VERSION = "0007"
+SCHEMA_VERSION = "0006"
 """The newest migration, named here so that checking it needs no Alembic."""
 
 metadata = MetaData()
 
 _OPEN_NOTIFICATION = "phase IN ('received', 'waiting')"
 _OPEN_PROMOTION = "phase IN ('requested', 'pending_approval', 'approved')"
-_OPEN_STEP = "phase IN ('planned', 'running')"
 _LEASED = "lease != ''"
 
 
@@ -190,21 +189,18 @@ ledger_head = Table(
     Column("hash", Text, nullable=False),
 )
 
-steps = Table(
-    "steps",
+follow_ups = Table(
+    "follow_ups",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("promotion_id", Text, ForeignKey("promotions.id")),
+    Column("promotion_id", Text, ForeignKey("promotions.id"), nullable=False),
     Column("kind", Text, nullable=False),
-    Column("position", Integer, nullable=False),
-    Column("phase", Text, nullable=False),
-    Column("due_at", UtcTime),
+    Column("facts", Text, nullable=False),
+    Column("due_at", UtcTime, nullable=False),
     *_failure_columns(),
-    Column("details", Text, nullable=False, comment="every field that no query asks for, as JSON"),
     *_lease_columns(),
-    Index("steps_of_promotion", "promotion_id", "position", "id"),
-    Index("steps_due", "due_at", sqlite_where=text(_OPEN_STEP), postgresql_where=text(_OPEN_STEP)),
-    Index("steps_leased", "lease_until", sqlite_where=text(_LEASED), postgresql_where=text(_LEASED)),
+    Index("follow_ups_due", "due_at"),
+    Index("follow_ups_of_promotion", "promotion_id"),
 )
 
 gates_seen = Table(

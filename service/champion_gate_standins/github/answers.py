@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -70,13 +69,7 @@ def node_id(kind: str, number: int) -> str:
 
 def user(base: str, who: User) -> Json:
     """`simple-user`; `base` is the stand-in's URL without a trailing slash, here and below."""
-    return _user(base, who.id, who.login, who.type)
-
-
-@lru_cache
-def _user(base: str, number: int, login: str, kind: str) -> Json:
-    quoted = quote(login, safe="")
-    url = f"{base}/users/{quoted}"
+    url = f"{base}/users/{quote(who.login, safe='')}"
     links = {
         f"{name}_url": f"{url}/{name}"
         for name in (
@@ -91,15 +84,15 @@ def _user(base: str, number: int, login: str, kind: str) -> Json:
         )
     }
     return {
-        "login": login,
-        "id": number,
-        "node_id": node_id("User", number),
-        "avatar_url": f"{base}/avatars/{number}",
+        "login": who.login,
+        "id": who.id,
+        "node_id": node_id("User", who.id),
+        "avatar_url": f"{base}/avatars/{who.id}",
         "gravatar_id": "",
         "url": url,
-        "html_url": f"{base}/{quoted}",
+        "html_url": f"{base}/{quote(who.login, safe='')}",
         "organizations_url": f"{url}/orgs",
-        "type": kind,
+        "type": who.type,
         "user_view_type": "public",
         "site_admin": False,
         **links,
@@ -158,24 +151,17 @@ def reviewers(base: str, environment: Environment) -> list[Json]:
 
 def minimal_repository(base: str, repository: Repository) -> Json:
     """`minimal-repository`, as inside a workflow run."""
+    url = f"{base}/repos/{repository.full_name}"
     return {
-        **_repository_links(base, repository.id, repository.full_name),
+        "id": repository.id,
+        "node_id": node_id("Repository", repository.id),
         "name": repository.name,
+        "full_name": repository.full_name,
         "private": repository.private,
         "owner": user(base, repository.owner),
+        "html_url": f"{base}/{repository.full_name}",
         "description": None,
         "fork": False,
-    }
-
-
-@lru_cache
-def _repository_links(base: str, number: int, full_name: str) -> Json:
-    url = f"{base}/repos/{full_name}"
-    return {
-        "id": number,
-        "node_id": node_id("Repository", number),
-        "full_name": full_name,
-        "html_url": f"{base}/{full_name}",
         "url": url,
         **{f"{name}_url": f"{url}/{name}" for name in _REPOSITORY_LINKS},
     }
