@@ -31,7 +31,7 @@ demo: $(VENV)/.runtime ## the whole flow on this machine, against stand-ins; ARG
 test: $(VENV)/.tools ## the tests, in minutes; ARGS="-k name" or ARGS=tests/unit narrows it
 	@$(PYTEST) --part quick -n 4 --dist loadfile $(ARGS)
 
-test-all: test ## and what takes longer: kill -9, races, released CI jobs, further vendors, more examples
+test-all: $(VENV)/.notebooks test ## and what takes longer: kill -9, races, released CI jobs, further vendors, more examples
 	@$(PYTEST) --part rest -n 4 --dist loadfile --no-loadscope-reorder
 
 faults: $(VENV)/.tools ## kill -9 many times over, silent vendors and databases, and each variant that test-all leaves out
@@ -50,10 +50,11 @@ docs: $(VENV)/.tests ## renew the tables in service/docs that are made from the 
 bench: $(VENV)/.tests ## speed, load, memory and growth, beside their goals; ARGS=acks narrows it
 	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
 
-lock: ## renew both lock files after a change of pyproject.toml (needs uv); ARGS=--upgrade takes newer versions
+lock: ## renew the lock files after a change of pyproject.toml (needs uv); ARGS=--upgrade takes newer versions
 	@$(LOCK) $(ARGS) --group build --output-file requirements.lock pyproject.toml
 	@$(LOCK) $(ARGS) --group tests --extra postgres --constraints requirements.lock \
 	  --output-file tests/requirements.lock pyproject.toml
+	@$(LOCK) $(ARGS) --group notebooks --constraints tests/requirements.lock --output-file tests/notebooks.lock
 
 clean: ## remove what the other targets made
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -88,6 +89,11 @@ $(VENV)/.tests: requirements.lock tests/requirements.lock pyproject.toml | $(VEN
 	@$(PIP) install --require-hashes --requirement tests/requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $(VENV)/.runtime $@
+
+# Beside the test tools, and not among them: pyproject.toml says why.
+$(VENV)/.notebooks: tests/notebooks.lock | $(VENV)/.tests
+	@$(PIP) install --require-hashes --no-deps --upgrade --target $(VENV)/notebooks --requirement $<
+	@touch $@
 
 # What PyPI does not have. Without it the tests that need it are skipped, and say so at the end; in CI they fail.
 $(VENV)/.tools: tests/install_tools.sh | $(VENV)/.tests

@@ -28,7 +28,7 @@ EXTRA_FIELDS = frozenset(
         "count",
         "due_at",
         "error",
-        "follow_up",
+        "step",
         "gate",
         "hash",
         "job_id",
@@ -56,7 +56,7 @@ EXTRA_FIELDS = frozenset(
 _SECRET_KEY = re.compile(r"password|passwd|secret|token|authorization|private_key|credential", re.IGNORECASE)
 _SAME_FAILURE_SECONDS = 60.0  # an outage is to be one line a minute, not one a try
 _MOST_FAILURES = 1000  # remembered; a bound for memory
-_WORK = ("notification", "promotion", "follow_up", "look")
+_WORK = ("notification", "promotion", "step", "look")
 _OURS = frozenset({"level", "logger", "time"})  # put on each line here, whatever came before
 _OF_SEVERAL_LINES = frozenset({"exception", "stack"})
 _QUIET = ("huey", "werkzeug", "urllib3", "alembic", "databricks", "mlflow", "sqlalchemy")

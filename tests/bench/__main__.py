@@ -1,11 +1,12 @@
-"""`make bench`: runs the benchmarks, prints their table and keeps it in .bench/latest.json.
+"""`make bench`: runs the benchmarks, prints their table and keeps it in .bench/.
 
     make bench                                  all of them
-    make bench ARGS="acks growth"               some; the others' last numbers from this machine are kept
-    make bench ARGS="burst --scale 0.02"        a quick look, kept in .bench/quick.json instead
-    make bench ARGS=--write                     measures nothing; puts the last table into deploy/SCALING.md
+    make bench ARGS="acks growth"               some; the others' last numbers are kept
+    make bench ARGS="burst --scale 0.02"        a quick look, kept beside the others in quick*.json
+    make bench ARGS=--write                     measures nothing; puts the last tables into deploy/SCALING.md
+    make bench ARGS="burst --write"             only that one's; the page's others stay as they are
 
-Each benchmark is a module with `measure(report)`, which returns its part of the file.
+Each benchmark is a module with `measure(report)`, which returns its part of latest.json.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import re
+import time
 import traceback
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +29,9 @@ NAMES = ("acks", "latency", "calls", "burst", "memory", "growth")
 ROUNDS = 5
 ROOT = Path(__file__).parents[2]
 FOLDER, PAGE = ROOT / ".bench", ROOT / "deploy" / "SCALING.md"
+NUMBERS, QUICK_NUMBERS = FOLDER / "latest.json", FOLDER / "quick.json"
+TABLES, QUICK_TABLES = FOLDER / "latest-tables.json", FOLDER / "quick-tables.json"
+SECTIONS = re.compile(r"^(?=### )", re.MULTILINE)
 BEGIN, END = "<!-- bench -->\n", "<!-- /bench -->"
 
 
@@ -34,19 +41,19 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all by default")
     parser.add_argument("--scale", type=float, default=1.0, help="below 1 for a quick look")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often each number is measured")
-    parser.add_argument("--write", action="store_true", help=f"put the last table into {PAGE.name}")
+    parser.add_argument("--write", action="store_true", help=f"put the last tables into {PAGE.name}")
     asked = parser.parse_args()
     if unknown := set(asked.names) - set(NAMES):
         parser.error(f"there is no {', '.join(sorted(unknown))}")
-    file = FOLDER / ("latest.json" if asked.scale == 1 and asked.rounds >= ROUNDS else "quick.json")
+    names = asked.names or list(NAMES)
     if asked.write:
-        write(json.loads((FOLDER / "latest.json").read_text()))
+        write(names)
         return
     say(machine())
     failed = []
-    for name in asked.names or NAMES:
+    for name in names:
         try:
-            run(name, Report(asked.rounds, asked.scale), file)
+            run(name, Report(asked.rounds, asked.scale))
         except Exception:  # noqa: BLE001 - hours of others must not be lost with it
             failed.append(name)
             traceback.print_exc()
@@ -54,39 +61,64 @@ def main() -> None:
         raise SystemExit(f"Not measured: {', '.join(failed)}")
 
 
-def run(name: str, report: Report, file: Path) -> None:
-    """Measure, and put it beside what the other benchmarks measured last, if that was on this machine."""
+def run(name: str, report: Report) -> None:
+    """Measure, and put it beside what the other benchmarks measured last."""
     module = importlib.import_module(f"bench.{name}")
-    title = str(module.__doc__).splitlines()[0].rstrip(".")
+    title = title_of(name)
+    begun = time.monotonic()
     when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {moment()}"
     report.begin(title, when)
     measured = module.measure(report)
+    took = f"took {(time.monotonic() - begun) / 60:.1f} minutes"
+    say(f"  {took}")
+    whole = report.scale >= 1 and report.rounds >= ROUNDS
+    keep(NUMBERS if whole else QUICK_NUMBERS, name, measured)
+    said = f"{when}, {took}, medians of {report.rounds}; {machine()}"
+    keep(TABLES if whole else QUICK_TABLES, name, {"title": title, "when": said, "rows": report.kept()})
+
+
+def kept(file: Path) -> dict[str, Any]:
+    """What is in a file of .bench/."""
+    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    return found
+
+
+def keep(file: Path, name: str, part: dict[str, Any]) -> None:
+    """Put one benchmark's part into a file, in the order of `NAMES`."""
+    parts = {**kept(file), name: part}
     file.parent.mkdir(exist_ok=True)
-    kept = json.loads(file.read_text()) if file.exists() else {}
-    if kept.get("machine") != machine():
-        kept = {"machine": machine(), "tables": {}}
-    kept[name] = measured
-    kept["tables"][name] = {"title": title, "when": when, "rows": report.kept()}
-    file.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n")
+    ordered = {each: parts[each] for each in NAMES if each in parts}
+    file.write_text(json.dumps(ordered, indent=2, ensure_ascii=False) + "\n")
 
 
-def write(kept: dict[str, Any]) -> None:
-    """Put the table between the page's markers."""
+def write(names: Sequence[str]) -> None:
+    """Put these benchmarks' last tables between the page's markers, at full size where there is one of that."""
     before, begin, rest = PAGE.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
+    there, end, after = rest.partition(END)
     if not begin or not end:
         raise SystemExit(f"{PAGE} has lost its markers: {BEGIN.strip()} and {END}")
-    tables = [table(kept["tables"][name]) for name in NAMES if name in kept["tables"]]
-    text = "\n\n".join([f"On {kept['machine']}.", *tables])
+    measured = {**kept(QUICK_TABLES), **kept(TABLES)}
+    there_now = (each.strip() for each in SECTIONS.split(there) if each.startswith("### "))
+    sections = {each.splitlines()[0].removeprefix("### "): each for each in there_now}
+    for name in names:
+        if name in measured:
+            sections[measured[name]["title"]] = table(measured[name])
+    titles = [title_of(name) for name in NAMES]
+    text = "\n\n".join(sections[title] for title in titles if title in sections)
     PAGE.write_text(f"{before}{BEGIN}\n{text}\n\n{END}{after}")
-    say(f"The last table is in {PAGE}.")
+    say(f"The last tables are in {PAGE}.")
 
 
-def table(kept: dict[str, Any]) -> str:
+def title_of(name: str) -> str:
+    """How a benchmark's table is called."""
+    return str(importlib.import_module(f"bench.{name}").__doc__).splitlines()[0].rstrip(".")
+
+
+def table(part: dict[str, Any]) -> str:
     """One benchmark's part of the page."""
-    rows = [HEAD, ("---", "--:", "---", "---"), *(Row(**row).cells() for row in kept["rows"])]
+    rows = [HEAD, ("---", "--:", "---", "---"), *(Row(**row).cells() for row in part["rows"])]
     lines = [f"| {' | '.join(cells)} |" for cells in rows]
-    return "\n".join([f"### {kept['title']}", "", f"{kept['when']}.", "", *lines])
+    return "\n".join([f"### {part['title']}", "", f"{part['when']}.", "", *lines])
 
 
 if __name__ == "__main__":

@@ -122,18 +122,21 @@ def reported(name: str, taken: Taken, report: Report) -> dict[str, float]:
         report.row(
             f"{job}: acks, to an echo",
             ratios[kind],
+            sized=True,
             beside=f"{acks}, echo {statistics.median(echo):,.0f}/s",
             at_least=LEAST_RATIO,
         )
         report.row(
             f"{job}: acks, to a loop that commits",
             ratio(rates, taken.commits),
+            sized=True,
             beside=f"{acks}, loop {statistics.median(taken.commits):,.0f}/s",
         )
         report.row(
             f"{job}: 99th percentile at half of that rate",
             slow[kind],
             "ms",
+            sized=True,
             beside=f"at full rate {statistics.median(each.p99_ms for each in loads):,.0f} ms",
             at_most=MOST_MS,
             digits=0,

@@ -57,6 +57,7 @@ def measure(report: Report) -> dict[str, Any]:
                 f"{what}: acknowledged",
                 taken.acknowledged,
                 "s",
+                sized=True,
                 beside=f"{number / taken.acknowledged:,.0f}/s, median {1000 * taken.median_ack:,.0f} ms",
                 digits=1,
             )
@@ -64,6 +65,7 @@ def measure(report: Report) -> dict[str, Any]:
                 f"{what}: all opened",
                 taken.opened,
                 "s",
+                sized=True,
                 beside=f"{number / taken.opened:,.1f} promotions/s",
                 digits=0,
             )
@@ -71,6 +73,7 @@ def measure(report: Report) -> dict[str, Any]:
                 f"{what}: CPU a promotion",
                 1000 * taken.cpu,
                 "ms",
+                sized=True,
                 beside=f"service {1000 * taken.service:,.0f} ms, database {1000 * taken.database:,.0f} ms",
                 digits=0,
             )
@@ -78,6 +81,7 @@ def measure(report: Report) -> dict[str, Any]:
     report.row(
         f"CPU a promotion with {REPLICAS[-1]} replicas, to that with one",
         found,
+        sized=True,
         beside=f"{1000 * bursts[1].cpu:,.0f} ms → {1000 * bursts[REPLICAS[-1]].cpu:,.0f} ms",
         at_most=MOST_RATIO,
     )

@@ -28,11 +28,13 @@ from integration.calls_world import (
 )
 from integration.gate_providers import BOT, REPOSITORY
 from integration.gate_world import GateWorld
-from integration.journal import NOT_MODIFIED, Journal
+from integration.journal import Journal, counted
 
 MOST_TO_OPEN, MOST_TO_APPLY = 17, 13
 VERSIONS = (2, 50, 200)
 PENDING, OF_A_PAGE, SWEEPS_AN_HOUR = 1_000, 100, 60
+GITHUBS_LIMIT = 5_000
+"""Calls an hour (docs.github.com, "Rate limits for the REST API"): of a token, and the least of an App's installation."""
 KINDS = {"Unity Catalog, GitHub": "uc, github", "Unity Catalog, GitLab": "uc, gitlab-rules"}
 WAYS: dict[str, Callable[[GateWorld, int], str]] = {
     "one after the other": train_one_after_the_other,
@@ -42,14 +44,22 @@ WAYS: dict[str, Callable[[GateWorld, int], str]] = {
 
 def measure(report: Report) -> dict[str, Any]:
     """The part `calls`."""
-    opened, applied = {}, {}
+    opened, applied, unchanged = {}, {}, {}
     for name, kind in KINDS.items():
         for how, train in WAYS.items():
             for versions in VERSIONS if kind == KINDS["Unity Catalog, GitHub"] else VERSIONS[:1]:
-                opened[kind, how, versions], applied[kind, how, versions] = counted(kind, train, versions)
-        for (_, how, versions), count in ((key, n) for key, n in opened.items() if key[0] == kind):
+                key = kind, how, versions
+                opened[key], unchanged[key], applied[key] = calls_of_one(kind, train, versions)
+        for key, count in ((key, n) for key, n in opened.items() if key[0] == kind):
+            _, how, versions = key
             most = MOST_TO_OPEN if kind == KINDS["Unity Catalog, GitHub"] else None
-            report.row(f"{name}: to open, {versions} versions {how}", count, at_most=most, digits=0)
+            report.row(
+                f"{name}: to open, {versions} versions {how}",
+                count,
+                beside=f"and {unchanged[key]} that were answered 304",
+                at_most=most,
+                digits=0,
+            )
         most = MOST_TO_APPLY if kind == KINDS["Unity Catalog, GitHub"] else None
         until_applied = max(n for key, n in applied.items() if key[0] == kind)
         report.row(f"{name}: from approval to alias", until_applied, at_most=most, digits=0)
@@ -63,8 +73,11 @@ def measure(report: Report) -> dict[str, Any]:
     }
 
 
-def counted(kind: str, train: Callable[[GateWorld, int], str], versions: int) -> tuple[int, int]:
-    """Calls to open, and from the approval to the alias, of the last of so many versions that were made that day."""
+def calls_of_one(kind: str, train: Callable[[GateWorld, int], str], versions: int) -> tuple[int, int, int]:
+    """Calls to open, what was answered 304 beside them, and calls from the approval to the alias, those included.
+
+    Of the last of so many versions that were made that day; another promotion in the same place went before.
+    """
     journal = Journal()
     with tempfile.TemporaryDirectory() as folder, a_gate(kind, Path(folder), journal) as world:
         promote(world)
@@ -72,7 +85,8 @@ def counted(kind: str, train: Callable[[GateWorld, int], str], versions: int) ->
         run_id = train(world, versions)
         opening = open_one(world, journal, run_id)
         asked = world.promotion(Phase.PENDING_APPROVAL)
-        return len(opening), len(apply_one(world, journal, asked))
+        to_open = counted(opening)
+        return to_open, len(opening) - to_open, len(apply_one(world, journal, asked))
 
 
 # --- an hour of waiting -------------------------------------------------------------------------------------
@@ -83,12 +97,15 @@ class Hour:
     """The calls of an hour without webhooks, in which nobody says anything.
 
     Attributes:
+        calls: without those that were answered 304.
+        to_github: those of them that GitHub counts.
         pages: of lists that a sweep reads, at the most.
         looks: at the CI run of one promotion.
         unchanged: calls that were answered 304.
     """
 
     calls: int
+    to_github: int
     unchanged: int
     pages: int
     looks: int
@@ -104,13 +121,15 @@ def waiting(report: Report) -> int:
         multiply(world, world.ask(), pending)
         world.sweep()  # so that its lists are known
         world.wait(minutes=10)
-        hour = an_hour(world, journal)
-    name = f"{pending} pending in one place"
-    report.row(
-        f"{name}: calls an hour", hour.calls, beside=f"and {hour.unchanged} that were answered 304", digits=0
-    )
-    report.row(f"{name}: pages of the list a sweep", hour.pages, at_most=-(-pending // OF_A_PAGE), digits=0)
-    report.row(f"{name}: looks at one promotion an hour", hour.looks, at_most=1, digits=0)
+        an_hour(world, journal)
+        hour = an_hour(world, journal)  # in which each of them is looked at
+    name = f"{pending:,} pending in one place"
+    unchanged = f"and {hour.unchanged} that were answered 304"
+    most_pages = -(-pending // OF_A_PAGE)
+    report.row(f"{name}: calls an hour", hour.calls, sized=True, beside=unchanged, digits=0)
+    report.row(f"{name}: of these to GitHub", hour.to_github, sized=True, at_most=GITHUBS_LIMIT, digits=0)
+    report.row(f"{name}: pages of the list a sweep", hour.pages, sized=True, at_most=most_pages, digits=0)
+    report.row(f"{name}: looks at one promotion an hour", hour.looks, sized=True, at_most=1, digits=0)
     return hour.calls
 
 
@@ -153,5 +172,6 @@ def an_hour(world: GateWorld, journal: Journal) -> Hour:
     looks = Counter(
         found[1] for call in journal.calls if (found := re.search(r"/actions/runs/(\d+)$", call.line))
     )
-    unchanged = sum(call.status == NOT_MODIFIED for call in journal.calls)
-    return Hour(len(journal.calls) - unchanged, unchanged, max(pages), max(looks.values(), default=0))
+    calls, to_github = counted(journal.calls), counted(c for c in journal.calls if "/repos/" in c.line)
+    unchanged = len(journal.calls) - calls
+    return Hour(calls, to_github, unchanged, max(pages), max(looks.values(), default=0))

@@ -94,7 +94,7 @@ def measure(report: Report) -> dict[str, Any]:
             taken = report.in_turn({"few": partial(act, few), "many": partial(act, many)})
             grown = ratio(taken["many"], taken["few"])
             beside = (f"{1000 * statistics.median(taken[size]):,.1f} ms" for size in ("few", "many"))
-            report.row(what, grown, beside=" → ".join(beside), at_most=MOST_GROWTH)
+            report.row(what, grown, sized=True, beside=" → ".join(beside), at_most=MOST_GROWTH)
             return grown
 
         hook = compare("hook: a notification is acknowledged", lambda each: typical(each.post, HOOKS))

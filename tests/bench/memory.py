@@ -67,13 +67,17 @@ def measure_promotions(report: Report) -> float:
         early = settled_mb(between, report.rounds)
         promote(between, last)
         late = settled_mb(between, report.rounds)
-    report.row(f"after {first:,} promotions", early, "MB", beside=f"idle here {before:.1f} MB", digits=1)
+    report.row(
+        f"after {first:,} promotions", early, "MB", sized=True, beside=f"idle here {before:.1f} MB", digits=1
+    )
     report.row(
         f"after {last:,} promotions",
         late,
         "MB",
+        sized=True,
         beside=f"after {first:,}: {early:.1f} MB",
-        at_most=early + GROWTH_MB,
+        at_most=round(early + GROWTH_MB, 1),
+        digits=1,
     )
     return late
 

@@ -27,6 +27,7 @@ class Row:
         at_least: the goal, where more is better.
         at_most: the goal, where less is better.
         digits: after the point.
+        scale: below 1 where it was measured with less than the page says.
     """
 
     what: str
@@ -36,6 +37,7 @@ class Row:
     at_least: float | None = None
     at_most: float | None = None
     digits: int = 2
+    scale: float = 1.0
 
     @property
     def missed(self) -> bool:
@@ -49,7 +51,8 @@ class Row:
         goal = f"≥ {self.at_least:g}" if self.at_least is not None else ""
         goal = f"≤ {self.at_most:g}" if self.at_most is not None else goal
         measured = f"{self.value:,.{self.digits}f} {self.unit}".rstrip()
-        return self.what, measured, self.beside, f"{goal}, missed" if self.missed else goal
+        what = self.what if self.scale >= 1 else f"{self.what} (at {self.scale:g} of the size)"
+        return what, measured, self.beside, f"{goal}, missed" if self.missed else goal
 
 
 @dataclass
@@ -69,9 +72,9 @@ class Report:
         """Say what comes."""
         say(f"\n{title} ({when})\n{line(HEAD)}")
 
-    def row(self, what: str, value: float, unit: str = "", **more: Any) -> None:
-        """Add a line; see `Row` for what more there is."""
-        self.rows.append(Row(what, value, unit, **more))
+    def row(self, what: str, value: float, unit: str = "", *, sized: bool = False, **more: Any) -> None:
+        """Add a line; see `Row` for what more there is. A quick look measures less of what is sized."""
+        self.rows.append(Row(what, value, unit, scale=self.scale if sized else 1.0, **more))
         say(line(self.rows[-1].cells()))
 
     def scaled(self, number: int, least: int = 1) -> int:

@@ -89,7 +89,7 @@ class SilentWakeUps:
 
     def notification(self, notification_id: str) -> None: ...
     def promotion(self, promotion_id: str) -> None: ...
-    def follow_up(self, follow_up_id: str) -> None: ...
+    def step(self, step_id: str) -> None: ...
 
 
 @dataclass
@@ -212,14 +212,14 @@ class GateWorld:
         """Advance every row that is due, until none is."""
         for _ in range(50):
             due = self.store.due(self.clock.now())
-            if not (due.notifications or due.promotions or due.follow_ups):
+            if not (due.notifications or due.promotions or due.steps):
                 return
             for notification_id in due.notifications:
                 self.core.resolver.resolve(notification_id)
             for promotion_id in due.promotions:
                 self.core.promoter.advance(promotion_id)
-            for follow_up_id in due.follow_ups:
-                self.core.follow_ups.carry_out(follow_up_id)
+            for step_id in due.steps:
+                self.core.steps.carry_out(step_id)
         raise AssertionError("the rows never come to rest")
 
     def ask(self, metrics: Mapping[str, float] | None = None) -> Promotion:
@@ -253,7 +253,7 @@ class GateWorld:
     def _next_due(self) -> datetime | None:
         promotions = self.promotions()
         times = [row.due_at for row in promotions] + [row.due_at for row in self.notifications()]
-        times += [left.due_at for p in promotions for left in self.store.get_follow_ups(p.id)]
+        times += [left.due_at for p in promotions for left in self.store.open_steps(p.id)]
         return min((at for at in times if at is not None), default=None)
 
     def crash(self) -> None:

@@ -38,6 +38,11 @@ class Call:
     status: int = 0
 
 
+def counted(calls: Iterable[Call]) -> int:
+    """How many calls there are, without those that were answered 304, which vendors do not count."""
+    return sum(call.status != NOT_MODIFIED for call in calls)
+
+
 class Journal:
     """Writes down the calls to all vendors that it is put in front of.
 
@@ -60,8 +65,8 @@ class Journal:
 
     @property
     def counted(self) -> int:
-        """How many calls there were, without those that were answered 304, which vendors do not count."""
-        return sum(call.status != NOT_MODIFIED for call in self.calls)
+        """How many calls there were that vendors count."""
+        return counted(self.calls)
 
     def _before(self, app: WSGIApplication) -> WSGIApplication:
         def listening(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

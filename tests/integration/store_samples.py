@@ -13,8 +13,9 @@ from champion_gate.domain.callers import ApiToken, Role
 from champion_gate.domain.job_runs import JobRun, RunResult, TaskRun, Trainer
 from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind
 from champion_gate.domain.notifications import JobNotification
-from champion_gate.domain.promotion import FollowUp, FollowUpKind, Phase, Promotion
+from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.domain.rows import RepeatableRequest
+from champion_gate.domain.steps import Step, StepKind
 from champion_gate.domain.versions import ModelVersion, VersionStatus
 from champion_gate.store import Store
 from champion_gate.store.ledger import Ledger, append_lines
@@ -155,13 +156,14 @@ def append_ledger(store: Ledger, entries: Sequence[LedgerEntry]) -> None:
         append_lines(connection, entries)
 
 
-def follow_up(follow_up_id: str = "f-1", **changes: Any) -> FollowUp:
+def step(step_id: str = "f-1", **changes: Any) -> Step:
     return replace(
-        FollowUp(
-            id=follow_up_id,
+        Step(
+            id=step_id,
             promotion_id="p-1",
-            kind=FollowUpKind.CANCEL_REQUEST,
-            facts={"external_id": "77"},
+            kind=StepKind.CANCEL_REQUEST,
+            config={"external_id": "77"},
+            planned_at=T0,
             due_at=T0,
         ),
         **changes,

@@ -127,6 +127,22 @@ def test_attack_30_the_first_request_is_cancelled_while_nobody_has_decided_in_it
     assert world.run_id_of(pending) == second
 
 
+def test_a_list_that_fails_where_doubles_are_looked_for_fails_no_look(world: GateWorld) -> None:
+    pending, first, _ = told_of_the_second(world)
+    lists = world.provider.faults.add(world.provider.listing)
+    world.look()
+    world.provider.faults.clear()
+    world.provider.faults.add(world.provider.listing, times=lists.hits // 2)
+    failing = world.provider.faults.add(world.provider.listing, status=500)
+    world.look()
+    assert failing.hits
+    waiting = world.again(pending)
+    assert (waiting.phase, waiting.retry.last_error) == (Phase.PENDING_APPROVAL, None)
+    world.provider.faults.clear()
+    pass_time(world, minutes=15)
+    assert world.provider.requests()[first] == "cancelled"
+
+
 @pytest.mark.parametrize("approved", [False, True], ids=["waiting", "approved"])
 def test_attack_30_a_request_of_an_older_freeze_is_cancelled_and_never_believed(
     world: GateWorld, *, approved: bool

@@ -25,7 +25,7 @@ from integration.calls_world import (
 )
 from integration.gate_providers import PROJECT, REPOSITORY, TRAINER_LOGIN, GitLabProvider
 from integration.gate_world import GateWorld
-from integration.journal import Call, Journal
+from integration.journal import Call, Journal, counted
 from integration.mlflow_server import MlflowServer
 
 pytest_plugins = ("integration.mlflow_fixtures",)
@@ -81,11 +81,10 @@ JOB = {
 UNITY_CATALOG = {
     "versions": "GET /api/2.1/unity-catalog/models/main.ml.churn/versions?",
     "candidate": "GET /api/2.1/unity-catalog/models/main.ml.churn/versions/{candidate}",
-    "candidate's tags": "GET /api/2.0/mlflow/unity-catalog/model-versions/get?name=main.ml.churn&version={candidate}",
+    "candidate with tags": "GET /api/2.0/mlflow/unity-catalog/model-versions/get?name=main.ml.churn&version={candidate}",
     "candidate's run": "GET /api/2.0/mlflow/runs/get?run_id={candidate_run}",
     "alias": "GET /api/2.1/unity-catalog/models/main.ml.churn?include_aliases=true",
-    "alias's version": "GET /api/2.1/unity-catalog/models/main.ml.churn/aliases/Champion",
-    "champion's tags": "GET /api/2.0/mlflow/unity-catalog/model-versions/get?name=main.ml.churn&version={champion}",
+    "alias's version": "GET /api/2.0/mlflow/unity-catalog/registered-models/alias?name=main.ml.churn&alias=Champion",
     "champion's run": "GET /api/2.0/mlflow/runs/get?run_id={champion_run}",
     "runs' models": "POST /api/2.0/mlflow/logged-models/search",
     "put": "PUT /api/2.1/unity-catalog/models/main.ml.churn/aliases/Champion",
@@ -96,7 +95,6 @@ MLFLOW = {
     "candidate's run": "GET /api/2.0/mlflow/runs/get?run_uuid={candidate_run}&",
     "alias": "GET /api/2.0/mlflow/registered-models/get?",
     "alias's version": "GET /api/2.0/mlflow/registered-models/alias?",
-    "champion": "GET /api/2.0/mlflow/model-versions/get?name={model}&version={champion}",
     "champion's run": "GET /api/2.0/mlflow/runs/get?run_uuid={champion_run}&",
     "run of another version": "GET /api/2.0/mlflow/runs/get?",
     "runs' models": "POST /api/2.0/mlflow/logged-models/search",
@@ -141,12 +139,12 @@ def some(table: Mapping[str, str], names: str) -> dict[str, str]:
 
 
 FOUND = "job run, job, task's word, versions"
-READ = "candidate, candidate's run, alias's version, champion's run, runs' models"
+READ = "candidate's run, alias's version, champion's run, runs' models"
 SURVEYED_GITHUB = "repository, workflow, branch, environment, policies"
 SURVEYED_GITLAB = "project, triggers, opener, branch, environment, bot's role"
 
 FINDING = ("job run > task's word", "job run > versions > candidate's run:last")
-COMPARING = ("alias's version > champion's run > runs' models:last",)
+COMPARING = ("alias's version > champion's run:last > runs' models:last",)
 """What is compared is what stands there: the registry tells the alias and its version at once."""
 
 DECIDING_GITHUB = (
@@ -166,29 +164,32 @@ OPENING: dict[str, Calls] = {
     "uc, github": Calls(
         {
             **JOB,
-            **some(UNITY_CATALOG, f"versions, {READ}, candidate's tags, champion's tags"),
+            **some(UNITY_CATALOG, f"versions, candidate with tags, {READ}"),
             **some(GITHUB, f"trainer, {SURVEYED_GITHUB}, ask"),
         },
-        (*FINDING, *COMPARING, "alias's version > champion's tags", "environment > policies"),
-        {NO_ROW: FOUND, REQUESTED: f"candidate, alias's version, trainer, {SURVEYED_GITHUB}", ASKED: "ask"},
+        (*FINDING, *COMPARING, "environment > policies"),
+        {
+            NO_ROW: FOUND,
+            REQUESTED: f"candidate with tags, alias's version, trainer, {SURVEYED_GITHUB}",
+            ASKED: "ask",
+        },
         last="ask",
     ),
     "uc, gitlab-rules": Calls(
         {
             **JOB,
-            **some(UNITY_CATALOG, f"versions, {READ}, candidate's tags, champion's tags"),
+            **some(UNITY_CATALOG, f"versions, candidate with tags, {READ}"),
             **some(GITLAB, f"trainer, trainer's kind, {SURVEYED_GITLAB}, ask"),
         },
         (
             *FINDING,
             *COMPARING,
-            "alias's version > champion's tags",
             "environment > bot's role",
             "trainer > trainer's kind",
         ),
         {
             NO_ROW: FOUND,
-            REQUESTED: f"candidate, alias's version, trainer, trainer's kind, {SURVEYED_GITLAB}",
+            REQUESTED: f"candidate with tags, alias's version, trainer, trainer's kind, {SURVEYED_GITLAB}",
             ASKED: "ask",
         },
         last="ask",
@@ -196,13 +197,12 @@ OPENING: dict[str, Calls] = {
     "mlflow, github": Calls(
         {
             **JOB,
-            **some(MLFLOW, f"versions, {READ}, champion, run of another version"),
+            **some(MLFLOW, f"versions, candidate, {READ}, run of another version"),
             **some(GITHUB, f"trainer, {SURVEYED_GITHUB}, ask"),
         },
         (
             *FINDING,
-            "alias's version > champion",
-            "alias's version > runs' models:last",
+            *COMPARING,
             "environment > policies",
         ),
         {NO_ROW: FOUND, REQUESTED: f"candidate, alias's version, trainer, {SURVEYED_GITHUB}", ASKED: "ask"},
@@ -368,9 +368,10 @@ def test_an_alias_is_set_after_every_read_that_it_rests_on_and_read_back(recorde
 # --- how many -----------------------------------------------------------------------------------------------
 
 FEW, MANY = 2, 198
-"""Beside the Champions of that day, the first and the one before; of more than 200 of one time none is chosen."""
+"""Beside the Champions of that day, the first and the one before."""
 MOST_TO_OPEN, MOST_TO_APPLY = 17, 13
-TOO_MANY = pytest.mark.xfail(strict=True, reason="what has been read is read again")
+ALL_TO_OPEN = 18
+"""Also with those to which GitHub answers 304, as it does where a place has not changed since the promotion before."""
 
 
 def calls_to_open(
@@ -422,6 +423,7 @@ def test_an_alias_is_set_within_so_many_calls(recorded: Recorded) -> None:
     assert len(recorded.applying) <= MOST_TO_APPLY
 
 
-@pytest.mark.parametrize("recorded", [pytest.param("uc, github", marks=TOO_MANY)], indirect=True)
+@pytest.mark.parametrize("recorded", ["uc, github"], indirect=True)
 def test_people_are_asked_within_so_many_calls(recorded: Recorded) -> None:
-    assert len(recorded.opening) <= MOST_TO_OPEN
+    assert counted(recorded.opening) <= MOST_TO_OPEN
+    assert len(recorded.opening) <= ALL_TO_OPEN

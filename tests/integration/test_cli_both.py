@@ -371,6 +371,22 @@ def test_all_that_failed_are_taken_up_at_once(tmp_path: Path) -> None:
         assert "Name one" in side.refusal("promotions", "retry", failed[0].id, "--failed", code=2)
 
 
+# --- steps ------------------------------------------------------------------------------------------------
+
+
+def test_steps_are_shown_and_ordered_about_alike(both: Both) -> None:
+    promoted = id_in(both, Phase.PROMOTED)
+    tag = f"{promoted}-tag-version"
+    with both.world.store() as store:
+        until(lambda: not store.open_steps(promoted), "the version is not tagged")
+    for side in (both.local, both.api):
+        (line,) = [each for each in side.lines("promotions", "show", promoted) if f"step {tag}" in each]
+        assert line.startswith(f"step {tag}: succeeded: ")
+        assert "cannot be skipped" in side.refusal("steps", "skip", tag, "--reason", "x")
+        assert "nothing to retry" in side.refusal("steps", "retry", tag)
+    both.viewer.refusal("steps", "retry", tag, code=3)
+
+
 # --- identities -------------------------------------------------------------------------------------------
 
 

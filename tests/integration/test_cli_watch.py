@@ -21,13 +21,14 @@ from champion_gate.cli.client import Client, InProcess
 from champion_gate.cli.watching import Watch
 from champion_gate.domain.callers import Role
 from champion_gate.domain.promotion import Phase
+from champion_gate.domain.steps import StepPhase, ended
 from champion_gate.errors import NotAuthenticatedError, NotFoundError, StoreUnavailableError
 from champion_gate.store import Store
 from integration.commands import clean_environ, command_line
 from integration.gate_world import api_token
 from integration.process_world import PATIENCE, ProcessWorld, process_world, until
 from integration.store_databases import sqlite_store
-from integration.store_samples import LEASE, after, promotion
+from integration.store_samples import LEASE, after, promotion, step
 
 Step = Callable[[Store], None]
 
@@ -228,6 +229,26 @@ def test_an_old_failed_one_that_is_taken_up_again_is_told(
 
     watched(store, [taken_up, nothing])
     assert told(capsys.readouterr().out) == [("p-old", None, "requested")]
+
+
+def planned(store: Store) -> None:
+    store.plan_step(step())
+
+
+def succeeds(store: Store) -> None:
+    taken = store.take_step("f-1", after(3), LEASE)
+    assert taken is not None
+    store.save_step(ended(taken, StepPhase.SUCCEEDED, "It is cancelled.", after(3)), release=True)
+
+
+def test_with_an_id_its_steps_are_told_too(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    appears("p-1", 1)(store)
+    watched(store, [planned, nothing, succeeds], one="p-1", as_json=False)
+    _, *lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "p-1 step f-1: planned: next look 2025-03-01 12:00:00Z",
+        "p-1 step f-1: succeeded: It is cancelled.",
+    ]
 
 
 def test_a_line_for_people_begins_with_the_time_and_obeys_nothing(

@@ -336,14 +336,29 @@ def test_only_runs_that_changed_are_news(world: World) -> None:
     )
 
 
+def test_what_changed_while_people_are_still_waited_for_is_news_until_it_is_read(world: World) -> None:
+    """After a start too, which knows nothing of the lists before; and where it could not be noted that it is news."""
+    world.there.protect_environment(REPOSITORY, "risk", ["bea"])
+    first, second = (world.asked(name, target_of("champion", "risk")) for name in ("p-1", "p-2"))
+    world.clock.move(seconds=1)
+    world.there.review(run_of(second), "champion", "ann", approve=True)
+    assert world.there.run(run_of(second)).status == "waiting"
+    for _ in range(2):
+        assert world.here.with_news([first, second], {}) == News(("p-2",))
+    read = replace(second, updated_at=world.clock.now())
+    for _ in range(2):
+        assert world.here.with_news([first, read], {}) == News()
+
+
 def test_a_run_that_queues_for_a_runner_is_read_once(world: World) -> None:
     world.there.workflow_runs.runners = False
     promotion = world.asked()
     world.there.review(run_of(promotion), "champion", "ann", approve=True)
     assert world.there.run(run_of(promotion)).status == "queued"
     assert world.here.with_news([promotion], {}) == News(("p-1",))
+    read = replace(promotion, updated_at=world.clock.now())
     for _ in range(2):
-        assert world.here.with_news([promotion], {}) == News()
+        assert world.here.with_news([read], {}) == News()
 
 
 def test_where_the_filtered_lists_fail_the_list_of_all_tells_who_waits(world: World) -> None:
@@ -377,6 +392,19 @@ def test_another_waiting_run_of_ours_for_a_pending_promotion_is_a_double(world: 
     assert world.here.duplicates(target_of(), promotion) == (double.external_id,)
     world.there.cancel(run_of(promotion))
     assert world.here.with_news([promotion], {}) == News(("p-1",), {"p-1": (double.external_id,)})
+
+
+def test_doubles_that_stand_in_two_places_are_all_told(world: World) -> None:
+    """A gate's place may be another one by now, and have been asked in both."""
+    world.there.add_repository("example/other")
+    world.there.protect_branch("example/other")
+    world.there.protect_environment("example/other", "champion", ["ann"])
+    elsewhere = target_of(repository="example/other")
+    promotion = world.promotion()
+    opened = [world.here.open(target, promotion, EVIDENCE) for target in (target_of(), elsewhere)]
+    pending = [world.asked("p-here"), world.asked("p-there", elsewhere)]
+    doubles = tuple(each.external_id for each in opened if each is not None)
+    assert world.here.with_news(pending, {}) == News(asking={"p-1": doubles})
 
 
 def test_one_list_serves_all_promotions_of_a_place_and_costs_nothing_when_unchanged(world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from champion_gate.errors import (
     VendorUnavailableError,
 )
 from integration.github_world import REPOSITORY, World, credentials_of, github_world, target_of
+from integration.journal import Journal
+from integration.process_world import until
 
 
 @pytest.fixture
@@ -355,3 +358,37 @@ def test_the_previous_serve_until_the_new_ones_are_taken(kind: str) -> None:
         with pytest.raises(UnsafeTargetError):
             alone.check_place(target_of())
         alone.close()
+
+
+def test_what_has_not_changed_of_a_place_is_not_told_again_and_every_change_is(world: World) -> None:
+    journal = Journal()
+    journal.listen(world.there.app)
+    pins = world.here.check_place(target_of())
+    assert journal.counted
+    journal.calls.clear()
+    assert world.here.check_place(target_of()) == pins
+    assert (len(journal.calls), journal.counted) == (5, 0)
+    world.there.protect_environment(REPOSITORY, "champion", ["ann"], branch_policy="*")
+    with pytest.raises(UnsafeTargetError, match="restrict its deployment branches"):
+        world.here.check_place(target_of())
+    world.there.delete_environment(REPOSITORY, "champion")
+    with pytest.raises(UnsafeTargetError, match="has no environment"):
+        world.here.check_place(target_of())
+
+
+def test_two_places_whose_calls_are_refused_together_go_on_with_the_previous_key(world: World) -> None:
+    """Each makes a token of its own, and the second refusal must not lead back to the first key."""
+    world.there.add_repository("example/other")
+    world.there.protect_branch("example/other")
+    world.there.protect_environment("example/other", "champion", ["ann"])
+    good, bad = credentials_of(world, "app")
+    here = GitHub(url=world.url, credentials=bad, previous=good, clock=world.clock, sleep=world.pauses.append)
+    held_up = world.there.faults.add("/installation$", hang=30, times=2)
+    places = [target_of(), target_of(repository="example/other")]
+    with ThreadPoolExecutor(2) as pool:
+        checked = [pool.submit(here.check_place, place) for place in places]
+        until(lambda: held_up.hits == 2, "both were signed with the new key")
+        held_up.released.set()
+        pins = [each.result()["repository_id"] for each in checked]
+    here.close()
+    assert len(set(pins)) == 2

@@ -17,7 +17,7 @@ import pytest
 
 from champion_gate.adapters.http.deadline import Timeouts
 from champion_gate.adapters.mlflow.registry import MlflowRegistry
-from champion_gate.domain.versions import VersionStatus
+from champion_gate.domain.versions import TaggedVersion, VersionStatus
 from champion_gate.errors import (
     InvalidNameError,
     VendorNotFoundError,
@@ -138,9 +138,11 @@ def test_an_alias_is_set_moved_and_taken_away(world: World) -> None:
     world.train(model)
     world.train(model)
 
+    world.registry.set_version_tag(model, "1", "team", "growth")
     world.registry.set_alias(model, "Champion", "1")
     assert world.registry.get_alias(model, "Champion") == "1"
-    assert world.registry.get_holder(model, "Champion") == world.registry.get_version(model, "1")
+    held = world.registry.get_holder(model, "Champion")
+    assert held == TaggedVersion(world.registry.get_version(model, "1"), {"team": "growth"})
     world.registry.set_alias(model, "Champion", "2")
     assert world.registry.get_alias(model, "Champion") == "2"
     assert str(world.client.get_model_version_by_alias(model, "Champion").version) == "2"

@@ -429,6 +429,33 @@ def test_a_version_that_the_training_run_registered_itself_is_not_the_registrati
     assert "and it was made while that ran itself" in told(world)
 
 
+@pytest.mark.part("rest")
+@pytest.mark.parametrize("metrics", [{}, {"f1": {"better": "higher", "at_least": 0.8}}])
+def test_a_copy_out_of_another_model_is_asked_for_where_no_number_is_wanted(
+    world: GateWorld, metrics: dict[str, object]
+) -> None:
+    world.reconfigure(
+        metrics=metrics, identities={TRAINER: "octo-trainer", "second@example.com": "reviewer-1"}
+    )
+    _, _, best = trained_elsewhere(world)
+    run_id, task = started(world)
+    catalog = world.databricks.catalog
+    version = catalog.add_version(
+        world.models.model,
+        run_id=best,
+        source="models:/staging.ml.churn/3",
+        model_id=catalog.mlflow.log_model(best),
+    )
+    said = {"champion_gate": {"model": world.models.model, "version": version}}
+    world.databricks.jobs.set_output(task, said)
+    end(world, run_id)
+    if metrics:
+        assert "f1" in world.promotion(Phase.INELIGIBLE).reason
+    else:
+        trainers = world.promotion(Phase.PENDING_APPROVAL).trainers
+        assert {TRAINER, "second@example.com"} <= {each.name for each in trainers}
+
+
 # --- the best run of the experiment, made by an earlier run of the same job ---------------------------------
 
 

@@ -14,7 +14,6 @@ from sqlalchemy.exc import OperationalError
 from champion_gate.store import Store, open_store
 from champion_gate.store.engine import Database
 from champion_gate.store.postgresql import connect
-from champion_gate.work.queue import HueyWakeUps, create_queue, prepare_queue
 from integration.silent_relay import SilentRelay, through, to_server
 from integration.store_databases import PostgresqlDatabases
 from integration.store_samples import T0, append_ledger, entry, notification
@@ -71,21 +70,6 @@ def test_every_thread_goes_on_after_the_connections_went_silent(store: Store, re
     # Each answer is waited for once; with no bound the first would still be.
     assert time.monotonic() - begun < 15 * ANSWER
     assert len(store.due(T0).notifications) == 2 * threads
-
-
-def test_the_queue_goes_on_after_its_connections_went_silent(
-    behind: str, through: str, relay: SilentRelay
-) -> None:
-    prepare_queue(behind)
-    queue = create_queue(through, answer_seconds=ANSWER)
-    wake_ups = HueyWakeUps(queue)
-    wake_ups.promotion("p-1")
-    assert queue.dequeue().args == ("promotion", "p-1")
-    relay.go_silent()
-    wake_ups.promotion("p-2")  # lost, as a wake-up may be
-    wake_ups.promotion("p-3")
-    assert queue.dequeue().args == ("promotion", "p-3")
-    queue.storage.close()
 
 
 def test_a_session_that_holds_the_ledgers_head_does_not_hold_who_waits_for_it(

@@ -74,7 +74,7 @@ def test_nothing_of_an_ended_promotion_is_left_to_do(uc: GateWorld) -> None:
     uc.wait(days=3)
     uc.core.promoter.advance(pending.id)
     assert (len(uc.databricks.requests), len(uc.github.faults.requests)) == before
-    assert uc.store.get_follow_ups(pending.id) == ()
+    assert uc.store.open_steps(pending.id) == ()
 
 
 # --- expiry ----------------------------------------------------------------------------------------------
@@ -261,7 +261,7 @@ class _DyingWakeUps:
     """The process is killed just when the first older request is told to end."""
 
     def notification(self, notification_id: str) -> None: ...
-    def follow_up(self, follow_up_id: str) -> None: ...
+    def step(self, step_id: str) -> None: ...
 
     def promotion(self, promotion_id: str) -> None:
         raise SystemExit(promotion_id)

@@ -55,4 +55,4 @@ def test_a_crash_before_any_write_loses_nothing_and_repeats_nothing(
         assert sorted(kind for kind, _ in world.ledger()) == ["alias_change", "alias_change", "decision"]
         assert world.moves() == [(None, "1", "outside champion-gate"), ("1", "2", "reviewer-1")]
         assert world.models.tags("2")["champion_gate_promotion"] == promoted.id
-        assert world.store.get_follow_ups(promoted.id) == ()
+        assert world.store.open_steps(promoted.id) == ()

@@ -165,8 +165,8 @@ def test_a_run_that_is_unreadable_for_a_day_fails(world: GateWorld) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/models/main.ml.churn/aliases/Champion$",
-        "/models/main.ml.churn/versions/2$",
+        "/registered-models/alias$",
+        "/models/main.ml.churn/versions/1$",
         "/model-versions/get$",
         "/mlflow/runs/get$",
     ],

@@ -17,8 +17,9 @@ from champion_gate.domain.promotion import Phase, Promotion
 from integration.gate_world import GateWorld, gate_world
 
 MODEL = "/unity-catalog/models/main.ml.churn$"
-HOLDER = "/models/main.ml.churn/aliases/Champion$"
+HOLDER = "/registered-models/alias$"
 VERSION = "/models/main.ml.churn/versions/2$"
+SHOWN = "/model-versions/get$"
 REFUSALS: dict[str, dict[str, object]] = {
     "401": {"status": 401},
     "403": {"status": 403, "error_code": "PERMISSION_DENIED"},
@@ -79,7 +80,7 @@ def test_a_refused_read_does_not_end_a_run(world: GateWorld, path: str, refusal:
 
 @pytest.mark.part("rest", "302", "401")
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
-@pytest.mark.parametrize("path", [MODEL, VERSION, "/mlflow/runs/get$"])
+@pytest.mark.parametrize("path", [MODEL, SHOWN, "/mlflow/runs/get$"])
 def test_a_refused_read_does_not_end_a_requested_promotion(
     world: GateWorld, path: str, refusal: dict[str, object]
 ) -> None:

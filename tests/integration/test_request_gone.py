@@ -99,9 +99,9 @@ def test_what_is_gone_is_not_cancelled_for_ever(world: GateWorld) -> None:
     world.look()
     world.live(minutes=11)
     world.ended(pending, Phase.REJECTED)
-    assert world.store.get_follow_ups(pending.id)
+    assert world.store.open_steps(pending.id)
     world.live(hours=25)
-    assert world.store.get_follow_ups(pending.id) == ()
+    assert world.store.open_steps(pending.id) == ()
 
 
 def test_a_newer_version_supersedes_what_is_gone(world: GateWorld) -> None:

@@ -19,10 +19,10 @@ from integration.store_samples import (
     append_ledger,
     brought_to,
     entry,
-    follow_up,
     hold,
     intent,
     promotion,
+    step,
     taken_promotion,
 )
 
@@ -133,14 +133,14 @@ def test_finishing_clears_the_intent_and_writes_all_that_goes_with_it(store: Sto
         known_version="2",
         ledger=[entry()],
         promotion=replace(approved, phase=Phase.PROMOTED),
-        follow_ups=[follow_up()],
+        steps=[step()],
     )
     assert (done.intent, done.seen, done.known_version) == (None, True, "2")
     assert store.known_alias(KEY) == done
     found = store.get_promotion("p-1")
     assert (found.phase, found.lease, found.due_at) == (Phase.PROMOTED, approved.lease, None)
     assert [line.entry for line in store.ledger_lines(KEY)] == [entry()]
-    assert store.get_follow_ups("p-1") == (follow_up(),)
+    assert store.open_steps("p-1") == (step(),)
 
 
 @pytest.mark.parametrize("lost", ["fence", "promotion", "phase"])
@@ -163,14 +163,14 @@ def test_finishing_writes_all_or_nothing(store: Store, lost: str) -> None:
             known_version="2",
             ledger=[entry()],
             promotion=replace(approved, phase=phase),
-            follow_ups=[follow_up()],
+            steps=[step()],
         )
     assert store.get_promotion("p-1") == row
     assert store.known_alias(KEY) == known
     assert known is not None
     assert known.intent is not None
     assert store.ledger_lines() == ()
-    assert store.get_follow_ups("p-1") == ()
+    assert store.open_steps("p-1") == ()
 
 
 def test_a_hint_while_the_alias_is_set_is_not_lost(store: Store) -> None:

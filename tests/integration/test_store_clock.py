@@ -9,7 +9,7 @@ import pytest
 
 from champion_gate.domain.promotion import Phase
 from champion_gate.store import Store
-from integration.store_samples import KEY, LEASE, T0, after, follow_up, notification, taken_promotion
+from integration.store_samples import KEY, LEASE, T0, after, notification, step, taken_promotion
 
 pytest_plugins = ("integration.store_fixtures",)
 
@@ -23,15 +23,15 @@ def test_what_was_due_is_due(store: Store) -> None:
     store.save_promotion(replace(taken, due_at=after(5)), T0, release=True)
     ended = taken_promotion(store, "p-2", number=3)
     store.save_promotion(
-        replace(ended, phase=Phase.CANCELLED), T0, release=True, follow_ups=[follow_up(promotion_id="p-2")]
+        replace(ended, phase=Phase.CANCELLED), T0, release=True, steps=[step(promotion_id="p-2")]
     )
     assert store.note_time(T0) == timedelta()
     assert store.note_time(BACK) == timedelta(hours=1)
     due = store.due(BACK)
-    assert (due.notifications, due.promotions, due.follow_ups) == ((noted,), ("p-1",), ("f-1",))
+    assert (due.notifications, due.promotions, due.steps) == ((noted,), ("p-1",), ("f-1",))
     assert store.take_notification(noted, BACK, LEASE) is not None
     assert store.take_promotion("p-1", BACK, LEASE) is not None
-    assert store.take_follow_up("f-1", BACK, LEASE) is not None
+    assert store.take_step("f-1", BACK, LEASE) is not None
 
 
 def test_what_a_dead_worker_held_is_due(store: Store) -> None:

@@ -30,12 +30,12 @@ from integration.store_samples import (
     api_token,
     append_ledger,
     entry,
-    follow_up,
     hold,
     notification,
     promotion,
     repeatable,
     request,
+    step,
     taken_promotion,
 )
 
@@ -83,10 +83,23 @@ def rows(url: str) -> Iterator[tuple[str, list[tuple[object, ...]]]]:
     added = {"hold", "dropped"}
     with closing(Database(url)) as database, database.read() as connection:
         for table in metadata.sorted_tables:
-            if table.name not in {"api_tokens", "requests", "identities", "trainer_accounts", "clock"}:
+            if table.name not in {
+                "api_tokens",
+                "requests",
+                "identities",
+                "trainer_accounts",
+                "clock",
+                "steps",
+            }:
                 names = ", ".join(column.name for column in table.columns if column.name not in added)
                 found = connection.execute(text(f"SELECT {names} FROM {table.name}"))
                 yield table.name, sorted((tuple(row) for row in found), key=repr)
+
+
+def follow_ups(url: str) -> list[tuple[object, ...]]:
+    """What there was in place of steps before schema 0007."""
+    with closing(Database(url)) as database, database.read() as connection:
+        return [tuple(row) for row in connection.execute(text("SELECT * FROM follow_ups"))]
 
 
 def test_a_database_before_the_migration_is_not_served(in_use: str) -> None:
@@ -119,16 +132,17 @@ def test_what_was_under_way_goes_on_after_the_migration(in_use: str) -> None:
         assert store.list_promotions(phase=Phase.REQUESTED, model=KEY.model).items[0].id == "p-2"
         assert [found.id for found in store.open_promotions(KEY)] == ["p-1"]
         assert store.get_promotion("p-1").reason == "naïve \u2028 <b>"
-        assert store.get_follow_ups("p-1") == (follow_up(),)
+        assert store.open_steps("p-1") == (step(),)
         store.create_api_token(api_token())
         assert store.begin_request(repeatable(), T0) is None
 
 
 def test_the_migration_can_be_taken_back_and_made_again(in_use: str) -> None:
-    before = dict(rows(in_use))
+    before, left = dict(rows(in_use)), follow_ups(in_use)
     migrate(in_use)
-    bring_to(in_use, "-2")
+    bring_to(in_use, "-3")
     assert dict(rows(in_use)) == before
+    assert follow_ups(in_use) == left != []
     migrate(in_use)
     assert dict(rows(in_use)) == before
     with closing(Database(in_use)) as database, database.read() as connection:

@@ -16,9 +16,9 @@ from integration.store_samples import (
     after,
     brought_to,
     entry,
-    follow_up,
     promotion,
     request,
+    step,
     taken_promotion,
 )
 
@@ -91,11 +91,11 @@ class TestLeases:
                 after(LEASE),
                 release=True,
                 ledger=[entry()],
-                follow_ups=[follow_up()],
+                steps=[step()],
             )
         assert store.get_promotion("p-1") == alive
         assert store.ledger_lines() == ()
-        assert store.get_follow_ups("p-1") == ()
+        assert store.open_steps("p-1") == ()
         assert store.verify_ledger() == 0
 
     def test_a_row_given_back_or_never_taken_cannot_be_saved(self, store: Store) -> None:
@@ -106,14 +106,14 @@ class TestLeases:
                 store.save_promotion(without_lease, T0)
 
     def test_all_leases_can_be_given_back_after_a_restart(self, store: Store) -> None:
-        store.save_promotion(replace(taken_promotion(store), due_at=None), after(1), follow_ups=[follow_up()])
-        store.take_follow_up("f-1", T0, LEASE)
+        store.save_promotion(replace(taken_promotion(store), due_at=None), after(1), steps=[step()])
+        store.take_step("f-1", T0, LEASE)
         lock = store.lock_alias(KEY, T0, LEASE)
         ended = taken_promotion(store, "p-2", number=3)
         store.save_promotion(replace(ended, phase=Phase.CANCELLED), after(1))
         store.release_all_leases()
         due = store.due(after(1))
-        assert (due.promotions, due.follow_ups) == (("p-1",), ("f-1",))
+        assert (due.promotions, due.steps) == (("p-1",), ("f-1",))
         again = store.lock_alias(KEY, T0, LEASE)
         assert lock is not None
         assert again is not None
@@ -137,11 +137,11 @@ class TestSave:
         assert saved == replace(changed, updated_at=after(5))
         assert store.get_promotion("p-1") == saved
 
-    def test_ledger_lines_and_follow_ups_are_written_with_it(self, store: Store) -> None:
+    def test_ledger_lines_and_steps_are_written_with_it(self, store: Store) -> None:
         taken = taken_promotion(store)
-        store.save_promotion(taken, T0, ledger=[entry("a"), entry("b")], follow_ups=[follow_up()])
+        store.save_promotion(taken, T0, ledger=[entry("a"), entry("b")], steps=[step()])
         assert [line.entry.reason for line in store.ledger_lines()] == ["b", "a"]
-        assert store.get_follow_ups("p-1") == (follow_up(),)
+        assert store.open_steps("p-1") == (step(),)
 
     @pytest.mark.parametrize("start", [Phase.REQUESTED, Phase.PENDING_APPROVAL, Phase.APPROVED])
     def test_only_the_transitions_of_the_core_are_possible(self, store: Store, start: Phase) -> None:

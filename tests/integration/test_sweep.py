@@ -235,8 +235,8 @@ class Recording:
     def promotion(self, promotion_id: str) -> None:
         self.told.append(("promotion", promotion_id))
 
-    def follow_up(self, follow_up_id: str) -> None:
-        self.told.append(("follow_up", follow_up_id))
+    def step(self, step_id: str) -> None:
+        self.told.append(("step", step_id))
 
 
 def test_a_dead_workers_rows_are_taken_up_when_their_lease_has_run_out(world: GateWorld) -> None:

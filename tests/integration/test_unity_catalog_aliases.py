@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from champion_gate.adapters.databricks.unity_catalog import UnityCatalog
+from champion_gate.domain.versions import TaggedVersion
 from champion_gate.errors import (
     VendorNotFoundError,
     VendorRefusedError,
@@ -56,15 +57,40 @@ def test_an_alias_is_set_moved_read_and_deleted_whatever_its_case(
 
 
 def test_the_version_that_holds_an_alias_is_read_whole(databricks: Workspace, registry: UnityCatalog) -> None:
-    databricks.standin.catalog.add_version(MODEL)
+    databricks.standin.catalog.add_version(MODEL, tags={"team": "growth"})
     assert registry.get_holder(MODEL, "Champion") is None
 
     registry.set_alias(MODEL, "Champion", "1")
+    version = registry.get_version(MODEL, "1")
 
-    assert registry.get_holder(MODEL, "Champion") == registry.get_version(MODEL, "1")
+    assert registry.get_holder(MODEL, "Champion") == TaggedVersion(version, {"team": "growth"})
     databricks.standin.catalog.remove_version(MODEL, "1", keep_aliases=True)
     assert registry.get_holder(MODEL, "Champion") is None
     assert registry.get_alias(MODEL, "Champion") == "1"
+
+
+def test_the_holder_is_a_known_version_only_if_made_at_the_same_time(
+    databricks: Workspace, registry: UnityCatalog
+) -> None:
+    catalog = databricks.standin.catalog
+    catalog.add_version(MODEL, run_id="r" * 32, created_by="trainer@example.com")
+    registry.set_alias(MODEL, "Champion", "1")
+    before = registry.get_version(MODEL, "1")
+    calls = len(databricks.standin.requests)
+
+    assert registry.get_holder(MODEL, "Champion", [before]) == TaggedVersion(before, {})
+    assert len(databricks.standin.requests) == calls + 1
+
+    catalog.remove_version(MODEL, "1")
+    databricks.time.pass_seconds(1)
+    catalog.add_version(MODEL, run_id="r" * 32, created_by="somebody@example.com")
+    catalog.set_alias(MODEL, "Champion", "1")
+
+    held = registry.get_holder(MODEL, "Champion", [before])
+
+    assert held == TaggedVersion(registry.get_version(MODEL, "1"), {})
+    with pytest.raises(VendorNotFoundError, match="another made in its place"):
+        registry.get_details(before)
 
 
 def test_no_alias_is_told_only_of_a_model_that_was_read(

@@ -65,6 +65,24 @@ def test_versions_that_were_made_while_the_run_ran_cost_two_calls_more(tmp_path:
     assert calls[90] - calls[0] <= 2
 
 
+@pytest.mark.part("rest", "drop", "body")
+@pytest.mark.parametrize("fault", [{"status": 500}, {"drop": True}, {"body": b"<html>"}], ids=str)
+def test_where_mlflow_runs_cannot_be_searched_they_are_read_one_by_one(
+    world: GateWorld, fault: dict[str, object]
+) -> None:
+    run_id = world.databricks.jobs.start_run(world.job_id)
+    searched = world.break_databricks("/mlflow/runs/search$", **fault)
+    register(world, 10)
+    version = world.models.train(
+        world.job_id, world.databricks.jobs.task_run_id(run_id, "train"), {"f1": 0.95}
+    )
+    world.databricks.jobs.finish_run(run_id, "SUCCESS", notify=False)
+    world.notify(run_id)
+    world.settle()
+    assert searched.hits
+    assert world.promotion(Phase.PENDING_APPROVAL).version.version == version
+
+
 def test_a_long_search_keeps_its_row(world: GateWorld) -> None:
     run_id = world.databricks.jobs.start_run(world.job_id)
     world.break_databricks("/mlflow/runs/search$", status=400)

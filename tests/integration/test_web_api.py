@@ -20,13 +20,14 @@ from champion_gate.domain.evidence import canonical_json, collect
 from champion_gate.domain.gates import ApprovalTarget, Gate
 from champion_gate.domain.job_runs import Trainer
 from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind
-from champion_gate.domain.promotion import EndRequest, FollowUp, FollowUpKind, Phase, Promotion
+from champion_gate.domain.promotion import EndRequest, Phase, Promotion
 from champion_gate.domain.retry import Retry
+from champion_gate.domain.steps import StepKind, planned
 from champion_gate.domain.versions import ModelVersion, VersionDetails, VersionStatus
 from champion_gate.store import Store
 from champion_gate.web.app import create_app
 from champion_gate.web.auth import Access, undeclared_routes
-from champion_gate.work.queue import HueyWakeUps, create_queue
+from champion_gate.work.queue import HueyWakeUps
 from champion_gate_standins.common.server import serve
 from integration.store_databases import path_of, sqlite_store
 
@@ -57,11 +58,9 @@ class World:
 def world() -> Iterator[World]:
     access = Access(databricks_pairs=(("d", "p"),), authenticate=lambda text, _address: CALLERS.get(text))
     with sqlite_store() as (url, store):
-        queue = create_queue(url)
-        app = create_app(store=store, wake_ups=HueyWakeUps(queue), clock=Clock(), access=access, checks=())
+        app = create_app(store=store, wake_ups=HueyWakeUps(), clock=Clock(), access=access, checks=())
         with serve(app) as base:
             yield World(store, app, base, path_of(url))
-        queue.storage.close()
 
 
 def promotion(promotion_id: str, **fields: Any) -> Promotion:
@@ -209,7 +208,7 @@ def test_a_promotion_is_shown_with_these_fields_and_no_others(world: World) -> N
         "failing_since": None,
         "failed_from": None,
         "last_error": None,
-        "follow_ups": [],
+        "steps": [],
         "ledger": [],
     }
 
@@ -222,22 +221,39 @@ def test_one_that_has_ended_shows_what_is_left_to_be_done_and_its_lines_of_the_l
         LedgerEntry(kind, "databricks-uc", "main.ml.churn", "Champion", "octocat", "r", NOW, "ended")
         for kind in (LedgerKind.DECISION, LedgerKind.ALIAS_CHANGE)
     ]
-    left = FollowUp(
-        "f", "ended", FollowUpKind.TAG_VERSION, {"a": "b"}, NOW, Retry(2, NOW, "the registry is away")
+    left = replace(
+        planned("ended", StepKind.TAG_VERSION, {"a": "b"}, NOW), retry=Retry(2, NOW, "the registry is away")
     )
     world.store.save_promotion(
-        replace(taken, phase=Phase.CANCELLED, ended_at=NOW), NOW, release=True, ledger=said, follow_ups=[left]
+        replace(taken, phase=Phase.CANCELLED, ended_at=NOW), NOW, release=True, ledger=said, steps=[left]
     )
     shown = world.get("/api/v1/promotions/ended").json()
-    assert shown["follow_ups"] == [
-        {"kind": "tag_version", "due_at": "2025-01-31T12:00:00.123Z", "last_error": "the registry is away"}
+    time = "2025-01-31T12:00:00.123Z"
+    assert shown["steps"] == [
+        {
+            "id": "ended-tag-version",
+            "kind": "tag_version",
+            "phase": "planned",
+            "reason": "",
+            "external_id": None,
+            "url": None,
+            "starts": 0,
+            "result": None,
+            "result_sha256": None,
+            "planned_at": time,
+            "ended_at": None,
+            "due_at": time,
+            "attempts": 2,
+            "last_error": "the registry is away",
+        }
     ]
+    assert world.get("/api/v1/promotions/ended/steps").json() == {"steps": shown["steps"]}
     assert [(line["number"], line["kind"]) for line in shown["ledger"]] == [
         (2, "alias_change"),
         (1, "decision"),
     ]
     (listed,) = world.get("/api/v1/promotions").json()["promotions"]
-    assert shown.keys() - listed.keys() == {"follow_ups", "ledger"}
+    assert shown.keys() - listed.keys() == {"steps", "ledger"}
 
 
 def test_evidence_comes_byte_for_byte_as_it_was_frozen(world: World) -> None:

@@ -32,7 +32,7 @@ from champion_gate.web.api.requests import LONGEST_NAME
 from champion_gate.web.app import create_app
 from champion_gate.web.auth import Access
 from champion_gate.web.hooks import DATABRICKS_BODY_CAP
-from champion_gate.work.queue import HueyWakeUps, create_queue
+from champion_gate.work.queue import HueyWakeUps
 from champion_gate.work.worker import Every, Jobs, Worker
 
 AUTHORIZATION = "Authorization: Basic " + base64.b64encode(b"databricks:password").decode()
@@ -53,7 +53,7 @@ def create() -> Flask:
     """A service whose only job says that it has begun, and ends when `go` appears."""
     place = Path(os.environ["PLACE"])
     url = f"sqlite:///{place / 'gate.db'}"
-    store, wake_ups = open_store(url), HueyWakeUps(create_queue(url))
+    store, wake_ups = open_store(url), HueyWakeUps()
     clock = SimpleNamespace(now=lambda: datetime.now(UTC))
 
     def work(row_id: str) -> None:

@@ -22,7 +22,7 @@ from champion_gate.store import open_store
 from champion_gate.web.app import create_app
 from champion_gate.web.auth import Access
 from champion_gate.web.health import Check, Health
-from champion_gate.work.queue import HueyWakeUps, create_queue
+from champion_gate.work.queue import HueyWakeUps
 from champion_gate_standins.common.server import serve
 
 NOW = datetime(2025, 1, 31, 12, tzinfo=UTC)
@@ -51,15 +51,12 @@ Start = Callable[..., World]
 def start(tmp_path: Path) -> Iterator[Start]:
     """Serves an app with these checks; no route here reads the database."""
     url = f"sqlite:///{tmp_path / 'gate.db'}"
-    queue = create_queue(url)
     open_servers = []
     with open_store(url) as store:
 
         def begin(*checks: Check) -> World:
             clock = Clock()
-            app = create_app(
-                store=store, wake_ups=HueyWakeUps(queue), clock=clock, access=Access(), checks=checks
-            )
+            app = create_app(store=store, wake_ups=HueyWakeUps(), clock=clock, access=Access(), checks=checks)
             server = serve(app)
             open_servers.append(server)
             return World(server.__enter__(), clock)
@@ -67,7 +64,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
         yield begin
         for server in open_servers:
             server.__exit__(None, None, None)
-    queue.storage.close()
 
 
 def test_alive_and_ready_need_no_credentials(start: Start) -> None:

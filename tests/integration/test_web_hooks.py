@@ -30,9 +30,8 @@ from champion_gate.store.schema import migrate
 from champion_gate.web.app import create_app
 from champion_gate.web.auth import Access
 from champion_gate.web.hooks import DATABRICKS_BODY_CAP, PROVIDER_BODY_CAP
-from champion_gate.work.queue import HueyWakeUps, create_queue
+from champion_gate.work.queue import HueyWakeUps
 from champion_gate_standins.common.server import serve
-from integration.store_databases import PostgresqlDatabases
 
 pytest_plugins = ("integration.store_fixtures",)
 
@@ -100,13 +99,12 @@ def url(migrated: Path, tmp_path: Path) -> str:
 
 @pytest.fixture
 def world(url: str, tmp_path: Path) -> Iterator[World]:
-    queue = create_queue(url)
+    wake_ups = HueyWakeUps()
     access = Access(databricks_pairs=(PAIR, OLD_PAIR), provider_hooks={"github": GitHubHook(SECRETS)})
     with open_store(url) as store:
-        app = create_app(store=store, wake_ups=HueyWakeUps(queue), clock=Clock(), access=access, checks=())
+        app = create_app(store=store, wake_ups=wake_ups, clock=Clock(), access=access, checks=())
         with serve(app) as base:
-            yield World(base, store, queue, tmp_path / "gate.db")
-    queue.storage.close()
+            yield World(base, store, wake_ups.queue, tmp_path / "gate.db")
 
 
 def signed(body: bytes, secret: str = SECRETS[0]) -> str:
@@ -204,16 +202,15 @@ def test_without_the_right_pair_nothing_is_stored(world: World, authorization: s
 
 
 def test_without_any_pair_configured_nobody_gets_in(url: str) -> None:
-    queue = create_queue(url)
+    wake_ups = HueyWakeUps()
     with open_store(url) as store:
-        app = create_app(store=store, wake_ups=HueyWakeUps(queue), clock=Clock(), access=Access(), checks=())
+        app = create_app(store=store, wake_ups=wake_ups, clock=Clock(), access=Access(), checks=())
         client = app.test_client()
         assert client.post("/hooks/databricks", auth=("", ""), json=NOTIFICATION).status_code == 401
         assert (
             client.post("/hooks/github", headers={"X-Hub-Signature-256": signed(b"", "")}).status_code == 404
         )
         assert client.get("/api/v1/promotions", headers={"Authorization": "Bearer "}).status_code == 401
-    queue.storage.close()
 
 
 @pytest.mark.parametrize(
@@ -260,11 +257,11 @@ def test_a_chunked_body_is_read_up_to_the_cap(world: World) -> None:
 
 
 def test_a_job_that_no_gate_watches_is_stored_with_the_reason_and_wakes_nobody(url: str) -> None:
-    queue = create_queue(url)
+    wake_ups = HueyWakeUps()
     with open_store(url) as store:
         app = create_app(
             store=store,
-            wake_ups=HueyWakeUps(queue),
+            wake_ups=wake_ups,
             clock=Clock(),
             access=Access(databricks_pairs=(PAIR,)),
             checks=(),
@@ -278,20 +275,7 @@ def test_a_job_that_no_gate_watches_is_stored_with_the_reason_and_wakes_nobody(u
             NotificationPhase.IGNORED,
             "No gate watches job 281874479417551.",
         )
-        assert queue.pending_count() == 0
-    queue.storage.close()
-
-
-def test_a_failing_queue_costs_nothing_but_time(url: str, postgresql_databases: PostgresqlDatabases) -> None:
-    queue = create_queue(postgresql_databases.empty())  # its tables were never made
-    access = Access(databricks_pairs=(PAIR,))
-    with open_store(url) as store:
-        app = create_app(store=store, wake_ups=HueyWakeUps(queue), clock=Clock(), access=access, checks=())
-        with app.test_client().post("/hooks/databricks", auth=PAIR, json=NOTIFICATION) as answer:
-            assert answer.status_code == 202
-        (row,) = store.list_notifications().items
-        assert store.due(NOW).notifications == (row.id,)
-    queue.storage.close()
+        assert wake_ups.backlog() == 0
 
 
 def test_a_database_that_does_not_take_it_is_answered_503(world: World) -> None:

@@ -129,14 +129,14 @@ class UpgradeWorld:
         """Advance every row that is due, until none is."""
         for _ in range(50):
             due = self.store.due(self.clock.now())
-            if not (due.notifications or due.promotions or due.follow_ups):
+            if not (due.notifications or due.promotions or due.steps):
                 return
             for notification_id in due.notifications:
                 self.core.resolver.resolve(notification_id)
             for promotion_id in due.promotions:
                 self.core.promoter.advance(promotion_id)
-            for follow_up_id in due.follow_ups:
-                self.core.follow_ups.carry_out(follow_up_id)
+            for step_id in due.steps:
+                self.core.steps.carry_out(step_id)
         raise AssertionError("the rows never come to rest")
 
     def wait(self, **time: float) -> None:

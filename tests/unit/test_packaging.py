@@ -21,6 +21,7 @@ import champion_gate
 ROOT = Path(__file__).resolve().parents[2]
 RUNTIME_LOCK = ROOT / "requirements.lock"
 TESTS_LOCK = ROOT / "tests" / "requirements.lock"
+NOTEBOOKS_LOCK = ROOT / "tests" / "notebooks.lock"
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", re.MULTILINE)
@@ -55,6 +56,7 @@ WANTED = {
     TESTS_LOCK: PROJECT["project"]["dependencies"]
     + PROJECT["project"]["optional-dependencies"]["postgres"]
     + read_group("tests"),
+    NOTEBOOKS_LOCK: read_group("notebooks"),
 }
 
 
@@ -67,13 +69,6 @@ class TestLock:
             assert name in pins, f"{name} is missing: run `make lock`"
             assert requirement.specifier.contains(pins[name]), f"{requirement}: run `make lock`"
 
-    def test_pins_what_the_dependencies_depend_on(self, lock: Path) -> None:
-        pins = read_pins(lock)
-        for requirement in closure(WANTED[lock]):
-            name = canonicalize_name(requirement.name)
-            assert name in pins, f"{requirement} is missing"
-            assert requirement.specifier.contains(pins[name], prereleases=True), str(requirement)
-
     def test_has_a_hash_for_every_pin_and_nothing_unpinned(self, lock: Path) -> None:
         entries = re.split(r"\n(?=[A-Za-z0-9])", lock.read_text().strip())
         for entry in entries:
@@ -83,6 +78,15 @@ class TestLock:
     def test_names_no_host(self, lock: Path) -> None:
         text = lock.read_text()
         assert not re.search(r"https?:|://|--(extra-)?index-url|--find-links|file:", text)
+
+
+@pytest.mark.parametrize("lock", [RUNTIME_LOCK, TESTS_LOCK], ids=lambda lock: str(lock.relative_to(ROOT)))
+def test_locks_pin_what_the_dependencies_depend_on(lock: Path) -> None:
+    pins = read_pins(lock)
+    for requirement in closure(WANTED[lock]):
+        name = canonicalize_name(requirement.name)
+        assert name in pins, f"{requirement} is missing"
+        assert requirement.specifier.contains(pins[name], prereleases=True), str(requirement)
 
 
 def closure(lines: list[str]) -> Iterator[Requirement]:
@@ -105,6 +109,14 @@ def closure(lines: list[str]) -> Iterator[Requirement]:
 def test_tests_run_with_the_very_versions_that_are_shipped() -> None:
     shipped, tested = read_pins(RUNTIME_LOCK), read_pins(TESTS_LOCK)
     assert {name: tested.get(name) for name in shipped} == shipped
+
+
+def test_notebooks_run_beside_the_same_versions_and_what_they_need_is_seen_by_no_other_test() -> None:
+    tested, notebooks = read_pins(TESTS_LOCK), read_pins(NOTEBOOKS_LOCK)
+    assert {name: tested[name] for name in tested.keys() & notebooks} == {
+        name: notebooks[name] for name in tested.keys() & notebooks
+    }
+    assert not {"numpy", "pandas", "scikit-learn"} & tested.keys()
 
 
 def test_test_tools_are_not_shipped() -> None:

@@ -164,7 +164,7 @@ def test_that_a_review_is_nobodys_has_to_be_told() -> None:
     [
         (databricks.Job, {"job_id": 1, "settings": "x"}),
         (databricks.Job, {"job_id": 1, "settings": {"run_as": "x"}}),
-        (databricks.TaggedVersion, {"model_version": []}),
+        (databricks.MlflowVersion, {"model_version": []}),
         (databricks.Output, {"run_job_output": [1]}),
         (databricks.Output, {"run_job_output": {"run_id": "../x"}}),
         (databricks.Run, {"run_id": 1, "tasks": {}}),

@@ -6,7 +6,10 @@ import json
 import logging
 import threading
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar, Generic, TypeVar
 
 from champion_gate.adapters.http.client import ApiClient
@@ -29,6 +32,20 @@ _DECIDED_AT_ONCE = 10
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A run as it was last seen in a list.
+
+    Attributes:
+        status, updated_at: what the list told.
+        told_at: when its promotion had last been read, if this was told to be news: it is news until it is read anew.
+    """
+
+    status: str
+    updated_at: datetime
+    told_at: datetime | None
+
+
 class CiProvider(ABC, Generic[A]):
     """An approval provider whose requests are CI runs. Safe to share between threads.
 
@@ -42,7 +59,7 @@ class CiProvider(ABC, Generic[A]):
     def __init__(self, name: str, client: ApiClient) -> None:
         self.name = name
         self._client = client
-        self._looks: dict[str, tuple[str, str]] = {}
+        self._looks: dict[str, _Look] = {}
         self._absent: set[str] = set()
         self._lock = threading.Lock()
 
@@ -53,15 +70,16 @@ class CiProvider(ABC, Generic[A]):
     def with_news(self, pending: Sequence[Promotion], targets: Mapping[str, ApprovalTarget]) -> News:
         """What the lists of runs that wait for people tell: one list a place, a page a hundred that wait.
 
-        A run that waits as it did when it was last seen is no news, nor is one that is seen to wait for the first
-        time, as it was read when it was opened. A place that cannot be read keeps no other from being looked at.
+        A run that waits as it did when it was last seen is no news, nor is one that is seen for the first time and
+        has not changed since its promotion was last read. What is news is so until the promotion has been read: who is
+        told may not be able to note it. A place that cannot be read keeps no other from being looked at.
 
         Raises:
             VendorUnavailableError: the vendor answered about no place at all.
         """
         places: dict[Key, tuple[A, list[Promotion]]] = {}
         news: list[str] = []
-        asking: dict[str, tuple[str, ...]] = {}
+        asking: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
         unlisted: list[str] = []
         failed: list[VendorUnavailableError] = []
         for promotion in pending:
@@ -81,11 +99,12 @@ class CiProvider(ABC, Generic[A]):
                 unlisted += [promotion.id for promotion in group]
             else:
                 news += found.promotions
-                asking |= found.asking
+                for promotion_id, runs in found.asking.items():
+                    asking[promotion_id] += runs
         if failed and len(failed) == len(places):
             raise failed[0]
         self._forget_all_but(pending)
-        return News(tuple(news), asking, tuple(unlisted))
+        return News(tuple(news), dict(asking), tuple(unlisted))
 
     def _news_of(self, api: A, group: Sequence[Promotion]) -> News:
         try:
@@ -95,7 +114,7 @@ class CiProvider(ABC, Generic[A]):
             return News(tuple(promotion.id for promotion in group))
         asking = _asking(runs.values(), {run_id(promotion) for promotion in group})
         runs |= self._elsewhere(api, [each for each in group if run_id(each) not in runs])
-        return News(tuple(each.id for each in group if self._has_news(runs.get(run_id(each)))), asking)
+        return News(tuple(each.id for each in group if self._has_news(each, runs.get(run_id(each)))), asking)
 
     def _elsewhere(self, api: A, absent: Sequence[Promotion]) -> dict[str, SeenRun]:
         """Those that do not wait for people, as another list has them, where it is worth asking.
@@ -115,14 +134,19 @@ class CiProvider(ABC, Generic[A]):
             _log.warning("%d runs cannot be looked for in another list: %s", len(asked), error)
             return {}
 
-    def _has_news(self, run: SeenRun | None) -> bool:
+    def _has_news(self, promotion: Promotion, run: SeenRun | None) -> bool:
         if run is None:
             return True
-        look = (run.status, run.updated_at)
+        read_at = promotion.updated_at
         with self._lock:
-            before = self._looks.get(run.id, look)
-            self._looks[run.id] = look
-        return look != before or run.status not in self.waiting
+            before = self._looks.get(run.id)
+            if before is None:
+                is_news = run.updated_at > read_at
+            else:
+                is_unread = before.told_at == read_at
+                is_news = is_unread or (before.status, before.updated_at) != (run.status, run.updated_at)
+            self._looks[run.id] = _Look(run.status, run.updated_at, read_at if is_news else None)
+        return is_news or run.status not in self.waiting
 
     def _forget_all_but(self, pending: Iterable[Promotion]) -> None:
         kept = set(map(run_id, pending))

@@ -29,7 +29,7 @@ class ListedRun(Answered):
     url: str
     status: str | None = None
     created_at: Time
-    updated_at: str
+    updated_at: Time
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class SeenRun:
     title: str | None
     status: str
     created_at: datetime
-    updated_at: str
+    updated_at: datetime
 
     @classmethod
     def of(cls, listed: ListedRun) -> SeenRun:

@@ -17,7 +17,7 @@ from champion_gate.bootstrap.vendors import (
     token_verifier,
 )
 from champion_gate.domain.ports import Clock
-from champion_gate.domain.promotion import FollowUpKind
+from champion_gate.domain.steps import StepKind
 from champion_gate.domain.values import UNITY_CATALOG
 from champion_gate.flow.ci_outcome import PostedDecision
 from champion_gate.flow.context import Waits
@@ -73,11 +73,11 @@ def build_service(
     """
     from champion_gate.store import open_store
     from champion_gate.work.background import Background
-    from champion_gate.work.worker import HueyWakeUps, create_queue
+    from champion_gate.work.worker import HueyWakeUps
 
     settings = load_settings(environ)
     store = open_store(settings.database_url)
-    wake_ups = HueyWakeUps(create_queue(settings.database_url))
+    wake_ups = HueyWakeUps()
     clock = clock or SystemClock()
     core = build_core(
         settings, store=store, wake_ups=wake_ups, clock=clock, databricks=databricks, waits=waits
@@ -97,7 +97,7 @@ def _worker(settings: Settings, core: Core, wake_ups: HueyWakeUps) -> Worker:
         Jobs(
             notification=core.resolver.resolve,
             promotion=core.promoter.advance,
-            follow_up=core.follow_ups.carry_out,
+            step=core.steps.carry_out,
             look=core.sweep.look,
         ),
         lane_of=Lane(core, {gate.name: gate.approval.provider for gate in settings.gates.gates}),
@@ -146,8 +146,8 @@ class Lane:
             return _DATABRICKS_LANE
         if kind == "promotion":
             return self._of_promotion(row_id)
-        if kind == "follow_up":
-            return self._of_follow_up(row_id)
+        if kind == "step":
+            return self._of_step(row_id)
         look, _, subject = row_id.partition(":")
         return {"runs": _DATABRICKS_LANE, "decisions": subject}.get(look, _REGISTRY_LANE)
 
@@ -157,11 +157,11 @@ class Lane:
             return promotion.request.provider
         return self._providers.get(promotion.gate, _REGISTRY_LANE)
 
-    def _of_follow_up(self, follow_up_id: str) -> str:
-        follow_up = self._store.get_follow_up(follow_up_id)
-        if follow_up.kind is FollowUpKind.TAG_VERSION:
+    def _of_step(self, step_id: str) -> str:
+        step = self._store.get_step(step_id)
+        if step.kind is StepKind.TAG_VERSION:
             return _REGISTRY_LANE
-        return self._of_promotion(follow_up.promotion_id)
+        return self._of_promotion(step.promotion_id)
 
 
 def _warm_up(settings: Settings) -> None:

@@ -13,12 +13,12 @@ from champion_gate.domain.aliases import ManagedAliases
 from champion_gate.domain.ports import Chance, Clock, WakeUps
 from champion_gate.domain.together import Together
 from champion_gate.flow.context import Context, Waits
-from champion_gate.flow.follow_ups import FollowUps
 from champion_gate.flow.identities import Identities
 from champion_gate.flow.operator_aliases import AliasOrders
 from champion_gate.flow.operator_promotions import PromotionOrders
 from champion_gate.flow.promoter import Promoter
 from champion_gate.flow.resolver import Resolver
+from champion_gate.flow.steps import Steps
 from champion_gate.flow.sweep import Sweep
 from champion_gate.settings.loading import Settings
 from champion_gate.store import Store
@@ -53,7 +53,7 @@ class Core:
     context: Context
     resolver: Resolver
     promoter: Promoter
-    follow_ups: FollowUps
+    steps: Steps
     sweep: Sweep
     alias_orders: AliasOrders
     promotion_orders: PromotionOrders
@@ -110,7 +110,7 @@ def build_core(
         context=context,
         resolver=Resolver(context),
         promoter=Promoter(context),
-        follow_ups=FollowUps(context),
+        steps=Steps(context),
         sweep=Sweep(context),
         alias_orders=AliasOrders(context),
         promotion_orders=PromotionOrders(context),

@@ -19,6 +19,7 @@ from champion_gate.domain.aliases import ManagedAliases
 from champion_gate.domain.callers import Caller, Role, is_callers_name
 from champion_gate.flow.api_tokens import ApiTokens
 from champion_gate.flow.identities import Identities
+from champion_gate.flow.operator_steps import StepOrders
 from champion_gate.settings.loading import Settings
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def local_api(store: Store) -> FlaskClient:
             registry=_when_used(lambda: core.context.registry),
             promotion_orders=_when_used(lambda: core.promotion_orders),
             alias_orders=_when_used(lambda: core.alias_orders),
+            step_orders=StepOrders(store, wake_ups, clock),
             identities=Identities(store, clock),
             managed=_when_used(_local_managed_aliases),
         ),
@@ -113,9 +115,9 @@ def local_api(store: Store) -> FlaskClient:
 
 
 def _local_wake_ups() -> WakeUps:
-    from champion_gate.work.queue import HueyWakeUps, create_queue
+    from champion_gate.work.queue import HueyWakeUps
 
-    return HueyWakeUps(create_queue(_local_database_url()))
+    return HueyWakeUps()
 
 
 def _local_managed_aliases() -> ManagedAliases:
@@ -257,13 +259,11 @@ def _without_password(database_url: str) -> str:
 
 
 def migrate_database(database_url: str) -> None:
-    """Create or upgrade the tables of the rows and of the queue."""
+    """Create or upgrade the tables."""
     from champion_gate.store.schema import migrate
-    from champion_gate.work.queue import prepare_queue
 
     with _usable(database_url):
         migrate(database_url)
-        prepare_queue(database_url)
 
 
 @contextmanager

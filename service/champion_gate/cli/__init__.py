@@ -45,6 +45,7 @@ _COMMANDS = {
         "champion_gate.cli.promotions",
         "List, show or watch promotions; ask for one, cancel or retry one.",
     ),
+    "steps": ("champion_gate.cli.steps", "Retry or skip a step of a promotion."),
     "notifications": (
         "champion_gate.cli.notifications",
         "List, show or replay what Databricks told us, and what came of it.",
@@ -97,7 +98,7 @@ def cli() -> None:
     """Human approval in CI/CD before a trained model version becomes Champion.
 
     Settings come from the environment (CHAMPION_GATE_…) and from gates.yaml; service/docs/configuration.md lists them. The
-    commands alias, promotions, notifications and identities work over the API of a running service where --api or
+    commands alias, promotions, steps, notifications and identities work over the API of a running service where --api or
     CHAMPION_GATE_API_URL names one (with the token in CHAMPION_GATE_TOKEN), else on the local database.
     """
     from champion_gate import log

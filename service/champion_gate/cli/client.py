@@ -186,7 +186,7 @@ class Client:
         return self._items("/promotions", "promotions", model=model, phase=phase)
 
     def promotion(self, promotion_id: str) -> Json:
-        """One promotion, with its `follow_ups` and its lines of the `ledger`."""
+        """One promotion, with its `steps` and its lines of the `ledger`."""
         return self._call("GET", _path("promotions", promotion_id))
 
     def receipt(self, promotion_id: str) -> Json:
@@ -213,6 +213,17 @@ class Client:
         """Take it up again; the promotion that goes on, which may be a fresh one."""
         body = {} if reason is None else _because(reason)
         return self._call("POST", _path("promotions", promotion_id, "retry"), body=body)
+
+    # --- steps ------------------------------------------------------------------------------------------------
+
+    def retry_step(self, step_id: str, *, reason: str | None) -> Json:
+        """Take it up again; the step."""
+        body = {} if reason is None else _because(reason)
+        return self._call("POST", _path("steps", step_id, "retry"), body=body)
+
+    def skip_step(self, step_id: str, *, reason: str) -> Json:
+        """Have nothing try it any more; the step."""
+        return self._call("POST", _path("steps", step_id, "skip"), body=_because(reason))
 
     # --- notifications ----------------------------------------------------------------------------------------
 

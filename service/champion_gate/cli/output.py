@@ -85,6 +85,15 @@ def time_of(row: object, *path: str) -> str:
         return text
 
 
+def step_told(step: object) -> str:
+    """A step as the API answers it, on one line without its id."""
+    words = [field(step, "reason"), field(step, "last_error"), field(step, "url")]
+    if field(step, "due_at"):
+        words.append(f"next look {time_of(step, 'due_at')}")
+    told = " ".join(filter(None, words))
+    return f"{field(step, 'phase')}: {told}" if told else field(step, "phase")
+
+
 def cut(text: str, length: int) -> str:
     """Text cut to `length` characters, with an ellipsis if anything is missing."""
     return text if len(text) <= length else text[: length - 1] + "…"

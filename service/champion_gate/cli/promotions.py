@@ -25,6 +25,7 @@ from champion_gate.cli.output import (
     print_pairs,
     print_table,
     rows_of,
+    step_told,
     time_of,
     visible,
 )
@@ -81,7 +82,7 @@ def list_promotions(
 @json_option
 @on_client
 def show(client: Client, promotion_id: str, *, evidence: bool, as_json: bool) -> None:
-    """Show one promotion with its decision and its lines of the ledger."""
+    """Show one promotion with its decision, its lines of the ledger and its steps."""
     if evidence:
         click.echo(visible(client.evidence(promotion_id)))
         return
@@ -93,9 +94,8 @@ def show(client: Client, promotion_id: str, *, evidence: bool, as_json: bool) ->
     for line in reversed(rows_of(row, "ledger")):
         told = f"{time_of(line, 'at')} {field(line, 'kind')}: {field(line, 'reason')}"
         print_line(f"ledger {field(line, 'number')}: {told}")
-    for left in rows_of(row, "follow_ups"):
-        told = f"{field(left, 'kind')}, next try {time_of(left, 'due_at')} {field(left, 'last_error')}"
-        print_line(f"not done yet: {told}")
+    for step in rows_of(row, "steps"):
+        print_line(f"step {field(step, 'id')}: {step_told(step)}")
 
 
 @command.command()

@@ -9,7 +9,7 @@ from typing import NoReturn, TypeVar
 import click
 
 from champion_gate.cli.client import PART, Client, Json
-from champion_gate.cli.output import field, print_json_line, print_line, time_of, told
+from champion_gate.cli.output import field, print_json_line, print_line, rows_of, step_told, time_of, told
 from champion_gate.domain.promotion import Phase
 from champion_gate.errors import GateError
 
@@ -68,6 +68,7 @@ class Watch:
         while True:
             row = self._steadily(lambda client: client.promotion(promotion_id))
             self._tell(known, [row])
+            self._tell_steps(known, row)
             if not _is_open(row):
                 return field(row, "phase")
             known = {field(row, "id"): row}
@@ -99,10 +100,20 @@ class Watch:
             if before is None or _standing(before) != _standing(row):
                 self._print(before, row)
 
+    def _tell_steps(self, known: Mapping[str, Json], row: Json) -> None:
+        """A line for each step that appears, or stands elsewhere than before."""
+        before = {field(step, "id"): step for step in rows_of(known.get(field(row, "id")), "steps")}
+        for step in rows_of(row, "steps"):
+            was = before.get(field(step, "id"))
+            if was is None or _standing(was) != _standing(step):
+                if self._as_json:
+                    print_json_line({"before": _was(was), "step": step})
+                else:
+                    print_line(f"{field(row, 'id')} step {field(step, 'id')}: {step_told(step)}")
+
     def _print(self, before: Json | None, row: Json) -> None:
         if self._as_json:
-            was = None if before is None else {"phase": before.get("phase"), "reason": before.get("reason")}
-            print_json_line({"before": was, "promotion": row})
+            print_json_line({"before": _was(before), "promotion": row})
             return
         phase = field(row, "phase")
         if before is not None and field(before, "phase") != phase:
@@ -139,5 +150,9 @@ def _is_open(row: Json) -> bool:
     return field(row, "phase") in _OPEN
 
 
-def _standing(row: Json) -> tuple[str, str]:
+def _was(before: object) -> Json | None:
+    return None if before is None else dict(zip(("phase", "reason"), _standing(before), strict=True))
+
+
+def _standing(row: object) -> tuple[str, str]:
     return field(row, "phase"), field(row, "reason")

@@ -18,7 +18,13 @@ from champion_gate.domain.jobs import Job, RunState, StartedRun
 from champion_gate.domain.json_body import Ignored
 from champion_gate.domain.promotion import Promotion
 from champion_gate.domain.vendors import Place, Secrets, Server
-from champion_gate.domain.versions import LoggedModel, ModelVersion, TrainingRun, VersionDetails
+from champion_gate.domain.versions import (
+    LoggedModel,
+    ModelVersion,
+    TaggedVersion,
+    TrainingRun,
+    VersionDetails,
+)
 
 
 class Clock(Protocol):
@@ -145,8 +151,16 @@ class ModelRegistry(Protocol):
         """
         ...
 
-    def get_details(self, version: ModelVersion) -> VersionDetails:
-        """The version's tags, its MLflow run and its logged model, as they are now."""
+    def get_details(self, version: ModelVersion, tags: Mapping[str, str] | None = None) -> VersionDetails:
+        """The version, its tags, its MLflow run and its logged model, as they are now.
+
+        Args:
+            version: as it was read before.
+            tags: its tags, where both have just been read, and need not be again.
+
+        Raises:
+            VendorNotFoundError: one of them is not there, or the number belongs to another version by now.
+        """
         ...
 
     def get_training_run(self, run_id: str) -> TrainingRun:
@@ -178,8 +192,14 @@ class ModelRegistry(Protocol):
         """The version that holds the alias; None only after a successful read of the model itself."""
         ...
 
-    def get_holder(self, model: str, alias: str) -> ModelVersion | None:
-        """The version that holds the alias, in one call; where it tells of none, only `get_alias` can say that none does."""
+    def get_holder(self, model: str, alias: str, known: Sequence[ModelVersion] = ()) -> TaggedVersion | None:
+        """The version that holds the alias; where it tells of none, only `get_alias` can say that none does.
+
+        Args:
+            model: the model.
+            alias: the alias.
+            known: versions as they were read before: one of these takes no further call to be told whole.
+        """
         ...
 
     def set_alias(self, model: str, alias: str, version: str) -> None:
@@ -355,8 +375,8 @@ class WakeUps(Protocol):
         """Have `advance` called."""
         ...
 
-    def follow_up(self, follow_up_id: str) -> None:
-        """Have `follow_up` called."""
+    def step(self, step_id: str) -> None:
+        """Have `carry_out` of a step called."""
         ...
 
 

@@ -222,32 +222,6 @@ def requested(
     )
 
 
-class FollowUpKind(StrEnum):
-    """Work that is left after a promotion's step and must survive a crash."""
-
-    CANCEL_REQUEST = "cancel_request"
-    CANCEL_DOUBLES = "cancel_doubles"
-    TAG_VERSION = "tag_version"
-
-
-@dataclass(frozen=True)
-class FollowUp:
-    """One piece of such work: retried like a promotion's step, never undoing anything.
-
-    Attributes:
-        facts: CANCEL_REQUEST: {"external_id"}; CANCEL_DOUBLES: none, they are looked for; TAG_VERSION: the
-            tags, key -> value.
-    """
-
-    id: str
-    promotion_id: str
-    kind: FollowUpKind
-    facts: Mapping[str, str]
-    due_at: datetime
-    retry: Retry = field(default_factory=Retry)
-    lease: str = ""
-
-
 _DIGITS = 12  # hexadecimal ones, of the evidence's hash
 _WITH_HASH = re.compile(rf"(.+)-([0-9a-f]{{{_DIGITS}}})", re.ASCII)
 _ANY_PROMOTION = re.compile(rf"\[(p-[a-z0-9]+)(?:-[0-9a-f]{{{_DIGITS}}})?\]", re.ASCII)

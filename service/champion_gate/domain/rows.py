@@ -19,7 +19,7 @@ class Due:
 
     notifications: tuple[str, ...]
     promotions: tuple[str, ...]
-    follow_ups: tuple[str, ...]
+    steps: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,9 @@ def one_line(text: str, limit: int = 200) -> str:
         text: anything from outside.
         limit: how many characters of the input are shown, at most.
     """
-    shown = "".join(_shown(text[:limit]))
+    beginning = text[:limit]
+    is_plain = beginning.isascii() and beginning.isprintable() and "\\" not in beginning
+    shown = beginning if is_plain else "".join(_shown(beginning))
     return f"{shown}… (+{len(text) - limit})" if len(text) > limit else shown
 
 

@@ -80,6 +80,14 @@ class ModelVersion:
         )
 
 
+@dataclass(frozen=True)
+class TaggedVersion:
+    """A version and its tags, as the registry has shown both at once."""
+
+    version: ModelVersion
+    tags: Mapping[str, str]
+
+
 def logged_model_of(source: str | None, told: object = None) -> str | None:
     """The id of the logged model that a version is said to be; None where neither registry nor source says.
 
@@ -185,6 +193,7 @@ class VersionDetails:
     """A version with all that a reviewer wants to know of it.
 
     Attributes:
+        version: as the registry shows it now.
         logged_model: None where there is none, and where it could not be read.
         unread_because: why the logged model that there is could not be read.
     """

@@ -21,7 +21,8 @@ from champion_gate.domain.ledger.entries import (
     late_entry,
     named,
 )
-from champion_gate.domain.promotion import FollowUp, Phase, Promotion
+from champion_gate.domain.promotion import Phase, Promotion
+from champion_gate.domain.steps import Step
 from champion_gate.errors import (
     ConflictError,
     LeaseLostError,
@@ -184,15 +185,13 @@ class AliasWriter:
             outcome_unknown=True,
         )
 
-    def record(
-        self, sent: Sent, promotion: Promotion | None = None, follow_ups: Sequence[FollowUp] = ()
-    ) -> AliasLock:
+    def record(self, sent: Sent, promotion: Promotion | None = None, steps: Sequence[Step] = ()) -> AliasLock:
         """Put into the ledger what came of a write, in one transaction with the promotion that it ends.
 
         Args:
             sent: the write.
             promotion: as it has ended by it.
-            follow_ups: what that leaves to be done.
+            steps: what that leaves to be done.
 
         Returns:
             The row; `known_version` tells where the alias stands now.
@@ -202,13 +201,13 @@ class AliasWriter:
         """
         try:
             if sent.lost is None:
-                return self._finish_written(sent.lock, sent.intent, promotion, follow_ups)
+                return self._finish_written(sent.lock, sent.intent, promotion, steps)
             return self._finish(
                 sent.lock,
                 sent.stands,
                 [sent.lost],
                 promotion=promotion,
-                follow_ups=follow_ups,
+                steps=steps,
                 dropped=sent.intent,
             )
         except LeaseLostError:
@@ -317,7 +316,7 @@ class AliasWriter:
         lock: AliasLock,
         intent: AliasIntent,
         promotion: Promotion | None = None,
-        follow_ups: Sequence[FollowUp] = (),
+        steps: Sequence[Step] = (),
     ) -> AliasLock:
         """Record a change that arrived; a rollback's hold is placed with it, or the next run would undo it."""
         now = self._clock.now()
@@ -328,9 +327,7 @@ class AliasWriter:
             hold = Hold(intent.actor, intent.reason, now, by_rollback=True)
             facts = {**intent.facts, "version": intent.to_version, "source": intent.source.value}
             entries.append(hold_entry(lock.key, hold, facts))
-        return self._finish(
-            lock, intent.to_version, entries, promotion=promotion, follow_ups=follow_ups, hold=hold
-        )
+        return self._finish(lock, intent.to_version, entries, promotion=promotion, steps=steps, hold=hold)
 
     def _finish(
         self,
@@ -339,7 +336,7 @@ class AliasWriter:
         entries: list[LedgerEntry],
         *,
         promotion: Promotion | None = None,
-        follow_ups: Sequence[FollowUp] = (),
+        steps: Sequence[Step] = (),
         hold: Hold | None = None,
         dropped: AliasIntent | None = None,
     ) -> AliasLock:
@@ -349,7 +346,7 @@ class AliasWriter:
             known_version=current,
             ledger=entries,
             promotion=promotion,
-            follow_ups=follow_ups,
+            steps=steps,
             hold=hold,
             dropped=dropped,
         )

@@ -10,7 +10,7 @@ from champion_gate.domain.aliases import ARRIVES_WITHIN, AliasIntent, AliasLock,
 from champion_gate.domain.ledger.chain import LedgerKind
 from champion_gate.domain.ledger.entries import FIRST_SEEN, VERSION_ID, named
 from champion_gate.domain.promotion import EndRequest, Phase, Promotion
-from champion_gate.domain.versions import VersionStatus
+from champion_gate.domain.versions import ModelVersion, VersionStatus
 from champion_gate.errors import (
     ConflictError,
     OnHoldError,
@@ -90,8 +90,8 @@ class Approvals:
             ending = _Ending(Phase.PROMOTED, _promoted(promotion))
             if sent.lost is not None:
                 ending = _Ending(Phase.STALE, sent.lost.reason)
-            ended, follow_ups = self._lease.ended(promotion, ending.phase, ending.reason)
-            self._alias_writer.record(sent, ended, follow_ups)
+            ended, steps = self._lease.ended(promotion, ending.phase, ending.reason)
+            self._alias_writer.record(sent, ended, steps)
         self._lease.give_back(ended)
 
     def _settled(self, taken: AliasLock, promotion: Promotion) -> tuple[AliasLock, _Checks]:
@@ -199,8 +199,12 @@ class Approvals:
                 )
         return None
 
-    def version_changed(self, promotion: Promotion) -> str | None:
+    def version_changed(self, promotion: Promotion, shown: ModelVersion | None = None) -> str | None:
         """Why the version is no longer the one that was asked for; None if it is.
+
+        Args:
+            promotion: whose version it is.
+            shown: the version, where it has just been read.
 
         Raises:
             VersionMissingError: it is not there, for less than ten minutes so far.
@@ -209,7 +213,7 @@ class Approvals:
             VendorRefusedError: it is hidden from us.
         """
         try:
-            version = self._registry.get_version(promotion.model, promotion.version.version)
+            version = shown or self._registry.get_version(promotion.model, promotion.version.version)
         except VendorNotFoundError as error:
             self.check_gone(promotion, promotion.version.version, error)
             return f"{promotion.model} v{promotion.version.version} is gone from the registry, or hidden from us."

@@ -199,10 +199,10 @@ class ApprovalRequests:
         )
 
     def _cancel(self, taken: Promotion, outdated: tuple[str, ...]) -> None:
-        ordered = {left.facts.get("external_id") for left in self._store.get_follow_ups(taken.id)}
-        cancels = [self._lease.cancel_follow_up(taken, each) for each in outdated if each not in ordered]
+        ordered = {left.config.get("external_id") for left in self._store.open_steps(taken.id)}
+        cancels = [self._lease.cancel_step(taken, each) for each in outdated if each not in ordered]
         if cancels:
-            self._lease.save(taken, follow_ups=cancels)
+            self._lease.save(taken, steps=cancels)
 
     def _opened(self, taken: Promotion, found: tuple[OpenedRequest, ...]) -> None:
         first, *doubles = found
@@ -219,8 +219,8 @@ class ApprovalRequests:
             retry=Retry(),
             version_missing_since=None,
         )
-        cancels = [self._lease.cancel_follow_up(taken, double.external_id) for double in doubles]
-        self._lease.save(pending, release=True, follow_ups=cancels)
+        cancels = [self._lease.cancel_step(taken, double.external_id) for double in doubles]
+        self._lease.save(pending, release=True, steps=cancels)
         _log.info("promotion %s waits for approval at %s", taken.id, first.url)
         self.supersede_older(pending)
 

@@ -18,8 +18,8 @@ from champion_gate.flow.origin import A_FEW, AT_A_TIME, Origins
 from champion_gate.flow.sought import READY_WITHIN, Found, Linked, NotFound, Sought, Unlinked, Word
 
 _AUTO = (VersionSource.TASK_OUTPUT, VersionSource.TAG, VersionSource.MLFLOW_RUN)
-_MOST_LOOKED_AT = 200  # each may take calls
-_MOST_TAGS_READ = 500  # each takes a call
+_MOST_LOOKED_AT = 1_000  # the MLflow runs of an experiment are found a hundred a call; any other takes one
+_MOST_TAGS_READ = 500  # each takes a call, where the registry does not list them
 _MOST_OUTSIDE = 20  # each takes a call
 _MOST_NAMED = 10
 
@@ -220,7 +220,8 @@ class Search:
             suited = [each for each in versions if each.run_id]
             what, word = f"have MLflow runs that belong to job run {self._run.run_id}", Word.NOBODY
         else:
-            suited, unread = self._tagged(versions[:_MOST_TAGS_READ]), len(versions[_MOST_TAGS_READ:])
+            most = len(versions) if self._registry.lists_tags else _MOST_TAGS_READ
+            suited, unread = self._tagged(versions[:most]), len(versions[most:])
             what = f"bear the tag {RUN_TAG}={self._run.run_id}"
             word = Word.TRUSTED if source is VersionSource.TRUSTED_TAG else Word.REGISTRANT
         looked_at, left = suited[:_MOST_LOOKED_AT], len(suited[_MOST_LOOKED_AT:])
@@ -260,8 +261,9 @@ class Search:
         """Those that bear the run's tag; what an earlier attempt has read is not read again."""
         tagged = self._sought.read.tagged
         unread = [each for each in versions if each.version_id not in tagged]
-        for start in range(0, len(unread), AT_A_TIME):
-            some = unread[start : start + AT_A_TIME]
+        at_a_time = max(len(unread), 1) if self._registry.lists_tags else AT_A_TIME
+        for start in range(0, len(unread), at_a_time):
+            some = unread[start : start + at_a_time]
             bearing = self._registry.with_tag(some, RUN_TAG, self._run.run_id)
             tagged.update({each.version_id: each in bearing for each in some})
             self._sought.go_on()

@@ -1,17 +1,18 @@
-"""One worker's turn with a promotion's row: how a step is written down, put off, or ends the promotion."""
+"""One worker's turn with a promotion's row: how what came of it is written down, put off, or ends the promotion."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
 from champion_gate.domain.approval import ApprovalRequest
 from champion_gate.domain.ledger.chain import LedgerEntry
 from champion_gate.domain.ports import Clock
-from champion_gate.domain.promotion import EndRequest, FollowUp, FollowUpKind, Phase, Promotion
+from champion_gate.domain.promotion import EndRequest, Phase, Promotion
 from champion_gate.domain.retry import BUDGET, Retry, next_try
+from champion_gate.domain.steps import Step, StepKind, planned
 from champion_gate.errors import GateError, LeaseLostError, VersionMissingError
 from champion_gate.flow.context import Context, Waits
 
@@ -42,7 +43,7 @@ def now_and_then(keep: Callable[[], None], clock: Clock, waits: Waits) -> Callab
 
 
 class Lease:
-    """Writes what came of a step. Holds no state of its own; the row's lease says whose turn it is."""
+    """Writes what came of a turn. Holds no state of its own; the row's lease says whose turn it is."""
 
     def __init__(self, context: Context) -> None:
         self._store = context.store
@@ -72,11 +73,11 @@ class Lease:
         *,
         release: bool = False,
         ledger: list[LedgerEntry] | None = None,
-        follow_ups: list[FollowUp] | None = None,
+        steps: list[Step] | None = None,
     ) -> Promotion:
-        """Write what the step has come to so far; with `release` the turn is over, else the lease begins anew."""
+        """Write what the turn has come to so far; with `release` the turn is over, else the lease begins anew."""
         saved = self._store.save_promotion(
-            promotion, self._clock.now(), release=release, ledger=ledger or [], follow_ups=follow_ups or []
+            promotion, self._clock.now(), release=release, ledger=ledger or [], steps=steps or []
         )
         if not release:
             self.keep(saved)
@@ -87,7 +88,7 @@ class Lease:
         taken: Promotion,
         why: str,
         interval: timedelta,
-        follow_ups: list[FollowUp] | None = None,
+        steps: list[Step] | None = None,
         *,
         mended: bool = True,
     ) -> None:
@@ -97,7 +98,7 @@ class Lease:
             taken: the promotion.
             why: the reason, in words for people.
             interval: until the next look.
-            follow_ups: work that this step leaves.
+            steps: work that this leaves.
             mended: whether an error that was met before is over; if not, it goes on counting.
         """
         now = self._clock.now()
@@ -111,19 +112,19 @@ class Lease:
         waiting = replace(taken, reason=why, due_at=due_at, version_missing_since=None)
         if mended:
             waiting = replace(waiting, retry=Retry())
-        self.save(waiting, release=True, follow_ups=follow_ups or [])
+        self.save(waiting, release=True, steps=steps or [])
 
     def end(
         self,
         taken: Promotion,
         phase: Phase,
         reason: str,
-        follow_ups: list[FollowUp] | None = None,
+        steps: list[Step] | None = None,
         ledger: list[LedgerEntry] | None = None,
     ) -> None:
         """End the promotion, with its ledger lines and the work that is left, in one transaction."""
         ended, own = self.ended(taken, phase, reason)
-        self.save(ended, release=True, ledger=ledger or [], follow_ups=[*(follow_ups or []), *own])
+        self.save(ended, release=True, ledger=ledger or [], steps=[*(steps or []), *own])
         self._after_end(ended)
 
     def give_back(self, ended: Promotion) -> None:
@@ -131,7 +132,7 @@ class Lease:
         self.save(ended, release=True)
         self._after_end(ended)
 
-    def ended(self, taken: Promotion, phase: Phase, reason: str) -> tuple[Promotion, list[FollowUp]]:
+    def ended(self, taken: Promotion, phase: Phase, reason: str) -> tuple[Promotion, list[Step]]:
         """The promotion as it ends, and what is left: tags on the version, the CI run and its doubles to be cancelled."""
         now = self._clock.now()
         ended = replace(
@@ -143,17 +144,17 @@ class Lease:
             retry=Retry(),
         )
         request = taken.request
-        follow_ups = [self._tag_follow_up(ended)]
+        steps = [self._tag_step(ended)]
         if request is not None:
             if phase is not Phase.PROMOTED and request.external_id is not None:
-                follow_ups.append(self.cancel_follow_up(taken, request.external_id))
-            follow_ups.append(self._follow_up(ended, FollowUpKind.CANCEL_DOUBLES, {}))
-        return ended, follow_ups
+                steps.append(self.cancel_step(taken, request.external_id))
+            steps.append(planned(ended.id, StepKind.CANCEL_DOUBLES, {}, now))
+        return ended, steps
 
     def _after_end(self, ended: Promotion) -> None:
         _log.info("promotion %s is %s: %s", ended.id, ended.phase.value, ended.reason)
-        for follow_up in self._store.get_follow_ups(ended.id):
-            self._wake_ups.follow_up(follow_up.id)
+        for step in self._store.open_steps(ended.id):
+            self._wake_ups.step(step.id)
 
     def put_off(self, begun: Promotion, error: GateError) -> None:
         """Plan another try, or fail. While people are asked, an unreadable vendor only keeps it waiting.
@@ -162,8 +163,8 @@ class Lease:
         must still be found. An operator's order waits for it for a few minutes only.
 
         Args:
-            begun: the promotion as it was taken; what the step has stored since is kept.
-            error: what stopped the step.
+            begun: the promotion as it was taken; what the turn has stored since is kept.
+            error: what stopped the turn.
         """
         taken = replace(self._store.get_promotion(begun.id), hints=begun.hints)
         if taken.lease != begun.lease:
@@ -227,26 +228,18 @@ class Lease:
         self.save(failed, release=True)
         _log.error("promotion %s failed: %s", taken.id, reason)
 
-    def cancel_follow_up(self, promotion: Promotion, external_id: str) -> FollowUp:
+    def cancel_step(self, promotion: Promotion, external_id: str) -> Step:
         """The durable order to cancel a request at the vendor."""
-        return self._follow_up(promotion, FollowUpKind.CANCEL_REQUEST, {"external_id": external_id})
+        config, now = {"external_id": external_id}, self._clock.now()
+        return planned(promotion.id, StepKind.CANCEL_REQUEST, config, now, name=external_id)
 
-    def _tag_follow_up(self, ended: Promotion) -> FollowUp:
+    def _tag_step(self, ended: Promotion) -> Step:
         tags = {"champion_gate_status": ended.phase.value, "champion_gate_promotion": ended.id}
         if ended.phase is Phase.PROMOTED and ended.decision is not None:
             tags["champion_gate_approved_by"] = ", ".join(
                 decider.login for decider in ended.decision.deciders
             )
-        return self._follow_up(ended, FollowUpKind.TAG_VERSION, tags)
-
-    def _follow_up(self, promotion: Promotion, kind: FollowUpKind, facts: Mapping[str, str]) -> FollowUp:
-        return FollowUp(
-            id=f"f-{self._chance.token()}",
-            promotion_id=promotion.id,
-            kind=kind,
-            facts=facts,
-            due_at=self._clock.now(),
-        )
+        return planned(ended.id, StepKind.TAG_VERSION, tags, self._clock.now())
 
 
 def expired_reason(request: ApprovalRequest) -> str:

@@ -16,9 +16,10 @@ from champion_gate.domain.approval import ApprovalRequest
 from champion_gate.domain.gates import Gate, NewerVersion
 from champion_gate.domain.ledger.chain import LedgerKind
 from champion_gate.domain.promotion import Phase, Promotion, Subject, about, correlation_id
-from champion_gate.domain.versions import ModelVersion, VersionDetails
+from champion_gate.domain.versions import ModelVersion, TaggedVersion, VersionDetails
 from champion_gate.errors import (
     UnsafeTargetError,
+    VendorError,
     VendorNotFoundError,
     VendorRefusedError,
     VendorUnavailableError,
@@ -105,7 +106,9 @@ class RequestOpener:
             )
         elif (hold := self._hold(taken)) is None and self._requests.may_ask(taken):
             self._freeze_and_ask(taken, gate)
-        elif self._is_over(taken, *self._outdated(taken, gate)):
+        elif self._is_over(
+            taken, lambda: self._approvals.version_changed(taken), lambda: self._refused(taken, gate)
+        ):
             pass
         elif hold is not None:
             self._lease.wait(taken, f"{taken.alias} of {taken.model} is {hold}.", self._waits.recheck_seldom)
@@ -122,14 +125,17 @@ class RequestOpener:
                 return other
         return None
 
-    def _outdated(
-        self, taken: Promotion, gate: Gate
-    ) -> tuple[Callable[[], str | None], Callable[[], Refusal | None]]:
-        """What tells whether the version has changed, and whether the gate still asks for it."""
-        return (
-            lambda: self._approvals.version_changed(taken),
-            lambda: self._rules.refusal(gate, Subject.of(taken)),
-        )
+    def _refused(self, taken: Promotion, gate: Gate) -> Refusal | None:
+        """Why the gate does not ask for it any more."""
+        return self._rules.refusal(gate, Subject.of(taken))
+
+    def _changed(self, taken: Promotion, read: Callable[[], _Compared]) -> str | None:
+        """Why it is another version by now; what was read to compare it shows that, or it is read by itself."""
+        try:
+            shown = read().candidate.version
+        except VendorError:
+            shown = None
+        return self._approvals.version_changed(taken, shown)
 
     def _is_over(
         self, taken: Promotion, changed: Callable[[], str | None], refused: Callable[[], Refusal | None]
@@ -157,12 +163,12 @@ class RequestOpener:
         if taken.request is not None:  # it has been looked for
             self._lease.keep(taken)
         keep = self._lease.keeper(taken)
-        changed, refused, read, looked = self._together.outcomes(
-            *self._outdated(taken, gate),
+        refused, read, looked = self._together.outcomes(
+            lambda: self._refused(taken, gate),
             lambda: self._numbers(taken, keep),
             lambda: self._look_at_place(taken, gate, keep),
         )
-        if self._is_over(taken, changed, refused):
+        if self._is_over(taken, lambda: self._changed(taken, read), refused):
             return
         compared = self._compared(taken, gate, read())
         if compared is None:
@@ -285,32 +291,34 @@ class RequestOpener:
         missing, and the reviewer judges without it.
         """
         held = self._holder(taken)
-        version = self._alias_writer.stands(taken.alias_key) if held is None else held.version
+        version = self._alias_writer.stands(taken.alias_key) if held is None else held.version.version
         if version is None:
             return None, None
         keep()
         try:
-            champion = held or self._registry.get_version(taken.model, version)
+            champion = held.version if held else self._registry.get_version(taken.model, version)
         except VendorNotFoundError as error:
             self._approvals.check_gone(taken, version, error)
             return version, None
         keep()
-        return version, self._champion_details(champion)
+        return version, self._champion_details(champion, held.tags if held else None)
 
-    def _holder(self, taken: Promotion) -> ModelVersion | None:
+    def _holder(self, taken: Promotion) -> TaggedVersion | None:
         """The version that holds the alias, where that is the one that is known to; else it takes a closer look."""
         known = self._store.known_alias(taken.alias_key)
         is_known = known is not None and known.seen
         if known is not None and is_known and known.known_version is None:
             return None
-        held = self._registry.get_holder(taken.model, taken.alias)
-        if known is not None and is_known and held is not None and held.version != known.known_version:
+        number = known.known_version if known is not None and is_known else None
+        before = self._store.promotions_of_version(taken.alias_key, number) if number is not None else []
+        held = self._registry.get_holder(taken.model, taken.alias, [each.version for each in before])
+        if number is not None and held is not None and held.version.version != number:
             return None
         return held
 
-    def _champion_details(self, champion: ModelVersion) -> VersionDetails:
+    def _champion_details(self, champion: ModelVersion, tags: Mapping[str, str] | None) -> VersionDetails:
         try:
-            return self._registry.get_details(champion)
+            return self._registry.get_details(champion, tags)
         except VendorRefusedError as error:
             if error.concerns_all:
                 raise

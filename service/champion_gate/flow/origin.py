@@ -26,7 +26,13 @@ from champion_gate.domain.marks import (
 )
 from champion_gate.domain.text import one_line
 from champion_gate.domain.versions import LoggedModel, ModelVersion, TrainingRun, is_of_logged_model
-from champion_gate.errors import GateError, InvalidInputError, InvalidNameError, VendorRefusedError
+from champion_gate.errors import (
+    GateError,
+    InvalidInputError,
+    InvalidNameError,
+    VendorError,
+    VendorRefusedError,
+)
 from champion_gate.flow.gate_rules import is_rivals
 from champion_gate.flow.sought import Linked, Sought, Unlinked, Word
 
@@ -262,7 +268,10 @@ class Origins:
         return self._read(self._training_runs, run_id, self._registry.get_training_run)
 
     def _find_runs(self, run_ids: Sequence[str]) -> None:
-        """Find MLflow runs in the experiments of the first of them, where there are many; the others are read one by one."""
+        """Find MLflow runs in the experiments of the first of them, where there are many; the others are read one by one.
+
+        So are all where they cannot be searched, though one can be read: it only takes longer.
+        """
         left = list(run_ids)
         for _ in range(_MOST_EXPERIMENTS):
             if len(left) <= A_FEW:
@@ -272,7 +281,7 @@ class Origins:
                 continue
             try:
                 found = self._registry.find_training_runs(first.experiment_id, left)
-            except (VendorRefusedError, InvalidNameError) as error:
+            except (VendorError, InvalidNameError) as error:
                 _raise_if_all(error)
                 return
             self._training_runs.update(found)

@@ -7,7 +7,7 @@ promotion's row, re-reads the world, goes as far as the world allows, and gives 
     pending_approval  `ApprovalRequests` reads what they said from the vendor's API
     approved          `Approvals` sets the alias, once
 
-What an end leaves to be done is `FollowUps`' work; operators' orders come by `PromotionOrders`.
+The work around it, such as tags, is `Steps`'; operators' orders come by `PromotionOrders`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,9 @@ from datetime import timedelta
 from champion_gate.domain import policy
 from champion_gate.domain.approval import ApprovalRequest, Decision, Verdict
 from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind
-from champion_gate.domain.promotion import (
-    EndRequest,
-    FollowUp,
-    Phase,
-    Promotion,
-)
+from champion_gate.domain.promotion import EndRequest, Phase, Promotion
 from champion_gate.domain.retry import Retry
+from champion_gate.domain.steps import Step
 from champion_gate.errors import (
     ConflictError,
     GateError,
@@ -34,6 +30,7 @@ from champion_gate.errors import (
     OnHoldError,
     RequestGoneError,
     UnexpectedError,
+    VendorError,
 )
 from champion_gate.flow.apply_approval import Approvals, OrderedToEndError, UnsettledError
 from champion_gate.flow.approval_requests import MOST_STARTS, ApprovalRequests
@@ -197,13 +194,20 @@ class Promoter:
         # Spread, or a thousand that were opened together would be read together every time.
         return self._waits.look * (1 + self._chance.fraction())
 
-    def _doubles(self, taken: Promotion) -> list[FollowUp]:
-        """Orders to cancel other requests for what was asked for twice; others' the sweep's list shows."""
+    def _doubles(self, taken: Promotion) -> list[Step]:
+        """Orders to cancel other requests for what was asked for twice; others' the sweep's list shows.
+
+        Where they cannot be listed, the next look does it.
+        """
         request = taken.request
         if request is None or request.starts < MOST_STARTS:
             return []
-        found = self._providers[request.provider].duplicates(request.target, taken)
-        return [self._lease.cancel_follow_up(taken, double) for double in found]
+        try:
+            found = self._providers[request.provider].duplicates(request.target, taken)
+        except VendorError as error:
+            _log.warning("doubles of promotion %s cannot be looked for: %s", taken.id, error)
+            return []
+        return [self._lease.cancel_step(taken, double) for double in found]
 
     def _apply(self, taken: Promotion) -> None:
         if taken.approved_at is None:  # an earlier release read the approval

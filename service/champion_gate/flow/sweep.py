@@ -14,12 +14,13 @@ from champion_gate.domain.aliases import AliasKey
 from champion_gate.domain.gates import ApprovalTarget, Gate
 from champion_gate.domain.ledger.chain import head_view
 from champion_gate.domain.notifications import JobNotification
-from champion_gate.domain.promotion import FollowUp, FollowUpKind, Promotion
+from champion_gate.domain.promotion import Promotion
 from champion_gate.errors import NotFoundError, VendorUnavailableError
 from champion_gate.flow.approval_requests import ApprovalRequests
 from champion_gate.flow.context import Context
 from champion_gate.flow.drift import DriftWatch
 from champion_gate.flow.gate_rules import GateRules
+from champion_gate.flow.lease import Lease
 from champion_gate.store import Store
 
 _log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Sweep:
         self._drift = DriftWatch(context)
         self._rules = GateRules(context)
         self._requests = ApprovalRequests(context)
+        self._lease = Lease(context)
         self._settings_are_compared = False
         self._managed = context.managed
         self._wake_ups = context.wake_ups
@@ -98,8 +100,8 @@ class Sweep:
             self._wake_ups.notification(notification_id)
         for promotion_id in due.promotions:
             self._wake_ups.promotion(promotion_id)
-        for follow_up_id in due.follow_ups:
-            self._wake_ups.follow_up(follow_up_id)
+        for step_id in due.steps:
+            self._wake_ups.step(step_id)
 
     def look(self, name: str) -> None:
         """Make one look.
@@ -174,15 +176,9 @@ class Sweep:
         if request is None or request.external_id is None or request.provider != provider:
             return
         for external_id in set(external_ids) - {request.external_id}:
-            follow_up = FollowUp(
-                id=f"f-{promotion_id}-{external_id}",
-                promotion_id=promotion_id,
-                kind=FollowUpKind.CANCEL_REQUEST,
-                facts={"external_id": external_id},
-                due_at=self._clock.now(),
-            )
-            self._store.order_follow_up(follow_up)
-            self._wake_ups.follow_up(follow_up.id)
+            step = self._lease.cancel_step(promotion, external_id)
+            self._store.plan_step(step)
+            self._wake_ups.step(step.id)
 
 
 def log_ledger_head(store: Store) -> None:

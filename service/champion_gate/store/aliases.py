@@ -12,13 +12,14 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select, update
 
 from champion_gate.domain.aliases import AliasIntent, AliasKey, AliasLock, Hold
 from champion_gate.domain.ledger.chain import LedgerEntry
-from champion_gate.domain.promotion import FollowUp, Phase, Promotion
+from champion_gate.domain.promotion import Phase, Promotion
+from champion_gate.domain.steps import Step
 from champion_gate.errors import ConflictError, LeaseLostError
 from champion_gate.store.engine import Transactions, upsert
-from champion_gate.store.follow_ups import add_follow_ups
 from champion_gate.store.leases import free_at, lease_until
 from champion_gate.store.ledger import append_lines
 from champion_gate.store.promotions import asks_for, hint, save
+from champion_gate.store.steps import add_steps
 from champion_gate.store.tables import aliases, promotions
 from champion_gate.store.values import from_json, from_plain, to_json
 
@@ -80,7 +81,7 @@ class Aliases(Transactions):
         known_version: str | None,
         ledger: Sequence[LedgerEntry] = (),
         promotion: Promotion | None = None,
-        follow_ups: Sequence[FollowUp] = (),
+        steps: Sequence[Step] = (),
         hold: Hold | None = None,
         dropped: AliasIntent | None = None,
     ) -> AliasLock:
@@ -114,7 +115,7 @@ class Aliases(Transactions):
             if lock.seen and lock.known_version != known_version:
                 hint(connection, at, asks_for(lock.key), promotions.c.phase == Phase.PENDING_APPROVAL.value)
             append_lines(connection, ledger)
-            add_follow_ups(connection, follow_ups)
+            add_steps(connection, steps)
             return finished
 
     def set_hold(

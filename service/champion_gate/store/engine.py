@@ -99,19 +99,22 @@ class Database:
             self._places.release()
 
     @contextmanager
-    def turn(self) -> Iterator[Connection]:
+    def turn(self, *, of_group: bool = False) -> Iterator[Connection]:
         """A transaction that writes, for who has a place; committed when the block ends without an error.
 
         SQLite has one writer at a time and makes the others poll; threads queue here instead, in turn.
 
+        Args:
+            of_group: have one turn at a time on PostgreSQL too, so that what comes meanwhile can be written together.
+
         Raises:
             StoreUnavailableError: the turn did not come in time.
         """
-        if not self.is_sqlite:
+        if not self.is_sqlite and not of_group:
             with self.engine.begin() as connection:
                 yield connection
             return
-        if not self._writer.acquire(timeout=self._busy_seconds):
+        if not self._writer.acquire(timeout=self._busy_seconds if self.is_sqlite else _POOL_SECONDS):
             raise StoreUnavailableError(_IS_BUSY, hint="Send it again later.")
         try:
             with self._writing.begin() as connection:

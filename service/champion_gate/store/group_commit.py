@@ -74,7 +74,7 @@ class GroupCommit(Generic[T, R]):
     def _write_all(self) -> None:
         taken: list[_Waiting[T, R]] = []
         try:
-            with self._database.turn() as connection:
+            with self._database.turn(of_group=True) as connection:
                 taken = self._take()
                 results = self._write(connection, [each.item for each in taken])
         except BaseException as error:  # noqa: BLE001 - raised again by whom it concerns

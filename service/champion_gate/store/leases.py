@@ -29,11 +29,12 @@ from sqlalchemy import (
 )
 
 from champion_gate.domain.notifications import StoredNotification
-from champion_gate.domain.promotion import FollowUp, Promotion
+from champion_gate.domain.promotion import Promotion
+from champion_gate.domain.steps import Step
 from champion_gate.errors import LeaseLostError
 from champion_gate.store.values import UtcTime
 
-Taken = StoredNotification | Promotion | FollowUp
+Taken = StoredNotification | Promotion | Step
 """A row as its holder has it, with the lease's token."""
 # One that ends later was written by a clock that has been set back since.
 _LONGEST_LEASE = timedelta(minutes=5)
@@ -66,7 +67,7 @@ class Leases:
 
         Args:
             table: one with leases.
-            open_rows: which of its rows have not ended; none where rows go when they are done.
+            open_rows: which of its rows have not ended.
             when_taken: column -> the column whose value it is to keep whenever the row is taken.
         """
         self._table = table

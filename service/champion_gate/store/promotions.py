@@ -26,15 +26,16 @@ from sqlalchemy.exc import IntegrityError
 from champion_gate.domain.aliases import AliasKey
 from champion_gate.domain.canonical import utc_text
 from champion_gate.domain.ledger.chain import LedgerEntry
-from champion_gate.domain.promotion import TRANSITIONS, EndRequest, FollowUp, Phase, Promotion
+from champion_gate.domain.promotion import TRANSITIONS, EndRequest, Phase, Promotion
 from champion_gate.domain.retry import Retry
 from champion_gate.domain.rows import Page
+from champion_gate.domain.steps import Step
 from champion_gate.errors import ConflictError, NotFoundError
 from champion_gate.store.engine import Transactions, upsert
-from champion_gate.store.follow_ups import add_follow_ups
 from champion_gate.store.leases import Leases
 from champion_gate.store.ledger import append_lines
 from champion_gate.store.pages import page
+from champion_gate.store.steps import add_steps
 from champion_gate.store.tables import promotions
 from champion_gate.store.values import UtcTime, from_json, from_plain, plain, to_json
 
@@ -156,9 +157,9 @@ class Promotions(Transactions):
         *,
         release: bool = False,
         ledger: Sequence[LedgerEntry] = (),
-        follow_ups: Sequence[FollowUp] = (),
+        steps: Sequence[Step] = (),
     ) -> Promotion:
-        """Write all but `end_request` and `hints`, with ledger lines and follow-ups: all or nothing.
+        """Write all but `end_request` and `hints`, with ledger lines and steps: all or nothing.
 
         With `release` the lease is given back, and if the row's hints have grown since it was taken and it
         is still open, it is due at once.
@@ -171,7 +172,7 @@ class Promotions(Transactions):
         with self._write() as connection:
             saved = save(connection, taken, at, release=release)
             append_lines(connection, ledger)
-            add_follow_ups(connection, follow_ups)
+            add_steps(connection, steps)
             return saved
 
     def hint_promotion(self, promotion_id: str, at: datetime) -> None:

@@ -9,15 +9,15 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import delete, func, insert, select, update
 
 from champion_gate.domain.rows import Due
-from champion_gate.store import aliases, follow_ups, notifications, promotions, schema, tables
+from champion_gate.store import aliases, notifications, promotions, schema, steps, tables
 from champion_gate.store.aliases import Aliases
 from champion_gate.store.callers import Callers
 from champion_gate.store.engine import ANSWER_SECONDS, BUSY_SECONDS, Database, upsert
-from champion_gate.store.follow_ups import FollowUps
 from champion_gate.store.identities import Identities
 from champion_gate.store.ledger import Ledger
 from champion_gate.store.notifications import Notifications
 from champion_gate.store.promotions import Promotions
+from champion_gate.store.steps import Steps
 
 COMMAND_LINE = "command-line-"
 """Begins the lease tokens of commands, which come and go beside the serving process."""
@@ -55,7 +55,7 @@ def open_store(
     return Store(Database(database_url, answer_seconds, busy_seconds), token)
 
 
-class Store(Notifications, Promotions, FollowUps, Aliases, Ledger, Identities, Callers):
+class Store(Notifications, Promotions, Steps, Aliases, Ledger, Identities, Callers):
     """The rows. Every method is one transaction, durable when it returns.
 
     A *taken* row carries a lease token; whoever holds it writes with it, and `LeaseLostError` tells that
@@ -74,7 +74,7 @@ class Store(Notifications, Promotions, FollowUps, Aliases, Ledger, Identities, C
             return Due(
                 notifications=notifications.LEASES.due_ids(connection, at, limit),
                 promotions=promotions.LEASES.due_ids(connection, at, limit),
-                follow_ups=follow_ups.LEASES.due_ids(connection, at, limit),
+                steps=steps.LEASES.due_ids(connection, at, limit),
             )
 
     def note_time(self, at: datetime) -> timedelta:
@@ -96,10 +96,10 @@ class Store(Notifications, Promotions, FollowUps, Aliases, Ledger, Identities, C
             for table, open_rows in (
                 (tables.notifications, (notifications.OPEN,)),
                 (tables.promotions, (promotions.OPEN,)),
-                (tables.follow_ups, ()),
+                (tables.steps, (steps.OPEN,)),
             ):
                 connection.execute(update(table).where(table.c.due_at > at, *open_rows).values(due_at=at))
-            for failing in (tables.notifications, tables.resolutions, tables.promotions, tables.follow_ups):
+            for failing in (tables.notifications, tables.resolutions, tables.promotions, tables.steps):
                 since = failing.c.failing_since
                 connection.execute(update(failing).where(since > at).values(failing_since=at))
             promotions.let_begin_by(connection, at)
@@ -117,7 +117,7 @@ class Store(Notifications, Promotions, FollowUps, Aliases, Ledger, Identities, C
             # Whoever died may have left a due time that assumed its own return.
             notifications.LEASES.release_all(connection, since=tables.notifications.c.last_received_at)
             promotions.LEASES.release_all(connection, since=tables.promotions.c.updated_at)
-            follow_ups.LEASES.release_all(connection, since=tables.follow_ups.c.due_at)
+            steps.LEASES.release_all(connection, since=tables.steps.c.due_at)
             dead = tables.aliases.c.lease.not_like(f"{COMMAND_LINE}%")
             connection.execute(update(tables.aliases).where(dead).values(lease="", lease_until=None))
 

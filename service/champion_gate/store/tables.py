@@ -19,13 +19,14 @@ from sqlalchemy import (
 
 from champion_gate.store.values import UtcTime, Words
 
-SCHEMA_VERSION = "0006"
+SCHEMA_VERSION = "0007"
 """The newest migration, named here so that checking it needs no Alembic."""
 
 metadata = MetaData()
 
 _OPEN_NOTIFICATION = "phase IN ('received', 'waiting')"
 _OPEN_PROMOTION = "phase IN ('requested', 'pending_approval', 'approved')"
+_OPEN_STEP = "phase IN ('planned', 'running')"
 _LEASED = "lease != ''"
 
 
@@ -189,18 +190,21 @@ ledger_head = Table(
     Column("hash", Text, nullable=False),
 )
 
-follow_ups = Table(
-    "follow_ups",
+steps = Table(
+    "steps",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("promotion_id", Text, ForeignKey("promotions.id"), nullable=False),
+    Column("promotion_id", Text, ForeignKey("promotions.id")),
     Column("kind", Text, nullable=False),
-    Column("facts", Text, nullable=False),
-    Column("due_at", UtcTime, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("due_at", UtcTime),
     *_failure_columns(),
+    Column("details", Text, nullable=False, comment="every field that no query asks for, as JSON"),
     *_lease_columns(),
-    Index("follow_ups_due", "due_at"),
-    Index("follow_ups_of_promotion", "promotion_id"),
+    Index("steps_of_promotion", "promotion_id", "position", "id"),
+    Index("steps_due", "due_at", sqlite_where=text(_OPEN_STEP), postgresql_where=text(_OPEN_STEP)),
+    Index("steps_leased", "lease_until", sqlite_where=text(_LEASED), postgresql_where=text(_LEASED)),
 )
 
 gates_seen = Table(

@@ -17,6 +17,7 @@ from champion_gate.web.api.identities import IdentityViews
 from champion_gate.web.api.notifications import NotificationViews
 from champion_gate.web.api.promotions import PromotionChanges, PromotionReads
 from champion_gate.web.api.routes import Api, Operations
+from champion_gate.web.api.steps import StepChanges
 from champion_gate.web.auth import Access
 from champion_gate.web.health import Check, Health
 from champion_gate.web.hooks import Hooks
@@ -80,7 +81,7 @@ def create_app(
     if posted_decision is not None:
         api.add(Decisions(posted_decision))
     if operations is not None:
-        for views in (PromotionChanges, AliasViews, IdentityViews, NotificationViews):
+        for views in (PromotionChanges, StepChanges, AliasViews, IdentityViews, NotificationViews):
             api.add(views(operations))
     apply_proxy_hops(app, proxy_hops)
     auth.enforce(app, access)

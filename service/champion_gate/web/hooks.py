@@ -97,7 +97,7 @@ class Hooks:
         )
         response = jsonify({"notification": notification_id})
         if unwatched is None:
-            # A queue may be slow or away: the sender has its answer first.
+            # The sender has its answer before the work begins.
             response.call_on_close(partial(self._wake_ups.notification, notification_id))
         return response, 202
 

@@ -12,9 +12,9 @@ from huey.consumer import Consumer
 
 from champion_gate.errors import GateError, NotFoundError
 from champion_gate.log import get_logger, unit_of_work
-from champion_gate.work.queue import HueyWakeUps, create_queue, prepare_queue
+from champion_gate.work.queue import HueyWakeUps
 
-__all__ = ["Every", "HueyWakeUps", "Jobs", "Lanes", "Worker", "create_queue", "prepare_queue"]
+__all__ = ["Every", "HueyWakeUps", "Jobs", "Lanes", "Worker"]
 
 log = get_logger(__name__)
 
@@ -29,13 +29,13 @@ class Jobs:
     """What to call for each kind of wake-up; each may run twice and has one effect.
 
     Attributes:
-        notification, promotion, follow_up: take a row's id.
+        notification, promotion, step: take a row's id.
         look: takes the name of one of the sweep's looks at a vendor.
     """
 
     notification: Callable[[str], object]
     promotion: Callable[[str], object]
-    follow_up: Callable[[str], object]
+    step: Callable[[str], object]
     look: Callable[[str], object]
 
     def of(self, kind: str) -> Callable[[str], object] | None:
@@ -43,7 +43,7 @@ class Jobs:
         known = {
             "notification": self.notification,
             "promotion": self.promotion,
-            "follow_up": self.follow_up,
+            "step": self.step,
             "look": self.look,
         }
         return known.get(kind)
@@ -159,7 +159,6 @@ class Worker:
         self._timers = tuple(timers)
         self._threads = threads
         self._stopping = threading.Event()
-        self._closing = threading.Lock()
         self._timer_threads: list[threading.Thread] = []
         self._consumer: _Consumer | None = None
 
@@ -168,16 +167,9 @@ class Worker:
         if self._consumer is not None:
             raise RuntimeError("this worker has been started already")
         self._wake_ups.deliver_to(self._work, self._lanes.is_waiting)
-        self._wake_ups.queue.on_shutdown("close connections")(self._close_connections)
-        # Huey's scheduler has nothing to do here, and its delay between polls grows to 10 s by default. The
-        # threads poll at different times, so that one of them looks every 40 ms or so.
+        # Huey's scheduler has nothing to do here.
         self._consumer = _Consumer(
-            self._wake_ups.queue,
-            workers=self._threads,
-            periodic=False,
-            initial_delay=0.05,
-            max_delay=0.3,
-            scheduler_interval=60,
+            self._wake_ups.queue, workers=self._threads, periodic=False, scheduler_interval=60
         )
         self._consumer.start()
         health = Every("consumer threads", _HEALTH_SECONDS, self._consumer.check_worker_health)
@@ -206,9 +198,7 @@ class Worker:
         for thread in threads:
             thread.join(max(deadline - time.monotonic(), 0))
         ended = not any(thread.is_alive() for thread in threads)
-        if ended:
-            self._close_connections()
-        else:
+        if not ended:
             log.warning(
                 "stopped in the middle of a step; the sweep will take it up again",
                 seconds=seconds,
@@ -219,11 +209,6 @@ class Worker:
     def _in_hand(self) -> str:
         return ", ".join(f"{kind} {row_id}" for kind, row_id in self._lanes.running())
 
-    def _close_connections(self) -> None:
-        # On PostgreSQL each consumer thread listens on a connection that only it can close, at its end.
-        with self._closing:
-            self._wake_ups.queue.storage.close()
-
     def _work(self, kind: str, row_id: str) -> None:
         run = self._jobs.of(kind)
         if run is None:
@@ -233,7 +218,7 @@ class Worker:
             try:
                 lane = self._lane_of(kind, row_id)
             except NotFoundError:
-                return  # a follow-up that is done is deleted, and its other wake-ups find nothing
+                return  # another installation's, or it has been restored from a backup since
             except Exception:  # the database may be away
                 log.exception("no lane for a wake-up; the sweep will find the row")
                 return
@@ -244,13 +229,7 @@ class Worker:
             finally:
                 ready = self._lanes.leave(lane, (kind, row_id))
         for job in ready:
-            self._send_again(job)
-
-    def _send_again(self, job: Job) -> None:
-        try:
             self._wake_ups.send(*job)
-        except Exception:  # the queue is away
-            log.exception("a wake-up was lost; the sweep will find the row", kind=job[0])
 
     def _tick(self, timer: Every) -> None:
         while not self._stopping.is_set():

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from champion_gate_standins.common.http import SOCKET
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -125,8 +127,8 @@ def _swallow(app: WSGIApplication, environ: WSGIEnvironment) -> None:
 
 
 def _close(environ: WSGIEnvironment) -> None:
-    """Cut the connection; werkzeug's server (the only one we run under) takes ConnectionError quietly."""
-    connection = environ.get("werkzeug.socket")
+    """Cut the connection; `WSGIServer` takes ConnectionError quietly."""
+    connection = environ.get(SOCKET)
     if connection is not None:
         connection.shutdown(socket.SHUT_RDWR)
     raise ConnectionAbortedError("dropped on purpose")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from flask import Flask
 from werkzeug.routing import Rule
-from werkzeug.serving import WSGIRequestHandler, make_server
+
+from champion_gate_standins.common.http import WSGIServer
 
 
 class _MatchedOnly(Rule):
@@ -30,16 +30,6 @@ class StandInApp(Flask):
     url_rule_class = _MatchedOnly
 
 
-class _AsSent(WSGIRequestHandler):
-    """Hands paths over as they were sent, as gunicorn does; http.server makes one of several leading slashes."""
-
-    def parse_request(self) -> bool:
-        if not super().parse_request():
-            return False
-        self.path = self.requestline.split()[1]
-        return True
-
-
 @contextmanager
 def serve(app: Flask, *, port: int = 0) -> Iterator[str]:
     """Run the app until the block ends.
@@ -51,14 +41,11 @@ def serve(app: Flask, *, port: int = 0) -> Iterator[str]:
     Yields:
         The base URL, without a trailing slash.
     """
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = make_server("127.0.0.1", port, app, threaded=True, request_handler=_AsSent)
-    server.daemon_threads = True  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with WSGIServer(app, port) as server:
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.port}"
+        finally:
+            server.stop()
+            thread.join()

@@ -40,6 +40,7 @@ class Model:
     """A registered model; aliases map lower-case names to version numbers.
 
     Attributes:
+        versions: by number, oldest first.
         executable: whether the caller has EXECUTE; without it lists are empty, and the model itself is still shown
             (databricks/sdk/service/catalog.py, ModelVersionsAPI.list).
     """
@@ -83,6 +84,21 @@ class Model:
             "status": version.status,
             "created_at": version.created_at,
             "created_by": version.created_by,
+        }
+        return {key: value for key, value in shown.items() if value is not None}
+
+    def tagged_version(self, version: Version) -> dict[str, Any]:
+        """As MLflow's side shows it: with tags, without id; what is not there is left out."""
+        shown = {
+            "name": self.full_name,
+            "version": str(version.number),
+            "creation_timestamp": version.created_at,
+            "user_id": version.created_by,
+            "run_id": version.run_id,
+            "source": version.source,
+            "status": version.status,
+            "model_id": version.model_id,
+            "tags": pairs(version.tags),
         }
         return {key: value for key, value in shown.items() if value is not None}
 
@@ -142,7 +158,7 @@ class Catalog:
         """
         with self._lock:
             model = self._models[full_name.lower()]
-            number = max([*model.versions, *model.aliases.values()], default=0) + 1
+            number = max([next(reversed(model.versions), 0), *model.aliases.values()]) + 1
             if logged_model is not None:
                 run_id = run_id or self.mlflow.run_of(logged_model)
             model.versions[number] = Version(
@@ -229,11 +245,12 @@ class Catalog:
         app.get(models)(self._get_model)
         app.get(f"{models}/versions")(self._list_versions)
         app.get(f"{models}/versions/<int:number>")(self._get_version)
-        app.get(f"{models}/aliases/<alias>")(self._get_by_alias)
         app.put(f"{models}/aliases/<alias>")(self._put_alias)
         app.delete(f"{models}/aliases/<alias>")(self._delete_alias)
-        app.get("/api/2.0/mlflow/unity-catalog/model-versions/get")(self._get_tagged)
-        app.post("/api/2.0/mlflow/unity-catalog/model-versions/set-tag")(self._set_tag)
+        mlflow = "/api/2.0/mlflow/unity-catalog"
+        app.get(f"{mlflow}/model-versions/get")(self._get_tagged)
+        app.get(f"{mlflow}/registered-models/alias")(self._get_tagged_by_alias)
+        app.post(f"{mlflow}/model-versions/set-tag")(self._set_tag)
         self.mlflow.attach(app)
 
     def _get_model(self, full_name: str) -> Response:
@@ -246,9 +263,8 @@ class Catalog:
         size = min(int(request.args.get("max_results", 0)) or _PAGE, _LONGEST_PAGE)
         with self._lock:
             model = self._model(full_name)
-            shown = model.versions.values() if model.executable else ()
-            versions = [model.shown_version(version) for version in shown]
-        part = versions[page * size : (page + 1) * size]
+            versions = list(model.versions.values()) if model.executable else []
+            part = [model.shown_version(version) for version in versions[page * size : (page + 1) * size]]
         more = {"next_page_token": str(page + 1)} if len(versions) > (page + 1) * size else {}
         return jsonify({**({"model_versions": part} if part else {}), **more})
 
@@ -257,16 +273,6 @@ class Catalog:
             model = self._model(full_name)
             if not model.executable:
                 abort(403, f"User does not have EXECUTE on Model '{model.full_name}'.")
-            return jsonify(model.shown_version(_version_of(model, number)))
-
-    def _get_by_alias(self, full_name: str, alias: str) -> Response:
-        with self._lock:
-            model = self._model(full_name)
-            if not model.executable:
-                abort(403, f"User does not have EXECUTE on Model '{model.full_name}'.")
-            number = model.aliases.get(alias.lower())
-            if number is None:
-                abort(404, f"Alias {alias} does not exist.")
             return jsonify(model.shown_version(_version_of(model, number)))
 
     def _put_alias(self, full_name: str, alias: str) -> Response:
@@ -292,14 +298,13 @@ class Catalog:
         with self._lock:
             model = self._model(request.args.get("name", ""))
             version = _version_of(model, int(request.args.get("version", 0)))
-            shown = {
-                "name": model.full_name,
-                "version": str(version.number),
-                "status": version.status,
-                "model_id": version.model_id,
-                "tags": pairs(version.tags),
-            }
-            return jsonify(model_version=shown)
+            return jsonify(model_version=model.tagged_version(version))
+
+    def _get_tagged_by_alias(self) -> Response:
+        with self._lock:
+            model = self._model(request.args.get("name", ""))
+            version = _holder_of(model, request.args.get("alias", ""))
+            return jsonify(model_version=model.tagged_version(version))
 
     def _set_tag(self) -> Response:
         body = request.get_json(silent=True) or {}
@@ -323,6 +328,15 @@ def _version_of(model: Model, number: int) -> Version:
     if version is None:
         abort(404, f"Model version {number} of '{model.full_name}' does not exist.")
     return version
+
+
+def _holder_of(model: Model, alias: str) -> Version:
+    if not model.executable:
+        abort(403, f"User does not have EXECUTE on Model '{model.full_name}'.")
+    number = model.aliases.get(alias.lower())
+    if number is None:
+        abort(404, f"Alias {alias} does not exist.")
+    return _version_of(model, number)
 
 
 def _source_of(logged_model: str | None, run_id: str | None) -> str:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from flask import Flask, Response, g, jsonify, request
 
+from champion_gate_standins.common.http import SOCKET
+
 _LONGEST_HANG = 120.0
 
 
@@ -133,6 +135,6 @@ def _dripping(body: bytes, until: threading.Event) -> Iterator[bytes]:
 
 
 def _close_connection() -> None:
-    """End the TCP connection under the answer; werkzeug's server takes that for a client that went away."""
-    connection: socket.socket = request.environ["werkzeug.socket"]
+    """End the TCP connection under the answer, which `WSGIServer` takes for a client that went away."""
+    connection: socket.socket = request.environ[SOCKET]
     connection.shutdown(socket.SHUT_RDWR)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import requests
 from flask import Flask, Response, abort, jsonify, request
 
 from champion_gate_standins.databricks.runs import Hook, Job, JobRun, Repair, Task
+
+T = TypeVar("T")
 
 _PAGE = 100
 _MAX_RUNS_PAGE = 25
@@ -36,6 +38,7 @@ class Jobs:
         self._now = now
         self._jobs: dict[int, Job] = {}
         self._runs: dict[int, JobRun] = {}
+        self._tasks: dict[int, tuple[JobRun, Task]] = {}
         self._next_id = _FIRST_ID
         self._lock = threading.RLock()
 
@@ -118,6 +121,7 @@ class Jobs:
             given = dict(parameters or {})
             run = JobRun(number, self._jobs[int(job_id)], creator, now, made, [original], parameters=given)
             self._runs[run.run_id] = run
+            self._keep(run, made)
             return str(run.run_id)
 
     def task_run_id(self, run_id: str, task_key: str) -> str:
@@ -128,7 +132,7 @@ class Jobs:
     def set_output(self, task_run_id: str, said: object, *, truncated: bool = False) -> None:
         """Have a notebook task say something when it ends: text as it is, anything else as JSON."""
         with self._lock:
-            _, task = self._task(int(task_run_id))
+            _, task = self._tasks[int(task_run_id)]
             task.output = said if isinstance(said, str) else json.dumps(said)
             task.truncated = truncated
 
@@ -142,6 +146,7 @@ class Jobs:
             again.child_job_id = task.child_job_id
             run.tasks.append(again)
             run.repairs[-1].task_run_ids.append(again.run_id)
+            self._keep(run, [again])
             return str(again.run_id)
 
     def end_task(self, run_id: str, task_key: str, *, code: str = "SUCCESS") -> None:
@@ -152,10 +157,11 @@ class Jobs:
     def add_iteration(self, run_id: str, task_key: str, *, code: str = "SUCCESS", attempt: int = 0) -> str:
         """Add an ended iteration to a for-each task's latest attempt, and return its task run id."""
         with self._lock:
-            task = self._runs[int(run_id)].latest(task_key)
-            now = self._now()
+            run, now = self._runs[int(run_id)], self._now()
+            task = run.latest(task_key)
             one = Task(self._new_id(), f"{task.key}_iteration", "notebook", attempt, now, now, code)
             task.iterations.append(one)
+            self._keep(run, [one])
             return str(one.run_id)
 
     def start_child(self, run_id: str, task_key: str, child_job_id: str, **run: Any) -> str:
@@ -217,6 +223,7 @@ class Jobs:
                 again.append(Task(self._new_id(), key, task.kind, task.attempt + 1, start=now))
                 again[-1].child_job_id = task.child_job_id
             run.tasks += again
+            self._keep(run, again)
             run.code, run.end = None, 0
             repair = Repair(self._new_id(), now, [task.run_id for task in again])
             run.repairs.append(repair)
@@ -283,17 +290,8 @@ class Jobs:
         self._next_id += 1
         return self._next_id
 
-    def _task(self, task_run_id: int) -> tuple[JobRun, Task]:
-        found = next((pair for pair in self._all_tasks() if pair[1].run_id == task_run_id), None)
-        if found is None:
-            raise KeyError(task_run_id)
-        return found
-
-    def _all_tasks(self) -> Iterator[tuple[JobRun, Task]]:
-        for run in self._runs.values():
-            for task in run.tasks:
-                yield run, task
-                yield from ((run, one) for one in task.iterations)
+    def _keep(self, run: JobRun, tasks: Sequence[Task]) -> None:
+        self._tasks |= {task.run_id: (run, task) for task in tasks}
 
     # what clients see
     def attach(self, app: Flask) -> None:
@@ -315,7 +313,7 @@ class Jobs:
         name, page, size = request.args.get("name"), _page(), int(request.args.get("limit", 20))
         with self._lock:
             jobs = [j for j in self._jobs.values() if name is None or j.name.lower() == name.lower()]
-            return _listed("jobs", [job.shown() for job in reversed(jobs)], page, size)
+            return _listed("jobs", jobs[::-1], page, size, Job.shown)
 
     def _get_run(self) -> Response:
         run_id, base, page = _id_argument("run_id"), request.host_url.rstrip("/"), _page()
@@ -339,10 +337,9 @@ class Jobs:
             return jsonify(_output(run, task, request.host_url.rstrip("/")))
 
     def _known_task(self, run_id: int) -> tuple[JobRun, Task]:
-        try:
-            return self._task(run_id)
-        except KeyError:
+        if run_id not in self._tasks:
             abort(400, f"Run {run_id} does not exist.")
+        return self._tasks[run_id]
 
     def _list_runs(self) -> Response:
         job_id, since = _id_argument("job_id"), int(request.args.get("start_time_from", 0))
@@ -352,11 +349,12 @@ class Jobs:
             abort(400, f"Invalid limit: {size}.")
         with self._lock:
             runs = [
-                run.head(base)
-                for run in sorted(self._runs.values(), key=lambda run: (-run.start, -run.run_id))
+                run
+                for run in self._runs.values()
                 if run.job.job_id == job_id and run.start >= since and (run.code or not completed)
             ]
-            return _listed("runs", runs, page, size)
+            runs.sort(key=lambda run: (-run.start, -run.run_id))
+            return _listed("runs", runs, page, size, lambda run: run.head(base))
 
 
 def _output(run: JobRun, task: Task, base: str) -> dict[str, Any]:
@@ -388,7 +386,7 @@ def _page() -> int:
     return int(request.args.get("page_token", 0))
 
 
-def _listed(key: str, items: list[dict[str, Any]], page: int, size: int) -> Response:
-    part = items[page * size : (page + 1) * size]
+def _listed(key: str, items: list[T], page: int, size: int, shown: Callable[[T], dict[str, Any]]) -> Response:
+    part = [shown(item) for item in items[page * size : (page + 1) * size]]
     more = {"next_page_token": str(page + 1)} if len(items) > (page + 1) * size else {}
     return jsonify({**({key: part} if part else {}), "has_more": bool(more), **more})

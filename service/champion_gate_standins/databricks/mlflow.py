@@ -10,6 +10,7 @@ import math
 import re
 import threading
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -33,6 +34,7 @@ class MlflowRuns:
         self._now = now
         self._runs: dict[str, dict[str, Any]] = {}
         self._models: dict[str, dict[str, Any]] = {}
+        self._logged: defaultdict[str, list[str]] = defaultdict(list)
         self._lock = threading.RLock()
 
     # what tests and the demo do
@@ -99,6 +101,7 @@ class MlflowRuns:
         }
         with self._lock:
             self._models[made] = {"info": info, "data": {"params": pairs(params or {}), "metrics": []}}
+            self._logged[run_id].append(made)
             if as_output:
                 outputs = self._runs[run_id].setdefault("outputs", {}).setdefault("model_outputs", [])
                 outputs.append({"model_id": made, "step": 0})
@@ -137,7 +140,7 @@ class MlflowRuns:
     def remove_model(self, model_id: str) -> None:
         """Delete a logged model; the run goes on naming it."""
         with self._lock:
-            del self._models[model_id]
+            self._logged[self._models.pop(model_id)["info"]["source_run_id"]].remove(model_id)
 
     def remove_run(self, run_id: str) -> None:
         """Delete a run; the models that it logged stay."""
@@ -203,7 +206,7 @@ class MlflowRuns:
             int(body.get("page_token", 0)),
         )
         with self._lock:
-            found = [model for model in self._models.values() if model["info"]["source_run_id"] == of_run[1]]
+            found = [self._models[model_id] for model_id in self._logged.get(of_run[1], ())]
         more = {"next_page_token": str(start + most)} if len(found) > start + most else {}
         return jsonify({"models": found[start : start + most], **more})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -69,7 +70,13 @@ def node_id(kind: str, number: int) -> str:
 
 def user(base: str, who: User) -> Json:
     """`simple-user`; `base` is the stand-in's URL without a trailing slash, here and below."""
-    url = f"{base}/users/{quote(who.login, safe='')}"
+    return _user(base, who.id, who.login, who.type)
+
+
+@lru_cache
+def _user(base: str, number: int, login: str, kind: str) -> Json:
+    quoted = quote(login, safe="")
+    url = f"{base}/users/{quoted}"
     links = {
         f"{name}_url": f"{url}/{name}"
         for name in (
@@ -84,15 +91,15 @@ def user(base: str, who: User) -> Json:
         )
     }
     return {
-        "login": who.login,
-        "id": who.id,
-        "node_id": node_id("User", who.id),
-        "avatar_url": f"{base}/avatars/{who.id}",
+        "login": login,
+        "id": number,
+        "node_id": node_id("User", number),
+        "avatar_url": f"{base}/avatars/{number}",
         "gravatar_id": "",
         "url": url,
-        "html_url": f"{base}/{quote(who.login, safe='')}",
+        "html_url": f"{base}/{quoted}",
         "organizations_url": f"{url}/orgs",
-        "type": who.type,
+        "type": kind,
         "user_view_type": "public",
         "site_admin": False,
         **links,
@@ -151,17 +158,24 @@ def reviewers(base: str, environment: Environment) -> list[Json]:
 
 def minimal_repository(base: str, repository: Repository) -> Json:
     """`minimal-repository`, as inside a workflow run."""
-    url = f"{base}/repos/{repository.full_name}"
     return {
-        "id": repository.id,
-        "node_id": node_id("Repository", repository.id),
+        **_repository_links(base, repository.id, repository.full_name),
         "name": repository.name,
-        "full_name": repository.full_name,
         "private": repository.private,
         "owner": user(base, repository.owner),
-        "html_url": f"{base}/{repository.full_name}",
         "description": None,
         "fork": False,
+    }
+
+
+@lru_cache
+def _repository_links(base: str, number: int, full_name: str) -> Json:
+    url = f"{base}/repos/{full_name}"
+    return {
+        "id": number,
+        "node_id": node_id("Repository", number),
+        "full_name": full_name,
+        "html_url": f"{base}/{full_name}",
         "url": url,
         **{f"{name}_url": f"{url}/{name}" for name in _REPOSITORY_LINKS},
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -234,25 +234,22 @@ class Api:
         _, repository = self._reach(owner, name, "actions", "read")
         workflow = self._workflow(repository, file) if file else None
         asked = request.args
-        within = created_filter(asked.get("created", ""))
         searched = any(
             key in asked
             for key in ("actor", "branch", "check_suite_id", "created", "event", "head_sha", "status")
         )
-        now = self._state.clock()
+        hidden = self.not_searched if self.searches else None
+        until = self._state.clock() - self.listed_after
         found = [
             run
             for run in reversed(self._state.runs)
             if run.repository is repository
-            and (not searched or (self.searches and str(run.id) not in self.not_searched))
-            and now - run.created_at >= self.listed_after
+            and run.created_at <= until
             and workflow in {None, run.workflow}
-            and asked.get("event", run.event) == run.event
-            and asked.get("actor", run.actor.login).lower() == run.actor.login.lower()
-            and asked.get("branch", run.head_branch) == run.head_branch
-            and ("status" not in asked or asked["status"] in {run.status, run.conclusion})
-            and within(run.created_at)
+            and (not searched or (hidden is not None and str(run.id) not in hidden))
         ]
+        for wanted in _filters(asked):
+            found = [run for run in found if wanted(run)]
         page, link = page_of(found[:MAX_SEARCH] if searched else found, repository.id)
         answer = {
             "total_count": len(found),
@@ -320,6 +317,21 @@ class Api:
         caller, run = self._reach_run(owner, name, run_id, "write")
         self._runs.rerun(run, caller.user)
         return jsonify({}), 201
+
+
+def _filters(asked: Mapping[str, str]) -> Iterator[Callable[[Run], bool]]:
+    """What a list of runs was asked to show."""
+    if "event" in asked:
+        yield lambda run: run.event == asked["event"]
+    if "actor" in asked:
+        yield lambda run: run.actor.login.lower() == asked["actor"].lower()
+    if "branch" in asked:
+        yield lambda run: run.head_branch == asked["branch"]
+    if "status" in asked:
+        yield lambda run: asked["status"] in {run.status, run.conclusion}
+    if within := asked.get("created"):
+        is_within = created_filter(within)
+        yield lambda run: is_within(run.created_at)
 
 
 def problem(error: RefusedError) -> tuple[Response, int]:

@@ -82,10 +82,10 @@ class Runs:
             raise RefusedError(422, "Cannot trigger a 'workflow_dispatch' on a disabled workflow")
         checked = _checked_inputs(workflow, inputs)
         now = self._now()
-        same_workflow = [run for run in self._state.runs if run.workflow is workflow]
+        workflow.started += 1
         run = Run(
             id=self._state.new_id(),
-            run_number=len(same_workflow) + 1,
+            run_number=workflow.started,
             repository=repository,
             workflow=workflow,
             event="workflow_dispatch",
@@ -105,12 +105,11 @@ class Runs:
 
     def _group(self, run: Run) -> list[Run]:
         """The unfinished runs of the run's concurrency group, oldest first."""
+        group = run.promotion_id
         return [
             other
             for other in self._state.runs
-            if other.workflow is run.workflow
-            and other.promotion_id == run.promotion_id
-            and other.status != "completed"
+            if other.workflow is run.workflow and other.promotion_id == group and other.status != "completed"
         ]
 
     def _enter_group(self, run: Run) -> None:

@@ -92,6 +92,7 @@ class Workflow:
 
     Attributes:
         run_name: a format string over the inputs.
+        started: how many runs of it there have been.
     """
 
     id: int
@@ -101,6 +102,7 @@ class Workflow:
     inputs: tuple[str, ...] = TEMPLATE_INPUTS
     run_name: str = "Champion {model} v{version} [{promotion_id}]"
     state: str = "active"
+    started: int = 0
 
     @property
     def path(self) -> str:
@@ -325,9 +327,8 @@ class State:
 
     def run(self, run_id: int, repository: Repository | None = None) -> Run:
         """A run by id, of this repository if one is given."""
-        return _found(
-            next((r for r in self.runs if r.id == run_id and repository in {None, r.repository}), None)
-        )
+        newest_first = (run for run in reversed(self.runs) if run.id == run_id)
+        return _found(next((run for run in newest_first if repository in {None, run.repository}), None))
 
 
 def _found(thing: T | None) -> T:

@@ -19,7 +19,7 @@ from champion_gate.adapters.databricks.transport import (
     bound_exchanges,
     patience,
 )
-from champion_gate.adapters.http.deadline import BoundedCalls, GivenUpError, Timeouts
+from champion_gate.adapters.http.deadline import BoundedCalls, GivenUpError, Timeouts, read_environment
 from champion_gate.adapters.http.models import Answered
 from champion_gate.errors import VendorError, VendorRefusedError, VendorUnavailableError
 
@@ -162,6 +162,7 @@ class DatabricksConnection:
         session = client.api_client._api_client._session  # noqa: SLF001
         for scheme in ("https://", "http://"):
             session.mount(scheme, Transport(self._hear))
+        read_environment(session, config.host)
         # Without discovery nothing shows that the settings are right, until a call has.
         if is_discovered or self._client is not None:
             self._keep(client, is_whole=bool(is_discovered and config.discovery_url))

@@ -247,10 +247,18 @@ class VersionList(Page):
     model_versions: Listed[Version] = Field(default_factory=list)
 
 
-class TaggedVersion(Nested):
-    """A model version as MLflow's side of Unity Catalog shows it."""
+class MlflowVersion(Nested):
+    """A model version as MLflow's side of Unity Catalog shows it: with tags, and without an id.
+
+    Fields: mlflow/protos/databricks_uc_registry_messages.proto, ModelVersion.
+    """
 
     version: Digits = Field(validation_alias=AliasPath("model_version", "version"))
+    name: Word = at("model_version", "name")
+    run_id: Word = at("model_version", "run_id")
+    source: Word = at("model_version", "source")
+    status: Word = at("model_version", "status")
+    created_at: Instant = at("model_version", "creation_timestamp")
     tags: Listed[Pair] = list_at("model_version", "tags")
     model_id: object = at("model_version", "model_id")
 

@@ -21,8 +21,8 @@ from champion_gate.adapters.databricks.mlflow_runs import (
     read_run,
 )
 from champion_gate.adapters.databricks.models import (
+    MlflowVersion,
     RegisteredModel,
-    TaggedVersion,
     Version,
     VersionList,
     databricks,
@@ -35,6 +35,7 @@ from champion_gate.domain.together import Together
 from champion_gate.domain.versions import (
     LoggedModel,
     ModelVersion,
+    TaggedVersion,
     TrainingRun,
     VersionDetails,
     VersionStatus,
@@ -43,8 +44,9 @@ from champion_gate.domain.versions import (
 from champion_gate.errors import InvalidInputError, InvalidNameError, VendorNotFoundError, VendorRefusedError
 
 _MODELS = "/api/2.1/unity-catalog/models"
-_TAGGED = "/api/2.0/mlflow/unity-catalog/model-versions"
-_GET = f"{_TAGGED}/get"
+_MLFLOW = "/api/2.0/mlflow/unity-catalog"
+_GET = f"{_MLFLOW}/model-versions/get"
+_GET_BY_ALIAS = f"{_MLFLOW}/registered-models/alias"
 _VERSIONS_PER_PAGE = (
     1000  # the most that Unity Catalog lists at a time (sdk/service/catalog.py, ModelVersionsAPI.list)
 )
@@ -83,29 +85,33 @@ class UnityCatalog:
 
     def get_version(self, model: str, version: str) -> ModelVersion:
         """One version, if the service's principal may see it."""
-        named, number = _Name.of(model), check_version(version)
-        found = _version(named, self._connection.begin().get(Version, f"{named.path}/versions/{number}"))
-        if found.version != number:
-            raise unreadable("a model version")
-        return found
+        return _read_version(self._connection.begin(), _Name.of(model), check_version(version))
 
-    def get_details(self, version: ModelVersion) -> VersionDetails:
-        """The version's tags, its MLflow run and its logged model, read together.
+    def get_details(self, version: ModelVersion, tags: Mapping[str, str] | None = None) -> VersionDetails:
+        """The version, its tags, its MLflow run and its logged model, read together.
 
         Raises:
+            VendorNotFoundError: also where the number belongs to another version by now.
             VendorRefusedError: the run is in another workspace, where we cannot read it.
         """
         api, named, number = self._connection.begin(), _Name.of(version.model), check_version(version.version)
         shown_here = logged_model_of(version.source, version.logged_model_id)
-        tagged, training, logged = self._together.outcomes(
-            lambda: _read_tagged(api, named, number),
+        shown, training, logged = self._together.outcomes(
+            lambda: (
+                TaggedVersion(version, tags)
+                if tags is not None
+                else _read_tagged(api, named, number, [version])
+            ),
             lambda: self._run_of(api, version),
             lambda: None if shown_here is None else read_logged_model(api, shown_here),
         )
-        shown = tagged()
-        told = logged_model_of(version.source, shown.model_id or version.logged_model_id)
-        known = replace(version, logged_model_id=told)
-        details = VersionDetails(version=known, tags=pairs(shown.tags), training_run=training())
+        now = shown()
+        if not now.version.same_as(version):
+            raise VendorNotFoundError(
+                VENDOR, f"version {number} of {version.model} was deleted and another made in its place."
+            )
+        told = now.version.logged_model_id
+        details = VersionDetails(version=now.version, tags=now.tags, training_run=training())
         if told is not None and told != shown_here:
             return self._with_logged_model(api, details, lambda: read_logged_model(api, told))
         return self._with_logged_model(api, details, logged)
@@ -154,7 +160,7 @@ class UnityCatalog:
         def tag_of(version: ModelVersion) -> str | VendorNotFoundError | None:
             named, number = _Name.of(version.model), check_version(version.version)
             try:
-                shown = _read_tagged(self._connection.begin(), named, number)
+                shown = _read_mlflow(self._connection.begin(), named, number)
             except VendorNotFoundError as error:
                 return error
             return pairs(shown.tags).get(key)
@@ -179,12 +185,12 @@ class UnityCatalog:
         """
         return _read_alias(self._connection.begin(), _Name.of(model), check_alias(alias))
 
-    def get_holder(self, model: str, alias: str) -> ModelVersion | None:
+    def get_holder(self, model: str, alias: str, known: Sequence[ModelVersion] = ()) -> TaggedVersion | None:
         """The version that holds the alias, with all that Unity Catalog tells of one; None where it refuses to."""
-        named = _Name.of(model)
-        path = f"{named.path}/aliases/{check_alias(alias)}"
+        named, api = _Name.of(model), self._connection.begin()
+        query = {"name": named.full, "alias": check_alias(alias)}
         try:
-            return _version(named, self._connection.begin().get(Version, path))
+            return _whole(api, named, api.get(MlflowVersion, _GET_BY_ALIAS, query), known)
         except VendorRefusedError as error:
             if error.concerns_all:
                 raise
@@ -223,7 +229,7 @@ class UnityCatalog:
             raise InvalidInputError(f"Unity Catalog does not take the tag {key[:255]!r} with this value.")
         named, number = _Name.of(model), check_version(version)
         body = {"name": named.full, "version": number, "key": key, "value": value}
-        self._connection.begin().write("POST", f"{_TAGGED}/set-tag", body)
+        self._connection.begin().write("POST", f"{_MLFLOW}/model-versions/set-tag", body)
 
     def check(self) -> None:
         """Ask who we are: shows that the workspace answers and takes our credentials."""
@@ -297,12 +303,50 @@ def _version_id(shown: Version) -> str:
     return f"created_at {shown.created_at}; run_id {shown.run_id}; source {shown.source}"
 
 
-def _read_tagged(api: Operation, named: _Name, version: str) -> TaggedVersion:
+def _read_version(api: Operation, named: _Name, version: str) -> ModelVersion:
+    found = _version(named, api.get(Version, f"{named.path}/versions/{version}"))
+    if found.version != version:
+        raise unreadable("a model version")
+    return found
+
+
+def _read_mlflow(api: Operation, named: _Name, version: str) -> MlflowVersion:
     """A version as MLflow's side of Unity Catalog shows it: with tags and, where it tells it, `model_id`."""
-    found = api.get(TaggedVersion, _GET, {"name": named.full, "version": version})
+    found = api.get(MlflowVersion, _GET, {"name": named.full, "version": version})
     if found.version != version:
         raise unreadable(_GET)
     return found
+
+
+def _read_tagged(api: Operation, named: _Name, version: str, known: Sequence[ModelVersion]) -> TaggedVersion:
+    return _whole(api, named, _read_mlflow(api, named, version), known)
+
+
+def _whole(
+    api: Operation, named: _Name, shown: MlflowVersion, known: Sequence[ModelVersion]
+) -> TaggedVersion:
+    """What MLflow's side shows, with what it does not tell, such as the version's own id.
+
+    A known version with this number, time, run and source is this one: no two have them in common, as one that is
+    made anew is made later. Any other is read whole.
+    """
+    if (shown.name or "").casefold() != named.full.casefold():
+        raise unreadable(_MLFLOW)
+    same = (each for each in known if _is_shown(each, shown))
+    version = next(same, None) or _read_version(api, named, check_version(shown.version))
+    status = _STATUSES.get(shown.status or "", VersionStatus.UNKNOWN)
+    told = logged_model_of(version.source, shown.model_id or version.logged_model_id)
+    return TaggedVersion(replace(version, status=status, logged_model_id=told), pairs(shown.tags))
+
+
+def _is_shown(version: ModelVersion, shown: MlflowVersion) -> bool:
+    before = (version.version, version.created_at, version.run_id, version.source)
+    return shown.created_at is not None and before == (
+        shown.version,
+        shown.created_at,
+        shown.run_id,
+        shown.source,
+    )
 
 
 def _read_alias(api: Operation, named: _Name, alias: str) -> str | None:

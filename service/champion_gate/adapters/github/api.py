@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from typing import TypeVar
@@ -40,6 +40,7 @@ LIMITS: Limits = (
     (422, "submitted too quickly"),
 )
 M = TypeVar("M", bound=Answered)
+T = TypeVar("T")
 
 _PAGE = {"per_page": "100"}
 _SEARCH_LIMIT = 1000  # GitHub lists no more, however many there are
@@ -74,25 +75,28 @@ class RepositoryApi:
 
     def repository(self) -> Repository:
         """`GET /repos/{owner}/{repo}`."""
-        return github.one(Repository, self._get(), "repository")
+        return self._place(Repository, "repository")
 
     def workflow(self) -> Workflow:
         """`GET …/actions/workflows/{file}`."""
-        return github.one(Workflow, self._get("actions", "workflows", self.spot.workflow), "workflow")
+        return self._place(Workflow, "workflow", "actions", "workflows", self.spot.workflow)
 
     def environment(self, name: str) -> Environment:
         """`GET …/environments/{name}`."""
-        return github.one(Environment, self._get("environments", name), "environment")
+        return self._place(Environment, "environment", "environments", name)
 
     def branch_policies(self, name: str) -> list[BranchPolicy]:
         """All custom branch policies of an environment."""
         path = ("environments", name, "deployment-branch-policies")
-        return self._all(BranchPolicy, "branch_policies", *path)
+        pages = self._place_pages(lambda page: github.page(BranchPolicy, page, "branch_policies"), *path)
+        return self._all(pages, path)
 
     def branch_rules(self) -> list[BranchRule]:
         """`GET …/rules/branches/{branch}`: of all active rulesets, the organization's too, that apply to our ref."""
-        pages = self._pages("rules", "branches", self.spot.ref, params=_PAGE)
-        return [rule for page in pages for rule in github.many(BranchRule, page, "rules")]
+        pages = self._place_pages(
+            lambda page: github.many(BranchRule, page, "rules"), "rules", "branches", self.spot.ref
+        )
+        return [rule for page in pages for rule in page]
 
     def check_team(self, slug: str) -> None:
         """Raise unless the team's members can be read."""
@@ -130,7 +134,8 @@ class RepositoryApi:
 
     def jobs(self, run_id: str) -> list[Job]:
         """All jobs of the run's latest attempt."""
-        return self._all(Job, "jobs", "actions", "runs", run_id, "jobs", params={"filter": "latest"})
+        path = ("actions", "runs", run_id, "jobs")
+        return self._all(self._listed(Job, "jobs", path, {"filter": "latest"}), path)
 
     def dispatched_runs(self, since: datetime, until: datetime | None = None) -> list[ListedRun]:
         """The workflow's runs that our own account dispatched, newest first.
@@ -147,7 +152,8 @@ class RepositoryApi:
         while True:
             created = f">={_time(since)}" if end is None else f"{_time(since)}..{_time(end)}"
             params = {**self._ours, "created": created}
-            runs, total = self._read(ListedRun, "workflow_runs", self._runs_path, params)
+            pages = self._listed(ListedRun, "workflow_runs", self._runs_path, params)
+            runs, total = self._whole(pages, self._runs_path)
             found |= {run.id: run for run in runs}
             if total <= _SEARCH_LIMIT:
                 return list(found.values())
@@ -236,6 +242,27 @@ class RepositoryApi:
     def _get(self, *parts: str) -> object:
         return self._client.get(joined(*self._repository, *parts), auth=self._auth)
 
+    def _place(self, model: type[M], what: str, *parts: str) -> M:
+        """What a place is like now. It seldom changes and is read with each request, so GitHub is asked whether it has.
+
+        docs.github.com, "Best practices for using the REST API": an answer 304 does not count against the rate limit.
+        """
+        path = joined(*self._repository, *parts)
+        (found,) = self._client.get_kept_pages(
+            path, auth=self._auth, read=lambda answer: github.one(model, answer, what), max_pages=1
+        )
+        return found
+
+    def _place_pages(self, read: Callable[[object], T], *parts: str) -> list[T]:
+        """The same of a list, page by page."""
+        return self._client.get_kept_pages(
+            joined(*self._repository, *parts),
+            auth=self._auth,
+            read=read,
+            params=_PAGE,
+            list_path=joined(*parts),
+        )
+
     def _pages(self, *parts: str, params: Mapping[str, str] | None = None) -> list[object]:
         """All pages of a list. GitHub's links to next pages name the repository by its number.
 
@@ -248,31 +275,27 @@ class RepositoryApi:
             list_path=joined(*parts),
         )
 
-    def _all(
-        self,
-        model: type[M],
-        key: str,
-        *parts: str,
-        params: Mapping[str, str] | None = None,
-    ) -> list[M]:
+    def _all(self, pages: Sequence[tuple[list[M], int]], parts: Sequence[str]) -> list[M]:
         """All of a list that is no search.
 
         Raises:
             VendorRefusedError: it has more entries than we read.
         """
-        items, total = self._read(model, key, parts, params or {})
+        items, total = self._whole(pages, parts)
         if total > _SEARCH_LIMIT:
             path = joined(*self._repository, *parts)
             raise VendorRefusedError("GitHub", f"{path} lists {total} entries, more than can be read.")
         return items
 
-    def _read(
+    def _listed(
         self, model: type[M], key: str, parts: Sequence[str], params: Mapping[str, str]
-    ) -> tuple[list[M], int]:
+    ) -> list[tuple[list[M], int]]:
+        """The pages of a list, each with how many entries there are in all."""
+        answers = self._pages(*parts, params={**params, **_PAGE})
+        return [github.page(model, answer, key) for answer in answers]
+
+    def _whole(self, pages: Sequence[tuple[list[M], int]], parts: Sequence[str]) -> tuple[list[M], int]:
         """The first 1,000 entries of a list, and how many there are."""
-        pages = [
-            github.page(model, answer, key) for answer in self._pages(*parts, params={**params, **_PAGE})
-        ]
         items, total = [item for page, _ in pages for item in page], pages[0][1]
         if len(items) < min(total, _SEARCH_LIMIT):
             path = joined(*self._repository, *parts)

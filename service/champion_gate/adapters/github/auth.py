@@ -65,6 +65,7 @@ class _AppAuth:
         self._keys = [(app.client_id, _private_key(app.private_key)) for app in apps]
         self._rotation = Rotation(len(apps))
         self._clock = clock
+        self._lock = threading.Lock()
 
     def headers(self) -> Mapping[str, str]:
         now = self._clock.now()
@@ -77,8 +78,25 @@ class _AppAuth:
         }
         return {"Authorization": f"Bearer {jwt.encode(claims, key, algorithm='RS256')}"}
 
-    def renew(self, refused: Mapping[str, str]) -> bool:  # noqa: ARG002 - each call has a JWT of its own
-        return self._rotation.renew()
+    def renew(self, refused: Mapping[str, str]) -> bool:
+        """Take the next key. Whether there is another; a call that was refused beside this one may have taken it."""
+        with self._lock:
+            return not self._is_current(refused) or self._rotation.renew()
+
+    def _is_current(self, sent: Mapping[str, str]) -> bool:
+        """Whether this JWT was signed with the key that is used now: each call has one of its own."""
+        client_id, key = self._keys[self._rotation.current]
+        try:
+            jwt.decode(
+                sent["Authorization"].removeprefix(_BEARER),
+                key.public_key(),
+                algorithms=["RS256"],
+                issuer=client_id,
+                options={"verify_exp": False, "verify_iat": False},
+            )
+        except jwt.InvalidTokenError:
+            return False
+        return True
 
 
 def _private_key(pem: str) -> RSAPrivateKey:

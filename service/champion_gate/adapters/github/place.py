@@ -6,7 +6,6 @@ self-review, administrators' bypass, deployment branches). Of a branch: "Availab
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +15,7 @@ from champion_gate.adapters.github import models
 from champion_gate.adapters.github.api import RepositoryApi
 from champion_gate.adapters.github.models import BranchPolicy, BranchRule, ProtectionRule, github
 from champion_gate.adapters.github.settings import GitHubPlace
+from champion_gate.adapters.pins import changed_pins, unpacked
 from champion_gate.domain.canonical import canonical
 from champion_gate.domain.ports import Person
 from champion_gate.errors import VendorNotFoundError, VendorRefusedError
@@ -135,11 +135,7 @@ def changes(stored: Mapping[str, str], now: Survey) -> list[str]:
     """In which ways the place is not what it was when the request opened."""
     if now.problems:
         return []
-    found = [
-        f"{key} was {stored.get(key, 'not stored')} when approval was asked for and is {now.pins[key]} now."
-        for key in _COMPARED
-        if stored.get(key) != now.pins[key]
-    ]
+    found = changed_pins(_COMPARED, stored, now.pins)
     before = stored_environments(stored)
     for environment in now.environments:
         was, is_now = before.get(environment.seat), environment.pin()
@@ -165,12 +161,7 @@ def moved(stored: Mapping[str, str], now: Survey) -> str | None:
 
 def stored_environments(stored: Mapping[str, str]) -> Mapping[str, Mapping[str, object]]:
     """Seat -> what was pinned of its environment; empty where the pins cannot be read."""
-    try:
-        pinned = json.loads(stored.get("environments", ""))
-    except ValueError:
-        return {}
-    if not isinstance(pinned, dict):
-        return {}
+    pinned = unpacked(stored.get("environments", ""))
     return {seat: pin for seat, pin in pinned.items() if isinstance(pin, dict)}
 
 

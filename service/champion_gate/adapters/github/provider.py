@@ -40,6 +40,9 @@ RETURNS_RUN_BY_REQUEST = "2022-11-28"
 _MAX_CHARACTERS = 65_535
 """Of all inputs together, of which there may be 25 (docs.github.com, workflow_dispatch event)."""
 
+_MOST_KEPT = 300
+"""Pages of lists of which it is asked whether they have changed, and what is read of places: five answers a place."""
+
 _MARGIN = 535  # how GitHub counts characters is not documented
 _PAGES_OF_ALL = 10  # GitHub lists no more than 1,000 runs of a search
 
@@ -92,6 +95,7 @@ class GitHub(CiProvider[RepositoryApi]):
             timeouts=timeouts,
             sleep=sleep,
             limits=LIMITS,
+            max_kept_pages=_MOST_KEPT,
         )
         super().__init__(name, client)
         self._together = together or Together()
@@ -158,7 +162,10 @@ class GitHub(CiProvider[RepositoryApi]):
     # --- deciding ---------------------------------------------------------------------------------------------
 
     def read(self, target: ApprovalTarget, promotion: Promotion) -> RequestState:
-        """See ApprovalProvider: the run, the environments, the reviews and the gated jobs; nothing of that is cached."""
+        """See ApprovalProvider: the run, the environments, the reviews and the gated jobs, as GitHub has them now.
+
+        Only of the place is what was read before taken again, where GitHub says that it has not changed.
+        """
         request = promotion.request
         if request is None or request.external_id is None:
             raise VendorRefusedError("GitHub", f"promotion {promotion.id} has no workflow run to be read.")

@@ -5,7 +5,6 @@ What is asked of a place: docs.gitlab.com, "Protected environments", "Deployment
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +16,7 @@ from champion_gate.adapters.gitlab.branch import Branch, branch_problems, read_b
 from champion_gate.adapters.gitlab.models import Project, ProtectedEnvironment
 from champion_gate.adapters.gitlab.people import AccessRule, People
 from champion_gate.adapters.gitlab.settings import GitLabPlace, Protection
+from champion_gate.adapters.pins import changed_pins, unpacked
 from champion_gate.domain.canonical import canonical
 from champion_gate.domain.ports import Person
 from champion_gate.errors import VendorNotFoundError, VendorRefusedError
@@ -137,12 +137,8 @@ def changes(stored: Mapping[str, str], now: Survey) -> list[str]:
     """In which ways the place is not what it was when the request opened."""
     if now.problems:
         return []
-    found = [
-        f"{key} was {stored.get(key, 'not stored')} when approval was asked for and is {now.pins[key]} now."
-        for key in _COMPARED
-        if stored.get(key) != now.pins[key]
-    ]
-    before, after = _unpacked(stored.get("rules", "")), _unpacked(now.pins["rules"])
+    found = changed_pins(_COMPARED, stored, now.pins)
+    before, after = unpacked(stored.get("rules", "")), unpacked(now.pins["rules"])
     return found + [
         f"{words[0].upper()}{words[1:]} changed since approval was asked for "
         f"(from {before.get(key)} to {after[key]}). Change it back, or cancel and ask afresh."
@@ -157,14 +153,6 @@ def moved(stored: Mapping[str, str], now: Survey) -> str | None:
     if now.pins.get("project_id") != stored.get("project_id") or None in {before, after} or before == after:
         return None
     return f"Project {stored['project_id']} was in namespace {before} when approval was asked for and is in {after} now."
-
-
-def _unpacked(rules: str) -> Mapping[str, object]:
-    try:
-        unpacked = json.loads(rules)
-    except ValueError:
-        return {}
-    return unpacked if isinstance(unpacked, dict) else {}
 
 
 def _project(api: ProjectApi) -> Project:

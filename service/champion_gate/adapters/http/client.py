@@ -16,7 +16,7 @@ import urllib3
 
 from champion_gate.adapters.http.answer import Answer, Cache, KeptPage, Limits, why_not_sent
 from champion_gate.adapters.http.auth import Auth
-from champion_gate.adapters.http.deadline import Deadline, Timeouts, new_session
+from champion_gate.adapters.http.deadline import Deadline, Timeouts, new_session, read_environment
 from champion_gate.errors import (
     ConfigurationError,
     GateError,
@@ -86,7 +86,6 @@ class ApiClient:
         self.vendor = vendor
         self._base_url = base_url.rstrip("/")
         self._headers = dict(headers or {})
-        self._verify: str | bool = ca_file or True
         self._timeouts = timeouts or Timeouts()
         self._sleep = sleep
         self._max_answer_bytes = max_answer_bytes
@@ -95,6 +94,8 @@ class ApiClient:
         self._refusal = refusal
         self._session = new_session()
         self._session.trust_env = takes_proxies
+        self._session.verify = ca_file or True
+        read_environment(self._session, base_url)
 
     def close(self) -> None:
         """Close the connections that are kept open."""
@@ -329,10 +330,6 @@ class ApiClient:
                     timeout=(min(self._timeouts.connect, left), min(self._timeouts.read, left)),
                     allow_redirects=False,
                     stream=True,
-                    # Given with each call: REQUESTS_CA_BUNDLE overrides what the session says.
-                    verify=self._verify,
-                    # Given with each call: without it, requests would send what ~/.netrc has for the host.
-                    auth=_as_it_is,
                 )
                 with response:
                     body = self._read(call, response)
@@ -385,7 +382,3 @@ class _Call:
     def name(self) -> str:
         """Method and path; never the query."""
         return f"{self.method} {urlsplit(self.url).path}"
-
-
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request

@@ -25,6 +25,7 @@ from champion_gate.domain.together import Together
 from champion_gate.domain.versions import (
     LoggedModel,
     ModelVersion,
+    TaggedVersion,
     TrainingRun,
     VersionDetails,
     VersionStatus,
@@ -85,25 +86,29 @@ class MlflowRegistry:
         """One version."""
         return _version(self._read(model, version))
 
-    def get_details(self, version: ModelVersion) -> VersionDetails:
-        """The version's tags, MLflow run and logged model; None for those that were deleted or are hidden from us.
+    def get_details(self, version: ModelVersion, tags: Mapping[str, str] | None = None) -> VersionDetails:
+        """The version, its tags, MLflow run and logged model; None for those that were deleted or are hidden from us.
 
         Raises:
             VendorNotFoundError: the number belongs to another version by now.
         """
         model_id = version.logged_model_id
-        read, training, logged = self._together.outcomes(
-            lambda: self._read(version.model, version.version),
+        shown, training, logged = self._together.outcomes(
+            lambda: (
+                TaggedVersion(version, tags)
+                if tags is not None
+                else _tagged(self._read(version.model, version.version))
+            ),
             lambda: self._run_of(version),
             lambda: None if model_id is None else self.get_logged_model(model_id),
         )
-        found = read()
-        if not _version(found).same_as(version):
+        now = shown()
+        if not now.version.same_as(version):
             raise VendorNotFoundError(
                 "MLflow",
                 f"version {version.version} of {version.model} was deleted and another made in its place.",
             )
-        details = VersionDetails(version=_version(found), tags=dict(found.tags), training_run=training())
+        details = VersionDetails(version=now.version, tags=now.tags, training_run=training())
         told = details.version.logged_model_id
         if told is not None and told != model_id:
             return self._with_logged_model(details, lambda: self.get_logged_model(told))
@@ -177,7 +182,12 @@ class MlflowRegistry:
         version = found.aliases.get(checked)
         return None if version is None else _number(version)
 
-    def get_holder(self, model: str, alias: str) -> ModelVersion | None:
+    def get_holder(
+        self,
+        model: str,
+        alias: str,
+        known: Sequence[ModelVersion] = (),  # noqa: ARG002 - one call tells all
+    ) -> TaggedVersion | None:
         """The version that holds the alias; None where MLflow refuses to tell, as it does where none holds it."""
         checked, exact = check_alias(alias), _checked(model)
         try:
@@ -188,7 +198,7 @@ class MlflowRegistry:
             return None
         if found.name != exact:
             raise unreadable("the model version")
-        return _version(found)
+        return _tagged(found)
 
     def set_alias(self, model: str, alias: str, version: str) -> None:
         """Put the alias on a version: the last writer wins. Never repeated here.
@@ -276,6 +286,10 @@ def _number(version: object) -> str:
         return check_version(str(version))
     except InvalidNameError:
         raise unreadable("a version's number") from None
+
+
+def _tagged(found: Found) -> TaggedVersion:
+    return TaggedVersion(_version(found), dict(found.tags))
 
 
 def _version(found: Found) -> ModelVersion:

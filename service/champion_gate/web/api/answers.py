@@ -5,17 +5,19 @@ Ids are strings, times RFC 3339 in UTC; every field is always there. `--json` on
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AliasPath, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from champion_gate.domain.aliases import AliasChange, AliasKey, AliasState
 from champion_gate.domain.approval import Verdict
 from champion_gate.domain.canonical import utc_text
 from champion_gate.domain.ledger.chain import LedgerKind, LedgerLine
-from champion_gate.domain.promotion import FollowUp, FollowUpKind, Phase, Promotion
+from champion_gate.domain.promotion import Phase, Promotion
+from champion_gate.domain.steps import Step, StepKind, StepPhase
 from champion_gate.domain.versions import ModelVersion, VersionStatus
 
 
@@ -274,33 +276,52 @@ class LedgerLineAnswer(Answer):
         return cls.reading(line, line.entry, promotion=line.entry.promotion_id)
 
 
-class FollowUpAnswer(Answer):
-    """Work around a promotion that is not done yet."""
+class StepAnswer(Answer):
+    """A piece of durable work around a promotion; it stays when it has ended."""
 
-    kind: FollowUpKind
-    due_at: Time = Field(description="When it is tried next.")
-    last_error: str | None = Field(
-        validation_alias=AliasPath("retry", "last_error"),
-        description="Why it failed the last time; null: it has not been tried.",
-    )
+    id: str
+    kind: StepKind
+    phase: StepPhase
+    reason: str = Field(description="Why it is where it is; empty while nothing has been tried.")
+    external_id: str | None = Field(description="The vendor's id of what was started.")
+    url: str | None = Field(description="The vendor's page of it.")
+    starts: int = Field(description="How often the vendor was asked to begin.")
+    result: dict[str, Any] | None = Field(description="What came of it.")
+    result_sha256: str | None = Field(description="Of the result as canonical JSON.")
+    planned_at: Time
+    ended_at: Time | None
+    due_at: Time | None = Field(description="When it is looked at next; null once it has ended.")
+    attempts: int = Field(description="How many calls in a row have failed.")
+    last_error: str | None = Field(description="Why the last one failed.")
+
+    @classmethod
+    def of(cls, step: Step) -> Self:
+        """Of a step."""
+        result = None if step.result_json is None else json.loads(step.result_json)
+        return cls.reading(step, step.retry, result=result)
 
 
-class PromotionDetailAnswer(PromotionAnswer):
-    """One model version asking for one alias, with what is left to be done and what the ledger says of it."""
+class StepList(Answer):
+    """The steps of a promotion."""
 
-    follow_ups: list[FollowUpAnswer] = Field(
-        description="What is not done yet around it, also after its end."
-    )
+    steps: list[StepAnswer] = Field(description="In their order; of more than 200 the last ones.")
+
+
+class PromotionDetailAnswer(PromotionAnswer, StepList):
+    """One model version asking for one alias, with its steps and what the ledger says of it."""
+
     ledger: list[LedgerLineAnswer] = Field(description="Its lines of the ledger, newest first.")
 
     @classmethod
-    def of(
-        cls, promotion: Promotion, follow_ups: Sequence[FollowUp] = (), ledger: Iterable[LedgerLine] = ()
-    ) -> Self:
-        """Of a promotion, with what is left to be done around it and its lines of the ledger, newest first."""
-        lines = [LedgerLineAnswer.of(line) for line in ledger]
-        parts = cls._of_promotion(promotion)
-        return cls.reading(promotion, promotion.retry, **parts, follow_ups=follow_ups, ledger=lines)
+    def of(cls, promotion: Promotion, steps: Iterable[Step] = (), ledger: Iterable[LedgerLine] = ()) -> Self:
+        """Of a promotion, with its steps and its lines of the ledger, newest first."""
+        return cls.reading(
+            promotion,
+            promotion.retry,
+            **cls._of_promotion(promotion),
+            steps=[StepAnswer.of(step) for step in steps],
+            ledger=[LedgerLineAnswer.of(line) for line in ledger],
+        )
 
 
 class History(Answer):

@@ -25,6 +25,7 @@ which error it is and does not change. What is not described here is refused, no
 """
 _TAGS = {
     "promotions": "Promotions",
+    "steps": "Steps",
     "models": "Aliases",
     "identities": "Identities",
     "notifications": "Notifications",

@@ -14,7 +14,13 @@ from champion_gate.domain.promotion import Promotion
 from champion_gate.errors import NotFoundError
 from champion_gate.flow.ci_outcome import promotion_named
 from champion_gate.store import Store
-from champion_gate.web.api.answers import PromotionAnswer, PromotionDetailAnswer, PromotionList
+from champion_gate.web.api.answers import (
+    PromotionAnswer,
+    PromotionDetailAnswer,
+    PromotionList,
+    StepAnswer,
+    StepList,
+)
 from champion_gate.web.api.requests import (
     AskBody,
     PromotionPath,
@@ -49,10 +55,15 @@ class PromotionReads:
 
     @Route(GET, _ONE, "getPromotion", PromotionDetailAnswer, role=VIEWER, errors=(404,))
     def promotion(self, path: PromotionPath) -> Answered:
-        """Show one promotion, with what is left to be done around it and its lines of the ledger."""
+        """Show one promotion, with its steps and its lines of the ledger."""
         found = self._find(path)
-        left = self._store.get_follow_ups(found.id)
-        return PromotionDetailAnswer.of(found, left, self._store.ledger_lines(promotion_id=found.id))
+        steps = self._store.steps_of(found.id)
+        return PromotionDetailAnswer.of(found, steps, self._store.ledger_lines(promotion_id=found.id))
+
+    @Route(GET, f"{_ONE}/steps", "listSteps", StepList, role=VIEWER, errors=(404,))
+    def steps(self, path: PromotionPath) -> Answered:
+        """List the work around a promotion, done and to be done."""
+        return StepList(steps=[*map(StepAnswer.of, self._store.steps_of(self._find(path).id))])
 
     @Route(GET, f"{_ONE}/evidence", "getEvidence", _OBJECT, role=VIEWER, errors=(404,), headers=("ETag",))
     def evidence(self, path: PromotionPath) -> Answered:

@@ -99,6 +99,15 @@ class PromotionPath(BaseModel):
     )
 
 
+class StepPath(BaseModel):
+    """Which step."""
+
+    step_id: str = Field(
+        description="The step's id.",
+        json_schema_extra={"pattern": f"^{ROW_ID}$", "example": "p-0123456789abcdef-tag-version"},
+    )
+
+
 class NotificationPath(BaseModel):
     """Which notification."""
 
@@ -230,7 +239,7 @@ class RetryBody(_Body):
 
     may_be_absent: ClassVar[bool] = True
 
-    reason: Reason | None = Field(None, description="Why, in your own words; shown with the promotion.")
+    reason: Reason | None = Field(None, description="Why, in your own words; shown with what is retried.")
 
 
 class AliasBody(_Body):

@@ -21,6 +21,7 @@ from champion_gate.flow.context import Context
 from champion_gate.flow.identities import Identities
 from champion_gate.flow.operator_aliases import AliasOrders
 from champion_gate.flow.operator_promotions import PromotionOrders
+from champion_gate.flow.operator_steps import StepOrders
 from champion_gate.store import Store
 from champion_gate.web.api.answers import Answer
 from champion_gate.web.api.idempotency import Repeatable
@@ -52,6 +53,7 @@ class Operations:
     registry: ModelRegistry
     promotion_orders: PromotionOrders
     alias_orders: AliasOrders
+    step_orders: StepOrders
     identities: Identities
     managed: ManagedAliases
 
@@ -64,6 +66,7 @@ class Operations:
             registry=context.registry,
             promotion_orders=PromotionOrders(context),
             alias_orders=AliasOrders(context),
+            step_orders=StepOrders(context.store, context.wake_ups, context.clock),
             identities=context.identities,
             managed=context.managed,
         )

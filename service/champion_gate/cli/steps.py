@@ -1,0 +1,42 @@
+"""`champion-gate steps`: operators' word about the work around a promotion."""
+
+from __future__ import annotations
+
+import click
+
+from champion_gate.cli.client import Client
+from champion_gate.cli.options import on_client, reason_option
+from champion_gate.cli.output import field, json_option, print_json, print_line, step_told
+
+
+@click.group(name="steps")
+def command() -> None:
+    """Retry or skip a step of a promotion; `promotions show` lists them with their ids."""
+
+
+@command.command()
+@click.argument("step_id")
+@click.option("--reason", help="Why; it is kept with the step.")
+@json_option
+@on_client
+def retry(client: Client, step_id: str, reason: str | None, *, as_json: bool) -> None:
+    """Take a failed or skipped step up again, or try one at once that is put off."""
+    step = client.retry_step(step_id, reason=reason)
+    if as_json:
+        print_json(step)
+    else:
+        print_line(f"step {field(step, 'id')}: {step_told(step)}")
+
+
+@command.command()
+@click.argument("step_id")
+@reason_option
+@json_option
+@on_client
+def skip(client: Client, step_id: str, reason: str, *, as_json: bool) -> None:
+    """End a step that has failed or is put off, so that nothing tries it any more."""
+    step = client.skip_step(step_id, reason=reason)
+    if as_json:
+        print_json(step)
+    else:
+        print_line(f"step {field(step, 'id')}: {step_told(step)}")

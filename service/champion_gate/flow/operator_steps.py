@@ -1,0 +1,60 @@
+"""Operators' orders about steps: try one again, or skip it."""
+
+from __future__ import annotations
+
+import logging
+
+from champion_gate.domain.aliases import check_reason
+from champion_gate.domain.ports import Clock, WakeUps
+from champion_gate.domain.steps import Step, StepPhase, ended, taken_up_again
+from champion_gate.errors import ConflictError
+from champion_gate.store import Store
+
+_log = logging.getLogger(__name__)
+
+
+class StepOrders:
+    """Takes operators' orders. It needs nothing but the rows: workers carry out what is due."""
+
+    def __init__(self, store: Store, wake_ups: WakeUps, clock: Clock) -> None:
+        self._store = store
+        self._wake_ups = wake_ups
+        self._clock = clock
+
+    def retry(self, step_id: str, *, actor: str, reason: str | None = None) -> Step:
+        """Take a failed or skipped step up again, or try one at once that is put off.
+
+        Raises:
+            NotFoundError: there is no such step.
+            ConflictError: it succeeded, was overtaken, runs at the vendor, or is being worked on.
+        """
+        why = f"Taken up again by {actor}" + (f": {reason}" if reason else ".")
+
+        def revise(step: Step) -> Step:
+            if step.phase not in {StepPhase.PLANNED, StepPhase.FAILED, StepPhase.SKIPPED}:
+                raise ConflictError(f"Step {step_id} is {step.phase.value}: there is nothing to retry.")
+            return taken_up_again(step, why, self._clock.now())
+
+        return self._ordered(step_id, self._store.order_step(step_id, revise), why)
+
+    def skip(self, step_id: str, *, actor: str, reason: str) -> Step:
+        """End a step that has failed or is put off: nothing tries it any more.
+
+        Raises:
+            NotFoundError: there is no such step.
+            ConflictError: it has ended otherwise, runs at the vendor, or is being worked on.
+        """
+        check_reason(reason)
+        why = f"Skipped by {actor}: {reason}"
+
+        def revise(step: Step) -> Step:
+            if step.phase not in {StepPhase.PLANNED, StepPhase.FAILED}:
+                raise ConflictError(f"Step {step_id} is {step.phase.value}, and cannot be skipped.")
+            return ended(step, StepPhase.SKIPPED, why, self._clock.now())
+
+        return self._ordered(step_id, self._store.order_step(step_id, revise), why)
+
+    def _ordered(self, step_id: str, step: Step, why: str) -> Step:
+        _log.info("step %s: %s", step_id, why)
+        self._wake_ups.step(step_id)
+        return step

@@ -1,0 +1,141 @@
+"""Steps: the durable work around a promotion, carried out one by one.
+
+Each is stored before anything is called, and may be done twice. None of it stops a decision.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from champion_gate.domain.gates import ApprovalTarget
+from champion_gate.domain.ports import ApprovalProvider
+from champion_gate.domain.promotion import Promotion
+from champion_gate.domain.retry import BUDGET, next_try
+from champion_gate.domain.steps import Step, StepKind, StepPhase, ended
+from champion_gate.errors import (
+    GateError,
+    LeaseLostError,
+    UnexpectedError,
+    VendorError,
+    VendorRefusedError,
+)
+from champion_gate.flow.context import Context
+
+_log = logging.getLogger(__name__)
+
+
+class Steps:
+    """Carries steps out. Stateless: everything it knows is in the rows or at the vendors'."""
+
+    def __init__(self, context: Context) -> None:
+        self._store = context.store
+        self._registry = context.registry
+        self._providers = context.providers
+        self._clock = context.clock
+        self._chance = context.chance
+        self._waits = context.waits
+        self._kinds: Mapping[StepKind, Callable[[Step], Step]] = {
+            StepKind.CANCEL_REQUEST: self._cancel_request,
+            StepKind.CANCEL_DOUBLES: self._cancel_doubles,
+            StepKind.TAG_VERSION: self._tag_version,
+        }
+
+    def carry_out(self, step_id: str) -> None:
+        """Take one step as far as it goes now. Safe to call at any time, any number of times."""
+        taken = self._store.take_step(step_id, self._clock.now(), self._waits.lease_seconds)
+        if taken is None:
+            return
+        try:
+            try:
+                come_to = self._kinds[taken.kind](taken)
+            except LeaseLostError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a fault of ours must not be tried for ever
+                come_to = self._put_off(taken, error)
+            self._store.save_step(come_to, release=True)
+        except LeaseLostError:
+            _log.warning("step %s is in another worker's hands now", step_id)
+
+    def _put_off(self, begun: Step, caught: Exception) -> Step:
+        """The step as it waits for another try, or is given up.
+
+        A refusal is tried again too, for a day, and so is a 404: a token that sees nothing for a while looks the
+        same. Meanwhile `promotions show` tells what is missing.
+        """
+        error = caught if isinstance(caught, GateError) else UnexpectedError.of(caught)
+        now = self._clock.now()
+        # What it has stored since it was taken is kept.
+        taken = replace(self._store.get_step(begun.id), lease=begun.lease)
+        retry, due_at = next_try(error, taken.retry, now=now, fraction=self._chance.fraction(), budget=None)
+        given_up = retry.failing_since is not None and retry.failing_since + BUDGET <= now
+        _log.log(
+            logging.ERROR if given_up else logging.WARNING,
+            "step %s %s: %s",
+            taken.id,
+            "is given up" if given_up else "failed and is tried again",
+            error,
+        )
+        put_off = replace(taken, retry=retry, due_at=due_at or taken.due_at)
+        if not given_up:
+            return put_off
+        return ended(put_off, StepPhase.FAILED, f"Given up after a day: {error}", now)
+
+    def _succeeded(self, taken: Step, reason: str) -> Step:
+        return ended(taken, StepPhase.SUCCEEDED, reason, self._clock.now())
+
+    def _tag_version(self, taken: Step) -> Step:
+        promotion = self._store.get_promotion(taken.promotion_id)
+        if promotion.registry != self._registry.name:
+            raise VendorRefusedError(promotion.registry, "this registry is not configured any more")
+        for key, value in taken.config.items():
+            self._registry.set_version_tag(promotion.model, promotion.version.version, key, value)
+        return self._succeeded(taken, f"v{promotion.version.version} of {promotion.model} bears the tags.")
+
+    def _cancel_request(self, taken: Step) -> Step:
+        promotion = self._store.get_promotion(taken.promotion_id)
+        request, external_id = promotion.request, taken.config["external_id"]
+        # A double may have been adopted since it was ordered: people are asked in it.
+        if promotion.phase.is_open and request is not None and request.external_id == external_id:
+            return ended(taken, StepPhase.OVERTAKEN, "People are asked in it now.", self._clock.now())
+        found = self._request_of(promotion)
+        if found is not None:
+            provider, target = found
+            provider.cancel(target, external_id)
+        return self._succeeded(taken, f"Request {external_id} is cancelled, or had ended.")
+
+    def _cancel_doubles(self, taken: Step) -> Step:
+        promotion = self._store.get_promotion(taken.promotion_id)
+        found = self._request_of(promotion)
+        doubles: Sequence[str] = ()
+        if found is not None:
+            provider, target = found
+            doubles = provider.duplicates(target, promotion)
+            _cancel_all(provider, target, doubles)
+        told = (
+            f"Other requests for it are cancelled: {', '.join(doubles)}." if doubles else "There were none."
+        )
+        return self._succeeded(taken, told)
+
+    def _request_of(self, promotion: Promotion) -> tuple[ApprovalProvider, ApprovalTarget] | None:
+        """Where its request is; None where it has none."""
+        request = promotion.request
+        if request is None:
+            return None
+        provider = self._providers.get(request.provider)
+        if provider is None:
+            raise VendorRefusedError(request.provider, "this provider is not configured any more")
+        return provider, request.target
+
+
+def _cancel_all(provider: ApprovalProvider, target: ApprovalTarget, external_ids: Sequence[str]) -> None:
+    """Cancel each of them, whatever becomes of the others; the first error is raised at the end."""
+    failed: list[VendorError] = []
+    for external_id in external_ids:
+        try:
+            provider.cancel(target, external_id)
+        except VendorError as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]

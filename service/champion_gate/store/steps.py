@@ -1,0 +1,162 @@
+"""Steps: what is to be done around a promotion, and what came of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, literal_column, select, update
+
+from champion_gate.domain.ledger.chain import LedgerEntry
+from champion_gate.domain.steps import Step, StepPhase
+from champion_gate.errors import ConflictError, NotFoundError
+from champion_gate.store.engine import Transactions, upsert
+from champion_gate.store.leases import Leases
+from champion_gate.store.ledger import append_lines
+from champion_gate.store.tables import steps
+from champion_gate.store.values import from_plain, plain
+
+# Written out, because SQLite uses a partial index only where it sees that the condition is the index's.
+OPEN: ColumnElement[bool] = steps.c.phase.in_(
+    [literal_column(f"'{phase.value}'") for phase in StepPhase if phase.is_open]
+)
+LEASES = Leases(steps, OPEN)
+MOST_SHOWN = 200
+_ONE = select(steps).where(steps.c.id == bindparam("row"))
+_WRITING = update(steps).where(steps.c.id == bindparam("row")).returning(steps)
+_OF_PROMOTION = (
+    select(steps)
+    .where(steps.c.promotion_id == bindparam("promotion"))
+    .order_by(steps.c.position.desc(), steps.c.id)
+    .limit(MOST_SHOWN)
+)
+_OPEN_OF_PROMOTION = (
+    select(steps)
+    .where(steps.c.promotion_id == bindparam("promotion"), OPEN)
+    .order_by(steps.c.position, steps.c.id)
+)
+_COLUMNS = ("id", "promotion_id", "kind", "position", "phase", "due_at", "lease")
+"""The fields of a Step that are columns under their own names; the store alone writes its position."""
+_PLANNED_ANEW = (StepPhase.SUCCEEDED, StepPhase.FAILED, StepPhase.OVERTAKEN)
+_TAKEN_UP = ("phase", "due_at", "details", "attempts", "failing_since", "last_error")
+
+
+class Steps(Transactions):
+    """Steps and the leases on them."""
+
+    def steps_of(self, promotion_id: str) -> tuple[Step, ...]:
+        """Those of a promotion, in their order; of more than 200 the last ones."""
+        return tuple(_step(row) for row in reversed(self._rows(_OF_PROMOTION, promotion=promotion_id)))
+
+    def open_steps(self, promotion_id: str) -> tuple[Step, ...]:
+        """Those of a promotion that have not ended, in their order."""
+        return tuple(_step(row) for row in self._rows(_OPEN_OF_PROMOTION, promotion=promotion_id))
+
+    def get_step(self, step_id: str) -> Step:
+        """One row; raises NotFoundError."""
+        row = self._row(_ONE, row=step_id)
+        if row is None:
+            raise NotFoundError(f"There is no step {step_id}.")
+        return _step(row)
+
+    def plan_step(self, new: Step) -> None:
+        """Store one by itself, as `add_steps` does."""
+        with self._write() as connection:
+            add_steps(connection, [new])
+
+    def take_step(self, step_id: str, at: datetime, lease_seconds: float) -> Step | None:
+        """Lease an open, due one."""
+        token = self._token()
+        with self._write() as connection:
+            row = LEASES.take(connection, step_id, at=at, lease_seconds=lease_seconds, token=token)
+        return None if row is None else _step(row)
+
+    def keep_step(self, taken: Step, at: datetime, lease_seconds: float) -> None:
+        """Lease the row anew for who holds it; raises LeaseLostError."""
+        with self._write() as connection:
+            LEASES.keep(connection, taken, at=at, lease_seconds=lease_seconds)
+
+    def save_step(self, taken: Step, *, release: bool = False) -> Step:
+        """Write all of it; with `release` the lease is given back.
+
+        Raises:
+            LeaseLostError: another holds it.
+        """
+        with self._write() as connection:
+            LEASES.held_row(connection, taken)
+            given_back = {"lease": "", "lease_until": None} if release else {}
+            return _written(connection, taken, **given_back)
+
+    def order_step(
+        self, step_id: str, revise: Callable[[Step], Step], ledger: Sequence[LedgerEntry] = ()
+    ) -> Step:
+        """Write what an order makes of a step that nobody is at, with ledger lines: all or nothing.
+
+        Args:
+            step_id: which.
+            revise: makes the step as it is to be; what it raises changes nothing.
+            ledger: what is recorded with it.
+
+        Raises:
+            NotFoundError: there is no such step.
+            ConflictError: a worker holds it.
+        """
+        with self._write() as connection:
+            row = connection.execute(_ONE.with_for_update(), {"row": step_id}).one_or_none()
+            if row is None:
+                raise NotFoundError(f"There is no step {step_id}.")
+            if row.lease:
+                raise ConflictError(
+                    f"Step {step_id} is being worked on.", hint="Look at it again in a minute."
+                )
+            revised = _written(connection, revise(_step(row)))
+            append_lines(connection, ledger)
+            return revised
+
+
+def add_steps(connection: Connection, new: Sequence[Step]) -> None:
+    """Insert them. One whose id is there stays as it is while it is open, because what plans it may run twice.
+
+    One that has ended is taken up again: it is planned anew because it is needed again. What an operator skipped stays skipped.
+    """
+    for step in new:
+        last = select(func.coalesce(func.max(steps.c.position) + 1, 0)).where(
+            steps.c.promotion_id == step.promotion_id
+        )
+        insert = upsert(connection, steps).values(
+            id=step.id,
+            promotion_id=step.promotion_id,
+            kind=step.kind.value,
+            position=last.scalar_subquery(),
+            **_values(step),
+        )
+        again = steps.c.phase.in_([phase.value for phase in _PLANNED_ANEW])
+        taken_up = {name: insert.excluded[name] for name in _TAKEN_UP}
+        connection.execute(insert.on_conflict_do_update(index_elements=["id"], set_=taken_up, where=again))
+
+
+def _written(connection: Connection, step: Step, **columns: Any) -> Step:
+    return _step(connection.execute(_WRITING, {"row": step.id, **_values(step), **columns}).one())
+
+
+def _values(step: Step) -> dict[str, Any]:
+    """The columns that whoever holds the row may write."""
+    if step.phase.is_open and step.due_at is None:
+        raise ValueError(f"step {step.id} stays {step.phase.value} and is never due")
+    details = plain(step)
+    for name in (*_COLUMNS, "retry"):
+        details.pop(name)
+    return {
+        "phase": step.phase.value,
+        "due_at": step.due_at if step.phase.is_open else None,
+        **asdict(step.retry),
+        "details": json.dumps(details, separators=(",", ":")),
+    }
+
+
+def _step(row: Row[Any]) -> Step:
+    columns = {name: getattr(row, name) for name in _COLUMNS}
+    return from_plain(Step, {**json.loads(row.details), **columns, "retry": row._asdict()})
