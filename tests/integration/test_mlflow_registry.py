@@ -272,6 +272,17 @@ def test_runs_of_one_experiment_are_found_in_one_call(world: World) -> None:
     assert found == {each: world.registry.get_training_run(each) for each in ids}
 
 
+def test_logged_models_of_one_experiment_are_found_in_few_calls(world: World) -> None:
+    experiment = world.client.create_experiment(f"models-{world.model()}")
+    run_id = world.client.create_run(experiment).info.run_id
+    ids = [world.client.create_logged_model(experiment, source_run_id=run_id).model_id for _ in range(3)]
+
+    found = world.registry.find_logged_models(experiment, [*ids, "m-" + "0" * 32])
+
+    assert found == {each: world.registry.get_logged_model(each) for each in ids}
+    assert world.registry.find_logged_models("0", ids) == {}
+
+
 def test_only_ready_is_ready(world: World) -> None:
     model = world.model()
     for status in ("PENDING_REGISTRATION", "FAILED_REGISTRATION", "READY"):

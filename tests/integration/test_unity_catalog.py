@@ -218,6 +218,23 @@ def test_runs_of_one_experiment_are_found_a_hundred_a_call(
         registry.find_training_runs("4711", ["a') OR"])
 
 
+def test_logged_models_of_one_experiment_are_found_fifty_a_call(
+    databricks: Workspace, registry: UnityCatalog
+) -> None:
+    catalog = databricks.standin.catalog
+    run_id = catalog.add_mlflow_run()
+    ids = [catalog.mlflow.log_model(run_id, params={"n": str(number)}) for number in range(120)]
+    known = {each: registry.get_logged_model(each) for each in ids[:3]}
+    before = len(databricks.standin.requests)
+
+    found = registry.find_logged_models("4711", [*ids, "m-" + "0" * 32])
+
+    assert len(databricks.standin.requests) - before == 3
+    assert set(found) == set(ids)
+    assert {each: found[each] for each in ids[:3]} == known
+    assert registry.find_logged_models("4712", ids) == {}
+
+
 def test_another_runs_answer_is_not_believed(databricks: Workspace, registry: UnityCatalog) -> None:
     databricks.standin.faults.add(Fault(path="runs/get", body=b'{"run": {"info": {"run_id": "other"}}}'))
     with pytest.raises(VendorUnavailableError):

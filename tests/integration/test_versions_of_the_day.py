@@ -30,6 +30,16 @@ def register(world: GateWorld, count: int) -> None:
         catalog.add_version(world.models.model, run_id=run_id, created_by=TRAINER)
 
 
+def log_and_register(world: GateWorld, run_ids: list[str]) -> str:
+    """Let each of these job runs log a model and register it; returns the last version."""
+    jobs, models = world.databricks.jobs, world.models
+    for run_id in run_ids:
+        logged = models.log_model(models.run(world.job_id, jobs.task_run_id(run_id, "train"), {"f1": 0.95}))
+        models.measure(logged, ("f1", 0.95))
+        version = models.register(logged)
+    return version
+
+
 def calls_of_a_promotion(world: GateWorld, versions_of_the_day: int, hours: int = 2) -> int:
     """Calls to Databricks from the notification to the alias, of a run so long after those versions."""
     register(world, versions_of_the_day)
@@ -63,6 +73,23 @@ def test_versions_that_were_made_while_the_run_ran_cost_two_calls_more(tmp_path:
             calls[count] = calls_of_a_promotion(world, count, hours=0)
     assert calls[10] == calls[90]
     assert calls[90] - calls[0] <= 2
+
+
+def test_logged_models_of_the_same_time_cost_a_call_for_fifty(tmp_path: Path) -> None:
+    calls = {}
+    for count in (10, 90):
+        (tmp_path / str(count)).mkdir()
+        with gate_world(tmp_path / str(count)) as world:
+            run_ids = [world.databricks.jobs.start_run(world.job_id) for _ in range(count)]
+            version = log_and_register(world, run_ids)
+            for run_id in run_ids:
+                world.databricks.jobs.finish_run(run_id, "SUCCESS", notify=False)
+            before = len(world.databricks.requests)
+            world.notify(run_ids[-1])
+            world.settle()
+            assert world.promotion(Phase.PENDING_APPROVAL).version.version == version
+            calls[count] = len(world.databricks.requests) - before
+    assert calls[90] <= calls[10] + 2
 
 
 @pytest.mark.part("rest", "drop", "body")

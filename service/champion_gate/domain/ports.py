@@ -184,6 +184,13 @@ class ModelRegistry(Protocol):
         """
         ...
 
+    def find_logged_models(self, experiment_id: str, model_ids: Sequence[str]) -> Mapping[str, LoggedModel]:
+        """Those of these logged models that are in one experiment, in few calls; those that are left out may exist.
+
+        What tells whose they are counts, not their numbers.
+        """
+        ...
+
     def with_tag(self, versions: Sequence[ModelVersion], key: str, value: str) -> tuple[ModelVersion, ...]:
         """Those of these versions of one model whose tag `key` is exactly `value`, in their order."""
         ...

@@ -7,7 +7,7 @@ be those of the version's MLflow run, and that stays the registrant's word.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -94,6 +94,7 @@ class Origins:
         runs = dict.fromkeys(each.run_id for each in versions if each.run_id)
         models = dict.fromkeys(each.logged_model_id for each in versions if each.logged_model_id)
         self._find_runs([each for each in runs if each not in self._training_runs])
+        self._find_models([each for each in models if each not in self._logged_models], runs)
         reads: list[Callable[[], object]] = [
             *(partial(self._read_run, each) for each in runs),
             *(partial(self._read_logged_model, each) for each in models),
@@ -286,6 +287,23 @@ class Origins:
                 return
             self._training_runs.update(found)
             left = [each for each in left if each not in found]
+
+    def _find_models(self, model_ids: Sequence[str], run_ids: Iterable[str]) -> None:
+        """Find logged models in the experiments of these MLflow runs, as far as those were found; else as `_find_runs`."""
+        left = list(model_ids)
+        runs = (self._training_runs[each] for each in run_ids if each in self._training_runs)
+        experiments = dict.fromkeys(each.experiment_id for each in runs if each.experiment_id)
+        for experiment_id in list(experiments)[:_MOST_EXPERIMENTS]:
+            if len(left) <= A_FEW:
+                return
+            try:
+                found = self._registry.find_logged_models(experiment_id, left)
+            except (VendorError, InvalidNameError) as error:
+                _raise_if_all(error)
+                return
+            self._logged_models.update(found)
+            left = [each for each in left if each not in found]
+            self._go_on()
 
     def _read_logged_model(self, model_id: str) -> LoggedModel | GateError:
         return self._read(self._logged_models, model_id, self._registry.get_logged_model)

@@ -16,6 +16,7 @@ from typing import Any
 
 from flask import Flask, Response, abort, jsonify, request
 
+_NEWEST_FIRST = [{"field_name": "creation_timestamp", "ascending": False}]
 _MOST_A_PAGE = 50
 _RUNS_NAMED = re.compile(r"attributes\.run_id IN \('[A-Za-z0-9_-]+'(?:, '[A-Za-z0-9_-]+')*\)")
 _OF_RUN = re.compile(r"source_run_id\s*=\s*'([A-Za-z0-9_-]+)'")
@@ -196,8 +197,9 @@ class MlflowRuns:
 
     def _search_logged_models(self) -> Response:
         body = request.get_json(silent=True) or {}
-        of_run = _OF_RUN.fullmatch(str(body.get("filter", "")).strip())
-        if not body.get("experiment_ids") or of_run is None:
+        wanted = str(body.get("filter", "")).strip()
+        of_run = _OF_RUN.fullmatch(wanted)
+        if not body.get("experiment_ids") or (wanted and of_run is None):
             abort(400, "experiment_ids or filter is invalid.")
         if EXPERIMENT not in body["experiment_ids"]:
             return jsonify({})
@@ -206,7 +208,10 @@ class MlflowRuns:
             int(body.get("page_token", 0)),
         )
         with self._lock:
-            found = [self._models[model_id] for model_id in self._logged.get(of_run[1], ())]
+            ids = list(self._models) if of_run is None else self._logged.get(of_run[1], ())
+            found = [self._models[model_id] for model_id in ids]
+        if body.get("order_by") == _NEWEST_FIRST:
+            found.reverse()
         more = {"next_page_token": str(start + most)} if len(found) > start + most else {}
         return jsonify({"models": found[start : start + most], **more})
 

@@ -33,8 +33,10 @@ _RUN = "/api/2.0/mlflow/runs/get"
 _SEARCH_RUNS = "/api/2.0/mlflow/runs/search"
 _RUNS_A_SEARCH = 100  # the ids go into one filter, which has to stay short
 _LOGGED_MODELS = "/api/2.0/mlflow/logged-models"
+_SEARCH_MODELS = f"{_LOGGED_MODELS}/search"
 _PER_PAGE = 50
 _MOST_PAGES = 4
+_PAGES_MORE = 2  # than those that are looked for fill: newer ones may stand before them
 _INTEGER = re.compile(r"-?[0-9]{1,20}", re.ASCII)
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -120,6 +122,10 @@ class _LoggedModelList(Page):
     models: Listed[_ListedModel] = Field(default_factory=list)
 
 
+class _WholeModelList(Page):
+    models: Listed[dict[str, object]] = Field(default_factory=list)
+
+
 # --- reading ----------------------------------------------------------------------------------------------
 
 
@@ -190,9 +196,39 @@ def read_logged_model(api: Operation, model_id: str) -> LoggedModel:
     """
     path = f"{_LOGGED_MODELS}/{check_logged_model_id(model_id)}"
     model = api.get(_LoggedModel, path)
-    creator = model.creator_id
     if model.model_id != model_id:
         raise unreadable(_LOGGED_MODELS)
+    return _logged_model(model_id, model)
+
+
+def find_logged_models(
+    api: Operation, experiment_id: str, model_ids: Sequence[str]
+) -> dict[str, LoggedModel]:
+    """Those of these logged models that are among the newest of an experiment.
+
+    The search's filter joins comparisons with AND only, so it cannot name several: all are listed, newest first, for
+    hardly more pages than these would fill.
+    """
+    wanted, found = set(model_ids), dict[str, LoggedModel]()
+    query: dict[str, object] = {
+        "experiment_ids": [experiment_id],
+        "order_by": [{"field_name": "creation_timestamp", "ascending": False}],
+        "max_results": _PER_PAGE,
+    }
+    for _ in range(len(wanted) // _PER_PAGE + _PAGES_MORE):
+        page = api.post(_WholeModelList, _SEARCH_MODELS, query)
+        for shown in page.models:
+            model = databricks.one(_LoggedModel, {"model": shown}, _SEARCH_MODELS)
+            if model.model_id in wanted:
+                found[str(model.model_id)] = _logged_model(str(model.model_id), model)
+        if not page.next_page_token or len(found) == len(wanted):
+            break
+        query["page_token"] = page.next_page_token
+    return found
+
+
+def _logged_model(model_id: str, model: _LoggedModel) -> LoggedModel:
+    creator = model.creator_id
     return LoggedModel(
         model_id=model_id,
         run_id=model.source_run_id,
@@ -216,10 +252,9 @@ def logged_models_of(api: Operation, run: TrainingRun) -> frozenset[str] | None:
         "filter": f"source_run_id = '{checked_run_id(run.run_id)}'",
         "max_results": _PER_PAGE,
     }
-    path = f"{_LOGGED_MODELS}/search"
     try:
         for _ in range(_MOST_PAGES):
-            page = api.post(_LoggedModelList, path, query)
+            page = api.post(_LoggedModelList, _SEARCH_MODELS, query)
             found |= {each.model_id for each in page.models if each.source_run_id == run.run_id}
             if not page.next_page_token:
                 return frozenset(found)

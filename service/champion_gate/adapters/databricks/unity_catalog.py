@@ -15,6 +15,7 @@ from champion_gate.adapters.databricks.connection import (
 )
 from champion_gate.adapters.databricks.errors import VENDOR, unreadable
 from champion_gate.adapters.databricks.mlflow_runs import (
+    find_logged_models,
     find_runs,
     logged_models_of,
     read_logged_model,
@@ -147,6 +148,10 @@ class UnityCatalog:
     def get_logged_model(self, model_id: str) -> LoggedModel:
         """One logged model of this workspace."""
         return read_logged_model(self._connection.begin(), model_id)
+
+    def find_logged_models(self, experiment_id: str, model_ids: Sequence[str]) -> Mapping[str, LoggedModel]:
+        """Those of these logged models that are among the newest of one experiment; fifty of them a call."""
+        return find_logged_models(self._connection.begin(), experiment_id, model_ids)
 
     def with_tag(self, versions: Sequence[ModelVersion], key: str, value: str) -> tuple[ModelVersion, ...]:
         """Those of these versions whose tag `key` is exactly `value`.

@@ -13,6 +13,7 @@ from champion_gate.adapters.http.deadline import Timeouts
 from champion_gate.adapters.mlflow.client import MlflowCalls
 from champion_gate.adapters.mlflow.errors import unreadable
 from champion_gate.adapters.mlflow.runs import (
+    find_logged_models,
     find_runs,
     instant,
     logged_models_of,
@@ -156,6 +157,10 @@ class MlflowRegistry:
         if found.model_id != model_id:
             raise unreadable("the logged model")
         return found
+
+    def find_logged_models(self, experiment_id: str, model_ids: Sequence[str]) -> Mapping[str, LoggedModel]:
+        """Those of these logged models that are among the newest of one experiment; fifty of them a call."""
+        return self._calls.run(lambda client: find_logged_models(client, experiment_id, model_ids))
 
     def with_tag(self, versions: Sequence[ModelVersion], key: str, value: str) -> tuple[ModelVersion, ...]:
         """Those of these versions whose tag `key` is exactly `value`.

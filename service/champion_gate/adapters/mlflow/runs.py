@@ -16,10 +16,12 @@ from champion_gate.domain.versions import LoggedModel, MetricRow, TrainingRun, m
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel as Shown
     from mlflow.entities import Run
 
 _PER_PAGE = 50
 _MOST_PAGES = 4
+_PAGES_MORE = 2  # than those that are looked for fill: newer ones may stand before them
 _MOST_HISTORIES = 50  # each takes a call
 _RUNS_A_SEARCH = 100  # the ids go into one filter, which has to stay short
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -75,7 +77,33 @@ def read_logged_model(client: MlflowClient, model_id: str) -> LoggedModel:
     MLflow's SQL store keeps a NaN of a logged model as 0 (sqlalchemy_store.py, _log_model_metrics), while the
     run that logged it has it as NaN: a 0 is looked up there.
     """
-    found = client.get_logged_model(model_id)
+    found = _logged_model(client.get_logged_model(model_id))
+    return replace(found, metrics=tuple(_with_nan(client, found.metrics)))
+
+
+def find_logged_models(
+    client: MlflowClient, experiment_id: str, model_ids: Sequence[str]
+) -> dict[str, LoggedModel]:
+    """Those of these logged models that are among the newest of an experiment, each with a NaN as the server keeps it.
+
+    All are listed, newest first, for hardly more pages than these would fill: the filter cannot name several.
+    """
+    wanted, found, token = set(model_ids), dict[str, LoggedModel](), None
+    for _ in range(len(wanted) // _PER_PAGE + _PAGES_MORE):
+        page = client.search_logged_models(
+            experiment_ids=[experiment_id],
+            order_by=[{"field_name": "creation_timestamp", "ascending": False}],
+            max_results=_PER_PAGE,
+            page_token=token,
+        )
+        found |= {each.model_id: _logged_model(each) for each in page if each.model_id in wanted}
+        token = page.token
+        if not token or len(found) == len(wanted):
+            break
+    return found
+
+
+def _logged_model(found: Shown) -> LoggedModel:
     rows = tuple(
         MetricRow(
             key=each.key,
@@ -90,7 +118,7 @@ def read_logged_model(client: MlflowClient, model_id: str) -> LoggedModel:
     return LoggedModel(
         model_id=found.model_id,
         run_id=found.source_run_id or None,
-        metrics=tuple(_with_nan(client, rows)),
+        metrics=rows,
         params=dict(found.params or {}),
         tags=dict(found.tags or {}),
         artifact_uri=found.artifact_location or None,
