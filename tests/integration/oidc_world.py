@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from champion_gate_standins.common.faults import Faults
 from champion_gate_standins.common.issuer import Issuer as IssuerStandIn
 from claims_samples import github, github_claims
 from integration.github_world import QUICK, MovableClock
+from integration.serving import running
 
 AUDIENCE = "champion-gate.example.com"
 KEYS_PATH = "/.well-known/jwks"
@@ -37,14 +37,8 @@ def serve_tls(app: Flask, authority: trustme.CA) -> Iterator[str]:
     authority.issue_cert("127.0.0.1").configure_cert(context)
     server = make_server("127.0.0.1", 0, app, threaded=True, ssl_context=context)
     server.daemon_threads = True  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with running(server):
         yield f"https://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @dataclass

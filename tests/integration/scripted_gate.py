@@ -14,6 +14,8 @@ from typing import Any
 
 import trustme
 
+from integration.serving import running
+
 LOST = "the connection is closed without an answer"
 
 Reply = tuple[int, object] | str
@@ -76,14 +78,8 @@ def scripted_gate(authority: trustme.CA | None = None) -> Iterator[ScriptedGate]
         server.socket = context.wrap_socket(server.socket, server_side=True)
         gate.url = f"https://localhost:{server.server_port}"
     server.handle_error = lambda *_args: None  # type: ignore[method-assign]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with running(server):
         yield gate
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def without_waiting(folder: Path) -> str:
