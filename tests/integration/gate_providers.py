@@ -6,9 +6,11 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from flask import Flask
 
 from champion_gate_standins.common.faults import Faults
@@ -24,6 +26,12 @@ BOT = "champion-gate-bot"
 TRAINER_LOGIN = "octo-trainer"
 REVIEWERS = ("reviewer-1", "reviewer-2", TRAINER_LOGIN)
 SEATS = ("champion", "champion-2")
+
+
+@cache
+def issuers_key() -> rsa.RSAPrivateKey:
+    """What issuers sign with; to make one takes longer than most tests."""
+    return rsa.generate_private_key(65537, 2048)
 
 
 class Provider(ABC):
@@ -163,6 +171,7 @@ class GitHubProvider(Provider):
         self.standin = GitHubStandIn(clock=clock)
         self.app, self.faults = self.standin.app, self.standin.faults
         self.issuer = self.standin.oidc.issuer
+        self.issuer.rotate(issuers_key())
         self.standin.add_repository(REPOSITORY)
         self.standin.protect_branch(REPOSITORY)
         for login in REVIEWERS:
@@ -256,6 +265,7 @@ class GitLabProvider(Provider):
         self.standin = GitLabStandIn(clock=clock)
         self.app, self.faults = self.standin.app, self.standin.faults
         self.issuer = self.standin.id_tokens.issuer
+        self.issuer.rotate(issuers_key())
         self.rules, self.comments, self.most_people = rules, rules, 2 if rules else 1
         self._protection = protection
         self._free = protection == "branch"

@@ -6,12 +6,10 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import trustme
-from cryptography.hazmat.primitives.asymmetric import rsa
 from flask import Flask
 from werkzeug.serving import make_server
 
@@ -22,6 +20,7 @@ from champion_gate.domain.approval import VerifiedToken
 from champion_gate_standins.common.faults import Faults
 from champion_gate_standins.common.issuer import Issuer as IssuerStandIn
 from claims_samples import github, github_claims
+from integration.gate_providers import issuers_key
 from integration.github_world import QUICK, MovableClock
 from integration.serving import running
 
@@ -75,11 +74,6 @@ class World:
         return len(self.faults.requests)
 
 
-@cache
-def _first_key() -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(65537, 2048)
-
-
 @contextmanager
 def oidc_world(tmp_path: Path, *, path: str = "") -> Iterator[World]:
     """An issuer at `https://127.0.0.1:PORT` and this path, which provider "github" trusts.
@@ -112,7 +106,7 @@ def oidc_world(tmp_path: Path, *, path: str = "") -> Iterator[World]:
             timeouts=QUICK,
             sleep=pauses.append,
         )
-        there.rotate(_first_key())
+        there.rotate(issuers_key())
         try:
             yield World(there, faults, here, clock, url, str(ca_file), pauses)
         finally:

@@ -44,11 +44,12 @@ def until(true: Callable[[], Any], what: Callable[[], object] | str, seconds: fl
         what: says what did not happen.
         seconds: how long it may take, on a busy machine.
     """
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.005
     while not (said := true()):
         if time.monotonic() > deadline:
             raise AssertionError(what if isinstance(what, str) else what())
-        time.sleep(0.05)
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.05)
     return said
 
 

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 import requests
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from champion_gate.domain.notifications import NotificationPhase
 from champion_gate.domain.promotion import Phase, Promotion
 from integration.gate_world import GateWorld, gate_world
+from integration.github_world import app_keys
 
 MODEL = "/unity-catalog/models/main.ml.churn$"
 HOLDER = "/registered-models/alias$"
@@ -192,16 +191,10 @@ def list_of_the_first(world: GateWorld) -> bytes:
 def as_app(world: GateWorld) -> None:
     """Let GitHub know the gate as an App from the next start on."""
     del world.environ["CHAMPION_GATE_GITHUB_TOKEN"]
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    public = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    app = world.github.add_app("champion-gate", public.decode())
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    private, public = app_keys()
+    app = world.github.add_app("champion-gate", public)
     world.environ["CHAMPION_GATE_GITHUB_APP_CLIENT_ID"] = app.client_id
-    world.environ["CHAMPION_GATE_GITHUB_APP_PRIVATE_KEY"] = pem.decode()
+    world.environ["CHAMPION_GATE_GITHUB_APP_PRIVATE_KEY"] = private
 
 
 @pytest.mark.part("rest", "401", "404")
