@@ -16,6 +16,7 @@ _DIGITS = re.compile(r"[0-9]{1,19}")
 _BEYOND_IDS = 10**19  # an int64 has at most 19 digits
 _ALIAS = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
+_ENDPOINT = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _MODEL_PART = re.compile(r"[^\s/?#%\\.&;:'\"`<>|*\x00-\x1f\x7f]{1,255}")
 _LEVELS = 3  # of Unity Catalog: catalog, schema and model
 _LONGEST_SHOWN = 300
@@ -67,6 +68,18 @@ def check_version(version: str) -> str:
     if not _VERSION.fullmatch(version):
         raise InvalidNameError(f"{version!r} is no model version.", hint="A version is a number such as 12.")
     return version
+
+
+def check_endpoint(name: str) -> str:
+    """Return a serving endpoint's name, or raise InvalidNameError.
+
+    https://docs.databricks.com/api/workspace/servingendpoints/create: letters, digits, dashes and underscores.
+    """
+    if not _ENDPOINT.fullmatch(name):
+        raise InvalidNameError(
+            f"{name[:_LONGEST_SHOWN]!r} is no serving endpoint.", hint="Use letters, digits, _ and -."
+        )
+    return name
 
 
 def check_model(model: str, *, three_level: bool) -> str:

@@ -17,6 +17,7 @@ from champion_gate.domain.job_runs import EndedRun, JobRun, TaskOutput
 from champion_gate.domain.jobs import Job, RunState, StartedRun
 from champion_gate.domain.json_body import Ignored
 from champion_gate.domain.promotion import Promotion
+from champion_gate.domain.serving import Endpoint
 from champion_gate.domain.vendors import Place, Secrets, Server
 from champion_gate.domain.versions import (
     LoggedModel,
@@ -105,6 +106,28 @@ class Jobs(Protocol):
 
     def cancel(self, run_id: str) -> None:
         """Ask for a run to be cancelled; it goes on for a while, and one that has ended stays as it is."""
+        ...
+
+
+class Serving(Protocol):
+    """Serving endpoints of the one workspace. Names are checked before they enter a URL."""
+
+    def read(self, name: str) -> Endpoint:
+        """An endpoint as it is now."""
+        ...
+
+    def move(self, endpoint: Endpoint, model: str, version: str) -> Mapping[str, str]:
+        """Begin to move all entities of a model to one version, keeping the rest of what was read.
+
+        One update is carried out at most; it takes minutes, and replaces what others changed since `endpoint` was read.
+
+        Returns:
+            The names that the vendor did not let entities keep, each with the one that it bears now.
+
+        Raises:
+            ConflictError: the endpoint serves no version of this model, or two entities would bear one name.
+            VendorUnavailableError: also while an update is under way; with `outcome_unknown` where it may have begun.
+        """
         ...
 
 

@@ -17,6 +17,7 @@ from champion_gate_standins.databricks.faults import Fault, Faults
 from champion_gate_standins.databricks.job_starts import JobStarts
 from champion_gate_standins.databricks.jobs import Jobs
 from champion_gate_standins.databricks.runs import Hook
+from champion_gate_standins.databricks.serving import Serving
 
 __all__ = ["DatabricksStandIn", "Fault", "Hook", "Request"]
 
@@ -25,6 +26,7 @@ _ERROR_CODES = {
     403: "PERMISSION_DENIED",
     404: "RESOURCE_DOES_NOT_EXIST",
     405: "BAD_REQUEST",
+    409: "RESOURCE_CONFLICT",
 }
 _OPEN_PATHS = ("/.well-known/", "/oidc/")
 
@@ -51,6 +53,7 @@ class DatabricksStandIn:
         jobs: jobs, runs and notifications.
         starts: runs that clients start.
         catalog: models and MLflow runs.
+        serving: serving endpoints.
         faults: what goes wrong on purpose.
         tells_workspace: whether answers of the API bear the workspace's id in X-Databricks-Org-Id; the SDK reads
             it there where discovery did not tell (databricks/sdk/__init__.py, get_workspace_id).
@@ -73,6 +76,7 @@ class DatabricksStandIn:
         self.jobs = Jobs(workspace_id, now)
         self.starts = JobStarts(self.jobs, user, now)
         self.catalog = Catalog(workspace_id, now)
+        self.serving = Serving(user, now)
         self.faults = Faults()
         self.tells_workspace = True
         self.token_seconds = 3600
@@ -96,6 +100,7 @@ class DatabricksStandIn:
         self.jobs.attach(self.app)
         self.starts.attach(self.app)
         self.catalog.attach(self.app)
+        self.serving.attach(self.app)
 
     def _record(self) -> None:
         body = request.get_json(silent=True) if request.is_json else None

@@ -81,6 +81,11 @@ class DatabricksConnection:
         """The id of the workspace that answers our calls; None where no answer told it yet."""
         return self._heard_workspace_id
 
+    def page(self, path: str) -> str:
+        """A page of the workspace for people, as databricks/cli writes it (bundle/config/resources/)."""
+        shown = f"{self.host or ''}/{path}"
+        return f"{shown}?o={self.workspace_id}" if self.workspace_id else shown
+
     def begin(self) -> Operation:
         """Start an operation: calls that share one total deadline."""
         return Operation(self, time.monotonic() + self._timeouts.total)

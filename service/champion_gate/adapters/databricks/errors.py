@@ -238,6 +238,10 @@ _PERMISSIONS = {
         f"Tagging needs the model's owner or APPLY TAG: give the service's principal that permission, with {_MODEL}."
     ),
     r"/unity-catalog/": f"Give the service's principal the permission EXECUTE on the model, with {_MODEL}.",
+    r"PUT .*/serving-endpoints/": (
+        "Moving an endpoint needs the permission CAN MANAGE on it: give it to the service's principal."
+    ),
+    r"/serving-endpoints/": "Give the service's principal the permission CAN VIEW on the serving endpoint.",
     r"/mlflow/": "Give the service's principal the permission CAN READ on the MLflow experiment of the run.",
     r"POST .*/jobs/": (
         "Starting and cancelling runs needs the permission CAN MANAGE RUN on the job: give it to the service's principal."

@@ -51,7 +51,7 @@ class DatabricksJobs:
             run_as=run_as(job),
             parameters=tuple(each.name for each in job.parameters if each.name),
             queue=job.queue is True,
-            url=self._page(f"jobs/{wanted}"),
+            url=self._connection.page(f"jobs/{wanted}"),
         )
 
     def start(self, job_id: str, parameters: Mapping[str, str], token: str) -> StartedRun:
@@ -74,7 +74,7 @@ class DatabricksJobs:
             "queue": {"enabled": True},
         }
         run_id = self._connection.begin().post(RunNow, "/api/2.2/jobs/run-now", body).run_id
-        return StartedRun(run_id, self._page(f"jobs/{wanted}/runs/{run_id}"))
+        return StartedRun(run_id, self._connection.page(f"jobs/{wanted}/runs/{run_id}"))
 
     def read(self, run_id: str) -> RunState:
         """What has become of a run; the outputs of its tasks are read together once it has ended.
@@ -119,12 +119,6 @@ class DatabricksJobs:
             zip(ids, self._together.each([partial(read_output, api, each) for each in ids]), strict=True)
         )
         return tuple(_result(task, read.get(task.run_id or "", Output())) for task in tasks)
-
-    def _page(self, path: str) -> str:
-        """A page of the workspace, as databricks/cli builds it (bundle/config/resources/job.go)."""
-        shown = f"{self._connection.host}/{path}"
-        workspace = self._connection.workspace_id
-        return f"{shown}?o={workspace}" if workspace else shown
 
 
 def _parameters(run: Run) -> dict[str, str]:

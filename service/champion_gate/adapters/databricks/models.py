@@ -211,6 +211,31 @@ class JobList(Page):
     jobs: Listed[Job] = Field(default_factory=list)
 
 
+# --- serving ----------------------------------------------------------------------------------------------
+
+
+class ServedConfig(Answered):
+    """What an endpoint serves; it is kept as raw JSON, of which every key goes back."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="allow")
+
+    config_version: OptionalDigits = None
+    served_entities: Listed[dict[str, Any]] = Field(default_factory=list)
+    traffic_config: dict[str, Any] | None = None
+
+
+class ShownEndpoint(Nested):
+    """A serving endpoint; the SDK calls the field `config_update`, the documentation's sample `update_state`."""
+
+    name: str
+    creator: Word = None
+    ready: object = at("state", "ready")
+    config_update: object = at("state", "config_update")
+    update_state: object = at("state", "update_state")
+    config: ServedConfig | None = None
+    pending_config: ServedConfig | None = None
+
+
 # --- Unity Catalog ----------------------------------------------------------------------------------------
 
 
