@@ -119,7 +119,8 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, bool):
         value = str(value).lower()
     if isinstance(value, timedelta):
-        value = f"{value.days}d"
+        hours = value // timedelta(hours=1)
+        value = f"{value.days}d" if value.days else f"{hours}h"
     if isinstance(value, float):
         value = f"{value:g}"
     return f"`{value}`" if isinstance(value, str | int | Path) else ""

@@ -165,7 +165,7 @@ def test_only_viewers_may_come_in_by_tokens(tmp_path: Path) -> None:
         ("aliases 0 alias", "v12", r"aliases\[0\]\.alias: found 'v12'"),
         ("aliases 0 alias", "Champion?", r"aliases\[0\]\.alias: found 'Champion\?'"),
         ("aliases 0 alias", None, r"aliases\[0\]\.alias: found nothing"),
-        ("aliases 0 version", "1", r"aliases\[0\]\.version: is no key .*; known are model, alias$"),
+        ("aliases 0 version", "1", r"aliases\[0\]\.version: is no key .*; known are model, alias, after$"),
         ("api", None, r"api: found nothing; expected keys"),
         ("api", "oidc", r"api: found 'oidc'; expected keys"),
         ("api token", "geheim", r"api\.token: is no key .*; known are oidc$"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -205,3 +206,71 @@ def test_a_metrics_rule_may_name_a_dataset(tmp_path: Path, dataset: str, said: s
 
     assert gates.gates[0].metrics[0].dataset == dataset
     assert f"f1 {said} (higher is better) is at least 0.8" in " ".join(explain(gates).split())
+
+
+# --- what follows a move ------------------------------------------------------------------------------------
+
+JOB = {"job": 555}
+ENDPOINT = {"serving_endpoint": "churn-prod"}
+
+
+def with_after(*entries: object, **file: Any) -> dict[str, Any]:
+    return changed("gates 0 after", list(entries)) | file
+
+
+def test_what_follows_a_move_is_read_and_explained(tmp_path: Path) -> None:
+    job = {**JOB, "parameters": {"mode": "full"}, "on": ["promoted", "rolled_back"]}
+    gates = load_gates(written(tmp_path, with_after(job, {**ENDPOINT, "timeout": "45m"})))
+    first, second = gates.gates[0].after
+    assert (first.job, first.parameters, [kind.value for kind in first.on]) == (
+        555,
+        {"mode": "full"},
+        ["promoted", "rolled_back"],
+    )
+    assert (second.serving_endpoint, second.timeout) == ("churn-prod", timedelta(minutes=45))
+    assert (
+        "When the alias has moved through the gate, job 555 is run (only when promoted or rolled_back), then the "
+        "endpoint churn-prod is moved to the version."
+    ) in " ".join(explain(gates).split())
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ({}, "found neither of job and serving_endpoint"),
+        ({**JOB, **ENDPOINT}, "found both of job and serving_endpoint"),
+        ({**ENDPOINT, "parameters": {"mode": "full"}}, "expected only with job"),
+        ({**JOB, "parameters": {"model_version": "7"}}, "as the gate gives it one"),
+        ({**JOB, "parameters": {"mode": 7}}, "expected|a text of at most 10,000 characters"),
+        ({"job": "555"}, "a job's id, as a bare number"),
+        ({**JOB, "on": []}, "at least 1"),
+        ({**JOB, "on": ["set", "set"]}, "found 'set' a second time"),
+        ({**JOB, "on": ["drifted"]}, "promoted"),
+        ({"serving_endpoint": "a/b"}, "the name of a serving endpoint"),
+    ],
+)
+def test_what_cannot_follow_a_move_is_refused(tmp_path: Path, entry: dict[str, Any], says: str) -> None:
+    (problem,) = problems_of(tmp_path, with_after(entry))
+    assert problem.startswith("gates[0].after[0]")
+    assert re.search(says, problem), problem
+
+
+def test_one_alias_has_one_list_of_what_follows(tmp_path: Path) -> None:
+    gate = with_after(JOB)["gates"][0]
+    entry = {"model": gate["model"], "alias": "champion", "after": [JOB]}
+    for others in ({"gates": [gate, {**gate, "name": "other", "jobs": [77]}]}, {"aliases": [entry]}):
+        (problem,) = problems_of(tmp_path, {**with_after(JOB), **others})
+        assert "gates[0] says already what follows" in problem
+    alone = load_gates(written(tmp_path, {**changed("gates 0 after", []), "aliases": [entry]}))
+    assert alone.aliases[0].after[0].job == 555
+    told = " ".join(explain(alone).split())
+    assert f"When {gate['model']}@champion has moved through the gate, job 555 is run." in told
+    assert "operators may change" not in told
+
+
+def test_an_endpoint_follows_one_alias_of_a_model_and_unity_catalog_alone(tmp_path: Path) -> None:
+    entry = {"model": with_after()["gates"][0]["model"], "alias": "shadow", "after": [ENDPOINT]}
+    (twice,) = problems_of(tmp_path, with_after(ENDPOINT, aliases=[entry]))
+    assert "aliases[0].after[0].serving_endpoint: found churn-prod, as in gates[0].after[0]" in twice
+    (elsewhere,) = problems_of(tmp_path, with_after(ENDPOINT, registry="https://mlflow.example.com"))
+    assert "endpoints serve models of Unity Catalog only" in elsewhere

@@ -10,11 +10,12 @@ from typing import Annotated
 
 from pydantic import Field
 
+from champion_gate.domain.after import After
 from champion_gate.domain.callers import Caller
 from champion_gate.domain.gates import Gate
 from champion_gate.domain.names import check_alias, check_model
 from champion_gate.domain.text import is_visible
-from champion_gate.domain.values import ALIAS, MODEL, Strict
+from champion_gate.domain.values import ALIAS, MODEL, Listed, Strict
 from champion_gate.errors import InvalidInputError, NotFoundError
 
 
@@ -194,10 +195,14 @@ class AliasChange:
 
 
 class FurtherAlias(Strict):
-    """An entry of `aliases` in gates.yaml: no gate asks for it, and operators may change it."""
+    """An entry of `aliases` in gates.yaml: operators may change it, and no gate asks for it but for the sake of `after`."""
 
     model: Annotated[str, MODEL] = Field(description="the registered model, catalog.schema.model")
     alias: Annotated[str, ALIAS] = Field(description="the alias, such as Champion")
+    after: Annotated[tuple[After, ...], Listed(at_most=20)] = Field(
+        default=(),
+        description="what follows when the gate has moved the alias, in this order; with it, gates may name the alias too",
+    )
 
 
 class NotManagedError(NotFoundError):
@@ -213,13 +218,18 @@ class ManagedAliases:
         self, gates: Iterable[Gate], further: Iterable[FurtherAlias], *, registry: str, folds_case: bool
     ) -> None:
         self._folds_case = folds_case
-        keys = [AliasKey(registry, gate.model, gate.alias) for gate in gates]
-        keys += [AliasKey(registry, each.model, each.alias) for each in further]
+        entries: list[Gate | FurtherAlias] = [*gates, *further]
+        keys = [AliasKey(registry, each.model, each.alias) for each in entries]
         self._keys = {self._folded(key.model, key.alias): key for key in reversed(keys)}
+        self._after = {self._folded(each.model, each.alias): each.after for each in entries if each.after}
 
     def all(self) -> tuple[AliasKey, ...]:
         """All of them, by model and alias."""
         return tuple(sorted(self._keys.values(), key=lambda key: (key.model, key.alias)))
+
+    def after(self, key: AliasKey) -> tuple[After, ...]:
+        """What follows a move of it."""
+        return self._after.get(self._folded(key.model, key.alias), ())
 
     def key(self, model: str, alias: str) -> AliasKey:
         """The alias with these names, spelt as gates.yaml spells them.

@@ -13,6 +13,7 @@ from pydantic import Field, GetCoreSchemaHandler, ValidatorFunctionWrapHandler
 from pydantic_core import CoreSchema, core_schema
 
 from champion_gate.domain import values
+from champion_gate.domain.after import After
 from champion_gate.domain.canonical import canonical, sha256_of
 from champion_gate.domain.values import Account, Listed, Strict, repeated
 from champion_gate.domain.vendors import Place, StoredPlace
@@ -174,6 +175,10 @@ class Gate(Strict):
     )
     metrics: Annotated[tuple[MetricRule, ...], _ByName()] = Field(
         default=(), description="MLflow metric -> how it is judged", json_schema_extra={"default": {}}
+    )
+
+    after: Annotated[tuple[After, ...], Listed(at_most=20)] = Field(
+        default=(), description="what follows when the gate has moved the alias, in this order"
     )
 
     @property

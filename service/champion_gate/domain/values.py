@@ -191,6 +191,12 @@ def _job(value: object) -> int | str:
     return value
 
 
+def _job_id(value: object) -> int:
+    if not _is_id(value):
+        raise expected("a job's id, as a bare number from 1")
+    return int(str(value))
+
+
 def _model(value: object) -> str:
     # How many parts it must have depends on the registry: the whole file tells that.
     if not isinstance(value, str) or not value:
@@ -307,6 +313,10 @@ JOB = Is(
         ]
     },
 )
+JOB_ID = Is(_job_id, {"type": "integer", "minimum": 1})
+JOB_PARAMETER = text(r"[A-Za-z0-9_.-]{1,100}", "the name of a job parameter, of letters, digits and _ . -")
+JOB_PARAMETER_VALUE = text(r"[^\x00]{0,10000}", "a text of at most 10,000 characters, in quotes")
+ENDPOINT = text(r"[A-Za-z0-9_-]{1,63}", "the name of a serving endpoint: letters, digits, _ and -")
 MODEL = Is(_model, {"type": "string", "pattern": "^[^/:?#%\\\\\\u0000-\\u001f]+$"})
 ALIAS = Is(_alias, {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,255}$"})
 _ONE_ACCOUNT = account(

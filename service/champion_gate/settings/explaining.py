@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 
+from champion_gate.domain.after import After, MoveKind
 from champion_gate.domain.gates import Direction, Gate, MetricRule, NewerVersion, VersionSource
 from champion_gate.domain.vendors import Server
 from champion_gate.settings.gates import ApiOidc, Gates
@@ -67,6 +68,7 @@ def _sentences(gate: Gate, server: Server) -> Iterator[str]:
         "does not answer, expires too."
     )
     yield from _metrics(gate.metrics)
+    yield from _after(gate.after)
 
 
 def _jobs(gate: Gate) -> str:
@@ -117,6 +119,21 @@ def _metrics(rules: Sequence[MetricRule]) -> Iterator[str]:
     yield "The version is put to people only if " + "; ".join(_metric(rule) for rule in rules) + "."
 
 
+def _after(entries: Sequence[After], of: str = "the alias") -> Iterator[str]:
+    if not entries:
+        return
+    told = [
+        (
+            f"job {each.job} is run"
+            if each.job is not None
+            else f"the endpoint {each.serving_endpoint} is moved to the version"
+        )
+        + ("" if set(each.on) == set(MoveKind) else f" (only when {' or '.join(each.on)})")
+        for each in entries
+    ]
+    yield f"When {of} has moved through the gate, {', then '.join(told)}."
+
+
 def _metric(rule: MetricRule) -> str:
     direction = "higher" if rule.better is Direction.HIGHER else "lower"
     wanted = []
@@ -133,11 +150,14 @@ def _metric(rule: MetricRule) -> str:
 
 
 def _further(gates: Gates) -> Iterator[str]:
-    names = [f"{each.model}@{each.alias}" for each in gates.aliases]
-    yield (
-        f"operators may change {', '.join(names)} by hand, besides the gates' own aliases. No gate asks for "
-        f"{'it' if len(names) == 1 else 'them'}, so nobody is asked for approval there."
-    )
+    names = [f"{each.model}@{each.alias}" for each in gates.aliases if not gates.is_gated(each)]
+    if names:
+        yield (
+            f"operators may change {', '.join(names)} by hand, besides the gates' own aliases. No gate asks for "
+            f"{'it' if len(names) == 1 else 'them'}, so nobody is asked for approval there."
+        )
+    for each in gates.aliases:
+        yield from _after(each.after, f"{each.model}@{each.alias}")
 
 
 def _callers(oidc: ApiOidc) -> Iterator[str]:

@@ -187,6 +187,7 @@ class Gates(_Registry):
                 yield f"gates{line}"
         yield from self._shared_issuers()
         yield from self._alias_problems()
+        yield from self._after_problems()
         if self.api.oidc is not None:
             yield from self._issuer_of_jobs(self.api.oidc.issuer)
 
@@ -235,16 +236,48 @@ class Gates(_Registry):
                 )
 
     def _alias_problems(self) -> Iterator[str]:
-        seen: dict[tuple[str, str], str] = {}
+        gated: dict[tuple[str, str], int] = {}
         for index, gate in enumerate(self.gates):
-            seen.setdefault(self._pair(gate), f"gates[{index}]")
+            gated.setdefault(self._pair(gate), index)
+        seen: dict[tuple[str, str], int] = {}
         for index, entry in enumerate(self.aliases):
-            first = seen.setdefault(self._pair(entry), f"aliases[{index}]")
-            if first != f"aliases[{index}]":
+            first = seen.setdefault(self._pair(entry), index)
+            by_gate = gated.get(self._pair(entry))
+            named = f"aliases[{first}]" if first != index else f"gates[{by_gate}]"
+            if first != index or (by_gate is not None and not entry.after):
                 yield (
-                    f"aliases[{index}]: found {entry.model}@{entry.alias}, which {first} names already; expected a model and alias "
+                    f"aliases[{index}]: found {entry.model}@{entry.alias}, which {named} names already; expected a model and alias "
                     "that no gate and no other entry names"
                 )
+
+    def _after_problems(self) -> Iterator[str]:
+        """One alias has one list of what follows its moves, and one endpoint follows one alias of a model."""
+        entries: list[tuple[str, Gate | FurtherAlias]] = [
+            *((f"gates[{index}]", gate) for index, gate in enumerate(self.gates)),
+            *((f"aliases[{index}]", entry) for index, entry in enumerate(self.aliases)),
+        ]
+        of_alias: dict[tuple[str, str], str] = {}
+        of_endpoint: dict[tuple[str, str], str] = {}
+        for path, entry in entries:
+            if entry.after and of_alias.setdefault(self._pair(entry), path) != path:
+                yield (
+                    f"{path}.after: {of_alias[self._pair(entry)]} says already what follows {entry.model}@{entry.alias}; expected one "
+                    "list for an alias: write it under `aliases`"
+                )
+            for index, each in enumerate(entry.after):
+                if each.serving_endpoint is None:
+                    continue
+                where = f"{path}.after[{index}].serving_endpoint"
+                if not self.on_unity_catalog:
+                    yield f"{where}: found {each.serving_endpoint}; endpoints serve models of Unity Catalog only"
+                served = (each.serving_endpoint, self._pair(entry)[0])
+                first = of_endpoint.setdefault(served, where)
+                if first != where:
+                    yield f"{where}: found {each.serving_endpoint}, as in {first}; expected one entry for an endpoint and model"
+
+    def is_gated(self, entry: FurtherAlias) -> bool:
+        """Whether a gate names this alias too."""
+        return self._pair(entry) in {self._pair(gate) for gate in self.gates}
 
     def _pair(self, entry: Gate | FurtherAlias) -> tuple[str, str]:
         if self.on_unity_catalog:
