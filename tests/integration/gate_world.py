@@ -17,6 +17,7 @@ from champion_gate.domain.callers import Role
 from champion_gate.domain.notifications import JobNotification, NotificationPhase, StoredNotification
 from champion_gate.domain.ports import WakeUps
 from champion_gate.domain.promotion import Phase, Promotion
+from champion_gate.domain.steps import Step
 from champion_gate.flow.api_tokens import ApiTokens
 from champion_gate.settings.loading import Settings
 from champion_gate.store import Store, open_store
@@ -254,6 +255,7 @@ class GateWorld:
         promotions = self.promotions()
         times = [row.due_at for row in promotions] + [row.due_at for row in self.notifications()]
         times += [left.due_at for p in promotions for left in self.store.open_steps(p.id)]
+        times += [step.due_at for step in self.after_moves()]
         return min((at for at in times if at is not None), default=None)
 
     def crash(self) -> None:
@@ -328,6 +330,12 @@ class GateWorld:
             for line in reversed(self.store.ledger_lines(limit=1000))
             if line.entry.kind.value == "alias_change"
         ]
+
+    def after_moves(self) -> tuple[Step, ...]:
+        """The steps that follow the alias's moves, in the order in which they were planned."""
+        lines = reversed(self.store.ledger_lines(limit=1000))
+        named = [line.entry.facts.get("after") for line in lines]
+        return self.store.steps_named([str(each) for ids in named if isinstance(ids, list) for each in ids])
 
     def evidence(self, promotion: Promotion) -> dict[str, object]:
         """The frozen evidence."""

@@ -207,6 +207,7 @@ def test_a_promotion_is_shown_with_these_fields_and_no_others(world: World) -> N
         "attempts": 0,
         "failing_since": None,
         "failed_from": None,
+        "failed_after": 0,
         "last_error": None,
         "steps": [],
         "ledger": [],

@@ -42,6 +42,7 @@ ROUTES = {
     ("PUT", "/api/v1/models/{model}/aliases/{alias}"): "operator",
     ("DELETE", "/api/v1/models/{model}/aliases/{alias}"): "operator",
     ("GET", "/api/v1/models/{model}/aliases/{alias}/history"): "viewer",
+    ("GET", "/api/v1/models/{model}/aliases/{alias}/steps"): "viewer",
     ("POST", "/api/v1/models/{model}/aliases/{alias}/rollback"): "operator",
     ("PUT", "/api/v1/models/{model}/aliases/{alias}/hold"): "operator",
     ("DELETE", "/api/v1/models/{model}/aliases/{alias}/hold"): "operator",

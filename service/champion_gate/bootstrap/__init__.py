@@ -17,7 +17,7 @@ from champion_gate.bootstrap.vendors import (
     token_verifier,
 )
 from champion_gate.domain.ports import Clock
-from champion_gate.domain.steps import StepKind
+from champion_gate.domain.steps import AFTER_MOVES, StepKind
 from champion_gate.domain.values import UNITY_CATALOG
 from champion_gate.flow.ci_outcome import PostedDecision
 from champion_gate.flow.context import Waits
@@ -161,6 +161,8 @@ class Lane:
         step = self._store.get_step(step_id)
         if step.kind is StepKind.TAG_VERSION:
             return _REGISTRY_LANE
+        if step.kind in AFTER_MOVES:
+            return _DATABRICKS_LANE
         return self._of_promotion(step.promotion_id)
 
 

@@ -85,12 +85,14 @@ def build_core(
     clock = clock or SystemClock()
     together = Together()
     identities = Identities(store, clock, together)
-    job_runs, registry = databricks_and_registry(settings, databricks or {}, sleep, together)
+    workspace, registry = databricks_and_registry(settings, databricks or {}, sleep, together)
     context = Context(
         gates={gate.name: gate for gate in settings.gates.gates},
         store=store,
         registry=registry,
-        job_runs=job_runs,
+        job_runs=workspace.job_runs,
+        jobs=workspace.jobs,
+        serving=workspace.serving,
         providers=approval_providers(settings, clock, sleep, identities, together),
         managed=ManagedAliases(
             settings.gates.gates,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from champion_gate import __version__
@@ -13,8 +14,10 @@ from champion_gate.domain.ports import (
     ApprovalProvider,
     Clock,
     JobRuns,
+    Jobs,
     ModelRegistry,
     ProviderHook,
+    Serving,
 )
 from champion_gate.domain.together import Together
 from champion_gate.domain.values import UNITY_CATALOG
@@ -53,18 +56,34 @@ def approval_providers(
     }
 
 
+@dataclass(frozen=True)
+class Workspace:
+    """What the one Databricks workspace is asked for."""
+
+    job_runs: JobRuns
+    jobs: Jobs
+    serving: Serving
+
+
 def databricks_and_registry(
     settings: Settings,
     databricks: Mapping[str, str],
     sleep: Callable[[float], None],
     together: Together,
-) -> tuple[JobRuns, ModelRegistry]:
-    """The Jobs API and the registry; on Unity Catalog they share a connection."""
+) -> tuple[Workspace, ModelRegistry]:
+    """The workspace and the registry; on Unity Catalog they share a connection."""
     from champion_gate.adapters.databricks.job_runs import DatabricksJobRuns, connect
+    from champion_gate.adapters.databricks.jobs import DatabricksJobs
+    from champion_gate.adapters.databricks.serving import DatabricksServing
 
     overrides = {**settings.databricks, **databricks}
     connection = connect(product_version=__version__, config_overrides=overrides, sleep=sleep)
-    return DatabricksJobRuns(connection, together), _registry(settings, connection, together)
+    workspace = Workspace(
+        DatabricksJobRuns(connection, together),
+        DatabricksJobs(connection, together),
+        DatabricksServing(connection),
+    )
+    return workspace, _registry(settings, connection, together)
 
 
 def _registry(settings: Settings, connection: Any, together: Together) -> ModelRegistry:

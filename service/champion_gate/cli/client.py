@@ -216,6 +216,10 @@ class Client:
 
     # --- steps ------------------------------------------------------------------------------------------------
 
+    def alias_steps(self, model: str, alias: str) -> Json:
+        """Its `steps`: what follows the alias's latest move."""
+        return self._call("GET", _alias_path(model, alias, "steps"))
+
     def retry_step(self, step_id: str, *, reason: str | None) -> Json:
         """Take it up again; the step."""
         body = {} if reason is None else _because(reason)

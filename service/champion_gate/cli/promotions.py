@@ -65,7 +65,7 @@ def list_promotions(
                 field(row, "id"),
                 f"{field(row, 'model')} v{field(row, 'version')}",
                 field(row, "alias"),
-                field(row, "phase"),
+                _phase_told(row),
                 time_of(row, "updated_at"),
                 cut(field(row, "reason"), 70),
             )
@@ -196,7 +196,8 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
 def watch(promotion_id: str | None, interval: float, *, as_json: bool, api: str | None) -> None:
     """Print the open promotions, and a line whenever one appears or changes, until Ctrl-C (exit code 130).
 
-    With an id: only that one, until it ends; exit code 0 if it was promoted, else 1.
+    With an id: only that one, until it and what follows it have ended; exit code 0 if it was promoted and
+    nothing that follows failed, else 1.
     """
     import time
 
@@ -207,6 +208,11 @@ def watch(promotion_id: str | None, interval: float, *, as_json: bool, api: str 
         watching.all()
     elif watching.one(promotion_id) != "promoted":
         sys.exit(1)
+
+
+def _phase_told(row: Json) -> str:
+    failed = field(row, "failed_after")
+    return field(row, "phase") + (f", {failed} failed after" if failed not in {"", "0"} else "")
 
 
 def _print_promotion(row: Json) -> None:

@@ -6,12 +6,27 @@ import click
 
 from champion_gate.cli.client import Client
 from champion_gate.cli.options import on_client, reason_option
-from champion_gate.cli.output import field, json_option, print_json, print_line, step_told
+from champion_gate.cli.output import field, json_option, print_json, print_line, rows_of, step_told
 
 
 @click.group(name="steps")
 def command() -> None:
-    """Retry or skip a step of a promotion; `promotions show` lists them with their ids."""
+    """List what follows an alias's latest move; retry or skip a step, also of those that `promotions show` lists."""
+
+
+@command.command(name="list")
+@click.argument("model")
+@click.argument("alias")
+@json_option
+@on_client
+def list_steps(client: Client, model: str, alias: str, *, as_json: bool) -> None:
+    """List the jobs and endpoints that follow the latest move of an alias."""
+    found = client.alias_steps(model, alias)
+    if as_json:
+        print_json(found)
+    else:
+        for step in rows_of(found, "steps"):
+            print_line(f"{field(step, 'kind')} {field(step, 'id')}: {step_told(step)}")
 
 
 @command.command()

@@ -11,9 +11,12 @@ import click
 from champion_gate.cli.client import PART, Client, Json
 from champion_gate.cli.output import field, print_json_line, print_line, rows_of, step_told, time_of, told
 from champion_gate.domain.promotion import Phase
+from champion_gate.domain.steps import AFTER_MOVES
 from champion_gate.errors import GateError
 
 _OPEN = tuple(phase.value for phase in Phase if phase.is_open)
+
+_AFTER_MOVES = tuple(kind.value for kind in AFTER_MOVES)
 
 T = TypeVar("T")
 
@@ -55,10 +58,10 @@ class Watch:
             self._tell(known, seen.values())
 
     def one(self, promotion_id: str) -> str:
-        """Tell how one promotion stands, and then of every change, until it has ended.
+        """Tell how one promotion stands, and then of every change, until it and what follows it have ended.
 
         Returns:
-            The phase in which it ended.
+            The phase in which it ended; `after_failed` where something that follows its move of the alias failed.
 
         Raises:
             NotFoundError: there is no such promotion.
@@ -69,8 +72,8 @@ class Watch:
             row = self._steadily(lambda client: client.promotion(promotion_id))
             self._tell(known, [row])
             self._tell_steps(known, row)
-            if not _is_open(row):
-                return field(row, "phase")
+            if not _is_open(row) and not _goes_on(row):
+                return field(row, "phase") if field(row, "failed_after") == "0" else "after_failed"
             known = {field(row, "id"): row}
             self._pause()
 
@@ -148,6 +151,14 @@ def _newest(client: Client, known: Mapping[str, Json]) -> dict[str, Json]:
 
 def _is_open(row: Json) -> bool:
     return field(row, "phase") in _OPEN
+
+
+def _goes_on(row: Json) -> bool:
+    """Whether something that follows its move of the alias has not ended."""
+    return any(
+        field(step, "kind") in _AFTER_MOVES and field(step, "ended_at") == ""
+        for step in rows_of(row, "steps")
+    )
 
 
 def _was(before: object) -> Json | None:

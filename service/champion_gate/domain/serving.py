@@ -22,6 +22,19 @@ Config = Mapping[str, Any]
 _ONLY_SHOWN = frozenset({"config_version", "served_models", "start_time"})
 _ONLY_SHOWN_OF_ENTITY = frozenset({"state", "creator", "creation_timestamp", "foundation_model"})
 _ONLY_SHOWN_OF_TABLE = frozenset({"state"})
+_RECORDED = (
+    "name",
+    "entity_name",
+    "entity_version",
+    "workload_size",
+    "workload_type",
+    "scale_to_zero_enabled",
+    "min_provisioned_concurrency",
+    "max_provisioned_concurrency",
+    "min_provisioned_throughput",
+    "max_provisioned_throughput",
+    "provisioned_model_units",
+)
 _ROUTE_NAMES = ("served_entity_name", "served_model_name")
 
 
@@ -171,6 +184,20 @@ def renamed(sent: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]
         ]
         changed["traffic_config"] = {**traffic, "routes": routes}
     return changed
+
+
+def for_the_record(config: Config) -> dict[str, Any]:
+    """What a configuration serves, and how: of its keys those that hold no secret, for that is kept and shown."""
+    traffic = config.get("traffic_config")
+    routes = traffic.get("routes") if isinstance(traffic, Mapping) else None
+    return {
+        "served_entities": [_allowed(entity, _RECORDED) for entity in _entities(config)],
+        "routes": [_allowed(route, (*_ROUTE_NAMES, "traffic_percentage")) for route in routes or ()],
+    }
+
+
+def _allowed(shown: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    return {key: shown[key] for key in keys if isinstance(shown.get(key), str | int | float)}
 
 
 def trouble(endpoint: Endpoint) -> str:

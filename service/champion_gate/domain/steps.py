@@ -17,6 +17,12 @@ class StepKind(StrEnum):
     CANCEL_REQUEST = "cancel_request"
     CANCEL_DOUBLES = "cancel_doubles"
     TAG_VERSION = "tag_version"
+    JOB = "job"
+    ENDPOINT = "endpoint"
+
+
+AFTER_MOVES = (StepKind.JOB, StepKind.ENDPOINT)
+"""What follows a move of an alias; its ends are lines of the ledger."""
 
 
 class StepPhase(StrEnum):
@@ -41,9 +47,9 @@ class Step:
 
     Attributes:
         id: `[a-z0-9-]+`; made of what it belongs to and what it does, so that planning it twice makes one.
-        promotion_id: what it belongs to.
+        promotion_id: what it belongs to; empty for what follows a move of an alias that no promotion made.
         config: what is to be done, frozen when it was planned; CANCEL_REQUEST: {"external_id"}; CANCEL_DOUBLES: nothing, they
-            are looked for; TAG_VERSION: the tags, key -> value.
+            are looked for; TAG_VERSION: the tags, key -> value; JOB and ENDPOINT: see `flow/after.py`.
         planned_at: when it became necessary.
         due_at: when it is looked at next; None once it has ended.
         position: its place among those of what it belongs to; the store counts from 0.

@@ -30,6 +30,7 @@ from champion_gate.errors import (
     VendorRefusedError,
     VendorUnavailableError,
 )
+from champion_gate.flow.after import steps_after
 from champion_gate.flow.context import Context
 
 _SENDS = 2  # once more where the registry does not show the write; then the worker tries later
@@ -80,6 +81,7 @@ class AliasWriter:
     def __init__(self, context: Context) -> None:
         self._store = context.store
         self._registry = context.registry
+        self._managed = context.managed
         self._clock = context.clock
         self._sleep = context.sleep
         self._waits = context.waits
@@ -320,14 +322,16 @@ class AliasWriter:
     ) -> AliasLock:
         """Record a change that arrived; a rollback's hold is placed with it, or the next run would undo it."""
         now = self._clock.now()
-        entries = [change_entry(lock.key, intent, now)]
+        after = steps_after(self._managed, lock.key, intent)
+        entries = [change_entry(lock.key, intent, now, after)]
         hold = None
         stands = lock.hold is not None and not lock.hold.by_rollback  # and goes on, with its own reason
         if intent.source is ChangeSource.ROLLBACK and not stands:
             hold = Hold(intent.actor, intent.reason, now, by_rollback=True)
             facts = {**intent.facts, "version": intent.to_version, "source": intent.source.value}
             entries.append(hold_entry(lock.key, hold, facts))
-        return self._finish(lock, intent.to_version, entries, promotion=promotion, steps=steps, hold=hold)
+        planned = [*steps, *after]
+        return self._finish(lock, intent.to_version, entries, promotion=promotion, steps=planned, hold=hold)
 
     def _finish(
         self,

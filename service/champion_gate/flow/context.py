@@ -8,7 +8,16 @@ from datetime import timedelta
 
 from champion_gate.domain.aliases import ManagedAliases
 from champion_gate.domain.gates import Gate
-from champion_gate.domain.ports import ApprovalProvider, Chance, Clock, JobRuns, ModelRegistry, WakeUps
+from champion_gate.domain.ports import (
+    ApprovalProvider,
+    Chance,
+    Clock,
+    JobRuns,
+    Jobs,
+    ModelRegistry,
+    Serving,
+    WakeUps,
+)
 from champion_gate.domain.together import Together
 from champion_gate.flow.identities import Identities
 from champion_gate.store import Store
@@ -59,6 +68,12 @@ class Waits:
     run_look: timedelta = timedelta(seconds=5)
     """Between the first looks at a run that has not ended, or whose version is not there; later ones are rarer."""
     run_look_longest: timedelta = timedelta(minutes=2)
+    job_look: timedelta = timedelta(seconds=15)
+    """Between looks at a job that the gate started; also before it is looked at for the first time."""
+    endpoint_look: timedelta = timedelta(seconds=30)
+    """Between looks at a serving endpoint, of which an update takes minutes."""
+    turn: timedelta = timedelta(seconds=5)
+    """Between looks whether the step before has ended."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +85,8 @@ class Context:
         store: the rows.
         registry: Unity Catalog, or an MLflow registry.
         job_runs: the Jobs API of the one workspace.
+        jobs: jobs there that the gate starts.
+        serving: serving endpoints there.
         providers: key -> where people approve.
         managed: which aliases operators may order about.
         identities: which accounts logins stand for.
@@ -85,6 +102,8 @@ class Context:
     store: Store
     registry: ModelRegistry
     job_runs: JobRuns
+    jobs: Jobs
+    serving: Serving
     providers: Mapping[str, ApprovalProvider]
     managed: ManagedAliases
     identities: Identities

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 
 from champion_gate.domain.aliases import check_reason
+from champion_gate.domain.ledger.chain import LedgerEntry
+from champion_gate.domain.ledger.entries import step_entry
 from champion_gate.domain.ports import Clock, WakeUps
 from champion_gate.domain.steps import Step, StepPhase, ended, taken_up_again
 from champion_gate.errors import ConflictError
@@ -52,7 +54,11 @@ class StepOrders:
                 raise ConflictError(f"Step {step_id} is {step.phase.value}, and cannot be skipped.")
             return ended(step, StepPhase.SKIPPED, why, self._clock.now())
 
-        return self._ordered(step_id, self._store.order_step(step_id, revise), why)
+        def line(skipped: Step) -> list[LedgerEntry]:
+            entry = step_entry(skipped, actor)
+            return [] if entry is None else [entry]
+
+        return self._ordered(step_id, self._store.order_step(step_id, revise, line), why)
 
     def _ordered(self, step_id: str, step: Step, why: str) -> Step:
         _log.info("step %s: %s", step_id, why)

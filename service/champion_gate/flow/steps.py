@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from champion_gate.domain.gates import ApprovalTarget
+from champion_gate.domain.ledger.entries import OURS, step_entry
 from champion_gate.domain.ports import ApprovalProvider
 from champion_gate.domain.promotion import Promotion
 from champion_gate.domain.retry import BUDGET, next_try
@@ -21,6 +22,7 @@ from champion_gate.errors import (
     VendorError,
     VendorRefusedError,
 )
+from champion_gate.flow.after import AfterMoves
 from champion_gate.flow.context import Context
 
 _log = logging.getLogger(__name__)
@@ -36,10 +38,13 @@ class Steps:
         self._clock = context.clock
         self._chance = context.chance
         self._waits = context.waits
+        after = AfterMoves(context)
         self._kinds: Mapping[StepKind, Callable[[Step], Step]] = {
             StepKind.CANCEL_REQUEST: self._cancel_request,
             StepKind.CANCEL_DOUBLES: self._cancel_doubles,
             StepKind.TAG_VERSION: self._tag_version,
+            StepKind.JOB: after.run_job,
+            StepKind.ENDPOINT: after.move_endpoint,
         }
 
     def carry_out(self, step_id: str) -> None:
@@ -54,7 +59,8 @@ class Steps:
                 raise
             except Exception as error:  # noqa: BLE001 - a fault of ours must not be tried for ever
                 come_to = self._put_off(taken, error)
-            self._store.save_step(come_to, release=True)
+            line = step_entry(come_to, OURS)
+            self._store.save_step(come_to, release=True, ledger=[] if line is None else [line])
         except LeaseLostError:
             _log.warning("step %s is in another worker's hands now", step_id)
 

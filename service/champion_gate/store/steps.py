@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, literal_column, select, update
 
 from champion_gate.domain.ledger.chain import LedgerEntry
-from champion_gate.domain.steps import Step, StepPhase
+from champion_gate.domain.steps import AFTER_MOVES, Step, StepPhase
 from champion_gate.errors import ConflictError, NotFoundError
 from champion_gate.store.engine import Transactions, upsert
 from champion_gate.store.leases import Leases
@@ -23,6 +23,9 @@ from champion_gate.store.values import from_plain, plain
 OPEN: ColumnElement[bool] = steps.c.phase.in_(
     [literal_column(f"'{phase.value}'") for phase in StepPhase if phase.is_open]
 )
+FAILED: ColumnElement[bool] = steps.c.phase == literal_column(f"'{StepPhase.FAILED.value}'")
+_AFTER_MOVES = steps.c.kind.in_([kind.value for kind in AFTER_MOVES])
+_FAILED_AFTER_MOVES = select(steps).where(FAILED, _AFTER_MOVES).order_by(steps.c.id)
 LEASES = Leases(steps, OPEN)
 MOST_SHOWN = 200
 _ONE = select(steps).where(steps.c.id == bindparam("row"))
@@ -55,6 +58,24 @@ class Steps(Transactions):
         """Those of a promotion that have not ended, in their order."""
         return tuple(_step(row) for row in self._rows(_OPEN_OF_PROMOTION, promotion=promotion_id))
 
+    def steps_named(self, step_ids: Sequence[str]) -> tuple[Step, ...]:
+        """Those with these ids that there are, in this order."""
+        found = {row.id: _step(row) for row in self._rows(select(steps).where(steps.c.id.in_(step_ids)))}
+        return tuple(found[each] for each in step_ids if each in found)
+
+    def failed_after_moves(self) -> tuple[Step, ...]:
+        """Those that have failed behind a move of an alias, whatever came after it."""
+        return tuple(_step(row) for row in self._rows(_FAILED_AFTER_MOVES))
+
+    def failed_of_promotions(self, promotion_ids: Sequence[str]) -> Mapping[str, int]:
+        """How many of those behind a promotion's move have failed; promotions without any are left out."""
+        counted = (
+            select(steps.c.promotion_id, func.count().label("failed"))
+            .where(steps.c.promotion_id.in_(promotion_ids), FAILED, _AFTER_MOVES)
+            .group_by(steps.c.promotion_id)
+        )
+        return {row.promotion_id: row.failed for row in self._rows(counted)}
+
     def get_step(self, step_id: str) -> Step:
         """One row; raises NotFoundError."""
         row = self._row(_ONE, row=step_id)
@@ -79,8 +100,8 @@ class Steps(Transactions):
         with self._write() as connection:
             LEASES.keep(connection, taken, at=at, lease_seconds=lease_seconds)
 
-    def save_step(self, taken: Step, *, release: bool = False) -> Step:
-        """Write all of it; with `release` the lease is given back.
+    def save_step(self, taken: Step, *, release: bool = False, ledger: Sequence[LedgerEntry] = ()) -> Step:
+        """Write all of it, with ledger lines: all or nothing; with `release` the lease is given back.
 
         Raises:
             LeaseLostError: another holds it.
@@ -88,17 +109,21 @@ class Steps(Transactions):
         with self._write() as connection:
             LEASES.held_row(connection, taken)
             given_back = {"lease": "", "lease_until": None} if release else {}
+            append_lines(connection, ledger)
             return _written(connection, taken, **given_back)
 
     def order_step(
-        self, step_id: str, revise: Callable[[Step], Step], ledger: Sequence[LedgerEntry] = ()
+        self,
+        step_id: str,
+        revise: Callable[[Step], Step],
+        ledger: Callable[[Step], Sequence[LedgerEntry]] = lambda _revised: (),
     ) -> Step:
         """Write what an order makes of a step that nobody is at, with ledger lines: all or nothing.
 
         Args:
             step_id: which.
             revise: makes the step as it is to be; what it raises changes nothing.
-            ledger: what is recorded with it.
+            ledger: what is recorded of it as it is then.
 
         Raises:
             NotFoundError: there is no such step.
@@ -113,7 +138,7 @@ class Steps(Transactions):
                     f"Step {step_id} is being worked on.", hint="Look at it again in a minute."
                 )
             revised = _written(connection, revise(_step(row)))
-            append_lines(connection, ledger)
+            append_lines(connection, ledger(revised))
             return revised
 
 
@@ -126,11 +151,12 @@ def add_steps(connection: Connection, new: Sequence[Step]) -> None:
         last = select(func.coalesce(func.max(steps.c.position) + 1, 0)).where(
             steps.c.promotion_id == step.promotion_id
         )
+        of = step.promotion_id or None
         insert = upsert(connection, steps).values(
             id=step.id,
-            promotion_id=step.promotion_id,
+            promotion_id=of,
             kind=step.kind.value,
-            position=last.scalar_subquery(),
+            position=step.position if of is None else last.scalar_subquery(),
             **_values(step),
         )
         again = steps.c.phase.in_([phase.value for phase in _PLANNED_ANEW])
@@ -159,4 +185,5 @@ def _values(step: Step) -> dict[str, Any]:
 
 def _step(row: Row[Any]) -> Step:
     columns = {name: getattr(row, name) for name in _COLUMNS}
+    columns["promotion_id"] = row.promotion_id or ""
     return from_plain(Step, {**json.loads(row.details), **columns, "retry": row._asdict()})

@@ -19,7 +19,7 @@ from sqlalchemy import (
 
 from champion_gate.store.values import UtcTime, Words
 
-SCHEMA_VERSION = "0007"
+SCHEMA_VERSION = "0008"
 """The newest migration, named here so that checking it needs no Alembic."""
 
 metadata = MetaData()
@@ -27,6 +27,7 @@ metadata = MetaData()
 _OPEN_NOTIFICATION = "phase IN ('received', 'waiting')"
 _OPEN_PROMOTION = "phase IN ('requested', 'pending_approval', 'approved')"
 _OPEN_STEP = "phase IN ('planned', 'running')"
+_FAILED_STEP = "phase = 'failed'"
 _LEASED = "lease != ''"
 
 
@@ -204,6 +205,7 @@ steps = Table(
     *_lease_columns(),
     Index("steps_of_promotion", "promotion_id", "position", "id"),
     Index("steps_due", "due_at", sqlite_where=text(_OPEN_STEP), postgresql_where=text(_OPEN_STEP)),
+    Index("steps_failed", "kind", sqlite_where=text(_FAILED_STEP), postgresql_where=text(_FAILED_STEP)),
     Index("steps_leased", "lease_until", sqlite_where=text(_LEASED), postgresql_where=text(_LEASED)),
 )
 

@@ -8,6 +8,7 @@ from flask import Flask, Response
 
 from champion_gate.domain.notifications import JobNotification
 from champion_gate.domain.ports import Clock, WakeUps
+from champion_gate.flow.after import failed_of_latest_moves
 from champion_gate.flow.ci_outcome import PostedDecision
 from champion_gate.store import Store
 from champion_gate.web import auth, problems
@@ -74,7 +75,7 @@ def create_app(
         app,
         Hooks(store, wake_ups, clock, access.provider_hooks, unwatched),
         access.provider_hooks,
-        Health(checks, clock, ledger_head=store.ledger_head),
+        Health(checks, clock, ledger_head=store.ledger_head, warnings=lambda: _warnings(store)),
         Docs(app, api),
     )
     api.add(PromotionReads(store, clock))
@@ -87,6 +88,18 @@ def create_app(
     auth.enforce(app, access)
     app.after_request(_add_headers)
     return app
+
+
+def _warnings(store: Store) -> list[str]:
+    """In words that anybody may read: of no model and no vendor."""
+    failed = len(failed_of_latest_moves(store))
+    if not failed:
+        return []
+    words = (
+        f"{failed} of the jobs and endpoints that follow moves of aliases failed. `champion-gate steps list MODEL ALIAS` "
+        "tells which and why; `champion-gate steps retry` or `skip` settles them."
+    )
+    return [words]
 
 
 def _add_plain_routes(

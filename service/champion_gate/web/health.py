@@ -48,6 +48,7 @@ class _Report:
     failed: tuple[Check, ...]
     head: LedgerHead | None
     vendors: tuple[dict[str, str], ...]
+    warnings: tuple[str, ...]
 
 
 class Health:
@@ -59,6 +60,7 @@ class Health:
         clock: Clock,
         *,
         ledger_head: Callable[[], LedgerHead] | None = None,
+        warnings: Callable[[], Sequence[str]] | None = None,
         keep: timedelta = timedelta(seconds=5),
         bound: timedelta = timedelta(seconds=5),
     ) -> None:
@@ -68,6 +70,7 @@ class Health:
             checks: what `/readyz` runs, all at the same time.
             clock: for the age of the last report.
             ledger_head: reads the head that `/readyz` shows, so that others can note it; None for none.
+            warnings: what a person should look at, though the service is ready; anybody may read it.
             keep: how long a report is given out again, so that nobody can hammer the vendors through us.
             bound: how long a check may take before it counts as failed.
         """
@@ -77,6 +80,7 @@ class Health:
         self._bound = bound.total_seconds()
         self._last: _Report | None = None
         self._head = None if ledger_head is None else Check("ledger head", ledger_head, "")
+        self._warnings = None if warnings is None else Check("warnings", warnings, "")
         self._running: dict[str, _Run] = {}
         self._vendors: dict[str, dict[str, str]] = {}
         self._one_at_a_time = threading.Lock()
@@ -93,6 +97,8 @@ class Health:
         if report is None:
             return problem(503, code=NotReadyError.code, detail="The first checks are still running.")
         more: dict[str, object] = {"vendors": list(report.vendors)}
+        if report.warnings:
+            more["warnings"] = list(report.warnings)
         if report.head is not None:
             more["ledger"] = head_view(report.head)
         if report.failed:
@@ -122,13 +128,15 @@ class Health:
 
     def _run_all(self, at: datetime) -> _Report:
         begun = time.monotonic()
-        checks = self._checks if self._head is None else (*self._checks, self._head)
+        own = [check for check in (self._head, self._warnings) if check is not None]
+        checks = (*self._checks, *own)
         for check in checks:
             # One that still hangs from last time is waited for, not started once more.
             if check.name not in self._running:
                 self._running[check.name] = _Run(check)
         failed, vendors = [], []
         head: LedgerHead | None = None
+        warnings: tuple[str, ...] = ()
         for check in checks:
             run = self._running[check.name]
             # A balancer asks who is ready, and waits for no vendor.
@@ -138,13 +146,15 @@ class Health:
                 del self._running[check.name]
             if isinstance(run.found, LedgerHead):
                 head = run.found
+            elif check is self._warnings:
+                warnings = tuple(run.found) if isinstance(run.found, list) else ()
             elif check.is_vendor:
                 if run.done.is_set() or time.monotonic() - run.begun >= self._bound:
                     self._vendors[check.name] = run.vendor_view()
                 vendors.append(self._vendors.get(check.name) or {"vendor": check.name, "state": "unknown"})
             elif not run.passed and check is not self._head:
                 failed.append(check)
-        return _Report(at, tuple(failed), head, tuple(vendors))
+        return _Report(at, tuple(failed), head, tuple(vendors), warnings)
 
 
 class _Run:

@@ -24,6 +24,7 @@ class LedgerKind(StrEnum):
     HOLD = "hold"
     RELEASE = "release"
     IDENTITY = "identity"
+    STEP = "step"
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,14 @@ from typing import Any
 
 from champion_gate.domain.aliases import AliasIntent, AliasKey, AliasLock, ChangeSource, Hold
 from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind, LedgerLine
+from champion_gate.domain.steps import AFTER_MOVES, Step
 
 OUTSIDE = "outside champion-gate"
 OURS = "champion-gate"
 """Whose doing it is that nobody wants any more."""
 FIRST_SEEN = "first_seen"
+AFTER = "after"
+"""The fact of a move that names the steps that follow it."""
 VERSION_ID = "to_version_id"
 """The fact that tells one version from another that bears its number later."""
 
@@ -23,13 +26,14 @@ def named(version: str | None) -> str:
     return "no version" if version is None else f"v{version}"
 
 
-def change_entry(key: AliasKey, intent: AliasIntent, at: datetime) -> LedgerEntry:
-    """A change of ours that was carried out and read back."""
-    facts = {
+def change_entry(key: AliasKey, intent: AliasIntent, at: datetime, after: Sequence[Step] = ()) -> LedgerEntry:
+    """A change of ours that was carried out and read back, with the steps that follow it."""
+    facts: dict[str, object] = {
         **intent.facts,
         "from": intent.from_version,
         "to": intent.to_version,
         "source": intent.source.value,
+        **({AFTER: [step.id for step in after]} if after else {}),
     }
     entry = _entry(key, LedgerKind.ALIAS_CHANGE, at, facts, actor=intent.actor, reason=intent.reason)
     return replace(entry, promotion_id=intent.promotion_id)
@@ -99,6 +103,45 @@ def release_entry(
     return _entry(key, LedgerKind.RELEASE, at, facts, actor=actor, reason=reason)
 
 
+def step_entry(step: Step, actor: str) -> LedgerEntry | None:
+    """The end of a step that follows a move of the alias; None for any other step, and for one that goes on.
+
+    Args:
+        step: as it is now.
+        actor: who ended it.
+    """
+    if step.phase.is_open or step.kind not in AFTER_MOVES:
+        return None
+    moved = step.config
+    facts = {
+        "step": step.id,
+        "kind": step.kind.value,
+        "phase": step.phase.value,
+        "version": moved["version"],
+        "on": moved["on"],
+        **{name: moved[name] for name in ("job", "serving_endpoint") if name in moved},
+        "external_id": step.external_id,
+        "result_sha256": step.result_sha256,
+    }
+    key = AliasKey(moved["registry"], moved["model"], moved["alias"])
+    at = step.ended_at or step.planned_at
+    entry = _entry(key, LedgerKind.STEP, at, facts, actor=actor, reason=step.reason)
+    return replace(entry, promotion_id=step.promotion_id or None)
+
+
+def steps_behind(lines: Sequence[LedgerLine]) -> list[str] | None:
+    """The ids of the steps that follow the latest move of an alias; None where no move is among its lines.
+
+    Args:
+        lines: the alias's newest lines, newest first.
+    """
+    for line in lines:
+        if line.entry.kind is LedgerKind.ALIAS_CHANGE:
+            found = line.entry.facts.get(AFTER)
+            return [str(each) for each in found] if isinstance(found, list) else []
+    return None
+
+
 def version_before(lines: Sequence[LedgerLine], current: str | None) -> str | None:
     """The version on which an alias stood before it came to where it stands.
 
@@ -150,6 +193,8 @@ def told(entry: LedgerEntry) -> str:
         rows = deciders if isinstance(deciders, list) else []
         logins = ", ".join(str(each.get("login")) for each in rows if isinstance(each, dict))
         return f"{facts.get('verdict')} by {logins or 'nobody'}"
+    if entry.kind is LedgerKind.STEP:
+        return f"{facts.get('kind')} {facts.get('phase')}: {entry.reason}"
     return f"{entry.kind.value} by {entry.actor}"
 
 
@@ -177,7 +222,7 @@ def _entry(
     key: AliasKey,
     kind: LedgerKind,
     at: datetime,
-    facts: Mapping[str, str | None],
+    facts: Mapping[str, object],
     *,
     actor: str,
     reason: str,

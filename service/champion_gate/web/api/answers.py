@@ -17,7 +17,7 @@ from champion_gate.domain.approval import Verdict
 from champion_gate.domain.canonical import utc_text
 from champion_gate.domain.ledger.chain import LedgerKind, LedgerLine
 from champion_gate.domain.promotion import Phase, Promotion
-from champion_gate.domain.steps import Step, StepKind, StepPhase
+from champion_gate.domain.steps import AFTER_MOVES, Step, StepKind, StepPhase
 from champion_gate.domain.versions import ModelVersion, VersionStatus
 
 
@@ -147,16 +147,19 @@ class PromotionAnswer(Answer):
     failing_since: Time | None
     failed_from: Phase | None
     last_error: str | None
+    failed_after: int = Field(
+        description="How many of the steps that follow its move of the alias have failed."
+    )
 
     @classmethod
-    def of(cls, promotion: Promotion) -> Self:
+    def of(cls, promotion: Promotion, failed_after: int = 0) -> Self:
         """Of a promotion."""
-        return cls.reading(promotion, promotion.retry, **cls._of_promotion(promotion))
+        return cls.reading(promotion, promotion.retry, **cls._of_promotion(promotion, failed_after))
 
     @staticmethod
-    def _of_promotion(promotion: Promotion) -> dict[str, object]:
+    def _of_promotion(promotion: Promotion, failed_after: int) -> dict[str, object]:
         job = JobOfPromotion(id=promotion.job_id, run_id=promotion.job_run_id, url=promotion.job_url)
-        return {"version": promotion.version.version, "job": job}
+        return {"version": promotion.version.version, "job": job, "failed_after": failed_after}
 
 
 class PromotionList(Answer):
@@ -302,7 +305,7 @@ class StepAnswer(Answer):
 
 
 class StepList(Answer):
-    """The steps of a promotion."""
+    """The steps of a promotion, or behind a move of an alias."""
 
     steps: list[StepAnswer] = Field(description="In their order; of more than 200 the last ones.")
 
@@ -313,12 +316,15 @@ class PromotionDetailAnswer(PromotionAnswer, StepList):
     ledger: list[LedgerLineAnswer] = Field(description="Its lines of the ledger, newest first.")
 
     @classmethod
-    def of(cls, promotion: Promotion, steps: Iterable[Step] = (), ledger: Iterable[LedgerLine] = ()) -> Self:
+    def of_all(
+        cls, promotion: Promotion, steps: Sequence[Step] = (), ledger: Iterable[LedgerLine] = ()
+    ) -> Self:
         """Of a promotion, with its steps and its lines of the ledger, newest first."""
+        failed = [step for step in steps if step.kind in AFTER_MOVES and step.phase is StepPhase.FAILED]
         return cls.reading(
             promotion,
             promotion.retry,
-            **cls._of_promotion(promotion),
+            **cls._of_promotion(promotion, len(failed)),
             steps=[StepAnswer.of(step) for step in steps],
             ledger=[LedgerLineAnswer.of(line) for line in ledger],
         )

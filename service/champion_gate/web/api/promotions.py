@@ -51,14 +51,16 @@ class PromotionReads:
         page = self._store.list_promotions(
             model=query.model, phase=query.phase, cursor=query.cursor, limit=query.limit
         )
-        return PromotionList(promotions=[*map(PromotionAnswer.of, page.items)], cursor=page.cursor)
+        failed = self._store.failed_of_promotions([each.id for each in page.items])
+        shown = [PromotionAnswer.of(each, failed.get(each.id, 0)) for each in page.items]
+        return PromotionList(promotions=shown, cursor=page.cursor)
 
     @Route(GET, _ONE, "getPromotion", PromotionDetailAnswer, role=VIEWER, errors=(404,))
     def promotion(self, path: PromotionPath) -> Answered:
         """Show one promotion, with its steps and its lines of the ledger."""
         found = self._find(path)
         steps = self._store.steps_of(found.id)
-        return PromotionDetailAnswer.of(found, steps, self._store.ledger_lines(promotion_id=found.id))
+        return PromotionDetailAnswer.of_all(found, steps, self._store.ledger_lines(promotion_id=found.id))
 
     @Route(GET, f"{_ONE}/steps", "listSteps", StepList, role=VIEWER, errors=(404,))
     def steps(self, path: PromotionPath) -> Answered:
