@@ -323,19 +323,20 @@ class TestQueries:
         store.create_promotion(promotion("p-9", 3, alias="Shadow"))
         assert [found.id for found in store.open_promotions(KEY)] == ["p-3", "p-5"]
 
-    def test_pending_ones_and_requests_are_found(self, store: Store) -> None:
+    def test_pending_ones_are_found_and_requests_hinted(self, store: Store) -> None:
         for number in (2, 3):
             taken = taken_promotion(store, f"p-{number}", number)
             brought_to(store, taken, Phase.PENDING_APPROVAL, request=request(external_id=str(70 + number)))
         store.create_promotion(promotion("p-4", 4))
         assert [found.id for found in store.pending_promotions()] == ["p-2", "p-3"]
-        assert [found.id for found in store.promotions_with_request("73")] == ["p-3"]
-        assert store.promotions_with_request("74") == ()
+        assert store.hint_request("73", T0) == ("p-3",)
+        assert store.get_promotion("p-3").hints == 1
+        assert store.hint_request("74", T0) == ()
 
-    def test_a_request_of_an_ended_promotion_is_not_found(self, store: Store) -> None:
+    def test_a_request_of_an_ended_promotion_is_not_hinted(self, store: Store) -> None:
         pending = brought_to(store, taken_promotion(store), Phase.PENDING_APPROVAL, request=request())
         store.save_promotion(replace(pending, phase=Phase.REJECTED), T0, release=True)
-        assert store.promotions_with_request("77") == ()
+        assert store.hint_request("77", T0) == ()
 
     def test_pages_are_newest_first_complete_and_filtered(self, store: Store) -> None:
         for number in range(1, 8):

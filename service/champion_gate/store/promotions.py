@@ -12,10 +12,10 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    Update,
     and_,
     bindparam,
     case,
-    literal,
     literal_column,
     select,
     text,
@@ -49,6 +49,7 @@ _NEWEST = (promotions.c.requested_at, promotions.c.id)
 _ONE = select(promotions).where(promotions.c.id == bindparam("row"))
 _WRITING = update(promotions).where(promotions.c.id == bindparam("row")).returning(promotions)
 _FOR_ALIAS = and_(*(promotions.c[name] == bindparam(name) for name in ("registry", "model", "alias")))
+_PENDING = select(promotions).where(promotions.c.phase == Phase.PENDING_APPROVAL.value).order_by(*_NEWEST)
 _OPEN_FOR_ALIAS = select(promotions).where(_FOR_ALIAS, OPEN).order_by(*_NEWEST)
 _OF_VERSION = (
     select(promotions)
@@ -114,11 +115,7 @@ class Promotions(Transactions):
 
     def pending_promotions(self) -> tuple[Promotion, ...]:
         """All promotions in `pending_approval`, oldest first."""
-        return self._oldest_first(promotions.c.phase == Phase.PENDING_APPROVAL.value)
-
-    def promotions_with_request(self, external_id: str) -> tuple[Promotion, ...]:
-        """Open promotions whose request has this vendor's id, at whatever provider, oldest first."""
-        return self._oldest_first(promotions.c.external_id == external_id, OPEN)
+        return _load(self._rows(_PENDING))
 
     def list_promotions(
         self,
@@ -181,7 +178,15 @@ class Promotions(Transactions):
         Nothing happens to one that is not open.
         """
         with self._write() as connection:
-            hint(connection, at, promotions.c.id == promotion_id)
+            connection.execute(_HINTING_ONE, {"row": promotion_id, "at": at})
+
+    def hint_request(self, external_id: str, at: datetime) -> tuple[str, ...]:
+        """`hint_promotion` for those whose request has this vendor's id, at whatever provider; returns their ids."""
+        # Most of what CI systems tell is about runs of others, for which no writer need wait.
+        if not self._rows(_WITH_REQUEST, request=external_id):
+            return ()
+        with self._write() as connection:
+            return tuple(connection.scalars(_HINTING_REQUEST, {"request": external_id, "at": at}))
 
     def request_end(self, promotion_id: str, end: EndRequest) -> bool:
         """Order the end of an open promotion that has no such order yet; also a hint. False if not.
@@ -225,9 +230,6 @@ class Promotions(Transactions):
                 ) from error
             return True
 
-    def _oldest_first(self, *conditions: ColumnElement[bool]) -> tuple[Promotion, ...]:
-        return _load(self._rows(select(promotions).where(*conditions).order_by(*_NEWEST)))
-
 
 def save(connection: Connection, taken: Promotion, at: datetime, *, release: bool) -> Promotion:
     """See `Promotions.save_promotion`: the promotion's own row."""
@@ -241,6 +243,13 @@ def save(connection: Connection, taken: Promotion, at: datetime, *, release: boo
     return _promotion(connection.execute(_WRITING, {"row": taken.id, **values}).one())
 
 
+def _hinting(*conditions: ColumnElement[bool], **values: Any) -> Update:
+    at = bindparam("at", type_=UtcTime)
+    due_at = case((promotions.c.due_at < at, promotions.c.due_at), else_=at)
+    found = update(promotions).where(OPEN, *conditions)
+    return found.values(hints=promotions.c.hints + 1, due_at=due_at, **values)
+
+
 def hint(connection: Connection, at: datetime, *conditions: ColumnElement[bool], **values: Any) -> int:
     """Count a hint on the open rows that these conditions find, make them due, and write the values.
 
@@ -249,9 +258,13 @@ def hint(connection: Connection, at: datetime, *conditions: ColumnElement[bool],
     Returns:
         How many rows.
     """
-    now = case((promotions.c.due_at < at, promotions.c.due_at), else_=literal(at, UtcTime))
-    found = update(promotions).where(OPEN, *conditions)
-    return connection.execute(found.values(hints=promotions.c.hints + 1, due_at=now, **values)).rowcount
+    return connection.execute(_hinting(*conditions, **values), {"at": at}).rowcount
+
+
+_OF_REQUEST = and_(promotions.c.external_id == bindparam("request"), OPEN)
+_WITH_REQUEST = select(promotions.c.id).where(_OF_REQUEST)
+_HINTING_REQUEST = _hinting(_OF_REQUEST).returning(promotions.c.id)
+_HINTING_ONE = _hinting(promotions.c.id == bindparam("row"))
 
 
 def asks_for(key: AliasKey) -> ColumnElement[bool]:

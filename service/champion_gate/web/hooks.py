@@ -119,15 +119,18 @@ class Hooks:
         return response, 202
 
     def _hint(self, provider: str, told: str | EveryRequestAt) -> tuple[str, ...]:
-        waiting = (
-            self._store.promotions_with_request(told)
-            if isinstance(told, str)
-            else [each for each in self._store.pending_promotions() if _asked_at(each, provider, told)]
-        )
-        for promotion in waiting:
-            self._store.hint_promotion(promotion.id, self._clock.now())
-            log.info("promotion hinted", promotion=promotion.id, told=str(told))
-        return tuple(promotion.id for promotion in waiting)
+        now = self._clock.now()
+        if isinstance(told, str):
+            hinted = self._store.hint_request(told, now)
+        else:
+            hinted = tuple(
+                each.id for each in self._store.pending_promotions() if _asked_at(each, provider, told)
+            )
+            for promotion_id in hinted:
+                self._store.hint_promotion(promotion_id, now)
+        for promotion_id in hinted:
+            log.info("promotion hinted", promotion=promotion_id, told=str(told))
+        return hinted
 
 
 def _asked_at(promotion: Promotion, provider: str, told: EveryRequestAt) -> bool:
