@@ -72,7 +72,9 @@ def gates(tmp_path: Path) -> Iterator[Gates]:
 def test_what_waits_for_the_turn_shares_a_transaction(gates: Gates) -> None:
     with ThreadPoolExecutor(20) as pool:
         names = [f"g{number}" for number in range(20)]
-        results = [each.result(PATIENCE) for each in gates.while_others_write(pool, *names)]
+        added = gates.while_others_write(pool, *names)
+        results = [each.result(PATIENCE) for each in added]
+    assert gates.commits.under_way == 0
     assert results == [f"written: {name}" for name in names]
     assert len(gates.transactions) <= 2, "the last to come may just miss the first"
     assert gates.stored() == set(names)

@@ -127,6 +127,22 @@ def test_a_wake_up_is_handed_over_quickly(start: Start, wake_ups: HueyWakeUps, w
     assert time.monotonic() - began < 2
 
 
+def test_a_job_waits_for_what_is_more_urgent_but_not_for_ever(
+    start: Start, wake_ups: HueyWakeUps, work: Work
+) -> None:
+    asked: list[int] = []
+
+    def gives_way() -> bool:
+        asked.append(len(work.begun))
+        return True
+
+    start(gives_way=gives_way)
+    wake_ups.promotion("a-1")
+    until(lambda: work.done("a-1"))
+    assert len(asked) > 1
+    assert set(asked) == {0}
+
+
 @pytest.mark.parametrize("error", [RuntimeError("a fault of ours"), LeaseLostError("another has it")])
 def test_a_job_that_fails_stops_nothing(
     start: Start, wake_ups: HueyWakeUps, work: Work, error: Exception

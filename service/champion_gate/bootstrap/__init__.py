@@ -102,6 +102,7 @@ def _worker(settings: Settings, core: Core, wake_ups: HueyWakeUps) -> Worker:
         ),
         lane_of=Lane(core, {gate.name: gate.approval.provider for gate in settings.gates.gates}),
         lane_caps={_DATABRICKS_LANE: 3},
+        gives_way=core.context.store.are_many_coming,
         timers=[
             Every("sweep", settings.environment.sweep_seconds, lambda: _send_looks(core, wake_ups)),
             Every("due rows", _DUE_SECONDS, lambda: _wake_due(core, wake_ups)),

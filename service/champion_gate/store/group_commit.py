@@ -31,6 +31,9 @@ class GroupCommit(Generic[T, R]):
 
     The first thread to come waits for the writer's turn, and then takes along every item that has come meanwhile.
     Whoever comes after that is the first of the next transaction.
+
+    Attributes:
+        under_way: how many are waiting until theirs is committed.
     """
 
     def __init__(self, database: Database, write: Callable[[Connection, Sequence[T]], Sequence[R]]) -> None:
@@ -43,6 +46,7 @@ class GroupCommit(Generic[T, R]):
         self._database = database
         self._write = write
         self._lock = threading.Lock()
+        self.under_way = 0
         self._waiting: list[_Waiting[T, R]] = []
 
     def add(self, item: T) -> R:
@@ -56,10 +60,15 @@ class GroupCommit(Generic[T, R]):
         with self._database.place():
             with self._lock:
                 self._waiting.append(mine)
+                self.under_way += 1
                 is_first = len(self._waiting) == 1
-            if is_first:
-                self._write_all()
-            mine.done.acquire()
+            try:
+                if is_first:
+                    self._write_all()
+                mine.done.acquire()
+            finally:
+                with self._lock:
+                    self.under_way -= 1
             if mine.error is not None:
                 if is_first:
                     raise mine.error

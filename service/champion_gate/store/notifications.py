@@ -47,6 +47,7 @@ from champion_gate.store.values import from_plain, to_json
 
 _LONGEST_FIELD = 500
 """Characters; more than any of Databricks' ids and names, less than an index row can hold."""
+_MANY = 3  # one or two come at the same time by chance
 
 # Written out, because SQLite uses a partial index only where it sees that the condition is the index's.
 OPEN: ColumnElement[bool] = notifications.c.phase.in_(
@@ -112,6 +113,10 @@ class Notifications(Transactions):
                 "due_at": at if phase.is_open else None,
             }
         )
+
+    def are_many_coming(self) -> bool:
+        """Whether several notifications wait at this moment until they are committed."""
+        return self._recorded.under_way >= _MANY
 
     def get_notification(self, notification_id: str) -> StoredNotification:
         """One row; raises NotFoundError."""

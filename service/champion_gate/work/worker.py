@@ -19,6 +19,7 @@ __all__ = ["Every", "HueyWakeUps", "Jobs", "Lanes", "Worker"]
 log = get_logger(__name__)
 
 _HEALTH_SECONDS = 10.0  # a consumer's thread that died is replaced by then
+_LONGEST_WAY_SECONDS, _WAY_SECONDS = 1.0, 0.02
 
 Job = tuple[str, str]
 """A kind and an id."""
@@ -138,6 +139,7 @@ class Worker:
         lane_of: Callable[[str, str], str],
         lane_caps: Mapping[str, int],
         timers: Sequence[Every],
+        gives_way: Callable[[], bool] = lambda: False,
         default_cap: int = 2,
         threads: int = 8,
     ) -> None:
@@ -149,6 +151,7 @@ class Worker:
             lane_of: (kind, id) -> the vendor that the job is about to keep busy.
             lane_caps: lane -> threads at a time.
             timers: the sweep, and whatever else is to happen regularly.
+            gives_way: whether something is more urgent at this moment; a job waits up to a second for it.
             default_cap: threads at a time of a lane that `lane_caps` does not name.
             threads: consumer threads; more than the caps of the lanes that may hang at the same time.
         """
@@ -158,6 +161,7 @@ class Worker:
         self._lanes = Lanes(lane_caps, default_cap)
         self._timers = tuple(timers)
         self._threads = threads
+        self._gives_way = gives_way
         self._stopping = threading.Event()
         self._timer_threads: list[threading.Thread] = []
         self._consumer: _Consumer | None = None
@@ -214,6 +218,7 @@ class Worker:
         if run is None:
             log.error("a wake-up of an unknown kind was dropped", kind=kind)
             return
+        self._give_way()
         with unit_of_work(**{kind: row_id}):
             try:
                 lane = self._lane_of(kind, row_id)
@@ -230,6 +235,13 @@ class Worker:
                 ready = self._lanes.leave(lane, (kind, row_id))
         for job in ready:
             self._wake_ups.send(*job)
+
+    def _give_way(self) -> None:
+        """Let what is more urgent have the interpreter, which one thread has at a time; not for ever."""
+        until = time.monotonic() + _LONGEST_WAY_SECONDS
+        while self._gives_way() and time.monotonic() < until:
+            if self._stopping.wait(_WAY_SECONDS):
+                return
 
     def _tick(self, timer: Every) -> None:
         while not self._stopping.is_set():
