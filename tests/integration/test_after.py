@@ -124,6 +124,7 @@ def test_a_rollback_a_minute_later_takes_the_endpoint_back(world: GateWorld) -> 
     assert len(world.databricks.serving.updates) == 2
 
 
+@pytest.mark.part("rest")
 def test_what_has_not_begun_when_the_alias_moves_on_is_skipped(world: GateWorld) -> None:
     job = add_job(world, seconds=600)
     add_endpoint(world)
@@ -142,6 +143,7 @@ def test_what_has_not_begun_when_the_alias_moves_on_is_skipped(world: GateWorld)
     assert world.after_moves()[2].reason == "The endpoint served v1 already."
 
 
+@pytest.mark.part("rest")
 def test_a_move_back_and_forth_is_no_reason_to_do_the_first_ones_work(world: GateWorld) -> None:
     job = add_job(world, seconds=600)
     second = add_job(world)
@@ -218,6 +220,7 @@ def test_a_failure_is_seen_wherever_somebody_looks(world: GateWorld) -> None:
     assert (kind, reason.endswith(": nobody needs it")) == ("step", True)
 
 
+@pytest.mark.part("rest")
 def test_a_failure_warns_until_the_alias_moves_again(world: GateWorld) -> None:
     job = add_job(world, code="CLUSTER_ERROR", tasks={"main": "CLUSTER_ERROR"})
     world.reconfigure(after=[{"job": int(job), "on": ["promoted"]}])
@@ -228,7 +231,7 @@ def test_a_failure_warns_until_the_alias_moves_again(world: GateWorld) -> None:
     assert failed_of_latest_moves(world.store) == []
 
 
-@pytest.mark.parametrize("crash_first", [True, False])
+@pytest.mark.parametrize("crash_first", [pytest.param(True, marks=pytest.mark.part("rest")), False])
 def test_an_answer_that_is_lost_leads_to_one_run_and_one_update(
     world: GateWorld, *, crash_first: bool
 ) -> None:
@@ -248,7 +251,7 @@ def test_an_answer_that_is_lost_leads_to_one_run_and_one_update(
 
 LAST = 20
 """How many writes follow the alias's move; one more is never reached."""
-QUICK = (6, 13)
+QUICK = (6,)
 
 
 @pytest.mark.parametrize(
@@ -293,6 +296,7 @@ def test_a_job_follows_on_an_mlflow_registry_too(tmp_path: Path) -> None:
         assert world.databricks.starts.runs_of(job)[0].parameters["model_version"] == "2"
 
 
+@pytest.mark.part("rest")
 def test_a_parameter_that_the_job_does_not_define_starts_nothing(world: GateWorld) -> None:
     job = add_job(world)
     world.reconfigure(after=[{"job": int(job), "parameters": {"smaple": "full"}}])
@@ -326,14 +330,15 @@ def test_somebody_elses_update_is_waited_for_and_kept(world: GateWorld) -> None:
 def test_an_endpoint_that_never_arrives_is_given_up_in_time(world: GateWorld) -> None:
     add_endpoint(world)
     world.databricks.serving.update_seconds = 86_400
-    world.reconfigure(after=[{"serving_endpoint": ENDPOINT, "timeout": "45m"}])
+    world.reconfigure(after=[{"serving_endpoint": ENDPOINT, "timeout": "2m"}])
     promote(world)
-    world.live(minutes=50)
+    world.live(minutes=3)
     (step,) = world.after_moves()
     assert step.phase is StepPhase.FAILED
     assert step.reason.startswith("Not there within its time-out (on_its_way)")
 
 
+@pytest.mark.part("rest")
 def test_an_endpoint_that_others_put_back_again_and_again_is_given_up(world: GateWorld) -> None:
     add_endpoint(world)
     serving = world.databricks.serving
@@ -350,6 +355,7 @@ def test_an_endpoint_that_others_put_back_again_and_again_is_given_up(world: Gat
     assert (step.phase, served(world)) == (StepPhase.FAILED, {"1"})
 
 
+@pytest.mark.part("rest")
 def test_an_operator_tries_again_what_failed(world: GateWorld) -> None:
     job = add_job(world, code="CLUSTER_ERROR", tasks={"main": "CLUSTER_ERROR"})
     world.reconfigure(after=[{"job": int(job)}])
@@ -365,6 +371,7 @@ def test_an_operator_tries_again_what_failed(world: GateWorld) -> None:
     assert len(world.databricks.starts.runs_of(job)) == 2
 
 
+@pytest.mark.part("rest")
 def test_a_gate_without_it_makes_the_same_calls_as_before(world: GateWorld) -> None:
     promote(world)
     assert world.after_moves() == ()
