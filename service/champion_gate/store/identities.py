@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, delete, select, update
 
 from champion_gate.domain.ports import Person
 from champion_gate.domain.promotion import Phase
@@ -20,6 +20,15 @@ from champion_gate.store.tables import identities, promotions, trainer_accounts
 from champion_gate.store.values import from_plain
 
 _NOTED_EVERY = timedelta(hours=1)  # a look at the same account is not to cost a write each time
+# Built once: to put a statement together takes longer than to carry it out.
+_ONE = select(identities).where(
+    identities.c.provider == bindparam("provider"), identities.c.login == bindparam("login")
+)
+_OF_TRAINER = (
+    select(trainer_accounts)
+    .where(*(trainer_accounts.c[name] == bindparam(name) for name in ("provider", "trainer", "alias")))
+    .order_by(*(trainer_accounts.c[name] for name in ("first_resolved_at", "user_id", "login")))
+)
 
 
 class Identities(Transactions):
@@ -54,7 +63,7 @@ class Identities(Transactions):
 
     def remembered_login(self, provider: str, login: str) -> RememberedLogin | None:
         """What is remembered of a login, in any case of its letters, without accounts."""
-        row = self._row(select(identities).where(_is(provider, login)))
+        row = self._row(_ONE, provider=provider, login=login.casefold())
         return None if row is None else _remembered(row)
 
     def remembered_logins(self) -> tuple[RememberedLogin, ...]:
@@ -84,11 +93,7 @@ class Identities(Transactions):
 
     def trainer_accounts(self, provider: str, trainer: str, alias: str) -> tuple[TrainerAccount, ...]:
         """All accounts that were ever a trainer's, the earliest first."""
-        of = trainer_accounts.c
-        query = select(trainer_accounts).where(
-            of.provider == provider, of.trainer == trainer, of.alias == alias
-        )
-        rows = self._rows(query.order_by(of.first_resolved_at, of.user_id, of.login))
+        rows = self._rows(_OF_TRAINER, provider=provider, trainer=trainer, alias=alias)
         return tuple(_account(row) for row in rows)
 
     def accept_login(

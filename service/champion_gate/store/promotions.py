@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -22,6 +23,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.sql.dml import ReturningInsert
 
 from champion_gate.domain.aliases import AliasKey
 from champion_gate.domain.canonical import utc_text
@@ -31,7 +33,7 @@ from champion_gate.domain.retry import Retry
 from champion_gate.domain.rows import Page
 from champion_gate.domain.steps import Step
 from champion_gate.errors import ConflictError, NotFoundError
-from champion_gate.store.engine import Transactions, upsert
+from champion_gate.store.engine import Transactions, upsert_for
 from champion_gate.store.leases import Leases
 from champion_gate.store.ledger import append_lines
 from champion_gate.store.pages import page
@@ -80,20 +82,15 @@ class Promotions(Transactions):
         Raises:
             ConflictError: there is one with this id.
         """
-        index = next(index for index in promotions.indexes if index.name == "one_open_promotion")
+        values = {
+            "id": promotion.id,
+            "hints": promotion.hints,
+            "end_request": None if promotion.end_request is None else to_json(promotion.end_request),
+            **_values(promotion, promotion.updated_at),
+        }
         with self._write() as connection:
-            first = upsert(connection, promotions).values(
-                id=promotion.id,
-                hints=promotion.hints,
-                end_request=None if promotion.end_request is None else to_json(promotion.end_request),
-                **_values(promotion, promotion.updated_at),
-            )
-            statement = first.on_conflict_do_nothing(
-                index_elements=list(index.columns.keys()),
-                index_where=text("phase IN ('requested', 'pending_approval', 'approved')"),
-            )
             try:
-                row = connection.execute(statement.returning(promotions)).one_or_none()
+                row = connection.execute(_creating(connection.dialect.name), values).one_or_none()
             except IntegrityError as error:
                 raise ConflictError(f"There is a promotion {promotion.id} already.") from error
         return None if row is None else _promotion(row)
@@ -231,6 +228,16 @@ class Promotions(Transactions):
             return True
 
 
+@cache
+def _creating(dialect: str) -> ReturningInsert[Any]:
+    index = next(index for index in promotions.indexes if index.name == "one_open_promotion")
+    first = upsert_for(dialect, promotions).on_conflict_do_nothing(
+        index_elements=list(index.columns.keys()),
+        index_where=text("phase IN ('requested', 'pending_approval', 'approved')"),
+    )
+    return first.returning(promotions)
+
+
 def save(connection: Connection, taken: Promotion, at: datetime, *, release: bool) -> Promotion:
     """See `Promotions.save_promotion`: the promotion's own row."""
     row = LEASES.held_row(connection, taken)
@@ -244,25 +251,23 @@ def save(connection: Connection, taken: Promotion, at: datetime, *, release: boo
 
 
 def _hinting(*conditions: ColumnElement[bool], **values: Any) -> Update:
-    at = bindparam("at", type_=UtcTime)
-    due_at = case((promotions.c.due_at < at, promotions.c.due_at), else_=at)
-    found = update(promotions).where(OPEN, *conditions)
-    return found.values(hints=promotions.c.hints + 1, due_at=due_at, **values)
+    at, due_at = bindparam("at", type_=UtcTime), promotions.c.due_at
+    now = case((due_at < at, due_at), else_=at)
+    return (
+        update(promotions).where(OPEN, *conditions).values(hints=promotions.c.hints + 1, due_at=now, **values)
+    )
 
 
 def hint(connection: Connection, at: datetime, *conditions: ColumnElement[bool], **values: Any) -> int:
-    """Count a hint on the open rows that these conditions find, make them due, and write the values.
+    """Count a hint on the open rows that these conditions find, make them due, and write the values; returns how many.
 
     Whoever holds one now sees the count when giving it back.
-
-    Returns:
-        How many rows.
     """
     return connection.execute(_hinting(*conditions, **values), {"at": at}).rowcount
 
 
-_OF_REQUEST = and_(promotions.c.external_id == bindparam("request"), OPEN)
-_WITH_REQUEST = select(promotions.c.id).where(_OF_REQUEST)
+_OF_REQUEST = promotions.c.external_id == bindparam("request")
+_WITH_REQUEST = select(promotions.c.id).where(_OF_REQUEST, OPEN)
 _HINTING_REQUEST = _hinting(_OF_REQUEST).returning(promotions.c.id)
 _HINTING_ONE = _hinting(promotions.c.id == bindparam("row"))
 

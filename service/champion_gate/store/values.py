@@ -67,20 +67,22 @@ def from_plain(kind: type[T], found: Mapping[str, Any]) -> T:
 
 def plain(value: object) -> Any:  # noqa: PLR0911 - one line a type
     """The value out of strings, numbers, lists and dicts only; sets are sorted so that they repeat."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
-    if isinstance(value, datetime):
-        return utc_text(value)
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, str):
         return storable(value)
+    if value is None or isinstance(value, int | float):
+        return value
+    if isinstance(value, datetime):
+        return utc_text(value)
     if isinstance(value, Mapping):
         return {storable(str(key)): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, set | frozenset):
         return sorted(plain(item) for item in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
     return value
 
 
