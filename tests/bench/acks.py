@@ -30,7 +30,7 @@ from champion_gate.store.engine import Database
 from champion_gate.store.tables import notifications
 
 UNWATCHED = "4711"
-LOAD_SECONDS, RATE_SECONDS, LOOP_SECONDS, WARM_UP_SECONDS = 6, 10, 3, 1
+LOAD_SECONDS, RATE_SECONDS, LOOP_SECONDS, WARM_UP_SECONDS = 4, 6, 1, 1
 LEAST_RATIO, MOST_MS = 0.4, 50.0
 RUNS_APART = 1_000_000
 

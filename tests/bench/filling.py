@@ -15,9 +15,10 @@ from sqlalchemy import Table, insert, select
 from champion_gate.domain.approval import Decider, Decision, ExcludedPerson, Verdict
 from champion_gate.domain.notifications import NotificationPhase
 from champion_gate.domain.promotion import Phase
+from champion_gate.domain.steps import StepPhase, ended
 from champion_gate.store import Store, open_store
 from champion_gate.store.engine import Database
-from champion_gate.store.tables import notifications, promotions, resolutions
+from champion_gate.store.tables import notifications, promotions, resolutions, steps
 from integration.store_samples import (
     KEY,
     LEASE,
@@ -28,6 +29,7 @@ from integration.store_samples import (
     job_run,
     notification,
     promotion,
+    step,
 )
 from integration.store_samples import request as approval_request
 
@@ -48,6 +50,7 @@ def fill(url: str, rows: int) -> None:
     database = Database(url)
     with open_store(url) as store:
         _fill_promotions(store, database, rows)
+        _fill_steps(store, database, rows)
         _fill_notifications(store, database, rows)
         _fill_ledger(store, rows)
     database.close()
@@ -105,6 +108,22 @@ def _fill_promotions(store: Store, database: Database, rows: int) -> None:
         }
 
     _insert(database, promotions, rows, made)
+
+
+def _fill_steps(store: Store, database: Database, rows: int) -> None:
+    """One that has ended for each promotion: steps stay to be seen."""
+    store.plan_step(step(promotion_id="p-000000"))
+    taken = store.take_step(_rows(database, steps)[0]["id"], T0, LEASE)
+    assert taken is not None
+    store.save_step(ended(taken, StepPhase.SUCCEEDED, "Done.", after(1)), release=True)
+    (template,) = _rows(database, steps)
+    with database.write() as connection:
+        connection.execute(steps.delete())
+
+    def made(number: int) -> dict[str, Any]:
+        return {**template, "id": f"s-{number:06}", "promotion_id": f"p-{number:06}"}
+
+    _insert(database, steps, rows, made)
 
 
 def _fill_notifications(store: Store, database: Database, rows: int) -> None:

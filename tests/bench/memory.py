@@ -18,8 +18,8 @@ from bench.serving import MEGABYTE, cpu_seconds, echo_served, pss_mb, wait_for_a
 from integration.process_world import ProcessWorld, process_world, until
 
 LOCK = Path(__file__).parents[2] / "requirements.lock"
-REST_SECONDS = 30
-SETTLING_SECONDS = 15
+REST_SECONDS = 10
+SETTLING_SECONDS = 10
 IDLE_MB, GROWTH_MB = 180.0, 5.0
 PROMOTIONS, GATES = (1_000, 5_000), 50
 
