@@ -16,7 +16,7 @@ import requests
 
 from bench.filling import OTHER_MODELS, fill
 from bench.load import HEADERS, body
-from bench.report import Report, ratio
+from bench.report import Report
 from champion_gate.domain.promotion import Phase
 from integration.gate_world import GateWorld, api_token, gate_world
 from integration.process_world import Served, free_port
@@ -24,7 +24,7 @@ from integration.store_samples import KEY
 
 FEW, MANY = 1_000, 100_000
 MOST_GROWTH = 1.5
-CALLS, HOOKS = 20, 100
+CALLS, HOOKS, DECISIONS = 10, 50, 3
 DEEP = 8
 """Parts of 100 into the list."""
 LISTS = {
@@ -90,22 +90,22 @@ def measure(report: Report) -> dict[str, Any]:
     """The part `growth`."""
     with side(FEW) as few, side(report.scaled(MANY, least=2 * FEW)) as many:
 
-        def compare(what: str, act: Callable[[Side], float]) -> float:
-            taken = report.in_turn({"few": partial(act, few), "many": partial(act, many)})
-            grown = ratio(taken["many"], taken["few"])
-            beside = (f"{1000 * statistics.median(taken[size]):,.1f} ms" for size in ("few", "many"))
+        def compare(what: str, act: Callable[[Side], object], times: int = CALLS) -> float:
+            rounds = [one_round(act, few, many, times) for _ in range(report.rounds)]
+            grown = statistics.median(late / early for early, late in rounds)
+            beside = (f"{1000 * statistics.median(taken):,.1f} ms" for taken in zip(*rounds, strict=True))
             report.row(what, grown, sized=True, beside=" → ".join(beside), at_most=MOST_GROWTH)
             return grown
 
-        hook = compare("hook: a notification is acknowledged", lambda each: typical(each.post, HOOKS))
+        hook = compare("hook: a notification is acknowledged", Side.post, HOOKS)
         paths = {**LISTS, "promotions, deep in the list": few.deep()}
-        lists = [compare(f"list: {what}", partial(list_seconds, path)) for what, path in paths.items()]
+        lists = [compare(f"list: {what}", partial(read, path)) for what, path in paths.items()]
         for each in (few, many):
             each.served.stop()
             each.sweep()  # the first finds that the history is not the registry's
             each.between.settle()
-        sweep = compare("sweep: all looks", lambda each: typical(each.sweep, CALLS))
-        decision = compare("decision: from approval to alias", Side.decide)
+        sweep = compare("sweep: all looks", Side.sweep)
+        decision = compare("decision: from approval to alias", Side.decide, DECISIONS)
     grown = {"hook": hook, "list": max(lists), "sweep": sweep, "decision": decision}
     return {name: round(times, 2) for name, times in grown.items()}
 
@@ -131,16 +131,18 @@ def side(rows: int) -> Iterator[Side]:
         yield Side(between, served, session)
 
 
-def list_seconds(path: str, of: Side) -> float:
-    """The median of some calls."""
-    return typical(partial(of.get, path), CALLS)
+def read(path: str, of: Side) -> None:
+    """Read a list."""
+    of.get(path)
 
 
-def typical(call: Callable[[], object], times: int) -> float:
-    """The median of so many calls."""
-    taken = []
+def one_round(act: Callable[[Side], object], few: Side, many: Side, times: int) -> tuple[float, float]:
+    """The medians of so many on each side, in turn, so that noise meets both."""
+    taken: dict[int, list[float]] = {id(few): [], id(many): []}
     for _ in range(times):
-        begun = time.perf_counter()
-        call()
-        taken.append(time.perf_counter() - begun)
-    return statistics.median(taken)
+        for of in (few, many):
+            begun = time.perf_counter()
+            told = act(of)
+            whole = time.perf_counter() - begun
+            taken[id(of)].append(told if isinstance(told, float) else whole)
+    return statistics.median(taken[id(few)]), statistics.median(taken[id(many)])

@@ -60,7 +60,7 @@ _REPOSITORY_LINKS = (
 
 def stamp(at: datetime) -> str:
     """A time as GitHub writes it: UTC, whole seconds."""
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{at.isoformat(timespec='seconds')[:19]}Z"
 
 
 def node_id(kind: str, number: int) -> str:

@@ -15,6 +15,7 @@ from champion_gate_standins.github import answers, auth, run_answers
 from champion_gate_standins.github.lists import created_filter, linked, page_of
 from champion_gate_standins.github.runs import Runs
 from champion_gate_standins.github.state import (
+    UNFINISHED,
     Credential,
     GitHubApp,
     RefusedError,
@@ -320,7 +321,10 @@ class Api:
 
 
 def _filters(asked: Mapping[str, str]) -> Iterator[Callable[[Run], bool]]:
-    """What a list of runs was asked to show."""
+    """What a list of runs was asked to show; what costs most for each run comes last."""
+    if within := asked.get("created"):
+        is_within = created_filter(within)
+        yield lambda run: is_within(run.created_at)
     if "event" in asked:
         yield lambda run: run.event == asked["event"]
     if "actor" in asked:
@@ -328,10 +332,11 @@ def _filters(asked: Mapping[str, str]) -> Iterator[Callable[[Run], bool]]:
     if "branch" in asked:
         yield lambda run: run.head_branch == asked["branch"]
     if "status" in asked:
-        yield lambda run: asked["status"] in {run.status, run.conclusion}
-    if within := asked.get("created"):
-        is_within = created_filter(within)
-        yield lambda run: is_within(run.created_at)
+        status = asked["status"]
+        if status in UNFINISHED:
+            yield lambda run: run.status == status
+        else:
+            yield lambda run: status in {run.status, run.conclusion}
 
 
 def problem(error: RefusedError) -> tuple[Response, int]:

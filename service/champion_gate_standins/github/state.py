@@ -14,6 +14,10 @@ from champion_gate.errors import GateError
 
 T = TypeVar("T")
 
+_OF_JOBS = ("in_progress", "queued", "waiting")
+UNFINISHED = {*_OF_JOBS, "pending"}
+"""The statuses of runs that have no conclusion."""
+
 TEMPLATE_INPUTS = ("promotion_id", "model", "version", "alias", "evidence", "environments")
 """The inputs of deploy/github/champion-gate.yml, all required strings."""
 
@@ -218,12 +222,12 @@ class Run:
     @property
     def status(self) -> str:
         """As GitHub derives it from the jobs; "pending" while the concurrency group is taken."""
-        states = {job.status for job in self.latest_jobs()}
         if self.cancelled:
             return "completed"
+        states = {job.status for job in self.jobs if job.run_attempt == self.run_attempt}
         if not states:
             return "pending"
-        return next((state for state in ("in_progress", "queued", "waiting") if state in states), "completed")
+        return next((state for state in _OF_JOBS if state in states), "completed")
 
     @property
     def conclusion(self) -> str | None:

@@ -56,6 +56,8 @@ class Webhooks:
         self.names_run = True
         self.deliveries: list[Delivery] = []
         self._outbox = Outbox(self._send, "github-webhooks")
+        self._session = requests.Session()
+        self._session.trust_env = False
 
     def announce(
         self, name: str, action: str, run: Run, *, jobs: Sequence[Job] = (), approval: Approval | None = None
@@ -86,6 +88,7 @@ class Webhooks:
     def _send(self, delivery: Delivery) -> None:
         headers = {
             "Content-Type": "application/json",
+            "Connection": "close",
             "User-Agent": "GitHub-Hookshot/stand-in",
             "X-GitHub-Event": delivery.name,
             "X-GitHub-Delivery": delivery.guid,
@@ -95,7 +98,7 @@ class Webhooks:
         if self.secret:
             headers["X-Hub-Signature-256"] = signature(self.secret, delivery.body)
         try:
-            answer = requests.post(
+            answer = self._session.post(
                 self.url or "",
                 data=delivery.body,
                 headers=headers,
