@@ -180,7 +180,7 @@ class World:
         self.served.append(served)
         served.wait_until_working()
         if self.served == [served]:
-            until(lambda: "first looked" in served.output(), served.output)
+            until(lambda: "first looked" in served.output(), served.output, served.patience)
         return served
 
     def kill_all(self) -> None:

@@ -15,7 +15,7 @@ import psutil
 from integration.process_world import free_port, port_of
 
 MEGABYTE = 1024 * 1024
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 300
 
 
 @contextmanager

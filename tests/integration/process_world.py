@@ -68,7 +68,13 @@ def elsewhere() -> dict[str, str]:
 
 
 class Served:
-    """One `champion-gate serve`: gunicorn's master, and its worker; see `impatient` for one that waits less."""
+    """One `champion-gate serve`: gunicorn's master, and its worker; see `impatient` for one that waits less.
+
+    Attributes:
+        patience: for how many seconds a start is waited for.
+    """
+
+    patience = PATIENCE
 
     def __init__(
         self, environ: Mapping[str, str], log: Path, *arguments: str, impatient: bool = False
@@ -118,14 +124,14 @@ class Served:
 
     def wait_until_alive(self) -> Served:
         """Return once it answers."""
-        until(self.answers, self.output)
+        until(self.answers, self.output, self.patience)
         self.processes()
         return self
 
     def wait_until_working(self) -> Served:
         """Return once its workers have started."""
         self.wait_until_alive()
-        until(lambda: "workers are running" in self.output(), self.output)
+        until(lambda: "workers are running" in self.output(), self.output, self.patience)
         return self
 
     def kill(self) -> None:
