@@ -32,7 +32,7 @@ test: $(VENV)/.tools ## the tests, in minutes; ARGS="-k name" or ARGS=tests/unit
 	@$(PYTEST) --part quick -n 4 --dist loadfile $(ARGS)
 
 test-all: $(VENV)/.notebooks test ## and what takes longer: kill -9, races, released CI jobs, further vendors, more examples
-	@$(PYTEST) --part rest -n 4 --dist loadfile --no-loadscope-reorder
+	@$(PYTEST) --part rest -n 6 --dist loadfile --no-loadscope-reorder
 
 faults: $(VENV)/.tools ## kill -9 many times over, silent vendors and databases, and each variant that test-all leaves out
 	@$(PYTEST) tests/faults -n 2 --dist worksteal $(ARGS)
