@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import socket
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from email.utils import formatdate
 from socketserver import StreamRequestHandler, ThreadingTCPServer
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import unquote_to_bytes
+
+from werkzeug.serving import DechunkedInput
+from werkzeug.wsgi import LimitedStream
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
@@ -18,6 +20,7 @@ SOCKET = "champion_gate_standins.socket"
 """The environ's key for the connection, for faults that cut it."""
 
 _LONGEST_LINE = 64 * 1024
+_PIECE, _MOST_PIECES, _LINGER_SECONDS = 64 * 1024, 1000, 0.05
 _UNPREFIXED = {"CONTENT_TYPE", "CONTENT_LENGTH"}
 
 
@@ -85,13 +88,16 @@ class _Connection(StreamRequestHandler):
 
         answer = self.server.app(environ, start_response)
         try:
-            return self._send(environ, head[0], head[1], answer)
+            kept = self._send(environ, head[0], head[1], answer)
+            if not kept:
+                self._linger()
+            return kept
         finally:
             if hasattr(answer, "close"):
                 answer.close()
 
     def _request(self) -> WSGIEnvironment | None:
-        """The next request, its body read whole; None where no more comes, or none that can be understood."""
+        """The next request, its body unread; None where no more comes, or none that can be understood."""
         words = self.rfile.readline(_LONGEST_LINE).decode("latin-1").split()
         if len(words) != 3:  # noqa: PLR2004 - method, target, protocol
             return None
@@ -119,11 +125,19 @@ class _Connection(StreamRequestHandler):
             key = name.upper().replace("-", "_")
             key = key if key in _UNPREFIXED else f"HTTP_{key}"
             environ[key] = f"{environ[key]},{value.strip()}" if key in environ else value.strip()
+        sent = cast("IO[bytes]", self.rfile)
         if "HTTP_TRANSFER_ENCODING" in environ:
-            self._send(environ, "411 Length Required", [], [])
-            return None
-        environ["wsgi.input"] = io.BytesIO(self.rfile.read(int(environ.get("CONTENT_LENGTH") or 0)))
-        return environ
+            return environ | {"wsgi.input": DechunkedInput(sent), "wsgi.input_terminated": True}
+        return environ | {"wsgi.input": LimitedStream(sent, int(environ.get("CONTENT_LENGTH") or 0))}
+
+    def _linger(self) -> None:
+        """Take what still comes for a moment: a client that sends when we hang up might never see the answer."""
+        self.connection.settimeout(_LINGER_SECONDS)
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            for _ in range(_MOST_PIECES):
+                if not self.connection.recv(_PIECE):
+                    return
 
     def _send(
         self,
@@ -139,6 +153,7 @@ class _Connection(StreamRequestHandler):
             environ["SERVER_PROTOCOL"] == "HTTP/1.1"
             and environ.get("HTTP_CONNECTION", "").lower() != "close"
             and (bodiless or "content-length" in named)
+            and _is_read(environ)
         )
         lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers)]
         lines += [] if "date" in named else [f"Date: {formatdate(usegmt=True)}"]
@@ -151,3 +166,11 @@ class _Connection(StreamRequestHandler):
         if sent:
             self.connection.sendall(sent)
         return kept
+
+
+def _is_read(environ: WSGIEnvironment) -> bool:
+    """Whether the next request follows: what an app left of a small body is read here, a large one ends the connection."""
+    body = environ["wsgi.input"]
+    if isinstance(body, LimitedStream) and int(environ.get("CONTENT_LENGTH") or 0) <= _PIECE:
+        body.exhaust()
+    return isinstance(body, LimitedStream) and bool(body.is_exhausted)
