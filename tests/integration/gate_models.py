@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -143,6 +145,32 @@ def _make_mlflow_database(uri: str) -> None:
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     client.search_registered_models()
     client.search_experiments()
+
+
+_unused: list[MlflowServer] = []
+
+
+@contextmanager
+def mlflow_file() -> Iterator[MlflowServer]:
+    """An embedded registry without models, whose file one test after the other has for itself.
+
+    MLflow's client keeps an engine for each file, and compiles its statements for each engine, which takes longer
+    than what most tests do with it.
+    """
+    found = _unused.pop() if _unused else _new_file()
+    # By SQLite's own means, for connections to the file stay open.
+    with closing(sqlite3.connect(":memory:")) as empty, closing(sqlite3.connect(found.database)) as used:
+        empty.deserialize(empty_mlflow_database())
+        empty.backup(used)
+    yield found
+    _unused.append(found)
+
+
+def _new_file() -> MlflowServer:
+    folder = tempfile.mkdtemp(prefix="mlflow-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT"))
+    atexit.register(shutil.rmtree, folder)
+    file = Path(folder) / "mlflow.db"
+    return MlflowServer(f"sqlite:///{file}", file)
 
 
 class MlflowModels:

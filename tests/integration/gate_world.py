@@ -30,6 +30,7 @@ from integration.gate_models import (
     CatalogModels,
     MlflowModels,
     Models,
+    mlflow_file,
 )
 from integration.gate_providers import PROVIDERS, REPOSITORY, GitHubProvider, Provider
 from integration.mlflow_server import MlflowServer
@@ -406,9 +407,13 @@ def gate_world(
         provider_url = stack.enter_context(serve(there.app))
         stack.callback(there.stop)
         database_url, store = stack.enter_context(sqlite_store())
-        models: Models = (
-            CatalogModels(databricks) if registry == "uc" else MlflowModels(folder, server, model)
-        )
+        models: Models
+        if registry == "uc":
+            models = CatalogModels(databricks)
+        else:
+            models = MlflowModels(
+                folder, server or stack.enter_context(mlflow_file()), model or (None if server else "churn")
+            )
         job_id = databricks.jobs.add_job("train-churn", run_as=TRAINER, creator=TRAINER)
         world = GateWorld(
             folder=folder,
