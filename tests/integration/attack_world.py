@@ -13,8 +13,6 @@ from threading import Barrier
 from typing import Any, TypeVar
 
 import requests
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from champion_gate.store import Store, open_store
 from champion_gate_standins.common.server import serve
@@ -35,6 +33,7 @@ from integration.attacked_gate import (
 )
 from integration.attacked_places import OnFreeGitLab, OnGitHub, OnGitLab
 from integration.gate_world import api_token
+from integration.github_world import app_keys
 from integration.process_world import Served, elsewhere, free_port
 
 T = TypeVar("T")
@@ -199,11 +198,8 @@ def _write_gates(folder: Path, urls: Mapping[str, str], gates: Sequence[Attacked
 def _environ(
     world: AttackWorld, urls: Mapping[str, str], trigger_for: Sequence[AttackedGate]
 ) -> dict[str, str]:
-    private = rsa.generate_private_key(65537, 2048)
-    public = private.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    app = world.github.add_app("champion-gate", public.decode())
+    private, public = app_keys()
+    app = world.github.add_app("champion-gate", public)
     gitlab = {
         "CHAMPION_GATE_GITLAB_READ_TOKEN": world.gitlab.add_token("reader"),
         "CHAMPION_GATE_GITLAB_SIGNING_TOKEN": SIGNING_TOKEN,
@@ -225,11 +221,7 @@ def _environ(
         "CHAMPION_GATE_DATABRICKS_HOOK_PASSWORD": HOOK[1],
         "CHAMPION_GATE_GITHUB_WEBHOOK_SECRET": GITHUB_SECRET,
         "CHAMPION_GATE_GITHUB_APP_CLIENT_ID": app.client_id,
-        "CHAMPION_GATE_GITHUB_APP_PRIVATE_KEY": private.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        ).decode(),
+        "CHAMPION_GATE_GITHUB_APP_PRIVATE_KEY": private,
         "DATABRICKS_HOST": urls["databricks"],
         "DATABRICKS_TOKEN": "standin-token",
     }

@@ -13,6 +13,7 @@ from champion_gate.adapters.http.client import ApiClient
 from champion_gate.adapters.http.deadline import Timeouts
 
 QUICK = Timeouts(connect=1.0, read=0.5, total=1.5)
+DRIPPING = Timeouts(connect=1.0, read=0.5, total=0.7)
 HANGING = Timeouts(connect=1.0, read=0.5, total=30.0)
 
 
