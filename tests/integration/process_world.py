@@ -276,7 +276,8 @@ class ProcessWorld:
 
     def promotions(self) -> tuple[Promotion, ...]:
         """All promotions, newest first; none before there is a database."""
-        if not (self.folder / "gate.db").exists():
+        is_sqlite = self.environ["CHAMPION_GATE_DATABASE_URL"].startswith("sqlite")
+        if is_sqlite and not (self.folder / "gate.db").exists():
             return ()
         with self.store() as store:
             return store.list_promotions(limit=500).items

@@ -224,9 +224,15 @@ def test_cancelling_needs_a_reason(world: ProcessWorld) -> None:
     assert "--reason" in refusal(world, "promotions", "cancel", in_phase(world, Phase.PROMOTED), code=2)
 
 
-def test_what_a_command_orders_begins_within_two_seconds(tmp_path: Path) -> None:
+@pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.part("rest"))])
+def test_what_a_command_orders_begins_within_two_seconds(
+    request: pytest.FixtureRequest, tmp_path: Path, database: str
+) -> None:
     """The command works on the database from this process; the worker is in the service's."""
-    with process_world(tmp_path) as world:
+    environ = {}
+    if database == "postgresql":
+        environ["CHAMPION_GATE_DATABASE_URL"] = request.getfixturevalue("postgresql_databases").migrated()
+    with process_world(tmp_path, **environ) as world:
         world.serve(CHAMPION_GATE_SWEEP_SECONDS=LATE)
         took = []
         for _ in range(3):

@@ -252,10 +252,8 @@ def save(connection: Connection, taken: Promotion, at: datetime, *, release: boo
 
 def _hinting(*conditions: ColumnElement[bool], **values: Any) -> Update:
     at, due_at = bindparam("at", type_=UtcTime), promotions.c.due_at
-    now = case((due_at < at, due_at), else_=at)
-    return (
-        update(promotions).where(OPEN, *conditions).values(hints=promotions.c.hints + 1, due_at=now, **values)
-    )
+    due = {"hints": promotions.c.hints + 1, "due_at": case((due_at < at, due_at), else_=at)}
+    return update(promotions).where(OPEN, *conditions).values(**due, **values)
 
 
 def hint(connection: Connection, at: datetime, *conditions: ColumnElement[bool], **values: Any) -> int:
