@@ -378,3 +378,16 @@ def test_a_gate_without_it_makes_the_same_calls_as_before(world: GateWorld) -> N
     assert not [
         each for each in world.databricks.requests if "run-now" in each.path or "serving" in each.path
     ]
+
+
+def test_a_start_that_failed_is_not_made_once_the_alias_has_moved_on(world: GateWorld) -> None:
+    job = add_job(world, seconds=60)
+    world.reconfigure(after=[{"job": int(job), "on": ["promoted"]}])
+    world.databricks.faults.add(Fault("run-now", status=503))
+    promote(world)
+    world.live(minutes=1)
+    roll_back(world)
+    world.databricks.faults.clear()
+    world.live(minutes=30)
+    assert world.databricks.starts.runs_of(job) == []
+    assert [phase for _, phase in ends(world)] == [StepPhase.OVERTAKEN]

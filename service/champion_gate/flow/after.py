@@ -103,14 +103,17 @@ class AfterMoves:
 
     def run_job(self, taken: Step) -> Step:
         """Run a Databricks job once, and wait for its end; one that is under way when the alias moves on is left running."""
-        if taken.phase is StepPhase.PLANNED:
-            if (waits := self._not_its_turn(taken)) is not None:
-                return waits
-            if gone := self._moved_on(taken):
-                return self._ended(taken, StepPhase.SKIPPED, f"Not begun: {gone}")
-        if taken.external_id is None:
-            return self._start_job(taken)
-        return self._look_at_run(taken, self._jobs.read(taken.external_id))
+        if taken.external_id is not None:
+            return self._look_at_run(taken, self._jobs.read(taken.external_id))
+        if taken.phase is StepPhase.PLANNED and (waits := self._not_its_turn(taken)) is not None:
+            return waits
+        gone = self._moved_on(taken)
+        if gone and not taken.token:
+            return self._ended(taken, StepPhase.SKIPPED, f"Not begun: {gone}")
+        if gone:
+            why = f"A start of it was not answered, and none is made any more: {gone}"
+            return self._ended(taken, StepPhase.OVERTAKEN, why)
+        return self._start_job(taken)
 
     def _start_job(self, taken: Step) -> Step:
         """Store the token, then start the run of it: the same one where that was done before."""
