@@ -368,6 +368,11 @@ def test_what_has_not_changed_of_a_place_is_not_told_again_and_every_change_is(w
     journal.calls.clear()
     assert world.here.check_place(target_of()) == pins
     assert (len(journal.calls), journal.counted) == (5, 0)
+    journal.calls.clear()
+    world.clock.move(hours=1)  # the App makes itself another token
+    assert world.here.check_place(target_of()) == pins
+    assert sum(REPOSITORY in call.line and "installation" not in call.line for call in journal.calls) == 5
+    assert journal.counted == len(journal.calls)
     world.there.protect_environment(REPOSITORY, "champion", ["ann"], branch_policy="*")
     with pytest.raises(UnsafeTargetError, match="restrict its deployment branches"):
         world.here.check_place(target_of())

@@ -369,12 +369,16 @@ def _body(*, required: bool = True) -> dict[str, Any]:
 
 
 def _with_etag(answer: Response) -> Response:
-    """Give GETs a weak ETag and answer 304 to who has it already (docs "Best practices for using the REST API")."""
+    """Give GETs a weak ETag and answer 304 to who has it already (docs "Best practices for using the REST API").
+
+    It holds for one token: an App's next one is told everything anew (GitHub's support in eclipse-csi/otterdog#201).
+    """
     version = request.headers.get("X-GitHub-Api-Version", OLD_VERSION)
     answer.headers["X-GitHub-Api-Version-Selected"] = version
     if request.method != "GET" or answer.status_code != 200:  # noqa: PLR2004 - OK
         return answer
-    etag = f'W/"{hashlib.sha256(answer.get_data()).hexdigest()}"'
+    told = f"{request.headers.get('Authorization')} {answer.get_data(as_text=True)}"
+    etag = f'W/"{hashlib.sha256(told.encode()).hexdigest()}"'
     answer.headers["ETag"] = etag
     if request.headers.get("If-None-Match") == etag:
         answer.set_data(b"")
