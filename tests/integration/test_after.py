@@ -391,3 +391,17 @@ def test_a_start_that_failed_is_not_made_once_the_alias_has_moved_on(world: Gate
     world.live(minutes=30)
     assert world.databricks.starts.runs_of(job) == []
     assert [phase for _, phase in ends(world)] == [StepPhase.OVERTAKEN]
+
+
+@pytest.mark.part("rest")
+def test_a_start_that_is_refused_can_be_skipped_for_what_waits_behind_it(world: GateWorld) -> None:
+    job = add_job(world)
+    add_endpoint(world)
+    world.reconfigure(after=[{"job": int(job)}, {"serving_endpoint": ENDPOINT}])
+    world.databricks.faults.add(Fault("run-now", status=403, error_code="PERMISSION_DENIED"))
+    promote(world)
+    world.live(minutes=5)
+    start, _ = world.after_moves()
+    StepOrders(world.store, world.wake_ups, world.clock).skip(start.id, actor="operator-1", reason="no grant")
+    world.live(minutes=5)
+    assert ends(world) == [(StepKind.JOB, StepPhase.SKIPPED), (StepKind.ENDPOINT, StepPhase.SUCCEEDED)]

@@ -8,7 +8,7 @@ from champion_gate.domain.aliases import check_reason
 from champion_gate.domain.ledger.chain import LedgerEntry
 from champion_gate.domain.ledger.entries import step_entry
 from champion_gate.domain.ports import Clock, WakeUps
-from champion_gate.domain.steps import Step, StepPhase, ended, taken_up_again
+from champion_gate.domain.steps import Step, StepKind, StepPhase, ended, taken_up_again
 from champion_gate.errors import ConflictError
 from champion_gate.store import Store
 
@@ -50,7 +50,8 @@ class StepOrders:
         why = f"Skipped by {actor}: {reason}"
 
         def revise(step: Step) -> Step:
-            if step.phase not in {StepPhase.PLANNED, StepPhase.FAILED}:
+            is_put_off = step.phase is StepPhase.PLANNED or _is_only_asked_for(step)
+            if not is_put_off and step.phase is not StepPhase.FAILED:
                 raise ConflictError(f"Step {step_id} is {step.phase.value}, and cannot be skipped.")
             return ended(step, StepPhase.SKIPPED, why, self._clock.now())
 
@@ -64,3 +65,8 @@ class StepOrders:
         _log.info("step %s: %s", step_id, why)
         self._wake_ups.step(step_id)
         return step
+
+
+def _is_only_asked_for(step: Step) -> bool:
+    """Whether a job was to be started, and no run of it is known: the start is refused, or not answered."""
+    return step.kind is StepKind.JOB and step.phase is StepPhase.RUNNING and step.external_id is None
