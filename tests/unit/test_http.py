@@ -241,6 +241,14 @@ def test_the_next_page_of_one_that_has_not_changed_is_asked_for_too() -> None:
         assert kept(client) == [("taken", [1]), ("taken", [3])]
 
 
+@pytest.mark.parametrize("etag", ["*", "a", "", 'W/"a", "b"'])
+def test_what_is_no_etag_is_not_asked_with(etag: str) -> None:
+    """With `*` a server says 304 to whatever there is (RFC 9110, 13.1.2)."""
+    with far_end(answer(body=0, ETag=etag)) as far, client_of(far.url) as client:
+        assert [kept(client), kept(client)] == [[("taken", 0)]] * 2
+        assert not [request for request in far.seen if "If-None-Match" in request]
+
+
 def test_no_more_pages_are_kept_than_were_allowed() -> None:
     with far_end(answer(body=0, ETag='"a"')) as far, client_of(far.url, max_kept_pages=2) as client:
         for number in (1, 2, 3, 1, 3):

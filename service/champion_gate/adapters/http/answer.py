@@ -36,6 +36,7 @@ TOO_LARGE = (
 _DEEPEST_CAUSE = 12  # causes may go in a circle
 _BEGINNING = 1000  # enough to tell an error's page
 _PAGE = re.compile(r"<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
+_ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 _MESSAGE_KEYS = ("message", "error_description", "error")
 _MESSAGE_LENGTH = 200  # vendors' messages may quote what they were sent
 _WAIT_WHEN_LIMITED = 60.0  # GitHub: where no time is said, wait for at least a minute
@@ -82,6 +83,12 @@ class Answer:
                 hint=_WEB_PAGE if is_page else "",
                 outcome_unknown=self.may_have_acted,
             ) from None
+
+    @property
+    def etag(self) -> str | None:
+        """Its ETag (RFC 9110, 8.8.3); None without one. Asked with anything else, such as `*`, a server says 304 to whatever there is."""
+        found = self.headers.get("etag", "")
+        return found if _ETAG.fullmatch(found) else None
 
     def next_query(self, list_path: str) -> str | None:
         """The query of the next page, as `Link: rel="next"` names it; None on the last one.

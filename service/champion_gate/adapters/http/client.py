@@ -180,9 +180,7 @@ class ApiClient:
             answer = self._get(url, auth=auth, etag=known.etag if known else None)
             if known is not None and answer.status == HTTPStatus.NOT_MODIFIED:
                 return known
-            page = KeptPage(
-                answer.headers.get("etag"), answer.next_query(list_path or path), read(answer.json())
-            )
+            page = KeptPage(answer.etag, answer.next_query(list_path or path), read(answer.json()))
             if page.etag is not None:
                 self._cache.put(url, page)
             return page
