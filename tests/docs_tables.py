@@ -85,7 +85,8 @@ def keys() -> Iterator[Row]:
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
     schemas = model.model_json_schema()["properties"]
-    for name, field in model.model_fields.items():
+    for own_name, field in model.model_fields.items():
+        name = field.alias or own_name
         written = [each.form for each in field.metadata if hasattr(each, "form")]
         inner = written or [each for each in _models(field.annotation) if each is not model]
         by_name, listed = "additionalProperties" in schemas[name], "items" in schemas[name]

@@ -17,10 +17,11 @@ from champion_gate.domain.aliases import ChangeSource
 from champion_gate.domain.approval import ExcludedPerson
 from champion_gate.domain.canonical import utc_text
 from champion_gate.domain.promotion import Phase, Promotion
+from champion_gate.domain.steps import StepKind
 from champion_gate.errors import ConfigurationError
 from champion_gate.store import migrate, open_store
 from champion_gate.store.engine import Database
-from champion_gate.store.tables import metadata
+from champion_gate.store.tables import OPEN_PROMOTION, metadata
 from integration.store_databases import Databases, bring_to
 from integration.store_samples import (
     KEY,
@@ -48,11 +49,22 @@ _OLD_INTENT = (
 )
 
 
+def bring_old(url: str, revision: str) -> None:
+    """Give a database an old schema, to be filled by the store of today, which names the index of open promotions."""
+    bring_to(url, revision)
+    columns = "registry, model, version_number, alias"
+    with closing(Database(url)) as database, database.write() as connection:
+        connection.execute(text("DROP INDEX one_open_promotion"))
+        connection.execute(
+            text(f"CREATE UNIQUE INDEX one_open_promotion ON promotions ({columns}) WHERE {OPEN_PROMOTION}")
+        )
+
+
 @pytest.fixture
 def in_use(databases: Databases) -> str:
     """A database of schema 0002 with rows in every table, an alias in the middle of a change."""
     url = databases.empty()
-    bring_to(url, "0002")
+    bring_old(url, "0002")
     with open_store(url) as store:
         store.record_notification("hook", notification(), T0)
         taken_promotion(store, evidence_json="{}", reason="naïve \u2028 <b>")
@@ -140,7 +152,7 @@ def test_what_was_under_way_goes_on_after_the_migration(in_use: str) -> None:
 def test_the_migration_can_be_taken_back_and_made_again(in_use: str) -> None:
     before, left = dict(rows(in_use)), follow_ups(in_use)
     migrate(in_use)
-    bring_to(in_use, "-3")
+    bring_to(in_use, "-5")
     assert dict(rows(in_use)) == before
     assert follow_ups(in_use) == left != []
     migrate(in_use)
@@ -148,6 +160,22 @@ def test_the_migration_can_be_taken_back_and_made_again(in_use: str) -> None:
     with closing(Database(in_use)) as database, database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
+
+
+def test_what_is_validated_asks_anew_where_the_migration_is_taken_back(databases: Databases) -> None:
+    url = databases.empty()
+    migrate(url)
+    with open_store(url) as store:
+        store.create_promotion(promotion("p-1", phase=Phase.VALIDATING))
+        store.plan_step(step(id="p-1-validate", kind=StepKind.VALIDATE, config={"job": "9"}))
+        assert store.create_promotion(promotion("p-2", phase=Phase.VALIDATING)) is None
+    bring_to(url, "-1")
+    with closing(Database(url)) as database, database.read() as connection:
+        assert connection.scalar(text("SELECT phase FROM promotions")) == "requested"
+    migrate(url)
+    with open_store(url) as store:
+        assert [found.id for found in store.open_promotions(KEY)] == ["p-1"]
+        assert store.steps_of("p-1") == ()
 
 
 TRAINER = "Ann@Example.com"
@@ -171,7 +199,7 @@ def excluding(
 
 def test_accounts_of_earlier_requests_are_remembered(databases: Databases) -> None:
     url = databases.empty()
-    bring_to(url, "0003")
+    bring_old(url, "0003")
     with open_store(url) as store:
         store.create_promotion(
             excluding(3, "churn", 0, (TRAINER, "Octo-Trainer", "11"), (PRINCIPAL, "bob", "7"))
@@ -195,7 +223,7 @@ def test_accounts_of_earlier_requests_are_remembered(databases: Databases) -> No
         assert store.trainer_accounts("github", PRINCIPAL, "main.ml.fraud@champion") == ()
         assert [each.login for each in store.trainer_accounts("gitlab", "ann@example.com", "")] == ["ann"]
         store.check()
-    bring_to(url, "-1")
+    bring_to(url, "-6")
     migrate(url)
 
 

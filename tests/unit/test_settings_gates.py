@@ -69,6 +69,25 @@ def test_a_login_may_be_pinned_to_its_account(tmp_path: Path) -> None:
     Draft202012Validator(gates_json_schema()).validate(file)
 
 
+def test_a_validation_job_and_its_metrics(tmp_path: Path) -> None:
+    rules = {"f1": {"better": "higher", "from": "validation"}, "auc": {"better": "higher"}}
+    file = changed("gates 0 validation", {"job": 987, "timeout": "90m", "parameters": {"sample": "full"}})
+    file["gates"][0]["metrics"] = rules
+    (gate,) = load_gates(written(tmp_path, file)).gates
+    assert gate.validation is not None
+    assert gate.validation.frozen() == {
+        "job": "987",
+        "timeout_seconds": 5400,
+        "parameters": {"sample": "full"},
+    }
+    assert [rule.source for rule in gate.metrics] == ["validation", None]
+    said = " ".join(explain(load_gates(written(tmp_path, file))).split())
+    assert "job 987 looks at the version (job parameters model_name, model_version, sample=full)" in said
+    assert "takes longer than 90 minutes is cancelled" in said
+    assert "f1 of the validation (higher is better)" in said
+    Draft202012Validator(gates_json_schema()).validate(file)
+
+
 def test_every_key_reaches_the_gate(tmp_path: Path) -> None:
     gates = load_gates(written(tmp_path, FULL))
 
@@ -380,6 +399,32 @@ def test_an_environment_whose_job_github_names_whole_is_taken(tmp_path: Path, en
             r"f1\.best: is no key .*better, max_worse",
         ),
         ("gates 0 metrics", {"": {"better": "higher"}}, r"metrics"),
+        (
+            "gates 0 metrics",
+            {"f1": {"better": "higher", "from": "validation"}},
+            r"metrics\.f1\.from: found validation, and the gate has none",
+        ),
+        ("gates 0 metrics", {"f1": {"better": "higher", "from": "training"}}, r"f1\.from: found 'training'"),
+        (
+            "gates 0 metrics",
+            {"f1": {"better": "higher", "from": "validation", "dataset": "eval"}},
+            r"f1\.dataset: found 'eval'; expected none",
+        ),
+        ("gates 0 validation", None, r"validation: .*keys with values below"),
+        ("gates 0 validation", {}, r"validation\.job: is missing"),
+        ("gates 0 validation", {"job": "validate"}, r"validation\.job: .*a job's id"),
+        (
+            "gates 0 validation",
+            {"job": 1234567890},
+            r"validation\.job: found 1234567890, which the gate watches",
+        ),
+        ("gates 0 validation", {"job": 1, "timeout": "2x"}, r"validation\.timeout: found '2x'"),
+        (
+            "gates 0 validation",
+            {"job": 1, "parameters": {"model_name": "x"}},
+            r"validation\.parameters\.model_name: found; expected no value",
+        ),
+        ("gates 0 validation", {"job": 1, "parameters": {"n": 5}}, r"validation\.parameters\.n: found 5"),
     ],
 )
 def test_each_wrong_value_is_named_with_its_path(tmp_path: Path, path: str, value: object, says: str) -> None:

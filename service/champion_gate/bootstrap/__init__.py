@@ -162,7 +162,7 @@ class Lane:
         step = self._store.get_step(step_id)
         if step.kind is StepKind.TAG_VERSION:
             return _REGISTRY_LANE
-        if step.kind in AFTER_MOVES:
+        if step.kind in {*AFTER_MOVES, StepKind.VALIDATE}:
             return _DATABRICKS_LANE
         return self._of_promotion(step.promotion_id)
 

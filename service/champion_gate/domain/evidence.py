@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -24,6 +25,7 @@ from champion_gate.domain.metrics import (
 )
 from champion_gate.domain.promotion import Promotion
 from champion_gate.domain.text import storable
+from champion_gate.domain.validation import Reported, Validated, figures
 from champion_gate.domain.versions import VersionDetails, is_number, measured
 
 __all__ = ["canonical_json", "collect", "render_markdown", "sha256_of"]
@@ -52,6 +54,7 @@ def collect(
     version_url: str | None,
     frozen_at: datetime,
     gone_version: str | None = None,
+    validated: Validated | None = None,
 ) -> dict[str, object]:
     """Put together all that a reviewer decides on, as a JSON-able document that is bounded by the gate's rules.
 
@@ -67,7 +70,9 @@ def collect(
         version_url: the candidate's page, where there is one.
         frozen_at: aware; when the numbers were read.
         gone_version: the number on which the alias stands, where that version is gone from the registry.
+        validated: what the gate's validation said, where it has one.
     """
+    reported = None if validated is None else validated.reported
     document: dict[str, object] = {
         "format": _FORMAT,
         "frozen_at": _time(frozen_at),
@@ -85,7 +90,7 @@ def collect(
         },
         "candidate": {**_version(candidate), "url": _url(version_url)},
         "champion": None if champion is None else _champion(champion, champion_since, frozen_at),
-        "gate_metrics": _whole([_gate_metric(rule, candidate, champion) for rule in gate.metrics]),
+        "gate_metrics": _whole([_gate_metric(rule, candidate, champion, reported) for rule in gate.metrics]),
         "other_metrics": _bounded(_other_metrics(gate, candidate, champion)),
         "parameters": _bounded(_different(_params(candidate), _params(champion))),
         "tags": _bounded(_different(_tags(candidate), _tags(champion))),
@@ -98,7 +103,21 @@ def collect(
         },
         "people": _people(promotion, gate, nobody),
     }
+    if validated is not None:
+        document["validation"] = _validation(validated, promotion)
     return document
+
+
+def validation_sha256(evidence_json: str | None) -> str | None:
+    """The sha256 of the validation's result that evidence shows; None where it shows none."""
+    found = validation_of(evidence_json)
+    return None if found is None else str(found["result_sha256"])
+
+
+def validation_of(evidence_json: str | None) -> Mapping[str, Any] | None:
+    """What evidence shows of a validation; None where it shows none."""
+    found: Mapping[str, Any] | None = json.loads(evidence_json or "{}").get("validation")
+    return found
 
 
 def canonical_json(document: Mapping[str, object]) -> str:
@@ -134,11 +153,30 @@ def _champion(champion: VersionDetails, since: datetime | None, now: datetime) -
     return {**_version(champion), "since": _optional_time(since), "served_seconds": served}
 
 
+def _validation(validated: Validated, promotion: Promotion) -> dict[str, object]:
+    """The result as its step has it, its numbers beside those of the version that holds the alias."""
+    result, theirs = validated.result, validated.reported.champion
+    trainers = {(each.name or "").strip().casefold() for each in promotion.trainers}
+    names = [each["name"] for each in result["job"]["run_as"]]
+    return {
+        **{name: result[name] for name in ("passed", "details", "job", "run", "report_url", "output_sha256")},
+        "checks": _whole(result["checks"]),
+        "metrics": _whole(
+            [
+                {"name": name, "candidate": number, "champion": None if theirs is None else theirs.get(name)}
+                for name, number in sorted(result["metrics"].items())
+            ]
+        ),
+        "champion_validated": theirs is not None,
+        "ran_as_trainers": [name for name in names if name and name.strip().casefold() in trainers],
+        "result_sha256": validated.sha256,
+    }
+
+
 def _gate_metric(
-    rule: MetricRule, candidate: VersionDetails, champion: VersionDetails | None
+    rule: MetricRule, candidate: VersionDetails, champion: VersionDetails | None, reported: Reported | None
 ) -> dict[str, object]:
-    ours = measurements(candidate, rule.name)
-    theirs = None if champion is None else measurements(champion, rule.name)
+    ours, theirs = figures(rule, candidate, champion, reported)
     problems = rule_problems(rule, ours.on(rule.dataset), None if theirs is None else theirs.on(rule.dataset))
     return {
         **_metric(rule.name, ours, theirs, rule.dataset),
@@ -149,13 +187,14 @@ def _gate_metric(
         "at_most": _number(rule.at_most),
         "ok": not problems,
         "problems": [_text(problem) for problem in problems],
+        **({} if rule.source is None else {"from": rule.source}),
     }
 
 
 def _other_metrics(
     gate: Gate, candidate: VersionDetails, champion: VersionDetails | None
 ) -> Iterable[dict[str, object]]:
-    named = {rule.name for rule in gate.metrics}
+    named = {rule.name for rule in gate.metrics if rule.source is None}
     for name in sorted((metric_names(candidate) | metric_names(champion)) - named):
         theirs = None if champion is None else measurements(champion, name)
         yield _metric(name, measurements(candidate, name), theirs, None)

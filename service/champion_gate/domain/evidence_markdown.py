@@ -15,6 +15,7 @@ from typing import Any
 from champion_gate.domain.text import escaped, one_line
 
 _LONGEST_CELL = 120
+_MOST_VALIDATED = 20  # rows, so that a validation that tells much leaves room for the rest
 _ALWAYS_ESCAPED = re.compile(r"[`|<]|(?<=:):|(?<=#)#|\$(?=\{)|^ | $")
 _SAFE_URL = re.compile(
     r"https?://[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?(?:[/?#][A-Za-z0-9._~/?#=&%@!+,:-]*)?"
@@ -23,7 +24,12 @@ _CUT = "\n_Cut here: the rest is too long for this page. `champion-gate promotio
 
 Document = Mapping[str, Any]
 
-_KINDS = {"logged_model": "logged model", "mlflow_run": "MLflow run", "version": "version"}
+_KINDS = {
+    "logged_model": "logged model",
+    "mlflow_run": "MLflow run",
+    "version": "version",
+    "validation": "validation run",
+}
 
 
 def render_markdown(document: Document, sha256: str, limit: int = 60_000) -> str:
@@ -65,6 +71,7 @@ def _lines(document: Document, sha256: str) -> Iterator[str]:
     before = "none" if champion is None and not gone else _v(asked["from_version"])
     yield f"## {code(asked['alias'])} of {code(asked['model'])}: {before} → {_v(asked['to_version'])}"
     yield ""
+    yield from _validation(document.get("validation"))
     yield from _first_table(document)
     yield ""
     yield from _sources(document)
@@ -94,6 +101,68 @@ def _lines(document: Document, sha256: str) -> Iterator[str]:
     yield from _differences("Tags that differ", document["tags"], champion)
     yield from _people(document["people"])
     yield from _origin(document, candidate)
+
+
+# --- the validation ---------------------------------------------------------------------------------------
+
+
+def _validation(found: Document | None) -> Iterator[str]:
+    """What the gate's validation said: before all else, and only where the gate has one."""
+    if found is None:
+        return
+    job, run = found["job"], found["run"]
+    details = "" if found["details"] else " It told no details."
+    yield f"**Validation passed**: run {_link(run['id'], run['url'])} of job {_link(job['name'] or job['id'], job['url'])}, ended {code(run['ended_at'])}.{details}"
+    if found["report_url"] is not None:
+        yield f"Its report: {_link('report', found['report_url'])}"
+    if run["repaired"]:
+        yield "The run was repaired later; this is its first end."
+    yield ""
+    yield from _ran_as(found)
+    yield from _checks(found["checks"])
+    yield from _validated_metrics(found)
+
+
+def _ran_as(found: Document) -> Iterator[str]:
+    for each in found["job"]["run_as"]:
+        who = "not told" if each["name"] is None else code(each["name"])
+        yield f"- The validation job runs as {who}{', a group' if each['is_group'] else ''}."
+    for name in found["ran_as_trainers"]:
+        yield f"- **{code(name)} is among those who trained this version**, so that the validation is not independent of them."
+    yield ""
+
+
+def _checks(checks: Document) -> Iterator[str]:
+    if not checks["rows"]:
+        return
+    yield _row("check", "passed", "value", "limit")
+    yield _row("---", "---", "---:", "---:")
+    for check in checks["rows"][:_MOST_VALIDATED]:
+        passed = "yes" if check["passed"] else "**NO**"
+        yield _row(code(check["name"]), passed, code(check["value"]), code(check["limit"]))
+    yield from _not_shown(checks)
+
+
+def _validated_metrics(found: Document) -> Iterator[str]:
+    if not found["metrics"]["rows"]:
+        return
+    yield _row("reported by the validation", "candidate", "Champion")
+    yield _row("---", "---:", "---:")
+    for metric in found["metrics"]["rows"][:_MOST_VALIDATED]:
+        yield _row(code(metric["name"]), code(metric["candidate"]), code(metric["champion"]))
+    yield from _not_shown(found["metrics"])
+    if not found["champion_validated"]:
+        yield "No validation of the version that has the alias, by the same job, is in the ledger."
+        yield ""
+
+
+def _not_shown(rows: Document) -> Iterator[str]:
+    """The evidence itself has all of them."""
+    more = len(rows["rows"]) - _MOST_VALIDATED
+    yield ""
+    if more > 0:
+        yield f"… and {more} more, in the evidence."
+        yield ""
 
 
 # --- the first table --------------------------------------------------------------------------------------

@@ -36,13 +36,16 @@ def judge_again(rules: Iterable[MetricRule], evidence_json: str | None) -> Judge
     """
     document = json.loads(evidence_json or "{}")
     tables = [document.get(name) for name in ("other_metrics", "gate_metrics")]
-    rows = {row["name"]: row for table in tables for row in _rows(table)}
+    rows = {row["name"]: row for table in tables for row in _rows(table) if "from" not in row}
+    validated = document.get("validation")
     has_champion = document.get("champion") is not None
     broken: list[str] = []
     unclear: list[str] = []
     for rule in rules:
         row = rows.get(storable(rule.name, LONGEST_NAME))
-        if row is None and any(map(_left_out, tables)):
+        if rule.source is not None:
+            broken += rule_problems(rule, *_validated(rule, validated))
+        elif row is None and any(map(_left_out, tables)):
             unclear.append(f"{rule.name} is not among the metrics that the evidence kept")
         elif row is None:
             broken.append(f"the evidence has no metric {rule.name}")
@@ -52,6 +55,17 @@ def judge_again(rules: Iterable[MetricRule], evidence_json: str | None) -> Judge
             champion = _figure(rule, row, "champion") if has_champion else None
             broken += rule_problems(rule, _figure(rule, row, "candidate"), champion)
     return JudgedAgain(tuple(broken), tuple(unclear))
+
+
+def _validated(rule: MetricRule, validation: Any) -> tuple[Figure, Figure | None]:
+    """What the validation reported that people were shown, of the candidate and of the Champion."""
+    if not isinstance(validation, dict):
+        return Figure(None, missing="people were shown no validation"), None
+    for row in _rows(validation.get("metrics")):
+        if row.get("name") == storable(rule.name, LONGEST_NAME):
+            champion = _number(row.get("champion"))
+            return Figure(_number(row.get("candidate"))), None if champion is None else Figure(champion)
+    return Figure(None, missing="the validation did not report it"), None
 
 
 def _lost_dataset(rule: MetricRule, row: Mapping[str, Any]) -> bool:

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, GetCoreSchemaHandler, ValidatorFunctionWrapHandler
 from pydantic_core import CoreSchema, core_schema
 
 from champion_gate.domain import values
-from champion_gate.domain.after import After
+from champion_gate.domain.after import GIVEN_PARAMETERS, After
 from champion_gate.domain.canonical import canonical, sha256_of
 from champion_gate.domain.values import Account, Listed, Strict, repeated
 from champion_gate.domain.vendors import Place, StoredPlace
@@ -22,6 +22,7 @@ __all__ = ["Account", "ApprovalTarget", "Direction", "Gate", "MetricRule", "Newe
 
 _UNSAFE_IDENTITY = re.compile(r"^\s|\s$|[^\S ]|[\x00-\x1f\x7f]")
 _LONGEST_IDENTITY = 255
+MODEL_PARAMETER, VERSION_PARAMETER, *_ = GIVEN_PARAMETERS
 
 
 class VersionSource(StrEnum):
@@ -75,8 +76,16 @@ class Bounds(Strict):
         """See Strict."""
         if self.better is Direction.HIGHER and self.at_most is not None:
             yield f"at_most: found {self.at_most:g}; expected at_least, because higher is better"
+        if self.source is not None and self.dataset is not None:
+            yield f"dataset: found {self.dataset!r}; expected none, as a validation reports one number a metric"
         if self.better is Direction.LOWER and self.at_least is not None:
             yield f"at_least: found {self.at_least:g}; expected at_most, because lower is better"
+
+    source: Literal["validation"] | None = Field(
+        default=None,
+        alias="from",
+        description="validation: the number that the gate's validation job reports under this name, instead of training's",
+    )
 
 
 class MetricRule(Bounds):
@@ -100,7 +109,9 @@ class _ByName:
     def _named(value: Any, check: ValidatorFunctionWrapHandler) -> tuple[MetricRule, ...]:
         if isinstance(value, tuple):
             return value
-        return tuple(MetricRule(name=name, **dict(bounds)) for name, bounds in check(value).items())
+        return tuple(
+            MetricRule(name=name, **bounds.model_dump(by_alias=True)) for name, bounds in check(value).items()
+        )
 
 
 @dataclass(frozen=True)
@@ -127,6 +138,46 @@ class ApprovalTarget:
     def words(self) -> dict[str, str]:
         """The place as a request stores it."""
         return self.place.words()
+
+
+class Validation(Strict):
+    """A job that is started for each version, with the job parameters `model_name` and `model_version`."""
+
+    job: Annotated[int, values.JOB_ID] = Field(
+        description="the job's id; it runs in the Databricks workspace"
+    )
+    timeout: Annotated[timedelta, values.DURATION] = Field(
+        default=timedelta(hours=2),
+        description="how long a run may take, from its start to its end, e.g. 2h, 90m; it is cancelled then",
+    )
+    parameters: dict[Annotated[str, values.JOB_PARAMETER], Annotated[str, values.JOB_PARAMETER_VALUE]] = (
+        Field(
+            default_factory=dict,
+            description="further job parameters, name -> text; the job has to define them",
+        )
+    )
+
+    def problems(self) -> Iterator[str]:
+        """See Strict."""
+        for name in sorted({MODEL_PARAMETER, VERSION_PARAMETER} & self.parameters.keys()):
+            yield f"parameters.{name}: found; expected no value, as the gate gives it one"
+
+    @property
+    def job_id(self) -> str:
+        """As a decimal string."""
+        return str(self.job)
+
+    def frozen(self) -> dict[str, Any]:
+        """As a step keeps it; JSON-able."""
+        return {
+            "job": self.job_id,
+            "timeout_seconds": int(self.timeout.total_seconds()),
+            "parameters": dict(self.parameters),
+        }
+
+    def is_that_of(self, config: Mapping[str, Any]) -> bool:
+        """Whether it asks for the same run as settings that were frozen; how long that may take is no matter."""
+        return (self.job_id, self.parameters) == (config.get("job"), config.get("parameters"))
 
 
 class Gate(Strict):
@@ -180,6 +231,11 @@ class Gate(Strict):
     after: Annotated[tuple[After, ...], Listed(at_most=20)] = Field(
         default=(), description="what follows when the gate has moved the alias, in this order"
     )
+    validation: Annotated[Validation | None, values.NEVER_NULL] = Field(
+        default=None,
+        description="a Databricks job that looks at the version before people are asked; nobody is asked where it says no",
+        json_schema_extra=values.never_null_in_schema,
+    )
 
     @property
     def job_ids(self) -> frozenset[str]:
@@ -197,6 +253,11 @@ class Gate(Strict):
             if job in self.jobs[:index]:
                 yield f"jobs[{index}]: found {job!r} a second time; keep one"
         yield from self._identity_problems()
+        for rule in self.metrics:
+            if rule.source is not None and self.validation is None:
+                yield f"metrics.{rule.name}.from: found validation, and the gate has none; add validation: {{job: <id>}}"
+        if self.validation is not None and self.validation.job in self.jobs:
+            yield f"validation.job: found {self.validation.job}, which the gate watches; expected another job"
         place = self.approval.place
         for index, login in repeated([each.login for each in self.trainers]):
             yield f"trainers[{index}]: found {login!r} a second time ({place.title} ignores case); keep one"

@@ -22,6 +22,7 @@ from champion_gate.domain.judging import Judgement, judge
 from champion_gate.domain.metrics import measurements, rule_problems
 from champion_gate.domain.promotion import Promotion
 from champion_gate.domain.text import one_line
+from champion_gate.domain.validation import Reported, figures
 from champion_gate.domain.versions import VersionDetails
 
 __all__ = [
@@ -115,27 +116,36 @@ def ignored_because(run: JobRun | RunFacts, gate: Gate) -> str | None:
 # --- eligible or not --------------------------------------------------------------------------------------
 
 
-def ineligible_because(gate: Gate, candidate: VersionDetails, champion: VersionDetails | None) -> str | None:
+def ineligible_because(
+    gate: Gate,
+    candidate: VersionDetails,
+    champion: VersionDetails | None,
+    reported: Reported | None = None,
+    *,
+    is_validated: bool = True,
+) -> str | None:
     """Why nobody is asked about this version; None if it may be asked.
 
     Args:
         gate: its metric rules apply.
         candidate: the version that asks for the alias.
         champion: the version that holds it; None only after a successful read that found no alias.
+        reported: what validations said; None where there was none.
+        is_validated: whether the gate's validation, if it has one, is over; before, what it is to report is not judged.
     """
     problems: list[str] = []
     if champion is not None:
-        ours, theirs = candidate.version.number, champion.version.number
-        if ours == theirs:
-            return f"Version {ours} of {gate.model} is {gate.alias} already."
-        if ours < theirs:
-            problems.append(f"version {ours} is older than version {theirs}, which is {gate.alias} now")
+        number, held = candidate.version.number, champion.version.number
+        if number == held:
+            return f"Version {number} of {gate.model} is {gate.alias} already."
+        if number < held:
+            problems.append(f"version {number} is older than version {held}, which is {gate.alias} now")
     for rule in gate.metrics:
-        problems += rule_problems(
-            rule,
-            measurements(candidate, rule.name).on(rule.dataset),
-            None if champion is None else measurements(champion, rule.name).on(rule.dataset),
-        )
+        if rule.source is not None and not is_validated:
+            continue
+        ours, theirs = figures(rule, candidate, champion, reported)
+        compared = None if theirs is None else theirs.on(rule.dataset)
+        problems += rule_problems(rule, ours.on(rule.dataset), compared)
     if not problems:
         return None
     text = "; ".join(problems)
@@ -150,9 +160,10 @@ def unread_because(gate: Gate, candidate: VersionDetails, champion: VersionDetai
         candidate: the version that asks for the alias.
         champion: the version that holds it, if any.
     """
-    needed = [(candidate, rule) for rule in gate.metrics]
+    rules = [rule for rule in gate.metrics if rule.source is None]
+    needed = [(candidate, rule) for rule in rules]
     if champion is not None:
-        needed += [(champion, rule) for rule in gate.metrics if rule.max_worse is not None]
+        needed += [(champion, rule) for rule in rules if rule.max_worse is not None]
     whys = (
         metrics.unread_because(details)
         for details, rule in needed

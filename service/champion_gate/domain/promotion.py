@@ -19,9 +19,10 @@ from champion_gate.domain.versions import ModelVersion
 
 
 class Phase(StrEnum):
-    """Where a promotion stands. Only the first three are open."""
+    """Where a promotion stands. Only the first four are open."""
 
     REQUESTED = "requested"
+    VALIDATING = "validating"
     PENDING_APPROVAL = "pending_approval"
     APPROVED = "approved"
     PROMOTED = "promoted"
@@ -36,26 +37,33 @@ class Phase(StrEnum):
     @property
     def is_open(self) -> bool:
         """Whether work is left to do."""
-        return self in {Phase.REQUESTED, Phase.PENDING_APPROVAL, Phase.APPROVED}
+        return self in {Phase.REQUESTED, Phase.VALIDATING, Phase.PENDING_APPROVAL, Phase.APPROVED}
+
+    @property
+    def is_before_people(self) -> bool:
+        """Whether it is not known that people have been asked."""
+        return self in {Phase.REQUESTED, Phase.VALIDATING}
 
 
+_AFTER_REQUESTED = frozenset(
+    {
+        Phase.PENDING_APPROVAL,
+        Phase.INELIGIBLE,
+        Phase.EXPIRED,
+        Phase.SUPERSEDED,
+        Phase.CANCELLED,
+        Phase.STALE,
+        Phase.FAILED,
+    }
+)
 TRANSITIONS: Mapping[Phase, frozenset[Phase]] = {
-    Phase.REQUESTED: frozenset(
-        {
-            Phase.PENDING_APPROVAL,
-            Phase.INELIGIBLE,
-            Phase.EXPIRED,
-            Phase.SUPERSEDED,
-            Phase.CANCELLED,
-            Phase.STALE,
-            Phase.FAILED,
-        }
-    ),
+    Phase.REQUESTED: _AFTER_REQUESTED | {Phase.VALIDATING},
+    Phase.VALIDATING: _AFTER_REQUESTED,
     Phase.PENDING_APPROVAL: frozenset(
         {Phase.APPROVED, Phase.REJECTED, Phase.EXPIRED, Phase.SUPERSEDED, Phase.CANCELLED, Phase.STALE}
     ),
     Phase.APPROVED: frozenset({Phase.PROMOTED, Phase.STALE, Phase.CANCELLED, Phase.EXPIRED, Phase.FAILED}),
-    Phase.FAILED: frozenset({Phase.REQUESTED, Phase.APPROVED}),
+    Phase.FAILED: frozenset({Phase.REQUESTED, Phase.VALIDATING, Phase.APPROVED}),
 }
 """Which phase may follow which; a phase without an entry is an end. Leaving FAILED takes an operator."""
 

@@ -17,6 +17,7 @@ class StepKind(StrEnum):
     CANCEL_REQUEST = "cancel_request"
     CANCEL_DOUBLES = "cancel_doubles"
     TAG_VERSION = "tag_version"
+    VALIDATE = "validate"
     JOB = "job"
     ENDPOINT = "endpoint"
 
@@ -49,7 +50,8 @@ class Step:
         id: `[a-z0-9-]+`; made of what it belongs to and what it does, so that planning it twice makes one.
         promotion_id: what it belongs to; empty for what follows a move of an alias that no promotion made.
         config: what is to be done, frozen when it was planned; CANCEL_REQUEST: {"external_id"}; CANCEL_DOUBLES: nothing, they
-            are looked for; TAG_VERSION: the tags, key -> value; JOB and ENDPOINT: see `flow/after.py`.
+            are looked for; TAG_VERSION: the tags, key -> value; VALIDATE: see
+            `flow/validation_runs.py`; JOB and ENDPOINT: see `flow/after.py`.
         planned_at: when it became necessary.
         due_at: when it is looked at next; None once it has ended.
         position: its place among those of what it belongs to; the store counts from 0.
@@ -58,6 +60,7 @@ class Step:
         token: what the vendor knows a start by; stored before the call.
         external_id, url: the vendor's own id and page of what was started.
         started_at: when the vendor was first asked for this start.
+        known: what was known of what was started; JSON-able.
         result_json: what came of it, as canonical JSON, and its sha256.
         retry: how its calls fail.
         lease: token of the worker that holds the row; empty where nobody does.
@@ -77,11 +80,20 @@ class Step:
     external_id: str | None = None
     url: str | None = None
     started_at: datetime | None = None
+    known: Mapping[str, Any] = field(default_factory=dict)
     ended_at: datetime | None = None
     result_json: str | None = None
     result_sha256: str | None = None
     retry: Retry = field(default_factory=Retry)
     lease: str = ""
+
+
+LEDGERED = frozenset({StepKind.VALIDATE, *AFTER_MOVES})
+"""The kinds whose ends are lines of the ledger."""
+WAITED_FOR = frozenset({StepKind.VALIDATE})
+"""The kinds for whose end the promotion waits."""
+MOST_STARTS: Mapping[StepKind, int] = {StepKind.VALIDATE: 2}
+"""How often the kinds that start something are begun by themselves: what could not run gets one fresh attempt."""
 
 
 def planned(
@@ -106,12 +118,14 @@ def ended(step: Step, phase: StepPhase, reason: str, at: datetime) -> Step:
     return replace(step, phase=phase, reason=reason, ended_at=at, due_at=None, retry=retry)
 
 
-def taken_up_again(step: Step, reason: str, at: datetime) -> Step:
-    """The step as it begins anew, with nothing of what was started before."""
+def taken_up_again(step: Step, reason: str, at: datetime, *, starts: int = 0) -> Step:
+    """The step as it begins anew, with nothing of what was started before but how often that was."""
     return replace(
         planned(step.promotion_id, step.kind, step.config, at),
         id=step.id,
         position=step.position,
         planned_at=step.planned_at,
         reason=reason,
+        starts=starts,
+        lease=step.lease,
     )

@@ -269,6 +269,12 @@ def _never_null(value: object) -> object:
     return value
 
 
+def never_null_in_schema(schema: dict[str, Any]) -> None:
+    """Tell editors that the key, where it is written, has a value."""
+    schema.update(schema.pop("anyOf")[0])
+    schema.pop("default", None)
+
+
 def _duration(value: object) -> timedelta:
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match:

@@ -15,6 +15,7 @@ from champion_gate.domain.after import GIVEN_PARAMETERS, After, MoveKind
 from champion_gate.domain.aliases import AliasIntent, AliasKey, ChangeSource, ManagedAliases
 from champion_gate.domain.canonical import canonical, sha256_of
 from champion_gate.domain.jobs import JobOutcome, RunState
+from champion_gate.domain.ledger.chain import LedgerKind
 from champion_gate.domain.ledger.entries import named, steps_behind
 from champion_gate.domain.serving import Endpoint, Standing, for_the_record, standing, trouble, versions_of
 from champion_gate.domain.steps import Step, StepKind, StepPhase, ended
@@ -27,8 +28,6 @@ _KINDS = {
     ChangeSource.ROLLBACK: MoveKind.ROLLED_BACK,
     ChangeSource.MANUAL: MoveKind.SET,
 }
-_LINES = 50
-"""Of an alias's newest lines, among which its latest move stands: the others are holds and releases."""
 MOST_UPDATES = 5
 """So often an endpoint is updated by one step, where somebody else's updates undo it."""
 
@@ -72,7 +71,9 @@ def _settings(entry: After) -> dict[str, Any]:
 
 def steps_of_latest_move(store: Store, key: AliasKey) -> tuple[Step, ...]:
     """What follows the latest move of an alias, in order; nothing where somebody outside made it."""
-    return store.steps_named(steps_behind(store.ledger_lines(key, limit=_LINES)) or [])
+    return store.steps_named(
+        steps_behind(store.ledger_lines(key, kind=LedgerKind.ALIAS_CHANGE, limit=1)) or []
+    )
 
 
 def failed_of_latest_moves(store: Store) -> list[Step]:
@@ -257,7 +258,7 @@ class AfterMoves:
         version = self._registry.get_alias(key.model, key.alias)
         if version != wanted:
             return f"{key.alias} stands on {named(version)} now."
-        latest = steps_behind(self._store.ledger_lines(key, limit=_LINES))
+        latest = steps_behind(self._store.ledger_lines(key, kind=LedgerKind.ALIAS_CHANGE, limit=1))
         if latest is not None and taken.id not in latest:
             return f"{key.alias} has moved again since."
         return ""

@@ -124,7 +124,7 @@ class ApprovalRequests:
         if taken is None:
             return False
         request = taken.request
-        waits = taken.phase is Phase.REQUESTED and request is not None and not self.may_ask(taken)
+        waits = taken.phase.is_before_people and request is not None and not self.may_ask(taken)
         if waits and request is not None:
             request = replace(request, most_starts=request.starts + MOST_STARTS)
             gate = self._gates.get(taken.gate)

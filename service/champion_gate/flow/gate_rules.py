@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from champion_gate.domain import policy
+from champion_gate.domain.evidence import validation_of
 from champion_gate.domain.frozen_numbers import judge_again
 from champion_gate.domain.gates import Gate, VersionSource
 from champion_gate.domain.job_runs import JobRun, RunFacts
@@ -99,6 +100,8 @@ class GateRules:
         changed = self.settings_changed(promotion)
         if gate is None or changed is not None:
             return changed
+        if (unvalidated := _unvalidated(gate, promotion)) is not None:
+            return unvalidated
         again = judge_again(gate.metrics, promotion.evidence_json)
         if again.broken:
             return (
@@ -210,6 +213,19 @@ def is_rivals(job_id: str, gate: Gate, gates: Iterable[Gate], job_runs: JobRuns)
     return any(
         job_id in rival.job_ids or any(job_id in job_runs.jobs_named(name) for name in rival.job_names)
         for rival in rivals
+    )
+
+
+def _unvalidated(gate: Gate, promotion: Promotion) -> str | None:
+    """Why the gate of now does not take what people were shown of a validation; None if it does."""
+    if gate.validation is None:
+        return None
+    shown = validation_of(promotion.evidence_json)
+    if shown is not None and gate.validation.is_that_of({**shown["job"], "job": shown["job"]["id"]}):
+        return None
+    return (
+        f"Gate {gate.name} asks for a validation now that people were not shown. To ask afresh: champion-gate "
+        f"promotions retry {promotion.id}"
     )
 
 

@@ -103,7 +103,7 @@ class Lease:
         """
         now = self._clock.now()
         due_at = now + interval
-        asked = taken.phase in {Phase.REQUESTED, Phase.PENDING_APPROVAL}
+        asked = taken.phase.is_before_people or taken.phase is Phase.PENDING_APPROVAL
         if asked and taken.request is not None and now < taken.request.expires_at:
             due_at = min(due_at, taken.request.expires_at + timedelta(seconds=1))
         until = self.read_until(taken)

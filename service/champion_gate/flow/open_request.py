@@ -1,4 +1,4 @@
-"""From `requested` to `pending_approval`: is the version eligible, is the place safe, then ask people once.
+"""From `requested` to `pending_approval`: is the version eligible, is the place safe, is it valid; then ask people once.
 
 Here the evidence is frozen; `ApprovalRequests` asks.
 """
@@ -14,35 +14,23 @@ from champion_gate.domain import evidence, policy
 from champion_gate.domain.aliases import Hold
 from champion_gate.domain.approval import ApprovalRequest
 from champion_gate.domain.gates import Gate, NewerVersion
-from champion_gate.domain.ledger.chain import LedgerKind
 from champion_gate.domain.promotion import Phase, Promotion, Subject, about, correlation_id
-from champion_gate.domain.versions import ModelVersion, TaggedVersion, VersionDetails
 from champion_gate.errors import (
     UnsafeTargetError,
     VendorError,
-    VendorNotFoundError,
-    VendorRefusedError,
     VendorUnavailableError,
 )
-from champion_gate.flow.alias_writer import AliasWriter
 from champion_gate.flow.apply_approval import Approvals
 from champion_gate.flow.approval_requests import MOST_STARTS, ApprovalRequests
+from champion_gate.flow.comparison import Compared, Comparison
 from champion_gate.flow.context import Context
 from champion_gate.flow.gate_rules import GateRules, Refusal, not_configured
 from champion_gate.flow.identities import Excluded
 from champion_gate.flow.lease import Lease
 from champion_gate.flow.subjects import Subjects, is_somebody_unknown
+from champion_gate.flow.validations import Validations
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Compared:
-    """The candidate beside Champion, as they are read now; `champion` is None also where its version is gone."""
-
-    candidate: VersionDetails
-    champion_version: str | None
-    champion: VersionDetails | None
 
 
 @dataclass(frozen=True)
@@ -80,11 +68,12 @@ class RequestOpener:
         self._providers = context.providers
         self._subjects = Subjects(context)
         self._approvals = Approvals(context)
-        self._alias_writer = AliasWriter(context)
+        self._comparison = Comparison(context)
         self._identities = context.identities
         self._clock = context.clock
         self._lease = Lease(context)
         self._requests = ApprovalRequests(context)
+        self._validations = Validations(context)
         self._together = context.together
         self._waits = context.waits
 
@@ -104,6 +93,8 @@ class RequestOpener:
             self._lease.end(
                 taken, Phase.SUPERSEDED, f"v{newer.version.version} asks for {taken.alias} already."
             )
+        elif taken.phase is Phase.VALIDATING and not self._validations.has_passed(taken, gate):
+            pass
         elif (hold := self._hold(taken)) is None and self._requests.may_ask(taken):
             self._freeze_and_ask(taken, gate)
         elif self._is_over(
@@ -129,7 +120,7 @@ class RequestOpener:
         """Why the gate does not ask for it any more."""
         return self._rules.refusal(gate, Subject.of(taken))
 
-    def _changed(self, taken: Promotion, read: Callable[[], _Compared]) -> str | None:
+    def _changed(self, taken: Promotion, read: Callable[[], Compared]) -> str | None:
         """Why it is another version by now; what was read to compare it shows that, or it is read by itself."""
         try:
             shown = read().candidate.version
@@ -165,7 +156,7 @@ class RequestOpener:
         keep = self._lease.keeper(taken)
         refused, read, looked = self._together.outcomes(
             lambda: self._refused(taken, gate),
-            lambda: self._numbers(taken, keep),
+            lambda: self._comparison.read(taken, keep),
             lambda: self._look_at_place(taken, gate, keep),
         )
         if self._is_over(taken, lambda: self._changed(taken, read), refused):
@@ -178,6 +169,9 @@ class RequestOpener:
             self._lease.wait(place.asked, place.reason, place.again)
             return
         known = place.asked
+        if gate.validation is not None and known.phase is Phase.REQUESTED:
+            self._validations.begin(known, gate.validation)
+            return
         before = known.request
         if before is not None and self._shows_the_same(known, before, compared, place):
             self._requests.open(known, before)
@@ -198,20 +192,19 @@ class RequestOpener:
         )
         self._requests.open(frozen, request)
 
-    def _numbers(self, taken: Promotion, keep: Callable[[], None]) -> _Compared:
-        """The candidate and Champion, read together."""
-        candidate, champion = self._together.all(
-            lambda: self._registry.get_details(taken.version), lambda: self._champion(taken, keep)
-        )
-        return _Compared(candidate, *champion)
-
-    def _compared(self, taken: Promotion, gate: Gate, read: _Compared) -> _Compared | None:
+    def _compared(self, taken: Promotion, gate: Gate, read: Compared) -> Compared | None:
         """The same; None where the gate's rules forbid to ask: then it has ended."""
         unread = policy.unread_because(gate, read.candidate, read.champion)
         since = taken.retry.failing_since
         if unread and (since is None or self._clock.now() < since + self._waits.numbers):
             raise VendorUnavailableError(self._registry.name, f"{unread}.")
-        reason = policy.ineligible_because(gate, read.candidate, read.champion)
+        reason = policy.ineligible_because(
+            gate,
+            read.candidate,
+            read.champion,
+            None if read.validated is None else read.validated.reported,
+            is_validated=gate.validation is None or taken.phase is Phase.VALIDATING,
+        )
         if reason is not None:
             ended = replace(taken, champion_version=read.champion_version)
             self._lease.end(ended, Phase.INELIGIBLE, reason)
@@ -249,7 +242,7 @@ class RequestOpener:
         return _Place(asked, excluded, nobody, pins, gate.approval_sha256(excluded.accounts))
 
     def _frozen(
-        self, taken: Promotion, gate: Gate, compared: _Compared, place: _Place, at: datetime
+        self, taken: Promotion, gate: Gate, compared: Compared, place: _Place, at: datetime
     ) -> Promotion:
         """With the evidence that people are to see."""
         champion_version, champion = compared.champion_version, compared.champion
@@ -260,10 +253,11 @@ class RequestOpener:
             compared.candidate,
             champion,
             nobody=place.nobody,
-            champion_since=self._champion_since(taken, champion_version),
+            champion_since=self._comparison.champion_since(taken, champion_version),
             version_url=self._registry.version_url(taken.version),
             frozen_at=at,
             gone_version=champion_version if champion is None else None,
+            validated=compared.validated,
         )
         text = evidence.canonical_json(document)
         return replace(
@@ -274,79 +268,20 @@ class RequestOpener:
         )
 
     def _shows_the_same(
-        self, taken: Promotion, before: ApprovalRequest, compared: _Compared, place: _Place
+        self, taken: Promotion, before: ApprovalRequest, compared: Compared, place: _Place
     ) -> bool:
         """Whether all that the frozen evidence rests on, besides the version, is as it was: it is shown again."""
         frozen = (taken.champion_version, taken.approval_sha256, taken.excluded, dict(before.pins))
         now = (compared.champion_version, place.settings_sha256, place.excluded.people, dict(place.pins))
         unhashed = not before.correlation_id
-        return frozen == now and not unhashed and self._approvals.moved_and_back(taken) is None
-
-    def _champion(
-        self, taken: Promotion, keep: Callable[[], None]
-    ) -> tuple[str | None, VersionDetails | None]:
-        """Where the alias stands, and the Champion to compare with; None also for a version that is gone.
-
-        Its MLflow run may be long deleted, or in another workspace: then what that alone says is shown as
-        missing, and the reviewer judges without it.
-        """
-        held = self._holder(taken)
-        version = self._alias_writer.stands(taken.alias_key) if held is None else held.version.version
-        if version is None:
-            return None, None
-        keep()
-        try:
-            champion = held.version if held else self._registry.get_version(taken.model, version)
-        except VendorNotFoundError as error:
-            self._approvals.check_gone(taken, version, error)
-            return version, None
-        keep()
-        return version, self._champion_details(champion, held.tags if held else None)
-
-    def _holder(self, taken: Promotion) -> TaggedVersion | None:
-        """The version that holds the alias, where that is the one that is known to; else it takes a closer look."""
-        known = self._store.known_alias(taken.alias_key)
-        is_known = known is not None and known.seen
-        if known is not None and is_known and known.known_version is None:
-            return None
-        number = known.known_version if known is not None and is_known else None
-        before = self._store.promotions_of_version(taken.alias_key, number) if number is not None else []
-        held = self._registry.get_holder(taken.model, taken.alias, [each.version for each in before])
-        if number is not None and held is not None and held.version.version != number:
-            return None
-        return held
-
-    def _champion_details(self, champion: ModelVersion, tags: Mapping[str, str] | None) -> VersionDetails:
-        try:
-            return self._registry.get_details(champion, tags)
-        except VendorRefusedError as error:
-            if error.concerns_all:
-                raise
-            _log.warning(
-                "the MLflow run of Champion %s v%s cannot be read: %s",
-                champion.model,
-                champion.version,
-                error,
-            )
-            return self._without_run(VersionDetails(champion, {}, None, unread_because=str(error)))
-
-    def _without_run(self, details: VersionDetails) -> VersionDetails:
-        """With the logged model, which may be there although the run is not."""
-        if details.version.logged_model_id is None:
-            return details
-        try:
-            model = self._registry.get_logged_model(details.version.logged_model_id)
-        except VendorRefusedError as error:
-            if error.concerns_all:
-                raise
-            return replace(details, unread_because=str(error))
-        return replace(details, logged_model=model)
-
-    def _champion_since(self, taken: Promotion, champion_version: str | None) -> datetime | None:
-        for line in self._store.ledger_lines(taken.alias_key):
-            if line.entry.kind is LedgerKind.ALIAS_CHANGE:
-                return line.entry.at if line.entry.facts.get("to") == champion_version else None
-        return None
+        sha256 = None if compared.validated is None else compared.validated.sha256
+        validated_alike = evidence.validation_sha256(taken.evidence_json) == sha256
+        return (
+            frozen == now
+            and validated_alike
+            and not unhashed
+            and self._approvals.moved_and_back(taken) is None
+        )
 
 
 def _never_seen(request: ApprovalRequest) -> str:

@@ -107,7 +107,7 @@ class PromotionOrders:
         promotion = self._store.get_promotion(promotion_id)
         if not promotion.phase.is_open:
             raise ConflictError(
-                f"Promotion {promotion_id} is {promotion.phase.value}; only one that is requested, waits for "
+                f"Promotion {promotion_id} is {promotion.phase.value}; only one that is requested or validated, waits for "
                 "approval, or is approved and not applied yet can be cancelled."
             )
         end = EndRequest(phase=Phase.CANCELLED, actor=actor, reason=reason, at=self._clock.now())
@@ -136,7 +136,7 @@ class PromotionOrders:
         promotion = self._store.get_promotion(promotion_id)
         if promotion.phase in {Phase.PENDING_APPROVAL, Phase.APPROVED, Phase.PROMOTED}:
             raise _nothing_to_retry(promotion)
-        if promotion.phase not in {Phase.REQUESTED, Phase.FAILED}:
+        if promotion.phase is not Phase.FAILED and not promotion.phase.is_before_people:
             return self._ask_afresh(promotion, actor=actor, reason=reason).id
         gate = self._rules.gate_of(promotion)
         if gate is None:
@@ -146,14 +146,14 @@ class PromotionOrders:
             raise ConflictError(refused.reason)
         self._check_origin(gate, promotion)
         why = _with_reason(f"Taken up again by {actor}", reason)
-        if promotion.phase is Phase.REQUESTED:
+        if promotion.phase.is_before_people:
             if not self._requests.allow_more(promotion_id, why):
                 raise _nothing_to_retry(promotion)
             self._wake_ups.promotion(promotion_id)
             return promotion_id
         if not self._store.retry_promotion(promotion_id, self._clock.now(), why):
             raise ConflictError(f"Promotion {promotion_id} is not failed any more.")
-        if promotion.failed_from is Phase.REQUESTED:
+        if promotion.failed_from is not None and promotion.failed_from.is_before_people:
             self._requests.allow_more(promotion_id, why)
         self._wake_ups.promotion(promotion_id)
         return promotion_id
@@ -235,7 +235,10 @@ def _or_conflict(found: Subject | Refusal) -> Subject:
 
 
 def _nothing_to_retry(promotion: Promotion) -> ConflictError:
-    return ConflictError(f"Promotion {promotion.id} is {promotion.phase.value}: there is nothing to retry.")
+    return ConflictError(
+        f"Promotion {promotion.id} is {promotion.phase.value}: there is nothing to retry.",
+        hint=promotion.reason,
+    )
 
 
 def _with_reason(what: str, reason: str | None) -> str:

@@ -8,6 +8,7 @@ from champion_gate.domain.aliases import check_reason
 from champion_gate.domain.ledger.chain import LedgerEntry
 from champion_gate.domain.ledger.entries import step_entry
 from champion_gate.domain.ports import Clock, WakeUps
+from champion_gate.domain.promotion import Phase
 from champion_gate.domain.steps import Step, StepKind, StepPhase, ended, taken_up_again
 from champion_gate.errors import ConflictError
 from champion_gate.store import Store
@@ -28,13 +29,16 @@ class StepOrders:
 
         Raises:
             NotFoundError: there is no such step.
-            ConflictError: it succeeded, was overtaken, runs at the vendor, or is being worked on.
+            ConflictError: it succeeded, was overtaken, runs at the vendor, or is being worked on; or its promotion
+                does not wait for it any more.
         """
         why = f"Taken up again by {actor}" + (f": {reason}" if reason else ".")
 
         def revise(step: Step) -> Step:
             if step.phase not in {StepPhase.PLANNED, StepPhase.FAILED, StepPhase.SKIPPED}:
                 raise ConflictError(f"Step {step_id} is {step.phase.value}: there is nothing to retry.")
+            if step.kind is StepKind.VALIDATE:
+                self._check_waits(step)
             return taken_up_again(step, why, self._clock.now())
 
         return self._ordered(step_id, self._store.order_step(step_id, revise), why)
@@ -44,12 +48,18 @@ class StepOrders:
 
         Raises:
             NotFoundError: there is no such step.
-            ConflictError: it has ended otherwise, runs at the vendor, or is being worked on.
+            ConflictError: it has ended otherwise, runs at the vendor, or is being worked on; or it is a validation,
+                without which nobody is asked.
         """
         check_reason(reason)
         why = f"Skipped by {actor}: {reason}"
 
         def revise(step: Step) -> Step:
+            if step.kind is StepKind.VALIDATE:
+                raise ConflictError(
+                    "A validation cannot be skipped: without it nobody is asked.",
+                    hint=f"champion-gate steps retry {step_id}, or champion-gate promotions cancel {step.promotion_id}",
+                )
             is_put_off = step.phase is StepPhase.PLANNED or _is_only_asked_for(step)
             if not is_put_off and step.phase is not StepPhase.FAILED:
                 raise ConflictError(f"Step {step_id} is {step.phase.value}, and cannot be skipped.")
@@ -60,6 +70,14 @@ class StepOrders:
             return [] if entry is None else [entry]
 
         return self._ordered(step_id, self._store.order_step(step_id, revise, line), why)
+
+    def _check_waits(self, step: Step) -> None:
+        """Raise ConflictError where the promotion waits for no validation."""
+        promotion = self._store.get_promotion(step.promotion_id)
+        if promotion.phase is not Phase.VALIDATING:
+            raise ConflictError(
+                f"Promotion {promotion.id} is {promotion.phase.value}, and waits for no validation."
+            )
 
     def _ordered(self, step_id: str, step: Step, why: str) -> Step:
         _log.info("step %s: %s", step_id, why)

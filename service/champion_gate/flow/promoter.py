@@ -4,6 +4,7 @@
 promotion's row, re-reads the world, goes as far as the world allows, and gives the row back:
 
     requested         `RequestOpener` freezes the evidence and asks people for approval
+    validating        the gate's validation job runs before that, where it has one (`Validations`)
     pending_approval  `ApprovalRequests` reads what they said from the vendor's API
     approved          `Approvals` sets the alias, once
 
@@ -65,6 +66,7 @@ class Promoter:
             return
         steps = {
             Phase.REQUESTED: self._opener.open,
+            Phase.VALIDATING: self._opener.open,
             Phase.PENDING_APPROVAL: self._decide,
             Phase.APPROVED: self._apply,
         }

@@ -20,7 +20,7 @@ from champion_gate.domain.notifications import (
     Resolution,
     StoredNotification,
 )
-from champion_gate.domain.promotion import Phase, Promotion, requested
+from champion_gate.domain.promotion import Promotion, requested
 from champion_gate.domain.retry import BUDGET, Retry, next_try
 from champion_gate.domain.versions import ModelVersion, VersionStatus
 from champion_gate.errors import ConflictError, GateError, LeaseLostError, UnexpectedError
@@ -257,7 +257,7 @@ class Resolver:
         key = AliasKey(self._registry.name, found.version.model, gate.alias)
         for known in self._store.promotions_of_version(key, found.version.version):
             if known.version.same_as(found.version):
-                if known.phase is Phase.REQUESTED:  # what kept it waiting may have been mended
+                if known.phase.is_before_people:  # what kept it waiting may have been mended
                     self._store.hint_promotion(known.id, self._clock.now())
                     self._wake_ups.promotion(known.id)
                 return known

@@ -14,7 +14,15 @@ from champion_gate.domain.ledger.entries import OURS, step_entry
 from champion_gate.domain.ports import ApprovalProvider
 from champion_gate.domain.promotion import Promotion
 from champion_gate.domain.retry import BUDGET, next_try
-from champion_gate.domain.steps import Step, StepKind, StepPhase, ended
+from champion_gate.domain.steps import (
+    MOST_STARTS,
+    WAITED_FOR,
+    Step,
+    StepKind,
+    StepPhase,
+    ended,
+    taken_up_again,
+)
 from champion_gate.errors import (
     GateError,
     LeaseLostError,
@@ -24,6 +32,7 @@ from champion_gate.errors import (
 )
 from champion_gate.flow.after import AfterMoves
 from champion_gate.flow.context import Context
+from champion_gate.flow.validation_runs import ValidationRuns
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +46,7 @@ class Steps:
         self._providers = context.providers
         self._clock = context.clock
         self._chance = context.chance
+        self._wake_ups = context.wake_ups
         self._waits = context.waits
         after = AfterMoves(context)
         self._kinds: Mapping[StepKind, Callable[[Step], Step]] = {
@@ -45,6 +55,7 @@ class Steps:
             StepKind.TAG_VERSION: self._tag_version,
             StepKind.JOB: after.run_job,
             StepKind.ENDPOINT: after.move_endpoint,
+            StepKind.VALIDATE: ValidationRuns(context).carry_out,
         }
 
     def carry_out(self, step_id: str) -> None:
@@ -59,10 +70,22 @@ class Steps:
                 raise
             except Exception as error:  # noqa: BLE001 - a fault of ours must not be tried for ever
                 come_to = self._put_off(taken, error)
-            line = step_entry(come_to, OURS)
-            self._store.save_step(come_to, release=True, ledger=[] if line is None else [line])
+            self._give_back(taken, come_to)
         except LeaseLostError:
             _log.warning("step %s is in another worker's hands now", step_id)
+
+    def _give_back(self, taken: Step, come_to: Step) -> None:
+        """Store what it has come to, with the ledger's line of an end, and tell a promotion that waits for it."""
+        now, line = self._clock.now(), step_entry(come_to, OURS)
+        kept = come_to
+        if come_to.phase is StepPhase.FAILED and 0 < come_to.starts < MOST_STARTS.get(come_to.kind, 0):
+            why = f"{come_to.reason} It is started once more."
+            kept = taken_up_again(come_to, why, now, starts=come_to.starts)
+        self._store.save_step(kept, release=True, ledger=[] if line is None else [line])
+        news = kept.reason != taken.reason or kept.retry.attempts == 1
+        if news and come_to.kind in WAITED_FOR:
+            self._store.hint_promotion(come_to.promotion_id, now)
+            self._wake_ups.promotion(come_to.promotion_id)
 
     def _put_off(self, begun: Step, caught: Exception) -> Step:
         """The step as it waits for another try, or is given up.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 
 from champion_gate.domain.after import After, MoveKind
-from champion_gate.domain.gates import Direction, Gate, MetricRule, NewerVersion, VersionSource
+from champion_gate.domain.gates import Direction, Gate, MetricRule, NewerVersion, Validation, VersionSource
 from champion_gate.domain.vendors import Server
 from champion_gate.settings.gates import ApiOidc, Gates
 
@@ -51,6 +51,7 @@ def _sentences(gate: Gate, server: Server) -> Iterator[str]:
         f"when {_jobs(gate)} succeeds{failures}, the version of {gate.model} that this run registered "
         f"(looked for {_source(gate.version)}) asks for the alias {gate.alias}."
     )
+    yield from _validation(gate.validation)
     yield from gate.approval.place.explained(server)
     yield from _people(gate, server.title)
     yield (
@@ -69,6 +70,16 @@ def _sentences(gate: Gate, server: Server) -> Iterator[str]:
     )
     yield from _metrics(gate.metrics)
     yield from _after(gate.after)
+
+
+def _validation(validation: Validation | None) -> Iterator[str]:
+    if validation is None:
+        return
+    given = "".join(f", {name}={value}" for name, value in validation.parameters.items())
+    yield (
+        f"Before people are asked, job {validation.job} looks at the version (job parameters model_name, model_version{given}). If it "
+        f"says no, nobody is asked; a run that takes longer than {_duration(validation.timeout)} is cancelled."
+    )
 
 
 def _jobs(gate: Gate) -> str:
@@ -146,6 +157,8 @@ def _metric(rule: MetricRule) -> str:
     where = (
         "" if rule.dataset is None else f" on {f'dataset {rule.dataset}' if rule.dataset else 'no dataset'}"
     )
+    if rule.source is not None:
+        where = " of the validation"
     return f"{rule.name}{where} ({direction} is better) {' and '.join(wanted) or 'is there'}"
 
 

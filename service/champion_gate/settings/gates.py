@@ -20,12 +20,6 @@ from champion_gate.domain.vendors import Place, Server
 from champion_gate.errors import InvalidNameError
 
 
-def _never_null(schema: dict[str, Any]) -> None:
-    """Tell editors that the key, where it is written, has a value."""
-    schema.update(schema.pop("anyOf")[0])
-    schema.pop("default", None)
-
-
 class _Approval(Strict):
     """Who approves where: one key of those of the vendors."""
 
@@ -104,7 +98,7 @@ class Api(Strict):
     oidc: Annotated[ApiOidc | None, values.NEVER_NULL] = Field(
         default=None,
         description="people call the API with tokens of this issuer",
-        json_schema_extra=_never_null,
+        json_schema_extra=values.never_null_in_schema,
     )
 
 
@@ -349,6 +343,6 @@ def _optional(place: type[Place]) -> tuple[Any, Any]:
     field = Field(
         default=None,
         description=f"the place in {place.title} where people approve",
-        json_schema_extra=_never_null,
+        json_schema_extra=values.never_null_in_schema,
     )
     return Annotated[place | None, values.NEVER_NULL], field

@@ -19,6 +19,7 @@ from champion_gate.store.promotions import hint
 from champion_gate.store.tables import identities, promotions, trainer_accounts
 from champion_gate.store.values import from_plain
 
+_BEFORE_PEOPLE = [phase.value for phase in Phase if phase.is_before_people]
 _NOTED_EVERY = timedelta(hours=1)  # a look at the same account is not to cost a write each time
 # Built once: to put a statement together takes longer than to carry it out.
 _ONE = select(identities).where(
@@ -122,7 +123,7 @@ class Identities(Transactions):
                 last_resolved_at=at,
                 other_id=None,
             )
-            hint(connection, at, promotions.c.phase == Phase.REQUESTED.value)
+            hint(connection, at, promotions.c.phase.in_(_BEFORE_PEOPLE))
             append_lines(connection, [line(before)])
             return replace(accepted, accounts=before.accounts)
 

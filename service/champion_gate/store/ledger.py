@@ -14,6 +14,7 @@ from champion_gate.domain.ledger.chain import (
     ChainedText,
     LedgerEntry,
     LedgerHead,
+    LedgerKind,
     LedgerLine,
     break_in_chain,
     chain,
@@ -62,6 +63,7 @@ class Ledger(Transactions):
         key: AliasKey | None = None,
         *,
         promotion_id: str | None = None,
+        kind: LedgerKind | None = None,
         after: int = 0,
         before: int | None = None,
         limit: int | None = 200,
@@ -71,6 +73,7 @@ class Ledger(Transactions):
         Args:
             key: which alias; None: all.
             promotion_id: which promotion; None: all.
+            kind: only lines of this kind.
             after: only lines with a higher number.
             before: only lines with a lower number.
             limit: how many at most; None: all there are.
@@ -88,6 +91,8 @@ class Ledger(Transactions):
             query = query.where(*(column == value for column, value in zip(columns, wanted, strict=True)))
         if promotion_id is not None:
             query = query.where(ledger.c.promotion_id == promotion_id)
+        if kind is not None:
+            query = query.where(ledger.c.kind == kind.value)
         if before is not None:
             query = query.where(ledger.c.number < before)
         return tuple(_line(row) for row in self._rows(query))

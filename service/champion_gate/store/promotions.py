@@ -38,7 +38,7 @@ from champion_gate.store.leases import Leases
 from champion_gate.store.ledger import append_lines
 from champion_gate.store.pages import page
 from champion_gate.store.steps import add_steps
-from champion_gate.store.tables import promotions
+from champion_gate.store.tables import OPEN_PROMOTION, promotions
 from champion_gate.store.values import UtcTime, from_json, from_plain, plain, to_json
 
 # Written out, because SQLite uses a partial index only where it sees that the condition is the index's.
@@ -233,7 +233,7 @@ def _creating(dialect: str) -> ReturningInsert[Any]:
     index = next(index for index in promotions.indexes if index.name == "one_open_promotion")
     first = upsert_for(dialect, promotions).on_conflict_do_nothing(
         index_elements=list(index.columns.keys()),
-        index_where=text("phase IN ('requested', 'pending_approval', 'approved')"),
+        index_where=text(OPEN_PROMOTION),
     )
     return first.returning(promotions)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -162,6 +162,14 @@ def add_steps(connection: Connection, new: Sequence[Step]) -> None:
         again = steps.c.phase.in_([phase.value for phase in _PLANNED_ANEW])
         taken_up = {name: insert.excluded[name] for name in _TAKEN_UP}
         connection.execute(insert.on_conflict_do_update(index_elements=["id"], set_=taken_up, where=again))
+
+
+def let_begin_by(connection: Connection, at: datetime) -> None:
+    """Let nothing that an open step has started have begun later than now: the clock was ahead then."""
+    for row in connection.execute(select(steps).where(OPEN).with_for_update()).all():
+        step = _step(row)
+        if step.started_at is not None and step.started_at > at:
+            _written(connection, replace(step, started_at=at))
 
 
 def _written(connection: Connection, step: Step, **columns: Any) -> Step:

@@ -103,6 +103,7 @@ class Store(Notifications, Promotions, Steps, Aliases, Ledger, Identities, Calle
                 since = failing.c.failing_since
                 connection.execute(update(failing).where(since > at).values(failing_since=at))
             promotions.let_begin_by(connection, at)
+            steps.let_begin_by(connection, at)
             aliases.let_begin_by(connection, at)
             ahead = tables.gates_seen.c.first_seen_at > at
             connection.execute(update(tables.gates_seen).where(ahead).values(first_seen_at=at))

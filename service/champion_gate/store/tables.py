@@ -19,13 +19,13 @@ from sqlalchemy import (
 
 from champion_gate.store.values import UtcTime, Words
 
-SCHEMA_VERSION = "0008"
+SCHEMA_VERSION = "0009"
 """The newest migration, named here so that checking it needs no Alembic."""
 
 metadata = MetaData()
 
 _OPEN_NOTIFICATION = "phase IN ('received', 'waiting')"
-_OPEN_PROMOTION = "phase IN ('requested', 'pending_approval', 'approved')"
+OPEN_PROMOTION = "phase IN ('requested', 'validating', 'pending_approval', 'approved')"
 _OPEN_STEP = "phase IN ('planned', 'running')"
 _FAILED_STEP = "phase = 'failed'"
 _LEASED = "lease != ''"
@@ -126,8 +126,8 @@ promotions = Table(
         "version_number",
         "alias",
         unique=True,
-        sqlite_where=text(_OPEN_PROMOTION),
-        postgresql_where=text(_OPEN_PROMOTION),
+        sqlite_where=text(OPEN_PROMOTION),
+        postgresql_where=text(OPEN_PROMOTION),
     ),
     Index("promotions_newest", "requested_at", "id"),
     Index("promotions_of_model", "model", "requested_at", "id"),
@@ -137,16 +137,16 @@ promotions = Table(
     Index(
         "promotions_open",
         *("registry", "model", "alias", "requested_at", "id"),
-        sqlite_where=text(_OPEN_PROMOTION),
-        postgresql_where=text(_OPEN_PROMOTION),
+        sqlite_where=text(OPEN_PROMOTION),
+        postgresql_where=text(OPEN_PROMOTION),
     ),
     Index("promotions_with_request", "external_id"),
     Index("promotions_leased", "lease_until", sqlite_where=text(_LEASED), postgresql_where=text(_LEASED)),
     Index(
         "promotions_due",
         "due_at",
-        sqlite_where=text(_OPEN_PROMOTION),
-        postgresql_where=text(_OPEN_PROMOTION),
+        sqlite_where=text(OPEN_PROMOTION),
+        postgresql_where=text(OPEN_PROMOTION),
     ),
 )
 

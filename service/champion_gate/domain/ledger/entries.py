@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -9,7 +10,7 @@ from typing import Any
 
 from champion_gate.domain.aliases import AliasIntent, AliasKey, AliasLock, ChangeSource, Hold
 from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind, LedgerLine
-from champion_gate.domain.steps import AFTER_MOVES, Step
+from champion_gate.domain.steps import LEDGERED, Step, StepKind
 
 OUTSIDE = "outside champion-gate"
 OURS = "champion-gate"
@@ -104,26 +105,27 @@ def release_entry(
 
 
 def step_entry(step: Step, actor: str) -> LedgerEntry | None:
-    """The end of a step that follows a move of the alias; None for any other step, and for one that goes on.
+    """The end of a step whose kind is on record; None for any other step, and for one that goes on.
 
     Args:
         step: as it is now.
         actor: who ended it.
     """
-    if step.phase.is_open or step.kind not in AFTER_MOVES:
+    if step.phase.is_open or step.kind not in LEDGERED:
         return None
-    moved = step.config
-    facts = {
+    about = step.config
+    facts: dict[str, Any] = {
         "step": step.id,
         "kind": step.kind.value,
         "phase": step.phase.value,
-        "version": moved["version"],
-        "on": moved["on"],
-        **{name: moved[name] for name in ("job", "serving_endpoint") if name in moved},
+        "version": about["version"],
+        **{name: about[name] for name in ("version_id", "on", "job", "serving_endpoint") if name in about},
         "external_id": step.external_id,
         "result_sha256": step.result_sha256,
     }
-    key = AliasKey(moved["registry"], moved["model"], moved["alias"])
+    if step.kind is StepKind.VALIDATE:  # whose numbers later versions are compared with
+        facts |= {"start": step.starts, "result": json.loads(step.result_json or "null")}
+    key = AliasKey(about["registry"], about["model"], about["alias"])
     at = step.ended_at or step.planned_at
     entry = _entry(key, LedgerKind.STEP, at, facts, actor=actor, reason=step.reason)
     return replace(entry, promotion_id=step.promotion_id or None)

@@ -226,7 +226,15 @@ def _tells_phase(receipt: Receipt) -> bool:
     if receipt.phase is Phase.STALE:
         changes = _of_kind(receipt, LedgerKind.ALIAS_CHANGE)
         return any(not is_own_change(line.entry) for line in changes)
+    if receipt.phase is Phase.INELIGIBLE:
+        return any(_said_no(line.entry) for line in _of_kind(receipt, LedgerKind.STEP))
     return receipt.phase in {Phase.PROMOTED, Phase.REJECTED}
+
+
+def _said_no(entry: LedgerEntry) -> bool:
+    """Whether it is a validation that spoke against the version."""
+    result = entry.facts.get("result")
+    return isinstance(result, dict) and result.get("passed") is False
 
 
 def _not_looked_at(part: Part) -> Iterator[str]:
@@ -327,7 +335,7 @@ class _Held:
         ours = f"Line {line.number} of the ledger is about this promotion too"
         if line.number <= self._receipt.head.number:
             self._problems.append(f"{ours}, and the receipt leaves it out: {told(entry)}.")
-        elif self._receipt.phase is not Phase.FAILED:
+        elif self._receipt.phase is not Phase.FAILED and entry.kind is not LedgerKind.STEP:
             self._problems.append(
                 f"{ours}, and was written after the receipt's head, although nothing follows on "
                 f"{self._receipt.phase.value}: {told(entry)}."
