@@ -267,8 +267,20 @@ def test_an_operator_has_it_validated_again_and_cannot_skip_it(gate: Validating)
     gate.world.settle()
     assert gate.world.again(promotion).phase is Phase.PENDING_APPROVAL
     assert [line["phase"] for line in gate.lines(promotion)] == ["failed", "failed", "succeeded"]
+    with pytest.raises(ConflictError, match="nothing to retry"):
+        orders.retry(gate.step(promotion).id, actor="anna")
+
+
+def test_nothing_is_validated_for_a_promotion_that_has_ended(gate: Validating) -> None:
+    gate.course(code="CLUSTER_ERROR", tasks={"main": "CLUSTER_ERROR"})
+    promotion = gate.train()
+    gate.world.core.promotion_orders.cancel(promotion.id, actor="anna", reason="wrong data")
+    gate.world.settle()
+    gate.world.ended(promotion, Phase.CANCELLED)
+    orders = StepOrders(gate.world.store, gate.world.wake_ups, gate.world.clock)
     with pytest.raises(ConflictError, match="waits for no validation"):
         orders.retry(gate.step(promotion).id, actor="anna")
+    assert len(gate.runs()) == 2
 
 
 def test_a_cancelled_promotion_has_its_run_cancelled(gate: Validating) -> None:
