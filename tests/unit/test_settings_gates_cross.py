@@ -274,3 +274,44 @@ def test_an_endpoint_follows_one_alias_of_a_model_and_unity_catalog_alone(tmp_pa
     assert "aliases[0].after[0].serving_endpoint: found churn-prod, as in gates[0].after[0]" in twice
     (elsewhere,) = problems_of(tmp_path, with_after(ENDPOINT, registry="https://mlflow.example.com"))
     assert "endpoints serve models of Unity Catalog only" in elsewhere
+
+
+@pytest.mark.parametrize("registry", ["databricks-uc", "https://mlflow.example.com"])
+@pytest.mark.parametrize(
+    ("where", "more"),
+    [
+        ("gates[0]", {}),
+        ("gates[1]", {"gates": [{"name": "other", "jobs": [7], "alias": "CANDIDATE"}]}),
+        ("aliases[0]", {"aliases": [{"alias": "CANDIDATE"}]}),
+    ],
+)
+def test_a_challenger_that_would_put_what_nobody_has_approved_live_is_refused(
+    tmp_path: Path, where: str, more: dict[str, list[dict[str, object]]], registry: str
+) -> None:
+    name = "Candidate" if more else "champion"
+    file = changed("gates 0 challenger", name) | {"registry": registry}
+    first = file["gates"][0]
+    if registry != "databricks-uc":
+        first["model"] = "churn"
+    file["gates"] += [
+        {**SMALLEST["gates"][0], "model": first["model"], **gate} for gate in more.get("gates", [])
+    ]
+    if "aliases" in more:
+        file["aliases"] = [{"model": first["model"], **entry} for entry in more["aliases"]]
+    (problem,) = problems_of(tmp_path, file)
+    assert f"gates[0].challenger: found {name!r}, which {where} names for the same model" in problem
+
+
+def test_a_challenger_of_another_model_or_shared_by_two_gates_is_taken(tmp_path: Path) -> None:
+    file = changed("gates 0 challenger", "Challenger")
+    first = file["gates"][0]
+    file["gates"].append({**first, "name": "other", "jobs": [7]})
+    file["gates"].append(
+        {**first, "name": "third", "jobs": [8], "model": "main.ml.third", "challenger": "Shadow"}
+    )
+    file["gates"].append(
+        {**first, "name": "fourth", "jobs": [9], "model": "main.ml.fourth", "alias": "Shadow"}
+    )
+    assert load_gates(written(tmp_path, file)).gates[0].challenger == "Challenger"
+    file["gates"][1]["challenger"] = "challenger"
+    assert "expected one spelling" in problems_of(tmp_path, file)[0]

@@ -160,7 +160,7 @@ class Lane:
 
     def _of_step(self, step_id: str) -> str:
         step = self._store.get_step(step_id)
-        if step.kind is StepKind.TAG_VERSION:
+        if step.kind in {StepKind.TAG_VERSION, StepKind.CHALLENGER, StepKind.CHALLENGER_REMOVAL}:
             return _REGISTRY_LANE
         if step.kind in {*AFTER_MOVES, StepKind.VALIDATE}:
             return _DATABRICKS_LANE

@@ -34,6 +34,7 @@ class ChangeSource(StrEnum):
     PROMOTION = "promotion"
     MANUAL = "manual"
     ROLLBACK = "rollback"
+    CHALLENGER = "challenger"
 
 
 @dataclass(frozen=True)
@@ -222,6 +223,10 @@ class ManagedAliases:
         keys = [AliasKey(registry, each.model, each.alias) for each in entries]
         self._keys = {self._folded(key.model, key.alias): key for key in reversed(keys)}
         self._after = {self._folded(each.model, each.alias): each.after for each in entries if each.after}
+
+    def names(self, model: str, alias: str) -> bool:
+        """Whether it is one of them."""
+        return self._folded(model, alias) in self._keys
 
     def all(self) -> tuple[AliasKey, ...]:
         """All of them, by model and alias."""

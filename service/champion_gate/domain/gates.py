@@ -236,6 +236,11 @@ class Gate(Strict):
         description="a Databricks job that looks at the version before people are asked; nobody is asked where it says no",
         json_schema_extra=values.never_null_in_schema,
     )
+    challenger: Annotated[str, values.ALIAS, values.NEVER_NULL] | None = Field(
+        default=None,
+        description="an alias that stands on the version while people decide, e.g. Challenger; no gate may ask for it",
+        json_schema_extra=values.never_null_in_schema,
+    )
 
     @property
     def job_ids(self) -> frozenset[str]:

@@ -155,6 +155,17 @@ class Promotion:
         return AliasKey(self.registry, self.model, self.alias)
 
     @property
+    def asked(self) -> dict[str, str]:
+        """Which version asks for which alias, as the steps whose ends are on record keep it."""
+        return {
+            "registry": self.registry,
+            "model": self.model,
+            "alias": self.alias,
+            "version": self.version.version,
+            "version_id": self.version.version_id,
+        }
+
+    @property
     def correlation_id(self) -> str:
         """What its request bears in its name at the vendor: see `correlation_id` below."""
         return (self.request.correlation_id if self.request else "") or self.id

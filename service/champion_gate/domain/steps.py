@@ -20,6 +20,8 @@ class StepKind(StrEnum):
     VALIDATE = "validate"
     JOB = "job"
     ENDPOINT = "endpoint"
+    CHALLENGER = "challenger"
+    CHALLENGER_REMOVAL = "challenger_removal"
 
 
 AFTER_MOVES = (StepKind.JOB, StepKind.ENDPOINT)
@@ -51,7 +53,8 @@ class Step:
         promotion_id: what it belongs to; empty for what follows a move of an alias that no promotion made.
         config: what is to be done, frozen when it was planned; CANCEL_REQUEST: {"external_id"}; CANCEL_DOUBLES: nothing, they
             are looked for; TAG_VERSION: the tags, key -> value; VALIDATE: see
-            `flow/validation_runs.py`; JOB and ENDPOINT: see `flow/after.py`.
+            `flow/validation_runs.py`; JOB and ENDPOINT: see `flow/after.py`; CHALLENGER and its removal:
+            `Promotion.asked` and {"challenger"}.
         planned_at: when it became necessary.
         due_at: when it is looked at next; None once it has ended.
         position: its place among those of what it belongs to; the store counts from 0.
@@ -88,7 +91,7 @@ class Step:
     lease: str = ""
 
 
-LEDGERED = frozenset({StepKind.VALIDATE, *AFTER_MOVES})
+LEDGERED = frozenset({StepKind.VALIDATE, StepKind.CHALLENGER, StepKind.CHALLENGER_REMOVAL, *AFTER_MOVES})
 """The kinds whose ends are lines of the ledger."""
 WAITED_FOR = frozenset({StepKind.VALIDATE})
 """The kinds for whose end the promotion waits."""

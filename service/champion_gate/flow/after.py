@@ -40,9 +40,9 @@ def steps_after(managed: ManagedAliases, key: AliasKey, intent: AliasIntent) -> 
         key: which alias.
         intent: the move.
     """
-    if intent.to_version is None:
+    kind = _KINDS.get(intent.source)
+    if intent.to_version is None or kind is None:
         return []
-    kind = _KINDS[intent.source]
     wanted = [each for each in managed.after(key) if kind in each.on]
     # A writer's number alone is no name: who finishes another's write and then makes its own has one for both.
     move = sha256_of(canonical([key.registry, key.model, key.alias, intent.fence, intent.at.isoformat()]))

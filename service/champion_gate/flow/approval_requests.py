@@ -17,6 +17,7 @@ from champion_gate.domain.approval import ApprovalRequest, Decision, FoundReques
 from champion_gate.domain.gates import NewerVersion
 from champion_gate.domain.promotion import EndRequest, Phase, Promotion
 from champion_gate.domain.retry import Retry
+from champion_gate.domain.steps import StepKind, planned
 from champion_gate.errors import GateError, RequestGoneError, VendorRefusedError, VendorUnavailableError
 from champion_gate.flow.context import Context
 from champion_gate.flow.lease import Lease
@@ -219,8 +220,14 @@ class ApprovalRequests:
             retry=Retry(),
             version_missing_since=None,
         )
-        cancels = [self._lease.cancel_step(taken, double.external_id) for double in doubles]
-        self._lease.save(pending, release=True, steps=cancels)
+        steps = [self._lease.cancel_step(taken, double.external_id) for double in doubles]
+        gate = self._gates.get(taken.gate)
+        if gate is not None and gate.challenger is not None:
+            config = {**taken.asked, "challenger": gate.challenger}
+            steps.append(planned(taken.id, StepKind.CHALLENGER, config, now))
+        self._lease.save(pending, release=True, steps=steps)
+        for step in steps:
+            self._wake_ups.step(step.id)
         _log.info("promotion %s waits for approval at %s", taken.id, first.url)
         self.supersede_older(pending)
 

@@ -144,7 +144,7 @@ class Lease:
             retry=Retry(),
         )
         request = taken.request
-        steps = [self._tag_step(ended)]
+        steps = [self._tag_step(ended), *self._removal_steps(taken)]
         if request is not None:
             if phase is not Phase.PROMOTED and request.external_id is not None:
                 steps.append(self.cancel_step(taken, request.external_id))
@@ -225,13 +225,21 @@ class Lease:
             due_at=None,
             ended_at=self._clock.now(),
         )
-        self.save(failed, release=True)
+        self.save(failed, release=True, steps=self._removal_steps(taken))
         _log.error("promotion %s failed: %s", taken.id, reason)
 
     def cancel_step(self, promotion: Promotion, external_id: str) -> Step:
         """The durable order to cancel a request at the vendor."""
         config, now = {"external_id": external_id}, self._clock.now()
         return planned(promotion.id, StepKind.CANCEL_REQUEST, config, now, name=external_id)
+
+    def _removal_steps(self, taken: Promotion) -> list[Step]:
+        """The order to take away the alias of a candidate, where one was to be set."""
+        return [
+            planned(taken.id, StepKind.CHALLENGER_REMOVAL, step.config, self._clock.now())
+            for step in self._store.steps_of(taken.id)
+            if step.kind is StepKind.CHALLENGER
+        ]
 
     def _tag_step(self, ended: Promotion) -> Step:
         tags = {"champion_gate_status": ended.phase.value, "champion_gate_promotion": ended.id}

@@ -31,6 +31,7 @@ from champion_gate.errors import (
     VendorRefusedError,
 )
 from champion_gate.flow.after import AfterMoves
+from champion_gate.flow.challengers import Challengers
 from champion_gate.flow.context import Context
 from champion_gate.flow.validation_runs import ValidationRuns
 
@@ -49,6 +50,7 @@ class Steps:
         self._wake_ups = context.wake_ups
         self._waits = context.waits
         after = AfterMoves(context)
+        challengers = Challengers(context)
         self._kinds: Mapping[StepKind, Callable[[Step], Step]] = {
             StepKind.CANCEL_REQUEST: self._cancel_request,
             StepKind.CANCEL_DOUBLES: self._cancel_doubles,
@@ -56,6 +58,8 @@ class Steps:
             StepKind.JOB: after.run_job,
             StepKind.ENDPOINT: after.move_endpoint,
             StepKind.VALIDATE: ValidationRuns(context).carry_out,
+            StepKind.CHALLENGER: challengers.set,
+            StepKind.CHALLENGER_REMOVAL: challengers.remove,
         }
 
     def carry_out(self, step_id: str) -> None:

@@ -32,14 +32,7 @@ class Validations:
     def begin(self, taken: Promotion, validation: Validation) -> None:
         """Have the version validated before people are asked; the turn is over."""
         now = self._clock.now()
-        about = {
-            "registry": taken.registry,
-            "model": taken.model,
-            "alias": taken.alias,
-            "version": taken.version.version,
-            "version_id": taken.version.version_id,
-        }
-        step = planned(taken.id, StepKind.VALIDATE, {**about, **validation.frozen()}, now)
+        step = planned(taken.id, StepKind.VALIDATE, {**taken.asked, **validation.frozen()}, now)
         validating = replace(
             taken,
             phase=Phase.VALIDATING,

@@ -68,6 +68,8 @@ def _sentences(gate: Gate, server: Server) -> Iterator[str]:
         f"An approval that cannot be applied for {_duration(gate.apply_within)}, for a hold or because the registry "
         "does not answer, expires too."
     )
+    if gate.challenger is not None:
+        yield f"While people decide, the alias {gate.challenger} stands on the version, where it is free or stood for an earlier one."
     yield from _metrics(gate.metrics)
     yield from _after(gate.after)
 

@@ -182,6 +182,7 @@ class Gates(_Registry):
         yield from self._shared_issuers()
         yield from self._alias_problems()
         yield from self._after_problems()
+        yield from self._challenger_problems()
         if self.api.oidc is not None:
             yield from self._issuer_of_jobs(self.api.oidc.issuer)
 
@@ -272,6 +273,30 @@ class Gates(_Registry):
     def is_gated(self, entry: FurtherAlias) -> bool:
         """Whether a gate names this alias too."""
         return self._pair(entry) in {self._pair(gate) for gate in self.gates}
+
+    def _challenger_problems(self) -> Iterator[str]:
+        """Folded on every registry: databases beneath MLflow may not tell upper from lower case either."""
+        named = [
+            *((f"gates[{index}]", gate.model, gate.alias) for index, gate in enumerate(self.gates)),
+            *((f"aliases[{index}]", each.model, each.alias) for index, each in enumerate(self.aliases)),
+        ]
+        live = {(model.casefold(), alias.casefold()): where for where, model, alias in reversed(named)}
+        seen: dict[tuple[str, str], tuple[int, str]] = {}
+        for index, gate in enumerate(self.gates):
+            if gate.challenger is None:
+                continue
+            pair = gate.model.casefold(), gate.challenger.casefold()
+            first, spelling = seen.setdefault(pair, (index, gate.challenger))
+            if pair in live:
+                yield (
+                    f"gates[{index}].challenger: found {gate.challenger!r}, which {live[pair]} names for the same model; expected an "
+                    "alias of its own, else a version that nobody has approved would be live"
+                )
+            elif spelling != gate.challenger:
+                yield (
+                    f"gates[{index}].challenger: found {gate.challenger!r}, and {spelling!r} in gates[{first}] for the same model; "
+                    "expected one spelling"
+                )
 
     def _pair(self, entry: Gate | FurtherAlias) -> tuple[str, str]:
         if self.on_unity_catalog:

@@ -20,6 +20,9 @@ AFTER = "after"
 """The fact of a move that names the steps that follow it."""
 VERSION_ID = "to_version_id"
 """The fact that tells one version from another that bears its number later."""
+CANDIDATE_OF = "candidate_of"
+"""The fact that names the promotion for whose sake a gate's `challenger` was moved: it is no line of that promotion,
+whose alias is another."""
 
 
 def named(version: str | None) -> str:
@@ -119,7 +122,11 @@ def step_entry(step: Step, actor: str) -> LedgerEntry | None:
         "kind": step.kind.value,
         "phase": step.phase.value,
         "version": about["version"],
-        **{name: about[name] for name in ("version_id", "on", "job", "serving_endpoint") if name in about},
+        **{
+            name: about[name]
+            for name in ("version_id", "on", "job", "serving_endpoint", "challenger")
+            if name in about
+        },
         "external_id": step.external_id,
         "result_sha256": step.result_sha256,
     }
@@ -208,7 +215,8 @@ def _late_write(late: AliasIntent) -> str:
 
 def _late_facts(late: AliasIntent) -> dict[str, str | None]:
     who = {"late_promotion": late.promotion_id} if late.promotion_id else {"late_actor": late.actor}
-    return {"source": "late", **who}
+    candidate = {CANDIDATE_OF: late.facts[CANDIDATE_OF]} if CANDIDATE_OF in late.facts else {}
+    return {"source": "late", **who, **candidate}
 
 
 def _outside_facts(intent: AliasIntent, current: str | None) -> dict[str, str | None]:
