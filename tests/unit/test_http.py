@@ -270,12 +270,23 @@ def _next(far: Far, url: str) -> None:
     far.answers[0] = answer(body=[1], Link=f'<{url}>; rel="next", <{url}>; rel="last"')
 
 
+def as_it_is(page: object) -> object:
+    return page
+
+
 def test_all_pages_are_read() -> None:
     with far_end(b"", answer(body=[2])) as far, client_of(far.url) as client:
         _next(far, f"{far.url}/x?page=2")
-        assert client.get_pages("/x", auth=Key(), params={"per_page": "100"}) == [[1], [2]]
+        assert client.get_pages("/x", auth=Key(), read=as_it_is, params={"per_page": "100"}) == [[1], [2]]
         assert far.seen[0].startswith("GET /api/x?per_page=100 ")
         assert far.seen[1].startswith("GET /api/x?page=2 ")
+
+
+def test_what_is_needed_of_a_page_is_taken_before_the_next_one_comes() -> None:
+    with far_end(b"", answer(body=[2])) as far, client_of(far.url) as client:
+        _next(far, f"{far.url}/x?page=2")
+        pages_that_had_come = client.get_pages("/x", auth=Key(), read=lambda _: len(far.seen))
+        assert pages_that_had_come == [1, 2]
 
 
 def test_more_pages_than_are_read_is_an_error() -> None:
@@ -284,7 +295,7 @@ def test_more_pages_than_are_read_is_an_error() -> None:
             answer(body=[1], Link=f'<{far.url}/x?page={number}>; rel="next"') for number in range(2, 9)
         ]
         with pytest.raises(VendorRefusedError, match="more than 3 pages"):
-            client.get_pages("/x", auth=Key(), max_pages=3)
+            client.get_pages("/x", auth=Key(), read=as_it_is, max_pages=3)
         assert len(far.seen) == 3
 
 
@@ -304,27 +315,27 @@ def test_more_pages_than_are_read_is_an_error() -> None:
 def test_a_server_that_calls_itself_otherwise_is_asked_where_we_reach_it(named: str) -> None:
     with far_end(b"", answer(body=[2])) as far, client_of(far.url) as client:
         _next(far, f"{named.format(port=far.port)}?per_page=100&page=2#there")
-        assert client.get_pages("/x", auth=Key(), params={"per_page": "100"}) == [[1], [2]]
+        assert client.get_pages("/x", auth=Key(), read=as_it_is, params={"per_page": "100"}) == [[1], [2]]
         assert far.seen[1].startswith("GET /api/x?per_page=100&page=2 ")
 
 
 def test_a_cursor_reaches_the_server_as_it_gave_it() -> None:
     with far_end(b"", answer(body=[2])) as far, client_of(far.url) as client:
         _next(far, "http://gitlab.example.com/api/x?cursor=eyJpZCI6%2BMX0%3D&pagination=keyset")
-        client.get_pages("/x", auth=Key())
+        client.get_pages("/x", auth=Key(), read=as_it_is)
         assert far.seen[1].startswith("GET /api/x?cursor=eyJpZCI6%2BMX0%3D&pagination=keyset ")
 
 
 def test_a_path_may_be_encoded_otherwise() -> None:
     with far_end(b"", answer(body=[2])) as far, client_of(far.url) as client:
         _next(far, f"{far.url}/a+b%2fc?page=2")
-        assert client.get_pages(joined("a+b/c"), auth=Key()) == [[1], [2]]
+        assert client.get_pages(joined("a+b/c"), auth=Key(), read=as_it_is) == [[1], [2]]
 
 
 def test_a_list_may_be_known_by_the_end_of_its_path() -> None:
     with far_end(b"", answer(body=[2])) as far, client_of(far.url) as client:
         _next(far, f"{far.url}/repositories/5/runs?page=2")
-        assert client.get_pages("/repos/a/b/runs", auth=Key(), list_path="/runs") == [[1], [2]]
+        assert client.get_pages("/repos/a/b/runs", auth=Key(), read=as_it_is, list_path="/runs") == [[1], [2]]
         assert far.seen[1].startswith("GET /api/repos/a/b/runs?page=2 ")
 
 
@@ -333,7 +344,7 @@ def test_a_next_page_of_another_list_is_not_read(path: str) -> None:
     with far_end(b"") as far, client_of(far.url) as client:
         _next(far, f"http://127.0.0.1:{far.port}{path}?page=2")
         with pytest.raises(VendorRefusedError, match=r"which is another list.*proxy"):
-            client.get_pages("/x", auth=Key())
+            client.get_pages("/x", auth=Key(), read=as_it_is)
         assert len(far.seen) == 1
 
 
@@ -341,7 +352,7 @@ def test_a_next_page_whose_address_is_none_is_an_error() -> None:
     with far_end(b"") as far, client_of(far.url) as client:
         _next(far, "http://[x/api/x?page=2")
         with pytest.raises(VendorUnavailableError, match="cannot be read"):
-            client.get_pages("/x", auth=Key())
+            client.get_pages("/x", auth=Key(), read=as_it_is)
 
 
 @pytest.mark.parametrize("query", ["?page=2", "", "?"])
@@ -349,7 +360,7 @@ def test_a_page_that_names_itself_as_the_next_one_is_an_error(query: str) -> Non
     with far_end(b"") as far, client_of(far.url) as client:
         _next(far, f"{far.url}/x{query}")
         with pytest.raises(VendorRefusedError, match=r"was read before.*proxy"):
-            client.get_pages("/x", auth=Key(), params={"page": "1"})
+            client.get_pages("/x", auth=Key(), read=as_it_is, params={"page": "1"})
         assert len(far.seen) == 2
 
 
@@ -358,7 +369,7 @@ def test_nobody_else_is_called_for_a_next_page(elsewhere: str) -> None:
     with far_end(answer(body=[3])) as other, far_end(b"", answer(body=[2])) as far:
         with client_of(far.url) as client:
             _next(far, f"{elsewhere.format(port=other.port)}?page=2")
-            assert client.get_pages("/x", auth=Key()) == [[1], [2]]
+            assert client.get_pages("/x", auth=Key(), read=as_it_is) == [[1], [2]]
         assert other.seen == []
 
 

@@ -121,16 +121,13 @@ class RepositoryApi:
 
     def approvals(self, run_id: str) -> list[Approval]:
         """All reviews of a run; GitHub does not page them, but should it ever, none is missed."""
-        pages = self._pages("actions", "runs", run_id, "approvals")
-        return [review for page in pages for review in github.many(Approval, page, "approvals")]
+        return self._every(Approval, "approvals", "actions", "runs", run_id, "approvals")
 
     def pending_deployments(self, run_id: str) -> list[PendingDeployment]:
         """What the run's jobs wait for, by environment: reviewers, timers and other rules."""
-        return [
-            one
-            for page in self._pages("actions", "runs", run_id, "pending_deployments")
-            for one in github.many(PendingDeployment, page, "pending_deployments")
-        ]
+        return self._every(
+            PendingDeployment, "pending_deployments", "actions", "runs", run_id, "pending_deployments"
+        )
 
     def jobs(self, run_id: str) -> list[Job]:
         """All jobs of the run's latest attempt."""
@@ -263,17 +260,25 @@ class RepositoryApi:
             list_path=joined(*parts),
         )
 
-    def _pages(self, *parts: str, params: Mapping[str, str] | None = None) -> list[object]:
-        """All pages of a list. GitHub's links to next pages name the repository by its number.
+    def _pages(
+        self, read: Callable[[object], T], *parts: str, params: Mapping[str, str] | None = None
+    ) -> list[T]:
+        """What is taken of all pages of a list. GitHub's links to next pages name the repository by its number.
 
         docs.github.com, "Using pagination in the REST API": `/repositories/1300192/…` for `/repos/OWNER/NAME/…`.
         """
         return self._client.get_pages(
             joined(*self._repository, *parts),
             auth=self._auth,
+            read=read,
             params=params,
             list_path=joined(*parts),
         )
+
+    def _every(self, model: type[M], what: str, *parts: str) -> list[M]:
+        """All entries of a list that is an array."""
+        pages = self._pages(lambda page: github.many(model, page, what), *parts)
+        return [one for page in pages for one in page]
 
     def _all(self, pages: Sequence[tuple[list[M], int]], parts: Sequence[str]) -> list[M]:
         """All of a list that is no search.
@@ -291,8 +296,7 @@ class RepositoryApi:
         self, model: type[M], key: str, parts: Sequence[str], params: Mapping[str, str]
     ) -> list[tuple[list[M], int]]:
         """The pages of a list, each with how many entries there are in all."""
-        answers = self._pages(*parts, params={**params, **_PAGE})
-        return [github.page(model, answer, key) for answer in answers]
+        return self._pages(lambda page: github.page(model, page, key), *parts, params={**params, **_PAGE})
 
     def _whole(self, pages: Sequence[tuple[list[M], int]], parts: Sequence[str]) -> tuple[list[M], int]:
         """The first 1,000 entries of a list, and how many there are."""

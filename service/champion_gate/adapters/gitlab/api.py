@@ -298,9 +298,13 @@ class ProjectApi:
         max_pages: int = 10,
     ) -> list[A]:
         pages = self._client.get_pages(
-            joined(*parts), auth=self.tokens.read, params={**(params or {}), **_PAGE}, max_pages=max_pages
+            joined(*parts),
+            auth=self.tokens.read,
+            read=lambda page: gitlab.many(model, page, what),
+            params={**(params or {}), **_PAGE},
+            max_pages=max_pages,
         )
-        items = [item for page in pages for item in gitlab.many(model, page, what)]
+        items = [item for page in pages for item in page]
         # A list that shifted while it was paged may repeat an entry, and then lacks another.
         ids = [own for item in items if (own := getattr(item, "id", None)) is not None]
         if len(set(ids)) < len(ids):

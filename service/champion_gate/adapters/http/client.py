@@ -120,11 +120,12 @@ class ApiClient:
         path: str,
         *,
         auth: Auth,
+        read: Callable[[object], T],
         params: Mapping[str, str] | None = None,
         max_pages: int = 10,
         list_path: str = "",
-    ) -> list[object]:
-        """The JSON of every page, as `Link: rel="next"` names them.
+    ) -> list[T]:
+        """What is taken of every page, as `Link: rel="next"` names them.
 
         Only the query of such a link is taken: a server behind a proxy names itself by a scheme, host, port or
         leading path by which we do not reach it.
@@ -132,6 +133,7 @@ class ApiClient:
         Args:
             path: below the base URL, made by `joined`.
             auth: the credentials.
+            read: takes of a page's JSON what is needed; a page may have a megabyte, so no two are kept at a time.
             params: the query of the first page.
             max_pages: more are an error.
             list_path: how the path of every next page has to end; all of `path` where it is not given.
@@ -139,12 +141,12 @@ class ApiClient:
         Raises:
             TooLongListError: more pages than that.
             VendorRefusedError: a link to another list, or one to a page that was read.
-            VendorError: as for `get`.
+            VendorError: as for `get`, and what `read` raises.
         """
 
         def page_at(url: str) -> KeptPage:
             answer = self._get(url, auth=auth)
-            return KeptPage(None, answer.next_query(list_path or path), answer.json())
+            return KeptPage(None, answer.next_query(list_path or path), read(answer.json()))
 
         return self._walk(path, params, page_at, max_pages)
 
@@ -172,7 +174,7 @@ class ApiClient:
             list_path: how the path of every next page has to end.
 
         Raises:
-            VendorError: as for `get_pages`, and what `read` raises.
+            VendorError: as for `get_pages`.
         """
 
         def page_at(url: str) -> KeptPage:
