@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from champion_gate.domain.promotion import Phase
+from champion_gate.domain.steps import StepPhase
 from champion_gate.store import Store
 from integration.store_samples import KEY, LEASE, T0, after, notification, step, taken_promotion
 
@@ -68,6 +69,18 @@ def test_a_gate_was_not_first_seen_in_the_future(store: Store) -> None:
     store.note_time(T0)
     store.note_time(BACK)
     assert store.gate_first_seen("churn", BACK) == BACK
+
+
+def test_a_step_was_not_begun_in_the_future(store: Store) -> None:
+    """Else its time-out would come as much later as the clock was ahead."""
+    taken_promotion(store)
+    store.plan_step(step())
+    begun = store.take_step("f-1", T0, LEASE)
+    assert begun is not None
+    store.save_step(replace(begun, phase=StepPhase.RUNNING, started_at=T0), release=True)
+    store.note_time(T0)
+    store.note_time(BACK)
+    assert store.get_step("f-1").started_at == BACK
 
 
 def test_a_lease_is_kept_by_clocks_that_differ_a_little(store: Store) -> None:
