@@ -70,8 +70,8 @@ class Watch:
         known: dict[str, Json] = {}
         while True:
             row = self._steadily(lambda client: client.promotion(promotion_id))
-            self._tell(known, [row])
             self._tell_steps(known, row)
+            self._tell(known, [row])  # last, so that where nothing follows its end is the last line
             if not _is_open(row) and not _goes_on(row):
                 return field(row, "phase") if field(row, "failed_after") == "0" else "after_failed"
             known = {field(row, "id"): row}
