@@ -360,3 +360,10 @@ class TestQueries:
             store.create_promotion(promotion(f"p-{number}", number, due_at=after(number)))
         assert store.due(after(2)).promotions == ("p-1", "p-2")
         assert store.due(after(9), limit=1).promotions == ("p-1",)
+
+    def test_what_is_ordered_now_waits_behind_no_crowd_that_a_vendor_holds_up(self, store: Store) -> None:
+        for number in range(1, 13):
+            store.create_promotion(promotion(f"p-{number}", number, due_at=after(number)))
+        store.create_promotion(promotion("other", 13, due_at=after(10**6)))
+        store.hint_promotion("other", after(60))
+        assert store.due(after(61), limit=10).promotions == (*(f"p-{each}" for each in range(1, 11)), "other")

@@ -38,6 +38,7 @@ Taken = StoredNotification | Promotion | Step
 """A row as its holder has it, with the lease's token."""
 # One that ends later was written by a clock that has been set back since.
 _LONGEST_LEASE = timedelta(minutes=5)
+_LATEST_OF = 10  # one in so many of those that are listed at a time
 
 
 def free_at(table: Table, at: datetime) -> ColumnElement[bool]:
@@ -90,8 +91,9 @@ class Leases:
             update(table).where(is_it, table.c.lease == token, table.c.lease != "").values(lease_until=until)
         )
         since = func.coalesce(table.c.due_at, table.c.lease_until)
-        first = select(table.c.id).where(is_due, *open_rows).order_by(since, table.c.id)
-        self._due = first.limit(bindparam("most", type_=Integer))
+        due, most = select(table.c.id).where(is_due, *open_rows), bindparam("most", type_=Integer)
+        self._due = due.order_by(since, table.c.id).limit(most)
+        self._latest_due = due.order_by(since.desc(), table.c.id).limit(most)
 
     def take(
         self, connection: Connection, row_id: str, *, at: datetime, lease_seconds: float, token: str
@@ -118,8 +120,15 @@ class Leases:
             raise self._lost(taken)
 
     def due_ids(self, connection: Connection, at: datetime, limit: int) -> tuple[str, ...]:
-        """Ids of rows that can be taken, the longest overdue first."""
-        return tuple(connection.scalars(self._due, {"most": limit, **_now(at)}))
+        """Ids of rows that can be taken, the longest overdue first; of more than `limit` also the latest ones.
+
+        What another process has just ordered must not wait behind all that a vendor holds up which hangs.
+        """
+        oldest = tuple(connection.scalars(self._due, {"most": limit, **_now(at)}))
+        if len(oldest) < limit:
+            return oldest
+        latest = connection.scalars(self._latest_due, {"most": limit // _LATEST_OF, **_now(at)})
+        return tuple(dict.fromkeys([*oldest, *latest]))
 
     def release_all(self, connection: Connection, *, since: Column[datetime]) -> None:
         """Give back every leased row of the table; those that are open become due.

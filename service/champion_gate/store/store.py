@@ -68,7 +68,7 @@ class Store(Notifications, Promotions, Steps, Aliases, Ledger, Identities, Calle
 
         Args:
             at: now.
-            limit: at most so many of each kind.
+            limit: so many of each kind that are longest overdue; of more, also some of the latest.
         """
         with self._read() as connection:
             return Due(
