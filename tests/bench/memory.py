@@ -14,7 +14,7 @@ from bench import load
 from bench.burst import wait_for
 from bench.far_ends import World, hook, migrated, world
 from bench.report import Report
-from bench.serving import MEGABYTE, cpu_seconds, echo_served, pss_mb, wait_for_answer
+from bench.serving import MEGABYTE, cpu_seconds, echo_served, mapped_mb, pss_mb, wait_for_answer
 from integration.process_world import ProcessWorld, process_world, until
 
 LOCK = Path(__file__).parents[2] / "requirements.lock"
@@ -62,20 +62,25 @@ def measure_promotions(report: Report) -> float:
     with tempfile.TemporaryDirectory() as folder, world(Path(folder), GATES) as between:
         served = between.serve(migrated(f"sqlite:///{folder}/gate.db"))
         between.far.send_webhooks(f"{served.url}/hooks/github")
-        before = settled_mb(between, report.rounds)
+        before, _ = settled_mb(between, report.rounds)
         promote(between, first)
-        early = settled_mb(between, report.rounds)
+        early, early_mapped = settled_mb(between, report.rounds)
         promote(between, last)
-        late = settled_mb(between, report.rounds)
+        late, late_mapped = settled_mb(between, report.rounds)
     report.row(
-        f"after {first:,} promotions", early, "MB", sized=True, beside=f"idle here {before:.1f} MB", digits=1
+        f"after {first:,} promotions",
+        early,
+        "MB",
+        sized=True,
+        beside=f"idle here {before:.1f} MB; files are {early_mapped:.1f} MB of it",
+        digits=1,
     )
     report.row(
         f"after {last:,} promotions",
         late,
         "MB",
         sized=True,
-        beside=f"after {first:,}: {early:.1f} MB",
+        beside=f"after {first:,}: {early:.1f} MB; files are {late_mapped:.1f} MB of it",
         at_most=round(early + GROWTH_MB, 1),
         digits=1,
     )
@@ -93,14 +98,14 @@ def promote(between: World, until_there_are: int) -> None:
         wait_for(between.far.promoted, promoted + len(trained))
 
 
-def settled_mb(between: World, rounds: int) -> float:
-    """Once nothing is under way."""
+def settled_mb(between: World, rounds: int) -> tuple[float, float]:
+    """Once nothing is under way: all, and the files that are mapped."""
     time.sleep(SETTLING_SECONDS)
     taken = []
     for _ in range(rounds):
         taken.append(pss_mb(between.processes()))
         time.sleep(1)
-    return statistics.median(taken)
+    return statistics.median(taken), mapped_mb(between.processes())
 
 
 def measure_start(report: Report) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import subprocess
 import sys
 import time
@@ -51,6 +52,15 @@ def wait_for_answer(url: str) -> None:
 def pss_mb(processes: Iterable[psutil.Process]) -> float:
     """What they hold in memory: what several share is counted once, in parts (proportional set size)."""
     return float(sum(each.memory_full_info().pss for each in processes)) / MEGABYTE
+
+
+def mapped_mb(processes: Iterable[psutil.Process]) -> float:
+    """How much of that is files: it grows when others on this machine end that had mapped the same libraries."""
+    rolled = [Path(f"/proc/{each.pid}/smaps_rollup").read_text() for each in processes]
+    return (
+        sum(int(kib) for text in rolled for kib in re.findall(r"^Pss_File:\s+(\d+)", text, re.MULTILINE))
+        / 1024
+    )
 
 
 def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
