@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import io
-import logging
 import os
 import shutil
 import sys
@@ -146,13 +145,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 @pytest.fixture
 def logged() -> Iterator[io.StringIO]:
     """What is logged, in the form that it has when the service runs."""
-    from champion_gate import log  # noqa: PLC0415 - after `pytest_configure`
+    from captured_log import captured_log  # noqa: PLC0415 - after `pytest_configure`
 
-    root = logging.getLogger()
-    before = (list(root.handlers), root.level)
-    stream = io.StringIO()
-    log.configure(stream=stream)
-    yield stream
-    root.handlers[:], root.level = before
-    logging.captureWarnings(capture=False)
-    _log_plainly()
+    with captured_log() as stream:
+        yield stream

@@ -29,7 +29,7 @@ class Services:
         if world is None or min(map(len, world.unused.values())) < MOST_FOR_ONE_TEST:
             self.close()
             folder = self._folders.mktemp("attacked")
-            world = self._open.enter_context(attack_world(folder, github=45, gitlab=30, gitlab_free=15))
+            world = self._open.enter_context(attack_world(folder, github=20, gitlab=15, gitlab_free=6))
             self._world = world
         return world
 
@@ -38,7 +38,7 @@ class Services:
         self._open.close()
 
 
-# Not for the whole session: it goes on looking at what waits, which takes an eighth of a processor.
+# Not for the whole session: it goes on looking at what waits.
 @pytest.fixture(scope="module")
 def attacked_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """Whatever is still running at the end is stopped."""

@@ -1,7 +1,8 @@
-"""The running service under attack: one real process for many tests, each with a gate, model and place of its own."""
+"""The running service under attack: one for many tests, each with a gate, model and place of its own."""
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,15 @@ from typing import Any, TypeVar
 
 import requests
 
-from champion_gate.store import Store, open_store
+from captured_log import captured_log
+from champion_gate.bootstrap import build_service
+from champion_gate.flow.context import Waits
+from champion_gate.store import Store
 from champion_gate_standins.common.server import serve
 from champion_gate_standins.databricks.server import DatabricksStandIn
 from champion_gate_standins.github.server import GitHubStandIn
 from champion_gate_standins.gitlab.server import GitLabStandIn
+from impatient import REQUEST_APPEARS
 from integration.attacked_gate import (
     AUDIENCE,
     GITHUB_SECRET,
@@ -34,7 +39,9 @@ from integration.attacked_gate import (
 from integration.attacked_places import OnFreeGitLab, OnGitHub, OnGitLab
 from integration.gate_world import api_token
 from integration.github_world import app_keys
-from integration.process_world import Served, elsewhere, free_port
+from integration.process_world import elsewhere, free_port
+from integration.serving import served
+from integration.store_databases import path_of, sqlite_store
 
 T = TypeVar("T")
 
@@ -50,13 +57,14 @@ class AttackWorld:
     """The stand-ins, the running service between them, and gates that no test has used yet."""
 
     folder: Path
+    store: Store
     port: int
     databricks: DatabricksStandIn
     github: GitHubStandIn
     gitlab: GitLabStandIn
     environ: dict[str, str] = field(default_factory=dict)
     unused: dict[str, list[AttackedGate]] = field(default_factory=dict)
-    served: Served | None = None
+    logged: io.StringIO = field(default_factory=io.StringIO)
     waiting: dict[str, tuple[Any, Asked]] = field(default_factory=dict)
 
     @property
@@ -64,10 +72,10 @@ class AttackWorld:
         """Where the service listens."""
         return f"http://127.0.0.1:{self.port}"
 
-    @cached_property
-    def store(self) -> Store:
-        """The rows, beside the running service."""
-        return open_store(self.environ["CHAMPION_GATE_DATABASE_URL"])
+    @property
+    def database(self) -> Path:
+        """The file with the rows."""
+        return path_of(self.environ["CHAMPION_GATE_DATABASE_URL"])
 
     @cached_property
     def operator(self) -> dict[str, str]:
@@ -114,8 +122,7 @@ class AttackWorld:
 
     def log(self) -> str:
         """Everything that the service has logged."""
-        assert self.served is not None
-        return self.served.output()
+        return self.logged.getvalue()
 
     def last_lines(self) -> str:
         """The end of the log, for whoever reads a failed test."""
@@ -139,14 +146,15 @@ def attack_world(folder: Path, *, trigger: bool = False, **counts: int) -> Itera
     """The stand-ins and the running service; nothing that was started outlives the block.
 
     Args:
-        folder: for the database, gates.yaml and the log.
+        folder: for gates.yaml.
         trigger: open GitLab's pipelines with a trigger token, which is good for one project only.
         counts: how many gates of each kind, `gitlab_free` for "gitlab-free".
     """
     databricks, github = DatabricksStandIn(), GitHubStandIn()
     gitlab = GitLabStandIn(prefix="/gitlab")
-    world = AttackWorld(folder, free_port(), databricks, github, gitlab)
     with ExitStack() as stack:
+        database_url, store = stack.enter_context(sqlite_store())
+        world = AttackWorld(folder, store, free_port(), databricks, github, gitlab)
         urls = {
             "databricks": stack.enter_context(serve(databricks.app)),
             "github": stack.enter_context(serve(github.app)),
@@ -164,12 +172,13 @@ def attack_world(folder: Path, *, trigger: bool = False, **counts: int) -> Itera
         # Known before anybody has called the stand-ins, so that no test needs another to come first.
         github.oidc.issuer.url, gitlab.id_tokens.issuer.url = urls["github"], urls["gitlab"]
         _write_gates(folder, urls, gates)
-        world.environ = _environ(world, urls, trigger_for=world.unused["gitlab"] if trigger else ())
+        trigger_for = world.unused["gitlab"] if trigger else ()
+        world.environ = {"CHAMPION_GATE_DATABASE_URL": database_url, **_environ(world, urls, trigger_for)}
+        world.logged = stack.enter_context(captured_log())
+        host = {"host": urls["databricks"], "token": "standin-token"}
+        service = build_service(world.environ, databricks=host, waits=Waits(request_appears=REQUEST_APPEARS))
+        stack.enter_context(served(service, world.port))
         stack.callback(databricks.faults.clear)
-        world.served = Served(world.environ, folder / "service.log", impatient=True)
-        stack.callback(world.served.kill)
-        world.served.wait_until_working()
-        stack.callback(world.store.close)
         yield world
 
 
@@ -212,7 +221,6 @@ def _environ(
     return {
         **gitlab,
         "CHAMPION_GATE_CONFIG": f"{world.folder}/gates.yaml",
-        "CHAMPION_GATE_DATABASE_URL": f"sqlite:///{world.folder}/gate.db",
         "CHAMPION_GATE_PORT": str(world.port),
         "CHAMPION_GATE_PUBLIC_URL": world.url,
         "CHAMPION_GATE_SWEEP_SECONDS": "3600",

@@ -290,7 +290,7 @@ class AttackedGate(ABC):
 
     def time_passes(self, asked: Asked, *, minutes: int = 1) -> None:
         """What was seen once, it saw so long ago."""
-        with closing(sqlite3.connect(self.world.folder / "gate.db", timeout=30)) as rows, rows:
+        with closing(sqlite3.connect(self.world.database, timeout=30)) as rows, rows:
             (text,) = rows.execute("SELECT details FROM promotions WHERE id = ?", [asked.id]).fetchone()
             details = json.loads(text)
             ago = {key: _before(at, minutes) for key, at in details["seen_once"].items()}

@@ -6,16 +6,15 @@ What only a process has (signals, pipes, exit codes, arguments that are no UTF-8
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import structlog
 from click.testing import CliRunner
 
+from captured_log import logging_kept
 from champion_gate import SILENT_MLFLOW
 from champion_gate.cli import main
 
@@ -49,7 +48,7 @@ def run_command(
     with (
         contextlib.chdir(folder),
         _called(["champion-gate", *arguments]),
-        _logging_kept(),
+        logging_kept(),
         CliRunner().isolation(input=sent, env=gone | environ) as (output, errors, _),
     ):
         code = _exit_code()
@@ -76,15 +75,3 @@ def _called(arguments: Sequence[str]) -> Iterator[None]:
         yield
     finally:
         sys.argv = before
-
-
-@contextlib.contextmanager
-def _logging_kept() -> Iterator[None]:
-    root, ours = logging.getLogger(), structlog.get_config()
-    before = (list(root.handlers), root.level)
-    try:
-        yield
-    finally:
-        root.handlers[:], root.level = before
-        logging.captureWarnings(capture=False)
-        structlog.configure(**ours)

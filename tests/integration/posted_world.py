@@ -15,10 +15,10 @@ import requests
 
 from champion_gate.bootstrap import build_service
 from champion_gate.domain.promotion import Phase, Promotion
-from champion_gate_standins.common.server import serve
 from integration.gate_providers import Provider
 from integration.gate_world import GateWorld, MovableClock, gate_world
 from integration.process_world import until
+from integration.serving import served
 
 BUDGET_SECONDS = 25
 
@@ -146,19 +146,14 @@ def posted_world(
         service = build_service(world.environ, clock=world.clock, databricks=databricks)
         world.look()  # the next look at each comes in an hour
         seen = len(world.provider.faults.requests)
-        service.worker.start()
         pool = ThreadPoolExecutor(64)
-        try:
-            # The first sweep lists what waits; the next comes in a minute.
-            until(lambda: _is_listed(world.provider.faults.requests[seen:]), "there was no sweep")
-            with serve(service.app) as url:
+        with served(service) as url:
+            try:
+                # The first sweep lists what waits; the next comes in a minute.
+                until(lambda: _is_listed(world.provider.faults.requests[seen:]), "there was no sweep")
                 *others, promotion = (world.again(each) for each in asked)
                 yield PostedWorld(world, url, promotion, tuple(others), pool)
+            finally:
                 world.provider.stop()
                 world.databricks.faults.clear()
                 pool.shutdown()
-        finally:
-            world.provider.stop()
-            world.databricks.faults.clear()
-            service.worker.stop(10)
-            service.core.context.store.close()

@@ -1,4 +1,4 @@
-"""Servers of the standard library's kind, in a thread of this process."""
+"""Servers in threads of this process: those of the standard library's kind, and the service itself."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from socketserver import TCPServer
+
+from champion_gate.bootstrap import Service
+from champion_gate_standins.common.server import serve
 
 
 @contextmanager
@@ -24,3 +27,18 @@ def running(server: TCPServer) -> Iterator[None]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def served(service: Service, port: int = 0) -> Iterator[str]:
+    """Serve it over HTTP, with its workers, until the block ends; yields its URL.
+
+    Whoever makes a vendor hang lets it go on before that.
+    """
+    service.worker.start()
+    try:
+        with serve(service.app, port=port) as url:
+            yield url
+    finally:
+        service.worker.stop(10)
+        service.core.context.store.close()

@@ -388,7 +388,7 @@ def test_attack_26_no_secret_is_logged_stored_answered_or_handed_to_ci(leaky: At
     prefixes = {name: any(secret.startswith(name) for secret in secrets) for name in TELLING}
     assert {name for name, known in prefixes.items() if not known} <= {TRIGGER_TOKEN}, prefixes
     assert prefixes[TRIGGER_TOKEN] is ("CHAMPION_GATE_GITLAB_TRIGGER_TOKEN" in leaky.environ)
-    database = b"".join(file.read_bytes() for file in leaky.folder.glob("gate.db*"))
+    database = b"".join(file.read_bytes() for file in leaky.database.parent.glob(f"{leaky.database.name}*"))
     assert b"promoted" in database
     assert "Bad credentials" in leaky.log() + database.decode("latin-1"), (
         "the echo was met, and is told redacted"
