@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import ClassVar, Generic, TypeVar
 
 from champion_gate.adapters.http.client import ApiClient
-from champion_gate.adapters.starts import ListedRun, SeenRun
+from champion_gate.adapters.starts import SeenRun
 from champion_gate.domain.approval import News, OpenedRequest
 from champion_gate.domain.gates import ApprovalTarget
 from champion_gate.domain.promotion import Promotion, promotions_in
@@ -129,7 +129,7 @@ class CiProvider(ABC, Generic[A]):
         if not asked:
             return {}
         try:
-            return {run.id: SeenRun.of(run) for run in self._runs_of(api, asked)}
+            return {run.id: run for run in self._runs_of(api, asked)}
         except VendorError as error:
             _log.warning("%d runs cannot be looked for in another list: %s", len(asked), error)
             return {}
@@ -168,7 +168,7 @@ class CiProvider(ABC, Generic[A]):
         """That list, of the runs that wait for people; VendorRefusedError where there is none."""
 
     @abstractmethod
-    def _runs_of(self, api: A, promotions: Sequence[Promotion]) -> Iterable[ListedRun]:
+    def _runs_of(self, api: A, promotions: Sequence[Promotion]) -> Iterable[SeenRun]:
         """The runs of these, and others, in whatever status."""
 
 

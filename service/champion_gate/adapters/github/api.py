@@ -40,6 +40,7 @@ LIMITS: Limits = (
     (422, "submitted too quickly"),
 )
 M = TypeVar("M", bound=Answered)
+R = TypeVar("R", ListedRun, SeenRun)
 T = TypeVar("T")
 
 _PAGE = {"per_page": "100"}
@@ -132,24 +133,27 @@ class RepositoryApi:
     def jobs(self, run_id: str) -> list[Job]:
         """All jobs of the run's latest attempt."""
         path = ("actions", "runs", run_id, "jobs")
-        return self._all(self._listed(Job, "jobs", path, {"filter": "latest"}), path)
+        return self._all(self._listed(Job, "jobs", path, {"filter": "latest"}, as_listed), path)
 
-    def dispatched_runs(self, since: datetime, until: datetime | None = None) -> list[ListedRun]:
+    def dispatched_runs(
+        self, since: datetime, until: datetime | None, take: Callable[[ListedRun], R]
+    ) -> list[R]:
         """The workflow's runs that our own account dispatched, newest first.
 
         Args:
             since: created then or later, UTC.
             until: created then or earlier, UTC; None = until now.
+            take: what is kept of each, of which there may be thousands.
 
         Raises:
             VendorRefusedError: more were created in one second than GitHub lists; none is passed over in silence.
         """
-        found: dict[str, ListedRun] = {}
+        found: dict[str, R] = {}
         end = until
         while True:
             created = f">={_time(since)}" if end is None else f"{_time(since)}..{_time(end)}"
             params = {**self._ours, "created": created}
-            pages = self._listed(ListedRun, "workflow_runs", self._runs_path, params)
+            pages = self._listed(ListedRun, "workflow_runs", self._runs_path, params, take)
             runs, total = self._whole(pages, self._runs_path)
             found |= {run.id: run for run in runs}
             if total <= _SEARCH_LIMIT:
@@ -196,31 +200,34 @@ class RepositoryApi:
         ours = (run for run in listed if run.actor is not None and run.actor.id == own)
         return tuple(SeenRun.of(run) for run in ours), total
 
-    def _oldest(self, runs: Sequence[SeenRun] | Sequence[ListedRun], before: datetime | None) -> datetime:
+    def _oldest(self, runs: Sequence[SeenRun | ListedRun], before: datetime | None) -> datetime:
         """From when on backwards the rest of a list is asked for of which GitHub gives the newest only."""
         oldest = min((run.created_at for run in runs), default=before)
         if oldest is None or oldest == before:
             raise VendorRefusedError("GitHub", "more runs were created in one second than it lists.")
         return oldest
 
-    def newest_runs(self, since: datetime, *, most: int) -> tuple[list[ListedRun], bool]:
+    def newest_runs(
+        self, since: datetime, take: Callable[[ListedRun], R], *, most: int
+    ) -> tuple[list[R], bool]:
         """The workflow's runs, whoever started them, newest first.
 
         Without any filter: GitHub answers a filtered list from a search index, which lags behind at times.
 
         Args:
             since: created then or later, UTC; a few older ones may be among them.
+            take: what is kept of each.
             most: how many pages of 100 are read.
 
         Returns:
             The runs, and whether they are all of that time.
         """
         path = joined(*self._repository, "actions", "workflows", self.spot.workflow, "runs")
-        runs: list[ListedRun] = []
+        runs: list[R] = []
         for page in range(1, most + 1):
             answer = self._client.get(path, auth=self._auth, params={**_PAGE, "page": str(page)})
             listed, total = github.page(ListedRun, answer, "workflow_runs")
-            runs += listed
+            runs += map(take, listed)
             if len(listed) < int(_PAGE["per_page"]):
                 if len(runs) < total:
                     raise VendorUnavailableError("GitHub", f"{path} gave {len(runs)} of {total} entries.")
@@ -280,7 +287,7 @@ class RepositoryApi:
         pages = self._pages(lambda page: github.many(model, page, what), *parts)
         return [one for page in pages for one in page]
 
-    def _all(self, pages: Sequence[tuple[list[M], int]], parts: Sequence[str]) -> list[M]:
+    def _all(self, pages: Sequence[tuple[list[T], int]], parts: Sequence[str]) -> list[T]:
         """All of a list that is no search.
 
         Raises:
@@ -293,18 +300,33 @@ class RepositoryApi:
         return items
 
     def _listed(
-        self, model: type[M], key: str, parts: Sequence[str], params: Mapping[str, str]
-    ) -> list[tuple[list[M], int]]:
+        self,
+        model: type[M],
+        key: str,
+        parts: Sequence[str],
+        params: Mapping[str, str],
+        take: Callable[[M], T],
+    ) -> list[tuple[list[T], int]]:
         """The pages of a list, each with how many entries there are in all."""
-        return self._pages(lambda page: github.page(model, page, key), *parts, params={**params, **_PAGE})
 
-    def _whole(self, pages: Sequence[tuple[list[M], int]], parts: Sequence[str]) -> tuple[list[M], int]:
+        def read(page: object) -> tuple[list[T], int]:
+            listed, total = github.page(model, page, key)
+            return [take(one) for one in listed], total
+
+        return self._pages(read, *parts, params={**params, **_PAGE})
+
+    def _whole(self, pages: Sequence[tuple[list[T], int]], parts: Sequence[str]) -> tuple[list[T], int]:
         """The first 1,000 entries of a list, and how many there are."""
         items, total = [item for page, _ in pages for item in page], pages[0][1]
         if len(items) < min(total, _SEARCH_LIMIT):
             path = joined(*self._repository, *parts)
             raise VendorUnavailableError("GitHub", f"{path} gave {len(items)} of {total} entries.")
         return items, total
+
+
+def as_listed(one: T) -> T:
+    """All that was read of an entry."""
+    return one
 
 
 def _time(at: datetime) -> str:

@@ -13,7 +13,7 @@ from champion_gate.adapters.github import place as places
 from champion_gate.adapters.github import reading, starts
 from champion_gate.adapters.github.api import LIMITS, RepositoryApi
 from champion_gate.adapters.github.auth import new_access
-from champion_gate.adapters.github.models import DispatchedRun, ListedRun, github
+from champion_gate.adapters.github.models import DispatchedRun, github
 from champion_gate.adapters.github.secrets import Credentials, GitHubApp, GitHubToken
 from champion_gate.adapters.github.settings import GitHubPlace, check_login, check_run_id
 from champion_gate.adapters.http.answer import Answer
@@ -211,13 +211,13 @@ class GitHub(CiProvider[RepositoryApi]):
     def _waiting_runs(self, api: RepositoryApi, promotion: Promotion) -> list[SeenRun]:  # noqa: ARG002
         return api.waiting_runs()
 
-    def _runs_of(self, api: RepositoryApi, promotions: Sequence[Promotion]) -> list[ListedRun]:
+    def _runs_of(self, api: RepositoryApi, promotions: Sequence[Promotion]) -> list[SeenRun]:
         when = spans(promotions)
-        listed = [run for since, until in when for run in api.dispatched_runs(since, until)]
+        listed = [run for since, until in when for run in api.dispatched_runs(since, until, SeenRun.of)]
         if {run.id for run in listed}.issuperset(map(run_id, promotions)):
             return listed
         # GitHub's filtered lists have been seen empty for more than a day.
-        return [*listed, *api.newest_runs(when[0][0], most=_PAGES_OF_ALL)[0]]
+        return [*listed, *api.newest_runs(when[0][0], SeenRun.of, most=_PAGES_OF_ALL)[0]]
 
 
 def _opened(answer: Answer) -> OpenedRequest | None:

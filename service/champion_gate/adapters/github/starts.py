@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from champion_gate.adapters.github.api import RepositoryApi
+from champion_gate.adapters.github.api import RepositoryApi, as_listed
 from champion_gate.adapters.github.models import ListedRun, github
-from champion_gate.adapters.starts import Started, asked_between, started_by_us
+from champion_gate.adapters.starts import SeenRun, Started, asked_between, started_by_us
 from champion_gate.domain.promotion import Promotion
 from champion_gate.errors import RequestGoneError, VendorNotFoundError
 
@@ -39,11 +39,14 @@ def dispatched_by_us(api: RepositoryApi, promotion: Promotion) -> Started[Listed
         return found
 
     def newest(since: datetime, _known: object) -> tuple[list[ListedRun], bool]:
-        runs, whole = api.newest_runs(since, most=_PAGES)
+        runs, whole = api.newest_runs(since, as_listed, most=_PAGES)
         return ours(runs), whole
 
     return started_by_us(
-        promotion, {"completed"}, lambda since, until: ours(api.dispatched_runs(since, until)), newest
+        promotion,
+        {"completed"},
+        lambda since, until: ours(api.dispatched_runs(since, until, as_listed)),
+        newest,
     )
 
 
@@ -79,7 +82,7 @@ def check_gone(api: RepositoryApi, run_id: str, promotion: Promotion) -> None:
         if api.workflow().id != pins.get("workflow_id"):
             return
         since, _ = asked_between(promotion)
-        runs, complete = api.newest_runs(since, most=_PAGES_IF_GONE)
+        runs, complete = api.newest_runs(since, SeenRun.of, most=_PAGES_IF_GONE)
         if complete and all(run.id != run_id for run in runs):
             raise RequestGoneError(
                 "GitHub",

@@ -5,7 +5,7 @@ Paths and fields: docs.gitlab.com, REST API; lib/api/ and lib/api/entities/ of g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
@@ -52,6 +52,7 @@ LIMITS: Limits = (
     (403, "retry later"),
 )
 A = TypeVar("A", bound=Answered)
+T = TypeVar("T")
 
 _PAGE = {"per_page": "100"}
 _MOST_PAGES = 100  # a list that never ends must not hold a worker
@@ -193,8 +194,13 @@ class ProjectApi:
         return self._one(Pipeline, "pipeline", *self._project, "pipelines", pipeline_id)
 
     def pipelines(
-        self, bot: str, source: str, since: datetime, until: datetime | None = None
-    ) -> list[ListedPipeline]:
+        self,
+        bot: str,
+        source: str,
+        since: datetime,
+        until: datetime | None,
+        read: Callable[[object], Sequence[T]],
+    ) -> list[T]:
         """The pipelines of our ref that this account started in this way, newest first.
 
         Args:
@@ -202,6 +208,7 @@ class ProjectApi:
             source: "trigger" or "api".
             since: created then or later, UTC.
             until: created then or earlier, UTC; None = until now.
+            read: takes of a page's JSON what is kept of each, of which there may be thousands.
 
         Raises:
             VendorRefusedError: more than 10,000; none is passed over in silence.
@@ -212,7 +219,7 @@ class ProjectApi:
             **({} if until is None else {"created_before": f"{until:{_TIME}}"}),
         }
         path = (*self._project, "pipelines")
-        return self._all(ListedPipeline, "pipelines", *path, params=params, max_pages=_MOST_PAGES)
+        return self._every(read, "pipelines", *path, params=params, max_pages=_MOST_PAGES)
 
     def waiting_pipelines(self, bot: str, source: str) -> list[SeenRun]:
         """Those of them that wait for somebody to run the gated job, newest first.
@@ -227,7 +234,7 @@ class ProjectApi:
         pages = self._client.get_kept_pages(
             joined(*self._project, "pipelines"),
             auth=self.tokens.read,
-            read=_read_seen,
+            read=read_seen,
             params={**self._started(bot, source), "status": "manual", **_PAGE},
             max_pages=_MOST_PAGES,
         )
@@ -290,17 +297,22 @@ class ProjectApi:
         return gitlab.one(model, self._client.get(joined(*parts), auth=self.tokens.read), what)
 
     def _all(
+        self, model: type[A], what: str, *parts: str, params: Mapping[str, str] | None = None
+    ) -> list[A]:
+        return self._every(lambda page: gitlab.many(model, page, what), what, *parts, params=params)
+
+    def _every(
         self,
-        model: type[A],
+        read: Callable[[object], Sequence[T]],
         what: str,
         *parts: str,
         params: Mapping[str, str] | None = None,
         max_pages: int = 10,
-    ) -> list[A]:
+    ) -> list[T]:
         pages = self._client.get_pages(
             joined(*parts),
             auth=self.tokens.read,
-            read=lambda page: gitlab.many(model, page, what),
+            read=read,
             params={**(params or {}), **_PAGE},
             max_pages=max_pages,
         )
@@ -312,8 +324,14 @@ class ProjectApi:
         return items
 
 
-def _read_seen(answer: object) -> tuple[SeenRun, ...]:
-    return tuple(SeenRun.of(one) for one in gitlab.many(ListedPipeline, answer, "pipelines"))
+def read_listed(page: object) -> list[ListedPipeline]:
+    """A page of pipelines."""
+    return gitlab.many(ListedPipeline, page, "pipelines")
+
+
+def read_seen(page: object) -> tuple[SeenRun, ...]:
+    """What is kept of one between two looks."""
+    return tuple(map(SeenRun.of, read_listed(page)))
 
 
 def person(answer: object) -> Person:

@@ -13,9 +13,9 @@ from http import HTTPStatus
 from champion_gate.adapters.ci_provider import CiProvider, Key, doubles_of, in_titles, inputs_of, opened
 from champion_gate.adapters.gitlab import place as places
 from champion_gate.adapters.gitlab import reading, starts
-from champion_gate.adapters.gitlab.api import LIMITS, ProjectApi, person
+from champion_gate.adapters.gitlab.api import LIMITS, ProjectApi, person, read_seen
 from champion_gate.adapters.gitlab.auth import own_account, tokens_of
-from champion_gate.adapters.gitlab.models import ListedPipeline, StartedPipeline, gitlab
+from champion_gate.adapters.gitlab.models import StartedPipeline, gitlab
 from champion_gate.adapters.gitlab.people import People
 from champion_gate.adapters.gitlab.secrets import GitLabTokens
 from champion_gate.adapters.gitlab.settings import GitLabPlace, check_login, check_number
@@ -239,9 +239,9 @@ class GitLab(CiProvider[ProjectApi]):
             raise VendorRefusedError("GitLab", "whose pipelines to list was not stored.")
         return api.waiting_pipelines(bot, source)
 
-    def _runs_of(self, api: ProjectApi, promotions: Sequence[Promotion]) -> list[ListedPipeline]:
-        bot, source = _pinned_starter(promotions[0])
-        return [run for since, until in spans(promotions) for run in api.pipelines(bot, source, since, until)]
+    def _runs_of(self, api: ProjectApi, promotions: Sequence[Promotion]) -> list[SeenRun]:
+        starter = _pinned_starter(promotions[0])
+        return [run for when in spans(promotions) for run in api.pipelines(*starter, *when, read_seen)]
 
     def _remembered(self, named: Account, find: Callable[[], Person]) -> Person:
         return find() if self._accounts is None else self._accounts.account(self.name, named, find)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from champion_gate.adapters.gitlab.api import ProjectApi
+from champion_gate.adapters.gitlab.api import ProjectApi, read_listed
 from champion_gate.adapters.gitlab.models import ListedPipeline
 from champion_gate.adapters.gitlab.reading import ENDED
 from champion_gate.adapters.starts import SeenRun, Started, started_by_us
@@ -43,7 +43,7 @@ def created_by_us(api: ProjectApi, promotion: Promotion, starter: tuple[str, str
     return started_by_us(
         promotion,
         ENDED,
-        lambda since, until: _named(api, api.pipelines(*starter, since, until)),
+        lambda since, until: _named(api, api.pipelines(*starter, since, until, read_listed)),
         newest,
     )
 
