@@ -32,6 +32,7 @@ from champion_gate_standins.github.state import Run
 from integration.commands import clean_environ, command_line, run_command
 from integration.gate_models import TRAINER, CatalogModels, MlflowModels, Models
 from integration.gate_world import GATE, REPOSITORY, SECRETS
+from integration.mlflow_server import MlflowServer
 
 PATIENCE = 60.0
 
@@ -329,14 +330,17 @@ class ProcessWorld:
 
 
 @contextmanager
-def process_world(folder: Path, registry: str = "uc", **environ: str) -> Iterator[ProcessWorld]:
+def process_world(
+    folder: Path, registry: str = "uc", mlflow: MlflowServer | None = None, **environ: str
+) -> Iterator[ProcessWorld]:
     """A Champion v1, a watched job with a hook, a protected environment, and everything set up for `serve`.
 
     Nothing that was started outlives the block.
 
     Args:
         folder: for the database, gates.yaml, the log and the MLflow registry.
-        registry: "uc" or "mlflow" (a real registry in an SQLite file).
+        registry: "uc" or "mlflow".
+        mlflow: where MLflow's registry is; an SQLite file if None.
         environ: more variables for the service.
     """
     databricks, github = DatabricksStandIn(), GitHubStandIn()
@@ -345,7 +349,7 @@ def process_world(folder: Path, registry: str = "uc", **environ: str) -> Iterato
         databricks_url = stack.enter_context(serve(databricks.app))
         github_url = stack.enter_context(serve(github.app))
         set_up_github(github, f"http://127.0.0.1:{port}/hooks/github")
-        models: Models = CatalogModels(databricks) if registry == "uc" else MlflowModels(folder)
+        models: Models = CatalogModels(databricks) if registry == "uc" else MlflowModels(folder, mlflow)
         hook = Hook(
             f"http://127.0.0.1:{port}/hooks/databricks",
             SECRETS["CHAMPION_GATE_DATABRICKS_HOOK_USERNAME"],
