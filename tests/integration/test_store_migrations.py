@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -19,7 +19,7 @@ from champion_gate.domain.canonical import utc_text
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.domain.steps import StepKind
 from champion_gate.errors import ConfigurationError
-from champion_gate.store import migrate, open_store
+from champion_gate.store import Store, migrate, open_store
 from champion_gate.store.engine import Database
 from champion_gate.store.tables import OPEN_PROMOTION, metadata
 from integration.store_databases import Databases, bring_to
@@ -49,23 +49,37 @@ _OLD_INTENT = (
 )
 
 
-def bring_old(url: str, revision: str) -> None:
-    """Give a database an old schema, to be filled by the store of today, which names the index of open promotions."""
+@contextmanager
+def old_store(url: str, revision: str) -> Iterator[Store]:
+    """A database with an old schema, filled by the store of today, which names a column and the index of open promotions."""
     bring_to(url, revision)
-    columns = "registry, model, version_number, alias"
+    _write(
+        url,
+        "DROP INDEX one_open_promotion",
+        "ALTER TABLE promotions ADD COLUMN source_model TEXT NOT NULL DEFAULT ''",
+        _index("source_model"),
+    )
+    with open_store(url) as store:
+        yield store
+    _write(url, "DROP INDEX one_open_promotion", "ALTER TABLE promotions DROP COLUMN source_model", _index())
+
+
+def _index(*more: str) -> str:
+    columns = ", ".join(("registry", *more, "model", "version_number", "alias"))
+    return f"CREATE UNIQUE INDEX one_open_promotion ON promotions ({columns}) WHERE {OPEN_PROMOTION}"
+
+
+def _write(url: str, *statements: str) -> None:
     with closing(Database(url)) as database, database.write() as connection:
-        connection.execute(text("DROP INDEX one_open_promotion"))
-        connection.execute(
-            text(f"CREATE UNIQUE INDEX one_open_promotion ON promotions ({columns}) WHERE {OPEN_PROMOTION}")
-        )
+        for statement in statements:
+            connection.execute(text(statement))
 
 
 @pytest.fixture
 def in_use(databases: Databases) -> str:
     """A database of schema 0002 with rows in every table, an alias in the middle of a change."""
     url = databases.empty()
-    bring_old(url, "0002")
-    with open_store(url) as store:
+    with old_store(url, "0002") as store:
         store.record_notification("hook", notification(), T0)
         taken_promotion(store, evidence_json="{}", reason="naïve \u2028 <b>")
         store.create_promotion(promotion("p-2", 3, alias="Shadow"))
@@ -92,7 +106,7 @@ def in_use(databases: Databases) -> str:
 
 def rows(url: str) -> Iterator[tuple[str, list[tuple[object, ...]]]]:
     """What each table holds, in the columns that schema 0002 has."""
-    added = {"hold", "dropped"}
+    added = {"hold", "dropped", "source_model"}
     with closing(Database(url)) as database, database.read() as connection:
         for table in metadata.sorted_tables:
             if table.name not in {
@@ -152,7 +166,7 @@ def test_what_was_under_way_goes_on_after_the_migration(in_use: str) -> None:
 def test_the_migration_can_be_taken_back_and_made_again(in_use: str) -> None:
     before, left = dict(rows(in_use)), follow_ups(in_use)
     migrate(in_use)
-    bring_to(in_use, "-5")
+    bring_to(in_use, "-6")
     assert dict(rows(in_use)) == before
     assert follow_ups(in_use) == left != []
     migrate(in_use)
@@ -169,13 +183,28 @@ def test_what_is_validated_asks_anew_where_the_migration_is_taken_back(databases
         store.create_promotion(promotion("p-1", phase=Phase.VALIDATING))
         store.plan_step(step(id="p-1-validate", kind=StepKind.VALIDATE, config={"job": "9"}))
         assert store.create_promotion(promotion("p-2", phase=Phase.VALIDATING)) is None
-    bring_to(url, "-1")
+    bring_to(url, "-2")
     with closing(Database(url)) as database, database.read() as connection:
         assert connection.scalar(text("SELECT phase FROM promotions")) == "requested"
     migrate(url)
     with open_store(url) as store:
         assert [found.id for found in store.open_promotions(KEY)] == ["p-1"]
         assert store.steps_of("p-1") == ()
+
+
+def test_what_is_copied_is_failed_where_the_migration_is_taken_back(databases: Databases) -> None:
+    url = databases.empty()
+    migrate(url)
+    elsewhere = replace(promotion("p-1"), model="prod.ml.churn", phase=Phase.COPYING)
+    same_number = replace(elsewhere, id="p-2", version=replace(elsewhere.version, model="dev.ml.churn"))
+    with open_store(url) as store:
+        store.create_promotion(elsewhere)
+        assert store.create_promotion(same_number) is not None
+        assert store.create_promotion(replace(elsewhere, id="p-3")) is None
+    bring_to(url, "-1")
+    with closing(Database(url)) as database, database.read() as connection:
+        assert set(connection.scalars(text("SELECT phase FROM promotions"))) == {"failed"}
+    migrate(url)
 
 
 TRAINER = "Ann@Example.com"
@@ -199,8 +228,7 @@ def excluding(
 
 def test_accounts_of_earlier_requests_are_remembered(databases: Databases) -> None:
     url = databases.empty()
-    bring_old(url, "0003")
-    with open_store(url) as store:
+    with old_store(url, "0003") as store:
         store.create_promotion(
             excluding(3, "churn", 0, (TRAINER, "Octo-Trainer", "11"), (PRINCIPAL, "bob", "7"))
         )
@@ -223,7 +251,7 @@ def test_accounts_of_earlier_requests_are_remembered(databases: Databases) -> No
         assert store.trainer_accounts("github", PRINCIPAL, "main.ml.fraud@champion") == ()
         assert [each.login for each in store.trainer_accounts("gitlab", "ann@example.com", "")] == ["ann"]
         store.check()
-    bring_to(url, "-6")
+    bring_to(url, "-7")
     migrate(url)
 
 

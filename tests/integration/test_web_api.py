@@ -174,6 +174,8 @@ def test_a_promotion_is_shown_with_these_fields_and_no_others(world: World) -> N
         "gate": "churn",
         "registry": "databricks-uc",
         "model": "main.ml.churn",
+        "source_model": "main.ml.churn",
+        "copied_version": None,
         "version": "2",
         "alias": "Champion",
         "found_by": "",

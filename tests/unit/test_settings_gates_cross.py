@@ -315,3 +315,45 @@ def test_a_challenger_of_another_model_or_shared_by_two_gates_is_taken(tmp_path:
     assert load_gates(written(tmp_path, file)).gates[0].challenger == "Challenger"
     file["gates"][1]["challenger"] = "challenger"
     assert "expected one spelling" in problems_of(tmp_path, file)[0]
+
+
+COPY = {"model": "Prod.ML.churn", "job": 654}
+
+
+def test_a_gate_may_promote_into_another_model_whose_alias_is_then_the_one_that_is_named(
+    tmp_path: Path,
+) -> None:
+    file = changed("gates 0 promote_to", COPY)
+    gates = load_gates(written(tmp_path, file))
+    (gate,) = gates.gates
+    assert (gate.destination, gate.model) == ("prod.ml.churn", "main.ml.churn")
+    assert "is copied into prod.ml.churn by job 654" in explain(gates).replace("\n  ", " ")
+    file["aliases"] = [{"model": "prod.ml.CHURN", "alias": "champion"}]
+    (problem,) = problems_of(tmp_path, file)
+    assert "which gates[0] names already" in problem
+    del file["aliases"]
+    file["gates"].append({**SMALLEST["gates"][0], "name": "prod", "model": "prod.ml.churn", "jobs": [7]})
+    file["gates"][1]["challenger"] = "Champion"
+    assert "would be live" in problems_of(tmp_path, file)[0]
+
+
+@pytest.mark.parametrize(
+    ("registry", "model", "copy", "told"),
+    [
+        ("databricks-uc", "main.ml.churn", {"model": "Main.ml.churn", "job": 1}, "the gate's own model"),
+        ("databricks-uc", "main.ml.churn", {"model": "prod.ml.churn"}, "promote_to.job: is missing"),
+        ("databricks-uc", "main.ml.churn", {"model": "churn", "job": 1}, "gates[0].promote_to.model: "),
+        (
+            "https://mlflow.example.com",
+            "churn",
+            {"model": "prod", "job": 1},
+            "promote_to.job: found 1; expected none",
+        ),
+    ],
+)
+def test_what_a_gate_cannot_promote_to_is_refused(
+    tmp_path: Path, registry: str, model: str, copy: dict[str, object], told: str
+) -> None:
+    file = changed("gates 0 promote_to", copy) | {"registry": registry}
+    file["gates"][0]["model"] = model
+    assert told in problems_of(tmp_path, file)[0]

@@ -33,8 +33,10 @@ def test_every_phase_can_be_reached_from_the_first() -> None:
 
 
 def test_the_only_way_to_promoted_is_through_pending_approval_and_approved() -> None:
-    assert [phase for phase, after in TRANSITIONS.items() if Phase.PROMOTED in after] == [Phase.APPROVED]
-    assert Phase.PROMOTED not in reachable(Phase.REQUESTED, without=frozenset({Phase.APPROVED}))
+    before = [phase for phase, after in TRANSITIONS.items() if Phase.PROMOTED in after]
+    assert before == [Phase.APPROVED, Phase.COPYING]
+    assert Phase.COPYING not in reachable(Phase.REQUESTED, without=frozenset({Phase.APPROVED, Phase.FAILED}))
+    assert Phase.PROMOTED not in reachable(Phase.REQUESTED, without=frozenset(before))
     assert Phase.APPROVED not in reachable(
         Phase.REQUESTED, without=frozenset({Phase.PENDING_APPROVAL, Phase.FAILED})
     )

@@ -162,7 +162,7 @@ class Lane:
         step = self._store.get_step(step_id)
         if step.kind in {StepKind.TAG_VERSION, StepKind.CHALLENGER, StepKind.CHALLENGER_REMOVAL}:
             return _REGISTRY_LANE
-        if step.kind in {*AFTER_MOVES, StepKind.VALIDATE}:
+        if step.kind in {*AFTER_MOVES, StepKind.VALIDATE, StepKind.COPY}:
             return _DATABRICKS_LANE
         return self._of_promotion(step.promotion_id)
 

@@ -117,3 +117,14 @@ def tell_if_local() -> None:
 def clean(text: str) -> str:
     """Text that does not deceive a reader, nor is obeyed by a terminal; on one line."""
     return one_line(text, _LONGEST)
+
+
+def version_told(row: object) -> str:
+    """The version that a promotion is about, with its model."""
+    return f"{field(row, 'source_model') or field(row, 'model')} v{field(row, 'version')}"
+
+
+def alias_told(row: object) -> str:
+    """The alias that a promotion asks for, with its model where that is another than the version's."""
+    model, alias = field(row, "model"), field(row, "alias")
+    return alias if field(row, "source_model") in {"", model} else f"{alias} of {model}"

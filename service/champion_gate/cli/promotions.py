@@ -17,6 +17,7 @@ from champion_gate.cli.options import (
     reason_option,
 )
 from champion_gate.cli.output import (
+    alias_told,
     cut,
     field,
     json_option,
@@ -27,6 +28,7 @@ from champion_gate.cli.output import (
     rows_of,
     step_told,
     time_of,
+    version_told,
     visible,
 )
 
@@ -63,8 +65,8 @@ def list_promotions(
         rows = [
             (
                 field(row, "id"),
-                f"{field(row, 'model')} v{field(row, 'version')}",
-                field(row, "alias"),
+                version_told(row),
+                alias_told(row),
                 _phase_told(row),
                 time_of(row, "updated_at"),
                 cut(field(row, "reason"), 70),
@@ -123,7 +125,7 @@ def ask(
     if as_json:
         print_json(row)
     else:
-        name = f"v{field(row, 'version')} of {field(row, 'model')}"
+        name = f"v{field(row, 'version')} of {field(row, 'source_model') or field(row, 'model')}"
         print_line(f"{field(row, 'id')} asks for {field(row, 'alias')} for {name}.")
 
 
@@ -215,6 +217,13 @@ def _phase_told(row: Json) -> str:
     return field(row, "phase") + (f", {failed} failed after" if failed not in {"", "0"} else "")
 
 
+def _candidate(row: Json) -> str:
+    if field(row, "source_model") in {"", field(row, "model")}:
+        return f"v{field(row, 'version')}"
+    copied = field(row, "copied_version")
+    return f"a copy of {version_told(row)}" + (f": v{copied}" if copied else "")
+
+
 def _print_promotion(row: Json) -> None:
     before, sha256 = field(row, "champion_version"), field(row, "evidence_sha256")
     trainers = [
@@ -229,7 +238,7 @@ def _print_promotion(row: Json) -> None:
             ("why", field(row, "reason")),
             (
                 "asks for",
-                f"{field(row, 'alias')} of {field(row, 'model')} for v{field(row, 'version')}",
+                f"{field(row, 'alias')} of {field(row, 'model')} for {_candidate(row)}",
             ),
             ("in place of", f"v{before}" if before else None),
             ("gate", field(row, "gate")),

@@ -9,7 +9,17 @@ from typing import NoReturn, TypeVar
 import click
 
 from champion_gate.cli.client import PART, Client, Json
-from champion_gate.cli.output import field, print_json_line, print_line, rows_of, step_told, time_of, told
+from champion_gate.cli.output import (
+    alias_told,
+    field,
+    print_json_line,
+    print_line,
+    rows_of,
+    step_told,
+    time_of,
+    told,
+    version_told,
+)
 from champion_gate.domain.promotion import Phase
 from champion_gate.domain.steps import AFTER_MOVES
 from champion_gate.errors import GateError
@@ -121,7 +131,7 @@ class Watch:
         phase = field(row, "phase")
         if before is not None and field(before, "phase") != phase:
             phase = f"{field(before, 'phase')} -> {phase}"
-        what = f"{field(row, 'model')} v{field(row, 'version')} for {field(row, 'alias')}"
+        what = f"{version_told(row)} for {alias_told(row)}"
         print_line(f"{time_of(row, 'updated_at')} {field(row, 'id')} {what}: {phase}: {field(row, 'reason')}")
 
 

@@ -205,6 +205,11 @@ class FurtherAlias(Strict):
         description="what follows when the gate has moved the alias, in this order; with it, gates may name the alias too",
     )
 
+    @property
+    def destination(self) -> str:
+        """The model whose alias it is, as of a gate."""
+        return self.model
+
 
 class NotManagedError(NotFoundError):
     """Neither a gate nor the list of further aliases names it."""
@@ -220,9 +225,11 @@ class ManagedAliases:
     ) -> None:
         self._folds_case = folds_case
         entries: list[Gate | FurtherAlias] = [*gates, *further]
-        keys = [AliasKey(registry, each.model, each.alias) for each in entries]
+        keys = [AliasKey(registry, each.destination, each.alias) for each in entries]
         self._keys = {self._folded(key.model, key.alias): key for key in reversed(keys)}
-        self._after = {self._folded(each.model, each.alias): each.after for each in entries if each.after}
+        self._after = {
+            self._folded(each.destination, each.alias): each.after for each in entries if each.after
+        }
 
     def names(self, model: str, alias: str) -> bool:
         """Whether it is one of them."""

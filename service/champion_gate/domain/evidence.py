@@ -55,6 +55,7 @@ def collect(
     frozen_at: datetime,
     gone_version: str | None = None,
     validated: Validated | None = None,
+    copied: Mapping[str, Any] | None = None,
 ) -> dict[str, object]:
     """Put together all that a reviewer decides on, as a JSON-able document that is bounded by the gate's rules.
 
@@ -71,6 +72,7 @@ def collect(
         frozen_at: aware; when the numbers were read.
         gone_version: the number on which the alias stands, where that version is gone from the registry.
         validated: what the gate's validation said, where it has one.
+        copied: of which model the version is, by which job it would be copied, and of what the Champion was made.
     """
     reported = None if validated is None else validated.reported
     document: dict[str, object] = {
@@ -78,7 +80,7 @@ def collect(
         "frozen_at": _time(frozen_at),
         "asked": {
             "registry": _text(promotion.registry, LONGEST_URL),
-            "model": _text(candidate.version.model),
+            "model": _text(promotion.model),
             "alias": _text(gate.alias),
             "from_version": gone_version if champion is None else champion.version.version,
             "from_is_gone": champion is None and gone_version is not None,
@@ -105,6 +107,8 @@ def collect(
     }
     if validated is not None:
         document["validation"] = _validation(validated, promotion)
+    if copied is not None:
+        document["copy"] = dict(copied)
     return document
 
 

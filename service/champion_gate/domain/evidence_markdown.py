@@ -69,7 +69,8 @@ def _lines(document: Document, sha256: str) -> Iterator[str]:
     asked, candidate, champion = document["asked"], document["candidate"], document["champion"]
     gone = asked.get("from_is_gone", False)
     before = "none" if champion is None and not gone else _v(asked["from_version"])
-    yield f"## {code(asked['alias'])} of {code(asked['model'])}: {before} → {_v(asked['to_version'])}"
+    copy = document.get("copy")
+    yield f"## {code(asked['alias'])} of {code(asked['model'])}: {before} → {_candidate(asked, copy, 250)}"
     yield ""
     yield from _validation(document.get("validation"))
     yield from _first_table(document)
@@ -88,9 +89,10 @@ def _lines(document: Document, sha256: str) -> Iterator[str]:
         yield ""
     yield (
         f"Approving puts the alias {code(asked['alias'])} of {code(asked['model'], 400)} in {code(asked['registry'], 400)}"
-        f" on version {_v(asked['to_version'])}"
+        f" on {'version ' if copy is None else ''}{_candidate(asked, copy, 400)}"
         + ("." if before == "none" else f", and takes it from version {before}.")
     )
+    yield from _copy(copy)
     yield (
         f"champion-gate itself read all numbers here from the registry, on {code(document['frozen_at'])}; the"
         " metrics are what the training runs logged there."
@@ -101,6 +103,24 @@ def _lines(document: Document, sha256: str) -> Iterator[str]:
     yield from _differences("Tags that differ", document["tags"], champion)
     yield from _people(document["people"])
     yield from _origin(document, candidate)
+
+
+def _candidate(asked: Document, copy: Document | None, limit: int) -> str:
+    if copy is None:
+        return _v(asked["to_version"])
+    return f"a copy of version {_v(asked['to_version'])} of {code(copy['source_model'], limit)}"
+
+
+def _copy(copy: Document | None) -> Iterator[str]:
+    """Who makes the copy, where a copy gets the alias."""
+    if copy is None:
+        return
+    job, made_of = copy["job"], copy["champion_made_of"]
+    if made_of is not None:
+        yield f"What stands there is a copy of version {_v(made_of['version'])} of {code(made_of['model'], 400)}."
+    if job is not None:
+        names = ", ".join(code(each["name"]) for each in job["run_as"])
+        yield f"Job {_link(job['name'] or job['id'], job['url'])}, which runs as {names}, makes the copy."
 
 
 # --- the validation ---------------------------------------------------------------------------------------

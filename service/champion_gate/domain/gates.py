@@ -23,6 +23,7 @@ __all__ = ["Account", "ApprovalTarget", "Direction", "Gate", "MetricRule", "Newe
 _UNSAFE_IDENTITY = re.compile(r"^\s|\s$|[^\S ]|[\x00-\x1f\x7f]")
 _LONGEST_IDENTITY = 255
 MODEL_PARAMETER, VERSION_PARAMETER, *_ = GIVEN_PARAMETERS
+DESTINATION_PARAMETER = "destination"
 
 
 class VersionSource(StrEnum):
@@ -180,6 +181,28 @@ class Validation(Strict):
         return (self.job_id, self.parameters) == (config.get("job"), config.get("parameters"))
 
 
+class PromoteTo(Strict):
+    """Another model, in which a copy of the version gets the alias once people have approved."""
+
+    model: Annotated[str, values.MODEL] = Field(
+        description="the registered model whose alias is set, on a copy of the approved version"
+    )
+    job: Annotated[int, values.JOB_ID, values.NEVER_NULL] | None = Field(
+        default=None,
+        description="id of the Databricks job that copies; required on Unity Catalog, and none elsewhere: there the service copies",
+        json_schema_extra=values.never_null_in_schema,
+    )
+    timeout: Annotated[timedelta, values.DURATION] = Field(
+        default=timedelta(hours=2),
+        description="how long a copy may take, from its start to its end, e.g. 2h, 90m; it is cancelled then",
+    )
+
+    @property
+    def job_id(self) -> str | None:
+        """As a decimal string."""
+        return None if self.job is None else str(self.job)
+
+
 class Gate(Strict):
     """Which jobs, which model, which alias, who approves where: one entry of gates.yaml."""
 
@@ -241,6 +264,17 @@ class Gate(Strict):
         description="an alias that stands on the version while people decide, e.g. Challenger; no gate may ask for it",
         json_schema_extra=values.never_null_in_schema,
     )
+
+    promote_to: Annotated[PromoteTo, values.NEVER_NULL] | None = Field(
+        default=None,
+        description="another model, such as that of production: what people approve is copied there, and the copy gets the alias",
+        json_schema_extra=values.never_null_in_schema,
+    )
+
+    @property
+    def destination(self) -> str:
+        """The model whose alias is set: the gate's own, or that of `promote_to`."""
+        return self.model if self.promote_to is None else self.promote_to.model
 
     @property
     def job_ids(self) -> frozenset[str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from champion_gate.domain import metrics
+from champion_gate.domain.copies import MadeOf
 from champion_gate.domain.gates import Account, Gate
 from champion_gate.domain.job_runs import (
     GROUP_ROLE,
@@ -56,17 +57,18 @@ def gates_of_job(gates: Sequence[Gate], job_id: str, job_name: str) -> tuple[Gat
         job_name: as the Jobs API has it now; empty matches nothing.
     """
     by_id = [gate for gate in gates if job_id in gate.job_ids]
-    claimed = {(gate.model.casefold(), gate.alias.casefold()) for gate in by_id}
+    claimed = {_claim(gate) for gate in by_id}
     return tuple(
         gate
         for gate in gates
         if job_id in gate.job_ids
-        or (
-            job_name != ""
-            and job_name in gate.job_names
-            and (gate.model.casefold(), gate.alias.casefold()) not in claimed
-        )
+        or (job_name != "" and job_name in gate.job_names and _claim(gate) not in claimed)
     )
+
+
+def _claim(gate: Gate) -> tuple[str, str]:
+    """The alias that a gate asks for, whose approvers a job must not choose."""
+    return gate.destination.casefold(), gate.alias.casefold()
 
 
 def gate_of(promotion: Promotion, gates: Mapping[str, Gate], registry: str) -> Gate | None:
@@ -78,20 +80,15 @@ def gate_of(promotion: Promotion, gates: Mapping[str, Gate], registry: str) -> G
         registry: the name of the registry that is configured now.
     """
     gate = gates.get(promotion.gate)
-    asked = (promotion.registry, promotion.model, promotion.alias)
-    if gate is None or (registry, gate.model, gate.alias) != asked:
+    asked = (promotion.registry, promotion.source_model, promotion.model, promotion.alias)
+    if gate is None or (registry, gate.model, gate.destination, gate.alias) != asked:
         return None
     return gate
 
 
 def rivals(gate: Gate, gates: Iterable[Gate]) -> tuple[Gate, ...]:
     """The other gates to the same alias; a job that one of them watches is theirs, also where it is started as a child."""
-    claim = (gate.model.casefold(), gate.alias.casefold())
-    return tuple(
-        each
-        for each in gates
-        if each.name != gate.name and (each.model.casefold(), each.alias.casefold()) == claim
-    )
+    return tuple(each for each in gates if each.name != gate.name and _claim(each) == _claim(gate))
 
 
 def ignored_because(run: JobRun | RunFacts, gate: Gate) -> str | None:
@@ -123,6 +120,7 @@ def ineligible_because(
     reported: Reported | None = None,
     *,
     is_validated: bool = True,
+    made_of: MadeOf | None = None,
 ) -> str | None:
     """Why nobody is asked about this version; None if it may be asked.
 
@@ -132,14 +130,19 @@ def ineligible_because(
         champion: the version that holds it; None only after a successful read that found no alias.
         reported: what validations said; None where there was none.
         is_validated: whether the gate's validation, if it has one, is over; before, what it is to report is not judged.
+        made_of: the approved version of which the Champion is a copy, as far as that is known.
     """
     problems: list[str] = []
     if champion is not None:
-        number, held = candidate.version.number, champion.version.number
+        number, held = candidate.version.number, _held(candidate, champion, made_of)
+        copy = "" if gate.promote_to is None else "A copy of "
         if number == held:
-            return f"Version {number} of {gate.model} is {gate.alias} already."
-        if number < held:
-            problems.append(f"version {number} is older than version {held}, which is {gate.alias} now")
+            return (
+                f"{copy}{'version' if copy else 'Version'} {number} of {gate.model} is {gate.alias} already."
+            )
+        if held is not None and number < held:
+            which = f"a copy of which is {gate.alias}" if copy else f"which is {gate.alias}"
+            problems.append(f"version {number} is older than version {held}, {which} now")
     for rule in gate.metrics:
         if rule.source is not None and not is_validated:
             continue
@@ -150,6 +153,18 @@ def ineligible_because(
         return None
     text = "; ".join(problems)
     return f"{text[0].upper()}{text[1:]}."
+
+
+def _held(candidate: VersionDetails, champion: VersionDetails, made_of: MadeOf | None) -> int | None:
+    """The number that the alias stands on among the candidate's own model's; None where it stands on none of them."""
+    if champion.version.model == candidate.version.model:
+        return champion.version.number
+    if made_of is None or made_of.model != candidate.version.model:
+        return None
+    is_another = (
+        made_of.version == candidate.version.version and made_of.version_id != candidate.version.version_id
+    )
+    return None if is_another else int(made_of.version)
 
 
 def unread_because(gate: Gate, candidate: VersionDetails, champion: VersionDetails | None) -> str:

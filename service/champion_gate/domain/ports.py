@@ -244,6 +244,20 @@ class ModelRegistry(Protocol):
         """Write one tag of a version."""
         ...
 
+    def copy_version(self, source: ModelVersion, model: str, tags: Mapping[str, str]) -> ModelVersion:
+        """Make a version of another model out of this one: one write, which makes another one when it is repeated.
+
+        Args:
+            source: the version.
+            model: which exists.
+            tags: of the new version.
+
+        Raises:
+            VendorUnavailableError: with `outcome_unknown` where it may have been carried out.
+            VendorRefusedError: also where this registry copies nothing by itself.
+        """
+        ...
+
     def check(self) -> None:
         """A cheap call that shows that the registry answers us."""
         ...

@@ -19,12 +19,13 @@ from champion_gate.domain.versions import ModelVersion
 
 
 class Phase(StrEnum):
-    """Where a promotion stands. Only the first four are open."""
+    """Where a promotion stands. Only the first five are open."""
 
     REQUESTED = "requested"
     VALIDATING = "validating"
     PENDING_APPROVAL = "pending_approval"
     APPROVED = "approved"
+    COPYING = "copying"
     PROMOTED = "promoted"
     INELIGIBLE = "ineligible"
     REJECTED = "rejected"
@@ -37,12 +38,17 @@ class Phase(StrEnum):
     @property
     def is_open(self) -> bool:
         """Whether work is left to do."""
-        return self in {Phase.REQUESTED, Phase.VALIDATING, Phase.PENDING_APPROVAL, Phase.APPROVED}
+        return self.is_before_people or self is Phase.PENDING_APPROVAL or self.is_applied
 
     @property
     def is_before_people(self) -> bool:
         """Whether it is not known that people have been asked."""
         return self in {Phase.REQUESTED, Phase.VALIDATING}
+
+    @property
+    def is_applied(self) -> bool:
+        """Whether people have approved, and the alias has not moved yet: a write may have begun."""
+        return self in {Phase.APPROVED, Phase.COPYING}
 
 
 _AFTER_REQUESTED = frozenset(
@@ -56,14 +62,16 @@ _AFTER_REQUESTED = frozenset(
         Phase.FAILED,
     }
 )
+_AFTER_APPROVED = frozenset({Phase.PROMOTED, Phase.STALE, Phase.CANCELLED, Phase.EXPIRED, Phase.FAILED})
 TRANSITIONS: Mapping[Phase, frozenset[Phase]] = {
     Phase.REQUESTED: _AFTER_REQUESTED | {Phase.VALIDATING},
     Phase.VALIDATING: _AFTER_REQUESTED,
     Phase.PENDING_APPROVAL: frozenset(
         {Phase.APPROVED, Phase.REJECTED, Phase.EXPIRED, Phase.SUPERSEDED, Phase.CANCELLED, Phase.STALE}
     ),
-    Phase.APPROVED: frozenset({Phase.PROMOTED, Phase.STALE, Phase.CANCELLED, Phase.EXPIRED, Phase.FAILED}),
-    Phase.FAILED: frozenset({Phase.REQUESTED, Phase.VALIDATING, Phase.APPROVED}),
+    Phase.APPROVED: _AFTER_APPROVED | {Phase.COPYING},
+    Phase.COPYING: _AFTER_APPROVED,
+    Phase.FAILED: frozenset({Phase.REQUESTED, Phase.VALIDATING, Phase.APPROVED, Phase.COPYING}),
 }
 """Which phase may follow which; a phase without an entry is an end. Leaving FAILED takes an operator."""
 
@@ -89,6 +97,7 @@ class Promotion:
 
     Attributes:
         id: `[a-z0-9-]+`.
+        model: whose alias it asks for; the version's own model, or the one that it is to be copied into.
         job_run_id: the job run that it came from.
         trainers: everybody behind the version; none of them may decide.
         reason: why it is where it is, in words for people.
@@ -110,6 +119,8 @@ class Promotion:
         missing_since: when its request was first found gone at the vendor; None while it is there.
         version_missing_since: when its version, or the one that it would replace, was first found gone from the
             registry; None while it is there.
+        copied: the copy of the version that gets the alias, once it is known to be what was approved; None where
+            the version itself gets it.
     """
 
     id: str
@@ -148,6 +159,26 @@ class Promotion:
     approved_at: datetime | None = None
     missing_since: datetime | None = None
     version_missing_since: datetime | None = None
+    copied: ModelVersion | None = None
+
+    @property
+    def source_model(self) -> str:
+        """The model of the version that asks."""
+        return self.version.model
+
+    @property
+    def is_copied(self) -> bool:
+        """Whether a copy of the version, in another model, is to get the alias."""
+        return self.source_model != self.model
+
+    def is_overtaken_by(self, other: Promotion) -> bool:
+        """Whether the other one asks with a newer version of the same model; numbers of different models tell nothing."""
+        return self.source_model == other.source_model and self.version.number < other.version.number
+
+    @property
+    def target(self) -> ModelVersion:
+        """The version that gets the alias: the one that asks, or its copy."""
+        return self.copied or self.version
 
     @property
     def alias_key(self) -> AliasKey:

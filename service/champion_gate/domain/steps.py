@@ -22,6 +22,7 @@ class StepKind(StrEnum):
     ENDPOINT = "endpoint"
     CHALLENGER = "challenger"
     CHALLENGER_REMOVAL = "challenger_removal"
+    COPY = "copy"
 
 
 AFTER_MOVES = (StepKind.JOB, StepKind.ENDPOINT)
@@ -54,7 +55,7 @@ class Step:
         config: what is to be done, frozen when it was planned; CANCEL_REQUEST: {"external_id"}; CANCEL_DOUBLES: nothing, they
             are looked for; TAG_VERSION: the tags, key -> value; VALIDATE: see
             `flow/validation_runs.py`; JOB and ENDPOINT: see `flow/after.py`; CHALLENGER and its removal:
-            `Promotion.asked` and {"challenger"}.
+            `Promotion.asked` and {"challenger"}; COPY: see `flow/copy_runs.py`.
         planned_at: when it became necessary.
         due_at: when it is looked at next; None once it has ended.
         position: its place among those of what it belongs to; the store counts from 0.
@@ -91,9 +92,11 @@ class Step:
     lease: str = ""
 
 
-LEDGERED = frozenset({StepKind.VALIDATE, StepKind.CHALLENGER, StepKind.CHALLENGER_REMOVAL, *AFTER_MOVES})
+LEDGERED = frozenset(
+    {StepKind.VALIDATE, StepKind.CHALLENGER, StepKind.CHALLENGER_REMOVAL, StepKind.COPY, *AFTER_MOVES}
+)
 """The kinds whose ends are lines of the ledger."""
-WAITED_FOR = frozenset({StepKind.VALIDATE})
+WAITED_FOR = frozenset({StepKind.VALIDATE, StepKind.COPY})
 """The kinds for whose end the promotion waits."""
 MOST_STARTS: Mapping[StepKind, int] = {StepKind.VALIDATE: 2}
 """How often the kinds that start something are begun by themselves: what could not run gets one fresh attempt."""
@@ -122,7 +125,11 @@ def ended(step: Step, phase: StepPhase, reason: str, at: datetime) -> Step:
 
 
 def taken_up_again(step: Step, reason: str, at: datetime, *, starts: int = 0) -> Step:
-    """The step as it begins anew, with nothing of what was started before but how often that was."""
+    """The step as it begins anew, with nothing of what was started before but how often that was, and which copies.
+
+    A start of which no run is known may have made one, which its token finds.
+    """
+    is_copy = step.kind is StepKind.COPY
     return replace(
         planned(step.promotion_id, step.kind, step.config, at),
         id=step.id,
@@ -131,4 +138,6 @@ def taken_up_again(step: Step, reason: str, at: datetime, *, starts: int = 0) ->
         reason=reason,
         starts=starts,
         lease=step.lease,
+        known=step.known if is_copy else {},
+        token=step.token if is_copy and step.external_id is None else "",
     )

@@ -220,7 +220,7 @@ class AliasWriter:
         """Whether this write was begun by a promotion that still goes on trying; operators begin anew."""
         if intent is None or intent.promotion_id is None:
             return False
-        return self._store.get_promotion(intent.promotion_id).phase is Phase.APPROVED
+        return self._store.get_promotion(intent.promotion_id).phase.is_applied
 
     def _record_move(self, lock: AliasLock, current: str | None, late: AliasIntent | None) -> Settled:
         """Tell who moved it, if it was: a write of ours that had been given up, or somebody outside."""
@@ -251,7 +251,8 @@ class AliasWriter:
         """Whether it is still wanted: an order always is, an approval until its promotion has ended."""
         if arrived.promotion_id is None:
             return True
-        return self._store.get_promotion(arrived.promotion_id).phase in {Phase.APPROVED, Phase.FAILED}
+        phase = self._store.get_promotion(arrived.promotion_id).phase
+        return phase.is_applied or phase is Phase.FAILED
 
     def _version_id(self, key: AliasKey, version: str | None) -> str | None:
         """Which version of this number it is; None where the registry does not say."""

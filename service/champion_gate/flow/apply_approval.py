@@ -8,7 +8,14 @@ from datetime import datetime, timedelta
 
 from champion_gate.domain.aliases import ARRIVES_WITHIN, AliasIntent, AliasLock, ChangeSource
 from champion_gate.domain.ledger.chain import LedgerKind
-from champion_gate.domain.ledger.entries import FIRST_SEEN, VERSION_ID, named
+from champion_gate.domain.ledger.entries import (
+    FIRST_SEEN,
+    SOURCE_MODEL,
+    SOURCE_VERSION,
+    SOURCE_VERSION_ID,
+    VERSION_ID,
+    named,
+)
 from champion_gate.domain.promotion import EndRequest, Phase, Promotion
 from champion_gate.domain.versions import ModelVersion, VersionStatus
 from champion_gate.errors import (
@@ -20,6 +27,7 @@ from champion_gate.errors import (
 )
 from champion_gate.flow.alias_writer import AliasWriter, Settled
 from champion_gate.flow.context import Context
+from champion_gate.flow.copies import Copies
 from champion_gate.flow.gate_rules import GateRules
 from champion_gate.flow.lease import Lease
 
@@ -60,19 +68,21 @@ class Approvals:
         self._registry = context.registry
         self._together = context.together
         self._alias_writer = AliasWriter(context)
+        self._copies = Copies(context)
         self._clock = context.clock
         self._waits = context.waits
 
     def apply(self, promotion: Promotion) -> None:
-        """Set the alias once, or end the promotion as stale.
+        """Set the alias once, or end the promotion as stale; a version of another model is copied before.
 
         Args:
-            promotion: taken, in phase `approved`; it is given back as it has ended.
+            promotion: taken, in phase `approved` or `copying`; it is given back as it has ended, or waits for its copy.
 
         Raises:
             OnHoldError: the approval still counts, and has to wait for the hold's release.
             UnclearError: whether it still counts cannot be told at the moment.
             OrderedToEndError: nothing was written, because its end has just been ordered.
+            CopyFailedError: there is no copy that could get the alias.
             AliasBusyError: another writer is at work.
             LeaseLostError: it took too long; whoever has the alias or the promotion now goes on.
             VendorError: the registry did not answer or refused; a begun write stays on record.
@@ -86,6 +96,10 @@ class Approvals:
             self._check_order(promotion)
             if lock.hold is not None:
                 raise OnHoldError(f"Approved; {promotion.alias} of {promotion.model} is {lock.hold}.")
+            ready = self._with_copy(promotion)
+            if ready is None:
+                return
+            promotion = ready
             sent = self._alias_writer.send(lock, self._intent(lock, promotion))
             ending = _Ending(Phase.PROMOTED, _promoted(promotion))
             if sent.lost is not None:
@@ -93,6 +107,20 @@ class Approvals:
             ended, steps = self._lease.ended(promotion, ending.phase, ending.reason)
             self._alias_writer.record(sent, ended, steps)
         self._lease.give_back(ended)
+
+    def _with_copy(self, promotion: Promotion) -> Promotion | None:
+        """The promotion with its copy, where one is needed; None where the turn is over."""
+        gate = self._rules.gate_of(promotion)
+        if gate is None or gate.promote_to is None:
+            return promotion
+        ready = self._copies.taken(promotion, gate.promote_to)
+        if ready is None or ready.copied is None:
+            return None
+        changed = self._changed_since(ready, ready.copied)
+        if changed is None:
+            return ready
+        self._lease.end(ready, Phase.STALE, changed)
+        return None
 
     def _settled(self, taken: AliasLock, promotion: Promotion) -> tuple[AliasLock, _Checks]:
         """Look where the alias stands, and beside that whether the rest is as it was approved.
@@ -117,7 +145,7 @@ class Approvals:
         """End an approved promotion that waits, unless a write of its own has been carried out.
 
         Args:
-            promotion: taken, in phase `approved`; nothing has been sent for it since `order.at`. It is given
+            promotion: taken, in phase `approved` or `copying`; nothing has been sent for it since `order.at`. It is given
                 back as it has ended: promoted where its write has arrived.
             order: how and why it ends, if it may.
 
@@ -212,35 +240,43 @@ class Approvals:
                 shows the version as it was before it was ready: that is no other version.
             VendorRefusedError: it is hidden from us.
         """
+        return self._changed_since(promotion, promotion.version, shown)
+
+    def _changed_since(
+        self, promotion: Promotion, before: ModelVersion, shown: ModelVersion | None = None
+    ) -> str | None:
+        """The same of the version, or of its copy, as it was then."""
         try:
-            version = shown or self._registry.get_version(promotion.model, promotion.version.version)
+            version = shown or self._registry.get_version(before.model, before.version)
         except VendorNotFoundError as error:
-            self.check_gone(promotion, promotion.version.version, error)
-            return f"{promotion.model} v{promotion.version.version} is gone from the registry, or hidden from us."
-        untold = version.untold_of(promotion.version)
-        if untold and version.created_at in {None, promotion.version.created_at}:
+            self.check_gone(promotion, before.model, before.version, error)
+            return f"{before.model} v{before.version} is gone from the registry, or hidden from us."
+        untold = version.untold_of(before)
+        if untold and version.created_at in {None, before.created_at}:
             raise VendorUnavailableError(
                 self._registry.name,
-                f"it does not tell the {' and '.join(untold)} of {promotion.model} v{version.version} any more.",
+                f"it does not tell the {' and '.join(untold)} of {before.model} v{version.version} any more.",
             )
-        if not version.same_as(promotion.version):
+        if not version.same_as(before):
             return (
-                f"{promotion.model} v{version.version} is another version now than the one approval was asked for: "
+                f"{before.model} v{version.version} is another version now than the one approval was asked for: "
                 "its id, run or source has changed."
             )
         if version.status is VersionStatus.PENDING:
             raise VendorUnavailableError(
-                self._registry.name, f"{promotion.model} v{version.version} is pending now."
+                self._registry.name, f"{before.model} v{version.version} is pending now."
             )
-        if version.status != promotion.version.status:
-            return f"{promotion.model} v{version.version} is {version.status.value} now, no longer ready."
+        if version.status != before.status:
+            return f"{before.model} v{version.version} is {version.status.value} now, no longer ready."
         return None
 
-    def check_gone(self, promotion: Promotion, number: str, error: VendorNotFoundError) -> None:
+    def check_gone(self, promotion: Promotion, model: str, number: str, error: VendorNotFoundError) -> None:
         """Make sure that a version is gone for good: the list that would name it shows others, and this long.
 
         Args:
-            promotion: whose version it is, or who would replace it; then the list must show its own version.
+            promotion: whose version it is, or who would replace it; then the list must show its own version, if
+                that is one of this model.
+            model: whose version it is.
             number: the version that is not found.
             error: what its reading was answered with.
 
@@ -249,14 +285,15 @@ class Approvals:
             VersionMissingError: it has not been missing for ten minutes.
         """
         now = self._clock.now()
-        listed = {each.version for each in self._registry.list_versions(promotion.model)}
-        if not listed or number in listed or promotion.version.version not in listed | {number}:
+        listed = {each.version for each in self._registry.list_versions(model)}
+        hides = model == promotion.source_model and promotion.version.version not in listed | {number}
+        if not listed or number in listed or hides:
             raise error
         since = promotion.version_missing_since or now
         if now < since + self._waits.version_gone:
             raise VersionMissingError(
                 self._registry.name,
-                f"{promotion.model} v{number} is not there. Looked for again at {since + self._waits.version_gone:%H:%M:%S} UTC.",
+                f"{model} v{number} is not there. Looked for again at {since + self._waits.version_gone:%H:%M:%S} UTC.",
                 retry_after=(since + self._waits.version_gone - now).total_seconds(),
             )
 
@@ -278,9 +315,16 @@ class Approvals:
 
     def _checks(self, promotion: Promotion) -> _Checks:
         return _Checks(
-            version=lambda: self.version_changed(promotion),
+            version=lambda: self._changed(promotion),
             rules=lambda: self._rules.stale_because(promotion),
         )
+
+    def _changed(self, promotion: Promotion) -> str | None:
+        """Why the version, or its copy, is no longer what was approved."""
+        changed = self.version_changed(promotion)
+        if changed is not None or promotion.copied is None:
+            return changed
+        return self._changed_since(promotion, promotion.copied)
 
     def _stale(self, promotion: Promotion, current: str | None, checks: _Checks) -> _Ending | None:
         if current != promotion.champion_version:
@@ -290,17 +334,18 @@ class Approvals:
 
     def _intent(self, lock: AliasLock, promotion: Promotion) -> AliasIntent:
         decision = promotion.decision
-        if decision is None or promotion.phase is not Phase.APPROVED:
+        ready = promotion.phase.is_applied and promotion.is_copied is (promotion.copied is not None)
+        if decision is None or not ready:
             raise ConflictError(f"Promotion {promotion.id} has no approval on record.")
         return AliasIntent(
             from_version=lock.known_version,
-            to_version=promotion.version.version,
+            to_version=promotion.target.version,
             fence=lock.fence,
             actor=", ".join(decider.login for decider in decision.deciders),
             reason=f"approved: {decision.reason}",
             promotion_id=promotion.id,
             at=self._clock.now(),
-            facts={VERSION_ID: promotion.version.version_id},
+            facts={VERSION_ID: promotion.target.version_id, **_source_facts(promotion)},
         )
 
     def _may_send(self, lock: AliasLock, intent: AliasIntent, promotion: Promotion) -> bool:
@@ -323,8 +368,24 @@ def _moved_under(promotion: Promotion, current: str | None) -> str:
     )
 
 
+def _source_facts(promotion: Promotion) -> dict[str, str | None]:
+    if promotion.copied is None:
+        return {}
+    source = promotion.version
+    return {
+        SOURCE_MODEL: source.model,
+        SOURCE_VERSION: source.version,
+        SOURCE_VERSION_ID: source.version_id,
+    }
+
+
 def _promoted(promotion: Promotion) -> str:
+    made = (
+        ""
+        if promotion.copied is None
+        else f", a copy of {promotion.source_model} v{promotion.version.version}"
+    )
     return (
         f"{promotion.alias} of {promotion.model} moved from {named(promotion.champion_version)} "
-        f"to {named(promotion.version.version)}"
+        f"to {named(promotion.target.version)}{made}"
     )

@@ -237,7 +237,7 @@ class ApprovalRequests:
         if gate is None or gate.newer_version is not NewerVersion.SUPERSEDE:
             return
         for other in self._store.open_promotions(opened.alias_key):
-            if other.version.number < opened.version.number and other.phase is not Phase.APPROVED:
+            if other.is_overtaken_by(opened) and not other.phase.is_applied:
                 end = EndRequest(
                     phase=Phase.SUPERSEDED,
                     actor="champion-gate",

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from champion_gate.domain.copies import MadeOf
 from champion_gate.domain.ledger.chain import LedgerKind
+from champion_gate.domain.ledger.entries import SOURCE_MODEL, SOURCE_VERSION, SOURCE_VERSION_ID, VERSION_ID
 from champion_gate.domain.promotion import Promotion
 from champion_gate.domain.validation import Validated
 from champion_gate.domain.versions import ModelVersion, TaggedVersion, VersionDetails
@@ -27,12 +29,14 @@ class Compared:
     Attributes:
         champion: None also where its version is gone.
         validated: what validations said of both; None where the candidate was not validated.
+        made_of: the approved version of which Champion is a copy, as the ledger says; None where it is none of ours.
     """
 
     candidate: VersionDetails
     champion_version: str | None
     champion: VersionDetails | None
     validated: Validated | None
+    made_of: MadeOf | None = None
 
 
 class Comparison:
@@ -59,7 +63,44 @@ class Comparison:
         candidate, (version, champion) = self._together.all(
             lambda: self._registry.get_details(taken.version), lambda: self._champion(taken, keep)
         )
-        return Compared(candidate, version, champion, self._validations.of(taken, champion))
+        made_of = self._made_of(taken, champion)
+        if champion is not None and made_of is not None:
+            champion = self._with_numbers_of(champion, made_of)
+        validated = self._validations.of(taken, champion, made_of)
+        return Compared(candidate, version, champion, validated, made_of)
+
+    def _with_numbers_of(self, copy: VersionDetails, made_of: MadeOf) -> VersionDetails:
+        """A copy of ours with what was measured of the approved version: it has the same files, and no numbers of its own."""
+        try:
+            source = self._registry.get_version(made_of.model, made_of.version)
+            details = self._registry.get_details(source)
+        except VendorRefusedError as error:
+            if error.concerns_all:
+                raise
+            return copy
+        if source.version_id != made_of.version_id:
+            return copy
+        measured = replace(
+            copy.version,
+            source=source.source,
+            run_id=source.run_id,
+            logged_model_id=source.logged_model_id,
+        )
+        return replace(details, version=measured, tags=copy.tags)
+
+    def _made_of(self, taken: Promotion, champion: VersionDetails | None) -> MadeOf | None:
+        if champion is None or not taken.is_copied:
+            return None
+        for line in self._store.ledger_lines(taken.alias_key, kind=LedgerKind.ALIAS_CHANGE, limit=1):
+            facts = line.entry.facts
+            told = [facts.get(name) for name in (SOURCE_MODEL, SOURCE_VERSION, SOURCE_VERSION_ID)]
+            is_it = (facts.get("to"), facts.get(VERSION_ID)) == (
+                champion.version.version,
+                champion.version.version_id,
+            )
+            if is_it and all(isinstance(each, str) for each in told):
+                return MadeOf(*map(str, told))
+        return None
 
     def _champion(
         self, taken: Promotion, keep: Callable[[], None]
@@ -77,7 +118,7 @@ class Comparison:
         try:
             champion = held.version if held else self._registry.get_version(taken.model, version)
         except VendorNotFoundError as error:
-            self._approvals.check_gone(taken, version, error)
+            self._approvals.check_gone(taken, taken.model, version, error)
             return version, None
         keep()
         return version, self._champion_details(champion, held.tags if held else None)

@@ -65,6 +65,8 @@ class Waits:
     cancel: timedelta = timedelta(minutes=10)
     """For how long an operator's order to cancel waits for a vendor that cannot be read."""
 
+    copy_arrives: timedelta = timedelta(minutes=2)
+    """A copy that an MLflow registry was asked for is there by then, or never: only then is it asked again."""
     run_look: timedelta = timedelta(seconds=5)
     """Between the first looks at a run that has not ended, or whose version is not there; later ones are rarer."""
     run_look_longest: timedelta = timedelta(minutes=2)

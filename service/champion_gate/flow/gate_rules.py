@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from champion_gate.domain import policy
+from champion_gate.domain.copies import job_shown
 from champion_gate.domain.evidence import validation_of
 from champion_gate.domain.frozen_numbers import judge_again
 from champion_gate.domain.gates import Gate, VersionSource
@@ -100,8 +101,8 @@ class GateRules:
         changed = self.settings_changed(promotion)
         if gate is None or changed is not None:
             return changed
-        if (unvalidated := _unvalidated(gate, promotion)) is not None:
-            return unvalidated
+        if (unshown := _unvalidated(gate, promotion) or _copied_otherwise(gate, promotion)) is not None:
+            return unshown
         again = judge_again(gate.metrics, promotion.evidence_json)
         if again.broken:
             return (
@@ -225,6 +226,18 @@ def _unvalidated(gate: Gate, promotion: Promotion) -> str | None:
         return None
     return (
         f"Gate {gate.name} asks for a validation now that people were not shown. To ask afresh: champion-gate "
+        f"promotions retry {promotion.id}"
+    )
+
+
+def _copied_otherwise(gate: Gate, promotion: Promotion) -> str | None:
+    """Why the gate of now does not have it copied as people were shown; None if it does."""
+    if gate.promote_to is None or gate.promote_to.job_id == (job_shown(promotion.evidence_json) or {}).get(
+        "id"
+    ):
+        return None
+    return (
+        f"Gate {gate.name} names another copying job now than people were shown. To ask afresh: champion-gate "
         f"promotions retry {promotion.id}"
     )
 

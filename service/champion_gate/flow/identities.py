@@ -276,7 +276,7 @@ def _alias(gate: Gate, key: str) -> str:
 
     Not by the gate's name, which may be changed at any time.
     """
-    return "" if "@" in key else f"{gate.model}@{gate.alias}".casefold()
+    return "" if "@" in key else f"{gate.destination}@{gate.alias}".casefold()
 
 
 def _excluded(trainer: Trainer, login: str, user_id: str) -> ExcludedPerson:

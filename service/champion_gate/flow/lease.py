@@ -207,7 +207,7 @@ class Lease:
         """
         order, request = taken.end_request, taken.request
         ends: list[EndRequest] = []
-        if order is not None and taken.phase is not Phase.APPROVED:
+        if order is not None and not taken.phase.is_applied:
             patience = self._waits.cancel if order.phase is Phase.CANCELLED else BUDGET
             ends.append(replace(order, at=order.at + patience))
         if taken.phase is Phase.PENDING_APPROVAL and request is not None:

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from champion_gate.domain import evidence, policy
 from champion_gate.domain.aliases import Hold
 from champion_gate.domain.approval import ApprovalRequest
+from champion_gate.domain.copies import job_shown, unfit_because
 from champion_gate.domain.gates import Gate, NewerVersion
+from champion_gate.domain.jobs import Job
 from champion_gate.domain.promotion import Phase, Promotion, Subject, about, correlation_id
+from champion_gate.domain.validation import job_facts
 from champion_gate.errors import (
     UnsafeTargetError,
     VendorError,
@@ -24,6 +28,7 @@ from champion_gate.flow.apply_approval import Approvals
 from champion_gate.flow.approval_requests import MOST_STARTS, ApprovalRequests
 from champion_gate.flow.comparison import Compared, Comparison
 from champion_gate.flow.context import Context
+from champion_gate.flow.copy_runs import parameters_of
 from champion_gate.flow.gate_rules import GateRules, Refusal, not_configured
 from champion_gate.flow.identities import Excluded
 from champion_gate.flow.lease import Lease
@@ -39,6 +44,7 @@ class _Place:
 
     Attributes:
         asked: the promotion, with what an earlier release did not ask for.
+        copier: the job that is to copy what people approve; None where none does.
     """
 
     asked: Promotion
@@ -46,6 +52,7 @@ class _Place:
     nobody: tuple[str, ...]
     pins: Mapping[str, str]
     settings_sha256: str
+    copier: Job | None
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,7 @@ class RequestOpener:
         self._approvals = Approvals(context)
         self._comparison = Comparison(context)
         self._identities = context.identities
+        self._jobs = context.jobs
         self._clock = context.clock
         self._lease = Lease(context)
         self._requests = ApprovalRequests(context)
@@ -110,9 +118,8 @@ class RequestOpener:
         """A higher version that people are asked about for the same alias, where the gate lets it supersede."""
         if gate.newer_version is not NewerVersion.SUPERSEDE:
             return None
-        asked = {Phase.PENDING_APPROVAL, Phase.APPROVED}
         for other in self._store.open_promotions(taken.alias_key):
-            if other.phase in asked and other.version.number > taken.version.number:
+            if not other.phase.is_before_people and taken.is_overtaken_by(other):
                 return other
         return None
 
@@ -204,6 +211,7 @@ class RequestOpener:
             read.champion,
             None if read.validated is None else read.validated.reported,
             is_validated=gate.validation is None or taken.phase is Phase.VALIDATING,
+            made_of=read.made_of,
         )
         if reason is not None:
             ended = replace(taken, champion_version=read.champion_version)
@@ -224,6 +232,9 @@ class RequestOpener:
             again = self._waits.recheck_seldom if unknown else self._waits.recheck
             return _NotYet(asked, " ".join(identities.missing), again)
         keep()
+        copier = self._copier(asked, gate)
+        if isinstance(copier, str):
+            return _NotYet(asked, copier, self._waits.recheck)
         provider = self._providers[gate.approval.provider]
         looked_up, checked = self._together.outcomes(
             lambda: self._identities.excluded(
@@ -239,7 +250,14 @@ class RequestOpener:
         except UnsafeTargetError as unsafe:
             return _NotYet(asked, f"The place for approval is not safe: {unsafe}", self._waits.recheck)
         nobody = excluded.without_accounts(identities.nobody)
-        return _Place(asked, excluded, nobody, pins, gate.approval_sha256(excluded.accounts))
+        return _Place(asked, excluded, nobody, pins, gate.approval_sha256(excluded.accounts), copier)
+
+    def _copier(self, asked: Promotion, gate: Gate) -> Job | str | None:
+        """The job that is to copy what people approve, or why it may not; None where none does."""
+        if gate.promote_to is None or gate.promote_to.job_id is None:
+            return None
+        job = self._jobs.describe(gate.promote_to.job_id)
+        return unfit_because(job, parameters_of(asked), asked.trainers) or job
 
     def _frozen(
         self, taken: Promotion, gate: Gate, compared: Compared, place: _Place, at: datetime
@@ -258,6 +276,7 @@ class RequestOpener:
             frozen_at=at,
             gone_version=champion_version if champion is None else None,
             validated=compared.validated,
+            copied=_copied(asked, compared, place),
         )
         text = evidence.canonical_json(document)
         return replace(
@@ -276,12 +295,25 @@ class RequestOpener:
         unhashed = not before.correlation_id
         sha256 = None if compared.validated is None else compared.validated.sha256
         validated_alike = evidence.validation_sha256(taken.evidence_json) == sha256
+        copier = None if place.copier is None else job_facts(place.copier)
         return (
             frozen == now
             and validated_alike
+            and job_shown(taken.evidence_json) == copier
             and not unhashed
             and self._approvals.moved_and_back(taken) is None
         )
+
+
+def _copied(asked: Promotion, compared: Compared, place: _Place) -> dict[str, Any] | None:
+    """What people are shown of the copy that would get the alias; None where the version itself would."""
+    if not asked.is_copied:
+        return None
+    return {
+        "source_model": asked.source_model,
+        "job": None if place.copier is None else job_facts(place.copier),
+        "champion_made_of": compared.made_of and asdict(compared.made_of),
+    }
 
 
 def _never_seen(request: ApprovalRequest) -> str:

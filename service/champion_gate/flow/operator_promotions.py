@@ -15,6 +15,7 @@ from champion_gate.domain.versions import ModelVersion
 from champion_gate.errors import ConflictError, InvalidInputError, NotFoundError
 from champion_gate.flow.approval_requests import ApprovalRequests
 from champion_gate.flow.context import Context
+from champion_gate.flow.copies import Copies
 from champion_gate.flow.gate_rules import GateRules, Refusal, by_hand, not_configured
 from champion_gate.flow.operator_aliases import ready_version
 from champion_gate.flow.subjects import Subjects
@@ -35,6 +36,7 @@ class PromotionOrders:
         self._clock = context.clock
         self._chance = context.chance
         self._requests = ApprovalRequests(context)
+        self._copies = Copies(context)
 
     def ask(
         self, gate_name: str, version: str, *, job_run_id: str | None, caller: Caller, reason: str
@@ -134,7 +136,7 @@ class PromotionOrders:
             VendorError: Databricks or the registry did not answer or refused.
         """
         promotion = self._store.get_promotion(promotion_id)
-        if promotion.phase in {Phase.PENDING_APPROVAL, Phase.APPROVED, Phase.PROMOTED}:
+        if promotion.phase in {Phase.PENDING_APPROVAL, Phase.PROMOTED} or promotion.phase.is_applied:
             raise _nothing_to_retry(promotion)
         if promotion.phase is not Phase.FAILED and not promotion.phase.is_before_people:
             return self._ask_afresh(promotion, actor=actor, reason=reason).id
@@ -151,6 +153,8 @@ class PromotionOrders:
                 raise _nothing_to_retry(promotion)
             self._wake_ups.promotion(promotion_id)
             return promotion_id
+        if promotion.failed_from is Phase.COPYING:
+            self._copies.retry(promotion, why)
         if not self._store.retry_promotion(promotion_id, self._clock.now(), why):
             raise ConflictError(f"Promotion {promotion_id} is not failed any more.")
         if promotion.failed_from is not None and promotion.failed_from.is_before_people:
@@ -171,11 +175,11 @@ class PromotionOrders:
 
     def _known(self, gate: Gate, version: ModelVersion) -> list[Promotion]:
         """All promotions of exactly this version for the gate's alias, newest first."""
-        every = self._store.promotions_of_version(self._key(gate), version.version)
+        every = self._store.promotions_of_version(self._key(gate), version.version, version.model)
         return [each for each in every if each.version.same_as(version)]
 
     def _key(self, gate: Gate) -> AliasKey:
-        return AliasKey(self._registry.name, gate.model, gate.alias)
+        return AliasKey(self._registry.name, gate.destination, gate.alias)
 
     def _begin(self, gate: Gate, subject: Subject, why: str) -> Promotion:
         fresh = requested(
@@ -198,7 +202,7 @@ class PromotionOrders:
     ) -> Subject:
         """The same question as before: whose it was, and from which run, decides who may answer."""
         newest = known[0]
-        version = f"v{newest.version.version} of {newest.model}"
+        version = f"v{newest.version.version} of {newest.source_model}"
         for each in known:
             if each.phase.is_open:
                 raise ConflictError(f"{version} asks for {each.alias} already: {each.id}.")

@@ -39,6 +39,11 @@ class StepOrders:
                 raise ConflictError(f"Step {step_id} is {step.phase.value}: there is nothing to retry.")
             if step.kind is StepKind.VALIDATE:
                 self._check_waits(step)
+            if step.kind is StepKind.COPY and not step.phase.is_open:
+                raise ConflictError(
+                    "A copy is taken up again with its promotion.",
+                    hint=f"champion-gate promotions retry {step.promotion_id}",
+                )
             return taken_up_again(step, why, self._clock.now())
 
         return self._ordered(step_id, self._store.order_step(step_id, revise), why)
@@ -48,8 +53,8 @@ class StepOrders:
 
         Raises:
             NotFoundError: there is no such step.
-            ConflictError: it has ended otherwise, runs at the vendor, or is being worked on; or it is a validation,
-                without which nobody is asked.
+            ConflictError: it has ended otherwise, runs at the vendor, or is being worked on; or its promotion waits
+                for it: a validation, or a copy.
         """
         check_reason(reason)
         why = f"Skipped by {actor}: {reason}"
@@ -59,6 +64,11 @@ class StepOrders:
                 raise ConflictError(
                     "A validation cannot be skipped: without it nobody is asked.",
                     hint=f"champion-gate steps retry {step_id}, or champion-gate promotions cancel {step.promotion_id}",
+                )
+            if step.kind is StepKind.COPY:
+                raise ConflictError(
+                    "A copy cannot be skipped: without it nothing gets the alias.",
+                    hint=f"champion-gate promotions cancel {step.promotion_id}",
                 )
             is_put_off = step.phase is StepPhase.PLANNED or _is_only_asked_for(step)
             if not is_put_off and step.phase is not StepPhase.FAILED:

@@ -7,6 +7,7 @@ promotion's row, re-reads the world, goes as far as the world allows, and gives 
     validating        the gate's validation job runs before that, where it has one (`Validations`)
     pending_approval  `ApprovalRequests` reads what they said from the vendor's API
     approved          `Approvals` sets the alias, once
+    copying           before that, where the alias is another model's, the version is copied there (`Copies`)
 
 The work around it, such as tags, is `Steps`'; operators' orders come by `PromotionOrders`.
 """
@@ -69,6 +70,7 @@ class Promoter:
             Phase.VALIDATING: self._opener.open,
             Phase.PENDING_APPROVAL: self._decide,
             Phase.APPROVED: self._apply,
+            Phase.COPYING: self._apply,
         }
         try:
             steps[taken.phase](taken)
@@ -267,6 +269,7 @@ def _decision_facts(promotion: Promotion, decision: Decision) -> Mapping[str, ob
         "version_id": promotion.version.version_id,
         "champion": promotion.champion_version,
         "evidence_sha256": promotion.evidence_sha256,
+        **({"source_model": promotion.source_model} if promotion.is_copied else {}),
         "approval_settings_sha256": promotion.approval_sha256,
         "provider": decision.source,
         "request": request.external_id if request is not None else None,

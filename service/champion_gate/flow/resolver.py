@@ -254,8 +254,8 @@ class Resolver:
 
     def _promotion(self, run: JobRun, own: JobRun, gate: Gate, found: Found) -> Promotion:
         """The promotion of this version for this alias: the one there is, open or ended, or a new one."""
-        key = AliasKey(self._registry.name, found.version.model, gate.alias)
-        for known in self._store.promotions_of_version(key, found.version.version):
+        key = AliasKey(self._registry.name, gate.destination, gate.alias)
+        for known in self._store.promotions_of_version(key, found.version.version, found.version.model):
             if known.version.same_as(found.version):
                 if known.phase.is_before_people:  # what kept it waiting may have been mended
                     self._store.hint_promotion(known.id, self._clock.now())
@@ -278,7 +278,7 @@ class Resolver:
 
     def _promotion_made_meanwhile(self, key: AliasKey, found: Found) -> Promotion:
         """The open one of this version that another worker has just made; raises VersionBusyError where there is none."""
-        known = self._store.promotions_of_version(key, found.version.version)
+        known = self._store.promotions_of_version(key, found.version.version, found.version.model)
         for promotion in known:
             if promotion.version.same_as(found.version):
                 return promotion

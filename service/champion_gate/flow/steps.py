@@ -33,6 +33,7 @@ from champion_gate.errors import (
 from champion_gate.flow.after import AfterMoves
 from champion_gate.flow.challengers import Challengers
 from champion_gate.flow.context import Context
+from champion_gate.flow.copy_runs import CopyRuns
 from champion_gate.flow.validation_runs import ValidationRuns
 
 _log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class Steps:
             StepKind.JOB: after.run_job,
             StepKind.ENDPOINT: after.move_endpoint,
             StepKind.VALIDATE: ValidationRuns(context).carry_out,
+            StepKind.COPY: CopyRuns(context).carry_out,
             StepKind.CHALLENGER: challengers.set,
             StepKind.CHALLENGER_REMOVAL: challengers.remove,
         }
@@ -122,9 +124,12 @@ class Steps:
         promotion = self._store.get_promotion(taken.promotion_id)
         if promotion.registry != self._registry.name:
             raise VendorRefusedError(promotion.registry, "this registry is not configured any more")
-        for key, value in taken.config.items():
-            self._registry.set_version_tag(promotion.model, promotion.version.version, key, value)
-        return self._succeeded(taken, f"v{promotion.version.version} of {promotion.model} bears the tags.")
+        tagged = [promotion.version, *([promotion.copied] if promotion.copied else [])]
+        for version in tagged:
+            for key, value in taken.config.items():
+                self._registry.set_version_tag(version.model, version.version, key, value)
+        told = " and ".join(f"v{version.version} of {version.model}" for version in tagged)
+        return self._succeeded(taken, f"{told} bear{'' if tagged[1:] else 's'} the tags.")
 
     def _cancel_request(self, taken: Step) -> Step:
         promotion = self._store.get_promotion(taken.promotion_id)

@@ -73,14 +73,14 @@ class Sweep:
         Whoever opened the newer request may have died before that ended the older one. Gates are others than before
         only after a start.
         """
-        newest: dict[AliasKey, Promotion] = {}
+        newest: dict[tuple[AliasKey, str], Promotion] = {}
         for promotion in pending:
-            newer = newest.setdefault(promotion.alias_key, promotion)
-            if newer.version.number < promotion.version.number:
-                newest[promotion.alias_key] = promotion
-        overtaken = {p.alias_key for p in pending if p.end_request is None and p is not newest[p.alias_key]}
-        for key in overtaken:
-            self._requests.supersede_older(newest[key])
+            newer = newest.setdefault(_asks_as(promotion), promotion)
+            if newer.is_overtaken_by(promotion):
+                newest[_asks_as(promotion)] = promotion
+        overtaken = {_asks_as(p) for p in pending if p.end_request is None and p is not newest[_asks_as(p)]}
+        for asks_as in overtaken:
+            self._requests.supersede_older(newest[asks_as])
         if not self._settings_are_compared:
             self._settings_are_compared = True
             for promotion in pending:
@@ -179,6 +179,11 @@ class Sweep:
             step = self._lease.cancel_step(promotion, external_id)
             self._store.plan_step(step)
             self._wake_ups.step(step.id)
+
+
+def _asks_as(promotion: Promotion) -> tuple[AliasKey, str]:
+    """What promotions have in common of which the newest supersedes the others."""
+    return promotion.alias_key, promotion.source_model
 
 
 def log_ledger_head(store: Store) -> None:

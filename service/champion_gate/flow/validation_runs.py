@@ -127,7 +127,7 @@ def _is_waited_for(promotion: Promotion) -> bool:
 
 
 def _parameters(step: Step, promotion: Promotion) -> dict[str, str]:
-    named = {MODEL_PARAMETER: promotion.model, VERSION_PARAMETER: promotion.version.version}
+    named = {MODEL_PARAMETER: promotion.source_model, VERSION_PARAMETER: promotion.version.version}
     return {**step.config["parameters"], **named}
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from champion_gate.domain.aliases import AliasKey
+from champion_gate.domain.copies import MadeOf
 from champion_gate.domain.gates import Gate, Validation
 from champion_gate.domain.ledger.chain import LedgerKind
 from champion_gate.domain.promotion import Phase, Promotion
@@ -57,8 +58,16 @@ class Validations:
             return True
         return False
 
-    def of(self, taken: Promotion, champion: VersionDetails | None) -> Validated | None:
-        """What the validation said that has passed; None of a promotion that was not validated."""
+    def of(
+        self, taken: Promotion, champion: VersionDetails | None, made_of: MadeOf | None = None
+    ) -> Validated | None:
+        """What the validation said that has passed; None of a promotion that was not validated.
+
+        Args:
+            taken: the promotion.
+            champion: the version that holds the alias.
+            made_of: the approved version of which that is a copy, if it is one.
+        """
         if taken.phase is not Phase.VALIDATING:
             return None
         step = self._step(taken)
@@ -68,15 +77,17 @@ class Validations:
         theirs = (
             None
             if champion is None
-            else self._metrics_of(taken.alias_key, champion.version, result["job"]["id"])
+            else self._metrics_of(taken.alias_key, made_of or champion.version, result["job"]["id"])
         )
         reported = Reported(_numbers(result), theirs, result["run"]["id"])
         return Validated(result, step.result_sha256, reported)
 
-    def _metrics_of(self, key: AliasKey, champion: ModelVersion, job_id: str) -> Mapping[str, float] | None:
+    def _metrics_of(
+        self, key: AliasKey, champion: ModelVersion | MadeOf, job_id: str
+    ) -> Mapping[str, float] | None:
         """What this job reported of a version when that asked for the alias; None where the ledger does not say."""
-        for promotion in self._store.promotions_of_version(key, champion.version):
-            if not promotion.version.same_as(champion):
+        for promotion in self._store.promotions_of_version(key, champion.version, champion.model):
+            if promotion.version.version_id != champion.version_id:
                 continue
             for line in self._store.ledger_lines(promotion_id=promotion.id):
                 result = line.entry.facts.get("result")

@@ -49,7 +49,7 @@ def _sentences(gate: Gate, server: Server) -> Iterator[str]:
     failures = ", even with failures in some tasks" if gate.accept_success_with_failures else ""
     yield (
         f"when {_jobs(gate)} succeeds{failures}, the version of {gate.model} that this run registered "
-        f"(looked for {_source(gate.version)}) asks for the alias {gate.alias}."
+        f"(looked for {_source(gate.version)}) asks for the alias {gate.alias}{_elsewhere(gate)}."
     )
     yield from _validation(gate.validation)
     yield from gate.approval.place.explained(server)
@@ -68,6 +68,12 @@ def _sentences(gate: Gate, server: Server) -> Iterator[str]:
         f"An approval that cannot be applied for {_duration(gate.apply_within)}, for a hold or because the registry "
         "does not answer, expires too."
     )
+    if gate.promote_to is not None:
+        by = "champion-gate itself" if gate.promote_to.job is None else f"job {gate.promote_to.job}"
+        yield (
+            f"What people approve is copied into {gate.promote_to.model} by {by}, within {_duration(gate.promote_to.timeout)}, and "
+            "the copy gets the alias there."
+        )
     if gate.challenger is not None:
         yield f"While people decide, the alias {gate.challenger} stands on the version, where it is free or stood for an earlier one."
     yield from _metrics(gate.metrics)
@@ -82,6 +88,10 @@ def _validation(validation: Validation | None) -> Iterator[str]:
         f"Before people are asked, job {validation.job} looks at the version (job parameters model_name, model_version{given}). If it "
         f"says no, nobody is asked; a run that takes longer than {_duration(validation.timeout)} is cancelled."
     )
+
+
+def _elsewhere(gate: Gate) -> str:
+    return "" if gate.promote_to is None else f" of {gate.destination}"
 
 
 def _jobs(gate: Gate) -> str:

@@ -141,6 +141,8 @@ class Gates(_Registry):
             gate.model_copy(
                 update={
                     "model": self._checked(gate.model),
+                    "promote_to": gate.promote_to
+                    and gate.promote_to.model_copy(update={"model": self._checked(gate.promote_to.model)}),
                     "approval": ApprovalTarget(
                         gate.approval.place.provider(self.tops[gate.approval.place.kind]), gate.approval.place
                     ),
@@ -165,6 +167,7 @@ class Gates(_Registry):
                 self._checked(entry.model)
             except InvalidNameError as error:
                 yield f"{key}[{index}].model: {error}"
+        yield from self._copy_problems()
         yield from self._same_names()
         for index, gate in enumerate(self.gates):
             yield from self._trust_problems(index, gate)
@@ -214,7 +217,7 @@ class Gates(_Registry):
                 first = seen.setdefault((job, self._pair(gate)), index)
                 if first != index:
                     yield (
-                        f"gates[{index}]: job {job!r}, model {gate.model} and alias {gate.alias} are those of gates[{first}] too; "
+                        f"gates[{index}]: job {job!r}, model {gate.destination} and alias {gate.alias} are those of gates[{first}] too; "
                         "expected one gate for a job, model and alias"
                     )
 
@@ -278,6 +281,7 @@ class Gates(_Registry):
         """Folded on every registry: databases beneath MLflow may not tell upper from lower case either."""
         named = [
             *((f"gates[{index}]", gate.model, gate.alias) for index, gate in enumerate(self.gates)),
+            *((f"gates[{index}]", gate.destination, gate.alias) for index, gate in enumerate(self.gates)),
             *((f"aliases[{index}]", each.model, each.alias) for index, each in enumerate(self.aliases)),
         ]
         live = {(model.casefold(), alias.casefold()): where for where, model, alias in reversed(named)}
@@ -298,10 +302,26 @@ class Gates(_Registry):
                     "expected one spelling"
                 )
 
+    def _copy_problems(self) -> Iterator[str]:
+        for index, gate in enumerate(self.gates):
+            copy, where = gate.promote_to, f"gates[{index}].promote_to"
+            if copy is None:
+                continue
+            try:
+                self._checked(copy.model)
+            except InvalidNameError as error:
+                yield f"{where}.model: {error}"
+            if copy.model.casefold() == gate.model.casefold():
+                yield f"{where}.model: found {copy.model!r}, the gate's own model; expected another one"
+            if self.on_unity_catalog and copy.job is None:
+                yield f"{where}.job: is missing; expected the id of the Databricks job that copies"
+            if not self.on_unity_catalog and copy.job is not None:
+                yield f"{where}.job: found {copy.job}; expected none, as champion-gate itself copies in an MLflow registry"
+
     def _pair(self, entry: Gate | FurtherAlias) -> tuple[str, str]:
-        if self.on_unity_catalog:
-            return entry.model.casefold(), entry.alias.casefold()
-        return entry.model, entry.alias
+        """The alias that is set, or that operators may set."""
+        model = entry.destination if isinstance(entry, Gate) else entry.model
+        return (model.casefold(), entry.alias.casefold()) if self.on_unity_catalog else (model, entry.alias)
 
     def _shared_issuers(self) -> Iterator[str]:
         """An issuer speaks for one system only: else one could sign for the jobs of another."""

@@ -77,7 +77,7 @@ class Promotions(Transactions):
     """Promotions and the leases on them."""
 
     def create_promotion(self, promotion: Promotion) -> Promotion | None:
-        """Insert it; None where one is open already for the same (registry, model, version, alias).
+        """Insert it; None where one is open already for the same (registry, source model, model, version, alias).
 
         Raises:
             ConflictError: there is one with this id.
@@ -102,9 +102,18 @@ class Promotions(Transactions):
             raise NotFoundError(f"There is no promotion {promotion_id}.")
         return _promotion(row)
 
-    def promotions_of_version(self, key: AliasKey, version: str) -> tuple[Promotion, ...]:
-        """All promotions, open and ended, of one version for one alias, newest first."""
-        return _load(self._rows(_OF_VERSION, version=version, **asdict(key)))
+    def promotions_of_version(
+        self, key: AliasKey, version: str, source_model: str | None = None
+    ) -> tuple[Promotion, ...]:
+        """All promotions, open and ended, of one version for one alias, newest first.
+
+        Args:
+            key: which alias.
+            version: its number.
+            source_model: whose version it is; None: that of the alias's own model.
+        """
+        found = _load(self._rows(_OF_VERSION, version=version, **asdict(key)))
+        return tuple(each for each in found if each.source_model == (source_model or key.model))
 
     def open_promotions(self, key: AliasKey) -> tuple[Promotion, ...]:
         """All open promotions for one alias, oldest first."""
@@ -223,7 +232,7 @@ class Promotions(Transactions):
                 connection.execute(update(promotions).where(is_it).values(**_AS_NEW, **values))
             except IntegrityError as error:
                 raise ConflictError(
-                    f"Another promotion of v{row.version_number} of {row.model} for {row.alias} is open."
+                    f"Another promotion of v{row.version_number} of {row.source_model} for {row.alias} is open."
                 ) from error
             return True
 
@@ -325,6 +334,7 @@ def _values(promotion: Promotion, at: datetime) -> dict[str, Any]:
         "model": promotion.model,
         "alias": promotion.alias,
         "version_number": promotion.version.version,
+        "source_model": promotion.source_model,
         "phase": promotion.phase.value,
         "reason": promotion.reason,
         "requested_at": promotion.requested_at,

@@ -19,13 +19,13 @@ from sqlalchemy import (
 
 from champion_gate.store.values import UtcTime, Words
 
-SCHEMA_VERSION = "0009"
+SCHEMA_VERSION = "0010"
 """The newest migration, named here so that checking it needs no Alembic."""
 
 metadata = MetaData()
 
 _OPEN_NOTIFICATION = "phase IN ('received', 'waiting')"
-OPEN_PROMOTION = "phase IN ('requested', 'validating', 'pending_approval', 'approved')"
+OPEN_PROMOTION = "phase IN ('requested', 'validating', 'pending_approval', 'approved', 'copying')"
 _OPEN_STEP = "phase IN ('planned', 'running')"
 _FAILED_STEP = "phase = 'failed'"
 _LEASED = "lease != ''"
@@ -104,6 +104,7 @@ promotions = Table(
     Column("model", Words, nullable=False),
     Column("alias", Words, nullable=False),
     Column("version_number", Words, nullable=False),
+    Column("source_model", Words, nullable=False, server_default=""),
     Column("phase", Text, nullable=False),
     Column("reason", Words, nullable=False),
     Column("requested_at", UtcTime, nullable=False),
@@ -122,6 +123,7 @@ promotions = Table(
     Index(
         "one_open_promotion",
         "registry",
+        "source_model",
         "model",
         "version_number",
         "alias",

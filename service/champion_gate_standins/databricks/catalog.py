@@ -180,6 +180,11 @@ class Catalog:
         with self._lock:
             return self._models[full_name.lower()].versions[int(version)]
 
+    def versions(self, full_name: str) -> list[str]:
+        """The numbers of a model's versions, oldest first."""
+        with self._lock:
+            return [str(number) for number in self._models[full_name.lower()].versions]
+
     def remove_version(self, full_name: str, version: str, *, keep_aliases: bool = False) -> None:
         """Delete a version, and with it the aliases that it held; the next one may get its number.
 

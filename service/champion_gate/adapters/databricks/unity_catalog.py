@@ -236,6 +236,12 @@ class UnityCatalog:
         body = {"name": named.full, "version": number, "key": key, "value": value}
         self._connection.begin().write("POST", f"{_MLFLOW}/model-versions/set-tag", body)
 
+    def copy_version(self, source: ModelVersion, model: str, tags: Mapping[str, str]) -> ModelVersion:  # noqa: ARG002 - the port's
+        """Nothing is copied here: it takes the files, and so a job near them."""
+        raise VendorRefusedError(
+            VENDOR, f"{source.model} v{source.version} is copied by a job.", hint="Name it: promote_to.job."
+        )
+
     def check(self) -> None:
         """Ask who we are: shows that the workspace answers and takes our credentials."""
         self._connection.begin().read(ME)

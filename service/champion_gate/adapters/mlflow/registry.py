@@ -226,6 +226,27 @@ class MlflowRegistry:
         exact, number = _checked(model), check_version(version)
         self._calls.run(lambda client: client.set_model_version_tag(exact, number, key, value), writes=True)
 
+    def copy_version(self, source: ModelVersion, model: str, tags: Mapping[str, str]) -> ModelVersion:
+        """Make a version of another model out of this one; its files stay where they are, and are the copy's too.
+
+        As `MlflowClient.copy_model_version` does (mlflow/store/model_registry/abstract_store.py), but for what that
+        does besides: it makes the model where it is missing, and copies every tag, also ours.
+
+        Raises:
+            VendorUnavailableError: with `outcome_unknown` where it may have been carried out.
+        """
+        exact, number = _checked(model), check_version(source.version)
+        uri = f"models:/{_checked(source.model)}/{number}"
+        made = self._calls.run(
+            lambda client: client.create_model_version(
+                exact, uri, run_id=source.run_id, tags=dict(tags), await_creation_for=0
+            ),
+            writes=True,
+        )
+        if made.name != exact:
+            raise unreadable("the model version that was made")
+        return _version(made)
+
     def check(self) -> None:
         """List one model: shows that the registry answers and takes our credentials."""
         self._calls.run(lambda client: client.search_registered_models(max_results=1))

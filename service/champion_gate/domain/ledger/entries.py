@@ -20,6 +20,8 @@ AFTER = "after"
 """The fact of a move that names the steps that follow it."""
 VERSION_ID = "to_version_id"
 """The fact that tells one version from another that bears its number later."""
+SOURCE_MODEL, SOURCE_VERSION, SOURCE_VERSION_ID = "source_model", "source_version", "source_version_id"
+"""The facts that say which approved version was copied, where a copy of it got the alias."""
 CANDIDATE_OF = "candidate_of"
 """The fact that names the promotion for whose sake a gate's `challenger` was moved: it is no line of that promotion,
 whose alias is another."""
@@ -124,13 +126,13 @@ def step_entry(step: Step, actor: str) -> LedgerEntry | None:
         "version": about["version"],
         **{
             name: about[name]
-            for name in ("version_id", "on", "job", "serving_endpoint", "challenger")
+            for name in ("version_id", "on", "job", "serving_endpoint", "challenger", "source_model")
             if name in about
         },
         "external_id": step.external_id,
         "result_sha256": step.result_sha256,
     }
-    if step.kind is StepKind.VALIDATE:  # whose numbers later versions are compared with
+    if step.kind in {StepKind.VALIDATE, StepKind.COPY}:  # by which later versions are judged, or found
         facts |= {"start": step.starts, "result": json.loads(step.result_json or "null")}
     key = AliasKey(about["registry"], about["model"], about["alias"])
     at = step.ended_at or step.planned_at

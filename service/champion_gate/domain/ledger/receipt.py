@@ -92,7 +92,10 @@ class _Form(BaseModel):
 
 
 class What(_Form):
-    """Which version and job run, for which alias; what is Any is only compared, with ledger and evidence."""
+    """Which version and job run, for which alias; what is Any is only compared, with ledger and evidence.
+
+    The last three are there where a copy of a version of another model was to get the alias.
+    """
 
     registry: str
     model: str
@@ -104,6 +107,9 @@ class What(_Form):
     source: Any
     job_run: Any
     champion: Any
+    source_model: Any = None
+    copy_version: Any = None
+    copy_version_id: Any = None
 
 
 class Who(_Form):
@@ -274,6 +280,16 @@ def _what(promotion: Promotion) -> dict[str, object]:
         "source": version.source,
         "job_run": promotion.job_run_id,
         "champion": promotion.champion_version,
+        **(_copy(promotion) if promotion.is_copied else {}),
+    }
+
+
+def _copy(promotion: Promotion) -> dict[str, object]:
+    copied = promotion.copied
+    return {
+        "source_model": promotion.source_model,
+        "copy_version": None if copied is None else copied.version,
+        "copy_version_id": None if copied is None else copied.version_id,
     }
 
 

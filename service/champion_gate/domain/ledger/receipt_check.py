@@ -17,7 +17,14 @@ from champion_gate.domain.ledger.chain import (
     chain_hash,
     read_body,
 )
-from champion_gate.domain.ledger.entries import is_own_change, told
+from champion_gate.domain.ledger.entries import (
+    SOURCE_MODEL,
+    SOURCE_VERSION,
+    SOURCE_VERSION_ID,
+    VERSION_ID,
+    is_own_change,
+    told,
+)
 from champion_gate.domain.ledger.export import Part, check_part, why_not_found
 from champion_gate.domain.ledger.receipt import Receipt, ReceiptLine, Request
 from champion_gate.domain.ledger.receipt_evidence import ONLY_IN_EVIDENCE, EvidenceCheck, check_evidence
@@ -147,6 +154,8 @@ def _decision_claims(receipt: Receipt) -> Iterator[tuple[str, str, Any]]:
     yield "version", "version", receipt.what.version
     yield "version id", "version_id", receipt.what.version_id
     yield "replaced version", "champion", receipt.what.champion
+    if receipt.what.source_model is not None:
+        yield "source model", SOURCE_MODEL, receipt.what.source_model
     yield "evidence sha256", "evidence_sha256", receipt.evidence_sha256
     yield "approval settings sha256", "approval_settings_sha256", receipt.approval_settings_sha256
     yield "provider", "provider", asked.provider
@@ -165,10 +174,25 @@ def _alias(receipt: Receipt) -> Iterator[str]:
         yield "It quotes a change of the alias without telling of an approval."
     if len(own) > 1:
         yield "It quotes more than one change of the alias, and an approval is spent once."
-    moved = (receipt.what.champion, receipt.what.version)
+    moved = _moved(receipt)
     for line in own:
-        if (line.entry.facts.get("from"), line.entry.facts.get("to")) != moved:
+        if {name: line.entry.facts.get(name) for name in moved} != moved:
             yield f"Line {line.text.number} moves the alias between other versions than the receipt says."
+
+
+def _moved(receipt: Receipt) -> dict[str, object]:
+    """What the facts of its change of the alias have to be."""
+    what = receipt.what
+    if what.source_model is None:
+        return {"from": what.champion, "to": what.version}
+    return {
+        "from": what.champion,
+        "to": what.copy_version,
+        VERSION_ID: what.copy_version_id,
+        SOURCE_MODEL: what.source_model,
+        SOURCE_VERSION: what.version,
+        SOURCE_VERSION_ID: what.version_id,
+    }
 
 
 def _chain_confirmed(part: Part) -> list[str]:

@@ -90,6 +90,8 @@ def _claims(receipt: Receipt) -> Iterator[_Claim]:
     yield _claim("registry", "asked", "registry", what.registry, LONGEST_URL)
     yield _claim("model", "asked", "model", what.model)
     yield _claim("alias", "asked", "alias", what.alias)
+    if what.source_model is not None:
+        yield _claim("source model", "copy", "source_model", what.source_model)
     yield _claim("replaced version", "asked", "from_version", what.champion)
     if receipt.request:
         yield _claim("provider", "asked", "provider", receipt.request.provider)

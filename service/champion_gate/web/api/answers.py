@@ -122,8 +122,12 @@ class PromotionAnswer(Answer):
     id: str
     gate: str
     registry: str
-    model: str
+    model: str = Field(description="Whose alias it asks for.")
     version: str
+    source_model: str = Field(
+        description="Whose version it is: another model where a copy is to get the alias."
+    )
+    copied_version: str | None = Field(description="The copy that gets the alias, once it is verified.")
     alias: str
     found_by: str = Field(description="In which way the version was found.")
     origin: list[str] = Field(description="What shows that the job run made it, in words.")
@@ -159,7 +163,13 @@ class PromotionAnswer(Answer):
     @staticmethod
     def _of_promotion(promotion: Promotion, failed_after: int) -> dict[str, object]:
         job = JobOfPromotion(id=promotion.job_id, run_id=promotion.job_run_id, url=promotion.job_url)
-        return {"version": promotion.version.version, "job": job, "failed_after": failed_after}
+        copied = None if promotion.copied is None else promotion.copied.version
+        return {
+            "version": promotion.version.version,
+            "copied_version": copied,
+            "job": job,
+            "failed_after": failed_after,
+        }
 
 
 class PromotionList(Answer):
@@ -183,7 +193,7 @@ class DecisionAnswer(Answer):
     @classmethod
     def of(cls, promotion: Promotion) -> Self:
         """Of a promotion."""
-        return cls.reading(promotion, promotion=promotion.id, version=promotion.version.version)
+        return cls.reading(promotion, promotion=promotion.id, version=promotion.target.version)
 
 
 class HoldAnswer(Answer):

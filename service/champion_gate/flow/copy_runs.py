@@ -1,0 +1,285 @@
+"""The copy of an approved version into another model: made once, and verified to be what was approved.
+
+Its step's configuration is `Promotion.asked` with {"source_model", "destination", "job", "timeout_seconds", "copier"};
+`job` and `copier` are None where the registry copies for us.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from champion_gate.domain.canonical import canonical, sha256_of
+from champion_gate.domain.copies import (
+    APPROVAL,
+    COPIED_FROM,
+    CopyReport,
+    copier_of,
+    facts_of,
+    not_the_copy_because,
+    report_of,
+    tag_of,
+    unfit_because,
+    version_of,
+)
+from champion_gate.domain.gates import DESTINATION_PARAMETER, MODEL_PARAMETER, VERSION_PARAMETER
+from champion_gate.domain.jobs import JobOutcome, RunState
+from champion_gate.domain.json_body import UnusableBodyError
+from champion_gate.domain.promotion import Phase, Promotion
+from champion_gate.domain.steps import Step, StepKind, StepPhase, ended
+from champion_gate.domain.text import one_line
+from champion_gate.domain.versions import ModelVersion
+from champion_gate.errors import VendorError, VendorRefusedError
+from champion_gate.flow.context import Context
+
+RUNS = "runs"
+"""Under this key a step knows the ids of all runs that it ever started."""
+_log = logging.getLogger(__name__)
+
+
+class CopyRuns:
+    """Carries copy steps out. Stateless: everything it knows is in the rows or at the vendors'."""
+
+    def __init__(self, context: Context) -> None:
+        self._store = context.store
+        self._registry = context.registry
+        self._jobs = context.jobs
+        self._clock = context.clock
+        self._chance = context.chance
+        self._waits = context.waits
+
+    def carry_out(self, taken: Step) -> Step:
+        """Make the copy, or look what has become of it.
+
+        Raises:
+            LeaseLostError: it took too long.
+            VendorError: the vendor did not answer or refused.
+        """
+        promotion = self._store.get_promotion(taken.promotion_id)
+        if not is_waited_for(promotion):
+            return self._not_wanted(taken, promotion)
+        if taken.config["job"] is None:
+            return self._copied_here(taken, promotion)
+        begun = taken if taken.external_id is not None else self._started(taken, promotion)
+        return begun if begun.external_id is None else self._looked_at(begun, promotion)
+
+    def _looked_at(self, begun: Step, promotion: Promotion) -> Step:
+        try:
+            state = self._jobs.read(begun.external_id or "")
+        except VendorError as error:
+            if self._clock.now() < _over_at(begun) + self._waits.cancel:
+                raise
+            return self._failed(begun, f"The copy's run cannot be read: {error}")
+        if (why := _not_ours(begun, promotion, state)) is not None:
+            return self._failed(begun, why)
+        if state.outcome is None:
+            return self._goes_on(begun)
+        return self._judged(begun, promotion, state)
+
+    # --- by a Databricks job ---
+
+    def _started(self, taken: Step, promotion: Promotion) -> Step:
+        """Have the job run. The token is stored before, so that whoever comes after a crash gets the same run."""
+        parameters = parameters_of(promotion)
+        begun = taken
+        if taken.phase is not StepPhase.RUNNING:
+            job = self._jobs.describe(taken.config["job"])
+            why = unfit_because(job, parameters, promotion.trainers)
+            if why is None and copier_of(job) != taken.config["copier"]:
+                why = (
+                    f"Job {job.job_id}, which copies, runs as {one_line(copier_of(job) or '')} now, and people were shown "
+                    f"{one_line(taken.config['copier'])}."
+                )
+            if why is not None:
+                return self._failed(taken, why)
+            if (going_on := self._going_on(taken)) is not None:
+                return self._store.save_step(
+                    replace(
+                        taken, phase=StepPhase.RUNNING, external_id=going_on, started_at=self._clock.now()
+                    )
+                )
+            # A start whose outcome nobody knows is asked for again by its own token.
+            begun = self._begun(replace(taken, token=taken.token or self._chance.token()))
+        run = self._jobs.start(begun.config["job"], parameters, begun.token)
+        _log.info("step %s: run %s of job %s", begun.id, run.run_id, begun.config["job"])
+        known = {**begun.known, RUNS: [*dict.fromkeys([*begun.known.get(RUNS, ()), run.run_id])]}
+        reason = f"Approved; job {begun.config['job']} copies it to {begun.config['destination']}."
+        return self._store.save_step(
+            replace(begun, external_id=run.run_id, url=run.url, reason=reason, known=known)
+        )
+
+    def _begun(self, taken: Step) -> Step:
+        return self._store.save_step(
+            replace(taken, phase=StepPhase.RUNNING, starts=taken.starts + 1, started_at=self._clock.now())
+        )
+
+    def _going_on(self, taken: Step) -> str | None:
+        """An earlier run of ours that has not ended: another one beside it could make a second copy."""
+        for run_id in reversed(taken.known.get(RUNS, ())):
+            state = self._read_earlier(run_id)
+            if state is not None and state.outcome is None:
+                return state.run_id
+        return None
+
+    def _read_earlier(self, run_id: str) -> RunState | None:
+        """An earlier run of ours; None where it was deleted since."""
+        try:
+            return self._jobs.read(run_id)
+        except VendorRefusedError as error:
+            if error.concerns_all:
+                raise
+            return None
+
+    def _goes_on(self, taken: Step) -> Step:
+        """Look again later; a run that takes too long is cancelled."""
+        now, over = self._clock.now(), _over_at(taken)
+        if now >= over + self._waits.cancel:
+            return self._failed(taken, f"{_too_long(taken)} It was cancelled, and goes on all the same.")
+        if now >= over:
+            self._jobs.cancel(taken.external_id or "")
+            return replace(taken, reason=_too_long(taken), due_at=now + self._waits.look_soon)
+        rested = (now - (taken.started_at or now)) / 10
+        pause = min(max(self._waits.run_look, rested), self._waits.run_look_longest)
+        return replace(taken, due_at=min(now + pause, over))
+
+    def _judged(self, taken: Step, promotion: Promotion, state: RunState) -> Step:
+        if state.outcome is not JobOutcome.SUCCEEDED:
+            errors = "; ".join(one_line(task.error, 300) for task in state.tasks if task.error)
+            said = ": ".join(filter(None, [state.code, one_line(state.message, 300), errors]))
+            late = f"{_too_long(taken)} " if self._clock.now() >= _over_at(taken) else ""
+            return self._failed(taken, f"{late}The copy failed: {said}.")
+        try:
+            report = report_of(state, promotion.version, promotion.model)
+        except UnusableBodyError as error:
+            return self._failed(taken, f"The copy is not what was approved: {error}.")
+        found = self._registry.get_version(promotion.model, report.version)
+        tags = self._registry.get_details(found).tags if found.source is None else {}
+        copier, windows = taken.config["copier"], self._windows(taken, promotion, state)
+        why = not_the_copy_because(found, tags, promotion.version, copier=copier, made_in=windows)
+        if why is not None:
+            return self._failed(taken, f"The copy is not what was approved: {why}")
+        return self._made(taken, found, run=state.run_id, report=report)
+
+    def _windows(
+        self, taken: Step, promotion: Promotion, state: RunState
+    ) -> Iterator[tuple[datetime, datetime]]:
+        """When runs of ours went on that may have copied this version: this one, then earlier ones of it."""
+        yield from _window(state)
+        ids = [run_id for run_id in taken.known.get(RUNS, ()) if run_id != state.run_id]
+        every = self._store.promotions_of_version(
+            promotion.alias_key, promotion.version.version, promotion.source_model
+        )
+        for other in every:
+            if other.id == promotion.id or not other.version.same_as(promotion.version):
+                continue
+            for step in self._store.steps_of(other.id):
+                if step.kind is StepKind.COPY and step.config["job"] == taken.config["job"]:
+                    ids += step.known.get(RUNS, ())
+        for run_id in ids:
+            earlier = self._read_earlier(run_id)
+            if earlier is not None:
+                yield from _window(earlier)
+
+    # --- by the registry ---
+
+    def _copied_here(self, taken: Step, promotion: Promotion) -> Step:
+        """Have the registry copy, once: a call whose outcome is not known is looked for until it cannot arrive any more."""
+        if taken.phase is not StepPhase.RUNNING:
+            return self._call_registry(self._begun(replace(taken, token=self._chance.token())), promotion)
+        found = self._ours(taken, promotion)
+        if found is not None:
+            return self._verified(taken, promotion, found)
+        over = (taken.started_at or self._clock.now()) + self._waits.copy_arrives
+        if self._clock.now() < over:
+            return replace(taken, reason="Approved; the copy is waited for.", due_at=over)
+        return self._call_registry(self._begun(taken), promotion)
+
+    def _call_registry(self, begun: Step, promotion: Promotion) -> Step:
+        source = promotion.version
+        tags = {COPIED_FROM: tag_of(source), APPROVAL: begun.token}
+        made = self._registry.copy_version(source, promotion.model, tags)
+        return self._verified(begun, promotion, made)
+
+    def _ours(self, taken: Step, promotion: Promotion) -> ModelVersion | None:
+        """What this step's call has made; whoever reads its token in a copy cannot make an earlier one."""
+        listed = self._registry.list_versions(promotion.model)
+        found = self._registry.with_tag(listed, APPROVAL, taken.token)
+        return min(found, key=lambda version: version.number, default=None)
+
+    def _verified(self, taken: Step, promotion: Promotion, found: ModelVersion) -> Step:
+        why = not_the_copy_because(found, {}, promotion.version)
+        if why is not None:
+            return self._failed(taken, f"The copy is not what was approved: {why}")
+        return self._made(taken, found, run=None, report=None)
+
+    # --- both ---
+
+    def _made(self, taken: Step, found: ModelVersion, *, run: str | None, report: CopyReport | None) -> Step:
+        result: dict[str, Any] = {"copied": facts_of(found), "run": run, "copier": taken.config["copier"]}
+        if report is not None:
+            result |= {"reused": report.reused, "contents_sha256": report.sha256, "files": report.files}
+        text = canonical(result)
+        told = replace(taken, result_json=text, result_sha256=sha256_of(text))
+        return ended(
+            told, StepPhase.SUCCEEDED, f"Copied to {found.model} v{found.version}.", self._clock.now()
+        )
+
+    def _failed(self, taken: Step, why: str) -> Step:
+        return ended(taken, StepPhase.FAILED, why, self._clock.now())
+
+    def _not_wanted(self, taken: Step, promotion: Promotion) -> Step:
+        """The promotion has ended, so that nobody waits for the copy."""
+        why = f"Promotion {promotion.id} is {promotion.phase.value}."
+        if taken.external_id is not None:
+            self._jobs.cancel(taken.external_id)
+            why = f"{why} Run {taken.external_id} is cancelled."
+        return ended(taken, StepPhase.OVERTAKEN, why, self._clock.now())
+
+
+def parameters_of(promotion: Promotion) -> dict[str, str]:
+    """The job parameters of a copying run."""
+    return {
+        MODEL_PARAMETER: promotion.source_model,
+        VERSION_PARAMETER: promotion.version.version,
+        DESTINATION_PARAMETER: promotion.model,
+    }
+
+
+def copied_of(step: Step) -> ModelVersion:
+    """The copy that a step that succeeded has verified."""
+    return version_of(json.loads(step.result_json or "{}")["copied"])
+
+
+def is_waited_for(promotion: Promotion) -> bool:
+    """Also where it has failed while copying: an operator may take it up again."""
+    return promotion.phase is Phase.COPYING or (
+        promotion.phase is Phase.FAILED and promotion.failed_from is Phase.COPYING
+    )
+
+
+def _not_ours(step: Step, promotion: Promotion, state: RunState) -> str | None:
+    """Why this is not the run that we started; None if it is."""
+    if state.job_id != step.config["job"]:
+        return f"Run {state.run_id} is one of job {state.job_id}, not of job {step.config['job']}."
+    for name, value in parameters_of(promotion).items():
+        if state.parameters.get(name) != value:
+            return f"Run {state.run_id} was given another {name} than {value!r}."
+    return None
+
+
+def _window(state: RunState) -> Iterator[tuple[datetime, datetime]]:
+    if state.started_at is not None and state.ended_at is not None:
+        yield state.started_at, state.ended_at
+
+
+def _over_at(step: Step) -> datetime:
+    return (step.started_at or step.planned_at) + timedelta(seconds=step.config["timeout_seconds"])
+
+
+def _too_long(step: Step) -> str:
+    limit = timedelta(seconds=step.config["timeout_seconds"])
+    return f"The copy took longer than {limit} (timeout), and its run was cancelled."
