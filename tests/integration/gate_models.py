@@ -157,13 +157,27 @@ def mlflow_file() -> Iterator[MlflowServer]:
     MLflow's client keeps an engine for each file, and compiles its statements for each engine, which takes longer
     than what most tests do with it.
     """
-    found = _unused.pop() if _unused else _new_file()
-    # By SQLite's own means, for connections to the file stay open.
-    with closing(sqlite3.connect(":memory:")) as empty, closing(sqlite3.connect(found.database)) as used:
-        empty.deserialize(empty_mlflow_database())
-        empty.backup(used)
+    while not _is_emptied(found := _unused.pop() if _unused else _new_file()):
+        pass  # somebody whom an earlier test has left behind still uses it, and it is given to no other test
     yield found
     _unused.append(found)
+
+
+def _is_emptied(server: MlflowServer) -> bool:
+    """Empty it by SQLite's own means, for connections to the file stay open; false where one of them is at work."""
+    with closing(sqlite3.connect(":memory:")) as empty, closing(sqlite3.connect(server.database)) as used:
+        empty.deserialize(empty_mlflow_database())
+        try:
+            empty.backup(used, progress=_go_on_unless_locked)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def _go_on_unless_locked(status: int, *_pages: int) -> None:
+    """Called between two tries, of which there is no end by itself."""
+    if status in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        raise BlockingIOError
 
 
 def _new_file() -> MlflowServer:
