@@ -159,7 +159,7 @@ def test_nothing_is_restored_while_somebody_still_reads_the_database(database: P
         with open_store(f"sqlite:///{database}") as store:
             append_ledger(store, [entry("d")])
         with pytest.raises(ConflictError, match="in use"):
-            put_back(tmp_path / "copy.db", database)
+            put_back(tmp_path / "copy.db", database, wait_seconds=0.1)
     assert lines(database) == 4
     former = put_back(tmp_path / "copy.db", database)[1]
     assert former is not None

@@ -22,7 +22,7 @@ from integration.gate_world import GateWorld, gate_world
 
 DISCOVERY = "/.well-known/databricks-config$"
 LOGIN = b"<!DOCTYPE html><html><head><title>Databricks - Sign In</title></head></html>"
-PATIENT = Timeouts(connect=0.5, read=1, total=20)
+PATIENT = Timeouts(connect=0.5, read=0.5, total=20)
 
 FAULTS: dict[str, Callable[[], Fault]] = {
     "redirect": lambda: Fault(DISCOVERY, location="http://127.0.0.1:1/login.html"),
@@ -58,6 +58,7 @@ def read_a_run(databricks: Workspace, connection: DatabricksConnection) -> str |
     return DatabricksJobRuns(connection).get_run(run_id).workspace_id
 
 
+@pytest.mark.part("rest", "token-", "redirect")
 @faults
 @pytest.mark.parametrize("signs_in", [False, True], ids=["token", "service principal"])
 def test_a_run_is_read_and_the_workspace_is_known(

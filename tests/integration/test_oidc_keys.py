@@ -154,6 +154,7 @@ def test_known_keys_are_used_while_somebody_asks_for_others(world: World, slow: 
 # --- outages ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.part("rest", f"fault4-{DISCOVERY_PATH}", f"fault5-{KEYS_PATH}")
 @pytest.mark.parametrize("path", [DISCOVERY_PATH, KEYS_PATH])
 @pytest.mark.parametrize(
     "fault",

@@ -495,6 +495,7 @@ def test_a_rotated_key_is_found_and_a_withdrawn_one_forgotten(world: World) -> N
     assert "no such key" in refused(world, old)
 
 
+@pytest.mark.part("rest", "fault2-", f"fault3-{DISCOVERY_PATH}")
 @pytest.mark.parametrize("path", [DISCOVERY_PATH, KEYS_PATH])
 @pytest.mark.parametrize(
     "fault", [{"status": 500}, {"status": 404}, {"drop": True}, {"hang": 2.0}, {"body": "{}"}]

@@ -126,7 +126,7 @@ def test_a_vendor_that_hangs_keeps_nobody_waiting() -> None:
     let_go, clock = threading.Event(), Clock()
     checks = [Check("github", lambda: let_go.wait(60), "", is_vendor=True)]
     app = Flask("health")
-    app.add_url_rule("/readyz", view_func=Health(checks, clock, bound=timedelta(seconds=3)).readyz)
+    app.add_url_rule("/readyz", view_func=Health(checks, clock, bound=timedelta(seconds=1.5)).readyz)
     states = []
     while "unreachable" not in states:
         begun = time.monotonic()

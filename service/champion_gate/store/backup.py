@@ -55,12 +55,13 @@ def copy_whole(database: Path, target: Path) -> int:
     return lines
 
 
-def put_back(backup: Path, database: Path) -> tuple[int, Path | None]:
+def put_back(backup: Path, database: Path, *, wait_seconds: float = 5) -> tuple[int, Path | None]:
     """Put a backup in the place of a database that nobody serves. What was there is kept beside it.
 
     Args:
         backup: a file that `copy_whole` made.
         database: the file to put in place.
+        wait_seconds: for how long others may keep it in use before that is an error.
 
     Returns:
         How many lines its ledger has, each of them verified, and where the former database is now, if there was one.
@@ -82,7 +83,7 @@ def put_back(backup: Path, database: Path) -> tuple[int, Path | None]:
         part = database.with_name(f"{database.name}.part")
         _remove(part)
         lines = _copy(backup, part)
-        kept = _put_aside(database, former)
+        kept = _put_aside(database, former, wait_seconds)
         for each in _beside(database):
             each.unlink(missing_ok=True)
         part.replace(database)
@@ -107,11 +108,11 @@ def _copy(source: Path, target: Path) -> int:
     return lines
 
 
-def _put_aside(database: Path, former: Path) -> Path | None:
+def _put_aside(database: Path, former: Path, wait_seconds: float) -> Path | None:
     if not database.exists():
         return None
     # Once its log is in the file, that can be kept alone.
-    with closing(sqlite3.connect(database)) as connection:
+    with closing(sqlite3.connect(database, timeout=wait_seconds)) as connection:
         (is_busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if is_busy:
         raise ConflictError(
