@@ -508,3 +508,24 @@ def test_a_crash_before_any_write_leads_to_one_run_one_copy_and_one_move(tmp_pat
         world.promotion(Phase.PROMOTED)
         assert (gate.champion(), gate.copies(), len(gate.runs())) == ("2", ["1", "2"], 1)
         assert gate.catalog.alias_writes == [(PROD, "Champion", 2)]
+
+
+def test_validation_candidate_alias_and_copy_go_together(gate: Copying) -> None:
+    validate = gate.world.databricks.jobs.add_job(
+        "validate", run_as=COPIER, parameters=dict.fromkeys(NAMES[:2], "")
+    )
+    gate.configure(validation={"job": int(validate)}, challenger="Challenger")
+    promotion = gate.world.ask()
+    (run,) = gate.starts.runs_of(validate)
+    assert run.parameters["model_name"] == "main.ml.churn"
+    assert gate.catalog.alias("main.ml.churn", "Challenger") == "2"
+    gate.world.approve(promotion)
+    gate.world.look()
+    gate.world.live(minutes=30)
+    gate.world.ended(promotion, Phase.PROMOTED)
+    assert gate.champion() == "2"
+    assert gate.catalog.alias("main.ml.churn", "Challenger") is None
+    kinds = [step.kind.value for step in gate.world.store.steps_of(promotion.id)]
+    assert {"validate", "challenger", "challenger_removal", "copy"} <= set(kinds)
+    receipt = make_receipt(gate.world.store, promotion.id, gate.world.clock.now())
+    assert problems_of(gate.world, promotion, receipt) == ()
