@@ -150,6 +150,14 @@ ROWS = [
     failed("never heard of", "NEVER_HEARD_OF"),
     Row("cut output", WAITS, "was cut", {"truncated": True}, said(), runs=2),
     Row("no boolean", WAITS, "neither true nor false", {}, said("yes"), runs=2),
+    Row(
+        "said under another key",
+        WAITS,
+        "not as a key of its own",
+        {},
+        {"result": said(False)},
+        runs=2,
+    ),
     Row("no JSON", WAITS, "is not JSON", {}, '{"champion_gate_validation": {"passed": true', runs=2),
     Row(
         "a key twice",
@@ -187,6 +195,18 @@ ROWS = [
                 {},
                 '{"champion_gate_validation": {"passed": true, "metrics": {"auc": NaN}}}',
                 runs=2,
+            ),
+            Row(
+                "an infinite number beside",
+                WAITS,
+                "too large",
+                {},
+                '{"champion_gate_validation": {"passed": true, "loss": 1e999}}',
+                runs=2,
+            ),
+            Row("almost our key", WAITS, "not as a key", {}, {"Champion_gate_validations": {}}, runs=2),
+            Row(
+                "a text in a text", WAITS, "not as a key of its own", {}, {"x": json.dumps(said(False))}, runs=2
             ),
             Row("no object", WAITS, "no object", {}, {"champion_gate_validation": True}, runs=2),
             Row(
@@ -293,6 +313,47 @@ def test_a_cancelled_promotion_has_its_run_cancelled(gate: Validating) -> None:
     assert run.cancelled is not None
     assert gate.step(promotion).phase is StepPhase.OVERTAKEN
     assert gate.asked() == 0
+
+
+def test_a_run_whose_start_was_not_answered_is_cancelled_with_its_promotion(gate: Validating) -> None:
+    gate.course(said(), seconds=None)
+    gate.world.break_databricks("run-now", lose_answer=True, times=1)
+    promotion = gate.train()
+    gate.world.core.promotion_orders.cancel(promotion.id, actor="anna", reason="wrong data")
+    gate.world.live(minutes=5)
+    gate.world.ended(promotion, Phase.CANCELLED)
+    (run,) = gate.runs()
+    assert run.cancelled is not None
+    assert gate.step(promotion).phase is StepPhase.OVERTAKEN
+
+
+def test_what_iterations_and_child_runs_said_counts(gate: Validating) -> None:
+    jobs = gate.world.databricks.jobs
+    gate.course(
+        seconds=None,
+        tasks={"each": "SUCCESS", "child": "SUCCESS"},
+        kinds={"each": "for_each", "child": "run_job"},
+    )
+    other = jobs.add_job("other")
+    for no_of in ("each", "child", ""):
+        promotion = gate.train()
+        run = gate.runs()[-1]
+        for number in range(3):
+            iteration = jobs.add_iteration(run.run_id, "each")
+            jobs.set_output(iteration, said(no_of != "each" or number != 1))
+        child = jobs.start_child(run.run_id, "child", other, tasks=["main"])
+        jobs.set_output(jobs.task_run_id(child, "main"), said(no_of != "child"))
+        jobs.finish_run(child, notify=False)
+        jobs.finish_run(run.run_id, notify=False)
+        gate.world.live(minutes=5)
+        assert gate.world.again(promotion).phase is (NO if no_of else PASSED), no_of
+        keys = [task["key"] for task in gate.lines(promotion)[-1]["result"]["run"]["tasks"]]
+        assert keys == [
+            "each",
+            "child",
+            *("each/each_iteration", "each/each_iteration[1]", "each/each_iteration[2]"),
+            "child/main",
+        ]
 
 
 # --- which run counts -------------------------------------------------------------------------------------

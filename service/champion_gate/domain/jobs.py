@@ -71,6 +71,7 @@ class TaskResult:
     """What a task of an ended run left; its latest attempt.
 
     Attributes:
+        task_key: unique in its run; below another task, both keys with a stroke between.
         task_run_id: empty where it never got one.
         code: the vendor's code for how it ended.
         output: what a notebook said when it ended (`dbutils.notebook.exit`); None for other kinds of task, and
@@ -101,8 +102,8 @@ class RunState:
         code: the vendor's code for the outcome, or for the state in which it is.
         message: the vendor's words for it; may be empty.
         repaired: whether it was run again, in part or whole, after its first end.
-        tasks: what the tasks left until the first end; empty while it goes on. Iterations of for-each tasks and
-            the tasks of job runs that it started are not among them.
+        tasks: what the tasks left until the first end; empty while it goes on, and where nobody wants them. Behind
+            them come the iterations of for-each tasks and the tasks of job runs that it started.
     """
 
     run_id: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +36,10 @@ def json_object(sent: bytes, what: str = "the body") -> dict[str, Any]:
     """
     try:
         loaded = json.loads(
-            sent.decode(), object_pairs_hook=_object_without_duplicates, parse_constant=_no_constant
+            sent.decode(),
+            object_pairs_hook=_object_without_duplicates,
+            parse_constant=_no_constant,
+            parse_float=_finite,
         )
     except UnicodeDecodeError:
         raise UnusableBodyError(f"{what} is not UTF-8") from None
@@ -65,6 +69,13 @@ def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> Any:
     raise UnusableBodyError(f"{name} is not JSON")
+
+
+def _finite(written: str) -> float:
+    number = float(written)
+    if math.isinf(number):
+        raise UnusableBodyError(f"{written[:40]} is too large, and so no number")
+    return number
 
 
 def object_at(outer: dict[str, Any], key: str) -> dict[str, Any]:

@@ -100,8 +100,8 @@ class Jobs(Protocol):
         """
         ...
 
-    def read(self, run_id: str) -> RunState:
-        """What has become of a run, with what its tasks left once it has ended."""
+    def read(self, run_id: str, *, with_tasks: bool = True) -> RunState:
+        """What has become of a run, with what its tasks left once it has ended, if that is wanted."""
         ...
 
     def cancel(self, run_id: str) -> None:

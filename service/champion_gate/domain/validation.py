@@ -196,11 +196,13 @@ def _claims(state: RunState) -> Iterator[tuple[str, dict[str, Any]]]:
         try:
             found = json_object(task.output.encode("utf-8", "surrogatepass"), where)
         except UnusableBodyError:
-            if CONTRACT in task.output:
+            if CONTRACT in task.output.casefold():
                 raise
             continue
         if CONTRACT in found:
             yield task.task_key, object_at(found, CONTRACT)
+        elif CONTRACT in canonical(found).casefold():
+            raise UnusableBodyError(f"{where} names {CONTRACT}, and not as a key of its own")
 
 
 def _problems(

@@ -105,7 +105,7 @@ class AfterMoves:
     def run_job(self, taken: Step) -> Step:
         """Run a Databricks job once, and wait for its end; one that is under way when the alias moves on is left running."""
         if taken.external_id is not None:
-            return self._look_at_run(taken, self._jobs.read(taken.external_id))
+            return self._look_at_run(taken, self._jobs.read(taken.external_id, with_tasks=False))
         if taken.phase is StepPhase.PLANNED and (waits := self._not_its_turn(taken)) is not None:
             return waits
         gone = self._moved_on(taken)

@@ -111,12 +111,18 @@ class ValidationRuns:
         return ended(taken, StepPhase.FAILED, why, self._clock.now())
 
     def _not_wanted(self, taken: Step, promotion: Promotion) -> Step:
-        """The promotion has ended, so that nobody waits for what the run will say."""
+        """The promotion has ended, so that nobody waits for what the run will say.
+
+        A start that was not answered is sent again with its token, which tells the run; there is no other way to it.
+        """
+        begun = taken
+        if taken.phase is StepPhase.RUNNING and taken.external_id is None:
+            begun = self._started(taken, promotion)
         why = f"Promotion {promotion.id} is {promotion.phase.value}."
-        if taken.external_id is not None:
-            self._jobs.cancel(taken.external_id)
-            why = f"{why} Run {taken.external_id} is cancelled."
-        return ended(taken, StepPhase.OVERTAKEN, why, self._clock.now())
+        if begun.external_id is not None:
+            self._jobs.cancel(begun.external_id)
+            why = f"{why} Run {begun.external_id} is cancelled."
+        return ended(begun, StepPhase.OVERTAKEN, why, self._clock.now())
 
 
 def _is_waited_for(promotion: Promotion) -> bool:

@@ -32,6 +32,7 @@ class Course:
         truncated: whether what they say is cut.
         errors: task key -> the error that `get-output` shows.
         state: the life-cycle state in which it is while it goes on.
+        kinds: task key -> what it is where it is no notebook, as `Jobs.start_run` takes it.
     """
 
     seconds: float | None = 0.0
@@ -42,6 +43,7 @@ class Course:
     truncated: bool = False
     errors: Mapping[str, str] = field(default_factory=dict)
     state: str = "RUNNING"
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -133,7 +135,8 @@ class JobStarts:
         is_busy = len(self._jobs.going_on(job_id)) >= job.most_runs
         may_wait = bool(queue["enabled"]) if queue else bool(job.queue)
         values = {**job.parameters, **given}
-        run_id = self._jobs.start_run(job_id, creator=self._user, tasks=list(course.tasks), parameters=values)
+        tasks = {key: course.kinds.get(key, "notebook") for key in course.tasks}
+        run_id = self._jobs.start_run(job_id, creator=self._user, tasks=tasks, parameters=values)
         made = Started(run_id, job_id, token, values, course, begins=None if is_busy else now)
         self.started.append(made)
         if token is not None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
-from champion_gate.adapters.databricks.connection import DatabricksConnection
-from champion_gate.adapters.databricks.errors import VENDOR
+from champion_gate.adapters.databricks.connection import DatabricksConnection, Operation
+from champion_gate.adapters.databricks.errors import VENDOR, unreadable
 from champion_gate.adapters.databricks.jobs_api import (
     checked_id,
     job_of,
@@ -18,6 +18,8 @@ from champion_gate.adapters.databricks.jobs_api import (
 )
 from champion_gate.adapters.databricks.models import Output, Run, RunNow, Task, word
 from champion_gate.adapters.databricks.outcomes import first_end
+from champion_gate.adapters.databricks.reading import TaskKind, kind_of, run_result
+from champion_gate.domain.job_runs import RunResult
 from champion_gate.domain.jobs import Job, RunState, StartedRun, TaskResult
 from champion_gate.domain.together import Together
 from champion_gate.errors import InvalidInputError, VendorRefusedError
@@ -25,6 +27,7 @@ from champion_gate.errors import InvalidInputError, VendorRefusedError
 _TOKEN = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _MAX_VALUE = 10_000  # characters of a job parameter (https://docs.databricks.com/aws/en/jobs/job-parameters)
 _MAX_OUTPUTS = 100
+_MAX_DEPTH = 5
 # Databricks keeps 5 MB of each. What a job tells the gate is far shorter, and is held in memory for every task.
 _MAX_OUTPUT = 200_000
 _MAX_ERROR = 1_000
@@ -76,8 +79,8 @@ class DatabricksJobs:
         run_id = self._connection.begin().post(RunNow, "/api/2.2/jobs/run-now", body).run_id
         return StartedRun(run_id, self._connection.page(f"jobs/{wanted}/runs/{run_id}"))
 
-    def read(self, run_id: str) -> RunState:
-        """What has become of a run; the outputs of its tasks are read together once it has ended.
+    def read(self, run_id: str, *, with_tasks: bool = True) -> RunState:
+        """What has become of a run; once it has ended, what its tasks and those below them left is read together.
 
         Raises:
             InvalidInputError: `run_id` is no number.
@@ -98,7 +101,7 @@ class DatabricksJobs:
             code=end.code,
             message=end.message,
             repaired=end.repaired,
-            tasks=self._results(run.run_id, end.tasks) if end.outcome else (),
+            tasks=self._results(run.run_id, end.tasks) if end.outcome and with_tasks else (),
         )
 
     def cancel(self, run_id: str) -> None:
@@ -107,18 +110,52 @@ class DatabricksJobs:
         self._connection.begin().write("POST", "/api/2.2/jobs/runs/cancel", body)
 
     def _results(self, run_id: str, tasks: tuple[Task, ...]) -> tuple[TaskResult, ...]:
-        if len(tasks) > _MAX_OUTPUTS:
-            raise VendorRefusedError(
-                VENDOR,
-                f"run {run_id} has {len(tasks)} tasks; of a job that the gate starts it reads at most {_MAX_OUTPUTS}.",
-                hint="Put what the gate has to hear into a job of its own.",
-            )
-        api = self._connection.begin()
-        ids = [task.run_id for task in tasks if task.run_id]
-        read = dict(
-            zip(ids, self._together.each([partial(read_output, api, each) for each in ids]), strict=True)
-        )
-        return tuple(_result(task, read.get(task.run_id or "", Output())) for task in tasks)
+        """What the tasks left, and what the iterations and tasks left that they started, level by level."""
+        api, found = self._connection.begin(), list[TaskResult]()
+        level = _keyed(tasks)
+        for _ in range(_MAX_DEPTH):
+            if len(found) + len(level) > _MAX_OUTPUTS:
+                raise VendorRefusedError(
+                    VENDOR,
+                    f"run {run_id} has {len(found) + len(level)} tasks or more, iterations among them; of a job that the gate "
+                    f"starts it reads at most {_MAX_OUTPUTS}.",
+                    hint="Put what the gate has to hear into a job of its own.",
+                )
+            read = self._together.each([partial(_left_by, api, task) for task in level.values()])
+            below = dict[str, Task]()
+            for (key, task), (left, started) in zip(level.items(), read, strict=True):
+                found.append(_result(key, task, left))
+                below |= _keyed(started, f"{key}/")
+            if not below:
+                return tuple(found)
+            level = below
+        raise VendorRefusedError(VENDOR, f"tasks of run {run_id} are nested deeper than {_MAX_DEPTH} levels.")
+
+
+def _keyed(tasks: Iterable[Task], before: str = "") -> dict[str, Task]:
+    """Tasks by their keys; iterations of one task share theirs, and are counted."""
+    keyed: dict[str, Task] = {}
+    for task in tasks:
+        key = f"{before}{task.task_key or ''}"
+        keyed[f"{key}[{len(keyed)}]" if key in keyed else key] = task
+    return keyed
+
+
+def _left_by(api: Operation, task: Task) -> tuple[Output, Sequence[Task]]:
+    """What a task left, with the iterations or tasks that it started."""
+    if not task.run_id:
+        return Output(), ()
+    kind = kind_of(task)
+    if kind is TaskKind.FOR_EACH:
+        return Output(), read_run(api, task.run_id).iterations
+    left = read_output(api, task.run_id)
+    if kind is TaskKind.PLAIN:
+        return left, ()
+    if left.child_run_id is not None:
+        return left, first_end(read_run(api, left.child_run_id)).tasks
+    if run_result(task)[0] is RunResult.SUCCEEDED:
+        raise unreadable("a run-job task that succeeded, and does not tell which run it started")
+    return left, ()
 
 
 def _parameters(run: Run) -> dict[str, str]:
@@ -127,10 +164,10 @@ def _parameters(run: Run) -> dict[str, str]:
     return {name: value for name, value in given.items() if name and isinstance(value, str)}
 
 
-def _result(task: Task, left: Output) -> TaskResult:
+def _result(key: str, task: Task, left: Output) -> TaskResult:
     output, error = left.result, left.error
     return TaskResult(
-        task_key=task.task_key or "",
+        task_key=key,
         task_run_id=task.run_id or "",
         attempt=task.attempt_number,
         code=word(task.code) or word(task.result_state) or "",

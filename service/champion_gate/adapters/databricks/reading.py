@@ -190,7 +190,7 @@ def attempts_of(tasks: Iterable[Task], repairs: Repairs | None = None) -> list[A
             run_id=run_id,
             task_key=task.task_key or "",
             number=number,
-            kind=_kind(task),
+            kind=kind_of(task),
             result=result,
             order=(generation, task.start_time or _NOT_STARTED, number, int(run_id or 0)),
             start=task.start_time,
@@ -288,7 +288,8 @@ def _named(result: str) -> tuple[str, str] | None:
     return model, check_version(str(version))
 
 
-def _kind(task: Task) -> TaskKind:
+def kind_of(task: Task) -> TaskKind:
+    """What hangs below it."""
     if task.for_each_task is not None:
         return TaskKind.FOR_EACH
     return TaskKind.RUN_JOB if task.run_job_task is not None else TaskKind.PLAIN
