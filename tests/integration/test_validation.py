@@ -206,7 +206,12 @@ ROWS = [
             ),
             Row("almost our key", WAITS, "not as a key", {}, {"Champion_gate_validations": {}}, runs=2),
             Row(
-                "a text in a text", WAITS, "not as a key of its own", {}, {"x": json.dumps(said(False))}, runs=2
+                "a text in a text",
+                WAITS,
+                "not as a key of its own",
+                {},
+                {"x": json.dumps(said(False))},
+                runs=2,
             ),
             Row("no object", WAITS, "no object", {}, {"champion_gate_validation": True}, runs=2),
             Row(
