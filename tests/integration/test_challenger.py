@@ -99,6 +99,7 @@ def test_an_alias_that_others_set_is_left_alone_and_people_are_asked_all_the_sam
     assert challenger(world) == "1"
 
 
+@pytest.mark.part("rest")
 def test_where_somebody_else_moves_it_meanwhile_it_stays_there(world: GateWorld) -> None:
     promotion = world.ask()
     put(world, "1")
@@ -119,6 +120,7 @@ def test_a_registry_that_refuses_it_is_told_and_stops_nothing(world: GateWorld) 
     assert (challenger(world), step(world, promotion).phase) == ("2", StepPhase.SUCCEEDED)
 
 
+@pytest.mark.part("rest")
 def test_a_promotion_that_ends_before_it_could_be_set_has_it_never_set(world: GateWorld) -> None:
     world.break_databricks(PUT, method="PUT", status=503)
     promotion = world.ask()
@@ -129,6 +131,7 @@ def test_a_promotion_that_ends_before_it_could_be_set_has_it_never_set(world: Ga
     assert (challenger(world), step(world, promotion).phase) == (None, StepPhase.OVERTAKEN)
 
 
+@pytest.mark.part("rest")
 def test_a_write_that_was_taken_and_may_still_arrive_is_waited_for(world: GateWorld) -> None:
     world.break_databricks(PUT, method="PUT", status=503)
     promotion = world.ask()

@@ -22,8 +22,8 @@ from champion_gate.domain.steps import Step, StepPhase
 from champion_gate.web.api.promotions import make_receipt
 from champion_gate_standins.databricks.job_starts import JobStarts, Started
 from integration.gate_crashes import DiesAtWrite, StoreBetween, start_with
-from integration.gate_models import TRAINER
-from integration.gate_world import GateWorld, gate_world
+from integration.gate_models import TRAINER, CatalogModels
+from integration.gate_world import GATE, GateWorld, gate_world
 
 COPIER = "7c0b5f2e-0000-4000-8000-000000000002"
 PROD = "prod.ml.churn"
@@ -210,6 +210,7 @@ def test_what_is_approved_is_copied_once_and_the_copy_gets_the_alias(gate: Copyi
     assert any("other versions" in each for each in problems_of(gate.world, promotion, receipt))
 
 
+@pytest.mark.part("rest")
 def test_the_next_version_is_compared_by_age_with_what_the_champion_was_made_of(gate: Copying) -> None:
     gate.approved()
     assert gate.champion() == "2"
@@ -237,6 +238,7 @@ def test_the_champion_that_is_a_copy_is_compared_by_the_numbers_of_what_it_was_m
     )
 
 
+@pytest.mark.part("rest")
 def test_a_copy_that_is_gone_before_it_got_the_alias_is_waited_for_and_then_stale(gate: Copying) -> None:
     promotion = gate.world.ask()
     fault = r"models/prod\.ml\.churn/aliases/Champion$"
@@ -252,6 +254,7 @@ def test_a_copy_that_is_gone_before_it_got_the_alias_is_waited_for_and_then_stal
     assert gate.champion() == "1"
 
 
+IN_QUICK = {"of another version, with the tag", "by a trainer", "before our run", "one checksum differs"}
 ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
     "of another version, with the tag": (
         {"made": {"source": "models:/main.ml.churn/1"}},
@@ -295,10 +298,7 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(
     "name",
-    [
-        name if index < 7 else pytest.param(name, marks=pytest.mark.part("rest"))
-        for index, name in enumerate(ATTACKS)
-    ],
+    [name if name in IN_QUICK else pytest.param(name, marks=pytest.mark.part("rest")) for name in ATTACKS],
 )
 def test_what_is_not_the_copy_does_not_get_the_alias(gate: Copying, name: str) -> None:
     changes, told = ATTACKS[name]
@@ -334,6 +334,7 @@ def test_a_staging_version_that_is_itself_a_copy_and_bears_its_tags_counts_as_it
     assert gate.champion() == "2"
 
 
+@pytest.mark.part("rest")
 def test_a_copy_without_source_is_known_by_our_tag(gate: Copying) -> None:
     gate.made = {"untold": True}
     gate.world.ended(gate.approved(), Phase.PROMOTED)
@@ -359,6 +360,7 @@ def test_nobody_is_asked_while_the_copying_job_runs_as_the_wrong_one(
     assert gate.world.github.runs == []
 
 
+@pytest.mark.part("rest")
 def test_a_job_that_runs_as_somebody_else_by_then_does_not_copy(gate: Copying) -> None:
     promotion = gate.world.ask()
     gate.world.databricks.jobs.run_job_as(gate.job, TRAINER, {"user_name": TRAINER})
@@ -383,6 +385,7 @@ def test_a_failed_copy_is_failed_and_a_retry_reuses_what_is_there(gate: Copying)
     assert (gate.champion(), gate.copies(), len(gate.runs())) == ("2", ["1", "2"], 2)
 
 
+@pytest.mark.part("rest")
 def test_an_approval_whose_copy_another_one_made_takes_that(gate: Copying) -> None:
     promotion = gate.world.ask()
     gate.at_copy = lambda: gate.catalog.set_alias(PROD, "Champion", gate.catalog.add_version(PROD))
@@ -426,6 +429,7 @@ def test_a_hold_on_the_destination_is_looked_at_before_anything_is_copied(gate: 
     gate.world.ended(promotion, Phase.PROMOTED)
 
 
+@pytest.mark.part("rest")
 def test_a_run_that_takes_too_long_is_cancelled_and_the_promotion_fails(gate: Copying) -> None:
     gate.configure(promote_to={"timeout": "10m"})
     gate.course(seconds=None)
@@ -443,6 +447,7 @@ def test_an_answer_lost_after_the_run_was_made_leads_to_one_run(gate: Copying) -
     assert (len(gate.runs()), gate.copies()) == (1, ["1", "2"])
 
 
+@pytest.mark.part("rest")
 def test_another_copying_job_than_people_were_shown_makes_it_stale(gate: Copying) -> None:
     promotion = gate.world.ask()
     other = gate.world.databricks.jobs.add_job("other", run_as=COPIER, parameters=dict.fromkeys(NAMES, ""))
@@ -529,3 +534,32 @@ def test_validation_candidate_alias_and_copy_go_together(gate: Copying) -> None:
     assert {"validate", "challenger", "challenger_removal", "copy"} <= set(kinds)
     receipt = make_receipt(gate.world.store, promotion.id, gate.world.clock.now())
     assert problems_of(gate.world, promotion, receipt) == ()
+
+
+def test_versions_of_two_models_with_one_number_ask_for_one_alias_side_by_side(gate: Copying) -> None:
+    world, jobs = gate.world, gate.world.databricks.jobs
+    other, job = CatalogModels(world.databricks, "eu.ml.churn"), jobs.add_job("train-eu", run_as=TRAINER)
+    other.train(job, "1", {"f1": 0.9})
+    usual = {**GATE, "promote_to": {"model": PROD, "job": int(gate.job)}}
+    world.write_gates(
+        [
+            {**usual, "jobs": [int(world.job_id)], "model": world.models.model},
+            {**usual, "name": "eu", "jobs": [int(job)], "model": other.model},
+        ]
+    )
+    ours = world.ask()
+    run_id = jobs.start_run(job)
+    assert other.train(job, jobs.task_run_id(run_id, "train"), {"f1": 0.9}) == ours.version.version
+    jobs.finish_run(run_id, "SUCCESS", notify=False)
+    world.notify(run_id, job_id=job, job_name="train-eu")
+    world.settle()
+    world.sweep()
+    theirs = next(each for each in world.promotions() if each.id != ours.id)
+    assert (theirs.source_model, theirs.model, theirs.phase) == (other.model, PROD, Phase.PENDING_APPROVAL)
+    assert world.again(ours).phase is Phase.PENDING_APPROVAL
+    world.approve(theirs)
+    world.look()
+    world.live(minutes=30)
+    world.ended(theirs, Phase.PROMOTED)
+    world.ended(ours, Phase.STALE)
+    assert gate.catalog.version(PROD, gate.champion() or "").source == "models:/eu.ml.churn/2"
