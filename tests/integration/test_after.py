@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,7 +122,12 @@ def test_a_rollback_a_minute_later_takes_the_endpoint_back(world: GateWorld) -> 
     assert second.reason == "The endpoint serves v1."
     shown = world.databricks.serving.shown(ENDPOINT)
     assert (served(world), shown["state"]["ready"]) == ({"1"}, "READY")
-    assert len(world.databricks.serving.updates) == 2
+    sent = [versions_of(each.config, world.models.model) for each in world.databricks.serving.updates]
+    assert sent == [{"2"}, {"1"}]
+    assert [move[:2] for move in world.moves()][-2:] == [("1", "2"), ("2", "1")]
+    told = [reason for kind, reason in world.ledger() if kind == "step"]
+    assert told == [first.reason, second.reason]
+    assert [json.loads(step.result_json or "")["config_version_before"] for step in (first, second)] == [1, 2]
 
 
 @pytest.mark.part("rest")
@@ -374,10 +380,13 @@ def test_an_operator_tries_again_what_failed(world: GateWorld) -> None:
 @pytest.mark.part("rest")
 def test_a_gate_without_it_makes_the_same_calls_as_before(world: GateWorld) -> None:
     promote(world)
+    world.live(minutes=60)
     assert world.after_moves() == ()
-    assert not [
-        each for each in world.databricks.requests if "run-now" in each.path or "serving" in each.path
-    ]
+    requests = world.databricks.requests
+    written = [(each.method, each.path.rpartition("/")[2]) for each in requests if each.method != "GET"]
+    assert Counter(written) == {("PUT", "Champion"): 1, ("POST", "set-tag"): 3, ("POST", "search"): 2}
+    jobs = {each.query["job_id"] for each in requests if "job_id" in each.query}
+    assert (jobs, [each for each in requests if "serving" in each.path]) == ({world.job_id}, [])
 
 
 def test_a_start_that_failed_is_not_made_once_the_alias_has_moved_on(world: GateWorld) -> None:
