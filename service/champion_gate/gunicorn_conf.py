@@ -65,13 +65,20 @@ control_socket_disable = True  # by default a socket that all instances of a use
 worker_tmp_dir = _MEMORY_DIRECTORY if os.access(_MEMORY_DIRECTORY, os.W_OK) else None
 
 
-def command(bind_to: str, *, console: bool = False, stop_seconds: int = graceful_timeout) -> list[str]:
+def command(
+    bind_to: str,
+    *,
+    console: bool = False,
+    stop_seconds: int = graceful_timeout,
+    app: str = "champion_gate.wsgi:create()",
+) -> list[str]:
     """The command line that serves; run it in place of this process, so that nothing heavy stays behind.
 
     Args:
         bind_to: host:port.
         console: log lines for people instead of JSON.
         stop_seconds: how long it may take to stop.
+        app: what is served: module and factory.
     """
     log_class = ConsoleLog if console else JsonLog
     return [
@@ -80,7 +87,7 @@ def command(bind_to: str, *, console: bool = False, stop_seconds: int = graceful
         *("--bind", bind_to),
         *("--graceful-timeout", str(stop_seconds)),
         *("--logger-class", f"{log_class.__module__}.{log_class.__name__}"),
-        "champion_gate.wsgi:create()",
+        app,
     ]
 
 

@@ -87,7 +87,7 @@ class Served:
         if impatient:
             migrate_database(environ["CHAMPION_GATE_DATABASE_URL"])
             address = f"127.0.0.1:{environ['CHAMPION_GATE_PORT']}"
-            command = [*gunicorn_conf.command(address)[:-1], "impatient:create()"]
+            command = gunicorn_conf.command(address, app="impatient:create()")
             environ = {**environ, "PYTHONPATH": str(Path(__file__).parents[1])}
         with log.open("wb") as output:
             self.process = subprocess.Popen(

@@ -142,6 +142,34 @@ def test_without_a_terminal_it_approves_by_itself_and_tells_the_story(system: st
     assert not re.search(r"INFO|WARNING|ERROR|Traceback|mlflow\.store", story)
 
 
+@pytest.mark.part("rest")
+def test_the_full_one_goes_from_validation_to_an_endpoint_and_back() -> None:
+    with demo("--yes", "--full") as running:
+        assert running.process.wait(90) == 0
+        story = running.output()
+        running.assert_nothing_is_left()
+    begun = 0
+    for part in (
+        "Databricks has sent its notification",
+        "validation job: The validation passed",
+        "reviewer-1 has approved in GitHub",
+        "copying job: Copied to prod.ml.churn v2",
+        "promoted: Champion of prod.ml.churn moved from v1 to v2, a copy of staging.ml.churn v2",
+        "batch job: The job succeeded",
+        "serving endpoint: The endpoint serves v2",
+        "an operator rolls back",
+        "Champion stands on v1 again",
+        "serving endpoint: The endpoint serves v1",
+        "chain verified",
+        "Nothing is left running",
+    ):
+        found = story.find(part, begun)
+        assert found > 0, (part, story)
+        begun = found
+    lines = story.partition("The ledger")[0].strip().splitlines()
+    assert all(re.match(r"\[ *\d+\.\d s\] ", line) for line in lines), story
+
+
 def curl(line: str, token: str) -> requests.Response:
     """Do what a printed curl line does, without curl."""
     words = shlex.split(line.replace("$TOKEN", token))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from champion_gate.demo.ci import REVIEWER, GitHubDemo, GitLabDemo
+from champion_gate.demo.models import ALIAS
 
 if TYPE_CHECKING:
     from champion_gate.demo.world import DemoWorld
@@ -32,7 +33,12 @@ _KEPT_PORT = 8765  # service/docs/api.md prints it
     help=f"The service's port, 0 for a free one; with --keep {_KEPT_PORT} by default, else a free one.",
 )
 @click.option("--gitlab", is_flag=True, help="Approve in GitLab instead of GitHub.")
-def command(port: int | None, *, yes: bool, keep: bool, gitlab: bool) -> None:
+@click.option(
+    "--full",
+    is_flag=True,
+    help="On Unity Catalog (a stand-in), with validation, a copy to production, batch job, endpoint and rollback.",
+)
+def command(port: int | None, *, yes: bool, keep: bool, gitlab: bool, full: bool) -> None:
     """See a model version become Champion: real service, stand-ins for Databricks and GitHub or GitLab, real MLflow.
 
     Everything listens on loopback and is gone when the demo ends.
@@ -49,12 +55,18 @@ def command(port: int | None, *, yes: bool, keep: bool, gitlab: bool) -> None:
     try:
         with (
             tempfile.TemporaryDirectory(prefix="champion-gate-demo-") as folder,
-            demo_world(Path(folder), port, say, GitLabDemo if gitlab else GitHubDemo, interrupts) as world,
+            demo_world(
+                Path(folder), port, say, GitLabDemo if gitlab else GitHubDemo, interrupts, full=full
+            ) as world,
         ):
-            promotion = _promote(world, say, asks=asks)
-            notification_id = _tell(world, promotion)
+            if full:
+                promotion = _go_the_whole_way(world, say, asks=asks)
+            else:
+                promotion = _promote(world, say, asks=asks)
+                _tell(world, promotion)
+            _tell_ledger(world)
             if keep:
-                _tell_what_to_try(world, promotion, notification_id)
+                _tell_what_to_try(world, promotion)
                 _serve_on(world)
         click.echo("Nothing is left running: --keep goes on serving, with lines to try.")
     except KeyboardInterrupt:
@@ -62,11 +74,34 @@ def command(port: int | None, *, yes: bool, keep: bool, gitlab: bool) -> None:
         sys.exit(130 if not keep else 0)
 
 
-def _promote(world: DemoWorld, say: Callable[[str], None], *, asks: bool) -> Promotion:
+def _go_the_whole_way(world: DemoWorld, say: Callable[[str], None], *, asks: bool) -> Promotion:
+    from champion_gate.demo.around import Around
+    from champion_gate.domain.promotion import Phase
+
+    around = Around(world.url, world.token, world.models, say)
+    promotion = _promote(world, say, asks=asks, look=around.tell)
+    say(f"{promotion.phase.value}: {promotion.reason.rstrip('.')}")
+    if promotion.phase is Phase.PROMOTED:
+        around.follow_the_move()
+        around.roll_back()
+    click.echo()
+    return promotion
+
+
+def _promote(
+    world: DemoWorld,
+    say: Callable[[str], None],
+    *,
+    asks: bool,
+    look: Callable[[Promotion], None] = lambda _promotion: None,
+) -> Promotion:
     world.databricks.jobs.finish_run(world.job_run_id)
     say("the training job has ended; Databricks has sent its notification")
     pending = _wait_for(
-        world, "waiting for approval", lambda p: p.phase.value == "pending_approval" or not p.phase.is_open
+        world,
+        "waiting for approval",
+        lambda p: p.phase.value == "pending_approval" or not p.phase.is_open,
+        look=look,
     )
     if pending.request is None:
         return pending
@@ -76,10 +111,12 @@ def _promote(world: DemoWorld, say: Callable[[str], None], *, asks: bool) -> Pro
             f"\n  Decide there, as a reviewer would in {world.ci.name}:\n\n    {pending.request.url}\n\n"
             f"  {world.ci.how}; the demo goes on by itself (Ctrl-C stops it).\n"
         )
-        return _wait_for(world, "the decision", lambda p: not p.phase.is_open, patience=float("inf"))
+        return _wait_for(
+            world, "the decision", lambda p: not p.phase.is_open, patience=float("inf"), look=look
+        )
     world.ci.approve(str(pending.request.external_id))
     say(f"{REVIEWER} has approved in {world.ci.name}; the released job asks the service how it went")
-    return _wait_for(world, "the alias", lambda p: not p.phase.is_open)
+    return _wait_for(world, "the alias", lambda p: not p.phase.is_open, look=look)
 
 
 def _job_result(world: DemoWorld, promotion: Promotion) -> str:
@@ -95,7 +132,12 @@ def _job_result(world: DemoWorld, promotion: Promotion) -> str:
 
 
 def _wait_for(
-    world: DemoWorld, what: str, done: Callable[[Promotion], bool], *, patience: float = _PATIENCE_SECONDS
+    world: DemoWorld,
+    what: str,
+    done: Callable[[Promotion], bool],
+    *,
+    patience: float = _PATIENCE_SECONDS,
+    look: Callable[[Promotion], None],
 ) -> Promotion:
     from champion_gate.errors import VendorUnavailableError
     from champion_gate.store import open_store
@@ -104,6 +146,8 @@ def _wait_for(
     with open_store(world.environ["CHAMPION_GATE_DATABASE_URL"]) as store:
         while time.monotonic() < deadline:
             found = store.list_promotions(limit=1).items
+            if found:
+                look(found[0])
             if found and done(found[0]):
                 return found[0]
             time.sleep(0.1)
@@ -114,15 +158,12 @@ def _wait_for(
     )
 
 
-def _tell(world: DemoWorld, promotion: Promotion) -> str:
-    """The story as a person wants to read it; returns the notification's id."""
-    from champion_gate.cli.output import when
+def _tell(world: DemoWorld, promotion: Promotion) -> None:
+    """The story as a person wants to read it."""
     from champion_gate.store import open_store
 
     with open_store(world.environ["CHAMPION_GATE_DATABASE_URL"]) as store:
         notification = store.list_notifications(limit=1).items[0]
-        lines = store.ledger_lines()
-        checked = store.verify_ledger()
     click.echo("\nWhat happened\n")
     click.echo(
         f"  1. Databricks said that a run of {notification.notification.job_name!r} succeeded ({notification.id})."
@@ -135,8 +176,17 @@ def _tell(world: DemoWorld, promotion: Promotion) -> str:
     _tell_metrics(promotion)
     _tell_decision(promotion)
     click.echo(f"  5. {promotion.phase.value}: {promotion.reason.rstrip('.')}.")
-    click.echo(f"     The registry says: {_champion(world)}")
+    click.echo(f"     The registry says: {ALIAS} -> v{world.models.champion()}")
     click.echo(f"     The CI job in {world.ci.name} ended: {_job_result(world, promotion)}\n")
+
+
+def _tell_ledger(world: DemoWorld) -> None:
+    from champion_gate.cli.output import when
+    from champion_gate.store import open_store
+
+    with open_store(world.environ["CHAMPION_GATE_DATABASE_URL"]) as store:
+        lines = store.ledger_lines()
+        checked = store.verify_ledger()
     click.echo(f"The ledger ({checked} lines, chain verified)\n")
     for line in reversed(lines):
         click.echo(
@@ -144,7 +194,6 @@ def _tell(world: DemoWorld, promotion: Promotion) -> str:
         )
         click.echo(f"     {line.hash}")
     click.echo()
-    return notification.id
 
 
 def _tell_metrics(promotion: Promotion) -> None:
@@ -169,15 +218,11 @@ def _tell_decision(promotion: Promotion) -> None:
     click.echo(f"     Who trained the model may not decide: {kept_out}.\n")
 
 
-def _champion(world: DemoWorld) -> str:
-    from mlflow import MlflowClient
+def _tell_what_to_try(world: DemoWorld, promotion: Promotion) -> None:
+    from champion_gate.store import open_store
 
-    client = MlflowClient(tracking_uri=world.registry_uri, registry_uri=world.registry_uri)
-    aliases = client.get_registered_model("churn").aliases
-    return ", ".join(f"{alias} -> v{version}" for alias, version in aliases.items())
-
-
-def _tell_what_to_try(world: DemoWorld, promotion: Promotion, notification_id: str) -> None:
+    with open_store(world.environ["CHAMPION_GATE_DATABASE_URL"]) as store:
+        notification_id = store.list_notifications(limit=1).items[0].id
     head = 'curl -s -H "Authorization: Bearer $TOKEN"'
     click.echo("Try\n")
     for text in (

@@ -21,15 +21,15 @@ import requests
 import yaml
 
 from champion_gate.cli.output import clean
+from champion_gate.demo.around import gate_around
 from champion_gate.demo.ci import TRAINER_LOGIN, DemoCi, serving
+from champion_gate.demo.models import TRAINER, CatalogModels, DemoModels, MlflowModels
 from champion_gate.errors import VendorUnavailableError
 
 if TYPE_CHECKING:
     from champion_gate_standins.databricks.server import DatabricksStandIn
 
-MODEL = "churn"
 JOB_NAME = "train-churn"
-TRAINER = "trainer@example.com"
 _START_SECONDS = 30.0  # on a slow machine imports alone take ten
 _STOP_SECONDS = 35.0  # several times what the service takes at the most
 
@@ -76,7 +76,7 @@ class DemoWorld:
     Attributes:
         url: the service's address.
         token: an operator's API token.
-        registry_uri: the MLflow registry.
+        models: the registry.
         environ: the service's environment, for the command line.
         ci: where approval is asked for.
         job_run_id: the run that has trained v2 and has not ended yet.
@@ -84,7 +84,7 @@ class DemoWorld:
 
     url: str
     token: str
-    registry_uri: str
+    models: DemoModels
     environ: dict[str, str]
     databricks: DatabricksStandIn
     ci: DemoCi
@@ -98,6 +98,8 @@ def demo_world(
     say: Callable[[str], None],
     ci_kind: type[DemoCi],
     interrupts: Interrupts,
+    *,
+    full: bool,
 ) -> Iterator[DemoWorld]:
     """Start everything on loopback; when the block ends nothing is left of it.
 
@@ -107,6 +109,7 @@ def demo_world(
         say: tells a person how far it is.
         ci_kind: which CI/CD system.
         interrupts: held back while the service's process is being made.
+        full: on Unity Catalog, with jobs and an endpoint around the promotion, instead of on MLflow.
     """
     from champion_gate_standins.common.server import serve
     from champion_gate_standins.databricks.server import DatabricksStandIn, Hook
@@ -123,10 +126,13 @@ def demo_world(
             JOB_NAME, creator=TRAINER, run_as=TRAINER, hook=Hook(f"{url}/hooks/databricks", *hook)
         )
         job_run_id = databricks.jobs.start_run(job_id, creator=TRAINER)
-        registry = folder / "mlflow.db"
-        registry_uri = f"sqlite:///{registry}"
+        models: DemoModels = MlflowModels(folder)
+        around: dict[str, object] = {}
+        if full:
+            models = catalog = CatalogModels(databricks)
+            around = gate_around(databricks, catalog)
         environ = {
-            "CHAMPION_GATE_CONFIG": str(_write_gates(folder, registry_uri, ci, job_id)),
+            "CHAMPION_GATE_CONFIG": str(_write_gates(folder, models, ci, job_id, around)),
             "CHAMPION_GATE_DATABASE_URL": f"sqlite:///{folder}/champion-gate.db",
             "CHAMPION_GATE_PORT": str(port),
             "CHAMPION_GATE_DATABRICKS_HOOK_USERNAME": hook[0],
@@ -137,13 +143,13 @@ def demo_world(
         }
         # The service starts while the registry is made: both take seconds, of one core each.
         log = folder / "service.log"
-        process = stack.enter_context(started_service(environ, log, interrupts))
-        _make_registry(registry, job_id, databricks.jobs.task_run_id(job_run_id, "train"))
-        say(f"MLflow registry with {MODEL} v1 (Champion) and a freshly trained v2")
+        process = stack.enter_context(started_service(environ, log, interrupts, full=full))
+        models.fill(job_id, databricks.jobs.task_run_id(job_run_id, "train"))
+        say(f"{models.title} with {models.destination} v1 (Champion) and a freshly trained {models.name} v2")
         _wait_until_alive(process, url, log)
         say(f"champion-gate at {url}")
         token = _operator_token(environ["CHAMPION_GATE_DATABASE_URL"])
-        yield DemoWorld(url, token, registry_uri, environ, databricks, ci, job_run_id)
+        yield DemoWorld(url, token, models, environ, databricks, ci, job_run_id)
 
 
 def _operator_token(database_url: str) -> str:
@@ -159,53 +165,9 @@ def _operator_token(database_url: str) -> str:
     return text
 
 
-def _make_registry(file: Path, job_id: str, task_run_id: str) -> None:
-    """Make it elsewhere: the service, which looks already, must find a whole registry or none."""
-    making = file.with_name("making.db")
-    train(f"sqlite:///{making}", job_id, task_run_id)
-    making.rename(file)
-
-
-def train(registry_uri: str, job_id: str, task_run_id: str) -> None:
-    """Register v1, which is Champion, and v2, which the running job has just made."""
-    from champion_gate.adapters.mlflow.client import import_mlflow
-
-    import_mlflow(with_database=True)
-    from mlflow import MlflowClient
-
-    client = MlflowClient(tracking_uri=registry_uri, registry_uri=registry_uri)
-    client.create_registered_model(MODEL)
-    experiment = client.create_experiment(f"job:/{job_id}", artifact_location="s3://example-bucket/churn")
-    versions = [
-        ("1", {"f1": 0.871, "auc": 0.931, "log_loss": 0.318}, {"max_depth": "6", "learning_rate": "0.1"}),
-        (
-            task_run_id,
-            {"f1": 0.894, "auc": 0.947, "log_loss": 0.287},
-            {"max_depth": "8", "learning_rate": "0.1"},
-        ),
-    ]
-    for made_by, metrics, params in versions:
-        run = client.create_run(
-            experiment,
-            tags={
-                "mlflow.user": TRAINER,
-                "mlflow.databricks.jobID": job_id,
-                "mlflow.databricks.jobRunID": made_by,
-                "mlflow.source.git.commit": secrets.token_hex(20),
-            },
-        )
-        for name, value in metrics.items():
-            client.log_metric(run.info.run_id, name, value)
-        for name, text in params.items():
-            client.log_param(run.info.run_id, name, text)
-        source = f"s3://example-bucket/churn/{run.info.run_id}/artifacts/model"
-        client.create_model_version(MODEL, source=source, run_id=run.info.run_id)
-    client.set_registered_model_alias(MODEL, "Champion", "1")
-
-
 @contextmanager
 def started_service(
-    environ: dict[str, str], log: Path, interrupts: Interrupts
+    environ: dict[str, str], log: Path, interrupts: Interrupts, *, full: bool
 ) -> Iterator[subprocess.Popen[bytes]]:
     """`champion-gate serve` as a process of its own, stopped when the block ends.
 
@@ -213,9 +175,10 @@ def started_service(
         environ: its settings.
         log: file that takes its log lines.
         interrupts: held back while the process is being made.
+        full: the one that looks more often.
     """
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("CHAMPION_GATE_", "DATABRICKS_"))}
-    command = [sys.executable, "-m", "champion_gate", "serve"]
+    command = _impatient(environ) if full else [sys.executable, "-m", "champion_gate", "serve"]
     process = None
     try:
         # A group of its own: Ctrl-C reaches the demo, which then stops the service in an orderly way.
@@ -227,6 +190,16 @@ def started_service(
     finally:
         if process is not None:
             _stop(process)
+
+
+def _impatient(environ: dict[str, str]) -> list[str]:
+    """Do what `champion-gate serve` does before it becomes gunicorn, and return the command line of that."""
+    from champion_gate.bootstrap.local import migrate_database
+    from champion_gate.demo.impatient import APP
+    from champion_gate.gunicorn_conf import command
+
+    migrate_database(environ["CHAMPION_GATE_DATABASE_URL"])
+    return command(f"127.0.0.1:{environ['CHAMPION_GATE_PORT']}", app=APP)
 
 
 def _wait_until_alive(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
@@ -253,21 +226,24 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             raise
 
 
-def _write_gates(folder: Path, registry_uri: str, ci: DemoCi, job_id: str) -> Path:
+def _write_gates(
+    folder: Path, models: DemoModels, ci: DemoCi, job_id: str, around: dict[str, object]
+) -> Path:
     gate = {
         "name": "churn",
         "jobs": [int(job_id)],
-        "model": MODEL,
+        "model": models.name,
         "approval": ci.approval(),
         "identities": {TRAINER: TRAINER_LOGIN},
         "metrics": {
             "f1": {"better": "higher", "max_worse": 0.01, "at_least": 0.8},
             "log_loss": {"better": "lower", "max_worse": 0.02},
         },
+        **around,
     }
     path = folder / "gates.yaml"
     path.write_text(
-        yaml.safe_dump({"registry": registry_uri, **ci.top_level(), "gates": [gate]}, sort_keys=False)
+        yaml.safe_dump({"registry": models.uri, **ci.top_level(), "gates": [gate]}, sort_keys=False)
     )
     return path
 
