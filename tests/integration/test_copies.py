@@ -415,6 +415,23 @@ def test_cancel_while_copying_cancels_the_run(gate: Copying) -> None:
     assert gate.champion() == "1"
 
 
+@pytest.mark.part("rest")
+def test_cancel_finds_the_run_whose_start_was_not_answered(gate: Copying) -> None:
+    gate.course(seconds=None)
+    promotion = gate.world.ask()
+    gate.world.break_databricks("run-now", lose_answer=True)
+    gate.world.approve(promotion)
+    gate.world.look()
+    assert len(gate.runs()) == 1
+    gate.world.core.promotion_orders.cancel(promotion.id, actor="anna", reason="wrong data")
+    gate.world.settle()
+    gate.world.databricks.faults.clear()
+    gate.world.live(minutes=30)
+    gate.world.ended(promotion, Phase.CANCELLED)
+    (run,) = gate.runs()
+    assert run.cancelled is not None
+
+
 def test_a_hold_on_the_destination_is_looked_at_before_anything_is_copied(gate: Copying) -> None:
     promotion = gate.world.ask()
     orders = gate.world.core.alias_orders

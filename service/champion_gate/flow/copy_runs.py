@@ -128,7 +128,7 @@ class CopyRuns:
     def _read_earlier(self, run_id: str) -> RunState | None:
         """An earlier run of ours; None where it was deleted since."""
         try:
-            return self._jobs.read(run_id)
+            return self._jobs.read(run_id, with_tasks=False)
         except VendorRefusedError as error:
             if error.concerns_all:
                 raise
@@ -232,12 +232,18 @@ class CopyRuns:
         return ended(taken, StepPhase.FAILED, why, self._clock.now())
 
     def _not_wanted(self, taken: Step, promotion: Promotion) -> Step:
-        """The promotion has ended, so that nobody waits for the copy."""
+        """The promotion has ended, so that nobody waits for the copy.
+
+        A start that was not answered is sent again with its token, which tells the run; there is no other way to it.
+        """
+        begun, is_jobs = taken, taken.config["job"] is not None
+        if is_jobs and taken.phase is StepPhase.RUNNING and taken.external_id is None:
+            begun = self._started(taken, promotion)
         why = f"Promotion {promotion.id} is {promotion.phase.value}."
-        if taken.external_id is not None:
-            self._jobs.cancel(taken.external_id)
-            why = f"{why} Run {taken.external_id} is cancelled."
-        return ended(taken, StepPhase.OVERTAKEN, why, self._clock.now())
+        if begun.external_id is not None:
+            self._jobs.cancel(begun.external_id)
+            why = f"{why} Run {begun.external_id} is cancelled."
+        return ended(begun, StepPhase.OVERTAKEN, why, self._clock.now())
 
 
 def parameters_of(promotion: Promotion) -> dict[str, str]:
