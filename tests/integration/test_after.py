@@ -402,6 +402,49 @@ def test_a_start_that_failed_is_not_made_once_the_alias_has_moved_on(world: Gate
     assert [phase for _, phase in ends(world)] == [StepPhase.OVERTAKEN]
 
 
+def test_what_databricks_quotes_of_an_endpoints_variables_is_kept_nowhere(
+    world: GateWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    add_endpoint(world)
+    world.reconfigure(after=[{"serving_endpoint": ENDPOINT}])
+    quoted = (
+        b'{"error_code":"INVALID_PARAMETER_VALUE","message":"KEY is written-out-by-mistake, not a reference"}'
+    )
+    world.databricks.faults.add(Fault("/config$", status=400, body=quoted))
+    promote(world)
+    assert "KEY is [redacted], not a" in str(world.after_moves()[0].retry.last_error)
+    world.live(days=2)
+    assert ends(world) == [(StepKind.ENDPOINT, StepPhase.FAILED)]
+    told = [line.entry for line in world.store.ledger_lines()]
+    assert "written-out-by-mistake" not in f"{world.after_moves()} {told} {caplog.text}"
+
+
+@pytest.mark.part("rest")
+def test_words_of_a_failed_update_quote_no_variable(world: GateWorld) -> None:
+    add_endpoint(world)
+    world.databricks.serving.failure = "KEY=written-out-by-mistake is refused"
+    world.reconfigure(after=[{"serving_endpoint": ENDPOINT}])
+    promote(world)
+    world.live(minutes=5)
+    (step,) = world.after_moves()
+    assert "KEY=[redacted] is refused" in step.reason
+
+
+def test_a_start_that_was_not_answered_is_taken_up_again_as_the_same_run(world: GateWorld) -> None:
+    job = add_job(world)
+    world.reconfigure(after=[{"job": int(job)}])
+    world.databricks.faults.add(Fault("run-now", lose_answer=True))
+    promote(world)
+    (start,) = world.after_moves()
+    orders = StepOrders(world.store, world.wake_ups, world.clock)
+    orders.skip(start.id, actor="operator-1", reason="no answer")
+    world.databricks.faults.clear()
+    orders.retry(start.id, actor="operator-1")
+    world.live(minutes=5)
+    assert ends(world) == [(StepKind.JOB, StepPhase.SUCCEEDED)]
+    assert len(world.databricks.starts.runs_of(job)) == 1
+
+
 @pytest.mark.part("rest")
 def test_a_start_that_is_refused_can_be_skipped_for_what_waits_behind_it(world: GateWorld) -> None:
     job = add_job(world)

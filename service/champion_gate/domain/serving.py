@@ -8,11 +8,12 @@ of it, and vendors' clients drop keys that they do not know
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from champion_gate.domain.secrets import BLOT
 from champion_gate.errors import ConflictError
 
 Config = Mapping[str, Any]
@@ -35,6 +36,7 @@ _RECORDED = (
     "max_provisioned_throughput",
     "provisioned_model_units",
 )
+_SHORTEST_SECRET = 4  # characters; shorter ones stand in every sentence
 _ROUTE_NAMES = ("served_entity_name", "served_model_name")
 
 
@@ -200,15 +202,43 @@ def _allowed(shown: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
     return {key: shown[key] for key in keys if isinstance(shown.get(key), str | int | float)}
 
 
+def without_values_of(config: Config, text: str) -> str:
+    """A vendor's words about a configuration, with every text of it blotted out that `for_the_record` leaves away.
+
+    Values of environment variables and keys of external models may stand there as they are, and vendors quote what
+    they refuse. References to secrets are none.
+    """
+    values = {
+        value
+        for entity in _entities(config)
+        for key, part in entity.items()
+        if key not in _RECORDED and key not in _ONLY_SHOWN_OF_ENTITY
+        for value in _texts(part)
+        if len(value) >= _SHORTEST_SECRET and not value.startswith("{{secrets/")
+    }
+    for value in sorted(values, key=len, reverse=True):
+        text = text.replace(value, BLOT)
+    return text
+
+
+def _texts(part: object) -> Iterator[str]:
+    if isinstance(part, str):
+        yield part
+    elif isinstance(part, Mapping):
+        yield from (text for each in part.values() for text in _texts(each))
+    elif isinstance(part, list):
+        yield from (text for each in part for text in _texts(each))
+
+
 def trouble(endpoint: Endpoint) -> str:
     """What the vendor says of entities that are not ready; empty where it says nothing."""
-    told = []
+    told: list[str] = []
     for config in (endpoint.pending or {}, endpoint.config):
         for entity in _entities(config):
             state = entity.get("state")
             if isinstance(state, Mapping) and state.get("deployment") != "DEPLOYMENT_READY":
                 words = state.get("deployment_state_message") or state.get("deployment")
-                told.append(f"{entity.get('name')}: {words}")
+                told.append(without_values_of(config, f"{entity.get('name')}: {words}"))
     return "; ".join(told)
 
 

@@ -129,7 +129,6 @@ def taken_up_again(step: Step, reason: str, at: datetime, *, starts: int = 0) ->
 
     A start of which no run is known may have made one, which its token finds.
     """
-    is_copy = step.kind is StepKind.COPY
     return replace(
         planned(step.promotion_id, step.kind, step.config, at),
         id=step.id,
@@ -138,6 +137,6 @@ def taken_up_again(step: Step, reason: str, at: datetime, *, starts: int = 0) ->
         reason=reason,
         starts=starts,
         lease=step.lease,
-        known=step.known if is_copy else {},
-        token=step.token if is_copy and step.external_id is None else "",
+        known=step.known if step.kind is StepKind.COPY else {},
+        token=step.token if step.external_id is None else "",
     )

@@ -119,12 +119,12 @@ class AfterMoves:
     def _start_job(self, taken: Step) -> Step:
         """Store the token, then start the run of it: the same one where that was done before."""
         job_id, given = taken.config["job"], self._parameters(taken)
-        if not taken.token:
+        if taken.phase is StepPhase.PLANNED:
             taken = self._store.save_step(
                 replace(
                     taken,
                     phase=StepPhase.RUNNING,
-                    token=self._chance.token(),
+                    token=taken.token or self._chance.token(),
                     started_at=self._clock.now(),
                     starts=taken.starts + 1,
                 )

@@ -80,7 +80,7 @@ class ValidationRuns:
         begun = replace(
             taken,
             phase=StepPhase.RUNNING,
-            token=self._chance.token(),
+            token=taken.token or self._chance.token(),
             starts=taken.starts + 1,
             started_at=self._clock.now(),
             known={**job_facts(job), "parameters": taken.config["parameters"]},

@@ -9,7 +9,15 @@ from champion_gate.adapters.databricks.connection import DatabricksConnection
 from champion_gate.adapters.databricks.errors import InvalidRequestError, unreadable
 from champion_gate.adapters.databricks.models import ShownEndpoint, databricks
 from champion_gate.domain.names import check_endpoint, joined
-from champion_gate.domain.serving import Endpoint, UpdateState, moved, names_to_renew, renamed
+from champion_gate.domain.serving import (
+    Endpoint,
+    UpdateState,
+    moved,
+    names_to_renew,
+    renamed,
+    without_values_of,
+)
+from champion_gate.errors import VendorError
 
 _ENDPOINTS = "/api/2.0/serving-endpoints"
 
@@ -65,7 +73,11 @@ class DatabricksServing:
         return {}
 
     def _put(self, name: str, config: Mapping[str, Any]) -> None:
-        self._connection.begin().write("PUT", f"{_path(name)}/config", config)
+        try:
+            self._connection.begin().write("PUT", f"{_path(name)}/config", config)
+        except VendorError as error:
+            error.message = without_values_of(config, error.message)
+            raise
 
 
 def _path(name: str) -> str:
