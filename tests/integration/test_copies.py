@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from champion_gate.domain.aliases import Order
 from champion_gate.domain.callers import Caller, Role
 from champion_gate.domain.copies import COPIED_FROM
 from champion_gate.domain.ledger.export import read_jsonl, write_jsonl
@@ -232,6 +233,22 @@ def test_the_champion_that_is_a_copy_is_compared_by_the_numbers_of_what_it_was_m
     older = gate.world.core.promotion_orders.ask(
         "churn", "2", job_run_id=None, caller=Caller("anna", Role.OPERATOR, "test"), reason="again"
     )
+    gate.world.settle()
+    assert "A copy of version 2 of main.ml.churn is Champion already" in gate.world.ended(
+        older, Phase.INELIGIBLE
+    )
+
+
+@pytest.mark.part("rest")
+def test_after_a_rollback_the_champion_is_still_known_as_the_copy_that_it_is(gate: Copying) -> None:
+    gate.world.ended(gate.approved(), Phase.PROMOTED)
+    gate.world.ended(gate.approved(), Phase.PROMOTED)
+    orders, caller = gate.world.core.alias_orders, Caller("anna", Role.OPERATOR, "test", "")
+    key = gate.world.store.list_promotions().items[0].alias_key
+    orders.roll_back(key.model, key.alias, Order(caller, "it answers nonsense"))
+    assert gate.champion() == "2"  # the copy of staging's v2
+    orders.release(key.model, key.alias, caller=caller, reason="over")
+    older = gate.world.core.promotion_orders.ask("churn", "2", job_run_id=None, caller=caller, reason="again")
     gate.world.settle()
     assert "A copy of version 2 of main.ml.churn is Champion already" in gate.world.ended(
         older, Phase.INELIGIBLE

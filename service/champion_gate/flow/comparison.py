@@ -89,9 +89,10 @@ class Comparison:
         return replace(details, version=measured, tags=copy.tags)
 
     def _made_of(self, taken: Promotion, champion: VersionDetails | None) -> MadeOf | None:
+        """What the Champion is a copy of, as its promotion's line says; a rollback or an order since says nothing of that."""
         if champion is None or not taken.is_copied:
             return None
-        for line in self._store.ledger_lines(taken.alias_key, kind=LedgerKind.ALIAS_CHANGE, limit=1):
+        for line in self._store.ledger_lines(taken.alias_key, kind=LedgerKind.ALIAS_CHANGE, limit=None):
             facts = line.entry.facts
             told = [facts.get(name) for name in (SOURCE_MODEL, SOURCE_VERSION, SOURCE_VERSION_ID)]
             is_it = (facts.get("to"), facts.get(VERSION_ID)) == (
