@@ -35,12 +35,13 @@ class Call:
 CALLS = [
     Call("validation", "/jobs/run-now$", "POST"),
     Call("challenger", f"/aliases/{CHALLENGER}$", "PUT"),
+    Call("copy", "/jobs/run-now$", "POST", skip=1),
     Call("alias", "/aliases/Champion$", "PUT"),
     Call("challenger's removal", f"/aliases/{CHALLENGER}$", "DELETE"),
-    Call("batch", "/jobs/run-now$", "POST", skip=1),
+    Call("batch", "/jobs/run-now$", "POST", skip=2),
     Call("endpoint", "/config$", "PUT"),
 ]
-IN_CI = {("batch", True), ("endpoint", False)}
+IN_CI = {("copy", True), ("endpoint", False)}
 
 
 @pytest.mark.parametrize(

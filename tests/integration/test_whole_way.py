@@ -23,10 +23,10 @@ def test_on_unity_catalog_a_notification_leads_to_a_batch_run_and_an_endpoint(tm
         world.train()
         way.assert_all_done_once()
         kinds = list(way.steps())
-        order = [StepKind.VALIDATE, StepKind.CHALLENGER, StepKind.JOB, StepKind.ENDPOINT]
+        order = [StepKind.VALIDATE, StepKind.CHALLENGER, StepKind.COPY, StepKind.JOB, StepKind.ENDPOINT]
         assert [kind for kind in kinds if kind in order] == order
         steps = [line.entry.facts["kind"] for line in world.ledger() if line.entry.kind.value == "step"]
-        assert {"validate", "job", "endpoint"} <= set(steps)
+        assert {"validate", "copy", "job", "endpoint"} <= set(steps)
 
 
 def test_on_an_mlflow_server_all_but_the_endpoint(tmp_path: Path, running_mlflow: MlflowServer) -> None:
@@ -36,5 +36,6 @@ def test_on_an_mlflow_server_all_but_the_endpoint(tmp_path: Path, running_mlflow
         world.train()
         way.assert_all_done_once()
         assert StepKind.ENDPOINT not in way.steps()
+        assert StepKind.COPY in way.steps()
         registered = world.models.client.get_registered_model(world.models.model)  # type: ignore[attr-defined]
-        assert (CHALLENGER in registered.aliases, registered.aliases["Champion"]) == (False, "2")
+        assert CHALLENGER not in registered.aliases

@@ -3,38 +3,41 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.domain.serving import versions_of
 from champion_gate.domain.steps import Step, StepKind, StepPhase
+from champion_gate_standins.databricks import copying
+from integration.gate_models import CatalogModels, MlflowModels, Models
+from integration.mlflow_server import MlflowServer
 from integration.process_world import ProcessWorld, until
 
 ENDPOINT = "churn-prod"
 CHALLENGER = "Challenger"
+PARAMETERS = ("model_name", "model_version", "alias", "promotion_id", "mode", *copying.PARAMETERS)
 SETTLED_SECONDS = 200.0
 """After a kill a challenger whose setting was lost on its way is taken away only once that cannot arrive any more."""
-VALIDATOR = "7c0b5f2e-0000-4000-8000-000000000001"
+RUNS_AS = "7c0b5f2e-0000-4000-8000-000000000001"
+"""Of the jobs: a service principal, which trained nothing."""
 _SAYS = {"champion_gate_validation": {"passed": True, "metrics": {"auc": 0.96}}}
 
 
 @dataclass
 class WholeWay:
-    """A served gate that validates, has a challenger, runs a batch job, and moves an endpoint where the registry is Unity Catalog.
+    """A served gate that validates, has a challenger, copies to production, runs a batch job, and moves an endpoint.
+
+    Where the registry is MLflow's, the service copies, and there is no endpoint.
 
     Attributes:
-        validation, batch: the jobs that the gate runs.
+        jobs: those that the gate runs, in order.
+        destination: the model of production, whose Champion is v1.
     """
 
     world: ProcessWorld
-    validation: str
-    batch: str
-
-    @property
-    def has_endpoint(self) -> bool:
-        """Endpoints serve models of Unity Catalog alone."""
-        return self.world.models.registry == "databricks-uc"
+    jobs: list[str]
+    destination: Models
 
     def approve_until(self, true: Callable[[], object]) -> None:
         """Have a reviewer approve once the challenger stands on the version, until it is true."""
@@ -104,18 +107,20 @@ class WholeWay:
         version = promotion.version.version
         assert {step.phase for step in self.steps().values()} == {StepPhase.SUCCEEDED}, self.story()
         jobs = [started.job_id for started in databricks.starts.started]
-        assert jobs == [self.validation, self.batch]
+        assert jobs == self.jobs
         assert {started.parameters["model_version"] for started in databricks.starts.started} == {version}
         assert len(self.world.github.runs) == 1
-        assert self.world.models.champion() == version
+        assert (self.world.models.champion(), self.destination.champion()) == ("1", version)
         ours = [move for move in self.world.moves() if move[2] == "reviewer-1"]
         assert ours == [("1", version, "reviewer-1")]
-        if self.has_endpoint:
+        if isinstance(self.destination, CatalogModels):
             self._assert_catalog(int(version))
 
     def _assert_catalog(self, version: int) -> None:
-        model, databricks = self.world.models.model, self.world.databricks
-        writes = [(model, CHALLENGER, version), (model, "Champion", version), (model, CHALLENGER, None)]
+        model, databricks = self.destination.model, self.world.databricks
+        source = self.world.models.model
+        assert databricks.catalog.versions(model) == ["1", "2"]
+        writes = [(source, CHALLENGER, version), (model, "Champion", version), (source, CHALLENGER, None)]
         assert sorted(databricks.catalog.alias_writes, key=str) == sorted(writes, key=str)
         assert len(databricks.serving.updates) == 1
         shown = databricks.serving.shown(ENDPOINT)
@@ -124,29 +129,59 @@ class WholeWay:
 
 def whole_way(world: ProcessWorld) -> WholeWay:
     """Give the world's gate all of it."""
-    jobs, model = world.databricks.jobs, world.models.model
-    parameters = dict.fromkeys(("model_name", "model_version", "alias", "promotion_id", "mode"), "")
-    way = WholeWay(
-        world,
-        validation=jobs.add_job("validate-churn", run_as=VALIDATOR, parameters=parameters),
-        batch=jobs.add_job("score-churn", run_as=VALIDATOR, parameters=parameters),
-    )
-    world.databricks.starts.set_course(way.validation, said=lambda _given: {"main": _SAYS})
-    after: list[dict[str, object]] = [{"job": int(way.batch), "parameters": {"mode": "full"}}]
-    if way.has_endpoint:
-        entity = {"name": "champion", "entity_name": model, "entity_version": "1"}
-        world.databricks.serving.add_endpoint(ENDPOINT, [entity])
-        after.append({"serving_endpoint": ENDPOINT})
-    world.write_gates(
-        world.gate(
-            validation={"job": int(way.validation), "parameters": {"mode": "full"}},
-            metrics={
-                "f1": {"better": "higher", "at_least": 0.8},
-                "auc": {"from": "validation", "better": "higher", "at_least": 0.9},
-            },
-            challenger=CHALLENGER,
-            after=after,
-        )
-    )
+    models = world.models
+    if isinstance(models, CatalogModels):
+        made = _on_unity_catalog(world)
+    else:
+        assert isinstance(models, MlflowModels)
+        made = _on_mlflow(world, models)
+    made.destination.move_alias(made.destination.train("1", "1", {"f1": 0.9}))
     world.impatient = True
-    return way
+    return made
+
+
+def _on_unity_catalog(world: ProcessWorld) -> WholeWay:
+    catalog, destination = world.databricks.catalog, CatalogModels(world.databricks, "prod.ml.churn")
+    validation, batch = _add_job(world, "validate", lambda _given: _SAYS), _add_job(world, "score")
+    copy = _add_job(world, "copy", lambda given: copying.copy_version(catalog, given, RUNS_AS))
+    entity = {"name": "champion", "entity_name": destination.model, "entity_version": "1"}
+    world.databricks.serving.add_endpoint(ENDPOINT, [entity])
+    _write_gate(
+        world,
+        validation,
+        promote_to={"model": destination.model, "job": int(copy)},
+        after=[{"job": int(batch)}, {"serving_endpoint": ENDPOINT}],
+    )
+    return WholeWay(world, [validation, copy, batch], destination)
+
+
+def _on_mlflow(world: ProcessWorld, models: MlflowModels) -> WholeWay:
+    server = MlflowServer(models.registry, models.database)
+    destination = MlflowModels(world.folder, server, f"{models.model}-prod")
+    validation, batch = _add_job(world, "validate", lambda _given: _SAYS), _add_job(world, "score")
+    _write_gate(
+        world,
+        validation,
+        promote_to={"model": destination.model},
+        after=[{"job": int(batch)}],
+        trainers=["octo-trainer"],
+    )
+    return WholeWay(world, [validation, batch], destination)
+
+
+def _add_job(
+    world: ProcessWorld, name: str, says: Callable[[Mapping[str, str]], object] = lambda _given: ""
+) -> str:
+    defined = dict.fromkeys(PARAMETERS, "")
+    job = world.databricks.jobs.add_job(name, run_as=RUNS_AS, parameters=defined)
+    world.databricks.starts.set_course(job, said=lambda given: {"main": says(given)})
+    return job
+
+
+def _write_gate(world: ProcessWorld, validation: str, **further: object) -> None:
+    metrics = {
+        "f1": {"better": "higher", "at_least": 0.8},
+        "auc": {"from": "validation", "better": "higher", "at_least": 0.9},
+    }
+    validated = {"job": int(validation), "parameters": {"mode": "full"}}
+    world.write_gates(world.gate(validation=validated, metrics=metrics, challenger=CHALLENGER, **further))
