@@ -14,7 +14,7 @@ import pytest
 
 from champion_gate.domain.aliases import Order
 from champion_gate.domain.callers import Caller, Role
-from champion_gate.domain.copies import COPIED_FROM
+from champion_gate.domain.copies import APPROVAL, COPIED_FROM
 from champion_gate.domain.ledger.export import read_jsonl, write_jsonl
 from champion_gate.domain.ledger.receipt import read_receipt
 from champion_gate.domain.ledger.receipt_check import check_receipt
@@ -518,6 +518,40 @@ def test_in_an_mlflow_registry_the_gate_copies_once_also_where_it_dies(tmp_path:
         assert str(client.get_model_version_by_alias(prod, "Champion").version) == str(copy.version) == "1"
         assert copy.source == f"models:/{world.models.model}/2"
         assert world.models.champion() == "1"
+
+
+@pytest.mark.part("rest")
+def test_in_an_mlflow_registry_a_retry_takes_the_copy_that_is_there(tmp_path: Path) -> None:
+    with gate_world(tmp_path, "mlflow", trainers=["octo-trainer"]) as world:
+        from mlflow import MlflowClient  # noqa: PLC0415 - slow
+
+        client = MlflowClient(tracking_uri=world.models.registry, registry_uri=world.models.registry)
+        prod = f"{world.models.model}-prod"
+        client.create_registered_model(prod)
+        client.create_model_version(prod, f"models:/{world.models.model}/1")
+        world.reconfigure(promote_to={"model": prod}, trainers=["octo-trainer"])
+        promotion = world.ask()
+        world.approve(promotion)
+
+        def dies(name: str) -> None:
+            if name in {"save_step", "take_step"} and len(client.search_model_versions(f"name='{prod}'")) > 1:
+                raise SystemExit
+
+        start_with(world, StoreBetween(world.store, before=dies))
+        with pytest.raises(SystemExit):
+            world.look()
+        world.crash()
+        token = client.get_model_version(prod, "2").tags[APPROVAL]
+        client.set_model_version_tag(prod, "1", APPROVAL, token)
+        world.look()
+        world.live(minutes=20)
+        assert "was made of" in world.ended(promotion, Phase.FAILED)
+        client.delete_model_version_tag(prod, "1", APPROVAL)
+        world.core.promotion_orders.retry(promotion.id, actor="anna")
+        world.live(minutes=20)
+        world.ended(promotion, Phase.PROMOTED)
+        assert len(client.search_model_versions(f"name='{prod}'")) == 2
+        assert str(client.get_model_version_by_alias(prod, "Champion").version) == "2"
 
 
 @pytest.mark.part("rest")

@@ -187,16 +187,20 @@ class CopyRuns:
     # --- by the registry ---
 
     def _copied_here(self, taken: Step, promotion: Promotion) -> Step:
-        """Have the registry copy, once: a call whose outcome is not known is looked for until it cannot arrive any more."""
-        if taken.phase is not StepPhase.RUNNING:
+        """Have the registry copy, once: a call whose outcome is not known is looked for until it cannot arrive any more.
+
+        Also where an operator has it taken up again: an earlier call is known by the token that the step keeps.
+        """
+        if not taken.token:
             return self._call_registry(self._begun(replace(taken, token=self._chance.token())), promotion)
-        found = self._ours(taken, promotion)
+        begun = taken if taken.phase is StepPhase.RUNNING else self._begun(taken)
+        found = self._ours(begun, promotion)
         if found is not None:
-            return self._verified(taken, promotion, found)
-        over = (taken.started_at or self._clock.now()) + self._waits.copy_arrives
+            return self._verified(begun, promotion, found)
+        over = (begun.started_at or self._clock.now()) + self._waits.copy_arrives
         if self._clock.now() < over:
-            return replace(taken, reason="Approved; the copy is waited for.", due_at=over)
-        return self._call_registry(self._begun(taken), promotion)
+            return replace(begun, reason="Approved; the copy is waited for.", due_at=over)
+        return self._call_registry(self._begun(begun), promotion)
 
     def _call_registry(self, begun: Step, promotion: Promotion) -> Step:
         source = promotion.version
