@@ -83,7 +83,13 @@ def unfit_because(job: Job, parameters: Iterable[str], trainers: Iterable[Traine
     copier = copier_of(job)
     if copier is None:
         return f"It cannot be told as which one user or service principal job {job.job_id}, which copies, runs: set its run_as."
-    if copier.strip().casefold() in {(each.name or "").strip().casefold() for each in trainers}:
+    behind = {(each.name or "").strip().casefold() for each in trainers}
+    if not behind or "" in behind:
+        return (
+            f"Job {job.job_id}, which copies, runs as {one_line(copier)}, and who is behind this version was not told whole: it "
+            "may be the same."
+        )
+    if copier.strip().casefold() in behind:
         return (
             f"Job {job.job_id}, which copies, runs as {one_line(copier)}, who is behind this version: who trains could plant "
             "something else. Let it run as a principal of its own."
