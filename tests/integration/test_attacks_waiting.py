@@ -64,7 +64,10 @@ def test_attack_34_a_cancelled_approval_is_not_applied_when_the_hold_is_released
     assert_unmoved(world, promotion, Phase.CANCELLED, "Cancelled by operator-1: it is wrong")
     status, said = post(world, f"/promotions/{promotion.id}/cancel", reason="again")
     assert (status, said["code"]) == (409, "conflict")
-    assert "is cancelled; only one that is requested, waits for approval, or is approved" in said["detail"]
+    assert (
+        "is cancelled; only one that is requested or validated, waits for approval, or is approved"
+        in said["detail"]
+    )
     release(world)
     world.clock.move(days=200)
     world.sweep()

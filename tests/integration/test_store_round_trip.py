@@ -56,7 +56,7 @@ def test_a_promotion_comes_back_as_it_was(database_url: str, promotion: Promotio
             for time in (found.requested_at, found.due_at, found.decision and found.decision.decided_at)
             if time
         )
-        assert store.promotions_of_version(kept.alias_key, "12") == (kept,)
+        assert store.promotions_of_version(kept.alias_key, "12", kept.source_model) == (kept,)
 
 
 @ROUND_TRIP

@@ -112,8 +112,9 @@ class Promotions(Transactions):
             version: its number.
             source_model: whose version it is; None: that of the alias's own model.
         """
+        of = key.model if source_model is None else source_model
         found = _load(self._rows(_OF_VERSION, version=version, **asdict(key)))
-        return tuple(each for each in found if each.source_model == (source_model or key.model))
+        return tuple(each for each in found if each.source_model == of)
 
     def open_promotions(self, key: AliasKey) -> tuple[Promotion, ...]:
         """All open promotions for one alias, oldest first."""
