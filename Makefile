@@ -29,7 +29,7 @@ demo: $(VENV)/.runtime ## the whole flow on this machine, against stand-ins; ARG
 
 # More workers than processors: many tests wait. By file, so that what the tests of a file share is made once.
 test: $(VENV)/.tools ## the tests, in minutes; ARGS="-k name" or ARGS=tests/unit narrows it
-	@$(PYTEST) --part quick -n 4 --dist loadfile $(ARGS)
+	@$(PYTEST) --part quick -n 5 --dist loadfile $(ARGS)
 
 test-all: $(VENV)/.notebooks test ## and what takes longer: kill -9, races, released CI jobs, further vendors, more examples
 	@$(PYTEST) --part rest -n 6 --dist loadfile --no-loadscope-reorder
