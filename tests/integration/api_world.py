@@ -24,7 +24,7 @@ from integration.gate_world import GateWorld, gate_world
 VIEWER, OPERATOR, OTHER = "viewer-token", "operator-token", "other-token"
 CALLERS = {
     VIEWER: ("auditor", Role.VIEWER, "API token v"),
-    OPERATOR: ("anna", Role.OPERATOR, "API token a"),
+    OPERATOR: ("operator-1", Role.OPERATOR, "API token a"),
     OTHER: ("ben", Role.OPERATOR, "API token b"),
 }
 ALIAS = "/api/v1/models/main.ml.churn/aliases/Champion"

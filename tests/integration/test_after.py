@@ -333,6 +333,23 @@ def test_somebody_elses_update_is_waited_for_and_kept(world: GateWorld) -> None:
     assert (config["entity_version"], config["workload_size"]) == ("2", "Large")
 
 
+@pytest.mark.parametrize("status", [403, pytest.param(503, marks=pytest.mark.part("rest"))])
+def test_updates_that_were_not_taken_do_not_use_up_a_step(world: GateWorld, status: int) -> None:
+    add_endpoint(world)
+    serving = world.databricks.serving
+    world.reconfigure(after=[{"serving_endpoint": ENDPOINT, "timeout": "4h"}])
+    refusing = world.break_databricks("/config$", status=status)
+    promote(world)
+    world.live(minutes=30)
+    assert refusing.hits > 5
+    (step,) = world.after_moves()
+    assert (step.phase, len(serving.updates)) == (StepPhase.RUNNING, 0)
+    world.databricks.faults.clear()
+    world.live(minutes=61)
+    assert ends(world) == [(StepKind.ENDPOINT, StepPhase.SUCCEEDED)]
+    assert (len(serving.updates), served(world)) == (1, {"2"})
+
+
 def test_an_endpoint_that_never_arrives_is_given_up_in_time(world: GateWorld) -> None:
     add_endpoint(world)
     world.databricks.serving.update_seconds = 86_400

@@ -81,7 +81,7 @@ def test_a_newer_candidate_takes_it_over_and_an_older_one_neither_takes_it_back_
     world.databricks.catalog.drop_alias(world.models.model, "Challenger")
     orders = StepOrders(world.store, world.wake_ups, world.clock)
     for each in (newest, late):
-        orders.retry(step(world, each).id, actor="anna")
+        orders.retry(step(world, each).id, actor="operator-1")
         world.settle()
     assert (challenger(world), step(world, late).phase) == ("5", StepPhase.OVERTAKEN)
 

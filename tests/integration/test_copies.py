@@ -231,7 +231,7 @@ def test_the_champion_that_is_a_copy_is_compared_by_the_numbers_of_what_it_was_m
     now = next(each for each in gate.world.promotions() if each.version.version == worse)
     assert "0.91" in gate.world.ended(now, Phase.INELIGIBLE)
     older = gate.world.core.promotion_orders.ask(
-        "churn", "2", job_run_id=None, caller=Caller("anna", Role.OPERATOR, "test"), reason="again"
+        "churn", "2", job_run_id=None, caller=Caller("operator-1", Role.OPERATOR, "test"), reason="again"
     )
     gate.world.settle()
     assert "A copy of version 2 of main.ml.churn is Champion already" in gate.world.ended(
@@ -243,7 +243,7 @@ def test_the_champion_that_is_a_copy_is_compared_by_the_numbers_of_what_it_was_m
 def test_after_a_rollback_the_champion_is_still_known_as_the_copy_that_it_is(gate: Copying) -> None:
     gate.world.ended(gate.approved(), Phase.PROMOTED)
     gate.world.ended(gate.approved(), Phase.PROMOTED)
-    orders, caller = gate.world.core.alias_orders, Caller("anna", Role.OPERATOR, "test", "")
+    orders, caller = gate.world.core.alias_orders, Caller("operator-1", Role.OPERATOR, "test", "")
     key = gate.world.store.list_promotions().items[0].alias_key
     orders.roll_back(key.model, key.alias, Order(caller, "it answers nonsense"))
     assert gate.champion() == "2"  # the copy of staging's v2
@@ -396,7 +396,7 @@ def test_a_failed_copy_is_failed_and_a_retry_reuses_what_is_there(gate: Copying)
     assert "The copy failed" in gate.world.ended(promotion, Phase.FAILED)
     assert gate.copies() == ["1", "2"]  # it had made it before it failed
     gate.course()
-    gate.world.core.promotion_orders.retry(promotion.id, actor="anna")
+    gate.world.core.promotion_orders.retry(promotion.id, actor="operator-1")
     gate.world.live(minutes=10)
     gate.world.ended(promotion, Phase.PROMOTED)
     assert (gate.champion(), gate.copies(), len(gate.runs())) == ("2", ["1", "2"], 2)
@@ -411,7 +411,7 @@ def test_an_approval_whose_copy_another_one_made_takes_that(gate: Copying) -> No
     gate.world.live(minutes=30)
     gate.world.ended(promotion, Phase.STALE)
     gate.at_copy = None
-    afresh = gate.world.core.promotion_orders.retry(promotion.id, actor="anna")
+    afresh = gate.world.core.promotion_orders.retry(promotion.id, actor="operator-1")
     gate.world.settle()
     again = gate.world.store.get_promotion(afresh)
     gate.world.approve(again)
@@ -424,7 +424,7 @@ def test_cancel_while_copying_cancels_the_run(gate: Copying) -> None:
     gate.course(seconds=None)
     promotion = gate.approved(minutes=5)
     assert gate.world.again(promotion).phase is Phase.COPYING
-    gate.world.core.promotion_orders.cancel(promotion.id, actor="anna", reason="wrong data")
+    gate.world.core.promotion_orders.cancel(promotion.id, actor="operator-1", reason="wrong data")
     gate.world.live(minutes=5)
     gate.world.ended(promotion, Phase.CANCELLED)
     (run,) = gate.runs()
@@ -440,7 +440,7 @@ def test_cancel_finds_the_run_whose_start_was_not_answered(gate: Copying) -> Non
     gate.world.approve(promotion)
     gate.world.look()
     assert len(gate.runs()) == 1
-    gate.world.core.promotion_orders.cancel(promotion.id, actor="anna", reason="wrong data")
+    gate.world.core.promotion_orders.cancel(promotion.id, actor="operator-1", reason="wrong data")
     gate.world.settle()
     gate.world.databricks.faults.clear()
     gate.world.live(minutes=30)
@@ -452,7 +452,7 @@ def test_cancel_finds_the_run_whose_start_was_not_answered(gate: Copying) -> Non
 def test_a_hold_on_the_destination_is_looked_at_before_anything_is_copied(gate: Copying) -> None:
     promotion = gate.world.ask()
     orders = gate.world.core.alias_orders
-    caller = Caller("anna", Role.OPERATOR, "test", "")
+    caller = Caller("operator-1", Role.OPERATOR, "test", "")
     orders.hold(PROD, "Champion", caller=caller, reason="freeze")
     gate.world.approve(promotion)
     gate.world.look()
@@ -547,7 +547,7 @@ def test_in_an_mlflow_registry_a_retry_takes_the_copy_that_is_there(tmp_path: Pa
         world.live(minutes=20)
         assert "was made of" in world.ended(promotion, Phase.FAILED)
         client.delete_model_version_tag(prod, "1", APPROVAL)
-        world.core.promotion_orders.retry(promotion.id, actor="anna")
+        world.core.promotion_orders.retry(promotion.id, actor="operator-1")
         world.live(minutes=20)
         world.ended(promotion, Phase.PROMOTED)
         assert len(client.search_model_versions(f"name='{prod}'")) == 2

@@ -350,7 +350,7 @@ def replicated(tmp_path: Path) -> Iterator[tuple[GateWorld, Replica]]:
         assert isinstance(world.models, MlflowModels)
         replica = Replica(world.models.database, tmp_path / "replica.db")
         replica.catch_up()
-        with mlflow_server(tmp_path, replica.file) as uri:
+        with mlflow_server(world.models.database.parent, replica.file) as uri:
             world.models.registry = uri
             world.sleep = replica.sleep
             world.reconfigure()

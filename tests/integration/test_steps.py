@@ -64,7 +64,7 @@ def test_what_was_refused_for_a_day_is_given_up_and_taken_up_again_by_an_operato
     api.gate.databricks.faults.clear()
     again = api.call("POST", retry, {"reason": "the grant is there"})
     assert (again.status_code, again.json()["phase"]) == (202, "planned")
-    assert again.json()["reason"] == "Taken up again by anna: the grant is there"
+    assert again.json()["reason"] == "Taken up again by operator-1: the grant is there"
     api.gate.settle()
     assert step_of(api, promotion, "tag_version")["phase"] == "succeeded"
     assert api.gate.models.tags(promotion.version.version)["champion_gate_promotion"] == promotion.id
@@ -76,7 +76,10 @@ def test_what_an_operator_skips_is_tried_no_more(api: ApiWorld) -> None:
     api.problem(403, "not_permitted", "POST", skip, REASON, token=VIEWER)
     api.problem(404, "not_found", "POST", "/api/v1/steps/p-1/skip", REASON)
     skipped = api.call("POST", skip, REASON).json()
-    assert (skipped["phase"], skipped["reason"]) == ("skipped", "Skipped by anna: nobody reads the tags")
+    assert (skipped["phase"], skipped["reason"]) == (
+        "skipped",
+        "Skipped by operator-1: nobody reads the tags",
+    )
     api.gate.databricks.faults.clear()
     api.gate.live(hours=25)
     assert "champion_gate_promotion" not in api.gate.models.tags(promotion.version.version)

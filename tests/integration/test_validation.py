@@ -286,32 +286,46 @@ def test_an_operator_has_it_validated_again_and_cannot_skip_it(gate: Validating)
     promotion = gate.train()
     orders = StepOrders(gate.world.store, gate.world.wake_ups, gate.world.clock)
     with pytest.raises(ConflictError, match="cannot be skipped"):
-        orders.skip(gate.step(promotion).id, actor="anna", reason="no time")
+        orders.skip(gate.step(promotion).id, actor="operator-1", reason="no time")
     gate.course(said())
-    orders.retry(gate.step(promotion).id, actor="anna", reason="the cluster is there")
+    orders.retry(gate.step(promotion).id, actor="operator-1", reason="the cluster is there")
     gate.world.settle()
     assert gate.world.again(promotion).phase is Phase.PENDING_APPROVAL
     assert [line["phase"] for line in gate.lines(promotion)] == ["failed", "failed", "succeeded"]
     with pytest.raises(ConflictError, match="nothing to retry"):
-        orders.retry(gate.step(promotion).id, actor="anna")
+        orders.retry(gate.step(promotion).id, actor="operator-1")
+
+
+@pytest.mark.part("rest")
+def test_a_start_that_was_refused_is_tried_at_once_for_an_operator(gate: Validating) -> None:
+    gate.course(said())
+    gate.world.break_databricks("run-now", status=403, error_code="PERMISSION_DENIED")
+    promotion = gate.train()
+    gate.world.live(minutes=30)
+    gate.world.databricks.faults.clear()
+    orders = StepOrders(gate.world.store, gate.world.wake_ups, gate.world.clock)
+    orders.retry(gate.step(promotion).id, actor="operator-1")
+    gate.world.settle()
+    assert gate.world.again(promotion).phase is Phase.PENDING_APPROVAL
+    assert len(gate.runs()) == 1
 
 
 def test_nothing_is_validated_for_a_promotion_that_has_ended(gate: Validating) -> None:
     gate.course(code="CLUSTER_ERROR", tasks={"main": "CLUSTER_ERROR"})
     promotion = gate.train()
-    gate.world.core.promotion_orders.cancel(promotion.id, actor="anna", reason="wrong data")
+    gate.world.core.promotion_orders.cancel(promotion.id, actor="operator-1", reason="wrong data")
     gate.world.settle()
     gate.world.ended(promotion, Phase.CANCELLED)
     orders = StepOrders(gate.world.store, gate.world.wake_ups, gate.world.clock)
     with pytest.raises(ConflictError, match="waits for no validation"):
-        orders.retry(gate.step(promotion).id, actor="anna")
+        orders.retry(gate.step(promotion).id, actor="operator-1")
     assert len(gate.runs()) == 2
 
 
 def test_a_cancelled_promotion_has_its_run_cancelled(gate: Validating) -> None:
     gate.course(said(), seconds=None)
     promotion = gate.train()
-    gate.world.core.promotion_orders.cancel(promotion.id, actor="anna", reason="wrong data")
+    gate.world.core.promotion_orders.cancel(promotion.id, actor="operator-1", reason="wrong data")
     gate.world.live(minutes=5)
     gate.world.ended(promotion, Phase.CANCELLED)
     (run,) = gate.runs()
@@ -324,7 +338,7 @@ def test_a_run_whose_start_was_not_answered_is_cancelled_with_its_promotion(gate
     gate.course(said(), seconds=None)
     gate.world.break_databricks("run-now", lose_answer=True, times=1)
     promotion = gate.train()
-    gate.world.core.promotion_orders.cancel(promotion.id, actor="anna", reason="wrong data")
+    gate.world.core.promotion_orders.cancel(promotion.id, actor="operator-1", reason="wrong data")
     gate.world.live(minutes=5)
     gate.world.ended(promotion, Phase.CANCELLED)
     (run,) = gate.runs()
@@ -541,7 +555,7 @@ def test_a_receipt_from_before_the_run_was_cancelled_stays_true(gate: Validating
     gate.world.sweep()  # where the alias stands is the ledger's first line
     gate.course(said(), seconds=None)
     promotion = gate.train()
-    gate.world.core.promotion_orders.cancel(promotion.id, actor="anna", reason="wrong data")
+    gate.world.core.promotion_orders.cancel(promotion.id, actor="operator-1", reason="wrong data")
     gate.world.core.promoter.advance(promotion.id)
     sent = json.dumps(make_receipt(gate.world.store, promotion.id, gate.world.clock.now())).encode()
     gate.world.live(minutes=5)

@@ -56,7 +56,7 @@ def test_setting_an_alias_is_done_in_the_registry_and_attributed_in_the_history(
     again = api.call("PUT", ALIAS, {"version": "2", "reason": WHY}).json()
     assert (again["version"], again["from_version"], again["changed"]) == ("2", "2", False)
     line = api.call("GET", f"{ALIAS}/history", token=VIEWER).json()["lines"][0]
-    assert (line["actor"], line["kind"]) == ("anna", "alias_change")
+    assert (line["actor"], line["kind"]) == ("operator-1", "alias_change")
     assert line["reason"] == "<b>better</b> \x1b[31m | `x`"
     assert line["facts"]["authenticated_by"] == "API token a"
     assert line["facts"]["address"] == "127.0.0.1"
@@ -70,7 +70,7 @@ def test_a_removed_alias_is_on_no_version_and_can_be_set_again(api: ApiWorld) ->
     assert api.gate.models.champion() is None
     api.call("PUT", HELD, {"reason": WHY})
     gone = api.problem(404, "alias_not_set", "GET", ALIAS)
-    assert (gone["version"], gone["hold"]["actor"]) == (None, "anna")
+    assert (gone["version"], gone["hold"]["actor"]) == (None, "operator-1")
     assert gone["hint"] == "Put it on a version."  # which the command line says too
     api.problem(409, "on_hold", "DELETE", f"{ALIAS}?reason=again")
     api.call("DELETE", f"{HELD}?reason=over")
@@ -85,7 +85,7 @@ def test_a_rollback_goes_to_the_version_before_and_holds_it_there(api: ApiWorld)
     answer = api.call("POST", f"{ALIAS}/rollback", {"reason": "it is bad"})
     said = answer.json()
     assert (said["version"], said["from_version"], answer.headers["ETag"]) == ("1", "2", '"1"')
-    assert (said["hold"]["actor"], said["hold"]["by_rollback"]) == ("anna", True)
+    assert (said["hold"]["actor"], said["hold"]["by_rollback"]) == ("operator-1", True)
     assert api.gate.models.champion() == "1"
     api.problem(409, "on_hold", "POST", f"{ALIAS}/rollback", {"reason": "once more"})
     api.problem(409, "conflict", "POST", f"{ALIAS}/rollback", {"reason": "once more"}, If_Match='"1"')

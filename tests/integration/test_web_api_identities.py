@@ -56,7 +56,11 @@ def test_an_operator_accepts_the_account_that_has_the_login_now(api: ApiWorld) -
     api.problem(409, "conflict", "POST", f"{TRAINER}/accept", REASON)
     api.gate.settle()
     (line, *_) = api.gate.store.ledger_lines()
-    assert (line.entry.kind.value, line.entry.actor, line.entry.reason) == ("identity", "anna", "asked her")
+    assert (line.entry.kind.value, line.entry.actor, line.entry.reason) == (
+        "identity",
+        "operator-1",
+        "asked her",
+    )
     assert line.entry.facts["authenticated_by"] == "API token a"
     assert line.entry.facts["address"] == "127.0.0.1"
 

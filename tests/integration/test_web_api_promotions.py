@@ -29,8 +29,8 @@ def test_a_version_is_asked_for_by_hand_and_people_are_asked(api: ApiWorld) -> N
     assert answer.status_code == 201
     made = answer.json()
     assert answer.headers["Location"] == f"{PROMOTIONS}/{made['id']}"
-    assert (made["phase"], made["version"], made["found_by"]) == ("requested", version, "operator anna")
-    assert "anna" in made["reason"]
+    assert (made["phase"], made["version"], made["found_by"]) == ("requested", version, "operator operator-1")
+    assert "operator-1" in made["reason"]
     assert "lost hook" in made["reason"]
     api.gate.settle()
     shown = api.call("GET", answer.headers["Location"], token=VIEWER).json()
@@ -61,10 +61,10 @@ def test_a_promotion_is_cancelled_after_its_decision_was_read_once_more(api: Api
     promotion = api.gate.ask()
     answer = api.call("POST", f"{PROMOTIONS}/{promotion.id}/cancel", {"reason": "wrong data"})
     assert answer.status_code == 202
-    assert answer.json()["end_request"]["actor"] == "anna"
+    assert answer.json()["end_request"]["actor"] == "operator-1"
     api.problem(409, "conflict", "POST", f"{PROMOTIONS}/{promotion.id}/cancel", {"reason": "again"})
     api.gate.settle()
-    assert api.gate.ended(promotion, Phase.CANCELLED) == "Cancelled by anna: wrong data"
+    assert api.gate.ended(promotion, Phase.CANCELLED) == "Cancelled by operator-1: wrong data"
 
 
 def test_an_ended_promotion_is_retried_by_a_fresh_one_and_has_a_receipt(api: ApiWorld) -> None:
@@ -80,7 +80,7 @@ def test_an_ended_promotion_is_retried_by_a_fresh_one_and_has_a_receipt(api: Api
     answer = api.call("POST", f"{PROMOTIONS}/{promotion.id}/retry", {"reason": "they have thought again"})
     assert answer.status_code == 202
     assert answer.json()["id"] != promotion.id
-    assert answer.json()["reason"].startswith("anna asks afresh, after ")
+    assert answer.json()["reason"].startswith("operator-1 asks afresh, after ")
     assert answer.json()["reason"].endswith(": they have thought again")
 
 

@@ -15,13 +15,18 @@ NOON = datetime(2025, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 
 @pytest.mark.parametrize("at", [NOON, NOON.astimezone(timezone(timedelta(hours=5, minutes=30)))])
 def test_times_are_in_utc_to_the_millisecond(at: datetime) -> None:
-    state = AliasState(AliasKey("uc", "m", "a"), None, Hold("anna", "audit", at))
+    state = AliasState(AliasKey("uc", "m", "a"), None, Hold("operator-1", "audit", at))
     assert AliasAnswer.of(state).model_dump(mode="json") == {
         "registry": "uc",
         "model": "m",
         "alias": "a",
         "version": None,
-        "hold": {"actor": "anna", "reason": "audit", "at": "2025-01-31T12:00:00.123Z", "by_rollback": False},
+        "hold": {
+            "actor": "operator-1",
+            "reason": "audit",
+            "at": "2025-01-31T12:00:00.123Z",
+            "by_rollback": False,
+        },
     }
 
 

@@ -93,8 +93,9 @@ def _lines(document: Document, sha256: str) -> Iterator[str]:
         + ("." if before == "none" else f", and takes it from version {before}.")
     )
     yield from _copy(copy)
+    besides = ", but those that the validation reported" if document.get("validation") else ""
     yield (
-        f"champion-gate itself read all numbers here from the registry, on {code(document['frozen_at'])}; the"
+        f"champion-gate itself read all numbers here{besides} from the registry, on {code(document['frozen_at'])}; the"
         " metrics are what the training runs logged there."
         f" Evidence sha256 {code(sha256)}."
     )

@@ -19,7 +19,7 @@ from champion_gate.domain.ledger.chain import LedgerKind
 from champion_gate.domain.ledger.entries import named, steps_behind
 from champion_gate.domain.serving import Endpoint, Standing, for_the_record, standing, trouble, versions_of
 from champion_gate.domain.steps import Step, StepKind, StepPhase, ended
-from champion_gate.errors import ConflictError, NotFoundError
+from champion_gate.errors import ConflictError, NotFoundError, VendorError
 from champion_gate.flow.context import Context
 from champion_gate.store import Store
 
@@ -213,7 +213,8 @@ class AfterMoves:
 
     def _update(self, seen: Step, endpoint: Endpoint) -> Step:
         """Store what the endpoint served, for the record, then send the update."""
-        if seen.starts >= MOST_UPDATES:
+        answered = seen.known.get("updates", 0)
+        if answered >= MOST_UPDATES:
             why = f"Updated {MOST_UPDATES} times, and somebody else's updates undid it."
             return self._ended(seen, StepPhase.FAILED, why, _kept(seen))
         before = _kept(seen) or {
@@ -224,9 +225,15 @@ class AfterMoves:
             replace(seen, starts=seen.starts + 1, result_json=canonical(before), reason="The update is sent.")
         )
         facts = stored.config
-        renamed = self._serving.move(endpoint, facts["model"], facts["version"])
+        try:
+            renamed = self._serving.move(endpoint, facts["model"], facts["version"])
+        except VendorError as error:
+            if not error.outcome_unknown:  # no update of ours is under way, so none of ours can fail
+                self._store.save_step(replace(stored, starts=seen.starts))
+            raise
         result = canonical({**before, "renamed": {**before.get("renamed", {}), **renamed}})
-        return self._due(replace(stored, result_json=result), self._waits.endpoint_look)
+        sent = replace(stored, result_json=result, known={**seen.known, "updates": answered + 1})
+        return self._due(sent, self._waits.endpoint_look)
 
     def _arrived(self, seen: Step, endpoint: Endpoint) -> Step:
         version = named(seen.config["version"])

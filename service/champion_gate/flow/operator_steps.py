@@ -35,7 +35,8 @@ class StepOrders:
         why = f"Taken up again by {actor}" + (f": {reason}" if reason else ".")
 
         def revise(step: Step) -> Step:
-            if step.phase not in {StepPhase.PLANNED, StepPhase.FAILED, StepPhase.SKIPPED}:
+            again = {StepPhase.PLANNED, StepPhase.FAILED, StepPhase.SKIPPED}
+            if step.phase not in again and not _is_only_asked_for(step):
                 raise ConflictError(f"Step {step_id} is {step.phase.value}: there is nothing to retry.")
             if step.kind is StepKind.VALIDATE:
                 self._check_waits(step)
@@ -97,4 +98,5 @@ class StepOrders:
 
 def _is_only_asked_for(step: Step) -> bool:
     """Whether a job was to be started, and no run of it is known: the start is refused, or not answered."""
-    return step.kind is StepKind.JOB and step.phase is StepPhase.RUNNING and step.external_id is None
+    starts_a_job = step.kind in {StepKind.JOB, StepKind.VALIDATE}
+    return starts_a_job and step.phase is StepPhase.RUNNING and step.external_id is None
