@@ -333,7 +333,7 @@ class Watching:
             self.process = subprocess.Popen(
                 command_line("promotions", "watch", "--interval", "200ms", *arguments),
                 cwd=world.folder,
-                env=clean_environ({**world.environ, **environ}),
+                env=clean_environ({**world.environ, **environ, "PYTHONFAULTHANDLER": "1"}),
                 stdout=output,
                 stderr=errors,
             )
@@ -361,6 +361,8 @@ class Watching:
             self.process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return self.process.wait(PATIENCE / 3)
+        self.process.send_signal(signal.SIGABRT)  # it tells where it is
+        self.process.wait()
         raise AssertionError(self.errors.read_text())
 
 
