@@ -144,9 +144,34 @@ def test_what_has_not_begun_when_the_alias_moves_on_is_skipped(world: GateWorld)
         (StepKind.ENDPOINT, StepPhase.SKIPPED),
         (StepKind.ENDPOINT, StepPhase.SUCCEEDED),
     ]
-    assert world.after_moves()[0].reason == "The job succeeded, but meanwhile Champion stands on v1 now."
+    assert world.after_moves()[0].reason == "Meanwhile Champion stands on v1 now. The job succeeded."
     assert world.databricks.serving.updates == []
     assert world.after_moves()[2].reason == "The endpoint served v1 already."
+
+
+@pytest.mark.parametrize(
+    ("course", "phase", "told"),
+    [
+        ({"seconds": None}, StepPhase.RUNNING, "The job runs (RUNNING), and is left running."),
+        pytest.param(
+            {"seconds": 60, "code": "CLUSTER_ERROR", "tasks": {"main": "CLUSTER_ERROR"}},
+            StepPhase.FAILED,
+            "The job could not run: CLUSTER_ERROR",
+            marks=pytest.mark.part("rest"),
+        ),
+    ],
+)
+def test_a_run_that_is_under_way_when_the_alias_moves_on_says_so_however_it_goes(
+    world: GateWorld, course: dict[str, object], phase: StepPhase, told: str
+) -> None:
+    job = add_job(world, **course)
+    world.reconfigure(after=[{"job": int(job), "on": ["promoted"]}])
+    promote(world)
+    roll_back(world)
+    world.live(minutes=5)
+    (step,) = world.after_moves()
+    assert (step.phase, step.reason) == (phase, f"Meanwhile Champion stands on v1 now. {told}")
+    assert world.databricks.starts.runs_of(job)[0].cancelled is None
 
 
 @pytest.mark.part("rest")

@@ -158,22 +158,19 @@ class AfterMoves:
         seen = replace(taken, url=run.url or taken.url)
         told = {"run_id": run.run_id, "outcome": run.outcome, "code": run.code, "message": run.message}
         words = f"{run.code}: {run.message}" if run.message else run.code
+        gone = self._moved_on(taken)
+        meanwhile = f"Meanwhile {gone} " if gone else ""
         if run.outcome is None:
             if self._is_over(taken):
-                return self._ended(
-                    seen, StepPhase.FAILED, f"Not ended within its time-out, and left running: {words}", told
-                )
-            return self._due(replace(seen, reason=f"The job runs ({words})."), self._waits.job_look)
+                why = f"{meanwhile}Not ended within its time-out, and left running: {words}"
+                return self._ended(seen, StepPhase.FAILED, why, told)
+            left = ", and is left running" if gone else ""
+            runs = f"{meanwhile}The job runs ({words}){left}."
+            return self._due(replace(seen, reason=runs), self._waits.job_look)
         if run.outcome is JobOutcome.SUCCEEDED:
-            gone = self._moved_on(taken)
-            return self._ended(
-                seen,
-                StepPhase.SUCCEEDED,
-                f"The job succeeded{f', but meanwhile {gone}' if gone else '.'}",
-                told,
-            )
+            return self._ended(seen, StepPhase.SUCCEEDED, f"{meanwhile}The job succeeded.", told)
         said = "The job failed" if run.outcome is JobOutcome.FAILED else "The job could not run"
-        return self._ended(seen, StepPhase.FAILED, f"{said}: {words}", told)
+        return self._ended(seen, StepPhase.FAILED, f"{meanwhile}{said}: {words}", told)
 
     # --- endpoints ---
 
