@@ -26,6 +26,7 @@ from champion_gate.adapters.github.models import (
 from champion_gate.adapters.github.settings import GitHubPlace
 from champion_gate.adapters.http.answer import Answer, Limits
 from champion_gate.adapters.http.client import ApiClient
+from champion_gate.adapters.http.deadline import Timeouts
 from champion_gate.adapters.http.models import Answered
 from champion_gate.adapters.starts import SeenRun
 from champion_gate.domain.names import joined
@@ -45,6 +46,44 @@ T = TypeVar("T")
 
 _PAGE = {"per_page": "100"}
 _SEARCH_LIMIT = 1000  # GitHub lists no more, however many there are
+_MOST_KEPT = 300
+"""Pages of lists of which it is asked whether they have changed, and what is read of places: five answers a place."""
+
+
+def new_client(
+    url: str,
+    api_version: str,
+    *,
+    ca_file: str | None,
+    timeouts: Timeouts | None,
+    sleep: Callable[[float], None],
+) -> ApiClient:
+    """What calls a GitHub's REST API.
+
+    Args:
+        url: of the API: https://api.github.com, or https://HOST/api/v3.
+        api_version: sent as X-GitHub-Api-Version.
+        ca_file: PEM file of certificate authorities.
+        timeouts: of every call.
+        sleep: pauses between tries.
+
+    Raises:
+        ConfigurationError: one of these cannot be used.
+    """
+    return ApiClient(
+        vendor="GitHub",
+        base_url=url,
+        headers={
+            "Accept": "application/vnd.github+json",
+            "X-GitHub-Api-Version": api_version,
+            "User-Agent": "champion-gate",
+        },
+        ca_file=ca_file,
+        timeouts=timeouts,
+        sleep=sleep,
+        limits=LIMITS,
+        max_kept_pages=_MOST_KEPT,
+    )
 
 
 class RepositoryApi:

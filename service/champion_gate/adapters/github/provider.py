@@ -11,13 +11,12 @@ from http import HTTPStatus
 from champion_gate.adapters.ci_provider import CiProvider, Key, doubles_of, inputs_of, opened, run_id
 from champion_gate.adapters.github import place as places
 from champion_gate.adapters.github import reading, starts
-from champion_gate.adapters.github.api import LIMITS, RepositoryApi
+from champion_gate.adapters.github.api import RepositoryApi, new_client
 from champion_gate.adapters.github.auth import new_access
 from champion_gate.adapters.github.models import DispatchedRun, github
 from champion_gate.adapters.github.secrets import Credentials, GitHubApp, GitHubToken
 from champion_gate.adapters.github.settings import GitHubPlace, check_login, check_run_id
 from champion_gate.adapters.http.answer import Answer
-from champion_gate.adapters.http.client import ApiClient
 from champion_gate.adapters.http.deadline import Timeouts
 from champion_gate.adapters.starts import SeenRun, spans
 from champion_gate.domain.approval import FoundRequests, OpenedRequest, RequestState
@@ -39,9 +38,6 @@ RETURNS_RUN_BY_REQUEST = "2022-11-28"
 
 _MAX_CHARACTERS = 65_535
 """Of all inputs together, of which there may be 25 (docs.github.com, workflow_dispatch event)."""
-
-_MOST_KEPT = 300
-"""Pages of lists of which it is asked whether they have changed, and what is read of places: five answers a place."""
 
 _MARGIN = 535  # how GitHub counts characters is not documented
 _PAGES_OF_ALL = 10  # GitHub lists no more than 1,000 runs of a search
@@ -83,20 +79,7 @@ class GitHub(CiProvider[RepositoryApi]):
         Raises:
             ConfigurationError: one of these cannot be used.
         """
-        client = ApiClient(
-            vendor="GitHub",
-            base_url=url,
-            headers={
-                "Accept": "application/vnd.github+json",
-                "X-GitHub-Api-Version": api_version,
-                "User-Agent": "champion-gate",
-            },
-            ca_file=ca_file,
-            timeouts=timeouts,
-            sleep=sleep,
-            limits=LIMITS,
-            max_kept_pages=_MOST_KEPT,
-        )
+        client = new_client(url, api_version, ca_file=ca_file, timeouts=timeouts, sleep=sleep)
         super().__init__(name, client)
         self._together = together or Together()
         self._clock = clock

@@ -28,6 +28,8 @@ _RUN_PATHS = {
     "workflow_job": ("workflow_job", "run_id"),
     "workflow_run": ("workflow_run", "id"),
 }
+EVENTS = tuple(_RUN_PATHS)
+"""The events that tell about an approval, which our App asks GitHub for."""
 
 
 class GitHubHook:

@@ -1,0 +1,90 @@
+"""What our GitHub App has to be, where GitHub shows it, and the workflow that it starts: for who sets it up and who checks it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from champion_gate.adapters.github.webhook import EVENTS
+from champion_gate.adapters.http.models import Answered
+
+_PACKAGED = files("champion_gate") / "setup" / "champion-gate.yml"
+_IN_THE_REPOSITORY = Path(__file__).parents[4] / "deploy" / "github" / "champion-gate.yml"
+
+
+class Account(Answered):
+    """An owner; `type` is `User` or `Organization`."""
+
+    login: str
+    type: str
+
+
+class RegisteredApp(Answered):
+    """A GitHub App, as it sees itself, or as whoever has just registered it does."""
+
+    slug: str
+    owner: Account
+    html_url: str
+    permissions: dict[str, str]
+    events: list[str]
+
+
+def workflow_template() -> bytes:
+    """The file deploy/github/champion-gate.yml, which packages carry along."""
+    return (_PACKAGED if _PACKAGED.is_file() else _IN_THE_REPOSITORY).read_bytes()
+
+
+def needed_permissions(*, teams: bool) -> Mapping[str, str]:
+    """What the App has to be granted, and no more; GitHub adds `metadata: read` by itself.
+
+    Args:
+        teams: whether teams review, whose members are then read.
+    """
+    # Deployments are not read: without it GitHub sends no webhook of a review.
+    return {"actions": "write", "deployments": "read", **({"members": "read"} if teams else {})}
+
+
+def site_of(api_url: str) -> str:
+    """The address of GitHub's pages, of that of its API (docs.github.com, "Getting started with the REST API")."""
+    scheme, host, path, *_ = urlsplit(api_url)
+    if not path.strip("/") and host.startswith("api."):
+        host = host.removeprefix("api.")
+    return f"{scheme}://{host}"
+
+
+def settings_page(site: str, owner: Account, slug: str = "") -> str:
+    """The page on which an App's owner changes it; without a slug, that of all of the owner's Apps.
+
+    Args:
+        site: as `site_of` gives it.
+        owner: of the App.
+        slug: of the App.
+    """
+    place = f"organizations/{owner.login}/settings" if owner.type == "Organization" else "settings"
+    return f"{site}/{place}/apps/{slug}".rstrip("/")
+
+
+def app_problems(
+    app: RegisteredApp, hook_url: str | None, *, wanted_url: str, teams: bool, page: str
+) -> Iterator[str]:
+    """In which ways an App is not as it has to be; GitHub lets nobody change permissions and events but on its page.
+
+    Args:
+        app: as GitHub tells it.
+        hook_url: where its webhook goes; None where there is none.
+        wanted_url: where it has to go.
+        teams: whether teams review.
+        page: its settings.
+    """
+    needed = {"metadata": "read", **needed_permissions(teams=teams)}
+    for name in sorted(needed.keys() | app.permissions.keys()):
+        found, wanted = app.permissions.get(name, "none"), needed.get(name, "none")
+        if found != wanted:
+            yield f"{name} is {found}, and has to be {wanted}: change it at {page}/permissions."
+    missing = [event for event in EVENTS if event not in app.events]
+    if missing:
+        yield f"it does not send the events {', '.join(missing)}: subscribe to them at {page}/permissions."
+    if hook_url != wanted_url:
+        yield f"its webhook goes to {hook_url or 'nowhere'}, not to {wanted_url}: change it at {page}."
