@@ -28,6 +28,7 @@ from pydantic.fields import FieldInfo
 
 import champion_gate
 from champion_gate import domain, flow, web
+from champion_gate.bootstrap.doctor import CHECKS
 from champion_gate.bootstrap.vendors import VENDORS
 from champion_gate.cli import cli
 from champion_gate.domain.notifications import NotificationPhase
@@ -250,6 +251,12 @@ def exit_codes() -> Iterator[Row]:
         yield f"`{code}`", words
 
 
+def checks() -> Iterator[Row]:
+    """Every kind of check of `champion-gate doctor`, and why it is made."""
+    for check in CHECKS:
+        yield f"`{check.key}`", check.title, "yes" if check.cheap else "", check.why
+
+
 # --- limits -----------------------------------------------------------------------------------------------
 
 _LIMITS = (
@@ -329,6 +336,7 @@ TABLES = (
     Table("api.md", "errors", errors),
     Table("cli.md", "commands", commands),
     Table("cli.md", "exit-codes", exit_codes),
+    Table("doctor.md", "checks", checks),
     Table("limits.md", "limits", limits),
 )
 

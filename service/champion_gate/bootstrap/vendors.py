@@ -18,6 +18,7 @@ from champion_gate.domain.ports import (
     ModelRegistry,
     ProviderHook,
     Serving,
+    Vendor,
 )
 from champion_gate.domain.together import Together
 from champion_gate.domain.values import UNITY_CATALOG
@@ -32,6 +33,11 @@ VENDORS = (github.VENDOR, gitlab.VENDOR)
 """The CI/CD systems that there are: a further one is a package like these, and a word here."""
 
 _BY_KIND = {vendor.kind: vendor for vendor in VENDORS}
+
+
+def vendor_of(kind: str) -> Vendor:
+    """The CI/CD system of a kind, such as `github`."""
+    return _BY_KIND[kind]
 
 
 def approval_providers(

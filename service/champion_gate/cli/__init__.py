@@ -35,6 +35,10 @@ _COMMANDS = {
         "champion_gate.cli.config",
         "Check gates.yaml and the settings, or print the file's JSON Schema.",
     ),
+    "doctor": (
+        "champion_gate.cli.doctor",
+        "Look at everything that the service needs around it, and say what to mend.",
+    ),
     "migrate": ("champion_gate.cli.database:migrate", "Create or upgrade the database's tables."),
     "backup": (
         "champion_gate.cli.database:backup",

@@ -6,19 +6,20 @@ or `VendorNotFoundError` (final); only what is particular to a method is said th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from champion_gate.domain.approval import FoundRequests, News, OpenedRequest, RequestState
-from champion_gate.domain.gates import Account, ApprovalTarget
+from champion_gate.domain.findings import Check, Checkup
+from champion_gate.domain.gates import Account, ApprovalTarget, Gate
 from champion_gate.domain.job_runs import EndedRun, JobRun, TaskOutput
 from champion_gate.domain.jobs import Job, RunState, StartedRun
 from champion_gate.domain.json_body import Ignored
 from champion_gate.domain.promotion import Promotion
 from champion_gate.domain.serving import Endpoint
-from champion_gate.domain.vendors import Place, Secrets, Server
+from champion_gate.domain.vendors import Host, Place, Secrets, Server
 from champion_gate.domain.versions import (
     LoggedModel,
     ModelVersion,
@@ -433,6 +434,8 @@ class Vendor:
             together=, public_url=).
         hook: how webhooks are checked; None without a secret that the vendor and we share.
         claims: the table of what the ID tokens of its jobs must say.
+        checks: the kinds of checks that `checkups` makes.
+        checkups: what `champion-gate doctor` looks at, of one host and the gates that ask there.
     """
 
     server: type[Server]
@@ -441,6 +444,8 @@ class Vendor:
     provider: Callable[..., ApprovalProvider]
     hook: Callable[[Any, Clock], ProviderHook | None]
     claims: Callable[[], Any]
+    checks: tuple[Check, ...] = ()
+    checkups: Callable[[ApprovalProvider, Host, Sequence[Gate]], Iterable[Checkup]] = lambda *_: ()
 
     @property
     def kind(self) -> str:

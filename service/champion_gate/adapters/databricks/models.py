@@ -211,6 +211,20 @@ class JobList(Page):
     jobs: Listed[Job] = Field(default_factory=list)
 
 
+# --- principals -------------------------------------------------------------------------------------------
+
+
+class _Group(Answered):
+    display: Word = None
+
+
+class Me(Answered):
+    """Who we are; a service principal's name is its application id."""
+
+    name: Word = Field(default=None, alias="userName")
+    groups: Listed[_Group] = Field(default_factory=list)
+
+
 # --- serving ----------------------------------------------------------------------------------------------
 
 

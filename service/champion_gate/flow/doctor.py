@@ -1,0 +1,89 @@
+"""Makes checks, as many at a time as there are threads, and says what each found or why it could not be made."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+from champion_gate.adapters.http.deadline import BoundedCalls, GivenUpError
+from champion_gate.domain.findings import Check, Checkup, Finding
+from champion_gate.domain.together import THREADS, Together
+from champion_gate.errors import (
+    ConfigurationError,
+    GateError,
+    UnexpectedError,
+    UnsafeTargetError,
+    VendorRefusedError,
+)
+from champion_gate.log import get_logger
+
+log = get_logger(__name__)
+
+_CHECK_SECONDS = 30.0
+_REFUSALS = (VendorRefusedError, UnsafeTargetError, ConfigurationError)
+"""What nobody's waiting mends; whatever else went wrong says nothing of what was looked at."""
+
+
+def examine(
+    checkups: Iterable[Checkup],
+    together: Together,
+    *,
+    seconds: float = _CHECK_SECONDS,
+    told: Callable[[Checkup], object] = lambda _: None,
+) -> list[Finding]:
+    """Make the checks, and return what was found in their order.
+
+    Args:
+        checkups: none needs another.
+        together: the threads.
+        seconds: how long each may take; what it found until then counts.
+        told: is called after each check, in any thread.
+    """
+    given = list(checkups)
+    found: dict[int, list[Finding]] = {}
+    waiting = deque(enumerate(given))
+    bounded = BoundedCalls("champion-gate", slots=2 * THREADS)
+
+    def work() -> None:
+        while waiting:
+            try:
+                at, checkup = waiting.popleft()
+            except IndexError:  # another thread took the last one
+                return
+            found[at] = _findings(checkup, bounded, seconds)
+            told(checkup)
+
+    together.each([work] * min(THREADS, len(given)))
+    return [finding for at in range(len(given)) for finding in found[at]]
+
+
+def _findings(checkup: Checkup, bounded: BoundedCalls, seconds: float) -> list[Finding]:
+    check, found = checkup.check, list[Finding]()
+
+    def collect(_: object) -> None:
+        for finding in checkup.run():
+            found.append(finding)  # one by one: what was found before an error counts
+
+    def ended() -> Iterator[Finding]:
+        try:
+            bounded.run(collect, seconds=seconds)
+        except GivenUpError:
+            yield check.not_known(
+                f"it had not ended after {seconds:g} seconds.",
+                "Run it again; does what it asks answer at all?",
+            )
+        except GateError as error:
+            yield of_error(check, error)
+        except Exception as error:  # a fault of ours hides no other check
+            log.exception("check failed", kind=check.key)
+            yield of_error(check, UnexpectedError.of(error))
+
+    last = list(ended())
+    return [replace(each, gate=each.gate or checkup.gate) for each in (*found, *last)]
+
+
+def of_error(check: Check, error: GateError) -> Finding:
+    """What it means for a check that it could not be made: refused is FAIL, anything else is not known."""
+    verdict = check.fail if isinstance(error, _REFUSALS) else check.not_known
+    return verdict(error.message, error.hint)
