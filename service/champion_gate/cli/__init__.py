@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import click
@@ -45,6 +46,10 @@ _COMMANDS = {
         "Copy the database into one file, also beside a running service.",
     ),
     "restore": ("champion_gate.cli.database:restore", "Put a backup in the place of the database."),
+    "setup": (
+        "champion_gate.cli.setup",
+        "Make at Databricks, GitHub or GitLab what the service needs there.",
+    ),
     "promotions": (
         "champion_gate.cli.promotions",
         "List, show or watch promotions; ask for one, cancel or retry one.",
@@ -98,7 +103,8 @@ class _LazyGroup(click.Group):
 
 @click.group(cls=_LazyGroup, epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="champion-gate")
-def cli() -> None:
+@click.option("--env-file", metavar="FILE", help="Take the service's variables from this file.")
+def cli(env_file: str | None) -> None:
     """Human approval in CI/CD before a trained model version becomes Champion.
 
     Settings come from the environment (CHAMPION_GATE_…) and from gates.yaml; service/docs/configuration.md lists them. The
@@ -109,6 +115,10 @@ def cli() -> None:
 
     # Standard output is for what was asked.
     log.configure(console=True, level="WARNING", stream=sys.stderr)
+    if env_file is not None:
+        from champion_gate.bootstrap.person import take_env_file
+
+        take_env_file(Path(env_file))
 
 
 def exit_code(error: GateError) -> int:
