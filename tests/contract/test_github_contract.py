@@ -34,6 +34,9 @@ def github() -> Iterator[GitHubStandIn]:
     standin = GitHubStandIn()
     standin.add_repository("example/ml-deploy")
     standin.protect_branch("example/ml-deploy")
+    standin.add_file("example/ml-deploy", ".github/workflows/champion-gate.yml", "name: champion-gate")
+    standin.repository("example/ml-deploy").variables["CHAMPION_GATE_URL"] = "https://gate.example.com"
+    standin.state.org_variables["example"] = {"CHAMPION_GATE_URL": "https://gate.example.com"}
     standin.add_user("rita")
     team = standin.add_team("example", "ml", ["tom"])
     standin.protect_environment("example/ml-deploy", "champion", ["rita", team])
@@ -82,6 +85,9 @@ def test_every_answer_about_a_run_is_as_github_describes_it(
         f"{REPO}/environments/champion",
         f"{REPO}/environments/second",
         f"{REPO}/environments/third",
+        f"{REPO}/contents/.github/workflows/champion-gate.yml?ref=main",
+        f"{ACTIONS}/variables/CHAMPION_GATE_URL",
+        f"{ACTIONS}/organization-variables?per_page=30",
         f"{ACTIONS}/workflows/champion-gate.yml/runs?event=workflow_dispatch&created=>=2020-01-01T00:00:00Z&per_page=100",
         *(f"{one_run}{part}" for part in ("", "/approvals", "/jobs", "/pending_deployments")),
     ]

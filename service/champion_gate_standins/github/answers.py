@@ -295,7 +295,7 @@ def app(base: str, which: GitHubApp) -> Json:
         "created_at": stamp(which.created_at),
         "updated_at": stamp(which.created_at),
         "permissions": {"metadata": "read", **which.permissions},
-        "events": ["deployment_review", "workflow_run"],
+        "events": list(which.events),
     }
 
 
@@ -314,7 +314,7 @@ def installation(base: str, which: GitHubApp) -> Json:
         "target_id": which.owner.id,
         "target_type": which.owner.type,
         "permissions": {"metadata": "read", **which.permissions},
-        "events": ["deployment_review", "workflow_run"],
+        "events": list(which.events),
         "created_at": stamp(which.created_at),
         "updated_at": stamp(which.created_at),
         "single_file_name": None,

@@ -13,6 +13,7 @@ from champion_gate_standins.common.faults import Faults
 from champion_gate_standins.common.gated_job import AUDIENCE, GatedJobs
 from champion_gate_standins.common.server import StandInApp
 from champion_gate_standins.github.api import Api, problem
+from champion_gate_standins.github.api_of_settings import SettingsApi
 from champion_gate_standins.github.oidc import IdTokens
 from champion_gate_standins.github.page import RunPage
 from champion_gate_standins.github.runs import Runs, new_branch
@@ -34,7 +35,13 @@ from champion_gate_standins.github.webhooks import Webhooks
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-ALL_PERMISSIONS = {"actions": "write", "deployments": "write", "members": "read"}
+ALL_PERMISSIONS = {
+    "actions": "write",
+    "actions_variables": "read",
+    "contents": "read",
+    "deployments": "write",
+    "members": "read",
+}
 
 
 class GitHubStandIn:
@@ -74,6 +81,7 @@ class GitHubStandIn:
         self.app = StandInApp(__name__)
         self.app.json.sort_keys = False  # type: ignore[attr-defined]
         self.app.register_blueprint(self.api.blueprint)
+        self.app.register_blueprint(SettingsApi(self.state, self.webhooks).blueprint)
         for blueprint in self.oidc.blueprints:
             self.app.register_blueprint(blueprint)
         self.app.register_blueprint(RunPage(self.state, self.workflow_runs).blueprint)
@@ -259,6 +267,11 @@ class GitHubStandIn:
             place.can_admins_bypass, place.prevent_self_review = can_admins_bypass, prevent_self_review
             place.branch_policy, place.wait_timer, place.updated_at = branch_policy, wait_timer, now
             return place
+
+    def add_file(self, repository: Repository | str, path: str, text: str, branch: str = "main") -> None:
+        """Put a file on a branch, in the place of any before."""
+        with self.state.lock:
+            self.repository(repository).files.setdefault(branch, {})[path] = text
 
     def delete_environment(self, repository: Repository | str, name: str) -> None:
         """Delete an environment; made anew, it has another id."""

@@ -18,6 +18,9 @@ _OF_JOBS = ("in_progress", "queued", "waiting")
 UNFINISHED = {*_OF_JOBS, "pending"}
 """The statuses of runs that have no conclusion."""
 
+EVENTS = ("deployment_review", "deployment_status", "workflow_job", "workflow_run")
+"""What deploy/github/README.md has an App subscribe to."""
+
 TEMPLATE_INPUTS = ("promotion_id", "model", "version", "alias", "evidence", "environments")
 """The inputs of deploy/github/champion-gate.yml, all required strings."""
 
@@ -122,6 +125,8 @@ class Repository:
         environments: lower-case name -> environment; GitHub's names are case-insensitive.
         branches: name -> head commit.
         branch_rules: name -> the rules of rulesets that apply to it, type -> parameters.
+        files: branch -> path -> text, of the files that anybody here has a use for.
+        variables: of its Actions, name in upper case -> value.
         rules_ignored: as after a change from public to private on a plan without required reviewers
             (docs.github.com, "Using environments for deployment"): the rules are shown but do nothing.
     """
@@ -136,6 +141,8 @@ class Repository:
     workflows: dict[str, Workflow] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
     branch_rules: dict[str, dict[str, dict[str, object]]] = field(default_factory=dict)
+    files: dict[str, dict[str, str]] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
     rules_ignored: bool = False
 
     @property
@@ -250,6 +257,7 @@ class GitHubApp:
         public_key: PEM with which App JWTs are verified.
         permissions: what the installation was granted, e.g. {"actions": "write"}.
         repositories: full names it is installed on; None = all of the account.
+        events: those of which it is told.
     """
 
     id: int
@@ -263,6 +271,7 @@ class GitHubApp:
     repositories: set[str] | None
     created_at: datetime
     suspended: bool = False
+    events: list[str] = field(default_factory=lambda: list(EVENTS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,6 +289,7 @@ class State:
     """Everything, behind one lock. Look-ups raise RefusedError 404.
 
     Attributes:
+        org_variables: organization in lower case -> its Actions' variables that all its repositories see.
         external_url: the address by which the server calls itself, where that is not the one by which it is
             reached, as behind a proxy; None = as it is reached.
     """
@@ -294,6 +304,7 @@ class State:
         self.teams: dict[tuple[str, str], Team] = {}
         self.shown_members: dict[int, list[User]] | None = None
         self.repositories: dict[str, Repository] = {}
+        self.org_variables: dict[str, dict[str, str]] = {}
         self.apps: list[GitHubApp] = []
         self.credentials: dict[str, Credential] = {}
         self.runs: list[Run] = []

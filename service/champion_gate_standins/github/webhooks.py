@@ -8,6 +8,7 @@ import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import requests
@@ -24,6 +25,8 @@ TIMEOUT_SECONDS = 10
 class Delivery:
     """One webhook, sent or not. `result` is the receiver's HTTP status, or why there is none."""
 
+    id: int
+    at: datetime
     guid: str
     name: str
     action: str
@@ -43,6 +46,7 @@ class Webhooks:
     Attributes:
         url: where to; None sends nothing.
         secret: shared with the receiver; empty sends unsigned.
+        insecure_ssl: whether the receiver's certificate is not looked at.
         lost: record deliveries without sending them.
         names_run: whether `deployment_review` names its run, which GitHub does not promise.
         deliveries: everything that was due, oldest first.
@@ -52,6 +56,7 @@ class Webhooks:
         self._state = state
         self.url: str | None = None
         self.secret = ""
+        self.insecure_ssl = False
         self.lost = False
         self.names_run = True
         self.deliveries: list[Delivery] = []
@@ -66,7 +71,10 @@ class Webhooks:
         if self.url is None:
             return
         payload = self._payload(name, action, run, jobs, approval)
-        delivery = Delivery(str(uuid.uuid4()), name, action, json.dumps(payload).encode())
+        body = json.dumps(payload).encode()
+        delivery = Delivery(
+            self._state.new_id(), self._state.clock(), str(uuid.uuid4()), name, action, body
+        )
         self.deliveries.append(delivery)
         if self.lost:
             delivery.result = "lost"
