@@ -51,6 +51,7 @@ class CiProvider(ABC, Generic[A]):
 
     Attributes:
         name: the key under which gates refer to it.
+        client: calls the vendor.
         waiting: the statuses of runs in which nothing can have been decided since they were seen in them.
     """
 
@@ -58,14 +59,14 @@ class CiProvider(ABC, Generic[A]):
 
     def __init__(self, name: str, client: ApiClient) -> None:
         self.name = name
-        self._client = client
+        self.client = client
         self._looks: dict[str, _Look] = {}
         self._absent: set[str] = set()
         self._lock = threading.Lock()
 
     def close(self) -> None:
         """Close the connections that are kept open."""
-        self._client.close()
+        self.client.close()
 
     def with_news(self, pending: Sequence[Promotion], targets: Mapping[str, ApprovalTarget]) -> News:
         """What the lists of runs that wait for people tell: one list a place, a page a hundred that wait.
@@ -88,7 +89,7 @@ class CiProvider(ABC, Generic[A]):
             if target is None:
                 news.append(promotion.id)
                 continue
-            api = self._api(target)
+            api = self.api(target)
             places.setdefault(self._list_key(api, promotion), (api, []))[1].append(promotion)
         for api, group in places.values():
             try:
@@ -156,7 +157,7 @@ class CiProvider(ABC, Generic[A]):
                 del self._looks[gone]
 
     @abstractmethod
-    def _api(self, target: ApprovalTarget) -> A:
+    def api(self, target: ApprovalTarget) -> A:
         """The calls about a place."""
 
     @abstractmethod

@@ -72,9 +72,7 @@ class Webhooks:
             return
         payload = self._payload(name, action, run, jobs, approval)
         body = json.dumps(payload).encode()
-        delivery = Delivery(
-            self._state.new_id(), self._state.clock(), str(uuid.uuid4()), name, action, body
-        )
+        delivery = Delivery(self._state.new_id(), self._state.clock(), str(uuid.uuid4()), name, action, body)
         self.deliveries.append(delivery)
         if self.lost:
             delivery.result = "lost"

@@ -83,12 +83,12 @@ class GitHub(CiProvider[RepositoryApi]):
         super().__init__(name, client)
         self._together = together or Together()
         self._clock = clock
-        self._access = new_access(client, credentials, clock, previous)
+        self.access = new_access(client, credentials, clock, previous)
         self._asks_for_run = api_version == RETURNS_RUN_BY_REQUEST
 
     def check(self) -> None:
         """A call that GitHub refuses if the credentials are wrong."""
-        self._access.check()
+        self.access.check()
 
     # --- before anybody is asked ------------------------------------------------------------------------------
 
@@ -96,7 +96,7 @@ class GitHub(CiProvider[RepositoryApi]):
         self, target: ApprovalTarget, expires_after: timedelta | None = None
     ) -> Mapping[str, str]:
         """See ApprovalProvider; the pins are numeric ids as strings."""
-        api = self._api(target)
+        api = self.api(target)
         looked = places.survey(api)
         problems = [*looked.problems, *places.unreadable_teams(api, looked)]
         if expires_after is not None:
@@ -108,7 +108,7 @@ class GitHub(CiProvider[RepositoryApi]):
     def find_person(self, target: ApprovalTarget, login: str) -> Person:
         """See ApprovalProvider; UnsafeTargetError where our credentials do not let us ask."""
         try:
-            found = self._api(target).user(check_login(login))
+            found = self.api(target).user(check_login(login))
         except VendorNotFoundError:
             raise
         except VendorRefusedError as refused:
@@ -123,7 +123,7 @@ class GitHub(CiProvider[RepositoryApi]):
 
     def open(self, target: ApprovalTarget, promotion: Promotion, evidence: str) -> OpenedRequest | None:
         """See ApprovalProvider: dispatch the workflow, once."""
-        api = self._api(target)
+        api = self.api(target)
         body = {"ref": api.spot.ref, "inputs": _inputs_of(promotion, target.seats, evidence)}
         answer = api.dispatch({**body, "return_run_details": True} if self._asks_for_run else body)
         if answer.status == HTTPStatus.UNPROCESSABLE_ENTITY and self._asks_for_run:
@@ -138,7 +138,7 @@ class GitHub(CiProvider[RepositoryApi]):
 
     def find(self, target: ApprovalTarget, promotion: Promotion) -> FoundRequests:
         """The runs that we dispatched for this promotion, known by the id in their title."""
-        api = self._api(target)
+        api = self.api(target)
         started = starts.dispatched_by_us(api, promotion)
         return started.found(starts.remark(api, started))
 
@@ -152,7 +152,7 @@ class GitHub(CiProvider[RepositoryApi]):
         request = promotion.request
         if request is None or request.external_id is None:
             raise VendorRefusedError("GitHub", f"promotion {promotion.id} has no workflow run to be read.")
-        api, number = self._api(target), check_run_id(request.external_id)
+        api, number = self.api(target), check_run_id(request.external_id)
         try:
             return reading.state_of(api, number, target.seats, request.pins, self._clock)
         except VendorNotFoundError:
@@ -161,7 +161,7 @@ class GitHub(CiProvider[RepositoryApi]):
 
     def duplicates(self, target: ApprovalTarget, promotion: Promotion) -> tuple[str, ...]:
         """Other runs of ours for this promotion that have not ended; where it was started once, that wait for people."""
-        api, request = self._api(target), promotion.request
+        api, request = self.api(target), promotion.request
         if request is not None and request.starts > 1:
             return starts.dispatched_by_us(api, promotion).open_ones_but({request.external_id})
         # In the template's concurrency group a second run for a promotion waits for the first.
@@ -174,7 +174,7 @@ class GitHub(CiProvider[RepositoryApi]):
 
     def cancel(self, target: ApprovalTarget, external_id: str) -> None:
         """See ApprovalProvider; VendorUnavailableError where GitHub took the call but the run goes on."""
-        api, number = self._api(target), check_run_id(external_id)
+        api, number = self.api(target), check_run_id(external_id)
         if api.cancel(number).status == HTTPStatus.ACCEPTED:
             return
         status = api.run(number).status
@@ -185,8 +185,9 @@ class GitHub(CiProvider[RepositoryApi]):
 
     # --- looking for news -------------------------------------------------------------------------------------
 
-    def _api(self, target: ApprovalTarget) -> RepositoryApi:
-        return RepositoryApi(self._client, self._access, GitHubPlace.of(target.place), self._together)
+    def api(self, target: ApprovalTarget) -> RepositoryApi:
+        """See CiProvider."""
+        return RepositoryApi(self.client, self.access, GitHubPlace.of(target.place), self._together)
 
     def _list_key(self, api: RepositoryApi, promotion: Promotion) -> Key:  # noqa: ARG002 - one list for all
         return (api.spot.repository.lower(), api.spot.workflow)

@@ -86,7 +86,7 @@ class GitLab(CiProvider[ProjectApi]):
             ConfigurationError: one of these cannot be used.
         """
         self._accounts = accounts
-        self._tokens = tokens_of(credentials, previous)
+        self.tokens = tokens_of(credentials, previous)
         client = ApiClient(
             vendor="GitLab",
             base_url=f"{url.rstrip('/')}/api/v4",
@@ -103,9 +103,9 @@ class GitLab(CiProvider[ProjectApi]):
 
     def check(self) -> None:
         """Calls that GitLab refuses if an access token is wrong. A trigger token can only be tried by using it."""
-        for auth in (self._tokens.read, self._tokens.api):
+        for auth in (self.tokens.read, self.tokens.api):
             if auth is not None:
-                person(self._client.get(joined("user"), auth=auth))
+                person(self.client.get(joined("user"), auth=auth))
 
     # --- before anybody is asked ------------------------------------------------------------------------------
 
@@ -114,7 +114,7 @@ class GitLab(CiProvider[ProjectApi]):
     ) -> Mapping[str, str]:
         """See ApprovalProvider; the pins are numeric ids as strings."""
         del expires_after  # GitLab's environments have no timers to compare it with
-        api = self._api(target)
+        api = self.api(target)
         looked = places.survey(api, People(api), self._clock.now())
         if looked.problems:
             raise UnsafeTargetError(" ".join(looked.problems))
@@ -122,7 +122,7 @@ class GitLab(CiProvider[ProjectApi]):
 
     def find_person(self, target: ApprovalTarget, login: str) -> Person:
         """See ApprovalProvider; UnsafeTargetError where our credentials do not let us ask."""
-        api = self._api(target)
+        api = self.api(target)
         try:
             found = api.user_named(check_login(login))
             whole = api.user(found.user_id)
@@ -138,7 +138,7 @@ class GitLab(CiProvider[ProjectApi]):
 
     def open(self, target: ApprovalTarget, promotion: Promotion, evidence: str) -> OpenedRequest | None:
         """See ApprovalProvider: start the pipeline, once."""
-        api = self._api(target)
+        api = self.api(target)
         inputs = _inputs_of(
             promotion, environment=api.spot.environment, gate_url=self._gate_url, evidence=evidence
         )
@@ -146,10 +146,10 @@ class GitLab(CiProvider[ProjectApi]):
 
     def find(self, target: ApprovalTarget, promotion: Promotion) -> FoundRequests:
         """The pipelines that we started for this promotion; none to be cancelled where nothing of ours may."""
-        api = self._api(target)
+        api = self.api(target)
         started = starts.created_by_us(api, promotion, self._starter(api, promotion))
         found = started.found(starts.remark(started))
-        return found if self._tokens.api is not None else replace(found, outdated=())
+        return found if self.tokens.api is not None else replace(found, outdated=())
 
     def _starter(self, api: ProjectApi, promotion: Promotion) -> tuple[str, str]:
         """As whom and in which way the promotion's pipelines were started: username and source."""
@@ -165,7 +165,7 @@ class GitLab(CiProvider[ProjectApi]):
         request = promotion.request
         if request is None or request.external_id is None:
             raise VendorRefusedError("GitLab", f"promotion {promotion.id} has no pipeline to be read.")
-        api, pipeline_id = self._api(target), _checked_id(request.external_id)
+        api, pipeline_id = self.api(target), _checked_id(request.external_id)
         asked_at = min(promotion.requested_at, request.intent_at)
         try:
             return reading.state_of(api, pipeline_id, request.pins, asked_at, self._clock.now())
@@ -178,9 +178,9 @@ class GitLab(CiProvider[ProjectApi]):
 
         None where nothing of ours may cancel.
         """
-        if self._tokens.api is None:
+        if self.tokens.api is None:
             return ()
-        api, request = self._api(target), promotion.request
+        api, request = self.api(target), promotion.request
         starter = self._starter(api, promotion)
         if request is not None and request.starts > 1:
             return starts.created_by_us(api, promotion, starter).open_ones_but({request.external_id})
@@ -195,17 +195,17 @@ class GitLab(CiProvider[ProjectApi]):
                 (gitlab-org/gitlab issues 9082, 460256). What is played then is never believed.
             VendorUnavailableError: GitLab took the call but the pipeline goes on; to be tried again.
         """
-        api, pipeline_id = self._api(target), _checked_id(external_id)
+        api, pipeline_id = self.api(target), _checked_id(external_id)
         status = api.pipeline(pipeline_id).status
         if status in reading.ENDED | reading.CANCELLED:
             return
-        if self._tokens.api is None:
+        if self.tokens.api is None:
             raise VendorRefusedError(
                 "GitLab",
                 f"pipeline {pipeline_id} is left open: cancelling takes an access token with scope api.",
                 hint="Cancel it by hand; nothing that happens there counts any more.",
             )
-        answer = api.cancel(pipeline_id, self._tokens.api)
+        answer = api.cancel(pipeline_id, self.tokens.api)
         if answer.status == HTTPStatus.NOT_FOUND:
             raise answer.error()
         # Not the pipeline's status: GitLab computes that later.
@@ -221,9 +221,10 @@ class GitLab(CiProvider[ProjectApi]):
 
     # --- looking for news -------------------------------------------------------------------------------------
 
-    def _api(self, target: ApprovalTarget) -> ProjectApi:
+    def api(self, target: ApprovalTarget) -> ProjectApi:
+        """See CiProvider."""
         spot = GitLabPlace.of(target.place)
-        return ProjectApi(self._client, self._tokens, spot, self._remembered, self._together)
+        return ProjectApi(self.client, self.tokens, spot, self._remembered, self._together)
 
     def _list_key(self, api: ProjectApi, promotion: Promotion) -> Key:
         return (str(api.spot.project), api.spot.ref, *_pinned_starter(promotion))
@@ -231,7 +232,7 @@ class GitLab(CiProvider[ProjectApi]):
     def with_news(self, pending: Sequence[Promotion], targets: Mapping[str, ApprovalTarget]) -> News:
         """See ApprovalProvider; nothing else where nothing of ours may cancel it."""
         news = super().with_news(pending, targets)
-        return news if self._tokens.api is not None else replace(news, asking={})
+        return news if self.tokens.api is not None else replace(news, asking={})
 
     def _waiting_runs(self, api: ProjectApi, promotion: Promotion) -> list[SeenRun]:
         bot, source = _pinned_starter(promotion)
