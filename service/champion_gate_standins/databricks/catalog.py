@@ -15,6 +15,7 @@ from typing import Any
 from flask import Flask, Response, abort, jsonify, request
 
 from champion_gate_standins.databricks.mlflow import MlflowRuns, pairs
+from champion_gate_standins.databricks.principals import caller
 
 _PAGE, _LONGEST_PAGE = 100, 1000
 
@@ -127,6 +128,12 @@ class Catalog:
         """Make a registered model."""
         with self._lock:
             self._models[full_name.lower()] = Model(full_name.lower(), owner, self._now())
+
+    def owner(self, full_name: str) -> str | None:
+        """Who owns a model; None where there is none of this name."""
+        with self._lock:
+            model = self._models.get(full_name.lower())
+            return None if model is None else model.owner
 
     def add_version(
         self,
@@ -248,6 +255,7 @@ class Catalog:
         """Add the routes."""
         models = "/api/2.1/unity-catalog/models/<full_name>"
         app.get(models)(self._get_model)
+        app.patch(models)(self._patch_model)
         app.get(f"{models}/versions")(self._list_versions)
         app.get(f"{models}/versions/<int:number>")(self._get_version)
         app.put(f"{models}/aliases/<alias>")(self._put_alias)
@@ -262,6 +270,15 @@ class Catalog:
         with self._lock:
             aliases = request.args.get("include_aliases") == "true"
             return jsonify(self._model(full_name).shown(aliases=aliases))
+
+    def _patch_model(self, full_name: str) -> Response:
+        """Its owner gives it away; nothing else is changed here."""
+        with self._lock:
+            model = self._model(full_name)
+            if not caller().admin and model.owner not in caller().names:
+                abort(403, f"User is not an owner of Model '{model.full_name}'.")
+            model.owner = str((request.get_json(silent=True) or {}).get("owner") or model.owner)
+            return jsonify(model.shown(aliases=False))
 
     def _list_versions(self, full_name: str) -> Response:
         page = int(request.args.get("page_token", 0))

@@ -11,12 +11,15 @@ from typing import Any, TypeVar
 import requests
 from flask import Flask, Response, abort, jsonify, request
 
+from champion_gate_standins.databricks.destinations import Destinations
+from champion_gate_standins.databricks.principals import caller
 from champion_gate_standins.databricks.runs import Hook, Job, JobRun, Repair, Task
 
 T = TypeVar("T")
 
 _PAGE = 100
 _MAX_RUNS_PAGE = 25
+_MOST_DESTINATIONS = 3  # an event
 _NOTIFY_TIMEOUT = 15.0
 _FIRST_ID = 9_100_000_000_000_001  # beyond 2**53, as real ids may be
 
@@ -31,11 +34,12 @@ class Jobs:
         notifications: the bodies sent (or lost), in order.
     """
 
-    def __init__(self, workspace_id: str, now: Callable[[], int]) -> None:
+    def __init__(self, workspace_id: str, now: Callable[[], int], destinations: Destinations) -> None:
         self.lose_notifications = False
         self.notifications: list[dict[str, Any]] = []
         self._workspace_id = workspace_id
         self._now = now
+        self._destinations = destinations
         self._jobs: dict[int, Job] = {}
         self._runs: dict[int, JobRun] = {}
         self._tasks: dict[int, tuple[JobRun, Task]] = {}
@@ -202,7 +206,7 @@ class Jobs:
             run.code, run.message, run.end = result, message, now
             run.repairs[-1].end, run.repairs[-1].code = now, result
             per_task = run.job.hook is not None and run.job.hook.per_task
-        if not notify or run.job.hook is None:
+        if not notify:
             return []
         statuses = [
             status
@@ -244,21 +248,31 @@ class Jobs:
         """
         with self._lock:
             run = self._runs[int(run_id)]
-            hook, code = run.job.hook, run.latest(task_key).code if task_key else run.code
-            if hook is None:
-                return []
-            body = self._notification(run, hook, task_key)
-        well = code in {"SUCCESS", "SUCCESS_WITH_FAILURES"}
-        default = "jobs.on_start" if code is None else "jobs.on_success" if well else "jobs.on_failure"
-        body["event_type"] = event_type or default
-        return [self._post(hook, body) for _ in range(times)]
+            code = run.latest(task_key).code if task_key else run.code
+            well = code in {"SUCCESS", "SUCCESS_WITH_FAILURES"}
+            default = "jobs.on_start" if code is None else "jobs.on_success" if well else "jobs.on_failure"
+            event = event_type or default
+            hooks = self._hooks(run.job, event, of_task=task_key is not None)
+            bodies = [(hook, self._notification(run, hook, task_key, event)) for hook in hooks]
+        return [self._post(hook, body) for hook, body in bodies for _ in range(times)]
 
-    def _notification(self, run: JobRun, hook: Hook, task_key: str | None) -> dict[str, Any]:
+    def _hooks(self, job: Job, event: str, *, of_task: bool) -> list[Hook]:
+        """Where a job's notifications go: what the test gave it, and the destinations that were attached to it."""
+        given = [] if job.hook is None else [job.hook]
+        if of_task:
+            return given
+        attached = job.more.get("webhook_notifications", {}).get(event.removeprefix("jobs."), [])
+        webhooks = [self._destinations.by_id[each["id"]].webhook for each in attached]
+        return given + [
+            Hook(each["url"], each.get("username", ""), each.get("password", "")) for each in webhooks if each
+        ]
+
+    def _notification(self, run: JobRun, hook: Hook, task_key: str | None, event: str) -> dict[str, Any]:
         def shown(number: int) -> int | str:
             return str(number) if hook.ids_as_text else number
 
         body: dict[str, Any] = {
-            "event_type": "",
+            "event_type": event,
             "workspace_id": shown(int(self._workspace_id)),
             "run": {"run_id": shown(run.run_id)},
             "job": {"job_id": shown(run.job.job_id), "name": run.job.name},
@@ -297,6 +311,7 @@ class Jobs:
     def attach(self, app: Flask) -> None:
         """Add the Jobs API's routes."""
         app.get("/api/2.2/jobs/get")(self._get_job)
+        app.post("/api/2.2/jobs/update")(self._update_job)
         app.get("/api/2.2/jobs/list")(self._list_jobs)
         app.get("/api/2.2/jobs/runs/get")(self._get_run)
         app.get("/api/2.2/jobs/runs/get-output")(self._get_output)
@@ -308,6 +323,29 @@ class Jobs:
             if job is None:
                 abort(400, f"Job {request.args['job_id']} does not exist.")
             return jsonify(job.shown())
+
+    def _update_job(self) -> Response:
+        """Each key of `new_settings` takes the place of what was there, whole (databricks/sdk/service/jobs.py, update)."""
+        body = request.get_json(silent=True) or {}
+        with self._lock:
+            job = self._jobs.get(body.get("job_id", 0))
+            if job is None:
+                abort(400, f"Job {body.get('job_id')} does not exist.")
+            if not caller().admin and caller().name != job.creator:
+                abort(
+                    403,
+                    f"User {caller().name} does not have Manage or Owner permissions on job {job.job_id}.",
+                )
+            settings = dict(body.get("new_settings") or {})
+            for event, attached in (settings.get("webhook_notifications") or {}).items():
+                if len(attached) > _MOST_DESTINATIONS:
+                    abort(400, f"{event}: at most {_MOST_DESTINATIONS} destinations are allowed.")
+                for each in attached:
+                    if each.get("id") not in self._destinations.by_id:
+                        abort(400, f"Notification destination {each.get('id')} does not exist.")
+            job.name = str(settings.pop("name", job.name))
+            job.more = {**job.more, **settings}
+            return jsonify({})
 
     def _list_jobs(self) -> Response:
         name, page, size = request.args.get("name"), _page(), int(request.args.get("limit", 20))

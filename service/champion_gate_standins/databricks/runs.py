@@ -59,6 +59,7 @@ class Job:
         parameters: the job parameters that it defines: name -> default.
         queue: its `settings.queue.enabled`; left out if None.
         most_runs: its `settings.max_concurrent_runs`.
+        more: further keys of its `settings`, such as `webhook_notifications`, `deployment` or `tags`.
     """
 
     job_id: int
@@ -70,6 +71,7 @@ class Job:
     parameters: Mapping[str, str] = field(default_factory=dict)
     queue: bool | None = None
     most_runs: int = 1
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     def shown(self) -> dict[str, Any]:
         """As `jobs/get` and `jobs/list` show it."""
@@ -80,6 +82,7 @@ class Job:
             "run_as": None if self.settings_run_as is None else dict(self.settings_run_as),
             "queue": None if self.queue is None else {"enabled": self.queue},
             "parameters": [{"name": name, "default": to} for name, to in self.parameters.items()] or None,
+            **self.more,
         }
         return _present(
             {

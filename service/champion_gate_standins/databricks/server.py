@@ -8,14 +8,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Response, jsonify, request
+from flask import Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from champion_gate_standins.common.server import StandInApp
 from champion_gate_standins.databricks.catalog import Catalog
+from champion_gate_standins.databricks.destinations import Destinations
 from champion_gate_standins.databricks.faults import Fault, Faults
+from champion_gate_standins.databricks.grants import Grants
+from champion_gate_standins.databricks.guard import Guard
 from champion_gate_standins.databricks.job_starts import JobStarts
 from champion_gate_standins.databricks.jobs import Jobs
+from champion_gate_standins.databricks.principals import Principal, Principals
 from champion_gate_standins.databricks.runs import Hook
 from champion_gate_standins.databricks.serving import Serving
 
@@ -46,7 +50,7 @@ class DatabricksStandIn:
     """Stands in for one workspace; serve `app` with `standins.server.serve`.
 
     Any of `tokens` is accepted as a bearer token; `client_id` with `client_secret` gets the first of them
-    from the OAuth endpoint (M2M), as a service principal would.
+    from the OAuth endpoint (M2M), as a service principal would. Others sign in with the tokens of `add_principal`.
 
     Attributes:
         app: the Flask app.
@@ -54,6 +58,9 @@ class DatabricksStandIn:
         starts: runs that clients start.
         catalog: models and MLflow runs.
         serving: serving endpoints.
+        destinations: notification destinations; none to begin with.
+        grants: who was granted what; nobody anything to begin with, which hinders nobody unless it is `guarded`.
+        principals: who may call.
         faults: what goes wrong on purpose.
         tells_workspace: whether answers of the API bear the workspace's id in X-Databricks-Org-Id; the SDK reads
             it there where discovery did not tell (databricks/sdk/__init__.py, get_workspace_id).
@@ -73,30 +80,43 @@ class DatabricksStandIn:
     ) -> None:
         now = now or (lambda: int(time.time() * 1000))
         self.workspace_id = workspace_id
-        self.jobs = Jobs(workspace_id, now)
+        self.destinations = Destinations()
+        self.jobs = Jobs(workspace_id, now, self.destinations)
         self.starts = JobStarts(self.jobs, user, now)
         self.catalog = Catalog(workspace_id, now)
         self.serving = Serving(user, now)
+        self.principals = Principals()
+        self.grants = Grants(self.principals, self.catalog.owner)
         self.faults = Faults()
         self.tells_workspace = True
         self.token_seconds = 3600
         self.requests: list[Request] = []
         self._tokens = tokens
+        for token in tokens:
+            self.principals.add(Principal(user, ("ml-owners",), is_service="@" not in user), token)
         self._secret = base64.b64encode(f"{client_id}:{client_secret}".encode()).decode()
-        self._user = user
         self.app = StandInApp(__name__)
         self._build()
+
+    def add_principal(self, name: str, *, groups: tuple[str, ...] = (), admin: bool = False) -> str:
+        """Let a person or, without `@` in its name, a service principal call; returns its token."""
+        token = f"token-of-{name}"
+        self.principals.add(Principal(name, groups, admin, is_service="@" not in name), token)
+        return token
 
     def _build(self) -> None:
         self.app.before_request(self._record)
         self.faults.attach(self.app)
         self.app.before_request(self._authenticate)
+        self.app.before_request(Guard(self.grants, self.jobs))
         self.app.after_request(self._sign)
         self.app.register_error_handler(HTTPException, _error)
         self.app.get("/.well-known/databricks-config")(self._workspace_config)
         self.app.get("/oidc/.well-known/oauth-authorization-server")(self._oauth_endpoints)
         self.app.post("/oidc/v1/token")(self._token)
-        self.app.get("/api/2.0/preview/scim/v2/Me")(self._me)
+        self.principals.attach(self.app)
+        self.destinations.attach(self.app)
+        self.grants.attach(self.app)
         self.jobs.attach(self.app)
         self.starts.attach(self.app)
         self.catalog.attach(self.app)
@@ -113,8 +133,9 @@ class DatabricksStandIn:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme != "Bearer" or not token:
             return _answer(401, "UNAUTHENTICATED", "Credential was not sent or was of an unsupported type.")
-        if token not in self._tokens:
+        if token not in self.principals.by_token:
             return _answer(403, "403", "Invalid access token.")
+        g.caller = self.principals.by_token[token]
         return None
 
     def _sign(self, response: Response) -> Response:
@@ -141,9 +162,6 @@ class DatabricksStandIn:
             return response
         granted = {"access_token": self._tokens[0], "token_type": "Bearer", "expires_in": self.token_seconds}
         return jsonify({**granted, "scope": "all-apis"})
-
-    def _me(self) -> Response:
-        return jsonify(id="42", userName=self._user, active=True, groups=[{"display": "ml-owners"}])
 
 
 def _answer(status: int, error_code: str, message: str) -> Response:

@@ -1,0 +1,92 @@
+"""Who calls the Databricks stand-in, and who may: people, service principals, admins.
+
+Routes and fields: databricks/sdk/service/iam.py (SCIM). https://docs.databricks.com/admin/workspace-settings/notification-destinations.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask, Response, abort, g, jsonify, request
+
+_FILTER = re.compile(r'(userName|applicationId|displayName) eq "([^"]*)"')
+
+
+@dataclass(frozen=True)
+class Principal:
+    """A person, by user name, or a service principal, by application id.
+
+    Attributes:
+        admin: of the workspace and the metastore.
+    """
+
+    name: str
+    groups: tuple[str, ...] = ()
+    admin: bool = False
+    is_service: bool = False
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Its own name and those of its groups."""
+        return frozenset({self.name, *self.groups})
+
+    def shown(self) -> dict[str, Any]:
+        """As SCIM shows it."""
+        own = {"applicationId": self.name} if self.is_service else {"userName": self.name}
+        return {**own, "displayName": self.name, "active": True, "groups": _groups(self)}
+
+
+class Principals:
+    """Tokens, and whose they are."""
+
+    def __init__(self) -> None:
+        self.by_token: dict[str, Principal] = {}
+
+    def add(self, principal: Principal, token: str) -> None:
+        """Let somebody sign in with this token."""
+        self.by_token[token] = principal
+
+    def knows(self, name: str) -> bool:
+        """Whether somebody, or a group, has this name; every mail address has somebody."""
+        return "@" in name or any(name in each.names for each in self.by_token.values())
+
+    def attach(self, app: Flask) -> None:
+        """Add the routes."""
+        scim = "/api/2.0/preview/scim/v2"
+        app.get(f"{scim}/Me")(_me)
+        app.get(f"{scim}/Users")(lambda: self._listed(is_service=False))
+        app.get(f"{scim}/ServicePrincipals")(lambda: self._listed(is_service=True))
+
+    def _listed(self, *, is_service: bool) -> Response:
+        asked = _FILTER.fullmatch(request.args.get("filter", ""))
+        if asked is None:
+            abort(400, "Given filter operator is not supported.")
+        found = [
+            each.shown()
+            for each in dict.fromkeys(self.by_token.values())
+            if each.is_service is is_service and each.name == asked[2]
+        ]
+        return jsonify(Resources=found, totalResults=len(found), itemsPerPage=len(found), startIndex=1)
+
+
+def caller() -> Principal:
+    """Who makes the call."""
+    found: Principal = g.caller
+    return found
+
+
+def require_admin(act: str) -> None:
+    """403 unless the caller is an admin of the workspace."""
+    if not caller().admin:
+        abort(403, f"Only workspace admins can {act}.")
+
+
+def _me() -> Response:
+    who = caller()
+    return jsonify(id="42", userName=who.name, active=True, groups=_groups(who))
+
+
+def _groups(principal: Principal) -> list[dict[str, str]]:
+    return [{"display": each} for each in principal.groups]
