@@ -22,7 +22,7 @@ from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.domain.steps import Step, StepPhase
 from champion_gate.web.api.promotions import make_receipt
 from champion_gate_standins.databricks.job_starts import JobStarts, Started
-from integration.gate_crashes import DiesAtWrite, StoreBetween, start_with
+from integration.gate_crashes import DiesAtWrite, Once, StoreBetween, start_with
 from integration.gate_models import TRAINER, CatalogModels
 from integration.gate_world import GATE, GateWorld, gate_world
 
@@ -420,16 +420,55 @@ def test_an_approval_whose_copy_another_one_made_takes_that(gate: Copying) -> No
     assert "to v2" in gate.world.ended(again, Phase.PROMOTED)
 
 
-def test_cancel_while_copying_cancels_the_run(gate: Copying) -> None:
+def test_cancel_while_copying_cancels_the_run_at_once(gate: Copying) -> None:
     gate.course(seconds=None)
     promotion = gate.approved(minutes=5)
     assert gate.world.again(promotion).phase is Phase.COPYING
     gate.world.core.promotion_orders.cancel(promotion.id, actor="operator-1", reason="wrong data")
-    gate.world.live(minutes=5)
+    gate.world.settle()
     gate.world.ended(promotion, Phase.CANCELLED)
     (run,) = gate.runs()
     assert run.cancelled is not None
     assert gate.champion() == "1"
+
+
+@pytest.mark.part("rest")
+def test_cancel_while_a_worker_looks_at_the_run_cancels_it_as_soon_as_that_is_done(gate: Copying) -> None:
+    gate.course(seconds=None)
+    promotion = gate.approved(minutes=5)
+    at = []
+
+    def cancel() -> None:
+        gate.world.core.promotion_orders.cancel(promotion.id, actor="operator-1", reason="wrong data")
+        gate.world.core.promoter.advance(promotion.id)
+        at.append(int(gate.world.clock.now().timestamp() * 1000))
+
+    start_with(gate.world, StoreBetween(gate.world.store, before=Once("save_step", cancel)))
+    gate.world.live(minutes=2)
+    gate.world.ended(promotion, Phase.CANCELLED)
+    (run,) = gate.runs()
+    assert [run.cancelled] == at
+
+
+def test_a_promotion_that_fails_while_its_copy_goes_on_has_the_run_cancelled_and_a_retry_makes_another(
+    gate: Copying,
+) -> None:
+    gate.configure(promote_to={"timeout": "30h"})
+    gate.course(seconds=None)
+    promotion = gate.approved(minutes=5)
+    gate.world.databricks.starts.cancel_seconds = 300
+    gate.world.break_databricks(r"models/prod\.ml\.churn", status=403)
+    gate.world.look()
+    gate.world.wait(hours=25)
+    gate.world.ended(promotion, Phase.FAILED)
+    (run,) = gate.runs()
+    assert run.cancelled is not None
+    gate.world.databricks.faults.clear()
+    gate.course()
+    gate.world.core.promotion_orders.retry(promotion.id, actor="operator-1")
+    gate.world.live(minutes=30)
+    gate.world.ended(promotion, Phase.PROMOTED)
+    assert (gate.champion(), gate.copies(), len(gate.runs())) == ("2", ["1", "2"], 2)
 
 
 @pytest.mark.part("rest")

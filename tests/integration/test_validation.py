@@ -322,11 +322,11 @@ def test_nothing_is_validated_for_a_promotion_that_has_ended(gate: Validating) -
     assert len(gate.runs()) == 2
 
 
-def test_a_cancelled_promotion_has_its_run_cancelled(gate: Validating) -> None:
+def test_a_cancelled_promotion_has_its_run_cancelled_at_once(gate: Validating) -> None:
     gate.course(said(), seconds=None)
     promotion = gate.train()
     gate.world.core.promotion_orders.cancel(promotion.id, actor="operator-1", reason="wrong data")
-    gate.world.live(minutes=5)
+    gate.world.settle()
     gate.world.ended(promotion, Phase.CANCELLED)
     (run,) = gate.runs()
     assert run.cancelled is not None

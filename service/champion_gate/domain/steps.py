@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from champion_gate.domain.promotion import Phase
 from champion_gate.domain.retry import Retry
 
 
@@ -96,8 +97,8 @@ LEDGERED = frozenset(
     {StepKind.VALIDATE, StepKind.CHALLENGER, StepKind.CHALLENGER_REMOVAL, StepKind.COPY, *AFTER_MOVES}
 )
 """The kinds whose ends are lines of the ledger."""
-WAITED_FOR = frozenset({StepKind.VALIDATE, StepKind.COPY})
-"""The kinds for whose end the promotion waits."""
+WAITED_FOR: Mapping[StepKind, Phase] = {StepKind.VALIDATE: Phase.VALIDATING, StepKind.COPY: Phase.COPYING}
+"""The kinds for whose end the promotion waits, and in which phase; in any other nobody does."""
 MOST_STARTS: Mapping[StepKind, int] = {StepKind.VALIDATE: 2}
 """How often the kinds that start something are begun by themselves: what could not run gets one fresh attempt."""
 

@@ -8,8 +8,8 @@ from champion_gate.domain.copies import job_shown
 from champion_gate.domain.gates import PromoteTo
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.domain.retry import Retry
-from champion_gate.domain.steps import Step, StepKind, StepPhase, planned, taken_up_again
-from champion_gate.errors import ConflictError, NotFoundError
+from champion_gate.domain.steps import Step, StepKind, StepPhase, planned
+from champion_gate.errors import ConflictError
 from champion_gate.flow.context import Context
 from champion_gate.flow.copy_runs import copied_of
 from champion_gate.flow.lease import Lease
@@ -75,16 +75,6 @@ class Copies:
         )
         self._lease.save(copying, release=True, steps=[step])
         self._wake_ups.step(step.id)
-
-    def retry(self, promotion: Promotion, why: str) -> None:
-        """Have a copy that failed made anew, or an earlier run's found, once an operator takes the promotion up again."""
-        try:
-            step = self._step(promotion)
-        except NotFoundError:
-            return
-        if step.phase.is_open or step.phase is StepPhase.SUCCEEDED:
-            return
-        self._store.order_step(step.id, lambda found: taken_up_again(found, why, self._clock.now()))
 
     def _step(self, promotion: Promotion) -> Step:
         return self._store.get_step(f"{promotion.id}-{StepKind.COPY.value}")

@@ -29,8 +29,8 @@ from champion_gate.domain.copies import (
 from champion_gate.domain.gates import DESTINATION_PARAMETER, MODEL_PARAMETER, VERSION_PARAMETER
 from champion_gate.domain.jobs import JobOutcome, RunState
 from champion_gate.domain.json_body import UnusableBodyError
-from champion_gate.domain.promotion import Phase, Promotion
-from champion_gate.domain.steps import Step, StepKind, StepPhase, ended
+from champion_gate.domain.promotion import Promotion
+from champion_gate.domain.steps import WAITED_FOR, Step, StepKind, StepPhase, ended, taken_up_again
 from champion_gate.domain.text import one_line
 from champion_gate.domain.versions import ModelVersion
 from champion_gate.errors import VendorError, VendorRefusedError
@@ -60,7 +60,7 @@ class CopyRuns:
             VendorError: the vendor did not answer or refused.
         """
         promotion = self._store.get_promotion(taken.promotion_id)
-        if not is_waited_for(promotion):
+        if promotion.phase is not WAITED_FOR[taken.kind]:
             return self._not_wanted(taken, promotion)
         if taken.config["job"] is None:
             return self._copied_here(taken, promotion)
@@ -147,6 +147,9 @@ class CopyRuns:
         return replace(taken, due_at=min(now + pause, over))
 
     def _judged(self, taken: Step, promotion: Promotion, state: RunState) -> Step:
+        if state.outcome is not JobOutcome.SUCCEEDED and not taken.starts:
+            gone = f"Run {state.run_id} of before made no copy ({state.code}): another one is started."
+            return taken_up_again(taken, gone, self._clock.now())
         if state.outcome is not JobOutcome.SUCCEEDED:
             errors = "; ".join(one_line(task.error, 300) for task in state.tasks if task.error)
             said = ": ".join(filter(None, [state.code, one_line(state.message, 300), errors]))
@@ -236,7 +239,7 @@ class CopyRuns:
         return ended(taken, StepPhase.FAILED, why, self._clock.now())
 
     def _not_wanted(self, taken: Step, promotion: Promotion) -> Step:
-        """The promotion has ended, so that nobody waits for the copy.
+        """The promotion has ended, or failed, so that nobody waits for the copy.
 
         A start that was not answered is sent again with its token, which tells the run; there is no other way to it.
         """
@@ -262,13 +265,6 @@ def parameters_of(promotion: Promotion) -> dict[str, str]:
 def copied_of(step: Step) -> ModelVersion:
     """The copy that a step that succeeded has verified."""
     return version_of(json.loads(step.result_json or "{}")["copied"])
-
-
-def is_waited_for(promotion: Promotion) -> bool:
-    """Also where it has failed while copying: an operator may take it up again."""
-    return promotion.phase is Phase.COPYING or (
-        promotion.phase is Phase.FAILED and promotion.failed_from is Phase.COPYING
-    )
 
 
 def _not_ours(step: Step, promotion: Promotion, state: RunState) -> str | None:

@@ -153,6 +153,9 @@ class Lease:
 
     def _after_end(self, ended: Promotion) -> None:
         _log.info("promotion %s is %s: %s", ended.id, ended.phase.value, ended.reason)
+        self._wake_steps(ended)
+
+    def _wake_steps(self, ended: Promotion) -> None:
         for step in self._store.open_steps(ended.id):
             self._wake_ups.step(step.id)
 
@@ -227,6 +230,7 @@ class Lease:
         )
         self.save(failed, release=True, steps=self._removal_steps(taken))
         _log.error("promotion %s failed: %s", taken.id, reason)
+        self._wake_steps(failed)
 
     def cancel_step(self, promotion: Promotion, external_id: str) -> Step:
         """The durable order to cancel a request at the vendor."""

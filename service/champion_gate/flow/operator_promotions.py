@@ -11,11 +11,11 @@ from champion_gate.domain.gates import Gate
 from champion_gate.domain.names import check_version
 from champion_gate.domain.notifications import StoredNotification
 from champion_gate.domain.promotion import EndRequest, Phase, Promotion, Subject, requested
+from champion_gate.domain.steps import WAITED_FOR, StepPhase, taken_up_again
 from champion_gate.domain.versions import ModelVersion
 from champion_gate.errors import ConflictError, InvalidInputError, NotFoundError
 from champion_gate.flow.approval_requests import ApprovalRequests
 from champion_gate.flow.context import Context
-from champion_gate.flow.copies import Copies
 from champion_gate.flow.gate_rules import GateRules, Refusal, by_hand, not_configured
 from champion_gate.flow.operator_aliases import ready_version
 from champion_gate.flow.subjects import Subjects
@@ -36,7 +36,6 @@ class PromotionOrders:
         self._clock = context.clock
         self._chance = context.chance
         self._requests = ApprovalRequests(context)
-        self._copies = Copies(context)
 
     def ask(
         self, gate_name: str, version: str, *, job_run_id: str | None, caller: Caller, reason: str
@@ -153,9 +152,13 @@ class PromotionOrders:
                 raise _nothing_to_retry(promotion)
             self._wake_ups.promotion(promotion_id)
             return promotion_id
-        if promotion.failed_from is Phase.COPYING:
-            self._copies.retry(promotion, why)
-        if not self._store.retry_promotion(promotion_id, self._clock.now(), why):
+        now = self._clock.now()
+        afresh = [
+            taken_up_again(step, why, now)
+            for step in self._store.steps_of(promotion_id)
+            if step.kind in WAITED_FOR and step.phase in {StepPhase.FAILED, StepPhase.OVERTAKEN}
+        ]
+        if not self._store.retry_promotion(promotion_id, now, why, afresh):
             raise ConflictError(f"Promotion {promotion_id} is not failed any more.")
         if promotion.failed_from is not None and promotion.failed_from.is_before_people:
             self._requests.allow_more(promotion_id, why)

@@ -88,10 +88,18 @@ class Steps:
             why = f"{come_to.reason} It is started once more."
             kept = taken_up_again(come_to, why, now, starts=come_to.starts)
         self._store.save_step(kept, release=True, ledger=[] if line is None else [line])
+        if kept.phase.is_open and not kept.retry.attempts and kept.kind in WAITED_FOR:
+            self._hasten_unwanted(kept)
         news = kept.reason != taken.reason or kept.retry.attempts == 1
         if news and come_to.kind in WAITED_FOR:
             self._store.hint_promotion(come_to.promotion_id, now)
             self._wake_ups.promotion(come_to.promotion_id)
+
+    def _hasten_unwanted(self, kept: Step) -> None:
+        """Have it ended at once where its promotion has ended while a worker was at it."""
+        if self._store.get_promotion(kept.promotion_id).phase is not WAITED_FOR[kept.kind]:
+            self._store.hasten_steps(kept.promotion_id, self._clock.now())
+            self._wake_ups.step(kept.id)
 
     def _put_off(self, begun: Step, caught: Exception) -> Step:
         """The step as it waits for another try, or is given up.

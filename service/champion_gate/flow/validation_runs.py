@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from champion_gate.domain.canonical import canonical, sha256_of
 from champion_gate.domain.gates import MODEL_PARAMETER, VERSION_PARAMETER
 from champion_gate.domain.jobs import RunState
-from champion_gate.domain.promotion import Phase, Promotion
-from champion_gate.domain.steps import Step, StepPhase, ended
+from champion_gate.domain.promotion import Promotion
+from champion_gate.domain.steps import WAITED_FOR, Step, StepPhase, ended
 from champion_gate.domain.validation import Verdict, job_facts, verdict
 from champion_gate.errors import VendorError, VendorRefusedError
 from champion_gate.flow.context import Context
@@ -44,7 +44,7 @@ class ValidationRuns:
             VendorError: Databricks did not answer or refused.
         """
         promotion = self._store.get_promotion(taken.promotion_id)
-        if not _is_waited_for(promotion):
+        if promotion.phase is not WAITED_FOR[taken.kind]:
             return self._not_wanted(taken, promotion)
         begun = taken if taken.external_id is not None else self._started(taken, promotion)
         try:
@@ -111,7 +111,7 @@ class ValidationRuns:
         return ended(taken, StepPhase.FAILED, why, self._clock.now())
 
     def _not_wanted(self, taken: Step, promotion: Promotion) -> Step:
-        """The promotion has ended, so that nobody waits for what the run will say.
+        """The promotion has ended, or failed, so that nobody waits for what the run will say.
 
         A start that was not answered is sent again with its token, which tells the run; there is no other way to it.
         """
@@ -123,13 +123,6 @@ class ValidationRuns:
             self._jobs.cancel(begun.external_id)
             why = f"{why} Run {begun.external_id} is cancelled."
         return ended(begun, StepPhase.OVERTAKEN, why, self._clock.now())
-
-
-def _is_waited_for(promotion: Promotion) -> bool:
-    """Also where it has failed while validating: an operator may take it up again."""
-    return promotion.phase is Phase.VALIDATING or (
-        promotion.phase is Phase.FAILED and promotion.failed_from is Phase.VALIDATING
-    )
 
 
 def _parameters(step: Step, promotion: Promotion) -> dict[str, str]:

@@ -31,13 +31,13 @@ from champion_gate.domain.ledger.chain import LedgerEntry
 from champion_gate.domain.promotion import TRANSITIONS, EndRequest, Phase, Promotion
 from champion_gate.domain.retry import Retry
 from champion_gate.domain.rows import Page
-from champion_gate.domain.steps import Step
+from champion_gate.domain.steps import WAITED_FOR, Step
 from champion_gate.errors import ConflictError, NotFoundError
 from champion_gate.store.engine import Transactions, upsert_for
 from champion_gate.store.leases import Leases
 from champion_gate.store.ledger import append_lines
 from champion_gate.store.pages import page
-from champion_gate.store.steps import add_steps
+from champion_gate.store.steps import add_steps, hasten_steps
 from champion_gate.store.tables import OPEN_PROMOTION, promotions
 from champion_gate.store.values import UtcTime, from_json, from_plain, plain, to_json
 
@@ -209,10 +209,12 @@ class Promotions(Transactions):
                     return False
             return hint(connection, end.at, is_it, end_request=to_json(end)) == 1
 
-    def retry_promotion(self, promotion_id: str, at: datetime, reason: str) -> bool:
+    def retry_promotion(
+        self, promotion_id: str, at: datetime, reason: str, steps: Sequence[Step] = ()
+    ) -> bool:
         """FAILED -> the phase it failed from, all counters reset, due at once. False if it is not FAILED.
 
-        An earlier order to end it is void.
+        An earlier order to end it is void. With it, steps are begun anew that it waits for then.
 
         Raises:
             NotFoundError: there is no such promotion.
@@ -235,6 +237,7 @@ class Promotions(Transactions):
                 raise ConflictError(
                     f"Another promotion of v{row.version_number} of {row.source_model} for {row.alias} is open."
                 ) from error
+            add_steps(connection, steps)
             return True
 
 
@@ -257,6 +260,8 @@ def save(connection: Connection, taken: Promotion, at: datetime, *, release: boo
         values.update(lease="", lease_until=None)
         if taken.phase.is_open:
             values["due_at"] = at if row.hints > row.hints_when_taken else _due(taken)
+    if not taken.phase.is_open and row.phase in WAITED_FOR.values():
+        hasten_steps(connection, taken.id, at)
     return _promotion(connection.execute(_WRITING, {"row": taken.id, **values}).one())
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, literal_column, select, update
 
 from champion_gate.domain.ledger.chain import LedgerEntry
-from champion_gate.domain.steps import AFTER_MOVES, Step, StepPhase
+from champion_gate.domain.steps import AFTER_MOVES, WAITED_FOR, Step, StepPhase
 from champion_gate.errors import ConflictError, NotFoundError
 from champion_gate.store.engine import Transactions, upsert
 from champion_gate.store.leases import Leases
@@ -112,6 +112,11 @@ class Steps(Transactions):
             append_lines(connection, ledger)
             return _written(connection, taken, **given_back)
 
+    def hasten_steps(self, promotion_id: str, at: datetime) -> None:
+        """Make due at once what a promotion waited for, and has no need of any more."""
+        with self._write() as connection:
+            hasten_steps(connection, promotion_id, at)
+
     def order_step(
         self,
         step_id: str,
@@ -140,6 +145,13 @@ class Steps(Transactions):
             revised = _written(connection, revise(_step(row)))
             append_lines(connection, ledger(revised))
             return revised
+
+
+def hasten_steps(connection: Connection, promotion_id: str, at: datetime) -> None:
+    """Make due what a promotion waited for and does not any more; whoever is at a step then sets its time anew."""
+    waited_for = steps.c.kind.in_([kind.value for kind in WAITED_FOR])
+    of = steps.c.promotion_id == promotion_id
+    connection.execute(update(steps).where(of, OPEN, waited_for).values(due_at=at))
 
 
 def add_steps(connection: Connection, new: Sequence[Step]) -> None:
