@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError
 
 from champion_gate.errors import ConfigurationError, StoreUnavailableError
+from champion_gate.store.turns import Turns
 
 BUSY_SECONDS = 30.0
 """How long a writer waits for SQLite's file."""
@@ -60,7 +61,7 @@ class Database:
         repeatable = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         self._as_of_one_moment = self.engine.execution_options(**repeatable)
         self._busy_seconds = busy_seconds
-        self._writer = threading.Lock()
+        self._writer = Turns()
         self._places = threading.BoundedSemaphore(_MOST_WAITING)
 
     @contextmanager
@@ -102,10 +103,11 @@ class Database:
     def turn(self, *, of_group: bool = False) -> Iterator[Connection]:
         """A transaction that writes, for who has a place; committed when the block ends without an error.
 
-        SQLite has one writer at a time and makes the others poll; threads queue here instead, in turn.
+        SQLite has one writer at a time and makes the others poll; threads queue here instead.
 
         Args:
-            of_group: have one turn at a time on PostgreSQL too, so that what comes meanwhile can be written together.
+            of_group: go before who waits alone, and have one turn at a time on PostgreSQL too, so that what comes
+                meanwhile can be written together.
 
         Raises:
             StoreUnavailableError: the turn did not come in time.
@@ -114,7 +116,8 @@ class Database:
             with self.engine.begin() as connection:
                 yield connection
             return
-        if not self._writer.acquire(timeout=self._busy_seconds if self.is_sqlite else _POOL_SECONDS):
+        seconds = self._busy_seconds if self.is_sqlite else _POOL_SECONDS
+        if not self._writer.acquire(seconds, of_group=of_group):
             raise StoreUnavailableError(_IS_BUSY, hint="Send it again later.")
         try:
             with self._writing.begin() as connection:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -10,6 +13,9 @@ from sqlalchemy import Connection
 
 from champion_gate.errors import StoreUnavailableError
 from champion_gate.store.engine import Database
+
+_SEVERAL = 3  # one or two wait at the same time by chance
+_MANY, _MOMENT_SECONDS = 5, 0.1  # at fifty a second the workers would slow each that comes
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -48,6 +54,12 @@ class GroupCommit(Generic[T, R]):
         self._lock = threading.Lock()
         self.under_way = 0
         self._waiting: list[_Waiting[T, R]] = []
+        self._came = deque([-math.inf] * _MANY, maxlen=_MANY)
+
+    @property
+    def is_pressed(self) -> bool:
+        """Whether several wait until theirs is committed, or came at this moment."""
+        return self.under_way >= _SEVERAL or time.monotonic() - self._came[0] < _MOMENT_SECONDS
 
     def add(self, item: T) -> R:
         """Write the item, and return once it is committed.
@@ -60,6 +72,7 @@ class GroupCommit(Generic[T, R]):
         with self._database.place():
             with self._lock:
                 self._waiting.append(mine)
+                self._came.append(time.monotonic())
                 self.under_way += 1
                 is_first = len(self._waiting) == 1
             try:

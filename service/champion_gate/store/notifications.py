@@ -47,7 +47,6 @@ from champion_gate.store.values import from_plain, to_json
 
 _LONGEST_FIELD = 500
 """Characters; more than any of Databricks' ids and names, less than an index row can hold."""
-_MANY = 3  # one or two come at the same time by chance
 
 # Written out, because SQLite uses a partial index only where it sees that the condition is the index's.
 OPEN: ColumnElement[bool] = notifications.c.phase.in_(
@@ -115,8 +114,8 @@ class Notifications(Transactions):
         )
 
     def are_many_coming(self) -> bool:
-        """Whether several notifications wait at this moment until they are committed."""
-        return self._recorded.under_way >= _MANY
+        """Whether several notifications wait until they are committed, or came at this moment."""
+        return self._recorded.is_pressed
 
     def get_notification(self, notification_id: str) -> StoredNotification:
         """One row; raises NotFoundError."""
