@@ -67,21 +67,21 @@ class Destinations:
     def attach(self, app: Flask) -> None:
         """Add the routes."""
         path = "/api/2.0/notification-destinations"
-        app.get(path)(self._list)
-        app.post(path)(self._create)
-        app.get(f"{path}/<destination_id>")(self._get)
-        app.patch(f"{path}/<destination_id>")(self._update)
+        app.get(path)(self._list_destinations)
+        app.post(path)(self._create_destination)
+        app.get(f"{path}/<destination_id>")(self._get_destination)
+        app.patch(f"{path}/<destination_id>")(self._update_destination)
 
-    def _list(self) -> Response:
+    def _list_destinations(self) -> Response:
         start = int(request.args.get("page_token") or 0)
         found = [each.listed() for each in self.by_id.values()]
         more = {"next_page_token": str(start + _PAGE)} if len(found) > start + _PAGE else {}
         return jsonify({"results": found[start : start + _PAGE], **more})
 
-    def _get(self, destination_id: str) -> Response:
+    def _get_destination(self, destination_id: str) -> Response:
         return jsonify(self._found(destination_id).shown())
 
-    def _create(self) -> Response:
+    def _create_destination(self) -> Response:
         require_admin("create notification destinations")
         body = request.get_json(silent=True) or {}
         name = body.get("display_name")
@@ -89,7 +89,7 @@ class Destinations:
             abort(400, "display_name is required.")
         return jsonify(self.by_id[self.add(name, _config(body))].shown())
 
-    def _update(self, destination_id: str) -> Response:
+    def _update_destination(self, destination_id: str) -> Response:
         require_admin("update notification destinations")
         found, body = self._found(destination_id), request.get_json(silent=True) or {}
         found.display_name = str(body.get("display_name") or found.display_name)

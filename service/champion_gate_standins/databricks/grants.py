@@ -9,6 +9,7 @@ import re
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from flask import Flask, Response, abort, jsonify, request
@@ -103,15 +104,15 @@ class Grants:
     def attach(self, app: Flask) -> None:
         """Add the routes."""
         catalog = "/api/2.1/unity-catalog"
-        app.get(f"{catalog}/permissions/<level>/<name>")(self._get)
-        app.patch(f"{catalog}/permissions/<level>/<name>")(self._patch)
+        app.get(f"{catalog}/permissions/<level>/<name>")(self._get_grants)
+        app.patch(f"{catalog}/permissions/<level>/<name>")(self._patch_grants)
         app.get(f"{catalog}/effective-permissions/<level>/<name>")(self._get_effective)
-        app.get(f"{catalog}/catalogs/<name>")(lambda name: self._get_owner("CATALOG", name))
-        app.get(f"{catalog}/schemas/<name>")(lambda name: self._get_owner("SCHEMA", name))
+        for level, path in (("CATALOG", "catalogs"), ("SCHEMA", "schemas")):
+            app.get(f"{catalog}/{path}/<name>", endpoint=path)(partial(self._get_owner, level))
         app.get("/api/2.0/permissions/<kind>/<object_id>")(self._get_object)
         app.patch("/api/2.0/permissions/<kind>/<object_id>")(self._patch_object)
 
-    def _get(self, level: str, name: str) -> Response:
+    def _get_grants(self, level: str, name: str) -> Response:
         self._check(level, name)
         with self._lock:
             held = self._granted[level, name.lower()]
@@ -121,7 +122,7 @@ class Grants:
                 ]
             )
 
-    def _patch(self, level: str, name: str) -> Response:
+    def _patch_grants(self, level: str, name: str) -> Response:
         self._check(level, name)
         who = caller()
         if not (who.admin or self.owner(level, name) in who.names or self.holds(who, "MANAGE", level, name)):
@@ -135,7 +136,7 @@ class Grants:
                 held = self._granted[level, name.lower()].setdefault(change["principal"], set())
                 held.update(change.get("add") or [])
                 held.difference_update(change.get("remove") or [])
-        return self._get(level, name)
+        return self._get_grants(level, name)
 
     def _get_effective(self, level: str, name: str) -> Response:
         """One principal a page, and an empty page before the last: clients have to go on until there is no token."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from flask import Flask, Response, abort, g, jsonify, request
@@ -56,8 +57,8 @@ class Principals:
         """Add the routes."""
         scim = "/api/2.0/preview/scim/v2"
         app.get(f"{scim}/Me")(_me)
-        app.get(f"{scim}/Users")(lambda: self._listed(is_service=False))
-        app.get(f"{scim}/ServicePrincipals")(lambda: self._listed(is_service=True))
+        for path, is_service in (("Users", False), ("ServicePrincipals", True)):
+            app.get(f"{scim}/{path}", endpoint=path)(partial(self._listed, is_service=is_service))
 
     def _listed(self, *, is_service: bool) -> Response:
         asked = _FILTER.fullmatch(request.args.get("filter", ""))
