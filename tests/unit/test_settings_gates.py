@@ -425,6 +425,16 @@ def test_an_environment_whose_job_github_names_whole_is_taken(tmp_path: Path, en
             r"validation\.parameters\.model_name: found; expected no value",
         ),
         ("gates 0 validation", {"job": 1, "parameters": {"n": 5}}, r"validation\.parameters\.n: found 5"),
+        (
+            "gates 0 validation",
+            {"job": 1, "parameters": {"day": "of {{job.start_time.iso_date}}"}},
+            r"validation\.parameters\.day: .*without \{\{: Databricks replaces references",
+        ),
+        (
+            "gates 0 after",
+            [{"job": 1, "parameters": {"run": "{{job.run_id}}"}}],
+            r"after\[0\]\.parameters\.run: .*without \{\{",
+        ),
     ],
 )
 def test_each_wrong_value_is_named_with_its_path(tmp_path: Path, path: str, value: object, says: str) -> None:

@@ -321,7 +321,12 @@ JOB = Is(
 )
 JOB_ID = Is(_job_id, {"type": "integer", "minimum": 1})
 JOB_PARAMETER = text(r"[A-Za-z0-9_.-]{1,100}", "the name of a job parameter, of letters, digits and _ . -")
-JOB_PARAMETER_VALUE = text(r"[^\x00]{0,10000}", "a text of at most 10,000 characters, in quotes")
+# A run shows what Databricks has put in the place of a reference, and is told by what it shows.
+JOB_PARAMETER_VALUE = text(
+    r"(?:(?!\{\{)[^\x00]){0,10000}",
+    "a text of at most 10,000 characters, in quotes, without {{: Databricks replaces references such as {{job.id}}, "
+    "so that no run would show the value that it was given",
+)
 ENDPOINT = text(r"[A-Za-z0-9_-]{1,63}", "the name of a serving endpoint: letters, digits, _ and -")
 MODEL = Is(_model, {"type": "string", "pattern": "^[^/:?#%\\\\\\u0000-\\u001f]+$"})
 ALIAS = Is(_alias, {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,255}$"})
