@@ -20,6 +20,7 @@ from champion_gate.flow.after import failed_of_latest_moves
 from champion_gate.flow.operator_steps import StepOrders
 from champion_gate_standins.databricks.server import Fault
 from integration.commands import run_command
+from integration.endpoint_shapes import SHAPES, but_counter, expected, settable, shared_out
 from integration.gate_crashes import DiesAtWrite, StoreBetween, start_with
 from integration.gate_world import GateWorld, gate_world
 
@@ -128,6 +129,40 @@ def test_a_rollback_a_minute_later_takes_the_endpoint_back(world: GateWorld) -> 
     told = [reason for kind, reason in world.ledger() if kind == "step"]
     assert told == [first.reason, second.reason]
     assert [json.loads(step.result_json or "")["config_version_before"] for step in (first, second)] == [1, 2]
+
+
+@pytest.mark.parametrize("names_are_refused", [True, pytest.param(False, marks=pytest.mark.part("rest"))])
+def test_endpoints_of_every_shape_keep_all_but_the_version_through_promotion_and_rollback(
+    world: GateWorld, *, names_are_refused: bool
+) -> None:
+    for number in range(2, 8):
+        world.models.train(world.job_id, str(number), {"f1": 0.9})
+    world.models.move_alias("7")
+    serving = world.databricks.serving
+    serving.refuses_old_names = names_are_refused
+    for shape in SHAPES:
+        serving.add_endpoint(
+            shape.name, shape.entities, routes=shape.routes, config=shape.config, **shape.extras
+        )
+    first = {shape.name: serving.shown(shape.name) for shape in SHAPES}
+    world.reconfigure(after=[{"serving_endpoint": shape.name} for shape in SHAPES])
+    promote(world)
+    world.live(minutes=8)
+    for shape in SHAPES:
+        forced = shape.forced if names_are_refused else {}
+        there = serving.shown(shape.name)
+        assert but_counter(there) == but_counter(expected(first[shape.name], "8", forced)), shape
+        # Meanwhile somebody gives each route the share of the one at the other end.
+        shares = [route["traffic_percentage"] for route in there["config"]["traffic_config"]["routes"]][::-1]
+        serving.update(shape.name, settable(shared_out(there["config"], shares)))
+        first[shape.name]["config"] = shared_out(first[shape.name]["config"], shares)
+
+    roll_back(world)
+    world.live(minutes=8)
+    for shape in SHAPES:
+        assert but_counter(serving.shown(shape.name)) == but_counter(first[shape.name]), shape
+    assert ends(world) == 2 * len(SHAPES) * [(StepKind.ENDPOINT, StepPhase.SUCCEEDED)]
+    assert len(serving.updates) == 3 * len(SHAPES)
 
 
 @pytest.mark.part("rest")

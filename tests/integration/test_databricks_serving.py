@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import deepcopy
-from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 
@@ -21,10 +18,7 @@ from champion_gate.errors import (
 )
 from champion_gate_standins.databricks.server import Fault
 from integration.databricks_fixtures import Workspace, workspace
-
-MODEL = "main.ml.churn"
-CHURN = {"entity_name": MODEL, "entity_version": "7", "workload_size": "Small", "scale_to_zero_enabled": True}
-OTHER = {"name": "prices", "entity_name": "main.ml.prices", "entity_version": "7", "workload_size": "Small"}
+from integration.endpoint_shapes import CHURN, MODEL, OTHER, SHAPES, Shape, but_counter, by_entity, expected
 
 
 @pytest.fixture(scope="module")
@@ -64,103 +58,6 @@ def stands(serving: Serving, name: str, version: str) -> Standing:
 # --- what a move changes, and what it leaves ----------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Shape:
-    """An endpoint, and the names that its entities cannot keep where the vendor refuses those of old versions."""
-
-    name: str
-    entities: list[dict[str, Any]]
-    routes: list[dict[str, Any]] | None = None
-    config: dict[str, Any] = field(default_factory=dict)
-    extras: dict[str, Any] = field(default_factory=dict)
-    forced: dict[str, str] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return self.name
-
-
-def by_entity(**percentages: int) -> list[dict[str, Any]]:
-    return [{"served_entity_name": name, "traffic_percentage": share} for name, share in percentages.items()]
-
-
-SHAPES = [
-    Shape("default-name", [CHURN], forced={"churn-7": "churn-8"}),
-    Shape("fixed-name", [{**CHURN, "name": "champion"}]),
-    Shape(
-        "several-entities",
-        [CHURN, OTHER],
-        [
-            {"served_model_name": "churn-7", "traffic_percentage": 80},
-            {"served_entity_name": "prices", "traffic_percentage": 20},
-        ],
-        forced={"churn-7": "churn-8"},
-    ),
-    Shape(
-        "twice-of-this-model",
-        [{**CHURN, "name": "large", "workload_size": "Large"}, {**CHURN, "name": "small"}],
-        by_entity(large=90, small=10),
-    ),
-    Shape("another-case", [{**CHURN, "name": "champion", "entity_name": "Main.ML.Churn"}]),
-    Shape(
-        "keys-that-the-sdk-does-not-know",
-        [
-            {
-                "name": "champion",
-                "entity_name": MODEL,
-                "entity_version": "7",
-                "workload_type": "GPU_NEVER_HEARD_OF",
-                "min_provisioned_concurrency": 4,
-                "max_provisioned_concurrency": 8,
-                "environment_vars": {"TOKEN": "{{secrets/serving/token}}"},
-                "brand_new_of_entity": {"deeply": ["kept", None, 1.5]},
-            }
-        ],
-        config={"brand_new_of_config": True},
-    ),
-    Shape(
-        "with-all-around-it",
-        [CHURN],
-        by_entity(**{"churn-7": 100}),
-        config={
-            "auto_capture_config": {
-                "catalog_name": "main",
-                "schema_name": "logs",
-                "table_name_prefix": "churn",
-                "enabled": True,
-            }
-        },
-        extras={
-            "ai_gateway": {"usage_tracking_config": {"enabled": True}},
-            "tags": [{"key": "team", "value": "churn"}],
-            "description": "Who leaves.",
-        },
-        forced={"churn-7": "churn-8"},
-    ),
-]
-
-
-def expected(first: dict[str, Any], version: str, names: dict[str, str]) -> dict[str, Any]:
-    """The endpoint as a GET showed it first, but for versions of this model, forced names, and the counter."""
-    changed = deepcopy(first)
-    config = changed["config"]
-    for entity in config["served_entities"]:
-        if entity["entity_name"].lower() == MODEL:
-            entity["entity_version"] = version
-        entity["name"] = names.get(entity["name"], entity["name"])
-    for shown in config["served_models"]:
-        if shown["model_name"].lower() == MODEL:
-            shown["model_version"] = version
-        shown["name"] = names.get(shown["name"], shown["name"])
-    for route in config["traffic_config"]["routes"]:
-        for key in ("served_entity_name", "served_model_name"):
-            route[key] = names.get(route[key], route[key])
-    return changed
-
-
-def but_counter(shown: dict[str, Any]) -> dict[str, Any]:
-    return {**shown, "config": {**shown["config"], "config_version": 0}}
-
-
 @pytest.mark.parametrize("names_are_refused", [pytest.param(False, marks=pytest.mark.part("rest")), True])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_a_move_and_a_rollback_change_the_version_alone(
@@ -184,22 +81,6 @@ def test_a_move_and_a_rollback_change_the_version_alone(
     assert but_counter(standin.shown(name)) == but_counter(first)
     assert standin.shown(name)["config"]["config_version"] == first["config"]["config_version"] + 2
     assert len(standin.updates) == 2
-
-
-def test_traffic_that_people_shift_in_between_stays_where_they_put_it(
-    databricks: Workspace, serving: Serving
-) -> None:
-    standin = databricks.standin.serving
-    entities: list[dict[str, Any]] = [{**CHURN, "name": "champion"}, OTHER]
-    standin.add_endpoint("shifted", entities, routes=by_entity(champion=90, prices=10))
-    move(serving, "shifted", "8")
-    entities[0]["entity_version"] = "8"
-    shifted = {"routes": by_entity(champion=50, prices=50)}
-    standin.update("shifted", {"served_entities": entities, "traffic_config": shifted})
-    move(serving, "shifted", "7")
-    config = standin.shown("shifted")["config"]
-    assert versions_of(config, MODEL) == {"7"}
-    assert [route["traffic_percentage"] for route in config["traffic_config"]["routes"]] == [50, 50]
 
 
 def test_two_entities_that_would_bear_one_name_are_left_as_they_are(
