@@ -1,13 +1,18 @@
 #!/bin/sh
-# Installs the tests' tools that PyPI does not have, gitlab-ci-local (npm) and the rsync that it calls, and puts the
-# former beside the tests' Python, where they look for it. Usage: tests/install_tools.sh [.venv/bin]
+# Installs the tests' tools that PyPI does not have, and puts them beside the tests' Python, where they look for them:
+# gitlab-ci-local (npm) and the rsync that it calls; a browser, GitHub's stylesheet (npm) and the font that it names.
+# Usage: tests/install_tools.sh [.venv/bin]
 set -eu
 bin="$(cd "${1:-$(dirname "$0")/../.venv/bin}" && pwd)"
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/champion-gate/npm"
 
+browser() {
+  for name in chromium-headless-shell chromium google-chrome chromium-browser; do command -v $name && return; done
+}
 missing=''
 command -v rsync >/dev/null || missing="$missing rsync"
 command -v npm >/dev/null || missing="$missing nodejs npm"
+browser >/dev/null || missing="$missing chromium-headless-shell fonts-liberation"
 if [ -n "$missing" ]; then
   if [ "$(id -u)" != 0 ]; then
     echo "Please install$missing, then run this again." >&2
@@ -19,6 +24,9 @@ if [ -n "$missing" ]; then
   apt-get install -y -qq --no-install-recommends $missing
 fi
 
-# The newest version that runs on the Node of Debian and Ubuntu.
-npm install --prefix "$cache" --no-audit --no-fund --no-save --ignore-scripts --silent gitlab-ci-local@4.61.1
+# Of gitlab-ci-local the newest version that runs on the Node of Debian and Ubuntu.
+npm install --prefix "$cache" --no-audit --no-fund --no-save --ignore-scripts --silent \
+  gitlab-ci-local@4.61.1 github-markdown-css@5.9.0
 ln -sf "$cache/node_modules/.bin/gitlab-ci-local" "$bin/gitlab-ci-local"
+ln -sf "$cache/node_modules/github-markdown-css/github-markdown.css" "$bin/github-markdown.css"
+ln -sf "$(browser)" "$bin/chromium"

@@ -125,7 +125,8 @@ def test_without_a_terminal_it_approves_by_itself_and_tells_the_story(system: st
     for part in (
         r"Databricks said that a run of 'train-churn' succeeded",
         r"found churn v2,\s+made by trainer@example.com",
-        r"\| \*\*`f1`\*\*, higher is better \| `0.894` \| `0.871` \| \+0.023 \|",
+        r"v2 → `Champion` of `churn`: 2 of 2 rules met; `f1` 0.894, \+0.023",
+        r"\| `f1`       \| yes \| 0.871 → 0.894 \| \+0.023 \|",
         r"evidence sha256 [0-9a-f]{64}",
         r"approved by reviewer-1 \(user \d+\)",
         r"Who trained the model may not decide: trainer@example.com = octo-trainer",
@@ -200,7 +201,7 @@ def test_approved_on_the_page_and_kept_it_serves_until_ctrl_c() -> None:
         assert [answer.status_code for answer in answers] == [200] * 4
         assert answers[1].json()["phase"] == "promoted"
         assert answers[1].json()["decision"]["deciders"][0]["comment"] == "as I see it"
-        assert "| candidate: v2 |" in answers[2].text
+        assert "| v1 → v2 |" in answers[2].text
         assert answers[1].json()["id"] == exports["PROMOTION"]
         with open_store(exports["CHAMPION_GATE_DATABASE_URL"]) as store:
             assert [each.id for each in store.list_notifications().items] == [exports["NOTIFICATION"]]

@@ -10,11 +10,13 @@ from dataclasses import replace
 import pytest
 
 from champion_gate.adapters.gitlab.provider import GitLab
+from champion_gate.domain.evidence_markdown import render_markdown
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.errors import VendorError, VendorNotFoundError, VendorRefusedError, VendorUnavailableError
 from champion_gate_standins.gitlab.state import DEVELOPER
 from integration.github_world import EVIDENCE, QUICK
 from integration.gitlab_world import BOT, GATE_URL, PROJECT, World, gitlab_world, pipeline_of
+from unit.evidence_samples import SAMPLES
 
 
 @pytest.fixture
@@ -81,6 +83,15 @@ def test_long_evidence_is_cut_with_a_note(world: World) -> None:
     assert len(encoded) < 128 * 1024
     assert "Cut here: GitLab takes no more" in shown
     assert shown.startswith("| a row of the table")
+
+
+def test_the_evidence_is_laid_out_for_a_log_of_80_columns(world: World) -> None:
+    markdown = render_markdown(SAMPLES["validated"], "ab" * 32)
+    world.here.open(world.target(), world.promotion(), markdown)
+    lines = base64.b64decode(world.there.pipelines[0].inputs["evidence_base64"]).decode().splitlines()
+    assert lines[0].startswith("a copy of v12 of `staging.ml.churn` → `Champion` of `main.ml.churn`: 2 of 2")
+    assert "| `f1`       | yes | 0.87123 → 0.89375 | +0.0225 |" in lines
+    assert max(map(len, lines)) <= 78
 
 
 @pytest.mark.parametrize(

@@ -631,7 +631,7 @@ def test_a_gate_may_trust_the_tag_and_then_nobody_who_is_listed_may_approve(mlfl
     assert (pending.version.version, pending.found_by) == ("2", "trusted_tag")
     shown = world.ci_run(pending).inputs["evidence"]
     assert "the word of whoever registered it" in shown
-    assert "`reviewer-1` may not decide: `listed trainer`" in shown
+    assert "`reviewer-1`, `octo-trainer` may not decide: `trainers in gates.yaml`" in shown
     world.approve(pending)
     world.look()
     assert "reviewer-1 does not count" in world.ended(pending, Phase.REJECTED)

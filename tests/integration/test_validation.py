@@ -507,11 +507,12 @@ def test_reviewers_see_the_validation_first_and_the_evidence_names_who_ran_it(ga
     assert shown["result_sha256"] == gate.step(promotion).result_sha256
     request = gate.world.github.run(gate.world.run_id_of(promotion))
     text = next(str(each) for each in request.inputs.values() if "Validation passed" in str(each))
-    assert text.index("Validation passed") < text.index("read by champion-gate")
+    assert ", validation passed\n" in text
+    assert text.index("Validation passed") < text.index("People behind")
     assert "is among those who trained this version" in text
     assert "[`report`](https://example.com/report)" in text
     assert "::error::" not in text
-    assert "| `0.9` |" in text
+    assert "| `auc` | 0.9 |" in text
 
 
 def test_green_without_our_output_says_so(gate: Validating) -> None:

@@ -11,7 +11,9 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from champion_gate.domain import evidence
-from champion_gate.domain.evidence_markdown import code
+from champion_gate.domain.evidence_text import as_text, columns
+from champion_gate.domain.markdown import cell, code, number
+from unit.evidence_samples import SAMPLES, rows
 
 PARSER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 SHA = "ab" * 32
@@ -30,10 +32,6 @@ def version(number: str, text: str) -> dict[str, Any]:
         "trained_at": None,
         "url": None,
     }
-
-
-def rows(*every: object, left_out: int = 0) -> dict[str, Any]:
-    return {"rows": list(every), "left_out": left_out}
 
 
 def document(text: str = "x", **changes: Any) -> dict[str, Any]:
@@ -84,10 +82,13 @@ def flat(tokens: list[Token]) -> list[Token]:
 
 
 def structure(markdown: str) -> list[tuple[str, str]]:
-    """Everything but what stands in code spans: kinds, and the text outside them."""
+    """Everything but what stands in code spans: kinds, and the text outside them.
+
+    Of a long word that was cut into several spans they are one; nothing else stands so close together.
+    """
     return [
         (token.type, "" if token.type in {"code_inline", "inline"} else token.content)
-        for token in flat(PARSER.parse(markdown))
+        for token in flat(PARSER.parse(markdown.replace("` `", "")))
     ]
 
 
@@ -209,59 +210,130 @@ def test_two_different_values_never_look_the_same(one: str, other: str) -> None:
     assert (code(one) == code(other)) == (one == other) or "(empty)" in (one, other)
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("validation_f1_macro", "`validation_` `f1_macro`"),
+        ("w" * 25, f"`{'w' * 11}` `{'w' * 11}` `www`"),
+        ("a word and objective:binary", "`a word and objective:` `binary`"),
+        ("x" * 9 + "``", "`" + "x" * 9 + "\\x60\\x60`"),
+        (None, "—"),
+    ],
+)
+def test_long_words_in_tables_can_be_broken(value: str | None, shown: str) -> None:
+    assert cell(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown", "signed"),
+    [
+        (0.8937512345, "0.89375", "+0.894"),
+        (-3.0, "-3", "-3"),
+        (123456.7, "123457", "+123457"),
+        (1e300, "1e+300", "+1e+300"),
+        ("nan", "`nan`", "`nan`"),
+        (float("inf"), "`inf`", "`inf`"),
+        (True, "`True`", "`True`"),
+        (None, "—", "—"),
+    ],
+)
+def test_numbers_are_short(value: object, shown: str, signed: str) -> None:
+    assert (number(value), number(value, signed=True)) == (shown, signed)
+
+
 def test_what_is_decided_is_said_first_and_plainly() -> None:
-    plain = document()
-    plain["asked"] |= {"model": "main.ml.churn", "alias": "Champion"}
-    lines = evidence.render_markdown(plain, SHA).splitlines()
-    assert lines[0] == "## `Champion` of `main.ml.churn`: v1 → v2"
-    assert (
-        lines[2]
-        == "| read by champion-gate | candidate: v2 | `Champion` now: v1 | change | asked for | ok? |"
+    text = evidence.render_markdown(SAMPLES["plain"], SHA)
+    assert text.startswith(
+        "## v12 → `Champion` of `main.ml.churn`: 2 of 2 rules met; `f1` 0.89375, +0.0225\n\n"
+        "| metric | ok? | v11 → v12 | change |\n"
+        "| --- | --- | ---: | ---: |\n"
+        "| `f1` | yes | 0.87123 → 0.89375 | +0.0225 |\n"
+        "| `log_loss` | yes | 0.31823 → 0.2872 | -0.031 |\n\n"
+        "- `f1`, higher is better: at most 0.01 worse; at least 0.8\n"
     )
-    text = "\n".join(lines)
-    assert "on version v2, and takes it from version v1." in text
+    assert "on version v12, and takes it from version v11, which has served 6 d 23 h.\n" in text
+    assert "| v12 | 2026-03-08 02:00 UTC | `0123456789ab` |" in text
     assert "champion-gate itself read all numbers here" in text
     assert SHA in text
-    assert "1 d 2 h (since `2026-02-01T00:00:00Z`)" in text
 
 
-def test_metrics_show_values_change_rule_and_what_is_broken() -> None:
-    text = evidence.render_markdown(document(), SHA)
-    assert (
-        "| **`x`**, higher is better | `0.91` | `0.9` | +0.01 | at most `0.01` worse; at least `0.8` | yes |"
-        in text
-    )
-    assert "| **NO**: `x` |" in text
+def test_a_rule_that_is_not_met_is_said_first_too() -> None:
+    text = evidence.render_markdown(SAMPLES["wide"], SHA)
+    assert ": 0 of 1 rule met, **not `rmse`**; `rmse` 1234568, +1234568\n" in text
+    assert "| `rmse` | **NO** |" in text
+    assert "; **NO**: `rmse is 1234567.89, and must be at most 1000`\n" in text
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_tables_have_few_columns_and_no_column_or_row_without_a_word(name: str) -> None:
+    tokens = flat(PARSER.parse(evidence.render_markdown(SAMPLES[name], SHA)))
+    ends = [at for at, token in enumerate(tokens) if token.type == "tr_close"]
+    starts = [at for at, token in enumerate(tokens) if token.type == "tr_open"]
+    for start, end in zip(starts, ends, strict=True):
+        cells = [each.content for each in tokens[start:end] if each.type == "inline"]
+        assert len(cells) <= 5
+        assert set(cells[1:]) - {"", "—"}
 
 
 def test_a_metric_that_only_has_to_be_there_says_so() -> None:
     metric = {"name": "f1", "candidate": 0.5, "champion": None, "change": None, "better": "lower", "ok": True}
     bare = {**metric, "max_worse": None, "at_least": None, "at_most": None, "problems": []}
     text = evidence.render_markdown(document(gate_metrics=rows(bare, left_out=3)), SHA)
-    assert "| **`f1`**, lower is better | `0.5` | — | — | to be there | yes |" in text
+    assert "| `f1` | yes | — → 0.5 | — |\n" in text
+    assert "- `f1`, lower is better: to be there\n" in text
     assert "… and 3 more" in text
 
 
+def test_a_gate_without_rules_says_so() -> None:
+    text = evidence.render_markdown(document(gate_metrics=rows()), SHA)
+    assert text.startswith("## v2 → `x` of `x`: the gate has no rule for numbers\n")
+
+
 def test_the_first_version_ever_is_shown_as_such() -> None:
-    first = document(champion=None, tags=rows(), other_metrics=rows())
-    first["asked"]["from_version"] = None
-    text = evidence.render_markdown(first, SHA)
-    assert text.startswith("## `x` of `x`: none → v2\n")
-    assert "There is no `x` yet" in text
+    text = evidence.render_markdown({**SAMPLES["first"], "other_metrics": rows()}, SHA)
+    assert "| metric | ok? | v12 |\n" in text
+    assert "There is no `Champion` yet" in text
     assert "### Parameters\n" in text
+    assert "- `max_depth`: `8`\n" in text
     assert "that differ" not in text
+    assert "takes it from" not in text
     assert "Other metrics" not in text
 
 
-def test_a_champion_of_whom_nothing_is_known_is_shown_with_that() -> None:
-    unknown = {**version("1", "x"), "since": None, "served_seconds": None}
-    assert "| has served | — | not known |" in evidence.render_markdown(document(champion=unknown), SHA)
+def test_what_nobody_knows_is_left_out() -> None:
+    unknown = {
+        **version("1", "x"),
+        "since": None,
+        "served_seconds": None,
+        "created_at": None,
+        "git_commit": None,
+    }
+    text = evidence.render_markdown(document(champion=unknown), SHA)
+    assert "served" not in text
+    assert "| v1, now | — | — |" in text
+    bare = {"created_at": None, "git_commit": None, "mlflow_run": None, "source": None}
+    text = evidence.render_markdown(document(champion=None, candidate={**version("2", "x"), **bare}), SHA)
+    assert not re.search("trained|commit|MLflow run:|Source", text)
 
 
 def test_people_who_are_kept_out_nobody_and_everybody() -> None:
-    text = evidence.render_markdown(document(), SHA)
-    assert "- `x` may not decide: `x` `x`" in text
-    assert "`x` is no person" in text
+    person = {"name": "a@example.com", "role": "version creator"}
+    account = {**person, "login": "octo-a", "user_id": "1"}
+    listed = {"name": "trainers in gates.yaml", "role": "listed trainer", "login": "zoe", "user_id": "2"}
+    people = {
+        "trainers": rows(
+            {**person, "role": "job run-as"}, person, {"name": "robot", "role": "job run creator"}
+        ),
+        "excluded": rows(account, listed, {**listed, "login": "max"}),
+        "nobody": rows("robot"),
+        "trainers_may_approve": False,
+    }
+    text = evidence.render_markdown(document(people=people), SHA)
+    assert "- `octo-a` may not decide: `a@example.com`, `job run-as`, `version creator`\n" in text
+    assert "- `zoe`, `max` may not decide: `trainers in gates.yaml`, `listed trainer`\n" in text
+    assert "- `robot`, `job run creator`\n" in text
+    assert "`robot` is no person" in text
+    assert text.count("a@example.com") == 1
     assert "Nobody is kept from deciding" not in text
     people = {
         "trainers": rows({"role": "version creator", "name": None}, left_out=2),
@@ -270,7 +342,7 @@ def test_people_who_are_kept_out_nobody_and_everybody() -> None:
         "trainers_may_approve": False,
     }
     alone = evidence.render_markdown(document(people=people), SHA)
-    assert "- `version creator`: not told" in alone
+    assert "- not told, `version creator`" in alone
     assert "… and 2 more, left out here." in alone
     assert "**Nobody is kept from deciding**" in alone
     allowed = evidence.render_markdown(document(people={**people, "trainers_may_approve": True}), SHA)
@@ -280,7 +352,7 @@ def test_people_who_are_kept_out_nobody_and_everybody() -> None:
 def test_a_version_that_is_no_number_is_shown_as_data() -> None:
     odd = document()
     odd["asked"]["to_version"] = "2 → v9"
-    assert "v1 → `v2 → v9`" in evidence.render_markdown(odd, SHA)
+    assert "| v1 → `v2 → v9` |" in evidence.render_markdown(odd, SHA)
 
 
 @pytest.mark.parametrize(
@@ -351,3 +423,49 @@ def test_the_decision_and_the_hash_come_before_anything_that_may_be_cut() -> Non
 
 def test_every_span_holds_the_text_that_it_was_given() -> None:
     assert "a\\x60b" in spans(evidence.render_markdown(document("a`b"), SHA))
+
+
+# --- on a screen of so many columns -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("width", [78, 40])
+def test_as_text_it_fits_the_columns_and_says_the_same(name: str, width: int) -> None:
+    markdown = evidence.render_markdown(SAMPLES[name], SHA)
+    text = as_text(markdown, width)
+    for line in text.splitlines():
+        assert columns(line) <= width or len(line.split()) <= 2, line
+    # A long word is broken, and of a table that became a list only the first head is gone.
+    words = (set(re.findall(r"\w+", re.sub(r"`\s+`", "", each))) for each in (markdown, text))
+    assert next(words) - next(words) <= {"metric", "check", "reported", "by"}
+
+
+@examples
+@given(st.text(st.characters(exclude_categories=[]), min_size=1, max_size=60))
+def test_as_text_no_text_from_outside_begins_a_line_of_its_own(text: str) -> None:
+    shown = as_text(evidence.render_markdown(document(text), SHA), 40)
+    assert PARSER.parse(shown)
+    for line in shown.splitlines():
+        assert line.count("`") % 2 == 0, line
+    ours = evidence.render_markdown(document(), SHA)
+    left, known = (set(re.findall(r"\w+", re.sub("`[^`]*`", "", each))) for each in (shown, ours))
+    assert left <= known
+
+
+def test_as_text_tables_are_aligned_and_headings_underlined() -> None:
+    lines = as_text(evidence.render_markdown(SAMPLES["plain"], SHA), 78).splitlines()
+    assert lines[:2] == [
+        "v12 → `Champion` of `main.ml.churn`: 2 of 2 rules met; `f1` 0.89375, +0.0225",
+        "=" * 76,
+    ]
+    assert lines[3:7] == [
+        "| metric     | ok? | v11 → v12         | change  |",
+        "| ---------- | --- | ----------------: | ------: |",
+        "| `f1`       | yes | 0.87123 → 0.89375 | +0.0225 |",
+        "| `log_loss` | yes | 0.31823 → 0.2872  | -0.031  |",
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "x\n", "| no table |\n| at all |\n", "`a  b`  c\n\n\n---\n"])
+def test_as_text_leaves_alone_what_fits(text: str) -> None:
+    assert as_text(text, 40) == text

@@ -10,7 +10,8 @@ import yaml
 
 from champion_gate.bootstrap.configuration import load_gates
 from champion_gate.domain.evidence_markdown import render_markdown
-from unit.test_evidence_markdown import document, rows
+from unit.evidence_samples import rows
+from unit.test_evidence_markdown import document
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -62,7 +63,10 @@ def test_its_picture_shows_what_the_product_shows() -> None:
     assert re.fullmatch(form, shown[0])
 
     evidence = render_markdown(_evidence(), "ab" * 32).replace("`", "").replace("*", "")
-    start, end = shown.index("Champion of churn: v1 → v2"), shown.index("Review pending deployments")
+    start, end = (
+        shown.index("v2 → Champion of churn: 2 of 2 rules met; f1 0.894, +0.023"),
+        shown.index("Review pending deployments"),
+    )
     cells = {cell.strip() for line in evidence.splitlines() for cell in re.split(r"^## |^### |^- |\|", line)}
     assert [text for text in shown[start:end] if text not in cells] == []
 
@@ -95,6 +99,7 @@ def _evidence() -> dict[str, object]:
         "gate_metrics": rows({**f1, **rule}, {**loss, **rule, "max_worse": 0.02, "at_least": None}),
         "people": {
             **sample["people"],
+            "trainers": rows(trainer),
             "excluded": rows({**trainer, "login": "octo-trainer", "user_id": "1"}),
         },
     }

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _PATIENCE_SECONDS = 60.0  # the steps of the demo take one or two
 _JOB_SECONDS = 10.0  # how long the stand-in's job may take to post its decision
+_WIDTH = 75  # columns of 80, beside the indentation
 _KEPT_PORT = 8765  # service/docs/api.md prints it
 
 
@@ -197,14 +198,15 @@ def _tell_ledger(world: DemoWorld) -> None:
 
 
 def _tell_metrics(promotion: Promotion) -> None:
-    from champion_gate.domain.evidence import render_markdown
+    from champion_gate.domain.evidence_markdown import render_markdown
+    from champion_gate.domain.evidence_text import as_text
 
     if promotion.evidence_json is None or promotion.evidence_sha256 is None:
         return
     markdown = render_markdown(json.loads(promotion.evidence_json), promotion.evidence_sha256)
-    table = [line for line in markdown.splitlines() if line.startswith("|")]
-    for line in table[:8]:
-        click.echo(f"     {line}")
+    verdict, table, *_ = as_text(markdown, _WIDTH).split("\n\n")
+    for line in [*verdict.splitlines()[:-1], "", *table.splitlines()]:
+        click.echo(f"     {line}".rstrip())
     click.echo(f"\n     evidence sha256 {promotion.evidence_sha256}\n")
 
 

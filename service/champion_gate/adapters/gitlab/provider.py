@@ -24,6 +24,7 @@ from champion_gate.adapters.http.client import ApiClient
 from champion_gate.adapters.http.deadline import Timeouts
 from champion_gate.adapters.starts import SeenRun, spans
 from champion_gate.domain.approval import FoundRequests, News, OpenedRequest, RequestState
+from champion_gate.domain.evidence_text import as_text
 from champion_gate.domain.gates import Account, ApprovalTarget
 from champion_gate.domain.names import joined
 from champion_gate.domain.ports import Accounts, Clock, Person
@@ -39,6 +40,7 @@ from champion_gate.errors import (
 __all__ = ["GitLab", "GitLabTokens"]
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.@+=~-]")
+_LOG_COLUMNS = 78  # of 80, without the bar that the template puts before each line
 _MAX_BYTES = 65_000
 """Of the evidence: as base64 it stays below the 128 KiB that Linux allows one environment variable of a job."""
 
@@ -275,11 +277,11 @@ def _inputs_of(promotion: Promotion, *, environment: str, gate_url: str, evidenc
         promotion: its correlation id ends up in the pipeline's name.
         environment: the one that the gated job names.
         gate_url: where the gated job calls the gate.
-        evidence: Markdown.
+        evidence: Markdown; a job's log shows it as it stands.
     """
     inputs = inputs_of(
         promotion,
-        evidence,
+        as_text(evidence, _LOG_COLUMNS),
         more={"environment": environment, "gate_url": gate_url},
         most=_MAX_BYTES,
         vendor="GitLab",
