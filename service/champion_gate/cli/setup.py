@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import secrets
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,6 +38,13 @@ class Run:
     def agreed(self, question: str) -> bool:
         """Whether the person says yes, here or by --yes; nobody is asked without a terminal."""
         return self.yes or (sys.stdin.isatty() and click.confirm(question))
+
+    def restarted(self) -> None:
+        """Let the person restart the service, where there is one to be asked."""
+        if sys.stdin.isatty() and not self.yes:
+            click.pause(
+                "Restart the service now, so that it takes the old and the new secret. Then press a key."
+            )
 
     def carry_out(self, plan: Plan) -> None:
         """Tell the plan, and do it unless this is a dry run."""
@@ -78,3 +86,66 @@ def command() -> None:
     It works with your own login, never with the service's, and keeps none of it. Each command tells the difference first,
     and run again changes nothing.
     """
+
+
+@command.command("databricks")
+@setup_options
+@click.option("--profile", metavar="NAME", help="Your profile of ~/.databrickscfg; else what the shell says.")
+@click.option(
+    "--destination",
+    default="champion-gate",
+    show_default=True,
+    metavar="NAME",
+    help="The notification destination's name.",
+)
+@click.option("--grant", is_flag=True, help="Also grant what is missing, instead of telling it.")
+@click.option(
+    "--principal",
+    metavar="ID",
+    help="The service's application id; else DATABRICKS_CLIENT_ID of its variables.",
+)
+@click.option(
+    "--owner",
+    metavar="NAME",
+    help="Who is to own the models, such as a group that the service is in; else the service.",
+)
+@click.option("--rotate", is_flag=True, help="Only give the webhook a new password.")
+def at_databricks(
+    run: Run,
+    *,
+    profile: str | None,
+    destination: str,
+    grant: bool,
+    principal: str | None,
+    owner: str | None,
+    rotate: bool,
+) -> None:
+    """Make the notification destination, attach it to the jobs that gates watch, and see to the service's rights.
+
+    Destinations of others stay. With --rotate a new password goes into the file of variables, the old one beside it, and
+    then to Databricks.
+    """
+    from champion_gate.bootstrap.configuration import load_gates
+    from champion_gate.bootstrap.person import databricks_of_person
+    from champion_gate.settings.env_file import read_env_file
+    from champion_gate.setup.changes import Plan
+    from champion_gate.setup.databricks import Notifications, check_person, jobs_of, webhook_of
+    from champion_gate.setup.databricks_rights import Rights
+
+    gates, service = load_gates(run.config), read_env_file(run.env_file)
+    connection = databricks_of_person(profile, service)
+    print_line(f"As {check_person(connection, service)}.")
+    notifications, plan = Notifications(connection, destination, webhook_of(service)), Plan()
+    if rotate:
+        notifications.rotate(plan, run.env_file, secrets.token_hex(32), run.restarted)
+    else:
+        jobs = jobs_of(connection, gates)
+        notifications.add_to(plan, sorted({each for ids in jobs.values() for each in ids}, key=int))
+        named = principal or service.get("DATABRICKS_CLIENT_ID")
+        if named:
+            Rights(connection, named, owner).add_to(plan, gates, jobs, grant=grant)
+        else:
+            plan.remarks.append(
+                "Nothing is known of the service's principal (--principal), so its rights are not looked at."
+            )
+    run.carry_out(plan)

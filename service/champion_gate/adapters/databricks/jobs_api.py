@@ -10,7 +10,7 @@ from champion_gate.domain.names import vendor_id
 from champion_gate.errors import InvalidInputError
 
 RUN = "/api/2.2/jobs/runs/get"
-_JOB = "/api/2.2/jobs/get"
+JOB = "/api/2.2/jobs/get"
 _OUTPUT = "/api/2.2/jobs/runs/get-output"
 
 
@@ -28,7 +28,7 @@ def read_job(api: Operation, job_id: str) -> Job:
     Raises:
         VendorNotFoundError: it is gone, or hidden from us.
     """
-    return api.get(Job, _JOB, {"job_id": job_id})
+    return api.get(Job, JOB, {"job_id": job_id})
 
 
 def run_as(job: Job) -> tuple[Principal, ...]:

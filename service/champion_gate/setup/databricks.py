@@ -1,0 +1,309 @@
+"""`champion-gate setup databricks`: the notification destination, and its place in the jobs that gates watch.
+
+Routes and fields: databricks/sdk/service/settings.py (NotificationDestinationsAPI) and jobs.py (JobsAPI); docs.databricks.com,
+"Manage notification destinations" (only workspace admins make them) and "Add notifications on a job" (at most three an event).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import Field
+
+from champion_gate.adapters.databricks.connection import ME, DatabricksConnection
+from champion_gate.adapters.databricks.errors import unreadable
+from champion_gate.adapters.databricks.job_runs import DatabricksJobRuns
+from champion_gate.adapters.databricks.jobs_api import JOB
+from champion_gate.adapters.databricks.models import Listed, Me, Page, Word
+from champion_gate.adapters.http.models import Answered
+from champion_gate.domain.vendors import PREFIX
+from champion_gate.errors import ConfigurationError, ConflictError, VendorRefusedError
+from champion_gate.settings.env_file import read_env_file, rotated, set_variables
+from champion_gate.settings.gates import Gates
+from champion_gate.setup.changes import Change, Plan
+
+PASSWORD = f"{PREFIX}DATABRICKS_HOOK_PASSWORD"
+_USERNAME, _PUBLIC_URL = f"{PREFIX}DATABRICKS_HOOK_USERNAME", f"{PREFIX}PUBLIC_URL"
+
+_DESTINATIONS = "/api/2.0/notification-destinations"
+_UPDATE = "/api/2.2/jobs/update"
+_EVENT = "on_success"
+_MOST = 3  # destinations an event
+_ADMIN = "Only a workspace admin may: let one run this."
+_MANAGER = "It takes CAN MANAGE on the job: let somebody who has it run this."
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """Where Databricks posts, and what it shows there."""
+
+    url: str
+    username: str
+    password: str = field(repr=False)
+
+    def config(self) -> dict[str, Any]:
+        """As Databricks takes it; it tells none of it again."""
+        given = {"url": self.url, "username": self.username, "password": self.password}
+        return {"generic_webhook": given}
+
+
+def webhook_of(service: Mapping[str, str]) -> Webhook:
+    """Where the service takes notifications, out of its variables.
+
+    Raises:
+        ConfigurationError: naming those that are missing.
+    """
+    missing = [name for name in (_PUBLIC_URL, _USERNAME, PASSWORD) if not service.get(name)]
+    if missing:
+        raise ConfigurationError([f"{name}: is missing in the env file" for name in missing])
+    url = f"{service[_PUBLIC_URL].rstrip('/')}/hooks/databricks"
+    return Webhook(url, service[_USERNAME], service[PASSWORD])
+
+
+class _Destination(Answered):
+    id: str
+    display_name: Word = None
+    destination_type: Word = None
+
+
+class _Destinations(Page):
+    results: Listed[_Destination] = Field(default_factory=list)
+
+
+def check_person(connection: DatabricksConnection, service: Mapping[str, str]) -> str:
+    """Who runs this, in words.
+
+    Raises:
+        ConfigurationError: it is the service itself, or the workspace is another than the service's.
+    """
+    me = connection.begin().get(Me, ME)
+    problems = []
+    if me.name and me.name == service.get("DATABRICKS_CLIENT_ID"):
+        problems.append(f"the login is that of the service ({me.name}); setup runs as you (give --profile)")
+    host = service.get("DATABRICKS_HOST", "").rstrip("/")
+    if host and connection.host and host != connection.host.rstrip("/"):
+        problems.append(f"the login is for {connection.host}, and the service's workspace is {host}")
+    if problems:
+        raise ConfigurationError(problems)
+    return f"{me.name} at {connection.host}"
+
+
+def jobs_of(connection: DatabricksConnection, gates: Gates) -> dict[str, list[str]]:
+    """The ids of the jobs that each gate watches, by its name.
+
+    Raises:
+        ConflictError: a job's name means no job that the person may see, or several.
+    """
+    jobs = DatabricksJobRuns(connection)
+    found: dict[str, list[str]] = {}
+    for gate in gates.gates:
+        ids = set(gate.job_ids)
+        for name in sorted(gate.job_names):
+            named = jobs.jobs_named(name)
+            if len(named) != 1:
+                raise ConflictError(
+                    f"{len(named)} jobs that you may see bear the name {name!r}; expected one."
+                )
+            ids.update(named)
+        found[gate.name] = sorted(ids, key=int)
+    return found
+
+
+class Notifications:
+    """The destination of one name, and the jobs that are to use it."""
+
+    def __init__(self, connection: DatabricksConnection, name: str, webhook: Webhook) -> None:
+        """Nothing is called yet."""
+        self._connection = connection
+        self._name = name
+        self._webhook = webhook
+        self._id: str | None = None
+
+    def add_to(self, plan: Plan, job_ids: Iterable[str]) -> None:
+        """Add what has to change, and say what cannot be seen or done.
+
+        Args:
+            plan: takes it.
+            job_ids: the jobs that are watched.
+
+        Raises:
+            ConflictError: several destinations bear the name, or one of another kind.
+            VendorError: something cannot be read.
+        """
+        self._id = self._find()
+        if self._id is None:
+            plan.changes.append(
+                Change(
+                    f"notification destination {self._name}",
+                    (f"+ posts to {self._webhook.url} as {self._webhook.username}",),
+                    self._create,
+                )
+            )
+        else:
+            plan.remarks.append(
+                f"The notification destination {self._name} is there. Databricks does not tell its address and password; "
+                "if they may be others, `--rotate` writes them anew."
+            )
+        for job_id in job_ids:
+            self._add_job(plan, job_id)
+
+    def rotate(self, plan: Plan, env_file: Path, new: str, restarted: Callable[[], object]) -> None:
+        """Add what gives the webhook a new password, which the service takes beside the old one.
+
+        Args:
+            plan: takes the changes.
+            env_file: the service's variables.
+            new: the password.
+            restarted: waits until the service has been restarted with both.
+
+        Raises:
+            ConflictError: there is no such destination.
+        """
+        self._id = self._find()
+        if self._id is None:
+            raise ConflictError(
+                f"There is no notification destination {self._name}.", hint="Run this without --rotate first."
+            )
+        known = read_env_file(env_file)
+        values = rotated(known, PASSWORD, new)
+        before = {name: known.get(name, "") for name in values}
+
+        def keep() -> None:
+            set_variables(env_file, values)
+            restarted()
+
+        def send() -> None:
+            try:
+                self._write(replace(self._webhook, password=new))
+            except VendorRefusedError:
+                set_variables(env_file, before)
+                raise
+
+        told = f"+ posts to {self._webhook.url} as {self._webhook.username}, with the new password"
+        plan.changes += [
+            Change(
+                f"password in {env_file}", (f"+ {PASSWORD}", f"+ {PASSWORD}_PREVIOUS (the old one)"), keep
+            ),
+            Change(f"notification destination {self._name}", (told,), send),
+        ]
+        plan.remarks.append(
+            f"When a notification has come with the new password, take {PASSWORD}_PREVIOUS out, and restart the service."
+        )
+
+    # --- the destination --------------------------------------------------------------------------------------
+
+    def _find(self) -> str | None:
+        pages = self._connection.begin().pages(_Destinations, _DESTINATIONS, {})
+        found = [each for page in pages for each in page.results if each.display_name == self._name]
+        if len(found) > 1:
+            raise ConflictError(
+                f"{len(found)} notification destinations bear the name {self._name}.",
+                hint="Rename or delete all but one, or choose another name (--destination).",
+            )
+        if found and found[0].destination_type != "WEBHOOK":
+            raise ConflictError(
+                f"The notification destination {self._name} is of type {found[0].destination_type}, and no webhook.",
+                hint="Choose another name (--destination).",
+            )
+        return found[0].id if found else None
+
+    def _create(self) -> None:
+        body = {"display_name": self._name, "config": self._webhook.config()}
+        with needing(_ADMIN):
+            self._id = self._connection.begin().post(_Destination, _DESTINATIONS, body).id
+
+    def _write(self, webhook: Webhook) -> None:
+        body = {"display_name": self._name, "config": webhook.config()}
+        with needing(_ADMIN):
+            self._connection.begin().write("PATCH", f"{_DESTINATIONS}/{quote(str(self._id), safe='')}", body)
+
+    # --- its place in jobs ------------------------------------------------------------------------------------
+
+    def _add_job(self, plan: Plan, job_id: str) -> None:
+        job = self._read(job_id)
+        if self._id is not None and self._id in job.attached:
+            return
+        if len(job.attached) >= _MOST:
+            plan.remarks.append(
+                f"{job.title} has {_MOST} destinations for {_EVENT} already, and Databricks takes no more: remove one of "
+                "them, and run this again."
+            )
+            return
+        if job.owner:
+            plan.remarks.append(
+                f"{job.title} is deployed by {job.owner}, whose next deployment takes this away again. Add the destination "
+                f"there too: webhook_notifications: {{{_EVENT}: [{{id: …}}]}}, with the id that "
+                "`databricks notification-destinations list` tells."
+            )
+        others = f"{len(job.attached)} of others stay" if job.attached else "the only one"
+        what = f"{_EVENT} of {job.title}"
+        plan.changes.append(Change(what, (f"+ {self._name} ({others})",), lambda: self._attach(job_id)))
+
+    def _attach(self, job_id: str) -> None:
+        """Databricks replaces the key as a whole, so all that stands there now goes back with it."""
+        job = self._read(job_id)
+        if self._id in job.attached:
+            return
+        if self._id is None or len(job.attached) >= _MOST:
+            raise ConflictError(f"{job.title} got further destinations meanwhile.", hint="Run this again.")
+        listed = [*job.notifications.get(_EVENT, []), {"id": self._id}]
+        changed = {"webhook_notifications": {**job.notifications, _EVENT: listed}}
+        with needing(_MANAGER):
+            self._connection.begin().write("POST", _UPDATE, {"job_id": int(job_id), "new_settings": changed})
+        if not {*job.attached, self._id} <= set(self._read(job_id).attached):
+            raise ConflictError(
+                f"{job.title} does not show the destination.",
+                hint="Look at its notifications, and run this again.",
+            )
+
+    def _read(self, job_id: str) -> _Job:
+        settings = self._connection.begin().read(JOB, {"job_id": job_id}).get("settings") or {}
+        notifications = settings.get("webhook_notifications") or {}
+        attached = notifications.get(_EVENT) or []
+        if not all(isinstance(each, dict) and isinstance(each.get("id"), str) for each in attached):
+            raise unreadable(JOB)
+        ids = tuple(each["id"] for each in attached)
+        return _Job(f"job {settings.get('name')} ({job_id})", notifications, ids, _owner(settings))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A job as it is set now.
+
+    Attributes:
+        notifications: `webhook_notifications`, whole.
+        attached: the ids of the destinations that hear of its successes.
+        owner: what deploys it, in words; empty where nothing is known to.
+    """
+
+    title: str
+    notifications: Mapping[str, Any]
+    attached: tuple[str, ...]
+    owner: str
+
+
+def _owner(settings: Mapping[str, Any]) -> str:
+    """Nothing marks a job as Terraform's but tags that people give it."""
+    deployment = settings.get("deployment") or {}
+    if deployment.get("kind") == "BUNDLE":
+        return "an asset bundle"
+    tags = " ".join(f"{key} {value}" for key, value in (settings.get("tags") or {}).items()).casefold()
+    if "terraform" in tags:
+        return "Terraform"
+    return "something else than its page" if deployment or settings.get("edit_mode") == "UI_LOCKED" else ""
+
+
+@contextmanager
+def needing(right: str) -> Iterator[None]:
+    """Say of a refusal what the person lacks; the adapter's own words are for the service."""
+    try:
+        yield
+    except VendorRefusedError as refused:
+        if not refused.concerns_all:
+            refused.hint = right
+        raise
