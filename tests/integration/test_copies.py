@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from champion_gate.domain.ledger.receipt_check import check_receipt
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.domain.steps import Step, StepPhase
 from champion_gate.web.api.promotions import make_receipt
+from champion_gate_standins.databricks.copying import FILES, PARAMETERS, CopyJob
 from champion_gate_standins.databricks.job_starts import JobStarts, Started
 from integration.gate_crashes import DiesAtWrite, Once, StoreBetween, start_with
 from integration.gate_models import TRAINER, CatalogModels
@@ -28,33 +29,17 @@ from integration.gate_world import GATE, GateWorld, gate_world
 
 COPIER = "7c0b5f2e-0000-4000-8000-000000000002"
 PROD = "prod.ml.churn"
-NAMES = ("model_name", "model_version", "destination", "registry_uri")
-FILES = [
-    {"path": "MLmodel", "size": 10, "sha256": "a" * 64},
-    {"path": "model.pkl", "size": 9, "sha256": "b" * 64},
-]
 LAST = 38
 """How many writes a promotion with a copy takes; one more is never reached."""
 
 
 @dataclass
 class Copying:
-    """A gate that promotes from staging to prod, and the job that copies, as `deploy/databricks/copy_version.py` does.
-
-    Attributes:
-        made: changes to the version that the job makes.
-        said: changes to what the job says of it.
-        sides: changes to what it says both sides hold, by side.
-        reuses: whether it looks for an earlier copy.
-    """
+    """A gate that promotes from staging to prod, and the job that copies."""
 
     world: GateWorld
     job: str
-    made: dict[str, Any] = field(default_factory=dict)
-    said: dict[str, Any] = field(default_factory=dict)
-    sides: dict[str, dict[str, Any]] = field(default_factory=dict)
-    reuses: bool = True
-    at_copy: Any = None
+    copier: CopyJob
 
     @property
     def starts(self) -> JobStarts:
@@ -69,7 +54,11 @@ class Copying:
         return self.starts.runs_of(self.job)
 
     def course(self, **course: Any) -> None:
-        self.starts.set_course(self.job, **{"said": self._copy, "seconds": 60.0, **course})
+        self.starts.set_course(self.job, **{"said": self.said, "seconds": 60.0, **course})
+
+    def said(self, given: Mapping[str, str]) -> dict[str, object]:
+        """What the job's one task does and says."""
+        return {"main": self.copier.run(given)}
 
     def copies(self) -> list[str]:
         """The versions of prod."""
@@ -94,53 +83,6 @@ class Copying:
         self.world.live(**(time or {"minutes": 30}))
         return promotion
 
-    def _copy(self, given: Mapping[str, str]) -> dict[str, object]:
-        """What the notebook does and says at its end."""
-        model, number, destination = given["model_name"], given["model_version"], given["destination"]
-        source = self.catalog.version(model, number)
-        copied_from = f"{model}/{number}/{source.version_id}"
-        found = None
-        if self.reuses:
-            for each in self.catalog.versions(destination):
-                if self.catalog.tags(destination, each).get(COPIED_FROM) == copied_from:
-                    found = each
-        version = found or self._make(model, number, destination, copied_from)
-        if self.at_copy is not None:
-            self.at_copy()
-        contents = {"model_uuid": "u-1", "signature": {"inputs": "[]"}, "files": FILES}
-        said = {
-            "champion_gate": {"model": destination, "version": version},
-            "champion_gate_copy": {
-                "copied_from": copied_from,
-                "reused": found is not None,
-                "source": {"model": model, "version": number, **contents, **self.sides.get("source", {})},
-                "destination": {
-                    "model": destination,
-                    "version": version,
-                    **contents,
-                    **self.sides.get("destination", {}),
-                },
-                **self.said,
-            },
-        }
-        return {"main": said}
-
-    def _make(self, model: str, number: str, destination: str, copied_from: str) -> str:
-        how = {
-            "created_by": COPIER,
-            "source": f"models:/{model}/{number}",
-            "tags": {COPIED_FROM: copied_from},
-            **self.made,
-        }
-        at = how.pop("at", None)
-        untold = how.pop("untold", False)
-        version = str(self.catalog.add_version(destination, **how))
-        if at is not None:
-            self.catalog.version(destination, version).created_at += at
-        if untold:
-            self.catalog.version(destination, version).source = ""
-        return version
-
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Iterator[Copying]:
@@ -154,9 +96,9 @@ def copying(folder: Path) -> Iterator[Copying]:
     with gate_world(folder) as world:
         world.databricks.catalog.add_model(PROD)
         job = world.databricks.jobs.add_job(
-            "copy", run_as=COPIER, parameters=dict.fromkeys(NAMES, "databricks-uc")
+            "copy", run_as=COPIER, parameters=dict.fromkeys(PARAMETERS, "databricks-uc")
         )
-        made = Copying(world, job)
+        made = Copying(world, job, CopyJob(world.databricks.catalog, COPIER))
         first = made.catalog.add_version(PROD, created_by=COPIER)
         made.catalog.set_alias(PROD, "Champion", first)
         made.course()
@@ -280,10 +222,10 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
     "by a trainer": ({"made": {"created_by": TRAINER}}, f"was created by {TRAINER}"),
     "by nobody told": ({"made": {"created_by": None}}, "was created by"),
     "not ready": ({"made": {"status": "PENDING_REGISTRATION"}}, "not ready"),
-    "before our run": ({"made": {"at": -3_600_000}}, "was not made in a copying run of ours"),
-    "after our run": ({"made": {"at": 3_600_000}}, "was not made in a copying run of ours"),
+    "before our run": ({"made_at": -3_600_000}, "was not made in a copying run of ours"),
+    "after our run": ({"made_at": 3_600_000}, "was not made in a copying run of ours"),
     "without source, another's tag": (
-        {"made": {"untold": True, "tags": {COPIED_FROM: "dev.ml.churn/2/x"}}, "reuses": False},
+        {"tells_source": False, "made": {"tags": {COPIED_FROM: "dev.ml.churn/2/x"}}},
         "bears champion_gate_copied_from",
     ),
     "one checksum differs": (
@@ -320,7 +262,7 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
 def test_what_is_not_the_copy_does_not_get_the_alias(gate: Copying, name: str) -> None:
     changes, told = ATTACKS[name]
     for key, value in changes.items():
-        setattr(gate, key, value)
+        setattr(gate.copier, key, value)
     promotion = gate.approved()
     assert told in gate.world.ended(promotion, Phase.FAILED)
     assert gate.champion() == "1"
@@ -342,8 +284,7 @@ def test_a_planted_version_that_the_job_takes_for_its_own_is_refused(gate: Copyi
 
 
 def test_a_staging_version_that_is_itself_a_copy_and_bears_its_tags_counts_as_itself(gate: Copying) -> None:
-    gate.made = {"tags": {COPIED_FROM: "dev.ml.churn/9/x", "champion_gate_status": "promoted"}}
-    gate.reuses = False
+    gate.copier.made = {"tags": {COPIED_FROM: "dev.ml.churn/9/x", "champion_gate_status": "promoted"}}
     promotion = gate.approved()
     gate.world.ended(
         promotion, Phase.PROMOTED
@@ -353,7 +294,7 @@ def test_a_staging_version_that_is_itself_a_copy_and_bears_its_tags_counts_as_it
 
 @pytest.mark.part("rest")
 def test_a_copy_without_source_is_known_by_our_tag(gate: Copying) -> None:
-    gate.made = {"untold": True}
+    gate.copier.tells_source = False
     gate.world.ended(gate.approved(), Phase.PROMOTED)
     assert gate.champion() == "2"
 
@@ -405,12 +346,18 @@ def test_a_failed_copy_is_failed_and_a_retry_reuses_what_is_there(gate: Copying)
 @pytest.mark.part("rest")
 def test_an_approval_whose_copy_another_one_made_takes_that(gate: Copying) -> None:
     promotion = gate.world.ask()
-    gate.at_copy = lambda: gate.catalog.set_alias(PROD, "Champion", gate.catalog.add_version(PROD))
+
+    def others_move(given: Mapping[str, str]) -> dict[str, object]:
+        said = gate.said(given)
+        gate.catalog.set_alias(PROD, "Champion", gate.catalog.add_version(PROD))
+        return said
+
+    gate.course(said=others_move)
     gate.world.approve(promotion)
     gate.world.look()
     gate.world.live(minutes=30)
     gate.world.ended(promotion, Phase.STALE)
-    gate.at_copy = None
+    gate.course()
     afresh = gate.world.core.promotion_orders.retry(promotion.id, actor="operator-1")
     gate.world.settle()
     again = gate.world.store.get_promotion(afresh)
@@ -418,6 +365,29 @@ def test_an_approval_whose_copy_another_one_made_takes_that(gate: Copying) -> No
     gate.world.look()
     gate.world.live(minutes=30)
     assert "to v2" in gate.world.ended(again, Phase.PROMOTED)
+
+
+@pytest.mark.parametrize("tells_source", [True, pytest.param(False, marks=pytest.mark.part("rest"))])
+def test_a_run_that_was_killed_half_way_leaves_what_is_never_ready_and_a_retry_copies_anew(
+    gate: Copying, *, tells_source: bool
+) -> None:
+    gate.copier.dies, gate.copier.tells_source = True, tells_source
+    gate.course(code="CLOUD_FAILURE", tasks={"main": "CLOUD_FAILURE"})
+    promotion = gate.world.ask()
+    source = promotion.version
+    gate.catalog.version(source.model, source.version).tags["team"] = "churn"
+    gate.world.approve(promotion)
+    gate.world.look()
+    gate.world.live(minutes=30)
+    assert "CLOUD_FAILURE" in gate.world.ended(promotion, Phase.FAILED)
+    assert (gate.champion(), gate.catalog.version(PROD, "2").status) == ("1", "PENDING_REGISTRATION")
+    gate.copier.dies = False
+    gate.course()
+    gate.world.core.promotion_orders.retry(promotion.id, actor="operator-1")
+    gate.world.live(minutes=10)
+    gate.world.ended(promotion, Phase.PROMOTED)
+    assert (gate.champion(), gate.copies(), len(gate.runs())) == ("3", ["1", "2", "3"], 2)
+    assert gate.catalog.tags(PROD, "3")["team"] == "churn"
 
 
 def test_cancel_while_copying_cancels_the_run_at_once(gate: Copying) -> None:
@@ -523,7 +493,9 @@ def test_an_answer_lost_after_the_run_was_made_leads_to_one_run(gate: Copying) -
 @pytest.mark.part("rest")
 def test_another_copying_job_than_people_were_shown_makes_it_stale(gate: Copying) -> None:
     promotion = gate.world.ask()
-    other = gate.world.databricks.jobs.add_job("other", run_as=COPIER, parameters=dict.fromkeys(NAMES, ""))
+    other = gate.world.databricks.jobs.add_job(
+        "other", run_as=COPIER, parameters=dict.fromkeys(PARAMETERS, "")
+    )
     gate.configure(promote_to={"job": int(other)})
     gate.world.approve(promotion)
     gate.world.look()
@@ -624,7 +596,7 @@ def test_a_crash_before_any_write_leads_to_one_run_one_copy_and_one_move(tmp_pat
 
 def test_validation_candidate_alias_and_copy_go_together(gate: Copying) -> None:
     validate = gate.world.databricks.jobs.add_job(
-        "validate", run_as=COPIER, parameters=dict.fromkeys(NAMES[:2], "")
+        "validate", run_as=COPIER, parameters=dict.fromkeys(PARAMETERS[:2], "")
     )
     gate.configure(validation={"job": int(validate)}, challenger="Challenger")
     promotion = gate.world.ask()

@@ -143,7 +143,7 @@ def whole_way(world: ProcessWorld) -> WholeWay:
 def _on_unity_catalog(world: ProcessWorld) -> WholeWay:
     catalog, destination = world.databricks.catalog, CatalogModels(world.databricks, "prod.ml.churn")
     validation, batch = _add_job(world, "validate", lambda _given: _SAYS), _add_job(world, "score")
-    copy = _add_job(world, "copy", lambda given: copying.copy_version(catalog, given, RUNS_AS))
+    copy = _add_job(world, "copy", copying.CopyJob(catalog, RUNS_AS).run)
     entity = {"name": "champion", "entity_name": destination.model, "entity_version": "1"}
     world.databricks.serving.add_endpoint(ENDPOINT, [entity])
     _write_gate(

@@ -120,10 +120,10 @@ class CatalogModels(DemoModels):
 
     def copy(self, version: str) -> dict[str, object]:
         """Copy a version to production as the job does; returns what that says."""
-        from champion_gate_standins.databricks.copying import copy_version
+        from champion_gate_standins.databricks.copying import CopyJob
 
         given = {"model_name": self.name, "model_version": version, "destination": self.destination}
-        return copy_version(self._catalog, given, COPIER)
+        return CopyJob(self._catalog, COPIER).run(given)
 
     def champion(self) -> str:
         """See DemoModels."""
