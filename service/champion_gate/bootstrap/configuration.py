@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import partial
 
 from champion_gate.bootstrap.vendors import VENDORS
-from champion_gate.settings import credentials, environment, loading
+from champion_gate.settings import credentials, environment, linting, loading
 
 load_settings = partial(loading.load_settings, vendors=VENDORS)
 load_gates = partial(loading.load_gates, vendors=VENDORS)
 read_gates = partial(loading.read_gates, vendors=VENDORS)
+lint_gates = partial(linting.lint, vendors=VENDORS)
 load_environments_gates = partial(loading.load_environments_gates, vendors=VENDORS)
 load_database_url = partial(loading.load_database_url, vendors=VENDORS)
 load_api_access = partial(credentials.load_api_access, vendors=VENDORS)

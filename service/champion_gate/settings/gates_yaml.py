@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +52,12 @@ for _tag, _pattern, _first in _SCALARS:
     _Loader.add_implicit_resolver(_tag, re.compile(rf"(?:{_pattern})\Z"), _first)
 
 
-def read_yaml(path: Path) -> tuple[object, list[str]]:
+def read_yaml(path: Path, lines: dict[str, int] | None = None) -> tuple[object, list[str]]:
     """Read one YAML document.
 
     Args:
         path: the file; UTF-8, at most 1 MiB.
+        lines: takes the line, from 1, of each key's and item's path, such as `gates[0].model`.
 
     Returns:
         The value, and one line for every key written twice or that is no text, each with its path.
@@ -80,6 +81,8 @@ def read_yaml(path: Path) -> tuple[object, list[str]]:
         loader = _Loader(data.decode("utf-8-sig"))
         try:
             node = loader.get_single_node()
+            if lines is not None and node is not None:
+                lines.update(_lines(node, ""))
             return (None if node is None else _value(loader, node, "", problems)), problems
         finally:
             loader.dispose()
@@ -87,6 +90,17 @@ def read_yaml(path: Path) -> tuple[object, list[str]]:
         raise ConfigurationError([f"{path}: is no UTF-8 text (byte {error.start})"]) from error
     except yaml.YAMLError as error:
         raise ConfigurationError([f"{path}: {_words(error)}"]) from error
+
+
+def _lines(node: yaml.Node, path: str) -> Iterator[tuple[str, int]]:
+    below: Iterable[tuple[str, yaml.Node, yaml.Node]] = ()
+    if isinstance(node, yaml.MappingNode):
+        below = ((f"{path}.{key.value}" if path else str(key.value), key, value) for key, value in node.value)
+    elif isinstance(node, yaml.SequenceNode):
+        below = ((f"{path}[{index}]", item, item) for index, item in enumerate(node.value))
+    for each, shown, value in below:
+        yield each, shown.start_mark.line + 1
+        yield from _lines(value, each)
 
 
 def _value(loader: _Loader, node: yaml.Node, path: str, problems: list[str]) -> object:
