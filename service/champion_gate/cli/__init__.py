@@ -46,6 +46,7 @@ _COMMANDS = {
         "Copy the database into one file, also beside a running service.",
     ),
     "restore": ("champion_gate.cli.database:restore", "Put a backup in the place of the database."),
+    "init": ("champion_gate.cli.init", "Write the files with which an installation begins."),
     "setup": (
         "champion_gate.cli.setup",
         "Make at Databricks, GitHub or GitLab what the service needs there.",

@@ -31,15 +31,20 @@ def read_env_file(path: Path) -> dict[str, str]:
 
 
 def create_env_file(path: Path, text: str) -> None:
-    """Write a new file.
+    """Write a new file of variables; raises what `create_file` does."""
+    _check(path, _variables(path, text))
+    create_file(path, text, _OWNERS_ALONE)
+
+
+def create_file(path: Path, text: str, mode: int = 0o644) -> None:
+    """Write a new file, whatever the umask.
 
     Raises:
         ConflictError: there is one already.
         ConfigurationError: it cannot be written.
     """
-    _variables(path, text)
     try:
-        _write(path, text)
+        _write(path, text, mode)
     except FileExistsError:
         raise ConflictError(
             f"{path} is there already, and is left as it is.", hint="Move it away, or name another file."
@@ -54,9 +59,7 @@ def set_variables(path: Path, values: Mapping[str, str]) -> None:
     Raises:
         ConfigurationError: the file cannot be read or written, or a value would be read differently by different readers.
     """
-    for name, value in values.items():
-        if not _NAME.fullmatch(name) or not _ALIKE.fullmatch(value):
-            raise ConfigurationError([f"{name}: its value (not shown) cannot stand in {path}"])
+    _check(path, values)
     lines, left = [], dict(values)
     for line in _text(path).splitlines():
         name = line.partition("=")[0].strip()
@@ -102,11 +105,19 @@ def _variables(path: Path, text: str) -> dict[str, str]:
     return found
 
 
+def _check(path: Path, values: Mapping[str, str]) -> None:
+    wrong = [
+        name for name, value in values.items() if not _NAME.fullmatch(name) or not _ALIKE.fullmatch(value)
+    ]
+    if wrong:
+        raise ConfigurationError([f"{name}: its value (not shown) cannot stand in {path}" for name in wrong])
+
+
 def _replace(path: Path, text: str) -> None:
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         owner = path.stat()
-        _write(beside, text)
+        _write(beside, text, _OWNERS_ALONE)
         if (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
             with contextlib.suppress(PermissionError):
                 os.chown(beside, owner.st_uid, owner.st_gid)
@@ -116,12 +127,12 @@ def _replace(path: Path, text: str) -> None:
         raise _unwritable(path, error) from error
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str, mode: int) -> None:
     """Make a file; FileExistsError where there is one, or a link of this name."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNERS_ALONE)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            os.fchmod(handle, _OWNERS_ALONE)
+            os.fchmod(handle, mode)
             file.write(text)
             file.flush()
             os.fsync(handle)

@@ -1,0 +1,117 @@
+"""`champion-gate init`: the files with which an installation begins."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+from champion_gate.cli.output import print_line
+from champion_gate.setup.initial import Answers, write_files
+
+_QUESTIONS = {
+    "public_url": "Where others will reach champion-gate (https://…)",
+    "host": "Databricks workspace (https://…)",
+    "client_id": "Application id of the service principal for champion-gate",
+    "job": "Training job, by number or name",
+    "model": "Registered model (catalog.schema.model)",
+}
+_WHERE = "Where people approve: a GitHub repository (OWNER/NAME), or a GitLab project's number"
+
+
+@click.command(name="init")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default=Path(),
+    help="Where to write.",
+)
+@click.option("--public-url", metavar="URL", help="Where others will reach the service.")
+@click.option("--databricks-host", "host", metavar="URL", help="The workspace.")
+@click.option("--client-id", metavar="ID", help="The service principal's application id.")
+@click.option(
+    "--client-secret-file", type=click.File(), help="A file with its OAuth secret; - for standard input."
+)
+@click.option("--job", metavar="ID|NAME", help="The training job.")
+@click.option("--model", metavar="NAME", help="The registered model.")
+@click.option("--github", "repository", metavar="OWNER/NAME", help="The repository in which people approve.")
+@click.option("--gitlab", "project", metavar="NUMBER", help="Or the GitLab project.")
+@click.option(
+    "--approver",
+    "approvers",
+    multiple=True,
+    metavar="LOGIN",
+    help="Who may approve on GitLab; repeat it for more.",
+)
+@click.option(
+    "--identity",
+    "identities",
+    multiple=True,
+    metavar="MAIL=LOGIN",
+    help="Who a trainer is there; repeat it for more.",
+)
+def command(
+    folder: Path, client_secret_file: TextIO | None, identities: tuple[str, ...], **given: Any
+) -> None:
+    """Write gates.yaml with its JSON Schema, champion-gate.env with fresh secrets, and compose.yaml.
+
+    It asks for what no option says, and for nothing where options say all that is needed. What is there already stays as it is.
+    """
+    asks = any(given[name] is None for name in _QUESTIONS) or not (given["repository"] or given["project"])
+    answers = Answers()
+    for name, question in _QUESTIONS.items():
+        answers = _with(answers, given[name], question, lambda text, name=name: {name: text})  # type: ignore[misc]
+    if client_secret_file is not None:
+        answers = replace(answers, client_secret=client_secret_file.read().strip())
+    elif asks:
+        secret = click.prompt(
+            "Its OAuth secret (empty: added by hand later)", hide_input=True, default="", show_default=False
+        )
+        answers = replace(answers, client_secret=secret.strip())
+    answers = _with(answers, given["repository"] or given["project"], _WHERE, _place)
+    if answers.project:
+        named = " ".join(given["approvers"]) or None
+        answers = _with(
+            answers, named, "Who may approve (usernames)", lambda text: {"approvers": tuple(text.split())}
+        )
+    told = " ".join(identities) if identities or not asks else None
+    answers = _with(answers, told, "Who the trainers are there (MAIL=LOGIN; - for later)", _identities)
+    for path in write_files(folder, answers, token=lambda: secrets.token_hex(32)):
+        print_line(f"wrote {path}")
+    vendor = "gitlab" if answers.project else "github"
+    print_line(
+        f"Next: champion-gate setup databricks, champion-gate setup {vendor}, champion-gate --env-file champion-gate.env doctor"
+    )
+
+
+def _with(
+    answers: Answers, given: str | None, question: str, read: Callable[[str], dict[str, Any]]
+) -> Answers:
+    """The answers with one more: what an option says as it is, and else one that is asked for until it can be."""
+
+    def checked(text: str) -> Answers:
+        made = replace(answers, **read(text.strip()))
+        problems = made.problems()
+        if problems:
+            raise click.BadParameter(problems[0])
+        return made
+
+    if given is not None:
+        return checked(given)
+    found: Answers = click.prompt(question, value_proc=checked)
+    return found
+
+
+def _place(text: str) -> dict[str, Any]:
+    return {"project": text} if text.isdecimal() else {"repository": text}
+
+
+def _identities(text: str) -> dict[str, Any]:
+    pairs = [each.partition("=") for each in text.split() if each != "-"]
+    if not all(mail and login for mail, _, login in pairs):
+        raise click.BadParameter("expected MAIL=LOGIN, with blanks between several")
+    return {"identities": {mail: login for mail, _, login in pairs}}

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from champion_gate.settings.env_file import read_env_file
+from integration.commands import run_command
+
+FLAGS = (
+    *(
+        "--public-url",
+        "https://gate.example.com/",
+        "--databricks-host",
+        "https://adb-1.azuredatabricks.net/?o=1",
+    ),
+    *("--client-id", "0b7e8a52-3c1d-4f6e-9a2b-7c5d1e0f4a3b", "--client-secret-file", "-"),
+    *("--job", "1234567890", "--model", "main.ml.churn", "--github", "example/ml-deploy"),
+    *("--identity", "first.last@example.com=octo-login"),
+)
+WRITTEN = {"gates.yaml": 0o644, "gates.schema.json": 0o644, "compose.yaml": 0o644, "champion-gate.env": 0o600}
+
+
+def _init(
+    folder: Path, *arguments: str, sent: str = "s3cret-of-databricks\n"
+) -> subprocess.CompletedProcess[str]:
+    return run_command("init", *arguments, environ={}, folder=folder, sent=sent)
+
+
+def _secrets(text: str) -> str:
+    return re.sub(r"(?m)^(CHAMPION_GATE_DATABRICKS_HOOK_PASSWORD=)[0-9a-f]{64}$", r"\1…", text)
+
+
+def test_the_files_are_whole_and_only_the_owner_reads_the_secrets(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        done = _init(tmp_path, *FLAGS)
+    finally:
+        os.umask(before)
+    assert done.returncode == 0, done.stderr
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == WRITTEN
+    gates = (tmp_path / "gates.yaml").read_text()
+    assert gates.startswith("# yaml-language-server: $schema=gates.schema.json\n")
+    schema = run_command("config", "schema", environ={}, folder=tmp_path).stdout
+    assert json.loads((tmp_path / "gates.schema.json").read_text()) == json.loads(schema)
+    variables = read_env_file(tmp_path / "champion-gate.env")
+    assert len(variables.pop("CHAMPION_GATE_DATABRICKS_HOOK_PASSWORD")) == 64
+    assert variables == {
+        "CHAMPION_GATE_PUBLIC_URL": "https://gate.example.com",
+        "CHAMPION_GATE_PROXY_HOPS": "1",
+        "DATABRICKS_HOST": "https://adb-1.azuredatabricks.net",
+        "DATABRICKS_CLIENT_ID": "0b7e8a52-3c1d-4f6e-9a2b-7c5d1e0f4a3b",
+        "DATABRICKS_CLIENT_SECRET": "s3cret-of-databricks",
+        "CHAMPION_GATE_DATABRICKS_HOOK_USERNAME": "databricks",
+    }
+    assert "s3cret" not in done.stdout
+    checked = run_command("config", "check", "--file", "gates.yaml", environ={}, folder=tmp_path)
+    assert (checked.returncode, checked.stdout.splitlines()[-1]) == (0, "gates.yaml can be used.")
+
+
+def test_what_is_not_said_is_asked_until_it_can_be(tmp_path: Path) -> None:
+    asked, flagged = tmp_path / "asked", tmp_path / "flagged"
+    asked.mkdir()
+    flagged.mkdir()
+    answers = (
+        *("gate.example.com", "https://gate.example.com", "https://adb-1.azuredatabricks.net"),
+        *("0b7e8a52-3c1d-4f6e-9a2b-7c5d1e0f4a3b", "1234567890", "main.churn", "main.ml.churn"),
+        *("s3cret-of-databricks", "example/ml-deploy", "first.last@example.com=octo-login"),
+    )
+    done = _init(asked, sent="".join(f"{each}\n" for each in answers))
+    assert done.returncode == 0, done.stderr
+    assert _init(flagged, *FLAGS).returncode == 0
+    for name in WRITTEN:
+        assert _secrets((asked / name).read_text()) == _secrets((flagged / name).read_text())
+
+
+def test_what_is_there_is_never_written_over_and_then_nothing_is_written(tmp_path: Path) -> None:
+    (tmp_path / "champion-gate.env").write_text("A=mine\n")
+    done = _init(tmp_path, *FLAGS)
+    assert done.returncode == 1
+    assert "champion-gate.env" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["champion-gate.env"]
+    assert (tmp_path / "champion-gate.env").read_text() == "A=mine\n"
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("--model", "churn"),
+        ("--job", "0"),
+        ("--github", "nobody"),
+        ("--public-url", "http://x"),
+        ("--client-id", "a b"),
+    ],
+)
+def test_a_wrong_option_is_told_and_writes_nothing(tmp_path: Path, flag: str, value: str) -> None:
+    flags = list(FLAGS)
+    flags[flags.index(flag) + 1] = value
+    done = _init(tmp_path, *flags)
+    assert done.returncode == 2
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("job", ["on", "1e3", 'it\'s "x": #1', "nightly train", "{a}"])
+def test_any_jobs_name_is_the_same_for_every_reader(tmp_path: Path, job: str) -> None:
+    flags = list(FLAGS)
+    flags[flags.index("--job") + 1] = job
+    assert _init(tmp_path, *flags).returncode == 0
+    assert yaml.safe_load((tmp_path / "gates.yaml").read_text())["gates"][0]["jobs"] == [job]
+
+
+def test_gitlab_is_asked_who_may_approve(tmp_path: Path) -> None:
+    flags = [*FLAGS[: FLAGS.index("--github")], "--gitlab", "42", "--approver", "ann", "--approver", "bob"]
+    done = _init(tmp_path, *flags)
+    assert done.returncode == 0, done.stderr
+    assert "approvers: [ann, bob]" in (tmp_path / "gates.yaml").read_text()
+    assert run_command("config", "check", "--file", "gates.yaml", environ={}, folder=tmp_path).returncode == 0
+
+
+@pytest.mark.part("rest")
+@pytest.mark.needs("check-jsonschema")
+def test_compose_takes_the_file(tmp_path: Path) -> None:
+    assert _init(tmp_path, *FLAGS).returncode == 0
+    tool = Path(sys.executable).parent / "check-jsonschema"
+    subprocess.run([tool, "--builtin-schema", "vendor.compose-spec", tmp_path / "compose.yaml"], check=True)
