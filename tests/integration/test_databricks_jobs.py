@@ -73,6 +73,16 @@ def begin(databricks: Workspace, jobs: Jobs, **course: object) -> str:
     return jobs.start(job, GIVEN, token(databricks)).run_id
 
 
+def test_a_secret_in_a_runs_words_is_blotted_before_they_are_cut(databricks: Workspace, jobs: Jobs) -> None:
+    words = f"{'.' * 985}https://svc:tr0ub4dor@example.com"
+    code = "RUN_EXECUTION_ERROR"
+    state = jobs.read(
+        begin(databricks, jobs, code=code, message=words, tasks={"main": code}, errors={"main": words})
+    )
+    assert state.message.startswith("...")
+    assert "svc:" not in f"{state.message}{state.tasks[0].error}"
+
+
 # --- starting ---------------------------------------------------------------------------------------------
 
 

@@ -98,6 +98,7 @@ class DatabricksConnection:
         until: float,
         query: Mapping[str, object] | None = None,
         body: Mapping[str, object] | None = None,
+        blotted: Callable[[str], str] = str,
     ) -> dict[str, Any]:
         """Make one call and wait for it until the deadline.
 
@@ -110,6 +111,7 @@ class DatabricksConnection:
             until: the deadline, on `time.monotonic`.
             query: sent URL-encoded.
             body: sent as JSON.
+            blotted: takes out of Databricks' words what was sent and nobody may read.
 
         Raises:
             VendorUnavailableError, VendorRefusedError, VendorNotFoundError: see `errors`.
@@ -121,7 +123,7 @@ class DatabricksConnection:
             try:
                 return self._call(method, path, query, body)
             except BaseException as error:  # noqa: BLE001 - whatever it is, whoever waits is told in our words
-                translated = _translated(error, what, writes=writes)
+                translated = _translated(error, what, writes=writes, blotted=blotted)
                 raise translated from translated.__cause__
 
         seconds, given_up = until - time.monotonic(), f"{what} had no answer in time."
@@ -240,9 +242,16 @@ class Operation:
         """GET, and what is taken of the answer."""
         return databricks.one(model, self.read(path, query), path)
 
-    def write(self, method: str, path: str, body: Mapping[str, object] | None = None) -> None:
+    def write(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        blotted: Callable[[str], str] = str,
+    ) -> None:
         """PUT, POST or DELETE, sent at most once; see `DatabricksConnection.call`."""
-        self.connection.call(method, path, until=self.until, body=body)
+        self.connection.call(method, path, until=self.until, body=body, blotted=blotted)
 
     def post(self, model: type[M], path: str, body: Mapping[str, object]) -> M:
         """POST, sent at most once, and what is taken of the answer; see `DatabricksConnection.call`.
@@ -275,7 +284,9 @@ class Operation:
         raise VendorRefusedError(VENDOR, f"{path} has more than {MAX_PAGES} pages, more than we read.")
 
 
-def _translated(error: BaseException, what: str, *, writes: bool) -> VendorError:
+def _translated(
+    error: BaseException, what: str, *, writes: bool, blotted: Callable[[str], str]
+) -> VendorError:
     if isinstance(error, VendorError):
         return error
     gave_up = isinstance(error, OutOfTimeError)
@@ -283,7 +294,8 @@ def _translated(error: BaseException, what: str, *, writes: bool) -> VendorError
     while isinstance(cause, OutOfTimeError | TimeoutError) and (cause.__cause__ or cause.__context__):
         cause = cause.__cause__ or cause.__context__ or cause
     repeatable = gave_up or cause is not error
-    translated = translate(cause, Seen(what, patience.last, writes=writes, repeatable=repeatable))
+    seen = Seen(what, patience.last, writes=writes, repeatable=repeatable, blotted=blotted)
+    translated = translate(cause, seen)
     translated.__cause__ = cause
     return translated
 

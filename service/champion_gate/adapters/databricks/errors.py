@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -17,6 +18,7 @@ from champion_gate.adapters.http.answer import (
     is_web_page,
     why_not_sent,
 )
+from champion_gate.domain.secrets import cut_words
 from champion_gate.errors import (
     VendorError,
     VendorNotFoundError,
@@ -73,12 +75,14 @@ class Seen:
         what: method and path, for people.
         writes: whether it may have changed something.
         repeatable: whether the SDK would have repeated it, had there been time.
+        blotted: takes out of Databricks' words what was sent and nobody may read.
     """
 
     what: str
     last: LastAnswer
     writes: bool
     repeatable: bool
+    blotted: Callable[[str], str] = str
 
     def unavailable(self, words: str, hint: str = "") -> VendorUnavailableError:
         """The retryable error; a write's outcome is known only where Databricks answered 4xx."""
@@ -122,14 +126,14 @@ def _not_answered(error: BaseException, seen: Seen) -> VendorError:
     if isinstance(error, requests.JSONDecodeError | TypeError):
         return seen.unavailable(f"{seen.what} gave an answer that cannot be read.", WEB_PAGE)
     if isinstance(error, ValueError) and _WRONG_SECRET.search(str(error)):
-        words = f"our credentials are refused: {_words(error)}"
+        words = f"our credentials are refused: {_words(error, seen)}"
         return VendorRefusedError(VENDOR, words, hint=CREDENTIALS, concerns_all=True)
     if isinstance(error, ValueError) and _NO_ENDPOINTS.search(str(error)):
         return seen.unavailable(f"{seen.what} failed: we could not sign in.", DISCOVERY)
     if isinstance(error, OSError):
         why, hint = why_not_sent(error) or (f"there was no answer ({type(error).__name__})", "")
         return seen.unavailable(f"{seen.what} failed: {why}.", hint)
-    return seen.unavailable(f"{seen.what} failed: {_words(error)}", CREDENTIALS)
+    return seen.unavailable(f"{seen.what} failed: {_words(error, seen)}", CREDENTIALS)
 
 
 def _web_page(seen: Seen) -> VendorError:
@@ -148,7 +152,7 @@ def _answered(error: OSError, seen: Seen) -> VendorError:
     from databricks.sdk.errors import NotFound  # noqa: PLC0415 - as above
 
     status = seen.last.status or 0
-    words = f"{seen.what} answered {seen.last.status or 'an error'}: {_words(error)}"
+    words = f"{seen.what} answered {seen.last.status or 'an error'}: {_words(error, seen)}"
     code = str(getattr(error, "error_code", None) or "")
     # The SDK knows which 400s of the Jobs API mean that a run or job is not there.
     meant = 404 if isinstance(error, NotFound) else 429 if code in _LIMITS else status
@@ -163,12 +167,12 @@ def _answered(error: OSError, seen: Seen) -> VendorError:
     return VendorRefusedError(VENDOR, words, hint=found.hint, concerns_all=found.concerns_all)
 
 
-def _words(error: BaseException) -> str:
+def _words(error: BaseException, seen: Seen) -> str:
     """The vendor's words without the SDK's dump of its settings or of the whole exchange."""
     message = str(error) or type(error).__name__
     if message.startswith("unable to parse response"):
         return "an answer that cannot be read"
-    return re.split(r"\.? Config: ", message, maxsplit=1)[0][:_MAX_WORDS]
+    return cut_words(seen.blotted(re.split(r"\.? Config: ", message, maxsplit=1)[0]), _MAX_WORDS)
 
 
 # --- what to do about it -----------------------------------------------------------------------------------

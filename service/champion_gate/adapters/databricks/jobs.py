@@ -21,6 +21,7 @@ from champion_gate.adapters.databricks.outcomes import first_end
 from champion_gate.adapters.databricks.reading import TaskKind, kind_of, run_result
 from champion_gate.domain.job_runs import RunResult
 from champion_gate.domain.jobs import Job, RunState, StartedRun, TaskResult
+from champion_gate.domain.secrets import cut_words
 from champion_gate.domain.together import Together
 from champion_gate.errors import InvalidInputError, VendorRefusedError
 
@@ -173,5 +174,5 @@ def _result(key: str, task: Task, left: Output) -> TaskResult:
         code=word(task.code) or word(task.result_state) or "",
         output=output[:_MAX_OUTPUT] if output else None,
         truncated=left.truncated is True or len(output or "") > _MAX_OUTPUT,
-        error=error[:_MAX_ERROR] if error else None,
+        error=cut_words(error, _MAX_ERROR) if error else None,
     )

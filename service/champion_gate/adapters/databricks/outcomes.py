@@ -12,6 +12,7 @@ from champion_gate.adapters.databricks.models import Ending, Run, Task, word
 from champion_gate.adapters.databricks.reading import Attempt, Repairs, attempts_of, repairs_of, run_result
 from champion_gate.domain.job_runs import RunResult
 from champion_gate.domain.jobs import JobOutcome
+from champion_gate.domain.secrets import cut_words
 
 _MAX_MESSAGE = 1_000
 _ENDED_BEFORE_STATUS = ("TERMINATED", "SKIPPED", "INTERNAL_ERROR")
@@ -57,7 +58,7 @@ def first_end(run: Run) -> End:
     return End(
         outcome=outcome,
         code=_code(told),
-        message=_message(told)[:_MAX_MESSAGE],
+        message=cut_words(_message(told), _MAX_MESSAGE),
         at=ending.end_time if outcome else None,
         repaired=repairs.latest is not None,
         tasks=tasks,

@@ -21,6 +21,7 @@ from champion_gate.adapters.databricks.models import (
 )
 from champion_gate.domain.job_runs import RunResult, TaskOutput
 from champion_gate.domain.names import check_version
+from champion_gate.domain.secrets import cut_words
 from champion_gate.errors import InvalidNameError
 
 _MAX_DETAIL = 300
@@ -114,7 +115,7 @@ def _result_of(code: object, unsuccessful: frozenset[str]) -> RunResult:
 
 
 def _detail(code: object, message: str | None = None) -> str:
-    return (f"{code}: {message}" if message else str(code or "no result"))[:_MAX_DETAIL]
+    return cut_words(f"{code}: {message}" if message else str(code or "no result"), _MAX_DETAIL)
 
 
 class TaskKind(Enum):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from champion_gate.adapters.databricks.connection import DatabricksConnection
@@ -17,7 +18,6 @@ from champion_gate.domain.serving import (
     renamed,
     without_values_of,
 )
-from champion_gate.errors import VendorError
 
 _ENDPOINTS = "/api/2.0/serving-endpoints"
 
@@ -73,11 +73,9 @@ class DatabricksServing:
         return {}
 
     def _put(self, name: str, config: Mapping[str, Any]) -> None:
-        try:
-            self._connection.begin().write("PUT", f"{_path(name)}/config", config)
-        except VendorError as error:
-            error.message = without_values_of(config, error.message)
-            raise
+        self._connection.begin().write(
+            "PUT", f"{_path(name)}/config", config, blotted=partial(without_values_of, config)
+        )
 
 
 def _path(name: str) -> str:

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import requests
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ProxyError
 
-from champion_gate.domain.secrets import without_secrets
+from champion_gate.domain.secrets import cut_words
 from champion_gate.errors import (
     VendorError,
     VendorNotFoundError,
@@ -119,7 +119,7 @@ class Answer:
 
     def message(self) -> str:
         """The vendor's own word for an error: one line, cut, without anything that looks like a secret."""
-        return without_secrets(self._said())[:_MESSAGE_LENGTH]
+        return cut_words(self._said(), _MESSAGE_LENGTH)
 
     def says(self, words: str) -> bool:
         """Whether the vendor's word for an error holds these, also far behind; in lower case."""

@@ -19,6 +19,7 @@ from champion_gate.adapters.http.answer import (
     is_web_page,
     why_not_sent,
 )
+from champion_gate.domain.secrets import without_secrets
 from champion_gate.errors import (
     VendorError,
     VendorNotFoundError,
@@ -202,5 +203,5 @@ def _raw_words(error: Exception) -> str:
 
 
 def _cut(words: str) -> str:
-    text = " ".join(words.split())
+    text = without_secrets(" ".join(words.split()))  # before it is cut
     return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}…"
