@@ -466,6 +466,37 @@ def test_a_gate_without_it_makes_the_same_calls_as_before(world: GateWorld) -> N
     assert (jobs, [each for each in requests if "serving" in each.path]) == ({world.job_id}, [])
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "was started by trainer@example.com"),
+        pytest.param(
+            {"model_version": "1"}, "was given another model_version", marks=pytest.mark.part("rest")
+        ),
+    ],
+)
+def test_a_run_that_is_not_ours_is_no_success(world: GateWorld, changes: dict[str, str], told: str) -> None:
+    jobs, job = world.databricks.jobs, add_job(world)
+    world.reconfigure(after=[{"job": int(job)}])
+    pending = world.ask()
+    given = {
+        "model_name": world.models.model,
+        "model_version": "2",
+        "alias": "Champion",
+        "promotion_id": pending.id,
+    }
+    run = jobs.start_run(job, parameters={**given, **changes})
+    jobs.finish_run(run, "SUCCESS", notify=False)
+    world.break_databricks("run-now", body=json.dumps({"run_id": int(run)}).encode())
+    world.approve(pending)
+    world.look()
+    world.live(minutes=1)
+    (step,) = world.after_moves()
+    assert step.phase is StepPhase.FAILED
+    assert told in step.reason
+    assert world.models.champion() == "2"
+
+
 def test_a_start_that_failed_is_not_made_once_the_alias_has_moved_on(world: GateWorld) -> None:
     job = add_job(world, seconds=60)
     world.reconfigure(after=[{"job": int(job), "on": ["promoted"]}])

@@ -221,7 +221,7 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "by a trainer": ({"made": {"created_by": TRAINER}}, f"was created by {TRAINER}"),
     "by nobody told": ({"made": {"created_by": None}}, "was created by"),
-    "not ready": ({"made": {"status": "PENDING_REGISTRATION"}}, "not ready"),
+    "never ready": ({"made": {"status": "PENDING_REGISTRATION"}, "timeout": "20m"}, "is pending, not ready"),
     "before our run": ({"made_at": -3_600_000}, "was not made in a copying run of ours"),
     "after our run": ({"made_at": 3_600_000}, "was not made in a copying run of ours"),
     "without source, another's tag": (
@@ -261,6 +261,8 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
 )
 def test_what_is_not_the_copy_does_not_get_the_alias(gate: Copying, name: str) -> None:
     changes, told = ATTACKS[name]
+    changes = {**changes}
+    gate.configure(promote_to={"timeout": changes.pop("timeout", "2h")})
     for key, value in changes.items():
         setattr(gate.copier, key, value)
     promotion = gate.approved()
@@ -341,6 +343,53 @@ def test_a_failed_copy_is_failed_and_a_retry_reuses_what_is_there(gate: Copying)
     gate.world.live(minutes=10)
     gate.world.ended(promotion, Phase.PROMOTED)
     assert (gate.champion(), gate.copies(), len(gate.runs())) == ("2", ["1", "2"], 2)
+
+
+def test_a_copying_run_that_failed_and_was_repaired_before_it_was_looked_at_has_failed(gate: Copying) -> None:
+    gate.course(code="RUN_EXECUTION_ERROR", tasks={"main": "RUN_EXECUTION_ERROR"})
+    promotion = gate.world.ask()
+    gate.world.approve(promotion)
+    gate.world.look()
+    (run,) = gate.runs()
+    gate.world.clock.move(minutes=2)
+    gate.starts.let_time_pass()
+    gate.world.databricks.jobs.repair_run(run.run_id)
+    gate.world.clock.move(minutes=2)
+    gate.world.databricks.jobs.finish_run(run.run_id, "SUCCESS", notify=False)
+    gate.world.live(minutes=30)
+    assert "The copy failed: RUN_EXECUTION_ERROR" in gate.world.ended(promotion, Phase.FAILED)
+    assert gate.champion() == "1"
+
+
+def test_a_copy_whose_registration_has_not_ended_is_waited_for(gate: Copying) -> None:
+    gate.copier.made = {"status": "PENDING_REGISTRATION"}
+    promotion = gate.approved()
+    now = gate.world.again(promotion)
+    assert (now.phase, gate.champion()) == (Phase.COPYING, "1"), now.reason
+    assert "v2 is pending" in now.reason
+    gate.catalog.set_status(PROD, "2", "READY")
+    gate.world.live(minutes=5)
+    gate.world.ended(promotion, Phase.PROMOTED)
+    assert (gate.champion(), len(gate.runs())) == ("2", 1)
+
+
+@pytest.mark.part("rest")
+def test_a_copying_run_that_somebody_else_began_does_not_count(gate: Copying) -> None:
+    promotion = gate.world.ask()
+    given = {"model_name": gate.world.models.model, "model_version": "2", "destination": PROD}
+    jobs = gate.world.databricks.jobs
+    run = jobs.start_run(gate.job, creator=TRAINER, parameters=given)
+    jobs.job(gate.job).most_runs = 2  # type: ignore[union-attr]
+    gate.world.break_databricks("run-now", body=json.dumps({"run_id": int(run)}).encode())
+    gate.world.approve(promotion)
+    gate.world.look()
+    gate.world.live(minutes=1)
+    assert f"was started by {TRAINER}" in gate.world.ended(promotion, Phase.FAILED)
+    gate.world.databricks.faults.clear()
+    gate.world.core.promotion_orders.retry(promotion.id, actor="operator-1")
+    gate.world.live(minutes=10)
+    gate.world.ended(promotion, Phase.PROMOTED)  # by a run of ours; that one still goes on
+    assert (gate.champion(), len(gate.runs())) == ("2", 1)
 
 
 @pytest.mark.part("rest")
@@ -532,37 +581,45 @@ def test_in_an_mlflow_registry_the_gate_copies_once_also_where_it_dies(tmp_path:
 
 
 @pytest.mark.part("rest")
-def test_in_an_mlflow_registry_a_retry_takes_the_copy_that_is_there(tmp_path: Path) -> None:
+def test_in_an_mlflow_registry_a_retry_takes_its_own_copy_and_no_older_version_that_bears_its_token(
+    tmp_path: Path,
+) -> None:
     with gate_world(tmp_path, "mlflow", trainers=["octo-trainer"]) as world:
         from mlflow import MlflowClient  # noqa: PLC0415 - slow
 
         client = MlflowClient(tracking_uri=world.models.registry, registry_uri=world.models.registry)
         prod = f"{world.models.model}-prod"
         client.create_registered_model(prod)
-        client.create_model_version(prod, f"models:/{world.models.model}/1")
         world.reconfigure(promote_to={"model": prod}, trainers=["octo-trainer"])
         promotion = world.ask()
+        client.create_model_version(
+            prod, f"models:/{world.models.model}/2"
+        )  # the same source, but not approved
         world.approve(promotion)
 
-        def dies(name: str) -> None:
-            if name in {"save_step", "take_step"} and len(client.search_model_versions(f"name='{prod}'")) > 1:
+        def plants_and_dies(name: str) -> None:
+            versions = len(client.search_model_versions(f"name='{prod}'"))
+            if name == "save_step" and versions == 1:
+                client.create_model_version(prod, f"models:/{world.models.model}/1")
+            elif name in {"save_step", "take_step"} and versions == 3:
                 raise SystemExit
 
-        start_with(world, StoreBetween(world.store, before=dies))
+        start_with(world, StoreBetween(world.store, before=plants_and_dies))
         with pytest.raises(SystemExit):
             world.look()
         world.crash()
-        token = client.get_model_version(prod, "2").tags[APPROVAL]
-        client.set_model_version_tag(prod, "1", APPROVAL, token)
+        token = client.get_model_version(prod, "3").tags[APPROVAL]
+        for planted in ("1", "2"):
+            client.set_model_version_tag(prod, planted, APPROVAL, token)
         world.look()
         world.live(minutes=20)
-        assert "was made of" in world.ended(promotion, Phase.FAILED)
-        client.delete_model_version_tag(prod, "1", APPROVAL)
+        assert f"{prod} v2 was made of" in world.ended(promotion, Phase.FAILED)
+        client.delete_model_version_tag(prod, "2", APPROVAL)
         world.core.promotion_orders.retry(promotion.id, actor="operator-1")
         world.live(minutes=20)
         world.ended(promotion, Phase.PROMOTED)
-        assert len(client.search_model_versions(f"name='{prod}'")) == 2
-        assert str(client.get_model_version_by_alias(prod, "Champion").version) == "2"
+        assert len(client.search_model_versions(f"name='{prod}'")) == 3
+        assert str(client.get_model_version_by_alias(prod, "Champion").version) == "3"
 
 
 @pytest.mark.part("rest")

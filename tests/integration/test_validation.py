@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from champion_gate.adapters.databricks.connection import ME
 from champion_gate.domain.ledger.receipt import read_receipt
 from champion_gate.domain.ledger.receipt_check import ReceiptCheck, check_receipt
 from champion_gate.domain.promotion import Phase, Promotion
@@ -242,7 +243,7 @@ def test_what_the_promotion_says_of_each_end_and_that_nobody_is_asked_before(
     assert gate.world.models.champion() == "1"
     if row.phase is WAITS:
         assert f"champion-gate steps retry {step.id}" in now.reason
-        gate.world.live(days=2)
+        gate.world.live(hours=2)
         assert gate.world.again(promotion).phase is WAITS
         assert len(gate.runs()) == row.runs
 
@@ -264,10 +265,13 @@ def test_while_the_run_goes_on_nobody_is_asked_and_the_promotion_names_it(gate: 
     now = gate.world.again(promotion)
     assert now.phase is Phase.VALIDATING
     assert f"runs/{run.run_id}" in now.reason
+    requests = gate.world.databricks.requests
+    asked_who_we_are = [each.path for each in requests].count(ME)
     gate.world.live(minutes=29)
     assert (gate.asked(), gate.world.again(promotion).phase) == (0, Phase.VALIDATING)
     gate.world.live(minutes=5)
     assert (gate.asked(), gate.world.again(promotion).phase) == (1, Phase.PENDING_APPROVAL)
+    assert [each.path for each in requests].count(ME) == asked_who_we_are
 
 
 def test_a_run_that_takes_too_long_is_cancelled_and_started_once_more(gate: Validating) -> None:
@@ -375,6 +379,16 @@ def test_what_iterations_and_child_runs_said_counts(gate: Validating) -> None:
         ]
 
 
+OURS = "champion-gate@example.com"
+FOREIGN = [
+    ("somebody@example.com", 0, "was started by somebody@example.com, and not by champion-gate@example.com"),
+    (None, 0, "does not tell who started it"),
+    (OURS, 1, "began before this was planned"),
+    (OURS, 0, "does not tell who we are"),
+]
+"""Who began a run, how many hours before ours was planned, and why it is not ours."""
+
+
 # --- which run counts -------------------------------------------------------------------------------------
 
 
@@ -401,6 +415,25 @@ def test_a_run_for_another_version_does_not_count(gate: Validating) -> None:
     now = gate.world.again(promotion)
     assert (now.phase, gate.asked()) == (Phase.VALIDATING, 0)
     assert "another model_version than '2'" in now.reason
+
+
+def test_a_run_of_the_job_for_the_version_that_somebody_else_began_does_not_count(gate: Validating) -> None:
+    jobs, model = gate.world.databricks.jobs, gate.world.models.model
+    for number, (creator, hours, told) in enumerate(FOREIGN, start=2):
+        given = {"model_name": model, "model_version": str(number), "sample": "full"}
+        run = jobs.start_run(gate.job, creator=creator, parameters=given)
+        jobs.set_output(jobs.task_run_id(run, "train"), said())
+        jobs.finish_run(run, "SUCCESS", notify=False)
+        gate.world.clock.move(hours=hours)
+        gate.world.break_databricks("run-now", body=json.dumps({"run_id": int(run)}).encode())
+        if creator == OURS and not hours:
+            gate.configure()
+            gate.world.break_databricks("scim/v2/Me", body=b'{"id": "42"}')
+        now = gate.world.again(gate.train())
+        assert (now.phase, gate.asked()) == (Phase.VALIDATING, 0), told
+        assert told in now.reason
+        gate.world.databricks.faults.clear()
+    assert gate.runs() == []
 
 
 def test_a_job_that_does_not_define_a_parameter_is_not_started(gate: Validating) -> None:

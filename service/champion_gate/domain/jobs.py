@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+
+from champion_gate.domain.text import one_line
+
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""So much earlier than we planned it a run of ours may have begun, by the vendor's clock."""
 
 
 @dataclass(frozen=True)
@@ -118,3 +123,40 @@ class RunState:
     message: str
     repaired: bool
     tasks: tuple[TaskResult, ...]
+
+
+def not_ours_because(
+    run: RunState, job_id: str, given: Mapping[str, str], *, we: str | None, planned_at: datetime
+) -> str | None:
+    """Why this is not the run that we started; None if it is.
+
+    Args:
+        run: as it is now.
+        job_id: the job that we started.
+        given: the parameters that we gave it; the run may have more.
+        we: as whom runs that we start are shown; None where that is not told.
+        planned_at: before it was started.
+    """
+    return next(_contradictions(run, job_id, given, we, planned_at), None)
+
+
+def _contradictions(
+    run: RunState, job_id: str, given: Mapping[str, str], we: str | None, planned_at: datetime
+) -> Iterator[str]:
+    what = f"run {run.run_id}"
+    if run.job_id != job_id:
+        yield f"{what} is one of job {run.job_id}, not of job {job_id}."
+    for name, value in given.items():
+        if run.parameters.get(name) != value:
+            yield f"{what} was given another {name} than {value!r}."
+    if not we:
+        yield f"Databricks does not tell who we are, and so not whether {what} is ours."
+    elif not run.creator:
+        yield f"{what} does not tell who started it."
+    elif run.creator.casefold() != we.casefold():
+        yield f"{what} was started by {one_line(run.creator)}, and not by {one_line(we)}, who we are."
+    has_run = run.outcome in {JobOutcome.SUCCEEDED, JobOutcome.FAILED}
+    if run.started_at is None and has_run:
+        yield f"{what} does not tell when it began."
+    if run.started_at is not None and run.started_at < planned_at - CLOCKS_DIFFER:
+        yield f"{what} began before this was planned."

@@ -85,6 +85,10 @@ class Jobs(Protocol):
         """A job as it is set now."""
         ...
 
+    def principal(self) -> str | None:
+        """As whom runs that we start are shown, asked for once; None where the workspace does not tell."""
+        ...
+
     def start(self, job_id: str, parameters: Mapping[str, str], token: str) -> StartedRun:
         """Start a run, queued where the job is busy; one call that is never repeated here.
 

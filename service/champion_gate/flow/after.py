@@ -14,7 +14,7 @@ from typing import Any
 from champion_gate.domain.after import GIVEN_PARAMETERS, After, MoveKind
 from champion_gate.domain.aliases import AliasIntent, AliasKey, ChangeSource, ManagedAliases
 from champion_gate.domain.canonical import canonical, sha256_of
-from champion_gate.domain.jobs import JobOutcome, RunState
+from champion_gate.domain.jobs import JobOutcome, RunState, not_ours_because
 from champion_gate.domain.ledger.chain import LedgerKind
 from champion_gate.domain.ledger.entries import named, steps_behind
 from champion_gate.domain.serving import Endpoint, Standing, for_the_record, standing, trouble, versions_of
@@ -30,6 +30,8 @@ _KINDS = {
 }
 MOST_UPDATES = 5
 """So often an endpoint is updated by one step, where somebody else's updates undo it."""
+_GIVEN = "parameters"
+"""Under this key a step knows what its job was started with."""
 
 
 def steps_after(managed: ManagedAliases, key: AliasKey, intent: AliasIntent) -> list[Step]:
@@ -118,18 +120,18 @@ class AfterMoves:
 
     def _start_job(self, taken: Step) -> Step:
         """Store the token, then start the run of it: the same one where that was done before."""
-        job_id, given = taken.config["job"], self._parameters(taken)
-        if taken.phase is StepPhase.PLANNED:
+        if _GIVEN not in taken.known:
             taken = self._store.save_step(
                 replace(
                     taken,
                     phase=StepPhase.RUNNING,
+                    known={_GIVEN: self._parameters(taken)},
                     token=taken.token or self._chance.token(),
                     started_at=self._clock.now(),
                     starts=taken.starts + 1,
                 )
             )
-        started = self._jobs.start(job_id, given, taken.token)
+        started = self._jobs.start(taken.config["job"], taken.known[_GIVEN], taken.token)
         begun = replace(taken, external_id=started.run_id, url=started.url, reason="The job runs.")
         return self._due(begun, self._waits.job_look)
 
@@ -153,8 +155,10 @@ class AfterMoves:
         return {**{name: value for name, value in given.items() if name in defined}, **own}
 
     def _look_at_run(self, taken: Step, run: RunState) -> Step:
-        if run.job_id != taken.config["job"]:
-            return self._ended(taken, StepPhase.FAILED, f"Run {run.run_id} is of another job, {run.job_id}.")
+        given, we = taken.known.get(_GIVEN, taken.config["parameters"]), self._jobs.principal()
+        why = not_ours_because(run, taken.config["job"], given, we=we, planned_at=taken.planned_at)
+        if why is not None:
+            return self._ended(taken, StepPhase.FAILED, f"The job's run cannot be told: {why}")
         seen = replace(taken, url=run.url or taken.url)
         told = {"run_id": run.run_id, "outcome": run.outcome, "code": run.code, "message": run.message}
         words = f"{run.code}: {run.message}" if run.message else run.code

@@ -27,17 +27,19 @@ from champion_gate.domain.copies import (
     version_of,
 )
 from champion_gate.domain.gates import DESTINATION_PARAMETER, MODEL_PARAMETER, VERSION_PARAMETER
-from champion_gate.domain.jobs import JobOutcome, RunState
+from champion_gate.domain.jobs import JobOutcome, RunState, not_ours_because
 from champion_gate.domain.json_body import UnusableBodyError
 from champion_gate.domain.promotion import Promotion
 from champion_gate.domain.steps import WAITED_FOR, Step, StepKind, StepPhase, ended, taken_up_again
 from champion_gate.domain.text import one_line
-from champion_gate.domain.versions import ModelVersion
+from champion_gate.domain.versions import ModelVersion, VersionStatus
 from champion_gate.errors import VendorError, VendorRefusedError
 from champion_gate.flow.context import Context
 
 RUNS = "runs"
 """Under this key a step knows the ids of all runs that it ever started."""
+ABOVE = "above"
+"""And under this one the highest version that was there before the registry was first asked for the copy."""
 _log = logging.getLogger(__name__)
 
 
@@ -70,12 +72,13 @@ class CopyRuns:
     def _looked_at(self, begun: Step, promotion: Promotion) -> Step:
         try:
             state = self._jobs.read(begun.external_id or "")
+            why = self._not_ours(begun, promotion, state)
         except VendorError as error:
             if self._clock.now() < _over_at(begun) + self._waits.cancel:
                 raise
             return self._failed(begun, f"The copy's run cannot be read: {error}")
-        if (why := _not_ours(begun, promotion, state)) is not None:
-            return self._failed(begun, why)
+        if why is not None:
+            return self._failed(begun, f"The copy cannot be told: {why}")
         if state.outcome is None:
             return self._goes_on(begun)
         return self._judged(begun, promotion, state)
@@ -96,7 +99,7 @@ class CopyRuns:
                 )
             if why is not None:
                 return self._failed(taken, why)
-            if (going_on := self._going_on(taken)) is not None:
+            if (going_on := self._going_on(taken, promotion)) is not None:
                 return self._store.save_step(
                     replace(
                         taken, phase=StepPhase.RUNNING, external_id=going_on, started_at=self._clock.now()
@@ -117,22 +120,27 @@ class CopyRuns:
             replace(taken, phase=StepPhase.RUNNING, starts=taken.starts + 1, started_at=self._clock.now())
         )
 
-    def _going_on(self, taken: Step) -> str | None:
+    def _going_on(self, taken: Step, promotion: Promotion) -> str | None:
         """An earlier run of ours that has not ended: another one beside it could make a second copy."""
         for run_id in reversed(taken.known.get(RUNS, ())):
-            state = self._read_earlier(run_id)
+            state = self._read_earlier(run_id, taken, promotion)
             if state is not None and state.outcome is None:
                 return state.run_id
         return None
 
-    def _read_earlier(self, run_id: str) -> RunState | None:
-        """An earlier run of ours; None where it was deleted since."""
+    def _read_earlier(self, run_id: str, step: Step, promotion: Promotion) -> RunState | None:
+        """An earlier run of this step; None where it was deleted since, or is not ours."""
         try:
-            return self._jobs.read(run_id, with_tasks=False)
+            state = self._jobs.read(run_id, with_tasks=False)
         except VendorRefusedError as error:
             if error.concerns_all:
                 raise
             return None
+        return None if self._not_ours(step, promotion, state) else state
+
+    def _not_ours(self, step: Step, promotion: Promotion, state: RunState) -> str | None:
+        job, given, we = step.config["job"], parameters_of(promotion), self._jobs.principal()
+        return not_ours_because(state, job, given, we=we, planned_at=step.planned_at)
 
     def _goes_on(self, taken: Step) -> Step:
         """Look again later; a run that takes too long is cancelled."""
@@ -142,9 +150,13 @@ class CopyRuns:
         if now >= over:
             self._jobs.cancel(taken.external_id or "")
             return replace(taken, reason=_too_long(taken), due_at=now + self._waits.look_soon)
+        return self._looked_at_again(taken)
+
+    def _looked_at_again(self, taken: Step) -> Step:
+        now = self._clock.now()
         rested = (now - (taken.started_at or now)) / 10
         pause = min(max(self._waits.run_look, rested), self._waits.run_look_longest)
-        return replace(taken, due_at=min(now + pause, over))
+        return replace(taken, due_at=min(now + pause, _over_at(taken)))
 
     def _judged(self, taken: Step, promotion: Promotion, state: RunState) -> Step:
         if state.outcome is not JobOutcome.SUCCEEDED and not taken.starts:
@@ -160,6 +172,8 @@ class CopyRuns:
         except UnusableBodyError as error:
             return self._failed(taken, f"The copy is not what was approved: {error}.")
         found = self._registry.get_version(promotion.model, report.version)
+        if self._is_under_way(taken, found):
+            return self._looked_at_again(replace(taken, reason=_pending(found)))
         tags = self._registry.get_details(found).tags if found.source is None else {}
         copier, windows = taken.config["copier"], self._windows(taken, promotion, state)
         why = not_the_copy_because(found, tags, promotion.version, copier=copier, made_in=windows)
@@ -172,7 +186,7 @@ class CopyRuns:
     ) -> Iterator[tuple[datetime, datetime]]:
         """When runs of ours went on that may have copied this version: this one, then earlier ones of it."""
         yield from _window(state)
-        ids = [run_id for run_id in taken.known.get(RUNS, ()) if run_id != state.run_id]
+        earlier = [(run_id, taken) for run_id in taken.known.get(RUNS, ()) if run_id != state.run_id]
         every = self._store.promotions_of_version(
             promotion.alias_key, promotion.version.version, promotion.source_model
         )
@@ -181,11 +195,10 @@ class CopyRuns:
                 continue
             for step in self._store.steps_of(other.id):
                 if step.kind is StepKind.COPY and step.config["job"] == taken.config["job"]:
-                    ids += step.known.get(RUNS, ())
-        for run_id in ids:
-            earlier = self._read_earlier(run_id)
-            if earlier is not None:
-                yield from _window(earlier)
+                    earlier += [(run_id, step) for run_id in step.known.get(RUNS, ())]
+        for run_id, step in earlier:
+            if (found := self._read_earlier(run_id, step, promotion)) is not None:
+                yield from _window(found)
 
     # --- by the registry ---
 
@@ -194,8 +207,10 @@ class CopyRuns:
 
         Also where an operator has it taken up again: an earlier call is known by the token that the step keeps.
         """
-        if not taken.token:
-            return self._call_registry(self._begun(replace(taken, token=self._chance.token())), promotion)
+        if not taken.token or ABOVE not in taken.known:
+            above = max((each.number for each in self._registry.list_versions(promotion.model)), default=0)
+            first = replace(taken, token=self._chance.token(), known={ABOVE: above})
+            return self._call_registry(self._begun(first), promotion)
         begun = taken if taken.phase is StepPhase.RUNNING else self._begun(taken)
         found = self._ours(begun, promotion)
         if found is not None:
@@ -212,18 +227,28 @@ class CopyRuns:
         return self._verified(begun, promotion, made)
 
     def _ours(self, taken: Step, promotion: Promotion) -> ModelVersion | None:
-        """What this step's call has made; whoever reads its token in a copy cannot make an earlier one."""
-        listed = self._registry.list_versions(promotion.model)
+        """What this step's call has made.
+
+        Whoever may tag reads its token in the copy, and can put it on any version. But they cannot make an earlier one
+        any more, and what was there before the call is not of it.
+        """
+        every = self._registry.list_versions(promotion.model)
+        listed = [each for each in every if each.number > taken.known[ABOVE]]
         found = self._registry.with_tag(listed, APPROVAL, taken.token)
         return min(found, key=lambda version: version.number, default=None)
 
     def _verified(self, taken: Step, promotion: Promotion, found: ModelVersion) -> Step:
+        if self._is_under_way(taken, found):
+            return self._looked_at_again(replace(taken, reason=_pending(found)))
         why = not_the_copy_because(found, {}, promotion.version)
         if why is not None:
             return self._failed(taken, f"The copy is not what was approved: {why}")
         return self._made(taken, found, run=None, report=None)
 
     # --- both ---
+
+    def _is_under_way(self, taken: Step, found: ModelVersion) -> bool:
+        return found.status is VersionStatus.PENDING and self._clock.now() < _over_at(taken)
 
     def _made(self, taken: Step, found: ModelVersion, *, run: str | None, report: CopyReport | None) -> Step:
         result: dict[str, Any] = {"copied": facts_of(found), "run": run, "copier": taken.config["copier"]}
@@ -267,14 +292,8 @@ def copied_of(step: Step) -> ModelVersion:
     return version_of(json.loads(step.result_json or "{}")["copied"])
 
 
-def _not_ours(step: Step, promotion: Promotion, state: RunState) -> str | None:
-    """Why this is not the run that we started; None if it is."""
-    if state.job_id != step.config["job"]:
-        return f"Run {state.run_id} is one of job {state.job_id}, not of job {step.config['job']}."
-    for name, value in parameters_of(promotion).items():
-        if state.parameters.get(name) != value:
-            return f"Run {state.run_id} was given another {name} than {value!r}."
-    return None
+def _pending(found: ModelVersion) -> str:
+    return f"Approved; {found.model} v{found.version} is {found.status.value}, and is waited for."
 
 
 def _window(state: RunState) -> Iterator[tuple[datetime, datetime]]:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from champion_gate.domain.canonical import canonical, sha256_of
 from champion_gate.domain.gates import MODEL_PARAMETER, VERSION_PARAMETER
-from champion_gate.domain.jobs import RunState
+from champion_gate.domain.jobs import not_ours_because
 from champion_gate.domain.promotion import Promotion
 from champion_gate.domain.steps import WAITED_FOR, Step, StepPhase, ended
 from champion_gate.domain.validation import Verdict, job_facts, verdict
@@ -48,12 +48,14 @@ class ValidationRuns:
             return self._not_wanted(taken, promotion)
         begun = taken if taken.external_id is not None else self._started(taken, promotion)
         try:
-            state = self._jobs.read(begun.external_id or "")
+            state, we = self._jobs.read(begun.external_id or ""), self._jobs.principal()
         except VendorError as error:
             if self._clock.now() < _over_at(begun) + self._waits.cancel:
                 raise
             return self._failed(begun, f"The validation could not run: its run cannot be read: {error}")
-        if (why := _not_ours(begun, promotion, state)) is not None:
+        given = _parameters(begun, promotion)
+        why = not_ours_because(state, begun.config["job"], given, we=we, planned_at=begun.planned_at)
+        if why is not None:
             return self._failed(begun, f"The validation could not run: {why}")
         if state.outcome is None:
             return self._goes_on(begun)
@@ -128,16 +130,6 @@ class ValidationRuns:
 def _parameters(step: Step, promotion: Promotion) -> dict[str, str]:
     named = {MODEL_PARAMETER: promotion.source_model, VERSION_PARAMETER: promotion.version.version}
     return {**step.config["parameters"], **named}
-
-
-def _not_ours(step: Step, promotion: Promotion, state: RunState) -> str | None:
-    """Why this is not the run that we started; None if it is."""
-    if state.job_id != step.config["job"]:
-        return f"run {state.run_id} is one of job {state.job_id}, not of job {step.config['job']}."
-    for name, value in _parameters(step, promotion).items():
-        if state.parameters.get(name) != value:
-            return f"run {state.run_id} was given another {name} than {value!r}."
-    return None
 
 
 def _over_at(step: Step) -> datetime:

@@ -97,7 +97,7 @@ class JobStarts:
 
     def attach(self, app: Flask) -> None:
         """Add the routes, and let time pass before every request."""
-        app.before_request(self._pass_time)
+        app.before_request(self.let_time_pass)
         app.post("/api/2.2/jobs/run-now")(self._run_now)
         app.post("/api/2.2/jobs/runs/cancel")(self._cancel)
 
@@ -159,7 +159,8 @@ class JobStarts:
                     self._run_of(each).state = "TERMINATING"
         return jsonify({})
 
-    def _pass_time(self) -> None:
+    def let_time_pass(self) -> None:
+        """End the runs whose time is over."""
         with self._lock:
             for each in self._going_on():
                 self._advance(each)

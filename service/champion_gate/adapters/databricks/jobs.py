@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
-from champion_gate.adapters.databricks.connection import DatabricksConnection, Operation
+from champion_gate.adapters.databricks.connection import ME, DatabricksConnection, Operation
 from champion_gate.adapters.databricks.errors import VENDOR, unreadable
 from champion_gate.adapters.databricks.jobs_api import (
     checked_id,
@@ -16,7 +16,7 @@ from champion_gate.adapters.databricks.jobs_api import (
     read_run,
     run_as,
 )
-from champion_gate.adapters.databricks.models import Output, Run, RunNow, Task, word
+from champion_gate.adapters.databricks.models import Me, Output, Run, RunNow, Task, word
 from champion_gate.adapters.databricks.outcomes import first_end
 from champion_gate.adapters.databricks.reading import TaskKind, kind_of, run_result
 from champion_gate.domain.job_runs import RunResult
@@ -44,6 +44,13 @@ class DatabricksJobs:
         """No call is made; None takes threads of its own."""
         self._connection = connection
         self._together = together or Together()
+        self._principal: str | None = None
+
+    def principal(self) -> str | None:
+        """Who we are, read once and kept: the connection has one principal as long as it lives."""
+        if self._principal is None:
+            self._principal = self._connection.begin().get(Me, ME).name
+        return self._principal
 
     def describe(self, job_id: str) -> Job:
         """A job as it is set now."""
