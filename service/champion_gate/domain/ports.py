@@ -101,7 +101,7 @@ class Jobs(Protocol):
         Raises:
             InvalidInputError: parameters or token are not what Databricks takes.
             VendorUnavailableError: with `outcome_unknown` where it may have been started.
-            VendorRefusedError: also where the run of this token has been deleted.
+            VendorRefusedError: with `of_write`; also where the run of this token has been deleted.
         """
         ...
 

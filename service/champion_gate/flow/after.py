@@ -17,7 +17,15 @@ from champion_gate.domain.canonical import canonical, sha256_of
 from champion_gate.domain.jobs import JobOutcome, RunState, not_ours_because
 from champion_gate.domain.ledger.chain import LedgerKind
 from champion_gate.domain.ledger.entries import named, steps_behind
-from champion_gate.domain.serving import Endpoint, Standing, for_the_record, standing, trouble, versions_of
+from champion_gate.domain.serving import (
+    Endpoint,
+    Standing,
+    UpdateState,
+    for_the_record,
+    standing,
+    trouble,
+    versions_of,
+)
 from champion_gate.domain.steps import Step, StepKind, StepPhase, ended
 from champion_gate.errors import ConflictError, NotFoundError, VendorError
 from champion_gate.flow.context import Context
@@ -204,7 +212,8 @@ class AfterMoves:
         is_ours = versions_of(endpoint.pending or {}, model) in ({version}, set())
         failed = stands is Standing.UPDATE_FAILED and seen.starts > 0 and is_ours
         if failed or self._is_over(seen):
-            why = "The update failed" if failed else f"Not there within its time-out ({stands.value})"
+            came_to = "was cancelled" if endpoint.update is UpdateState.UPDATE_CANCELED else "failed"
+            why = f"The update {came_to}" if failed else f"Not there within its time-out ({stands.value})"
             words = f"{why}: {trouble(endpoint) or 'Databricks says no more'}"
             return self._ended(seen, StepPhase.FAILED, words, _kept(seen))
         if stands in {Standing.ELSEWHERE, Standing.UPDATE_FAILED}:

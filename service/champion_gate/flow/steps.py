@@ -123,6 +123,9 @@ class Steps:
         put_off = replace(taken, retry=retry, due_at=due_at or taken.due_at)
         if not given_up:
             return put_off
+        if isinstance(error, VendorRefusedError) and error.of_write:
+            # Refused for a day it finds no run, as where that was deleted: whoever begins anew takes another.
+            put_off = replace(put_off, token="")
         return ended(put_off, StepPhase.FAILED, f"Given up after a day: {error}", now)
 
     def _succeeded(self, taken: Step, reason: str) -> Step:

@@ -17,6 +17,8 @@ from flask import Flask, Response, abort, jsonify, request
 _ADDED_TO_ENTITY = ("state", "creator", "creation_timestamp")
 _ADDED_TO_CONFIG = ("config_version", "served_models", "start_time")
 _ALL = 100
+_PENDING = {"UPDATE_FAILED": "DEPLOYMENT_FAILED", "UPDATE_CANCELED": "DEPLOYMENT_ABORTED"}
+"""How an entity is shown whose update came to nothing."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,63}")
 _OF_A_VERSION = re.compile(r".*-([0-9]+)")
 
@@ -59,6 +61,8 @@ class Serving:
         updates: those that were taken, oldest first.
         update_seconds: how long an update takes by the stand-in's clock.
         failure: what the next updates fail with; they succeed if it is empty.
+        cancels: whether somebody cancels the next updates, as people can in the UI alone.
+        is_ready: whether endpoints get ready again after an update.
         refuses_old_names: whether a name that ends in another version than the entity's is refused; what Databricks
             does is documented nowhere.
         is_ready_while_updating: what it says of itself meanwhile; the documentation and the CLI's own fake differ.
@@ -69,6 +73,8 @@ class Serving:
         self.updates: list[Update] = []
         self.update_seconds = 0.0
         self.failure = ""
+        self.cancels = False
+        self.is_ready = True
         self.refuses_old_names = False
         self.is_ready_while_updating = True
         self.before_put: Callable[[], None] | None = None
@@ -184,8 +190,8 @@ class Serving:
         is_over = self._now() >= endpoint.began + self.update_seconds * 1000
         if endpoint.outcome != "IN_PROGRESS" or endpoint.pending is None or not is_over:
             return
-        if endpoint.message:
-            endpoint.outcome = "UPDATE_FAILED"
+        if endpoint.message or self.cancels:
+            endpoint.outcome = "UPDATE_FAILED" if endpoint.message else "UPDATE_CANCELED"
             return
         endpoint.config, endpoint.pending = endpoint.pending, None
         endpoint.config_version += 1
@@ -193,21 +199,22 @@ class Serving:
 
     def _shown(self, endpoint: _Endpoint) -> dict[str, Any]:
         self._pass_time(endpoint)
-        is_ready = endpoint.outcome != "IN_PROGRESS" or self.is_ready_while_updating
+        is_ready = self.is_ready_while_updating if endpoint.outcome == "IN_PROGRESS" else self.is_ready
+        serves = "DEPLOYMENT_READY" if is_ready else "DEPLOYMENT_RECOVERING"
         shown = {
             "name": endpoint.name,
             "creator": endpoint.creator,
             "creation_timestamp": 1_700_000_000_000,
             "state": {"ready": "READY" if is_ready else "NOT_READY", "config_update": endpoint.outcome},
-            "config": self._config(endpoint, endpoint.config, "DEPLOYMENT_READY", ""),
+            "config": self._config(endpoint, endpoint.config, serves, ""),
             "permission_level": "CAN_MANAGE",
             "route_optimized": False,
             **copy.deepcopy(endpoint.extras),
         }
         if endpoint.pending is not None:
-            failed = endpoint.outcome == "UPDATE_FAILED"
-            state = "DEPLOYMENT_FAILED" if failed else "DEPLOYMENT_CREATING"
-            pending = self._config(endpoint, endpoint.pending, state, endpoint.message if failed else "")
+            state = _PENDING.get(endpoint.outcome, "DEPLOYMENT_CREATING")
+            message = endpoint.message if endpoint.outcome == "UPDATE_FAILED" else ""
+            pending = self._config(endpoint, endpoint.pending, state, message)
             pending["config_version"] += 1
             shown["pending_config"] = {**pending, "start_time": endpoint.began}
         return shown

@@ -84,7 +84,11 @@ class DatabricksJobs:
             "idempotency_token": token,
             "queue": {"enabled": True},
         }
-        run_id = self._connection.begin().post(RunNow, "/api/2.2/jobs/run-now", body).run_id
+        try:
+            run_id = self._connection.begin().post(RunNow, "/api/2.2/jobs/run-now", body).run_id
+        except VendorRefusedError as error:
+            error.of_write = True
+            raise
         return StartedRun(run_id, self._connection.page(f"jobs/{wanted}/runs/{run_id}"))
 
     def read(self, run_id: str, *, with_tasks: bool = True) -> RunState:
