@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -127,7 +127,12 @@ def _is_listed(requests: Sequence[tuple[str, str]]) -> bool:
 
 @contextmanager
 def posted_world(
-    folder: Path, provider: str, *, people: int = 1, promotions: int = 1, **gate: object
+    folder: Path,
+    provider: str,
+    *,
+    people: int = 1,
+    promotions: int = 1,
+    prepare: Callable[[GateWorld], Mapping[str, object]] = lambda _world: {},
 ) -> Iterator[PostedWorld]:
     """Promotions that wait, whose gated jobs go on running once they are released.
 
@@ -136,11 +141,11 @@ def posted_world(
         provider: one of PROVIDERS.
         people: how many have to approve.
         promotions: how many wait.
-        gate: changes to the one gate.
+        prepare: makes what the gate needs in the world, and says what to change of the one gate.
     """
     with gate_world(folder, provider=provider, clock=RunningClock()) as world:
         world.provider.hold_jobs()
-        world.reconfigure(approval=world.provider.approval(people), **gate)
+        world.reconfigure(approval=world.provider.approval(people), **prepare(world))
         asked = [world.ask({"f1": 0.91 + number / 100}) for number in range(promotions)]
         databricks = {"host": world.databricks_url, "token": "standin-token"}
         service = build_service(world.environ, clock=world.clock, databricks=databricks)

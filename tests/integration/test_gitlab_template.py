@@ -262,6 +262,11 @@ OUTCOMES: dict[str, tuple[list[Reply], int, list[str]]] = {
         0,
         ["Promotion p1 is approved.", "Promotion p1 is under way.", "Promotion p1 is promoted."],
     ),
+    "a copy that takes longer": (
+        [*[(202, {"phase": "copying"})] * 20, LOST, (200, {"phase": "promoted"})],
+        0,
+        ["Promotion p1 is copying.", "Promotion p1 is promoted."],
+    ),
     "a lost answer": ([LOST, (200, {"phase": "promoted"})], 0, ["No answer yet (HTTP 000)"]),
     "the gate restarts": (
         [(503, "<html>"), (502, ""), (429, {}), (200, {"phase": "promoted"})],
@@ -302,7 +307,7 @@ def test_the_gated_job_ends_well_only_if_the_version_is_promoted(
         assert each in done.stdout, done.stdout + done.stderr
     assert [line for line in done.stdout.splitlines() if not line.startswith("champion-gate: ")] == []
     assert TOKEN not in done.stdout + done.stderr
-    assert len(world.gate.posts) <= 15
+    assert len(world.gate.posts) <= max(15, len(replies))
     for post in world.gate.posts:
         assert (post.path, post.token, post.body) == ("/api/v1/promotions/p1/decision", TOKEN, b"{}")
     assert list(world.folder.iterdir()) == []

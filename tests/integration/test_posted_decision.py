@@ -11,9 +11,10 @@ import pytest
 import requests
 
 from champion_gate.domain.promotion import Phase, Promotion
+from champion_gate_standins.databricks.copying import PARAMETERS, CopyJob
 from integration.gate_providers import EVERY_KIND, TRAINER_LOGIN
-from integration.gate_world import SECRETS, api_token
-from integration.posted_world import PostedWorld, posted_world
+from integration.gate_world import SECRETS, GateWorld, api_token
+from integration.posted_world import BUDGET_SECONDS, PostedWorld, posted_world
 from integration.process_world import until
 from integration.start_world import list_after, lose_answers
 
@@ -42,6 +43,31 @@ def is_refused(answer: requests.Response) -> bool:
 
 
 # --- promoted --------------------------------------------------------------------------------------------
+
+
+def test_while_what_was_approved_is_copied_every_token_is_told_so_at_once(tmp_path: Path) -> None:
+    def prepare(gate: GateWorld) -> dict[str, object]:
+        catalog = gate.databricks.catalog
+        copier = CopyJob(catalog, "copier@example.com")
+        catalog.add_model("prod.ml.churn")
+        job = gate.databricks.jobs.add_job(
+            "copy", run_as=copier.created_by, parameters=dict.fromkeys(PARAMETERS, "")
+        )
+        gate.databricks.starts.set_course(job, seconds=60, said=lambda given: {"main": copier.run(given)})
+        return {"promote_to": {"model": "prod.ml.churn", "job": int(job)}}
+
+    with posted_world(tmp_path, "github", prepare=prepare) as world:
+        world.approve()
+        for _ in range(2):
+            begun = time.monotonic()
+            answer = world.post(world.token())
+            assert (answer.status_code, answer.json()["phase"]) == (202, "copying")
+            assert time.monotonic() < begun + BUDGET_SECONDS
+        step = f"{world.promotion.id}-copy"
+        until(lambda: world.gate.store.get_step(step).external_id, "the copy is not begun")
+        world.gate.clock.move(minutes=3)
+        world.post_until(world.token(), is_promoted)
+        assert world.gate.databricks.catalog.alias("prod.ml.churn", "Champion") == "1"
 
 
 @pytest.mark.parametrize("world", EVERY_KIND, indirect=True)
@@ -274,7 +300,9 @@ def test_an_issuer_that_does_not_answer_is_503_and_never_an_acceptance(world: Po
 def test_a_token_posted_for_another_promotion_is_refused_and_changes_nothing(
     tmp_path: Path, provider: str
 ) -> None:
-    with posted_world(tmp_path, provider, promotions=2, newer_version="keep") as world:
+    with posted_world(
+        tmp_path, provider, promotions=2, prepare=lambda _world: {"newer_version": "keep"}
+    ) as world:
         (other,) = world.others
         world.approve()
         token = world.token()

@@ -86,7 +86,6 @@ def test_it_may_do_nothing_and_runs_nobody_elses_code() -> None:
     assert "permissions" not in workflow["jobs"]["present"]
     assert workflow["jobs"]["approve"]["permissions"] == {"id-token": "write"}
     for job in workflow["jobs"].values():
-        assert job["timeout-minutes"] <= 5
         for step in job["steps"]:
             assert "uses" not in step
             assert "${{" not in step["run"], "nothing may be interpolated into a script"

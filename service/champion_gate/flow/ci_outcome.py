@@ -104,7 +104,8 @@ class PostedDecision:
         if use is TokenUse.ELSEWHERE:
             _log.warning("a token was posted for promotion %s that was first posted elsewhere", promotion_id)
             raise _not_accepted()
-        if promotion.phase.is_open:
+        # The end of a copy is told by its step.
+        if promotion.phase.is_open and promotion.phase is not Phase.COPYING:
             # Also for a repeated post: whoever was to look after the first may have died before.
             self._hint(promotion_id, posted_at)
         if use is TokenUse.AGAIN:
@@ -137,7 +138,8 @@ class PostedDecision:
             looked = outcome.promotion.updated_at > hinted.updated_at
             # Without its sign: a clock that is set back meanwhile must not make this last.
             late = abs(self._clock.now() - begun) >= _BUDGET
-            if late or (looked and outcome.standing is Standing.OTHERS_DECIDE):
+            copying = outcome.promotion.phase is Phase.COPYING
+            if late or copying or (looked and outcome.standing is Standing.OTHERS_DECIDE):
                 break
             self._pause()
             outcome = _outcome(self._store.get_promotion(promotion_id), seat)
