@@ -7,6 +7,7 @@ import secrets
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,4 +149,43 @@ def at_databricks(
             plan.remarks.append(
                 "Nothing is known of the service's principal (--principal), so its rights are not looked at."
             )
+    run.carry_out(plan)
+
+
+@command.command("gitlab")
+@setup_options
+@click.option("--rotate", is_flag=True, help="Only renew the webhook's secret and the token to read with.")
+def at_gitlab(run: Run, *, rotate: bool) -> None:
+    """Protect branch and environment, and make tokens and webhook, in each project in which gates ask.
+
+    It takes your access token with the scope api in GITLAB_TOKEN; you have to be a Maintainer. Who may deploy already stays.
+    Tokens and secrets go into the file of variables; with --rotate the ones before stay beside them, until all is well.
+    """
+    from champion_gate.adapters.gitlab.settings import GitLabPlace, GitLabServer
+    from champion_gate.bootstrap.configuration import load_gates
+    from champion_gate.bootstrap.core import SystemClock
+    from champion_gate.bootstrap.person import token_of_person
+    from champion_gate.errors import ConfigurationError
+    from champion_gate.settings.env_file import read_env_file
+    from champion_gate.setup.changes import Plan
+    from champion_gate.setup.gitlab import ProjectSetup, Service, client_of
+
+    gates, known = load_gates(run.config), read_env_file(run.env_file)
+    token = token_of_person(("GITLAB_TOKEN",), known)
+    places = [gate.approval.place for gate in gates.gates if isinstance(gate.approval.place, GitLabPlace)]
+    server, url = gates.servers.get("gitlab"), known.get("CHAMPION_GATE_PUBLIC_URL", "").rstrip("/")
+    problems = [] if places else [f"{run.config}: no gate asks in GitLab"]
+    problems += [] if url else [f"CHAMPION_GATE_PUBLIC_URL: is missing in {run.env_file}"]
+    if problems or not isinstance(server, GitLabServer):
+        raise ConfigurationError(problems)
+    service = Service(url, run.env_file, partial(secrets.token_hex, 32), SystemClock().now())
+    client, plan = client_of(server), Plan()
+    projects = sorted({place.project for place in places})
+    for project in projects:
+        spots = [place for place in places if place.project == project]
+        setup = ProjectSetup(client, token, spots, service, alone=len(projects) == 1)
+        if rotate:
+            setup.rotate(plan, run.restarted)
+        else:
+            setup.add_to(plan, setup.me())
     run.carry_out(plan)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from champion_gate.errors import ConflictError
+from champion_gate.errors import ConflictError, VendorRefusedError
 
 
 @dataclass(frozen=True)
@@ -69,3 +70,14 @@ def carry_out(
     for change in plan.changes:
         change.make()
         say(f"done: {change.what}")
+
+
+@contextmanager
+def needing(right: str) -> Iterator[None]:
+    """Say of a refusal what the person lacks; the adapter's own words are for the service."""
+    try:
+        yield
+    except VendorRefusedError as refused:
+        if not refused.concerns_all:
+            refused.hint = right
+        raise

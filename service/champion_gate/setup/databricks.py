@@ -6,8 +6,7 @@ Routes and fields: databricks/sdk/service/settings.py (NotificationDestinationsA
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from champion_gate.domain.vendors import PREFIX
 from champion_gate.errors import ConfigurationError, ConflictError, VendorRefusedError
 from champion_gate.settings.env_file import read_env_file, rotated, set_variables
 from champion_gate.settings.gates import Gates
-from champion_gate.setup.changes import Change, Plan
+from champion_gate.setup.changes import Change, Plan, needing
 
 PASSWORD = f"{PREFIX}DATABRICKS_HOOK_PASSWORD"
 _USERNAME, _PUBLIC_URL = f"{PREFIX}DATABRICKS_HOOK_USERNAME", f"{PREFIX}PUBLIC_URL"
@@ -296,14 +295,3 @@ def _owner(settings: Mapping[str, Any]) -> str:
     if "terraform" in tags:
         return "Terraform"
     return "something else than its page" if deployment or settings.get("edit_mode") == "UI_LOCKED" else ""
-
-
-@contextmanager
-def needing(right: str) -> Iterator[None]:
-    """Say of a refusal what the person lacks; the adapter's own words are for the service."""
-    try:
-        yield
-    except VendorRefusedError as refused:
-        if not refused.concerns_all:
-            refused.hint = right
-        raise

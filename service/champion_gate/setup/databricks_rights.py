@@ -22,8 +22,7 @@ from champion_gate.adapters.http.models import Answered
 from champion_gate.domain.names import check_model, vendor_id
 from champion_gate.errors import InvalidNameError, VendorNotFoundError, VendorRefusedError
 from champion_gate.settings.gates import Gates
-from champion_gate.setup.changes import Change, Plan
-from champion_gate.setup.databricks import needing
+from champion_gate.setup.changes import Change, Plan, needing
 
 _CATALOG = "/api/2.1/unity-catalog"
 _SCIM = "/api/2.0/preview/scim/v2"

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from champion_gate_standins.common.gated_job import AUDIENCE, GatedJobs
 from champion_gate_standins.gitlab.api import Api
 from champion_gate_standins.gitlab.app import build_app
+from champion_gate_standins.gitlab.changes_api import ChangesApi
 from champion_gate_standins.gitlab.groups import CustomRole, DeployKey, Group
 from champion_gate_standins.gitlab.groups_api import GroupsApi
 from champion_gate_standins.gitlab.oidc import IdTokens
@@ -48,6 +49,7 @@ class GitLabStandIn:
         webhooks: where it sends webhooks and what it has sent.
         api: knobs of the API.
         ci: knobs of how pipelines behave.
+        changes: knobs of the API by which projects are set up.
         id_tokens: issues the jobs' ID tokens.
     """
 
@@ -81,6 +83,8 @@ class GitLabStandIn:
         groups, page = GroupsApi(self.state), PipelinePage(self.state, self.ci)
         blueprints = (self.api.blueprint, groups.blueprint, self.id_tokens.blueprint, page.blueprint)
         self.app, self.faults = build_app(self.state, blueprints, prefix=prefix)
+        self.changes = ChangesApi(self.state, self.webhooks, self.add_project_token)
+        self.app.register_blueprint(self.changes.blueprint)
 
     def run_gated_jobs(self, gate_url: str) -> None:
         """Have played jobs do from now on what deploy/gitlab/champion-gate.gitlab-ci.yml has them do.

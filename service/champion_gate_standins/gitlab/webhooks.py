@@ -61,6 +61,7 @@ class Webhooks:
         secret_token: sent as `X-Gitlab-Token`; empty sends none.
         signing_token: `whsec_…`; empty signs nothing.
         lost: record deliveries without sending them.
+        told: fields of the webhook as the API tells it, e.g. `job_events`.
         deliveries: everything that was due, oldest first.
     """
 
@@ -70,6 +71,15 @@ class Webhooks:
         self.secret_token = ""
         self.signing_token = ""
         self.lost = False
+        self.told: dict[str, object] = {
+            "push_events": False,
+            "job_events": True,
+            "pipeline_events": True,
+            "deployment_events": True,
+            "enable_ssl_verification": True,
+            "alert_status": "executable",
+            "disabled_until": None,
+        }
         self.deliveries: list[Delivery] = []
         self._outbox = Outbox(self._send, "gitlab-webhooks")
 
