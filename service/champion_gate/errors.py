@@ -204,6 +204,10 @@ class VendorRefusedError(VendorError):
         self.concerns_all = concerns_all
 
 
+class ForbiddenError(VendorRefusedError):
+    """403: our credentials are taken, and may not do this."""
+
+
 class TooLongListError(VendorRefusedError):
     """A list of more pages than are read; half of one says nothing of who or what is not in it."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from champion_gate_standins.common.server import serve
+from champion_gate_standins.databricks.mlflow import EXPERIMENT
 from champion_gate_standins.databricks.server import DatabricksStandIn
 from champion_gate_standins.github.server import GitHubStandIn
 from integration.commands import run_command
@@ -18,6 +19,9 @@ from integration.gate_world import GATE, SECRETS
 from integration.process_world import set_up_github
 
 MODEL = "main.ml.churn"
+US = "0f0e0d0c-1111-2222-3333-444455556666"
+SERVING = "aaaaaaaa-1111-2222-3333-444455556666"
+VALIDATION_PARAMETERS = {"model_name": "", "model_version": ""}
 
 
 @dataclass
@@ -55,10 +59,20 @@ class DoctorWorld:
 @contextmanager
 def doctor_world(folder: Path) -> Iterator[DoctorWorld]:
     """A world in which all is right."""
-    databricks, github = DatabricksStandIn(), GitHubStandIn()
+    databricks, github = DatabricksStandIn(user=US), GitHubStandIn()
     with serve(databricks.app) as databricks_url, serve(github.app) as github_url:
         set_up_github(github, "https://gate.example.com/hooks/github")
-        job_id = databricks.jobs.add_job("train-churn", run_as=TRAINER)
+        job_id = databricks.jobs.add_job(
+            "train-churn",
+            run_as=TRAINER,
+            more={
+                "tasks": [{"task_key": "train", "notebook_task": {}, "job_cluster_key": "small"}],
+                "job_clusters": [{"job_cluster_key": "small", "new_cluster": {"num_workers": 1}}],
+            },
+        )
+        validation = databricks.jobs.add_job("validate-churn", parameters=VALIDATION_PARAMETERS)
+        databricks.grants.permit("jobs", validation, "ml-owners", "CAN_MANAGE_RUN", "group_name")
+        _set_up_databricks(databricks, job_id)
         world = DoctorWorld(
             folder,
             databricks,
@@ -73,12 +87,60 @@ def doctor_world(folder: Path) -> Iterator[DoctorWorld]:
                 "GITHUB": github_url,
             },
             job_id,
-            {**GATE, "jobs": [int(job_id)], "model": MODEL},
+            {
+                **GATE,
+                "jobs": [int(job_id)],
+                "model": MODEL,
+                "validation": {"job": int(validation)},
+                "after": [{"serving_endpoint": "churn"}],
+            },
         )
         world.write_gates()
         yield world
         databricks.faults.clear()
         github.close()
+
+
+def _set_up_databricks(databricks: DatabricksStandIn, job_id: str) -> None:
+    """A run that has registered a version, what is around it, and who may do what."""
+    grants, catalog = databricks.grants, databricks.catalog
+    databricks.clusters.clusters["0101-small"] = {
+        "data_security_mode": "SINGLE_USER",
+        "single_user_name": TRAINER,
+    }
+    run_id = databricks.jobs.start_run(job_id)
+    run = databricks.jobs.run(run_id)
+    assert run is not None
+    run.tasks[0].cluster_id = "0101-small"
+    catalog.add_model(MODEL)
+    mlflow_run = catalog.add_mlflow_run(metrics={"f1": 0.9})
+    catalog.add_version(MODEL, run_id=mlflow_run, created_by=TRAINER)
+    databricks.jobs.finish_run(run_id)
+    attach(databricks, job_id, "ml-alerts", "champion-gate")
+    databricks.add_principal(TRAINER, groups=("ml-trainers",))
+    databricks.add_principal(SERVING)
+    grants.guarded = True
+    grants.owners |= {("CATALOG", "main"): "data-platform", ("SCHEMA", "main.ml"): "data-platform"}
+    grants.grant("CATALOG", "main", "ml-owners", "USE_CATALOG")
+    grants.grant("SCHEMA", "main.ml", US, "USE_SCHEMA")
+    grants.grant("FUNCTION", MODEL, "ml-trainers", "CREATE_MODEL_VERSION", "EXECUTE")
+    grants.grant("FUNCTION", MODEL, SERVING, "EXECUTE")
+    grants.permit("jobs", job_id, US, "CAN_VIEW", "service_principal_name")
+    grants.permit("experiments", EXPERIMENT, US, "CAN_READ", "service_principal_name")
+    entity = {"name": "churn", "entity_name": MODEL, "entity_version": "1", "workload_size": "Small"}
+    databricks.serving.add_endpoint("churn", [entity], creator=SERVING)
+
+
+def attach(databricks: DatabricksStandIn, job_id: str, *names: str) -> None:
+    """Have these destinations, and no others, be told of the job's success."""
+    job = databricks.jobs.job(job_id)
+    assert job is not None
+    kinds = {"champion-gate": {"generic_webhook": {"url": "https://gate.example.com/hooks/databricks"}}}
+    ids = {each.display_name: each.id for each in databricks.destinations.by_id.values()}
+    for name in names:
+        if name not in ids:
+            ids[name] = databricks.destinations.add(name, kinds.get(name, {"slack": {"url": "https://x"}}))
+    job.more = {**job.more, "webhook_notifications": {"on_success": [{"id": ids[name]} for name in names]}}
 
 
 @dataclass(frozen=True)
@@ -90,11 +152,15 @@ class Wrong:
         check: the key of the one check that says so.
         remedy: part of what it says to do.
         verdict: what it is.
-        environ: further variables.
+        also: what else follows from it.
+        hides: whether other checks cannot be made then, which are not known.
+        part: where it runs, if not always.
     """
 
     put: Callable[[DoctorWorld], object]
     check: str
     remedy: str
     verdict: str = "FAIL"
-    environ: Mapping[str, str] | None = None
+    also: Mapping[str, str] | None = None
+    hides: bool = False
+    part: str = "rest"

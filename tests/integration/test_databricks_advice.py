@@ -16,6 +16,7 @@ from champion_gate.adapters.databricks.job_runs import DatabricksConnection, Dat
 from champion_gate.adapters.databricks.unity_catalog import UnityCatalog
 from champion_gate.domain.promotion import Phase
 from champion_gate.errors import (
+    ForbiddenError,
     VendorError,
     VendorNotFoundError,
     VendorRefusedError,
@@ -76,16 +77,16 @@ def said(code: object, message: str) -> dict[str, object]:
 DENIED = said("PERMISSION_DENIED", "User does not have the right")
 LOST = said(403, "Source IP address: 192.0.2.7 is blocked by Databricks IP ACL for workspace: 1 [ReqId: d3]")
 TABLE = [
-    Row("owner", set_alias, 403, DENIED, VendorRefusedError, OWNER),
-    Row("owner, removing", drop_alias, 403, DENIED, VendorRefusedError, OWNER),
-    Row("tag", set_tag, 403, DENIED, VendorRefusedError, "APPLY TAG"),
-    Row("versions", list_versions, 403, DENIED, VendorRefusedError, EXECUTE),
-    Row("alias", read_alias, 403, DENIED, VendorRefusedError, EXECUTE),
-    Row("experiment", read_mlflow_run, 403, DENIED, VendorRefusedError, EXPERIMENT),
-    Row("run", read_run, 403, DENIED, VendorRefusedError, JOB),
-    Row("runs", list_runs, 403, DENIED, VendorRefusedError, JOB),
-    Row("jobs", list_jobs, 403, DENIED, VendorRefusedError, JOB),
-    Row("who", ask_who, 403, DENIED, VendorRefusedError, "credentials"),
+    Row("owner", set_alias, 403, DENIED, ForbiddenError, OWNER),
+    Row("owner, removing", drop_alias, 403, DENIED, ForbiddenError, OWNER),
+    Row("tag", set_tag, 403, DENIED, ForbiddenError, "APPLY TAG"),
+    Row("versions", list_versions, 403, DENIED, ForbiddenError, EXECUTE),
+    Row("alias", read_alias, 403, DENIED, ForbiddenError, EXECUTE),
+    Row("experiment", read_mlflow_run, 403, DENIED, ForbiddenError, EXPERIMENT),
+    Row("run", read_run, 403, DENIED, ForbiddenError, JOB),
+    Row("runs", list_runs, 403, DENIED, ForbiddenError, JOB),
+    Row("jobs", list_jobs, 403, DENIED, ForbiddenError, JOB),
+    Row("who", ask_who, 403, DENIED, ForbiddenError, "credentials"),
     Row("IP list", read_run, 403, LOST, VendorRefusedError, "IP access list", waits=True),
     Row("IP list, registry", set_alias, 403, LOST, VendorRefusedError, "IP access list", waits=True),
     Row(

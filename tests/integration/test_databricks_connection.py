@@ -13,6 +13,7 @@ import pytest
 from champion_gate.adapters.databricks.job_runs import DatabricksConnection
 from champion_gate.adapters.http.deadline import Timeouts
 from champion_gate.errors import (
+    ForbiddenError,
     VendorError,
     VendorNotFoundError,
     VendorRefusedError,
@@ -111,7 +112,7 @@ def test_no_credentials_at_all_is_told(databricks: Workspace, monkeypatch: pytes
     [
         (400, VendorRefusedError),
         (401, VendorRefusedError),
-        (403, VendorRefusedError),
+        (403, ForbiddenError),
         (404, VendorNotFoundError),
         (405, VendorRefusedError),
         (408, VendorUnavailableError),

@@ -17,6 +17,7 @@ import pytest
 from champion_gate.adapters.http.deadline import BoundedCalls, Timeouts
 from champion_gate.adapters.mlflow.registry import MlflowRegistry
 from champion_gate.errors import (
+    ForbiddenError,
     VendorError,
     VendorNotFoundError,
     VendorRefusedError,
@@ -228,7 +229,7 @@ def test_a_write_without_an_answer_may_have_been_carried_out() -> None:
         (b"no HTTP at all\r\n\r\n", VendorUnavailableError, True),
         (b"", VendorUnavailableError, True),
         (reply("401 Unauthorized", "You are not authenticated."), VendorRefusedError, False),
-        (reply("403 Forbidden", "Permission denied"), VendorRefusedError, False),
+        (reply("403 Forbidden", "Permission denied"), ForbiddenError, False),
         (reply("404 Not Found", "<html>nginx</html>"), VendorRefusedError, False),
         (reply("400 Bad Request", '{"error_code": "INVALID_PARAMETER_VALUE"}'), VendorRefusedError, False),
         (reply("422 Unprocessable Entity", "no"), VendorRefusedError, False),

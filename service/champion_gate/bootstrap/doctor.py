@@ -18,7 +18,7 @@ from champion_gate.domain.together import Together
 from champion_gate.errors import ConfigurationError
 from champion_gate.settings.loading import Settings
 
-_CALL_SECONDS = 20.0  # less than a check may take, so that it says which call hangs
+_CALL_SECONDS = 10.0  # less than a check may take, so that it says which call hangs
 
 CHECKS: tuple[Check, ...] = (*databricks.CHECKS, *(check for vendor in VENDORS for check in vendor.checks))
 """Every kind of check that there is, as service/docs/doctor.md lists them."""
@@ -75,7 +75,12 @@ def _databricks(asked: Asked) -> Iterable[Checkup]:
         config_overrides=asked.settings.databricks,
         timeouts=Timeouts(total=_CALL_SECONDS),
     )
-    return databricks.checkups(connection, asked.gates)
+    return databricks.checkups(
+        connection,
+        asked.gates,
+        on_unity_catalog=asked.settings.gates.on_unity_catalog,
+        write_probe=asked.write_probe,
+    )
 
 
 def _providers(asked: Asked) -> Iterator[Checkup]:

@@ -68,6 +68,8 @@ def _findings(checkup: Checkup, bounded: BoundedCalls, seconds: float) -> list[F
     def ended() -> Iterator[Finding]:
         try:
             bounded.run(collect, seconds=seconds)
+            if not found:
+                yield check.not_known("there was nothing to look at", "See what else failed.")
         except GivenUpError:
             yield check.not_known(
                 f"it had not ended after {seconds:g} seconds.",
@@ -84,6 +86,10 @@ def _findings(checkup: Checkup, bounded: BoundedCalls, seconds: float) -> list[F
 
 
 def of_error(check: Check, error: GateError) -> Finding:
-    """What it means for a check that it could not be made: refused is FAIL, anything else is not known."""
-    verdict = check.fail if isinstance(error, _REFUSALS) else check.not_known
+    """What it means for a check that it could not be made: refused is FAIL, anything else is not known.
+
+    What is refused to all calls alike says nothing of what was looked at; the check of the credentials tells it.
+    """
+    concerns_all = isinstance(error, VendorRefusedError) and error.concerns_all
+    verdict = check.fail if isinstance(error, _REFUSALS) and not concerns_all else check.not_known
     return verdict(error.message, error.hint)

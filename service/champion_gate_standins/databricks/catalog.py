@@ -44,6 +44,7 @@ class Model:
         versions: by number, oldest first.
         executable: whether the caller has EXECUTE; without it lists are empty, and the model itself is still shown
             (databricks/sdk/service/catalog.py, ModelVersionsAPI.list).
+        deployment_job_id: the job that Databricks starts for each new version; empty for none.
     """
 
     full_name: str
@@ -52,6 +53,7 @@ class Model:
     versions: dict[int, Version] = field(default_factory=dict)
     aliases: dict[str, int] = field(default_factory=dict)
     executable: bool = True
+    deployment_job_id: str = ""
 
     def shown(self, *, aliases: bool) -> dict[str, Any]:
         """As `models/{full_name}` shows it: aliases only where they are asked for."""
@@ -207,6 +209,19 @@ class Catalog:
                 return
             model.aliases = {alias: held for alias, held in model.aliases.items() if held != int(version)}
 
+    def set_owner(self, full_name: str, owner: str) -> None:
+        """Have somebody else own a model: a user, a service principal or a group."""
+        self._models[full_name.lower()].owner = owner
+
+    def set_deployment_job(self, full_name: str, job_id: str) -> None:
+        """Have Databricks start a job for each new version of a model."""
+        self._models[full_name.lower()].deployment_job_id = job_id
+
+    def remove_model(self, full_name: str) -> None:
+        """Delete a model."""
+        with self._lock:
+            del self._models[full_name.lower()]
+
     def set_executable(self, full_name: str, *, executable: bool) -> None:
         """Give or take the caller's EXECUTE on a model."""
         with self._lock:
@@ -262,6 +277,7 @@ class Catalog:
         app.delete(f"{models}/aliases/<alias>")(self._delete_alias)
         mlflow = "/api/2.0/mlflow/unity-catalog"
         app.get(f"{mlflow}/model-versions/get")(self._get_tagged)
+        app.get(f"{mlflow}/registered-models/get")(self._get_registered)
         app.get(f"{mlflow}/registered-models/alias")(self._get_tagged_by_alias)
         app.post(f"{mlflow}/model-versions/set-tag")(self._set_tag)
         self.mlflow.attach(app)
@@ -315,6 +331,12 @@ class Catalog:
                 abort(404, f"Alias {alias} does not exist.")
             self.alias_writes.append((model.full_name, alias, None))
             return jsonify({})
+
+    def _get_registered(self) -> Response:
+        with self._lock:
+            model = self._model(request.args.get("name", ""))
+            job = {"deployment_job_id": model.deployment_job_id} if model.deployment_job_id else {}
+            return jsonify(registered_model={"name": model.full_name, "user_id": model.owner, **job})
 
     def _get_tagged(self) -> Response:
         with self._lock:

@@ -23,6 +23,7 @@ _NOT_IN_ALL = {"MANAGE"}
 _OBJECTS = {"jobs": "job", "experiments": "mlflowExperiment"}
 _VIEWS = {"CAN_VIEW", "CAN_READ", "CAN_EDIT", "CAN_MANAGE_RUN", "CAN_MANAGE", "IS_OWNER"}
 _MANAGES = {"CAN_MANAGE", "IS_OWNER"}
+_RUNS = {"CAN_MANAGE_RUN", *_MANAGES}
 _KINDS = ("service_principal_name", "user_name", "group_name")
 
 
@@ -52,6 +53,11 @@ class Grants:
                 held.pop(principal, None)
             else:
                 held.setdefault(principal, set()).update(privileges)
+
+    def revoke(self, level: str, name: str, principal: str, privilege: str) -> None:
+        """Take one privilege away."""
+        with self._lock:
+            self._granted[level, name.lower()][principal].discard(privilege)
 
     def granted(self, level: str, name: str, principal: str) -> set[str]:
         """What was granted to somebody by name on this one thing."""
@@ -85,9 +91,11 @@ class Grants:
         """Who owns it; None where nobody said."""
         return self._owner_of_model(name) if level == "FUNCTION" else self.owners.get((level, name.lower()))
 
-    def permitted(self, who: Principal, kind: str, object_id: str, *, manages: bool = False) -> bool:
-        """Whether somebody may see (or manage) a job or experiment."""
-        levels = _MANAGES if manages else _VIEWS
+    def permitted(
+        self, who: Principal, kind: str, object_id: str, *, manages: bool = False, runs: bool = False
+    ) -> bool:
+        """Whether somebody may see (or manage, or run) a job or experiment."""
+        levels = _MANAGES if manages else _RUNS if runs else _VIEWS
         held = self.objects[kind, object_id]
         return who.admin or any(held[each][1] in levels for each in who.names if each in held)
 
@@ -99,6 +107,16 @@ class Grants:
             inherited = None if each == level else (each, above)
             for principal, privileges in self._granted[each, above].items():
                 yield principal, privileges, inherited
+
+    def _sees_all(self, who: Principal, level: str, name: str) -> bool:
+        """Whether somebody is shown others' grants: its owner, that of what is above it, who has MANAGE, and admins.
+
+        https://docs.databricks.com/aws/en/data-governance/unity-catalog/manage-privileges/: others see their own alone.
+        """
+        parts = name.split(".")
+        above = [(each, ".".join(parts[: depth + 1])) for depth, each in enumerate(_LEVELS[: len(parts)])]
+        owns = any(self.owner(*each) in who.names for each in above)
+        return owns or not self.guarded or self.holds(who, "MANAGE", level, name)
 
     # what clients see
     def attach(self, app: Flask) -> None:
@@ -147,8 +165,9 @@ class Grants:
         wanted, page = request.args.get("principal"), int(request.args.get("page_token") or 0)
         told: dict[str, list[dict[str, str]]] = {}
         with self._lock:
+            sees_all = self._sees_all(caller(), level, name)
             for each, privileges, inherited in self._effective(level, name.lower()):
-                if wanted in {None, each}:
+                if wanted in {None, each} and (sees_all or each in caller().names):
                     told.setdefault(each, []).extend(_effective(one, inherited) for one in sorted(privileges))
         pages: list[list[Any]] = [[{"principal": who, "privileges": held}] for who, held in told.items()]
         pages = [*pages[:-1], [], *pages[-1:]]
@@ -158,6 +177,8 @@ class Grants:
 
     def _get_owner(self, level: str, name: str) -> Response:
         owner = self.owners.get((level, name.lower()))
+        if self.guarded and not self.holds(caller(), f"USE_{level}", level, name):
+            abort(403, f"User does not have USE {level} on {level.title()} '{name}'.")
         return jsonify(
             {"name": name.rpartition(".")[2], "full_name": name, **({"owner": owner} if owner else {})}
         )
@@ -171,6 +192,8 @@ class Grants:
     def _get_object(self, kind: str, object_id: str) -> Response:
         if kind not in _OBJECTS or not re.fullmatch("[0-9]+", object_id):
             abort(400, f"{kind} {object_id} is no object with permissions.")
+        if self.guarded and not self.permitted(caller(), kind, object_id):
+            abort(403, f"{caller().name} does not have View permissions on {kind} {object_id}.")
         with self._lock:
             held = [
                 {named: who, "all_permissions": [{"permission_level": level, "inherited": False}]}

@@ -36,7 +36,11 @@ class Guard:
 
     def _check_job(self) -> None:
         job_id = None
-        if request.path == "/api/2.2/jobs/get":
+        if request.path == "/api/2.2/jobs/run-now":
+            wanted = str((request.get_json(silent=True) or {}).get("job_id", ""))
+            if not self._grants.permitted(caller(), "jobs", wanted, runs=True):
+                abort(403, f"User {caller().name} does not have Manage Run permissions on job {wanted}")
+        elif request.path in {"/api/2.2/jobs/get", "/api/2.2/jobs/runs/list"}:
             job_id = request.args.get("job_id")
         elif request.path == "/api/2.2/jobs/runs/get":
             run = self._jobs.run(request.args.get("run_id", "0"))

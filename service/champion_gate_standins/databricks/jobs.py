@@ -21,6 +21,7 @@ _PAGE = 100
 _MAX_RUNS_PAGE = 25
 _MOST_DESTINATIONS = 3  # an event
 _NOTIFY_TIMEOUT = 15.0
+_PAGED = ("tasks", "job_clusters", "environments", "parameters")
 _FIRST_ID = 9_100_000_000_000_001  # beyond 2**53, as real ids may be
 
 
@@ -322,7 +323,7 @@ class Jobs:
             job = self._jobs.get(_id_argument("job_id"))
             if job is None:
                 abort(400, f"Job {request.args['job_id']} does not exist.")
-            return jsonify(job.shown())
+            return jsonify(_paged(job.shown(), _page()))
 
     def _update_job(self) -> Response:
         """Each key of `new_settings` takes the place of what was there, whole (databricks/sdk/service/jobs.py, update)."""
@@ -393,6 +394,14 @@ class Jobs:
             ]
             runs.sort(key=lambda run: (-run.start, -run.run_id))
             return _listed("runs", runs, page, size, lambda run: run.head(base))
+
+
+def _paged(shown: dict[str, Any], page: int) -> dict[str, Any]:
+    """One page of a job: at most a hundred items of each list of its settings."""
+    part, settings = slice(page * _PAGE, (page + 1) * _PAGE), shown["settings"]
+    more = any(len(settings.get(key) or ()) > part.stop for key in _PAGED)
+    cut = {key: value[part] if key in _PAGED and value else value for key, value in settings.items()}
+    return {**shown, "settings": cut, **({"next_page_token": str(page + 1)} if more else {})}
 
 
 def _output(run: JobRun, task: Task, base: str) -> dict[str, Any]:

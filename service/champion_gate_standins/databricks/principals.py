@@ -6,12 +6,13 @@ Routes and fields: databricks/sdk/service/iam.py (SCIM). https://docs.databricks
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from flask import Flask, Response, abort, g, jsonify, request
 
+_EVERYBODY = "account users"
 _FILTER = re.compile(r'(userName|applicationId|displayName) eq "([^"]*)"')
 
 
@@ -30,8 +31,8 @@ class Principal:
 
     @property
     def names(self) -> frozenset[str]:
-        """Its own name and those of its groups."""
-        return frozenset({self.name, *self.groups})
+        """Its own name, those of its groups, and that of the group that all are in and that nobody is told of."""
+        return frozenset({self.name, *self.groups, _EVERYBODY})
 
     def shown(self) -> dict[str, Any]:
         """As SCIM shows it."""
@@ -40,9 +41,14 @@ class Principal:
 
 
 class Principals:
-    """Tokens, and whose they are."""
+    """Tokens, and whose they are.
+
+    Attributes:
+        hides_others: whether people who are no admins may look nobody up; it is documented nowhere whether they may.
+    """
 
     def __init__(self) -> None:
+        self.hides_others = False
         self.by_token: dict[str, Principal] = {}
 
     def add(self, principal: Principal, token: str) -> None:
@@ -60,7 +66,15 @@ class Principals:
         for path, is_service in (("Users", False), ("ServicePrincipals", True)):
             app.get(f"{scim}/{path}", endpoint=path)(partial(self._listed, is_service=is_service))
 
+    def join(self, name: str, group: str) -> None:
+        """Have somebody be in one more group."""
+        for token, each in self.by_token.items():
+            if each.name == name:
+                self.by_token[token] = replace(each, groups=(*each.groups, group))
+
     def _listed(self, *, is_service: bool) -> Response:
+        if self.hides_others and not caller().admin:
+            abort(403, "This API is disabled for users without the admin role.")
         asked = _FILTER.fullmatch(request.args.get("filter", ""))
         if asked is None:
             abort(400, "Given filter operator is not supported.")

@@ -106,6 +106,7 @@ class Task:
         error: why it failed, as `get-output` shows it.
         child_run_id: the job run that a run-job task started.
         iterations: attempts of iterations, if it is a for-each task.
+        cluster_id: where it ran; None for serverless compute.
     """
 
     run_id: int
@@ -121,6 +122,7 @@ class Task:
     child_run_id: int | None = None
     child_job_id: int | None = None
     iterations: list[Task] = field(default_factory=list)
+    cluster_id: str | None = None
 
     def shown(self) -> dict[str, Any]:
         """As an item of `tasks` or `iterations`."""
@@ -142,6 +144,7 @@ class Task:
             "start_time": self.start,
             "end_time": self.end,
             **kinds[self.kind],
+            **({} if self.cluster_id is None else {"cluster_instance": {"cluster_id": self.cluster_id}}),
             **_state(self.code, ""),
         }
 

@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 
 from champion_gate_standins.common.server import StandInApp
 from champion_gate_standins.databricks.catalog import Catalog
+from champion_gate_standins.databricks.clusters import Clusters
 from champion_gate_standins.databricks.destinations import Destinations
 from champion_gate_standins.databricks.faults import Fault, Faults
 from champion_gate_standins.databricks.grants import Grants
@@ -61,6 +62,7 @@ class DatabricksStandIn:
         destinations: notification destinations; none to begin with.
         grants: who was granted what; nobody anything to begin with, which hinders nobody unless it is `guarded`.
         principals: who may call.
+        clusters: clusters and their policies.
         faults: what goes wrong on purpose.
         tells_workspace: whether answers of the API bear the workspace's id in X-Databricks-Org-Id; the SDK reads
             it there where discovery did not tell (databricks/sdk/__init__.py, get_workspace_id).
@@ -87,6 +89,7 @@ class DatabricksStandIn:
         self.serving = Serving(user, now)
         self.principals = Principals()
         self.grants = Grants(self.principals, self.catalog.owner)
+        self.clusters = Clusters()
         self.faults = Faults()
         self.tells_workspace = True
         self.token_seconds = 3600
@@ -121,6 +124,7 @@ class DatabricksStandIn:
         self.starts.attach(self.app)
         self.catalog.attach(self.app)
         self.serving.attach(self.app)
+        self.clusters.attach(self.app)
 
     def _record(self) -> None:
         body = request.get_json(silent=True) if request.is_json else None

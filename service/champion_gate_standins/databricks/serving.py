@@ -134,6 +134,8 @@ class Serving:
         with self._lock:
             endpoint = self._found(name)
             self._pass_time(endpoint)
+            if endpoint.extras.get("permission_level", "CAN_MANAGE") != "CAN_MANAGE":
+                abort(403, f"User does not have CAN MANAGE on the endpoint {name}.")
             if endpoint.outcome == "IN_PROGRESS":
                 abort(409, f"Endpoint {name} is currently updating. Please wait until it has finished.")
             if not isinstance(sent, dict):

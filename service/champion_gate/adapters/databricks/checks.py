@@ -1,33 +1,355 @@
-"""What `champion-gate doctor` looks at in the Databricks workspace."""
+"""What `champion-gate doctor` looks at in the Databricks workspace, but for privileges on models."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC
+from functools import partial
 
-from champion_gate.adapters.databricks.connection import ME, DatabricksConnection
+from champion_gate.adapters.databricks import check_models
+from champion_gate.adapters.databricks.compute import places
+from champion_gate.adapters.databricks.connection import DatabricksConnection
 from champion_gate.adapters.databricks.errors import CREDENTIALS
-from champion_gate.adapters.databricks.models import Me
+from champion_gate.adapters.databricks.job_runs import DatabricksJobRuns
+from champion_gate.adapters.databricks.jobs import DatabricksJobs
+from champion_gate.adapters.databricks.jobs_api import run_as
+from champion_gate.adapters.databricks.privileges import Privileges
+from champion_gate.adapters.databricks.reading import run_result
+from champion_gate.adapters.databricks.surroundings import Surroundings
+from champion_gate.domain.after import GIVEN_PARAMETERS
 from champion_gate.domain.findings import Check, Checkup, Finding
-from champion_gate.domain.gates import Gate
+from champion_gate.domain.gates import DESTINATION_PARAMETER, MODEL_PARAMETER, VERSION_PARAMETER, Gate
+from champion_gate.domain.job_runs import GROUP_ROLE, Trainer
+from champion_gate.domain.policy import identify
+from champion_gate.errors import ForbiddenError, VendorError, VendorNotFoundError, VendorRefusedError
 
-_IDENTITY = Check(
+DESTINATION = "champion-gate"
+_MOST_DESTINATIONS = 3  # of one event of a job
+_MAY_START = frozenset({"CAN_MANAGE_RUN", "CAN_MANAGE", "IS_OWNER"})
+_WORKSPACE_USERS = "users"  # the group that everybody of a workspace is in
+
+IDENTITY = Check(
     "databricks.identity",
     "the workspace answers, and takes our credentials",
     "Every promotion begins and ends with calls to Databricks.",
     cheap=True,
 )
-CHECKS = (_IDENTITY,)
+JOB = Check(
+    "databricks.job",
+    "each watched job can be read, and its name means one job",
+    "What a notification says is believed only after the job and its run were read.",
+    cheap=True,
+)
+RUN_AS = Check(
+    "databricks.run_as",
+    "as whom each watched job runs is told, and `identities` knows them",
+    "Nobody is asked for approval while it is not known who must not give it.",
+)
+NOTIFICATION = Check(
+    "databricks.notification",
+    f"the notification destination {DESTINATION} is attached to each watched job",
+    "Without it a run is noticed minutes later, by the sweep.",
+)
+LAST_RUN = Check(
+    "databricks.last_run",
+    "the latest run of each watched job can be read, and ended well",
+    "Only a run that ended well asks for approval. Databricks deletes runs after 60 days.",
+)
+COMPUTE = Check(
+    "databricks.compute",
+    "the tasks of watched jobs run where Unity Catalog can be reached",
+    "Reading tables of Unity Catalog, and registering from Spark, fails on compute in another access mode.",
+)
+STARTED_JOB = Check(
+    "databricks.started_job",
+    "the jobs that the gate starts (validation, copy, after) can be started, and define their parameters",
+    "A validation that cannot start holds every promotion up, and what follows a move is not done.",
+)
+ENDPOINT = Check(
+    "databricks.endpoint",
+    "the serving endpoints that the gate moves can be moved, and their creator is no person",
+    "An update of an endpoint needs CAN MANAGE, and is checked against the rights of whoever created it.",
+)
+CHECKS = (
+    *(IDENTITY, JOB, RUN_AS, NOTIFICATION, LAST_RUN, COMPUTE, STARTED_JOB, ENDPOINT),
+    *check_models.CHECKS,
+)
 
 
-def checkups(connection: DatabricksConnection, gates: Sequence[Gate]) -> Iterator[Checkup]:
-    """The checks of a workspace and of these gates; no call is made yet."""
-    del gates
-    yield Checkup(_IDENTITY, lambda: _identity(connection))
+def checkups(
+    connection: DatabricksConnection, gates: Sequence[Gate], *, on_unity_catalog: bool, write_probe: bool
+) -> Iterator[Checkup]:
+    """The checks of a workspace and of these gates; no call is made yet.
+
+    Args:
+        connection: to the workspace.
+        gates: those that are looked at.
+        on_unity_catalog: whether their models are in Unity Catalog.
+        write_probe: whether a write shows who may move aliases, so that owners need not.
+    """
+    around = Surroundings(connection)
+    yield Checkup(IDENTITY, lambda: _identity(around))
+    for gate in gates:
+        checks = _GatesChecks(around, gate, on_unity_catalog=on_unity_catalog)
+        made = list(checks.all())
+        if on_unity_catalog:
+            made += check_models.ModelChecks(around, gate, checks.jobs).all(write_probe=write_probe)
+        for each in made:
+            yield replace(each, run=partial(_once_signed_in, around, each))
 
 
-def _identity(connection: DatabricksConnection) -> Iterator[Finding]:
-    me = connection.begin().get(Me, ME)
-    if not me.name:
-        yield _IDENTITY.not_known(f"{connection.host} does not say who we are.", CREDENTIALS)
+def _once_signed_in(around: Surroundings, checkup: Checkup) -> Iterator[Finding]:
+    """What a check finds; where we cannot sign in, that is told once, and nothing is asked."""
+    try:
+        around.me()
+    except VendorError:
+        yield checkup.check.not_known("the workspace could not be asked", f"See {IDENTITY.key}.")
         return
-    yield _IDENTITY.ok(f"we are {me.name} at {connection.host} (workspace {connection.workspace_id})")
+    yield from checkup.run()
+
+
+def _identity(around: Surroundings) -> Iterator[Finding]:
+    connection = around.connection
+    try:
+        me = around.me()
+        DatabricksJobRuns(connection).workspace_id()  # raises where another workspace answers
+    except VendorError as error:
+        yield IDENTITY.fail(error.message, error.hint or CREDENTIALS)
+        return
+    if me.name:
+        yield IDENTITY.ok(f"we are {me.name} at {connection.host} (workspace {connection.workspace_id})")
+    else:
+        yield IDENTITY.not_known(f"{connection.host} does not say who we are.", CREDENTIALS)
+
+
+@dataclass(frozen=True)
+class _GatesChecks:
+    """The checks of one gate's jobs and endpoints."""
+
+    around: Surroundings
+    gate: Gate
+    on_unity_catalog: bool
+
+    def all(self) -> Iterator[Checkup]:
+        made: list[tuple[Check, Callable[[], Iterator[Finding]]]] = [
+            (JOB, self._job),
+            (RUN_AS, self._run_as),
+            (NOTIFICATION, self._notification),
+            (LAST_RUN, self._last_run),
+            *([(COMPUTE, self._compute)] if self.on_unity_catalog else []),
+            *([(STARTED_JOB, self._started_jobs)] if self._starts() else []),
+            *([(ENDPOINT, self._endpoints)] if self._moves() else []),
+        ]
+        for check, run in made:
+            yield Checkup(check, run, self.gate.name)
+
+    def jobs(self) -> list[str]:
+        """The ids of the watched jobs that can be read."""
+        return [job_id for job_id in self._ids() if self._is_readable(job_id)]
+
+    def _ids(self) -> list[str]:
+        """Those of the watched jobs; a name that means no job, or several, is left out."""
+        named = [self._named(name) for name in sorted(self.gate.job_names)]
+        return [*sorted(self.gate.job_ids), *(ids[0] for ids in named if len(ids) == 1)]
+
+    def _is_readable(self, job_id: str) -> bool:
+        try:
+            self.around.job(job_id)
+        except VendorRefusedError:
+            return False
+        return True
+
+    def _named(self, name: str) -> tuple[str, ...]:
+        return DatabricksJobRuns(self.around.connection).jobs_named(name)
+
+    def _job(self) -> Iterator[Finding]:
+        for name in sorted(self.gate.job_names):
+            ids = self._named(name)
+            if len(ids) != 1:
+                found = f"jobs {', '.join(ids)} bear" if ids else "no job that we may see bears"
+                yield JOB.fail(
+                    f"{found} the name {name!r}", f"Write the job's id in place of {name!r} {self._in_gates}."
+                )
+        for job_id in self._ids():
+            try:
+                job = self.around.job(job_id)
+            except VendorNotFoundError as error:
+                yield JOB.fail(error.message, f"Correct the job's id {self._in_gates}.")
+            except ForbiddenError as error:
+                permission = self._permission(job_id, "CAN VIEW")
+                yield JOB.fail(
+                    error.message, f"{permission} If there is none, correct the job's id {self._in_gates}."
+                )
+            else:
+                yield JOB.ok(f"job {job_id} ({job.name}) can be read")
+
+    @property
+    def _in_gates(self) -> str:
+        return f"under jobs of gate {self.gate.name} in gates.yaml"
+
+    def _permission(self, job_id: str, level: str) -> str:
+        page = self.around.connection.page(f"jobs/{job_id}")
+        return f"At {page}, Job details → Permissions, give {self.around.me().name} {level}."
+
+    def _run_as(self) -> Iterator[Finding]:
+        for job_id in self.jobs():
+            known = run_as(self.around.job(job_id))
+            people = [Trainer(GROUP_ROLE if each.is_group else "job run-as", each.name) for each in known]
+            missing = identify(self.gate, people).missing
+            names = " and ".join(each.name or "somebody who is not told" for each in known)
+            if missing:
+                yield RUN_AS.fail(f"job {job_id} runs as {names}", " ".join(missing))
+            else:
+                yield RUN_AS.ok(f"job {job_id} runs as {names}")
+
+    def _notification(self) -> Iterator[Finding]:
+        try:
+            destinations = {each.id: each for each in self.around.destinations() if each.id}
+        except ForbiddenError as error:
+            jobs = ", ".join(self.around.connection.page(f"jobs/{each}") for each in self.jobs())
+            yield NOTIFICATION.not_known(
+                error.message, f"Look for {DESTINATION} under Job notifications: {jobs}"
+            )
+            return
+        ours = {
+            key
+            for key, each in destinations.items()
+            if each.destination_type == "WEBHOOK" and (each.display_name or "").casefold() == DESTINATION
+        }
+        for job_id in self.jobs():
+            attached = [each.id for each in self.around.job(job_id).on_success if each.id]
+            others = [destinations[each].display_name or each for each in attached if each in destinations]
+            if ours & set(attached):
+                yield NOTIFICATION.ok(f"job {job_id} notifies {DESTINATION} of success")
+                continue
+            page = self.around.connection.page(f"jobs/{job_id}")
+            attach = f"At {page}, Job details → Job notifications, add {DESTINATION} for Success."
+            if len(attached) >= _MOST_DESTINATIONS:
+                attach += (
+                    f" First take one away: a job has at most {_MOST_DESTINATIONS} ({', '.join(others)})."
+                )
+            if not ours:
+                attach = (
+                    "Let a workspace administrator make it: Settings → Notifications → Manage → Add destination → Webhook, "
+                    f"with the name {DESTINATION} and the address …/hooks/databricks of the service. {attach}"
+                )
+            found = (
+                "is not attached to" if ours else "is no destination of the workspace, and so not attached to"
+            )
+            yield NOTIFICATION.warning(f"{DESTINATION} {found} job {job_id}", attach)
+
+    def _last_run(self) -> Iterator[Finding]:
+        for job_id in self.jobs():
+            runs = self.around.last_run(job_id).runs
+            if not runs:
+                remedy = "Run the job once, so that all of the way is shown to work."
+                yield LAST_RUN.warning(f"no run of job {job_id} has ended in the last 60 days", remedy)
+                continue
+            result, detail = run_result(runs[0])
+            when = runs[0].end_time
+            at = f" at {when.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if when else ""
+            found = f"run {runs[0].run_id} of job {job_id} ended{at}: {detail or result.value}"
+            if result.value.startswith("succeeded"):
+                yield LAST_RUN.ok(found)
+            else:
+                page = runs[0].run_page_url or self.around.connection.page(
+                    f"jobs/{job_id}/runs/{runs[0].run_id}"
+                )
+                yield LAST_RUN.warning(found, f"See why: {page}")
+
+    def _compute(self) -> Iterator[Finding]:
+        for job_id in self.jobs():
+            people = [
+                self.around.who(each.name, is_group=each.is_group)
+                for each in run_as(self.around.job(job_id))
+                if each.name
+            ]
+            names = frozenset().union(*(each.names for each in people))
+            bad = False
+            for place in places(self.around, job_id, names):
+                found = f"task {place.task} of job {job_id}: {place.why}"
+                remedy = (
+                    "Let the task run on serverless compute, or give its cluster the access mode Standard or Dedicated "
+                    "(data_security_mode: DATA_SECURITY_MODE_AUTO), dedicated to the principal as whom the job runs."
+                )
+                if place.reaches is False:
+                    yield COMPUTE.warning(found, remedy)
+                elif place.reaches is None:
+                    yield COMPUTE.not_known(found, remedy)
+                bad = bad or not place.reaches
+            if not bad:
+                yield COMPUTE.ok(f"the tasks of job {job_id} reach Unity Catalog")
+
+    def _starts(self) -> dict[str, set[str]]:
+        """The jobs that the gate starts, each with the parameters that it is given."""
+        gate, wanted = self.gate, dict[str, set[str]]()
+        version = {MODEL_PARAMETER, VERSION_PARAMETER}
+        if gate.validation is not None:
+            wanted[gate.validation.job_id] = {*version, *gate.validation.parameters}
+        if gate.promote_to is not None and gate.promote_to.job_id is not None:
+            wanted.setdefault(gate.promote_to.job_id, set()).update({*version, DESTINATION_PARAMETER})
+        for each in gate.after:
+            if each.job is not None:
+                wanted.setdefault(str(each.job), set()).update({*GIVEN_PARAMETERS, *each.parameters})
+        return wanted
+
+    def _moves(self) -> list[str]:
+        return [each.serving_endpoint for each in self.gate.after if each.serving_endpoint is not None]
+
+    def _started_jobs(self) -> Iterator[Finding]:
+        for job_id, parameters in self._starts().items():
+            try:
+                job = DatabricksJobs(self.around.connection).describe(job_id)
+            except ForbiddenError as error:
+                yield STARTED_JOB.fail(error.message, self._permission(job_id, "CAN MANAGE RUN"))
+                continue
+            missing = sorted(parameters - set(job.parameters))
+            if missing:
+                remedy = f"Add them at {job.url}, Job details → Job parameters."
+                yield STARTED_JOB.fail(f"job {job_id} does not define {', '.join(missing)}", remedy)
+                continue
+            yield self._may_start(job_id)
+
+    def _may_start(self, job_id: str) -> Finding:
+        remedy, me = self._permission(job_id, "CAN MANAGE RUN"), self.around.me()
+        try:
+            access = self.around.access(job_id)
+        except ForbiddenError:
+            return STARTED_JOB.not_known(f"who may start job {job_id} is not shown to us", remedy)
+        levels = frozenset().union(*(access.get(name, frozenset()) for name in (*me.names, _WORKSPACE_USERS)))
+        if levels & _MAY_START:
+            return STARTED_JOB.ok(f"job {job_id} can be started")
+        return STARTED_JOB.fail(f"{me.name} may not start job {job_id}", remedy)
+
+    def _endpoints(self) -> Iterator[Finding]:
+        for name in self._moves():
+            shown = self.around.endpoint(name)
+            page = self.around.connection.page(f"ml/endpoints/{name}")
+            if shown.permission_level != "CAN_MANAGE":
+                remedy = f"At {page}, Permissions, give {self.around.me().name} CAN MANAGE."
+                yield ENDPOINT.fail(f"endpoint {name} may be seen, and not moved", remedy)
+            elif shown.creator is None or "@" in shown.creator:
+                remedy = (
+                    "Make the endpoint anew as a service principal that has EXECUTE on the model: who leaves, or loses that "
+                    "right, stops every update."
+                )
+                yield ENDPOINT.warning(
+                    f"endpoint {name} was created by {shown.creator or 'nobody who is told'}", remedy
+                )
+            else:
+                yield from self._creator(name, shown.creator)
+
+    def _creator(self, name: str, creator: str) -> Iterator[Finding]:
+        may = Privileges(self.around, self.gate.destination.lower()).has(self.around.who(creator), "EXECUTE")
+        remedy = check_models.grant("EXECUTE", self.gate.destination.lower(), creator)
+        if may:
+            yield ENDPOINT.ok(f"endpoint {name} can be moved; its creator {creator} may use the model")
+        elif may is None:
+            yield ENDPOINT.not_known(
+                f"whether {creator}, who created endpoint {name}, may use the model", remedy
+            )
+        else:
+            yield ENDPOINT.fail(
+                f"{creator}, who created endpoint {name}, has no EXECUTE on the model", remedy
+            )

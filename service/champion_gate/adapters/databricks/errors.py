@@ -20,6 +20,7 @@ from champion_gate.adapters.http.answer import (
 )
 from champion_gate.domain.secrets import cut_words
 from champion_gate.errors import (
+    ForbiddenError,
     VendorError,
     VendorNotFoundError,
     VendorRefusedError,
@@ -164,6 +165,8 @@ def _answered(error: OSError, seen: Seen) -> VendorError:
         return VendorNotFoundError(VENDOR, words, hint=found.hint)
     if status == HTTPStatus.BAD_REQUEST and not found.concerns_all:
         return InvalidRequestError(VENDOR, words, hint=found.hint)
+    if status == HTTPStatus.FORBIDDEN and not found.concerns_all:
+        return ForbiddenError(VENDOR, words, hint=found.hint)
     return VendorRefusedError(VENDOR, words, hint=found.hint, concerns_all=found.concerns_all)
 
 

@@ -21,6 +21,7 @@ from champion_gate.adapters.http.answer import (
 )
 from champion_gate.domain.secrets import without_secrets
 from champion_gate.errors import (
+    ForbiddenError,
     VendorError,
     VendorNotFoundError,
     VendorRefusedError,
@@ -154,7 +155,7 @@ def _denied(words: str, *, writes: bool, host: str) -> VendorError:
             "(--cors-allowed-origins)."
         )
         return VendorRefusedError(VENDOR, f"403: {_ORIGIN_REFUSED}.", hint=hint, concerns_all=True)
-    return VendorRefusedError(VENDOR, _cut(words), hint=_MAY_NOT_WRITE if writes else _MAY_NOT_READ)
+    return ForbiddenError(VENDOR, _cut(words), hint=_MAY_NOT_WRITE if writes else _MAY_NOT_READ)
 
 
 def _refused(code: str | None, status: int, words: str) -> VendorError:
