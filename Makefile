@@ -20,9 +20,11 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11 py
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo test test-all faults lint docs bench lock clean
+.PHONY: help install demo test test-all faults lint docs bench lock clean
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s  %s\n", $$1, $$2 }' Makefile
+
+install: $(VENV)/.runtime ## the service, into .venv/bin/champion-gate
 
 demo: $(VENV)/.runtime ## the whole flow on this machine, against stand-ins; ARGS=--yes approves by itself
 	@$(BIN)/champion-gate demo $(ARGS)

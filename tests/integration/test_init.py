@@ -71,7 +71,7 @@ def test_what_is_not_said_is_asked_until_it_can_be(tmp_path: Path) -> None:
     answers = (
         *("gate.example.com", "https://gate.example.com", "https://adb-1.azuredatabricks.net"),
         *("0b7e8a52-3c1d-4f6e-9a2b-7c5d1e0f4a3b", "1234567890", "main.churn", "main.ml.churn"),
-        *("s3cret-of-databricks", "example/ml-deploy", "first.last@example.com=octo-login"),
+        *("s3cret-of-databricks", "example/ml-deploy", "", "first.last@example.com=octo-login"),
     )
     done = _init(asked, sent="".join(f"{each}\n" for each in answers))
     assert done.returncode == 0, done.stderr
@@ -116,10 +116,22 @@ def test_any_jobs_name_is_the_same_for_every_reader(tmp_path: Path, job: str) ->
 
 
 def test_gitlab_is_asked_who_may_approve(tmp_path: Path) -> None:
-    flags = [*FLAGS[: FLAGS.index("--github")], "--gitlab", "42", "--approver", "ann", "--approver", "bob"]
+    flags = [
+        *FLAGS[: FLAGS.index("--github")],
+        "--gitlab",
+        "42",
+        "--server",
+        "https://gitlab.example.com",
+        "--approver",
+        "ann",
+        "--approver",
+        "bob",
+    ]
     done = _init(tmp_path, *flags)
     assert done.returncode == 0, done.stderr
-    assert "approvers: [ann, bob]" in (tmp_path / "gates.yaml").read_text()
+    written = yaml.safe_load((tmp_path / "gates.yaml").read_text())
+    assert written["gitlab"] == {"url": "https://gitlab.example.com"}
+    assert written["gates"][0]["approval"]["gitlab"]["approvers"] == ["ann", "bob"]
     assert run_command("config", "check", "--file", "gates.yaml", environ={}, folder=tmp_path).returncode == 0
 
 

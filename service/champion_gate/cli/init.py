@@ -20,6 +20,8 @@ _QUESTIONS = {
     "job": "Training job, by number or name",
     "model": "Registered model (catalog.schema.model)",
 }
+_PUBLIC = "the public one"
+_SERVER = "Address of GitHub's API, or of GitLab"
 _WHERE = "Where people approve: a GitHub repository (OWNER/NAME), or a GitLab project's number"
 
 
@@ -40,6 +42,7 @@ _WHERE = "Where people approve: a GitHub repository (OWNER/NAME), or a GitLab pr
 @click.option("--model", metavar="NAME", help="The registered model.")
 @click.option("--github", "repository", metavar="OWNER/NAME", help="The repository in which people approve.")
 @click.option("--gitlab", "project", metavar="NUMBER", help="Or the GitLab project.")
+@click.option("--server", metavar="URL", help="GitHub's API or your GitLab, where it is not the public one.")
 @click.option(
     "--approver",
     "approvers",
@@ -73,6 +76,8 @@ def command(
         )
         answers = replace(answers, client_secret=secret.strip())
     answers = _with(answers, given["repository"] or given["project"], _WHERE, _place)
+    told = given["server"] if given["server"] or asks else ""
+    answers = _with(answers, told, _SERVER, lambda text: {"server": "" if text == _PUBLIC else text}, _PUBLIC)
     if answers.project:
         named = " ".join(given["approvers"]) or None
         answers = _with(
@@ -89,7 +94,11 @@ def command(
 
 
 def _with(
-    answers: Answers, given: str | None, question: str, read: Callable[[str], dict[str, Any]]
+    answers: Answers,
+    given: str | None,
+    question: str,
+    read: Callable[[str], dict[str, Any]],
+    default: str | None = None,
 ) -> Answers:
     """The answers with one more: what an option says as it is, and else one that is asked for until it can be."""
 
@@ -102,7 +111,7 @@ def _with(
 
     if given is not None:
         return checked(given)
-    found: Answers = click.prompt(question, value_proc=checked)
+    found: Answers = click.prompt(question, default=default, value_proc=checked)
     return found
 
 

@@ -37,8 +37,11 @@ class Run:
     yes: bool
 
     def agreed(self, question: str) -> bool:
-        """Whether the person says yes, here or by --yes; nobody is asked without a terminal."""
-        return self.yes or (sys.stdin.isatty() and click.confirm(question))
+        """Whether the person says yes, here or by --yes; where nobody answers it is no."""
+        try:
+            return self.yes or click.confirm(question)
+        except click.Abort:
+            return False
 
     def restarted(self) -> None:
         """Let the person restart the service, where there is one to be asked."""

@@ -57,6 +57,7 @@ class Answers:
         job: id or name of the training job.
         repository: in which people approve on GitHub; or else
         project: the number of the project on GitLab.
+        server: address of GitHub's API, or of GitLab; empty for the public one.
         approvers: logins, on GitLab.
         identities: who each trainer is there.
     """
@@ -69,6 +70,7 @@ class Answers:
     model: str = "main.ml.model"
     repository: str = ""
     project: str = ""
+    server: str = ""
     approvers: tuple[str, ...] = ()
     identities: Mapping[str, str] = field(default_factory=dict)
 
@@ -91,6 +93,13 @@ class Answers:
         }
         return {**gate, **({"identities": dict(self.identities)} if self.identities else {})}
 
+    @property
+    def file(self) -> dict[str, Any]:
+        """All of gates.yaml."""
+        kind = "gitlab" if self.project else "github"
+        top = {kind: {"url": self.server}} if self.server else {}
+        return {"registry": "databricks-uc", **top, "gates": [self.gate]}
+
     def problems(self) -> list[str]:
         """One line for each answer that cannot be."""
         found = databricks_settings({HOST: self.host})[1]
@@ -100,7 +109,7 @@ class Answers:
             found.append(f"the service's address: expected {error}")
         form = gates_form(VENDORS)
         try:
-            form.model_validate({"registry": "databricks-uc", "gates": [self.gate]}).settled()
+            form.model_validate(self.file).settled()
         except ValidationError as error:
             found += [problem(form, detail) for detail in error.errors(include_url=False)]
         return found
@@ -151,12 +160,9 @@ def _gates(answers: Answers) -> str:
         f"# yaml-language-server: $schema={SCHEMA}",
         "# Which job makes which model, and who approves where. service/docs/configuration.md has every key.",
     )
-    return "\n".join((*comments, "registry: databricks-uc", "gates:", *_item(answers.gate), ""))
-
-
-def _item(gate: Mapping[str, Any]) -> list[str]:
-    lines = _lines(gate, "    ")
-    return [f"  - {lines[0].lstrip()}", *lines[1:]]
+    top = {key: value for key, value in answers.file.items() if key != "gates"}
+    first, *others = _lines(answers.gate, "    ")
+    return "\n".join((*comments, *_lines(top, ""), "gates:", f"  - {first.lstrip()}", *others, ""))
 
 
 def _lines(value: Mapping[str, Any], indent: str) -> list[str]:
