@@ -11,8 +11,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from champion_gate.domain import evidence
-from champion_gate.domain.evidence_text import as_text, columns
 from champion_gate.domain.markdown import cell, code, number
+from champion_gate.domain.screen import as_text, columns
 from unit.evidence_samples import SAMPLES, rows
 
 PARSER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])

@@ -17,6 +17,7 @@ from champion_gate.bootstrap.configuration import load_settings
 from champion_gate.bootstrap.core import SystemChance, SystemClock, build_core
 from champion_gate.domain.aliases import ManagedAliases
 from champion_gate.domain.callers import Caller, Role, is_callers_name
+from champion_gate.errors import GateError
 from champion_gate.flow.api_tokens import ApiTokens
 from champion_gate.flow.identities import Identities
 from champion_gate.flow.operator_steps import StepOrders
@@ -34,6 +35,19 @@ T = TypeVar("T")
 _NAMES_SECONDS = 5.0  # a person waits at the terminal for names that only explain
 _SECRET_PARAMETERS = ("password", "sslpassword")
 """Of PostgreSQL's connection URIs (postgresql.org, "Parameter Key Words")."""
+
+
+class PortInUseError(GateError):
+    """The service cannot listen where it should."""
+
+    code = "port_in_use"
+    retryable = True
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(
+            f"Port {port} of {host} is in use.",
+            hint="Is the service running already? Else choose another port: --port, or CHAMPION_GATE_PORT.",
+        )
 
 
 def load_local_settings() -> Settings:
@@ -69,9 +83,13 @@ def _local_database_url() -> str:
 @contextmanager
 def open_local_store() -> Iterator[Store]:
     """The store of this process's environment; needs no other setting than its address."""
+    from champion_gate.errors import ConfigurationError
     from champion_gate.store.store import command_line_token, open_store
 
     url = _local_database_url()
+    file = _sqlite_file(url)
+    if file is not None and file.parent.is_dir() and not file.exists():  # SQLite would make an empty one
+        raise ConfigurationError([f"the database {url} is not there; to make it: champion-gate migrate"])
     with _usable(url), open_store(url, token=command_line_token) as store:
         store.check()
         yield store
@@ -294,6 +312,35 @@ def check_local_config() -> str:
     from champion_gate.settings.explaining import explain
 
     return explain(load_serving_settings().gates)
+
+
+def check_port(host: str, port: int) -> None:
+    """Make sure that the service can listen there: gunicorn itself tries for seconds, and then says little.
+
+    Args:
+        host: an address or a name.
+        port: 0 is any free one.
+
+    Raises:
+        PortInUseError: another process listens there.
+        ConfigurationError: this machine has no such address, or this user may not listen there.
+    """
+    import errno
+    import socket
+
+    from champion_gate.errors import ConfigurationError
+
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUseError(host, port) from error
+        why = f"the service cannot listen on {host}, port {port}: {error.strerror}."
+        raise ConfigurationError([why]) from error
 
 
 def check_job_names(settings: Settings) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from champion_gate import SILENT_MLFLOW, __version__
+from champion_gate.cli.group import Group
 from champion_gate.errors import ConfigurationError, GateError
 
 _INTERRUPTED = 130  # what shells say of Ctrl-C: 128 and the signal's number
@@ -74,7 +75,7 @@ _COMMANDS = {
 }
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(Group):
     """A group whose commands live in modules of their own, imported on first use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -96,16 +97,19 @@ class _LazyGroup(click.Group):
         except KeyboardInterrupt:
             ctx.exit(_INTERRUPTED)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def short_help_of(self, ctx: click.Context, name: str) -> str:
         del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+        return _COMMANDS[name][1]
 
 
 @click.group(cls=_LazyGroup, epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="champion-gate")
 @click.option("--env-file", metavar="FILE", help="Take the service's variables from this file.")
-def cli(env_file: str | None) -> None:
+@click.option(
+    "--no-color", is_flag=True, help="No colours, also where NO_COLOR is set; a pipe never gets them."
+)
+@click.pass_context
+def cli(ctx: click.Context, env_file: str | None, *, no_color: bool) -> None:
     """Human approval in CI/CD before a trained model version becomes Champion.
 
     Settings come from the environment (CHAMPION_GATE_…) and from gates.yaml; service/docs/configuration.md lists them. The
@@ -114,6 +118,8 @@ def cli(env_file: str | None) -> None:
     """
     from champion_gate import log
 
+    if no_color or os.environ.get("NO_COLOR"):  # no-color.org
+        ctx.color = False
     # Standard output is for what was asked.
     log.configure(console=True, level="WARNING", stream=sys.stderr)
     if env_file is not None:

@@ -8,22 +8,27 @@ from typing import Any
 import click
 
 from champion_gate.cli.client import Client, Json, first
-from champion_gate.cli.options import on_client, reason_option
+from champion_gate.cli.group import Group
+from champion_gate.cli.options import DEFAULT_ALIAS, alias_arguments, on_client, reason_option
 from champion_gate.cli.output import (
-    cut,
+    ago_of,
     field,
     json_option,
     print_json,
     print_line,
     print_pairs,
     print_table,
-    time_of,
 )
 
 
-def _names(*, default: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    alias = click.argument("alias", default="Champion") if default else click.argument("alias")
-    return lambda command: click.argument("model")(alias(command))
+def _alias_and_version(
+    _ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]
+) -> tuple[str, str]:
+    """The alias may be left out, although it stands before the version."""
+    *alias, version = given
+    if len(alias) > 1:
+        raise click.UsageError(f"Got unexpected extra argument ({' '.join(alias[1:])}).")
+    return (alias[0] if alias else DEFAULT_ALIAS), version
 
 
 def _order(command: Callable[..., None]) -> Callable[..., Any]:
@@ -38,7 +43,7 @@ def _order(command: Callable[..., None]) -> Callable[..., Any]:
     return command
 
 
-@click.group(name="alias")
+@click.group(name="alias", cls=Group)
 def command() -> None:
     """Show where an alias stands and who moved it; move it, roll it back, hold it.
 
@@ -47,7 +52,7 @@ def command() -> None:
 
 
 @command.command()
-@_names()
+@alias_arguments
 @json_option
 @on_client
 def get(client: Client, model: str, alias: str, *, as_json: bool) -> None:
@@ -68,17 +73,17 @@ def get(client: Client, model: str, alias: str, *, as_json: bool) -> None:
 
 
 @command.command(name="set")
-@_names(default=False)
-@click.argument("version")
+@click.argument("model")
+@click.argument("what", nargs=-1, required=True, metavar="[ALIAS] VERSION", callback=_alias_and_version)
 @_order
 @on_client
-def put(client: Client, model: str, alias: str, version: str, *, as_json: bool, **order: Any) -> None:
+def put(client: Client, model: str, what: tuple[str, str], *, as_json: bool, **order: Any) -> None:
     """Put the alias on a version, by hand: nobody is asked for approval, and the ledger says so."""
-    _tell_change(client.put_alias(model, alias, version, **order), as_json=as_json)
+    _tell_change(client.put_alias(model, *what, **order), as_json=as_json)
 
 
 @command.command()
-@_names(default=False)
+@alias_arguments
 @_order
 @on_client
 def delete(client: Client, model: str, alias: str, *, as_json: bool, **order: Any) -> None:
@@ -87,7 +92,7 @@ def delete(client: Client, model: str, alias: str, *, as_json: bool, **order: An
 
 
 @command.command()
-@_names()
+@alias_arguments
 @_order
 @on_client
 def rollback(client: Client, model: str, alias: str, *, as_json: bool, **order: Any) -> None:
@@ -99,7 +104,7 @@ def rollback(client: Client, model: str, alias: str, *, as_json: bool, **order: 
 
 
 @command.command()
-@_names()
+@alias_arguments
 @reason_option
 @json_option
 @on_client
@@ -109,7 +114,7 @@ def hold(client: Client, model: str, alias: str, *, reason: str, as_json: bool) 
 
 
 @command.command()
-@_names()
+@alias_arguments
 @reason_option
 @json_option
 @on_client
@@ -119,7 +124,7 @@ def release(client: Client, model: str, alias: str, *, reason: str, as_json: boo
 
 
 @command.command()
-@_names()
+@alias_arguments
 @click.option(
     "--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many at the most."
 )
@@ -134,11 +139,11 @@ def history(client: Client, model: str, alias: str, limit: int, *, as_json: bool
         rows = [
             (
                 field(line, "number"),
-                time_of(line, "at"),
+                ago_of(line, "at"),
                 field(line, "kind"),
                 _move(line),
                 field(line, "actor"),
-                cut(field(line, "reason"), 80),
+                field(line, "reason"),
                 field(line, "promotion"),
             )
             for line in lines

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from champion_gate.cli.group import Group
 from champion_gate.cli.output import clean, json_option, print_json, print_line
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ _IN_MESSAGE = "%\r\n"
 _IN_PROPERTY = f"{_IN_MESSAGE}:,"
 
 
-@click.group(name="config")
+@click.group(name="config", cls=Group)
 def command() -> None:
     """Check gates.yaml and the settings, or print the file's JSON Schema."""
 

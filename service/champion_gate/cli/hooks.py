@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from champion_gate.cli.group import Group
 from champion_gate.cli.output import print_line, tell_if_local
 from champion_gate.domain.text import one_line
 
@@ -17,7 +18,7 @@ _LONGEST_TOLD = 2000
 _TAKEN = range(200, 300)
 
 
-@click.group(name="hooks")
+@click.group(name="hooks", cls=Group)
 def command() -> None:
     """Send a stored or a sample notification to a running service."""
 

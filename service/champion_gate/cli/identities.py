@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from champion_gate.cli.client import Client
+from champion_gate.cli.group import Group
 from champion_gate.cli.options import on_client, reason_option
-from champion_gate.cli.output import field, json_option, print_json, print_line, print_table, rows_of, time_of
+from champion_gate.cli.output import ago_of, field, json_option, print_json, print_line, print_table, rows_of
 
 
-@click.group(name="identities")
+@click.group(name="identities", cls=Group)
 def command() -> None:
     """List which accounts logins stand for; accept another account, or forget a login."""
 
@@ -28,8 +29,8 @@ def list_identities(client: Client, *, as_json: bool) -> None:
             field(row, "provider"),
             field(row, "login"),
             field(row, "user_id"),
-            time_of(row, "first_resolved_at"),
-            time_of(row, "last_resolved_at"),
+            ago_of(row, "first_resolved_at"),
+            ago_of(row, "last_resolved_at"),
             field(row, "other_id"),
             ", ".join(_account(each) for each in rows_of(row, "accounts")),
         )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from champion_gate.cli.group import Group
 from champion_gate.cli.output import json_option, print_json, print_line, print_pairs, tell_if_local
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _export_option = click.option(
 )
 
 
-@click.group(name="ledger")
+@click.group(name="ledger", cls=Group)
 def command() -> None:
     """Export the ledger, or verify it, an export of it or a receipt.
 

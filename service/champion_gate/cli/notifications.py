@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import click
 
 from champion_gate.cli.client import Client, Json, first
+from champion_gate.cli.completion import notification_argument, phases
+from champion_gate.cli.group import Group
 from champion_gate.cli.options import failed_option, on_client, on_one_or_failed
 from champion_gate.cli.output import (
-    cut,
     field,
     json_option,
     print_json,
@@ -15,17 +18,23 @@ from champion_gate.cli.output import (
     print_pairs,
     print_table,
     rows_of,
-    time_of,
+    time_and_ago_of,
 )
 
 
-@click.group(name="notifications")
+def _phases() -> type[StrEnum]:
+    from champion_gate.domain.notifications import NotificationPhase
+
+    return NotificationPhase
+
+
+@click.group(name="notifications", cls=Group)
 def command() -> None:
     """List or show job notifications and what came of them, or have one looked at again."""
 
 
 @command.command(name="list")
-@click.option("--phase", help="Only those in this phase, e.g. unresolved.")
+@click.option("--phase", shell_complete=phases(_phases), help="Only those in this phase, e.g. unresolved.")
 @click.option(
     "--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="How many at the most."
 )
@@ -33,12 +42,8 @@ def command() -> None:
 @on_client
 def list_notifications(client: Client, phase: str | None, limit: int, *, as_json: bool) -> None:
     """List notifications, newest first."""
-    from champion_gate.domain.notifications import NotificationPhase
-
-    if phase is not None and phase not in list(NotificationPhase):
-        raise click.BadParameter(
-            f"{phase!r} is none of {', '.join(NotificationPhase)}.", param_hint="--phase"
-        )
+    if phase is not None and phase not in list(_phases()):
+        raise click.BadParameter(f"{phase!r} is none of {', '.join(_phases())}.", param_hint="--phase")
     found, more = first(client.notifications(phase=phase), limit)
     if as_json:
         print_json(found)
@@ -51,7 +56,7 @@ def list_notifications(client: Client, phase: str | None, limit: int, *, as_json
                 field(row, "job_run_id"),
                 f"{field(row, 'count')}x",
                 field(row, "phase"),
-                cut(field(row, "reason"), 80),
+                field(row, "reason"),
             )
             for row in found
         ]
@@ -61,7 +66,7 @@ def list_notifications(client: Client, phase: str | None, limit: int, *, as_json
 
 
 @command.command()
-@click.argument("notification_id")
+@notification_argument()
 @json_option
 @on_client
 def show(client: Client, notification_id: str, *, as_json: bool) -> None:
@@ -77,8 +82,8 @@ def show(client: Client, notification_id: str, *, as_json: bool) -> None:
             ("why", field(row, "reason")),
             ("job", f"{field(row, 'job_name')} ({field(row, 'job_id')})"),
             ("job run", field(row, "job_run_id")),
-            ("came", f"{_times(field(row, 'count'))}, last {time_of(row, 'last_received_at')}"),
-            ("next look", time_of(row, "due_at")),
+            ("came", f"{_times(field(row, 'count'))}, last {time_and_ago_of(row, 'last_received_at')}"),
+            ("next look", time_and_ago_of(row, "due_at")),
             ("last error", field(row, "last_error")),
         ]
     )
@@ -88,7 +93,7 @@ def show(client: Client, notification_id: str, *, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("notification_id", required=False)
+@notification_argument(required=False)
 @failed_option
 @json_option
 @on_client

@@ -15,6 +15,7 @@ from champion_gate.cli.output import field, print_json, told
 from champion_gate.errors import GateError
 
 R = TypeVar("R")
+DEFAULT_ALIAS = "Champion"
 
 _API_HELP = (
     "Work over the API of the service at this address; by default CHAMPION_GATE_API_URL, else the local "
@@ -26,6 +27,11 @@ reason_option = click.option(
     "--reason", required=True, help="Why, in your own words; it is kept for those who ask later."
 )
 failed_option = click.option("--failed", is_flag=True, help="All that failed, instead of one.")
+
+
+def alias_arguments(command: Callable[..., R]) -> Callable[..., R]:
+    """Add the arguments MODEL and ALIAS to a command; ALIAS may be left out."""
+    return click.argument("model")(click.argument("alias", default=DEFAULT_ALIAS)(command))
 
 
 @contextmanager

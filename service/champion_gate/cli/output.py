@@ -1,17 +1,29 @@
-"""How the command line prints: tables for people, JSON for machines."""
+"""How the command line prints: tables for people, as wide as their terminal, and JSON for machines."""
 
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import click
 
+from champion_gate.domain.screen import columns, padded, wrapped
 from champion_gate.domain.text import escaped, one_line
 from champion_gate.errors import ConfigurationError, GateError
 
 _LONGEST = 2000
+_LONGEST_CELL = 80  # where nothing says how wide the page is
+_NARROWEST = 40
+_COLOURS = {
+    "green": ("promoted", "resolved", "succeeded", "active"),
+    "red": ("failed", "rejected", "unresolved"),
+    "yellow": ("requested", "validating", "pending_approval", "approved", "copying", "waiting", "running"),
+}
+_COLOUR_OF = {word: colour for colour, words in _COLOURS.items() for word in words}
+"""Colours of phases and states: well, a person has to look, and still open."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -21,20 +33,66 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, sort_keys=True, default=str))
 
 
+def screen_width() -> int | None:
+    """The columns of the terminal that standard output is; None where it is none."""
+    if not sys.stdout.isatty():
+        return None
+    return max(_NARROWEST, shutil.get_terminal_size().columns)
+
+
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows in columns."""
-    cells = [[clean(cell) for cell in row] for row in (headings, *rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
+    """Print rows in columns, so that each fits the terminal."""
+    for line in table_lines(headings, rows, screen_width()):
+        click.echo(line)
+
+
+def table_lines(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
+    """Lay rows out in columns. While they are too wide, the widest column but the first moves below its row.
+
+    Args:
+        headings: one a column.
+        rows: as many cells each; anything.
+        width: columns of the terminal; None for none, where long cells are cut.
+    """
+    most = _LONGEST if width else _LONGEST_CELL
+    cells = [[one_line(cell, most) for cell in row] for row in rows]
+    widths = [max(map(columns, column)) for column in zip(headings, *cells, strict=True)]
+    kept, below = list(range(len(headings))), list[int]()
+    while width and len(kept) > 1 and sum(widths[at] + 2 for at in kept) - 2 > width:
+        widest = max(kept[1:], key=widths.__getitem__)
+        kept.remove(widest)
+        below.append(widest)
+    lines = [_row(headings, kept, widths)]
     for row in cells:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        lines.append(_row(row, kept, widths))
+        for at in filter(row.__getitem__, sorted(below)):
+            told = wrapped(f"{headings[at].lower()}: {row[at]}", (width or _LONGEST) - 2, "  ")
+            lines += [f"  {line}" for line in told]
+    return lines
+
+
+def _row(cells: Sequence[str], kept: Sequence[int], widths: Sequence[int]) -> str:
+    last = kept[-1]
+    return "  ".join(
+        _coloured(cells[at], cells[at] if at == last else padded(cells[at], widths[at])) for at in kept
+    ).rstrip()
+
+
+def _coloured(word: str, text: str) -> str:
+    """Text in the colour of a phase or state, where the word is one; only terminals are shown it."""
+    colour = _COLOUR_OF.get(word.partition(",")[0])
+    return text if colour is None else click.style(text, fg=colour)
 
 
 def print_pairs(pairs: Sequence[tuple[str, str | None]]) -> None:
     """Print a name and a value a line, leaving out what is not there."""
-    width = max(len(name) for name, _ in pairs)
+    width, screen = max(len(name) for name, _ in pairs), screen_width()
     for name, value in pairs:
         if value:
-            click.echo(f"{name.ljust(width)}  {clean(value)}")
+            shown = clean(value)
+            lines = [shown] if screen is None else wrapped(shown, screen - width - 2)
+            for at, line in enumerate(lines):
+                click.echo(f"{('' if at else name).ljust(width)}  {_coloured(value, line)}")
 
 
 def print_json_line(value: object) -> None:
@@ -58,6 +116,20 @@ def when(time: datetime | None) -> str:
     return "" if time is None else f"{time:%Y-%m-%d %H:%M:%S}Z"
 
 
+def ago(time: datetime | None, now: datetime) -> str:
+    """A time as people say it: "5 min ago", "in 3 h", or the day where it is more than a week away."""
+    if time is None:
+        return ""
+    apart = abs(now - time)
+    if apart >= timedelta(days=7):
+        return f"{time:%Y-%m-%d}"
+    for length, unit in ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "min")):
+        if apart >= length:
+            told = f"{apart // length} {unit}"
+            return f"in {told}" if time > now else f"{told} ago"
+    return "now"
+
+
 def field(row: object, *path: str) -> str:
     """One value out of an answer, as text; empty where it is absent or null.
 
@@ -78,11 +150,26 @@ def rows_of(row: object, name: str) -> list[object]:
 
 def time_of(row: object, *path: str) -> str:
     """A time out of an answer (RFC 3339), for people; empty where it is absent."""
-    text = field(row, *path)
+    time = _time(row, *path)
+    return field(row, *path) if time is None else when(time)
+
+
+def ago_of(row: object, *path: str) -> str:
+    """The same for a table: how long ago, or how long until then."""
+    time = _time(row, *path)
+    return field(row, *path) if time is None else ago(time, datetime.now(UTC))
+
+
+def time_and_ago_of(row: object, *path: str) -> str:
+    """Both."""
+    return f"{time_of(row, *path)} ({ago_of(row, *path)})" if field(row, *path) else ""
+
+
+def _time(row: object, *path: str) -> datetime | None:
     try:
-        return when(datetime.fromisoformat(text).astimezone(UTC))
+        return datetime.fromisoformat(field(row, *path)).astimezone(UTC)
     except (ValueError, OverflowError):
-        return text
+        return None
 
 
 def step_told(step: object) -> str:
@@ -92,11 +179,6 @@ def step_told(step: object) -> str:
         words.append(f"next look {time_of(step, 'due_at')}")
     told = " ".join(filter(None, words))
     return f"{field(step, 'phase')}: {told}" if told else field(step, "phase")
-
-
-def cut(text: str, length: int) -> str:
-    """Text cut to `length` characters, with an ellipsis if anything is missing."""
-    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def print_line(text: str) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
+from enum import StrEnum
 
 import click
 
 from champion_gate.cli.client import Client, Json, first
+from champion_gate.cli.completion import phases, promotion_argument
+from champion_gate.cli.group import Group
 from champion_gate.cli.options import (
     api_option,
     failed_option,
@@ -17,8 +20,8 @@ from champion_gate.cli.options import (
     reason_option,
 )
 from champion_gate.cli.output import (
+    ago_of,
     alias_told,
-    cut,
     field,
     json_option,
     print_json,
@@ -26,25 +29,36 @@ from champion_gate.cli.output import (
     print_pairs,
     print_table,
     rows_of,
+    screen_width,
     step_told,
+    time_and_ago_of,
     time_of,
     version_told,
     visible,
 )
+from champion_gate.domain.screen import as_text
 
 _TIME = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s|m)", re.ASCII)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 _SHORTEST, _LONGEST = 0.2, 3600.0  # seconds: often enough for any eye, and no proxy forgets it
 
 
-@click.group(name="promotions")
+def _phases() -> type[StrEnum]:
+    from champion_gate.domain.promotion import Phase
+
+    return Phase
+
+
+@click.group(name="promotions", cls=Group)
 def command() -> None:
     """List, show or watch promotions; ask for one, cancel or retry one."""
 
 
 @command.command(name="list")
 @click.option("--model", help="Only this model's.")
-@click.option("--phase", help="Only those in this phase, e.g. pending_approval.")
+@click.option(
+    "--phase", shell_complete=phases(_phases), help="Only those in this phase, e.g. pending_approval."
+)
 @click.option(
     "--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="How many at the most."
 )
@@ -54,10 +68,8 @@ def list_promotions(
     client: Client, model: str | None, phase: str | None, limit: int, *, as_json: bool
 ) -> None:
     """List promotions, newest first."""
-    from champion_gate.domain.promotion import Phase
-
-    if phase is not None and phase not in list(Phase):
-        raise click.BadParameter(f"{phase!r} is none of {', '.join(Phase)}.", param_hint="--phase")
+    if phase is not None and phase not in list(_phases()):
+        raise click.BadParameter(f"{phase!r} is none of {', '.join(_phases())}.", param_hint="--phase")
     found, more = first(client.promotions(model=model, phase=phase), limit)
     if as_json:
         print_json(found)
@@ -68,8 +80,8 @@ def list_promotions(
                 version_told(row),
                 alias_told(row),
                 _phase_told(row),
-                time_of(row, "updated_at"),
-                cut(field(row, "reason"), 70),
+                ago_of(row, "updated_at"),
+                field(row, "reason"),
             )
             for row in found
         ]
@@ -79,14 +91,15 @@ def list_promotions(
 
 
 @command.command()
-@click.argument("promotion_id")
+@promotion_argument()
 @click.option("--evidence", is_flag=True, help="Print what the reviewer was shown, as Markdown.")
 @json_option
 @on_client
 def show(client: Client, promotion_id: str, *, evidence: bool, as_json: bool) -> None:
     """Show one promotion with its decision, its lines of the ledger and its steps."""
     if evidence:
-        click.echo(visible(client.evidence(promotion_id)))
+        markdown, width = visible(client.evidence(promotion_id)), screen_width()
+        click.echo(markdown if width is None else as_text(markdown, width))
         return
     row = client.promotion(promotion_id)
     if as_json:
@@ -101,7 +114,7 @@ def show(client: Client, promotion_id: str, *, evidence: bool, as_json: bool) ->
 
 
 @command.command()
-@click.argument("promotion_id")
+@promotion_argument()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, as it does anyway.")
 @on_client
 def receipt(client: Client, promotion_id: str, *, as_json: bool) -> None:
@@ -130,7 +143,7 @@ def ask(
 
 
 @command.command()
-@click.argument("promotion_id")
+@promotion_argument()
 @reason_option
 @json_option
 @on_client
@@ -147,7 +160,7 @@ def cancel(client: Client, promotion_id: str, reason: str, *, as_json: bool) -> 
 
 
 @command.command()
-@click.argument("promotion_id", required=False)
+@promotion_argument(required=False)
 @failed_option
 @click.option("--reason", help="Why; it is kept with the promotion.")
 @json_option
@@ -184,7 +197,7 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
 
 
 @command.command()
-@click.argument("promotion_id", required=False)
+@promotion_argument(required=False)
 @click.option(
     "--interval",
     metavar="TIME",
@@ -246,13 +259,13 @@ def _print_promotion(row: Json) -> None:
             ("trainers", ", ".join(trainers)),
             ("may not decide", ", ".join(field(each, "login") for each in rows_of(row, "excluded"))),
             ("approval at", field(row, "request", "url")),
-            ("until", time_of(row, "request", "expires_at")),
+            ("until", time_and_ago_of(row, "request", "expires_at")),
             ("decided by", ", ".join(field(each, "login") for each in deciders)),
             ("evidence", f"sha256 {sha256}" if sha256 else None),
-            ("requested", time_of(row, "requested_at")),
-            ("ended", time_of(row, "ended_at")),
+            ("requested", time_and_ago_of(row, "requested_at")),
+            ("ended", time_and_ago_of(row, "ended_at")),
             ("failed tries", attempts if attempts != "0" else None),
             ("last error", field(row, "last_error")),
-            ("next look", time_of(row, "due_at")),
+            ("next look", time_and_ago_of(row, "due_at")),
         ]
     )

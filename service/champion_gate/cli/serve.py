@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import click
 
@@ -12,13 +13,23 @@ import click
 @click.option(
     "--port", type=click.IntRange(0, 65535), help="Port to listen on; CHAMPION_GATE_PORT by default."
 )
-@click.option("--console", is_flag=True, help="Log lines for people instead of JSON.")
-def command(host: str | None, port: int | None, *, console: bool) -> None:
+@click.option(
+    "--console/--json",
+    default=None,
+    help="Log lines for people, or as JSON; by default the former on a terminal, and else the latter.",
+)
+def command(host: str | None, port: int | None, *, console: bool | None) -> None:
     """Run the service: web, workers and sweep in one process.
 
-    It refuses to start with a configuration that is not whole, and names everything that is wrong (exit 2).
+    It refuses to start with a configuration that is not whole, and names everything that is wrong (exit 2). Where its
+    port is in use it says so and exits with 4.
     """
-    from champion_gate.bootstrap.local import check_job_names, load_serving_settings, migrate_database
+    from champion_gate.bootstrap.local import (
+        check_job_names,
+        check_port,
+        load_serving_settings,
+        migrate_database,
+    )
     from champion_gate.errors import VendorError
     from champion_gate.gunicorn_conf import command as gunicorn
 
@@ -27,11 +38,13 @@ def command(host: str | None, port: int | None, *, console: bool) -> None:
         check_job_names(settings)
     except VendorError as error:
         click.echo(f"champion-gate: job names are not checked yet: {error}", err=True)
-    migrate_database(settings.database_url)
     given = settings.environment
+    host, port = host or given.host, given.port if port is None else port
+    check_port(host, port)
+    migrate_database(settings.database_url)
     arguments = gunicorn(
-        f"{host or given.host}:{given.port if port is None else port}",
-        console=console,
+        f"{host}:{port}",
+        console=sys.stdout.isatty() if console is None else console,
         stop_seconds=given.stop_seconds,
     )
     # glibc keeps what each thread has freed for that thread alone, in an arena and in a cache before it: with our

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from champion_gate.cli.group import Group
 from champion_gate.cli.output import print_line
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def setup_options(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-@click.group(name="setup")
+@click.group(name="setup", cls=Group)
 def command() -> None:
     """Make at Databricks, GitHub or GitLab what the service needs there.
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 import click
 
 from champion_gate.cli.client import Client
-from champion_gate.cli.options import on_client, reason_option
+from champion_gate.cli.group import Group
+from champion_gate.cli.options import alias_arguments, on_client, reason_option
 from champion_gate.cli.output import field, json_option, print_json, print_line, rows_of, step_told
 
 
-@click.group(name="steps")
+@click.group(name="steps", cls=Group)
 def command() -> None:
     """List what follows an alias's latest move; retry or skip a step, also of those that `promotions show` lists."""
 
 
 @command.command(name="list")
-@click.argument("model")
-@click.argument("alias")
+@alias_arguments
 @json_option
 @on_client
 def list_steps(client: Client, model: str, alias: str, *, as_json: bool) -> None:
-    """List the jobs and endpoints that follow the latest move of an alias."""
+    """List the jobs and endpoints that follow the latest move of an alias, of Champion where ALIAS is left out."""
     found = client.alias_steps(model, alias)
     if as_json:
         print_json(found)

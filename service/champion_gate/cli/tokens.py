@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from champion_gate.cli.group import Group
 from champion_gate.cli.output import (
+    ago,
     clean,
     json_option,
     print_json,
@@ -41,7 +43,7 @@ def _expiry(_ctx: click.Context, _param: click.Parameter, text: str) -> timedelt
         ) from None
 
 
-@click.group(name="tokens")
+@click.group(name="tokens", cls=Group)
 def command() -> None:
     """Create, list or revoke API tokens, in the local database."""
 
@@ -96,9 +98,9 @@ def list_tokens(*, as_json: bool) -> None:
             token.name,
             token.role.value,
             _state(token, now),
-            when(token.expires_at) or "never",
-            when(token.last_used_at) or "never",
-            f"{when(token.created_at)} by {token.created_by}",
+            ago(token.expires_at, now) or "never",
+            ago(token.last_used_at, now) or "never",
+            f"{ago(token.created_at, now)} by {token.created_by}",
         )
         for token in found
     ]

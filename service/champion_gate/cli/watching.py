@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import NoReturn, TypeVar
@@ -60,7 +61,9 @@ class Watch:
             GateError: the first look failed, or a later one in a way that time alone does not mend.
         """
         seen = self._steadily(lambda client: _look(client, {}))
-        self._tell({}, (row for row in seen.values() if _is_open(row)))
+        is_open = [row for row in seen.values() if _is_open(row)]
+        self._tell({}, is_open)
+        self._say_it_waits(f"{len(is_open)} open. Waiting for promotions that appear or change")
         while True:
             self._pause()
             known = seen
@@ -84,8 +87,15 @@ class Watch:
             self._tell(known, [row])  # last, so that where nothing follows its end is the last line
             if not _is_open(row) and not _goes_on(row):
                 return field(row, "phase") if field(row, "failed_after") == "0" else "after_failed"
+            if not known:
+                self._say_it_waits("Waiting for its end")
             known = {field(row, "id"): row}
             self._pause()
+
+    def _say_it_waits(self, what: str) -> None:
+        """For people at a terminal, who else see nothing happen."""
+        if sys.stderr.isatty() and not self._as_json:
+            click.echo(f"{what}; Ctrl-C ends the watching.", err=True)
 
     def _steadily(self, look: Callable[[Client], T]) -> T:
         """What a look finds, waited for while the service or the database is away; said once."""

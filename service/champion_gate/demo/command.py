@@ -199,7 +199,7 @@ def _tell_ledger(world: DemoWorld) -> None:
 
 def _tell_metrics(promotion: Promotion) -> None:
     from champion_gate.domain.evidence_markdown import render_markdown
-    from champion_gate.domain.evidence_text import as_text
+    from champion_gate.domain.screen import as_text
 
     if promotion.evidence_json is None or promotion.evidence_sha256 is None:
         return

@@ -24,11 +24,11 @@ from champion_gate.adapters.http.client import ApiClient
 from champion_gate.adapters.http.deadline import Timeouts
 from champion_gate.adapters.starts import SeenRun, spans
 from champion_gate.domain.approval import FoundRequests, News, OpenedRequest, RequestState
-from champion_gate.domain.evidence_text import as_text
 from champion_gate.domain.gates import Account, ApprovalTarget
 from champion_gate.domain.names import joined
 from champion_gate.domain.ports import Accounts, Clock, Person
 from champion_gate.domain.promotion import Promotion
+from champion_gate.domain.screen import as_text
 from champion_gate.domain.together import Together
 from champion_gate.errors import (
     UnsafeTargetError,

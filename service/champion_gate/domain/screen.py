@@ -1,4 +1,4 @@
-"""Our Markdown laid out for a screen of so many columns, such as a job's log or a terminal; it stays Markdown."""
+"""Text laid out for a screen of so many columns, such as a job's log or a terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HEADING = re.compile(r"#{2,3} ")
 
 
 def as_text(markdown: str, width: int) -> str:
-    """Align the columns of tables, break long lines between words, and underline headings.
+    """Our Markdown for such a screen: columns aligned, long lines broken, headings underlined; it stays Markdown.
 
     Args:
         markdown: what `render_markdown` made.
@@ -54,6 +54,8 @@ def wrapped(text: str, width: int, indent: str = "") -> list[str]:
 
     A span that is too long for a line becomes several: what stands in it never begins a line of its own.
     """
+    if columns(text) <= width:
+        return [text]
     lines, line = [], ""
     for word in _words(text, width - len(indent)):
         if line and columns(line) + 1 + columns(word) > width:
@@ -88,9 +90,7 @@ def _pieces(span: str, width: int) -> list[str]:
 def _line(line: str, width: int) -> list[str]:
     heading = _HEADING.match(line)
     if heading is None:
-        return (
-            [line] if columns(line) <= width else wrapped(line, width, "  " if line.startswith("- ") else "")
-        )
+        return wrapped(line, width, "  " if line.startswith("- ") else "")
     lines = wrapped(line[heading.end() :], width)
     return [*lines, ("=" if heading.group() == "## " else "-") * max(map(columns, lines))]
 
