@@ -11,6 +11,8 @@ from champion_gate.flow.context import Waits
 
 REQUEST_APPEARS = timedelta(seconds=20)
 """In production two minutes, for a vendor's list may lag; a stand-in's does not."""
+COPY_ARRIVES = timedelta(seconds=20)
+"""The same of a copy that MLflow was asked for."""
 LEASE_SECONDS = 20.0
 """So long a replica that was killed keeps its rows where another one works on."""
 LOOK = timedelta(seconds=1)
@@ -22,6 +24,7 @@ def create() -> Flask:
     return wsgi.create(
         Waits(
             request_appears=REQUEST_APPEARS,
+            copy_arrives=COPY_ARRIVES,
             lease_seconds=LEASE_SECONDS,
             job_look=LOOK,
             endpoint_look=LOOK,
