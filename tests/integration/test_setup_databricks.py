@@ -77,10 +77,8 @@ def test_twice_changes_nothing_and_another_teams_two_destinations_stay(world: Se
 def test_without_grant_the_statements_are_told_and_nobody_loses_a_model_unasked(world: SetupWorld) -> None:
     told = world.setup()
     assert told.returncode == 0, told.stderr
-    assert f"GRANT EXECUTE ON FUNCTION `main`.`ml`.`churn` TO `{SERVICE}`" in told.stdout
-    assert (
-        "GRANT CREATE MODEL VERSION ON FUNCTION `main`.`ml`.`churn` TO `trainer@example.com`" in told.stdout
-    )
+    assert f"GRANT EXECUTE ON FUNCTION main.ml.churn TO `{SERVICE}`" in told.stdout
+    assert "GRANT CREATE MODEL VERSION ON FUNCTION main.ml.churn TO `trainer@example.com`" in told.stdout
     assert f"databricks registered-models update {MODEL} --owner {SERVICE}" in told.stdout
     assert not any("permissions" in each or "models" in each for each in world.writes())
 

@@ -96,13 +96,6 @@ def command() -> None:
 @command.command("databricks")
 @setup_options
 @click.option("--profile", metavar="NAME", help="Your profile of ~/.databrickscfg; else what the shell says.")
-@click.option(
-    "--destination",
-    default="champion-gate",
-    show_default=True,
-    metavar="NAME",
-    help="The notification destination's name.",
-)
 @click.option("--grant", is_flag=True, help="Also grant what is missing, instead of telling it.")
 @click.option(
     "--principal",
@@ -119,7 +112,6 @@ def at_databricks(
     run: Run,
     *,
     profile: str | None,
-    destination: str,
     grant: bool,
     principal: str | None,
     owner: str | None,
@@ -140,7 +132,7 @@ def at_databricks(
     gates, service = load_gates(run.config), read_env_file(run.env_file)
     connection = databricks_of_person(profile, service)
     print_line(f"As {check_person(connection, service)}.")
-    notifications, plan = Notifications(connection, destination, webhook_of(service)), Plan()
+    notifications, plan = Notifications(connection, webhook_of(service)), Plan()
     if rotate:
         notifications.rotate(plan, run.env_file, secrets.token_hex(32), run.restarted)
     else:

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pydantic import Field
-
+from champion_gate.adapters.databricks.checks import DESTINATION
 from champion_gate.adapters.databricks.connection import ME, DatabricksConnection
 from champion_gate.adapters.databricks.errors import unreadable
 from champion_gate.adapters.databricks.job_runs import DatabricksJobRuns
 from champion_gate.adapters.databricks.jobs_api import JOB
-from champion_gate.adapters.databricks.models import Listed, Me, Page, Word
-from champion_gate.adapters.http.models import Answered
+from champion_gate.adapters.databricks.models import Me, databricks
+from champion_gate.adapters.databricks.surroundings import Destination, Surroundings
 from champion_gate.domain.vendors import PREFIX
 from champion_gate.errors import ConfigurationError, ConflictError, VendorRefusedError
 from champion_gate.settings.env_file import read_env_file, rotated, set_variables
@@ -64,16 +63,6 @@ def webhook_of(service: Mapping[str, str]) -> Webhook:
     return Webhook(url, service[_USERNAME], service[PASSWORD])
 
 
-class _Destination(Answered):
-    id: str
-    display_name: Word = None
-    destination_type: Word = None
-
-
-class _Destinations(Page):
-    results: Listed[_Destination] = Field(default_factory=list)
-
-
 def check_person(connection: DatabricksConnection, service: Mapping[str, str]) -> str:
     """Who runs this, in words.
 
@@ -114,12 +103,11 @@ def jobs_of(connection: DatabricksConnection, gates: Gates) -> dict[str, list[st
 
 
 class Notifications:
-    """The destination of one name, and the jobs that are to use it."""
+    """The destination, and the jobs that are to use it."""
 
-    def __init__(self, connection: DatabricksConnection, name: str, webhook: Webhook) -> None:
+    def __init__(self, connection: DatabricksConnection, webhook: Webhook) -> None:
         """Nothing is called yet."""
         self._connection = connection
-        self._name = name
         self._webhook = webhook
         self._id: str | None = None
 
@@ -138,14 +126,14 @@ class Notifications:
         if self._id is None:
             plan.changes.append(
                 Change(
-                    f"notification destination {self._name}",
+                    f"notification destination {DESTINATION}",
                     (f"+ posts to {self._webhook.url} as {self._webhook.username}",),
                     self._create,
                 )
             )
         else:
             plan.remarks.append(
-                f"The notification destination {self._name} is there. Databricks does not tell its address and password; "
+                f"The notification destination {DESTINATION} is there. Databricks does not tell its address and password; "
                 "if they may be others, `--rotate` writes them anew."
             )
         for job_id in job_ids:
@@ -166,7 +154,8 @@ class Notifications:
         self._id = self._find()
         if self._id is None:
             raise ConflictError(
-                f"There is no notification destination {self._name}.", hint="Run this without --rotate first."
+                f"There is no notification destination {DESTINATION}.",
+                hint="Run this without --rotate first.",
             )
         known = read_env_file(env_file)
         values = rotated(known, PASSWORD, new)
@@ -188,7 +177,7 @@ class Notifications:
             Change(
                 f"password in {env_file}", (f"+ {PASSWORD}", f"+ {PASSWORD}_PREVIOUS (the old one)"), keep
             ),
-            Change(f"notification destination {self._name}", (told,), send),
+            Change(f"notification destination {DESTINATION}", (told,), send),
         ]
         plan.remarks.append(
             f"When a notification has come with the new password, take {PASSWORD}_PREVIOUS out, and restart the service."
@@ -197,27 +186,31 @@ class Notifications:
     # --- the destination --------------------------------------------------------------------------------------
 
     def _find(self) -> str | None:
-        pages = self._connection.begin().pages(_Destinations, _DESTINATIONS, {})
-        found = [each for page in pages for each in page.results if each.display_name == self._name]
+        found = [
+            each
+            for each in Surroundings(self._connection).destinations()
+            if (each.display_name or "").casefold() == DESTINATION
+        ]
         if len(found) > 1:
             raise ConflictError(
-                f"{len(found)} notification destinations bear the name {self._name}.",
-                hint="Rename or delete all but one, or choose another name (--destination).",
+                f"{len(found)} notification destinations bear the name {DESTINATION}.",
+                hint="Rename or delete all but one.",
             )
         if found and found[0].destination_type != "WEBHOOK":
             raise ConflictError(
-                f"The notification destination {self._name} is of type {found[0].destination_type}, and no webhook.",
-                hint="Choose another name (--destination).",
+                f"The notification destination {DESTINATION} is of type {found[0].destination_type}, and no webhook.",
+                hint="Let its owner rename it.",
             )
         return found[0].id if found else None
 
     def _create(self) -> None:
-        body = {"display_name": self._name, "config": self._webhook.config()}
+        body = {"display_name": DESTINATION, "config": self._webhook.config()}
         with needing(_ADMIN):
-            self._id = self._connection.begin().post(_Destination, _DESTINATIONS, body).id
+            made = self._connection.begin().post(Destination, _DESTINATIONS, body)
+        self._id = databricks.told(made.id, f"{_DESTINATIONS}.id")
 
     def _write(self, webhook: Webhook) -> None:
-        body = {"display_name": self._name, "config": webhook.config()}
+        body = {"display_name": DESTINATION, "config": webhook.config()}
         with needing(_ADMIN):
             self._connection.begin().write("PATCH", f"{_DESTINATIONS}/{quote(str(self._id), safe='')}", body)
 
@@ -241,7 +234,7 @@ class Notifications:
             )
         others = f"{len(job.attached)} of others stay" if job.attached else "the only one"
         what = f"{_EVENT} of {job.title}"
-        plan.changes.append(Change(what, (f"+ {self._name} ({others})",), lambda: self._attach(job_id)))
+        plan.changes.append(Change(what, (f"+ {DESTINATION} ({others})",), lambda: self._attach(job_id)))
 
     def _attach(self, job_id: str) -> None:
         """Databricks replaces the key as a whole, so all that stands there now goes back with it."""

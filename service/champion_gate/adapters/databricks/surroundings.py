@@ -1,4 +1,4 @@
-"""What is around the jobs and models of a workspace, as only the doctor reads it: each thing once, whoever asks.
+"""What is around the jobs and models of a workspace, as the doctor and setup read it: each thing once, whoever asks.
 
 Fields: databricks/sdk/service/{jobs,compute,settings,iam,catalog}.py, and mlflow's Unity Catalog registry service.
 """
@@ -265,9 +265,9 @@ class Surroundings:
         for page in self.connection.begin().pages(model, path, {}):
             yield from page.results
 
-    def access(self, job_id: str) -> dict[str, frozenset[str]]:
-        """Who may do what with a job: name without regard to case -> permission levels."""
-        path = f"/api/2.0/permissions/jobs/{checked_id(job_id)}"
+    def access(self, object_id: str, kind: str = "jobs") -> dict[str, frozenset[str]]:
+        """Who may do what with a job or one of `experiments`: name without regard to case -> permission levels."""
+        path = f"/api/2.0/permissions/{kind}/{checked_id(object_id)}"
         entries = self.connection.begin().get(_AccessList, path).access_control_list
         return {
             (each.user_name or each.group_name or each.service_principal_name or "").casefold(): frozenset(
