@@ -9,6 +9,7 @@ RUN python -m pip wheel --require-hashes --requirement requirements.lock --wheel
 COPY pyproject.toml README.md LICENSE ./
 COPY service ./service
 COPY deploy/github/champion-gate.yml ./deploy/github/
+COPY deploy/gitlab/champion-gate.gitlab-ci.yml ./deploy/gitlab/
 # The build back end stays behind: from the wheels, the second environment takes what the service needs and no more.
 RUN python -m pip wheel --no-deps --no-build-isolation --no-index --wheel-dir /wheels . \
  && python -m venv --without-pip /opt/champion-gate \

@@ -6,6 +6,8 @@ Vendors' exceptions are translated into these at the adapters' edge; `web` turns
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class GateError(Exception):
     """Base of all our errors.
@@ -234,7 +236,14 @@ class UnsafeTargetError(GateError):
     """The place where people would approve does not protect the approval (yet).
 
     Raised before opening a request; the promotion stays `requested` and is checked again.
+
+    Attributes:
+        problems: each a sentence or more, with what to change and where.
     """
 
     code = "unsafe_target"
     status = 409
+
+    def __init__(self, message: str, *, hint: str = "", problems: Sequence[str] = ()) -> None:
+        super().__init__(message or " ".join(problems), hint=hint)
+        self.problems = tuple(problems)

@@ -81,6 +81,7 @@ def doctor_world(folder: Path) -> Iterator[DoctorWorld]:
                 **SECRETS,
                 "CHAMPION_GATE_CONFIG": f"{folder}/gates.yaml",
                 "CHAMPION_GATE_DATABASE_URL": f"sqlite:///{folder}/gate.db",
+                "CHAMPION_GATE_PUBLIC_URL": "https://gate.example.com",
                 "CHAMPION_GATE_GITHUB_TOKEN": github.add_token("champion-gate-bot"),
                 "DATABRICKS_HOST": databricks_url,
                 "DATABRICKS_TOKEN": "standin-token",

@@ -35,6 +35,7 @@ from integration.gate_world import GATE, REPOSITORY, SECRETS
 from integration.mlflow_server import MlflowServer
 
 PATIENCE = 60.0
+WORKFLOW = Path(__file__).parents[2] / "deploy" / "github" / "champion-gate.yml"
 
 
 def until(true: Callable[[], Any], what: Callable[[], object] | str, seconds: float = PATIENCE) -> Any:
@@ -384,8 +385,10 @@ def process_world(
 
 
 def set_up_github(github: GitHubStandIn, hook_url: str) -> None:
-    """A repository with a protected environment, and a webhook that is signed."""
+    """A repository with our workflow and a protected environment, and a webhook that is signed."""
     github.add_repository(REPOSITORY)
+    github.add_file(REPOSITORY, ".github/workflows/champion-gate.yml", WORKFLOW.read_text())
+    github.repository(REPOSITORY).variables["CHAMPION_GATE_URL"] = hook_url.removesuffix("/hooks/github")
     github.protect_branch(REPOSITORY)
     for login in ("octo-trainer", "reviewer-1", "reviewer-2"):
         github.add_user(login)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -345,3 +346,21 @@ def test_settings_that_cannot_be_used_exit_with_2(world: DoctorWorld) -> None:
     done = run_command("doctor", "--gate", "nobody", environ=world.environ, folder=world.folder)
     assert done.returncode == 2
     assert "found 'nobody'; expected one of churn" in done.stderr
+
+
+def test_config_check_online_prints_whose_each_login_is(world: DoctorWorld) -> None:
+    def told(*more: str) -> tuple[int, str, str]:
+        done = run_command("config", "check", *more, environ=world.environ, folder=world.folder)
+        return done.returncode, done.stdout, done.stderr
+
+    number = world.github.state.user("octo-trainer").id
+    is_theirs = f"identities.{TRAINER} is octo-trainer, octo-trainer (id {number})"
+    code, text, _ = told("--online")
+    assert (code, is_theirs in text) == (0, True), text
+    assert is_theirs not in told()[1]
+    world.github.delete_user("octo-trainer")
+    code, text, _ = told("--online", "--json")
+    assert (code, json.loads(text)["accounts"][0]["verdict"]) == (1, "FAIL")
+    code, _, errors = told("--online", "--file", "gates.yaml")
+    assert code == 2
+    assert "--online takes the service's secrets" in errors

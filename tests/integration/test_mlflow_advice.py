@@ -7,19 +7,26 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from champion_gate.adapters.github.settings import GitHubPlace
 from champion_gate.adapters.http.deadline import Timeouts
+from champion_gate.adapters.mlflow.checks import checkups
 from champion_gate.adapters.mlflow.registry import MlflowRegistry
+from champion_gate.domain.findings import Finding, Verdict
+from champion_gate.domain.gates import ApprovalTarget, Gate
+from champion_gate.domain.together import Together
 from champion_gate.errors import (
     VendorError,
     VendorNotFoundError,
     VendorRefusedError,
     VendorUnavailableError,
 )
+from champion_gate.flow.doctor import examine
 from integration.gate_models import empty_mlflow_database
 from integration.mlflow_server import MlflowServer, mlflow_server
 from integration.test_mlflow_registry_failures import MODEL, Stub, answering, reply, stub
@@ -254,3 +261,77 @@ def test_each_file_that_is_not_in_order_has_its_advice(
     assert words in caught.value.message
     assert advice in caught.value.hint
     assert "SELECT" not in str(caught.value)
+
+
+# --- the doctor -------------------------------------------------------------------------------------------
+
+
+def examined(uri: str) -> list[Finding]:
+    place = GitHubPlace(repository="example/ml-deploy", environments=("champion",))
+    gate = Gate(name="churn", jobs=(1,), model="churn", approval=ApprovalTarget("github", place))
+    return examine(checkups(MlflowRegistry(uri, timeouts=PATIENT), [gate]), Together())
+
+
+def told_by_doctor(uri: str) -> list[tuple[str, Verdict]]:
+    return [(each.check, each.verdict) for each in examined(uri)]
+
+
+def test_the_doctor_reads_model_run_and_experiment_of_a_real_server(running_mlflow: MlflowServer) -> None:
+    from mlflow import MlflowClient  # noqa: PLC0415 - slow
+
+    client = MlflowClient(running_mlflow.uri, running_mlflow.uri)
+    assert told_by_doctor(running_mlflow.uri) == [
+        ("mlflow.registry", Verdict.OK),
+        ("mlflow.model", Verdict.WARNING),  # there is no model yet
+    ]
+    client.create_registered_model("churn")
+    run = client.create_run(client.create_experiment("doctor"))
+    client.create_model_version("churn", "s3://bucket/model", run.info.run_id, await_creation_for=0)
+    registry, model = examined(running_mlflow.uri)
+    assert registry.found == f"MLflow {version('mlflow-skinny')} answers at {running_mlflow.uri}"
+    assert model.found == "Champion of churn stands on none; version 1 and its run can be read"
+    client.delete_run(run.info.run_id)
+    client.delete_registered_model("churn")
+
+
+@pytest.mark.parametrize(
+    ("path", "row", "check", "verdict"),
+    [
+        ("registered-models/search", READING["host"], "mlflow.registry", Verdict.FAIL),
+        ("registered-models/search", READING["401 page"], "mlflow.registry", Verdict.FAIL),
+        ("registered-models/search", READING["away"], "mlflow.registry", Verdict.NOT_KNOWN),
+        ("registered-models/get", READING["no permission"], "mlflow.model", Verdict.FAIL),
+        ("runs/get", READING["no permission, JSON"], "mlflow.model", Verdict.FAIL),
+        ("runs/get", READING["absent"], "mlflow.model", Verdict.WARNING),
+        ("runs/search", READING["no permission"], "mlflow.model", Verdict.FAIL),
+    ],
+)
+def test_the_doctor_says_what_is_wrong_with_an_mlflow_server(
+    path: str, row: Row, check: str, verdict: Verdict
+) -> None:
+    listed = {"name": "churn", "version": "1", "creation_timestamp": 1, "run_id": "a" * 32, "status": "READY"}
+    run = {
+        "run_id": "a" * 32,
+        "experiment_id": "1",
+        "status": "FINISHED",
+        "start_time": 1,
+        "artifact_uri": "s3://b",
+    }
+    well = {
+        "registered-models/search": {},
+        "registered-models/get": {"registered_model": {"name": "churn", "creation_timestamp": 1}},
+        "model-versions/search": {"model_versions": [listed]},
+        "runs/get": {"run": {"info": run, "data": {}}},
+        "runs/search": {},
+    }
+
+    def answer(connection: Any, request: str) -> None:
+        asked = next((each for each in well if each in request), "")
+        sent = row.sent if asked == path else reply("200 OK", json.dumps(well.get(asked, "3.17.2")))
+        connection.sendall(sent)
+        connection.close()
+
+    with stub(answer) as server:
+        bad = [each for each in examined(server.uri) if each.verdict is not Verdict.OK]
+    assert [(each.check, each.verdict) for each in bad] == [(check, verdict)]
+    assert row.advice in bad[0].remedy

@@ -87,7 +87,7 @@ def open_local_store() -> Iterator[Store]:
     from champion_gate.store.store import command_line_token, open_store
 
     url = _local_database_url()
-    file = _sqlite_file(url)
+    file = sqlite_file(url)
     if file is not None and file.parent.is_dir() and not file.exists():  # SQLite would make an empty one
         raise ConfigurationError([f"the database {url} is not there; to make it: champion-gate migrate"])
     with _usable(url), open_store(url, token=command_line_token) as store:
@@ -215,7 +215,7 @@ def back_up_local(target: Path) -> tuple[str, int | None, str | None]:
 
     url = _local_database_url()
     shown = _without_password(url)
-    file = _sqlite_file(url)
+    file = sqlite_file(url)
     if file is None:
         return (
             shown,
@@ -239,7 +239,7 @@ def restore_local(backup: Path) -> tuple[str, int, Path | None]:
     from champion_gate.store.backup import put_back
 
     url = _local_database_url()
-    file = _sqlite_file(url)
+    file = sqlite_file(url)
     if file is None:
         raise ConflictError(
             "The database is PostgreSQL, which has its own way back.",
@@ -253,7 +253,8 @@ def restore_local(backup: Path) -> tuple[str, int, Path | None]:
     return _without_password(url), lines, former
 
 
-def _sqlite_file(database_url: str) -> Path | None:
+def sqlite_file(database_url: str) -> Path | None:
+    """The database's file; None where it is no SQLite."""
     from sqlalchemy import make_url
 
     url = make_url(database_url)

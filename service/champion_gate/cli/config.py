@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from champion_gate.cli.doctor import print_findings
 from champion_gate.cli.group import Group
 from champion_gate.cli.output import clean, json_option, print_json, print_line
+from champion_gate.domain.findings import Finding, Verdict
 
 if TYPE_CHECKING:
     from champion_gate.settings.linting import Remark
@@ -40,12 +43,20 @@ def command() -> None:
     show_default="github in GitHub Actions, else text",
     help="With --file: how lines are told.",
 )
-def check(*, as_json: bool, file: Path | None, form: str) -> None:
+@click.option(
+    "--online",
+    is_flag=True,
+    help="Also ask GitHub or GitLab whose accounts the logins in gates.yaml are: login, name and id.",
+)
+def check(*, as_json: bool, file: Path | None, form: str, online: bool) -> None:
     """Name every problem at once, or say in plain words what each gate does.
 
-    With --file also what is doubtful, each with its line. It exits with 2 where the service would refuse the file.
+    With --file also what is doubtful, each with its line. It exits with 2 where the service would refuse the file, and
+    with 1 where --online finds a login that is nobody's, or somebody else's than it was.
     """
     if file is not None:
+        if online:
+            raise click.UsageError("--online takes the service's secrets, which --file does without.")
         _check_file(file, as_json=as_json, form=form)
         return
     from champion_gate.bootstrap.local import check_local_config
@@ -58,10 +69,24 @@ def check(*, as_json: bool, file: Path | None, form: str) -> None:
             raise
         print_json({"valid": False, "problems": error.problems})
         sys.exit(2)
+    findings = _people() if online else []
     if as_json:
-        print_json({"valid": True, "explanation": explanation})
+        accounts = {"accounts": [asdict(each) for each in findings]} if online else {}
+        print_json({"valid": True, "explanation": explanation, **accounts})
     else:
         click.echo(explanation)
+        print_findings(findings)
+    sys.exit(1 if any(each.verdict is Verdict.FAIL for each in findings) else 0)
+
+
+def _people() -> list[Finding]:
+    """Whose accounts the logins are."""
+    from champion_gate.bootstrap.doctor import identity_checkups
+    from champion_gate.domain.together import Together
+    from champion_gate.flow.doctor import examine
+
+    together = Together()
+    return examine(identity_checkups(together), together)
 
 
 def _check_file(file: Path, *, as_json: bool, form: str) -> None:

@@ -48,13 +48,18 @@ def command(gate: str | None, *, write_probe: bool, as_json: bool) -> None:
     sys.exit(1 if any(finding.verdict is Verdict.FAIL for finding in findings) else 0)
 
 
-def _print(findings: Sequence[Finding]) -> None:
+def print_findings(findings: Sequence[Finding]) -> None:
+    """A line for each, and below it why it matters and what to do."""
     for finding in findings:
         where = f"{finding.check} ({finding.gate})" if finding.gate else finding.check
         print_line(f"{finding.verdict.ljust(_WIDTH)}  {where}: {finding.found}")
         for heading, text in (("why", finding.why), ("do", finding.remedy)):
             for line in text.splitlines():
                 click.echo(f"{_INDENT}{heading}: {clean(line)}")
+
+
+def _print(findings: Sequence[Finding]) -> None:
+    print_findings(findings)
     told = [f"{count} {verdict}" for verdict, count in _counts(findings).items() if count]
     doubtful = [
         finding.check for finding in findings if finding.verdict in {Verdict.WARNING, Verdict.NOT_KNOWN}

@@ -7,7 +7,7 @@ or `VendorNotFoundError` (final); only what is particular to a method is said th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -274,10 +274,15 @@ class ModelRegistry(Protocol):
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody with an account at the provider; the numeric id, as a string, decides who is who."""
+    """Somebody with an account at the provider; the numeric id, as a string, decides who is who.
+
+    Attributes:
+        name: as they call themselves, for people; empty where it was not asked for.
+    """
 
     user_id: str
     login: str
+    name: str = field(default="", compare=False)
 
 
 class Accounts(Protocol):
@@ -323,6 +328,16 @@ class ApprovalProvider(Protocol):
 
         Raises:
             VendorNotFoundError: nobody has this login.
+        """
+        ...
+
+    def may_approve(self, target: ApprovalTarget) -> Sequence[frozenset[str]]:
+        """For each approval that is needed, the ids of the people who may give it, as things are now.
+
+        Our own accounts are left out; who trained a version is not known here.
+
+        Raises:
+            UnsafeTargetError: the place protects too little for it to be told.
         """
         ...
 
@@ -439,7 +454,7 @@ class Vendor:
         hook: how webhooks are checked; None without a secret that the vendor and we share.
         claims: the table of what the ID tokens of its jobs must say.
         checks: the kinds of checks that `checkups` makes.
-        checkups: what `champion-gate doctor` looks at, of one host and the gates that ask there.
+        checkups: what `champion-gate doctor` looks at: (the provider, its host, the gates that ask there, our public URL).
     """
 
     server: type[Server]
@@ -449,7 +464,7 @@ class Vendor:
     hook: Callable[[Any, Clock], ProviderHook | None]
     claims: Callable[[], Any]
     checks: tuple[Check, ...] = ()
-    checkups: Callable[[ApprovalProvider, Host, Sequence[Gate]], Iterable[Checkup]] = lambda *_: ()
+    checkups: Callable[[Any, Host, Sequence[Gate], str | None], Iterable[Checkup]] = lambda *_: ()
 
     @property
     def kind(self) -> str:

@@ -6,9 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from champion_gate.domain.approval import RequestState, Review, Verdict
 from champion_gate.domain.text import enumerated, one_line
+
+T = TypeVar("T")
 
 NUMERIC_ID = re.compile(r"[1-9][0-9]*", re.ASCII)
 
@@ -62,8 +65,8 @@ def one_person_a_seat(options: Sequence[Mapping[str, Review]]) -> list[Review] |
     return [found[seat] for seat in range(len(options))] if len(found) == len(options) else None
 
 
-def filled(options: Sequence[Mapping[str, Review]]) -> dict[int, Review]:
-    """Seat -> its review, each by a different person, so that the most seats are filled (bipartite matching)."""
+def filled(options: Sequence[Mapping[str, T]]) -> dict[int, T]:
+    """Seat -> what somebody gave to it, each a different person, so that the most seats are filled (bipartite matching)."""
     seat_of: dict[str, int] = {}
 
     def place(seat: int, tried: set[str]) -> bool:

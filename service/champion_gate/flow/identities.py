@@ -89,12 +89,7 @@ class Identities:
             if gone is None:
                 raise
             return Person(gone.user_id, gone.login)
-        remembered = self._store.remember_login(provider, named.login, found, now)
-        if named.user_id is not None:
-            if named.user_id != found.user_id:
-                raise _not_the_pinned(named, found)
-        elif remembered.user_id != found.user_id:
-            raise _another_account(remembered, found)
+        check_same(named, found, self._store.remember_login(provider, named.login, found, now))
         return found
 
     def excluded(self, gate: Gate, trainers: tuple[Trainer, ...], find: Callable[[str], Person]) -> Excluded:
@@ -281,6 +276,15 @@ def _alias(gate: Gate, key: str) -> str:
 
 def _excluded(trainer: Trainer, login: str, user_id: str) -> ExcludedPerson:
     return ExcludedPerson(trainer.name or "", trainer.role, login, user_id)
+
+
+def check_same(named: Account, found: Person, remembered: RememberedLogin | None) -> None:
+    """Raise AnotherAccountError where the account that has a login is not the pinned one, or not that which had it before."""
+    if named.user_id is not None:
+        if named.user_id != found.user_id:
+            raise _not_the_pinned(named, found)
+    elif remembered is not None and remembered.user_id != found.user_id:
+        raise _another_account(remembered, found)
 
 
 def _another_account(remembered: RememberedLogin, found: Person) -> AnotherAccountError:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from champion_gate_standins.common.gated_job import AUDIENCE, GatedJobs
 from champion_gate_standins.gitlab.api import Api
+from champion_gate_standins.gitlab.api_of_settings import SettingsApi
 from champion_gate_standins.gitlab.app import build_app
 from champion_gate_standins.gitlab.changes_api import ChangesApi
 from champion_gate_standins.gitlab.groups import CustomRole, DeployKey, Group
@@ -81,7 +82,14 @@ class GitLabStandIn:
         self.id_tokens = IdTokens(self.state, self.ci)
         self._gated_jobs: GatedJobs | None = None
         groups, page = GroupsApi(self.state), PipelinePage(self.state, self.ci)
-        blueprints = (self.api.blueprint, groups.blueprint, self.id_tokens.blueprint, page.blueprint)
+        settings = SettingsApi(self.state, self.webhooks)
+        blueprints = (
+            self.api.blueprint,
+            settings.blueprint,
+            groups.blueprint,
+            self.id_tokens.blueprint,
+            page.blueprint,
+        )
         self.app, self.faults = build_app(self.state, blueprints, prefix=prefix)
         self.changes = ChangesApi(self.state, self.webhooks, self.add_project_token)
         self.app.register_blueprint(self.changes.blueprint)
@@ -172,6 +180,11 @@ class GitLabStandIn:
         with self.state.lock:
             place = self.project(project)
             place.branches[name] = commit_sha(place.path, name, self.state.new_id())
+
+    def add_file(self, project: Project | int, path: str, text: str, branch: str = "main") -> None:
+        """Put a file on a branch, in the place of any before."""
+        with self.state.lock:
+            self.project(project).files.setdefault(branch, {})[path] = text
 
     def add_member(self, project: Project | int, username: str, level: int) -> int:
         """Give an account a role (10 to 50), or with 0 take it away; returns its id."""

@@ -154,6 +154,7 @@ class Project:
         members: user id -> access level, inherited membership included.
         shared_with: groups that were invited, each with the highest role that its members get.
         branches: name -> head commit.
+        files: branch -> path -> text, of the files that anybody here has a use for.
         settings: further fields of `GET /projects/:id`, e.g. `ci_pipeline_variables_minimum_override_role`.
     """
 
@@ -171,6 +172,7 @@ class Project:
     environments: dict[str, Environment] = field(default_factory=dict)
     protected_environments: dict[str, ProtectedEnvironment] = field(default_factory=dict)
     triggers: list[Trigger] = field(default_factory=list)
+    files: dict[str, dict[str, str]] = field(default_factory=dict)
     settings: dict[str, object] = field(default_factory=dict)
 
     def level(self, user: User) -> int:

@@ -32,6 +32,7 @@ class Delivery:
         sent: how many times it was sent.
     """
 
+    id: int
     key: str
     name: str
     body: bytes
@@ -88,7 +89,8 @@ class Webhooks:
         if self.url is None:
             return
         payload = self._pipeline_hook(pipeline) if job is None else self._of_job(kind, job)
-        delivery = Delivery(str(uuid.uuid4()), NAMES[kind], json.dumps(payload).encode())
+        body = json.dumps(payload).encode()
+        delivery = Delivery(self._state.new_id(), str(uuid.uuid4()), NAMES[kind], body)
         self.deliveries.append(delivery)
         if self.lost:
             delivery.result = "lost"

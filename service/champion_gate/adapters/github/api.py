@@ -7,12 +7,13 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import TypeVar
 
-from champion_gate.adapters.github.auth import MEMBERS, Access
+from champion_gate.adapters.github.auth import CONTENTS, MEMBERS, VARIABLES, Access
 from champion_gate.adapters.github.models import (
     Approval,
     BranchPolicy,
     BranchRule,
     Environment,
+    File,
     Job,
     ListedRun,
     Membership,
@@ -20,6 +21,7 @@ from champion_gate.adapters.github.models import (
     Repository,
     Run,
     User,
+    Variable,
     Workflow,
     github,
 )
@@ -32,7 +34,7 @@ from champion_gate.adapters.starts import SeenRun
 from champion_gate.domain.names import joined
 from champion_gate.domain.ports import Person
 from champion_gate.domain.together import Together
-from champion_gate.errors import VendorRefusedError, VendorUnavailableError
+from champion_gate.errors import VendorNotFoundError, VendorRefusedError, VendorUnavailableError
 
 LIMITS: Limits = (
     # docs.github.com, "Rate limits for the REST API", and older servers' words for the same.
@@ -121,6 +123,28 @@ class RepositoryApi:
         """`GET …/actions/workflows/{file}`."""
         return self._place(Workflow, "workflow", "actions", "workflows", self.spot.workflow)
 
+    def workflow_file(self) -> File:
+        """`GET …/contents/{path}` on our ref; of a repository that is not public it takes Contents: read."""
+        auth = self._auth if self.repository().private is False else self._access.to(self.spot, CONTENTS)
+        path = joined(*self._repository, "contents", *self.spot.workflow_path.split("/"))
+        return github.one(File, self._client.get(path, auth=auth, params={"ref": self.spot.ref}), "file")
+
+    def variable(self, name: str) -> str | None:
+        """A variable of Actions as the repository's jobs see it, its environments' aside; takes Variables: read."""
+        auth, actions = self._access.to(self.spot, VARIABLES), (*self._repository, "actions")
+        try:
+            found = self._client.get(joined(*actions, "variables", name), auth=auth)
+            return github.one(Variable, found, "variable").value
+        except VendorNotFoundError:
+            pages = self._client.get_pages(
+                joined(*actions, "organization-variables"),
+                auth=auth,
+                read=lambda page: github.page(Variable, page, "variables")[0],
+                params={"per_page": "30"},
+                list_path=joined("actions", "organization-variables"),
+            )
+            return next((one.value for page in pages for one in page if one.name == name), None)
+
     def environment(self, name: str) -> Environment:
         """`GET …/environments/{name}`."""
         return self._place(Environment, "environment", "environments", name)
@@ -143,6 +167,17 @@ class RepositoryApi:
         path = joined("orgs", self.spot.owner, "teams", slug, "members")
         answer = self._client.get(path, auth=self._access.to(self.spot, MEMBERS), params={"per_page": "1"})
         github.many(Answered, answer, "members")
+
+    def team_members(self, slug: str) -> list[User]:
+        """`GET /orgs/{org}/teams/{slug}/members`, those of its child teams included."""
+        pages = self._client.get_pages(
+            joined("orgs", self.spot.owner, "teams", slug, "members"),
+            auth=self._access.to(self.spot, MEMBERS),
+            read=lambda page: github.many(User, page, "members"),
+            params=_PAGE,
+            list_path=joined("members"),
+        )
+        return [one for page in pages for one in page]
 
     def membership(self, slug: str, login: str) -> Membership:
         """`GET /orgs/{org}/teams/{slug}/memberships/{login}`; VendorNotFoundError for who is no member."""

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from importlib.resources import files
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from champion_gate.adapters.github.webhook import EVENTS
 from champion_gate.adapters.http.models import Answered
-
-_PACKAGED = files("champion_gate") / "setup" / "champion-gate.yml"
-_IN_THE_REPOSITORY = Path(__file__).parents[4] / "deploy" / "github" / "champion-gate.yml"
+from champion_gate.adapters.shipped import shipped
 
 
 class Account(Answered):
@@ -33,7 +29,7 @@ class RegisteredApp(Answered):
 
 def workflow_template() -> bytes:
     """The file deploy/github/champion-gate.yml, which packages carry along."""
-    return (_PACKAGED if _PACKAGED.is_file() else _IN_THE_REPOSITORY).read_bytes()
+    return shipped("github/champion-gate.yml")
 
 
 def needed_permissions(*, teams: bool) -> Mapping[str, str]:

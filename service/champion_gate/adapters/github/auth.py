@@ -12,7 +12,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from champion_gate.adapters.github.models import AccessToken, App, Numbered, User, github
+from champion_gate.adapters.github.models import AccessToken, App, Installation, User, github
 from champion_gate.adapters.github.secrets import Credentials, GitHubApp, GitHubToken
 from champion_gate.adapters.github.settings import GitHubPlace
 from champion_gate.adapters.http.auth import Auth, HeaderTokens, Rotation, looks_like_a_token
@@ -23,6 +23,8 @@ from champion_gate.errors import ConfigurationError, VendorNotFoundError, Vendor
 
 ACTIONS = ("actions", "write")
 MEMBERS = ("members", "read")
+CONTENTS = ("contents", "read")
+VARIABLES = ("actions_variables", "read")
 
 _BEARER = "Bearer "
 _Key = tuple[str, tuple[str, str]]  # repository and permission
@@ -34,25 +36,34 @@ _REFRESH_BEFORE = timedelta(minutes=5)  # of an hour; a call that is under way s
 # --- a fine-grained token ---------------------------------------------------------------------------------
 
 
-class _TokenAccess:
+class TokenAccess:
+    """What a fine-grained token opens; see Access.
+
+    Attributes:
+        auth: the token.
+    """
+
     def __init__(self, client: ApiClient, credentials: Sequence[GitHubToken]) -> None:
         for each in credentials:
             if not looks_like_a_token(each.token):
                 raise ConfigurationError(["GitHub: the token holds characters that no token has"])
         self._client = client
-        self._auth: Auth = HeaderTokens("Authorization", [f"Bearer {each.token}" for each in credentials])
+        self.auth: Auth = HeaderTokens("Authorization", [f"Bearer {each.token}" for each in credentials])
         self._account: Person | None = None
 
     def to(self, spot: GitHubPlace, permission: tuple[str, str] = ACTIONS) -> Auth:  # noqa: ARG002 - one token opens all
-        return self._auth
+        """See Access."""
+        return self.auth
 
     def own_account(self, spot: GitHubPlace) -> Person:  # noqa: ARG002 - one account everywhere
+        """See Access."""
         if self._account is None:
-            self._account = person(self._client.get(joined("user"), auth=self._auth))
+            self._account = person(self._client.get(joined("user"), auth=self.auth))
         return self._account
 
     def check(self) -> None:
-        person(self._client.get(joined("user"), auth=self._auth))
+        """See Access."""
+        person(self._client.get(joined("user"), auth=self.auth))
 
 
 # --- an App -----------------------------------------------------------------------------------------------
@@ -110,10 +121,16 @@ def _private_key(pem: str) -> RSAPrivateKey:
     return key
 
 
-class _AppAccess:
+class AppAccess:
+    """What an App opens; see Access.
+
+    Attributes:
+        as_app: for calls about the App itself, whose permissions do not matter.
+    """
+
     def __init__(self, client: ApiClient, apps: Sequence[GitHubApp], clock: Clock) -> None:
         self._client = client
-        self._auth: Auth = _AppAuth(apps, clock)
+        self.as_app: Auth = _AppAuth(apps, clock)
         self._clock = clock
         self._tokens: dict[_Key, AccessToken] = {}
         self._making: dict[_Key, Future[AccessToken]] = {}
@@ -121,19 +138,22 @@ class _AppAccess:
         self._account: Person | None = None
 
     def to(self, spot: GitHubPlace, permission: tuple[str, str] = ACTIONS) -> Auth:
+        """See Access."""
         return _InstallationAuth(self, spot, permission)
 
     def own_account(self, spot: GitHubPlace) -> Person:
+        """See Access."""
         if self._account is None:
             login = f"{self._app().slug}[bot]"
             self._account = person(self._client.get(joined("users", login), auth=self.to(spot)))
         return self._account
 
     def check(self) -> None:
+        """See Access."""
         self._app()
 
     def _app(self) -> App:
-        return github.one(App, self._client.get(joined("app"), auth=self._auth), "app")
+        return github.one(App, self._client.get(joined("app"), auth=self.as_app), "app")
 
     def token(self, spot: GitHubPlace, permission: tuple[str, str]) -> str:
         """The installation token for a repository: cached, and made anew five minutes before it ends."""
@@ -187,13 +207,16 @@ class _AppAccess:
             error.concerns_all = True
             raise
 
+    def installation(self, spot: GitHubPlace) -> Installation:
+        """`GET /repos/{owner}/{repo}/installation`; VendorNotFoundError where the App is not installed there."""
+        found = self._client.get(joined("repos", spot.owner, spot.name, "installation"), auth=self.as_app)
+        return github.one(Installation, found, "installation")
+
     def _asked_token(self, spot: GitHubPlace, permission: tuple[str, str]) -> AccessToken:
-        found = self._client.get(joined("repos", spot.owner, spot.name, "installation"), auth=self._auth)
-        installation = github.one(Numbered, found, "installation")
         name, level = permission
         answer = self._client.post(
-            joined("app", "installations", installation.id, "access_tokens"),
-            auth=self._auth,
+            joined("app", "installations", self.installation(spot).id, "access_tokens"),
+            auth=self.as_app,
             body={"repositories": [spot.name], "permissions": {name: level}},
             repeatable=True,
         )
@@ -202,7 +225,7 @@ class _AppAccess:
 
 @dataclass(frozen=True)
 class _InstallationAuth:
-    access: _AppAccess
+    access: AppAccess
     spot: GitHubPlace
     permission: tuple[str, str]
 
@@ -214,7 +237,7 @@ class _InstallationAuth:
         return True
 
 
-Access = _TokenAccess | _AppAccess
+Access = TokenAccess | AppAccess
 """What our credentials open: `to` gives those for calls about a repository and, with MEMBERS, about its organization's
 teams; `own_account` is who acts when we do, asked once; `check` is a cheap call that GitHub refuses if they are wrong."""
 
@@ -237,10 +260,10 @@ def new_access(
     if isinstance(credentials, GitHubApp):
         if isinstance(previous, GitHubToken):
             raise ConfigurationError(["GitHub: the previous credentials of an App are an App's"])
-        return _AppAccess(client, [credentials, *([previous] if previous else [])], clock)
+        return AppAccess(client, [credentials, *([previous] if previous else [])], clock)
     if isinstance(previous, GitHubApp):
         raise ConfigurationError(["GitHub: the previous credentials of a token are a token"])
-    return _TokenAccess(client, [credentials, *([previous] if previous else [])])
+    return TokenAccess(client, [credentials, *([previous] if previous else [])])
 
 
 def person(answer: object) -> Person:

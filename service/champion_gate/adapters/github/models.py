@@ -33,12 +33,37 @@ class AccessToken(Answered):
     expires_at: Time
 
 
+class Installation(Numbered):
+    """An App's installation, with what it was granted."""
+
+    html_url: str = ""
+    permissions: dict[str, str] = Field(default_factory=dict)
+    suspended_at: str | None = None
+
+
+class HookConfig(Answered):
+    """Where an App's webhook goes; `insecure_ssl` is 1 where the receiver's certificate is not looked at."""
+
+    url: str | None = None
+    insecure_ssl: str | int | float | None = None
+
+
+class HookDelivery(Answered):
+    """A webhook that was sent; the code is the receiver's HTTP status, or 0 without an answer."""
+
+    delivered_at: Time
+    event: str
+    status: str
+    status_code: int
+
+
 class User(Answered):
-    """An account. `type` is `User` for people."""
+    """An account. `type` is `User` for people, who need not give their name."""
 
     id: NumberId
     login: str
     type: str | None = None
+    name: str | None = None
 
 
 class Repository(Answered):
@@ -49,6 +74,21 @@ class Repository(Answered):
     full_name: str
     archived: bool | None = None
     disabled: bool | None = None
+    private: bool | None = None
+
+
+class File(Answered):
+    """A file of a repository, as base64 with line ends."""
+
+    content: str
+    encoding: str
+
+
+class Variable(Answered):
+    """A variable of Actions."""
+
+    name: str
+    value: str
 
 
 class Workflow(Answered):

@@ -102,7 +102,7 @@ class GitHub(CiProvider[RepositoryApi]):
         if expires_after is not None:
             problems += places.too_long_waits(api, looked, expires_after)
         if problems:
-            raise UnsafeTargetError(" ".join(problems))
+            raise UnsafeTargetError("", problems=problems)
         return looked.pins
 
     def find_person(self, target: ApprovalTarget, login: str) -> Person:
@@ -117,7 +117,24 @@ class GitHub(CiProvider[RepositoryApi]):
             raise VendorNotFoundError("GitHub", f"{login} is an account of type {found.type}, no person.")
         if found.login.lower() != login.lower():
             raise VendorUnavailableError("GitHub", f"asked about {login}, it answered about {found.login}.")
-        return Person(found.id, found.login)
+        return Person(found.id, found.login, found.name or "")
+
+    def may_approve(self, target: ApprovalTarget) -> Sequence[frozenset[str]]:
+        """See ApprovalProvider: the reviewers of each environment, the members of their teams among them."""
+        api = self.api(target)
+        looked = places.survey(api)
+        if len(looked.environments) < len(target.seats):
+            raise UnsafeTargetError("", problems=looked.problems)
+        members = {
+            slug: {one.id for one in api.team_members(slug)}
+            for each in looked.environments
+            for slug in each.teams.values()
+        }
+        own = {looked.pins["bot_id"]}
+        return [
+            each.user_ids.union(*(members[slug] for slug in each.teams.values())) - own
+            for each in looked.environments
+        ]
 
     # --- asking -----------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
+from champion_gate.adapters.github.checks import CHECKS, checkups
 from champion_gate.adapters.github.secrets import GitHubSecrets
 from champion_gate.adapters.github.settings import GitHubPlace, GitHubServer
 from champion_gate.domain.ports import Accounts, ApprovalProvider, Clock, ProviderHook, Vendor
@@ -57,4 +58,4 @@ def claims() -> ClaimsTable:
     return TABLE
 
 
-VENDOR = Vendor(GitHubServer, GitHubPlace, GitHubSecrets, provider, hook, claims)
+VENDOR = Vendor(GitHubServer, GitHubPlace, GitHubSecrets, provider, hook, claims, CHECKS, checkups)

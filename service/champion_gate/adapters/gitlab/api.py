@@ -121,6 +121,24 @@ class ProjectApi:
         """All trigger tokens with their owners; takes the role Maintainer. Others' tokens are shortened."""
         return self._all(Trigger, "triggers", *self._project, "triggers")
 
+    def hooks(self) -> list[models.Hook]:
+        """`GET …/hooks`; takes the role Maintainer."""
+        return self._all(models.Hook, "hooks", *self._project, "hooks")
+
+    def hook_events(self, hook_id: str) -> list[models.HookEvent]:
+        """The newest that were sent, `GET …/hooks/:hook_id/events`; since GitLab 17.3."""
+        path = joined(*self._project, "hooks", hook_id, "events")
+        answer = self._client.get(path, auth=self.tokens.read, params={"per_page": "10"})
+        return sorted(
+            gitlab.many(models.HookEvent, answer, "events"), key=lambda one: int(one.id), reverse=True
+        )
+
+    def file(self, path: str) -> models.File:
+        """A file on our ref, `GET …/repository/files/:file_path`."""
+        url = joined(*self._project, "repository", "files", path)
+        answer = self._client.get(url, auth=self.tokens.read, params={"ref": self.spot.ref})
+        return gitlab.one(models.File, answer, "file")
+
     # --- people -----------------------------------------------------------------------------------------------
 
     def opener(self) -> Person:
@@ -158,9 +176,9 @@ class ProjectApi:
         """Everybody's highest membership of the project, inherited and invited members included."""
         return self._all(Member, "members", *self._project, "members", "all")
 
-    def group_members(self, group_id: str) -> list[Member]:
-        """Everybody's highest membership of a group, inherited members included."""
-        return self._all(Member, "members", "groups", group_id, "members", "all")
+    def group_members(self, group_id: str, *, inherited: bool) -> list[Member]:
+        """Everybody's membership of a group; the highest, where inherited members are included."""
+        return self._all(Member, "members", "groups", group_id, "members", *(["all"] if inherited else []))
 
     def group_member(self, group_id: str, user_id: str, *, inherited: bool) -> Member:
         """Somebody's membership of a group; VendorNotFoundError for who is no member."""

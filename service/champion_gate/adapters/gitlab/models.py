@@ -36,6 +36,7 @@ class User(Account):
 
     state: str
     bot: bool | None = None
+    name: str = ""
 
 
 class Member(Account):
@@ -94,6 +95,37 @@ class ProtectedEnvironment(Answered):
     deploy_access_levels: list[AccessLevel]
     approval_rules: list[AccessLevel] | None = None
     required_approval_count: int | None = None
+
+
+class AccessToken(Answered):
+    """An access token as it sees itself; `expires_at` is a day, after whose beginning in UTC it is worth nothing."""
+
+    scopes: list[str]
+    expires_at: str | None = None
+
+
+class Hook(Numbered):
+    """A webhook of a project; `alert_status` is `executable`, or says that GitLab has stopped it."""
+
+    url: str
+    job_events: bool | None = None
+    pipeline_events: bool | None = None
+    deployment_events: bool | None = None
+    enable_ssl_verification: bool | None = None
+    alert_status: str | None = None
+
+
+class HookEvent(Numbered):
+    """A webhook that was sent; `internal error` stands where nothing answered (app/services/web_hook_service.rb)."""
+
+    response_status: str | int
+
+
+class File(Answered):
+    """A file of a project, as base64."""
+
+    content: str
+    encoding: str
 
 
 class Trigger(Answered):

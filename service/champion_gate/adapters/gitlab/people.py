@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ _KINDS = {
     "deploy_key_id": "deploy key",
     "member_role_id": "custom role",
 }
+_BOT = re.compile(r"(?:project|group)_[0-9]+_bot")
 _INHERITANCE = {None: False, 0: False, 1: True}
 
 
@@ -124,7 +126,7 @@ class People:
         Raises:
             VendorRefusedError: the members of the group or of the project are not shown to us.
         """
-        members = self._api.group_members(str(group_id))
+        members = self._api.group_members(str(group_id), inherited=True)
         if self._in_project is None:
             self._in_project = {one.id: one.access_level for one in self._api.members()}
         return [
@@ -132,6 +134,25 @@ class People:
             for one in members
             if one.state == "active" and one.id != but and self._in_project.get(one.id, NOBODY) < MAINTAINER
         ]
+
+    def admitted(self, rules: Iterable[AccessRule]) -> frozenset[str]:
+        """The ids of all whom one of the rules admits, as things are now; access tokens' bots are left out.
+
+        Raises:
+            VendorRefusedError: the members of a group or of the project are not shown to us.
+        """
+        found: set[str] = set()
+        for rule in rules:
+            if rule.kind == "user":
+                found.add(str(rule.number))
+                continue
+            if rule.kind == "group":
+                members = self._api.group_members(str(rule.number), inherited=rule.inherited)
+            else:
+                members = self._api.members() if rule.kind == "role" and rule.number > NOBODY else []
+                members = [one for one in members if one.access_level >= rule.number]
+            found |= {one.id for one in members if one.state == "active" and not _BOT.match(one.username)}
+        return frozenset(found)
 
     def is_person(self, user_id: str) -> bool:
         """Whether it is a person's account: no bot (access tokens act as such), not blocked, not deleted."""

@@ -100,7 +100,7 @@ class GitLab(CiProvider[ProjectApi]):
         )
         super().__init__(name, client)
         self._together = together or Together()
-        self._clock = clock
+        self.clock = clock
         self._gate_url = gate_url.rstrip("/")
 
     def check(self) -> None:
@@ -117,9 +117,9 @@ class GitLab(CiProvider[ProjectApi]):
         """See ApprovalProvider; the pins are numeric ids as strings."""
         del expires_after  # GitLab's environments have no timers to compare it with
         api = self.api(target)
-        looked = places.survey(api, People(api), self._clock.now())
+        looked = places.survey(api, People(api), self.clock.now())
         if looked.problems:
-            raise UnsafeTargetError(" ".join(looked.problems))
+            raise UnsafeTargetError("", problems=looked.problems)
         return looked.pins
 
     def find_person(self, target: ApprovalTarget, login: str) -> Person:
@@ -134,7 +134,25 @@ class GitLab(CiProvider[ProjectApi]):
             raise UnsafeTargetError(str(refused)) from refused
         if whole.bot is not False:
             raise VendorNotFoundError("GitLab", f"{login} is a bot's account, no person's.")
-        return found
+        return replace(found, name=whole.name)
+
+    def may_approve(self, target: ApprovalTarget) -> Sequence[frozenset[str]]:
+        """See ApprovalProvider: whom the approval rules name; where there are none, who may run the job."""
+        api = self.api(target)
+        people = People(api)
+        looked = places.survey(api, people, self.clock.now())
+        if looked.problems:
+            raise UnsafeTargetError("", problems=looked.problems)
+        rules, listed = looked.rules, looked.approver_ids
+        own = frozenset(looked.pins["openers"].split(","))
+        anybody = rules.deployers or (*rules.push, *rules.merge)
+        # With the older, unified setting the first line has the number for all of them.
+        unified = any(not rule.approvals for rule in rules.approvers)
+        slots = [
+            rules.approvers if unified else (rule,) for rule in rules.approvers for _ in range(rule.approvals)
+        ]
+        found = [people.admitted(each) for each in slots or [anybody]]
+        return [(each & listed if listed else each) - own for each in found]
 
     # --- asking -----------------------------------------------------------------------------------------------
 
@@ -158,7 +176,7 @@ class GitLab(CiProvider[ProjectApi]):
         login, source = _pinned_starter(promotion)
         if login and source:
             return login, source
-        return own_account(api, self._clock.now()).login, api.tokens.source
+        return own_account(api, self.clock.now()).login, api.tokens.source
 
     # --- deciding ---------------------------------------------------------------------------------------------
 
@@ -170,7 +188,7 @@ class GitLab(CiProvider[ProjectApi]):
         api, pipeline_id = self.api(target), _checked_id(request.external_id)
         asked_at = min(promotion.requested_at, request.intent_at)
         try:
-            return reading.state_of(api, pipeline_id, request.pins, asked_at, self._clock.now())
+            return reading.state_of(api, pipeline_id, request.pins, asked_at, self.clock.now())
         except VendorNotFoundError:
             starts.check_gone(api, pipeline_id, request)
             raise

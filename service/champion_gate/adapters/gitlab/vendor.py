@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from champion_gate.adapters.gitlab.checks import CHECKS, checkups
 from champion_gate.adapters.gitlab.secrets import GitLabSecrets
 from champion_gate.adapters.gitlab.settings import GitLabPlace, GitLabServer
 from champion_gate.domain.ports import Accounts, ApprovalProvider, Clock, ProviderHook, Vendor
@@ -57,4 +58,4 @@ def claims() -> ClaimsTable:
     return TABLE
 
 
-VENDOR = Vendor(GitLabServer, GitLabPlace, GitLabSecrets, provider, hook, claims)
+VENDOR = Vendor(GitLabServer, GitLabPlace, GitLabSecrets, provider, hook, claims, CHECKS, checkups)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from champion_gate.adapters.http.deadline import Timeouts
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 _PAGE = 1000
 _MOST_PAGES = 100  # a list that never ends must not hold a worker
+_RELEASE = re.compile(r"[0-9A-Za-z.+-]{1,40}")
 _STATUSES = {
     "READY": VersionStatus.READY,
     "PENDING_REGISTRATION": VersionStatus.PENDING,
@@ -250,6 +253,23 @@ class MlflowRegistry:
     def check(self) -> None:
         """List one model: shows that the registry answers and takes our credentials."""
         self._calls.run(lambda client: client.search_registered_models(max_results=1))
+
+    def server_version(self) -> str:
+        """What an MLflow server says of itself at `/version`; empty for a file, and where it does not tell."""
+        if not self._is_server:
+            return ""
+
+        def ask(_: MlflowClient) -> str:
+            from mlflow.utils.credentials import get_default_host_creds  # noqa: PLC0415 - as late as mlflow
+            from mlflow.utils.rest_utils import http_request  # noqa: PLC0415
+
+            creds: Callable[[str], object] = get_default_host_creds
+            send: Callable[[object, str, str], Any] = http_request
+            answer = send(creds(self._uri), "/version", "GET")
+            told = str(answer.text) if answer.status_code == HTTPStatus.OK else ""
+            return f"MLflow {told}" if _RELEASE.fullmatch(told) else ""
+
+        return self._calls.run(ask)
 
     def version_url(self, version: ModelVersion) -> str | None:
         """The version's page on an MLflow server."""

@@ -1,0 +1,203 @@
+"""What `champion-gate doctor` looks at in GitLab: tokens, webhook and CI/CD file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+from champion_gate.adapters.ci_checks import ADDRESS, CiFile, decoded, delivered
+from champion_gate.adapters.gitlab.models import AccessToken, Account, gitlab
+from champion_gate.adapters.shipped import shipped
+from champion_gate.domain.findings import Check, Checkup, Finding
+from champion_gate.domain.gates import Gate
+from champion_gate.domain.names import joined
+from champion_gate.domain.text import enumerated, one_line
+from champion_gate.domain.vendors import Host
+from champion_gate.errors import VendorNotFoundError, VendorRefusedError
+
+if TYPE_CHECKING:
+    from champion_gate.adapters.gitlab.api import ProjectApi
+    from champion_gate.adapters.gitlab.models import Hook
+    from champion_gate.adapters.gitlab.provider import GitLab
+    from champion_gate.adapters.http.auth import Auth
+
+_SEEN_LATER = "Without its webhooks a decision is seen by the sweep, up to a minute later."
+
+_TOKENS = Check(
+    "gitlab.tokens",
+    "GitLab answers, and takes our access tokens, which may do what they need to and no more",
+    "Nobody can be asked, and no decision read, without them.",
+    cheap=True,
+)
+_WEBHOOK = Check("gitlab.webhook", "a webhook of the project leads here, and tells of approvals", _SEEN_LATER)
+_DELIVERIES = Check("gitlab.deliveries", "the project's last webhooks arrived", _SEEN_LATER)
+_PIPELINE = Check(
+    "gitlab.pipeline",
+    "the CI/CD file on the gate's branch does what the shipped one does",
+    "It decides what reviewers are shown, which job waits for them, and whether its pipeline is found.",
+)
+CHECKS = (_TOKENS, _WEBHOOK, _DELIVERIES, _PIPELINE)
+
+_EXPIRES_SOON = timedelta(days=14)
+_SHIPPED = "gitlab/champion-gate.gitlab-ci.yml"
+_PARTS = (
+    "0.spec.inputs",
+    "1.workflow.name",
+    "1.workflow.rules",
+    "1.workflow.auto_cancel",
+    "1.default.interruptible",
+    "1.approve.rules",
+    "1.approve.environment.name",
+    "1.approve.id_tokens",
+)
+
+
+def checkups(
+    provider: GitLab, host: Host, gates: Sequence[Gate], public_url: str | None
+) -> Iterator[Checkup]:
+    """The checks of one GitLab and the gates that ask there; no call is made yet."""
+    there = _There(provider, host.server.oidc.audience, public_url)
+    yield Checkup(_TOKENS, there.tokens)
+    for gate in gates:
+        api = provider.api(gate.approval)
+        yield Checkup(_WEBHOOK, partial(there.webhook, api), gate.name)
+        yield Checkup(_PIPELINE, partial(there.pipeline, api), gate.name)
+
+
+@dataclass(frozen=True)
+class _There:
+    """One GitLab, as the service uses it."""
+
+    provider: GitLab
+    audience: str
+    public_url: str | None
+
+    def tokens(self) -> Iterator[Finding]:
+        for name, auth, scope in (
+            ("READ", self.provider.tokens.read, "read_api"),
+            ("API", self.provider.tokens.api, "api"),
+        ):
+            if auth is not None:
+                yield from self._token(f"CHAMPION_GATE_GITLAB_{name}_TOKEN", auth, scope)
+
+    def _token(self, variable: str, auth: Auth, scope: str) -> Iterator[Finding]:
+        client, anew = self.provider.client, f"Make a token with the scope {scope} for {variable}."
+        try:
+            token = gitlab.one(
+                AccessToken, client.get(joined("personal_access_tokens", "self"), auth=auth), "token"
+            )
+            who = gitlab.one(Account, client.get(joined("user"), auth=auth), "user")
+        except VendorRefusedError as refused:
+            yield _TOKENS.fail(f"{variable}: {refused.message}", anew)
+            return
+        wrong = []
+        if not {scope, "api"} & set(token.scopes):
+            yield _TOKENS.fail(
+                f"{variable} of {who.username} has the scope {enumerated(token.scopes) or 'of nothing'}.",
+                anew,
+            )
+            return
+        if more := [each for each in token.scopes if each != scope]:
+            wrong.append((f"{variable} may also do {enumerated(more)}, which it does not need.", anew))
+        if token.expires_at is not None:
+            ends = datetime.fromisoformat(token.expires_at).replace(tzinfo=UTC)
+            if ends - self.provider.clock.now() < _EXPIRES_SOON:
+                wrong.append(
+                    (
+                        f"{variable} expires on {ends:%Y-%m-%d}.",
+                        f"{anew} Meanwhile the old one can stand in {variable}_PREVIOUS.",
+                    )
+                )
+        yield from (_TOKENS.warning(*each) for each in wrong)
+        if not wrong:
+            yield _TOKENS.ok(f"{variable} is of {who.username}")
+
+    def webhook(self, api: ProjectApi) -> Iterator[Finding]:
+        page = f"Settings, Webhooks of project {api.spot.project}"
+        if self.public_url is None:
+            yield _WEBHOOK.not_known(
+                f"{ADDRESS} is not set.", f"Set {ADDRESS} to the address of this service."
+            )
+            return
+        wanted = f"{self.public_url}/hooks/gitlab"
+        try:
+            hook = next((one for one in api.hooks() if one.url.rstrip("/") == wanted), None)
+        except VendorRefusedError as refused:
+            yield _WEBHOOK.not_known(
+                f"the webhooks of project {api.spot.project} cannot be read ({refused.message}).",
+                "Give the read token's account the role Maintainer.",
+            )
+            return
+        if hook is None:
+            yield _WEBHOOK.warning(
+                f"no webhook of project {api.spot.project} leads to {wanted}.",
+                f"Add it with a signing token and the events Job, Pipeline and Deployment ({page}).",
+            )
+            return
+        yield from _hook(hook, wanted, page)
+        yield from self._deliveries(api, hook, page)
+
+    def _deliveries(self, api: ProjectApi, hook: Hook, page: str) -> Iterator[Finding]:
+        try:
+            sent = [str(one.response_status) for one in api.hook_events(hook.id)]
+        except VendorNotFoundError:
+            yield _DELIVERIES.not_known(
+                "GitLab tells of them from 17.3 on.", f"See {page}, Edit, Recent events."
+            )
+            return
+        yield from delivered(
+            _DELIVERIES,
+            "GitLab",
+            [int(status) if status.isdecimal() else 0 for status in sent],
+            last=f"was answered with {one_line(sent[0])}" if sent else "",
+            page=f"{page}, Edit, Recent events",
+            shared="CHAMPION_GATE_GITLAB_SIGNING_TOKEN or CHAMPION_GATE_GITLAB_WEBHOOK_TOKEN",
+        )
+
+    def pipeline(self, api: ProjectApi) -> Iterator[Finding]:
+        spot = api.spot
+        path = api.project().ci_config_path or ".gitlab-ci.yml"
+        where = f"{one_line(path)} on {spot.ref} of project {spot.project}"
+        if "@" in path or "://" in path:
+            yield _PIPELINE.not_known(f"{where} lies outside the project.", "See approval.place.")
+            return
+        try:
+            found = api.file(path)
+        except VendorNotFoundError:
+            yield _PIPELINE.fail(f"there is no {where}.", f"Put deploy/{_SHIPPED} there.")
+            return
+        parts = [tuple(part.split(".")) for part in _PARTS]
+        mine = {tuple(spot.job if key == "approve" else key for key in part): part for part in parts}
+        ours = shipped(_SHIPPED).decode().replace("aud: champion-gate", f"aud: {self.audience}")
+        file = CiFile(where, decoded(found.content, "GitLab"), mine)
+        yield file.compared(_PIPELINE, ours, f"deploy/{_SHIPPED}")
+
+
+def _hook(hook: Hook, wanted: str, page: str) -> Iterator[Finding]:
+    """What is wrong with our webhook; nothing but that it leads here, where all is right."""
+    wrong = []
+    events = {"Job": hook.job_events, "Pipeline": hook.pipeline_events, "Deployment": hook.deployment_events}
+    if missing := [name for name, told in events.items() if told is False]:
+        wrong.append(
+            (f"the webhook does not tell of {enumerated(missing)} events.", f"Turn them on ({page}, Edit).")
+        )
+    if hook.enable_ssl_verification is False:
+        wrong.append(
+            (
+                f"GitLab does not look at the certificate of {wanted}.",
+                f"Turn on SSL verification ({page}, Edit).",
+            )
+        )
+    if hook.alert_status not in {None, "executable"}:
+        wrong.append(
+            (
+                f"GitLab has stopped the webhook ({one_line(hook.alert_status or '')}): it failed too often.",
+                f"Have it tested there, which starts it again ({page}, Test).",
+            )
+        )
+    yield from (_WEBHOOK.warning(*each) for each in wrong)
+    if not wrong:
+        yield _WEBHOOK.ok(f"the webhook tells {wanted} of jobs, pipelines and deployments")
