@@ -164,7 +164,9 @@ def at_gitlab(run: Run, *, rotate: bool) -> None:
     from champion_gate.errors import ConfigurationError
     from champion_gate.settings.env_file import read_env_file
     from champion_gate.setup.changes import Plan
-    from champion_gate.setup.gitlab import ProjectSetup, Service, client_of
+    from champion_gate.setup.gitlab_calls import ProjectCalls
+    from champion_gate.setup.gitlab_credentials import Credentials, Service
+    from champion_gate.setup.gitlab_protections import Protections
 
     gates, known = load_gates(run.config), read_env_file(run.env_file)
     token = token_of_person(("GITLAB_TOKEN",), known)
@@ -175,13 +177,13 @@ def at_gitlab(run: Run, *, rotate: bool) -> None:
     if problems or not isinstance(server, GitLabServer):
         raise ConfigurationError(problems)
     service = Service(url, run.env_file, partial(secrets.token_hex, 32), SystemClock().now())
-    client, plan = client_of(server), Plan()
-    projects = sorted({place.project for place in places})
+    plan, projects = Plan(), sorted({place.project for place in places})
     for project in projects:
-        spots = [place for place in places if place.project == project]
-        setup = ProjectSetup(client, token, spots, service, alone=len(projects) == 1)
+        calls = ProjectCalls(server, token, project)
+        credentials = Credentials(calls, service, alone=len(projects) == 1)
         if rotate:
-            setup.rotate(plan, run.restarted)
-        else:
-            setup.add_to(plan, setup.me())
+            credentials.rotate(plan, run.restarted)
+            continue
+        Protections(calls, [place for place in places if place.project == project]).add_to(plan)
+        credentials.add_to(plan)
     run.carry_out(plan)
