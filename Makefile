@@ -20,9 +20,9 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11 py
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help install demo test test-all faults lint docs bench lock clean
+.PHONY: help install demo test test-all faults lint docs bench image-check lock clean
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s  %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s  %s\n", $$1, $$2 }' Makefile
 
 install: $(VENV)/.runtime ## the service, into .venv/bin/champion-gate
 
@@ -33,7 +33,7 @@ demo: $(VENV)/.runtime ## the whole flow on this machine, against stand-ins; ARG
 test: $(VENV)/.tools ## the tests, in minutes; ARGS="-k name" or ARGS=tests/unit narrows it
 	@$(PYTEST) --part quick -n 5 --dist loadfile $(ARGS)
 
-test-all: $(VENV)/.notebooks test ## and what takes longer: kill -9, races, released CI jobs, further vendors, more examples
+test-all: $(VENV)/.notebooks $(VENV)/.deploy test ## and what takes longer: kill -9, races, released CI jobs, further vendors, more examples
 	@$(PYTEST) --part rest -n 6 --dist loadfile --no-loadscope-reorder
 
 faults: $(VENV)/.tools ## kill -9 many times over, silent vendors and databases, and each variant that test-all leaves out
@@ -52,11 +52,14 @@ docs: $(VENV)/.tests ## renew the tables in service/docs that are made from the 
 bench: $(VENV)/.tests ## speed, load, memory and growth, beside their goals; ARGS=acks narrows it
 	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
 
+image-check: $(VENV)/.tests ## build the image and run it read-only, without capabilities (root, buildah, debootstrap)
+	@PYTHONPATH=tests $(BIN)/python tests/image_check.py
+
 lock: ## renew the lock files after a change of pyproject.toml (needs uv); ARGS=--upgrade takes newer versions
 	@$(LOCK) $(ARGS) --group build --output-file requirements.lock pyproject.toml
-	@$(LOCK) $(ARGS) --group tests --extra postgres --constraints requirements.lock \
-	  --output-file tests/requirements.lock pyproject.toml
+	@$(LOCK) $(ARGS) --group tests --constraints requirements.lock --output-file tests/requirements.lock pyproject.toml
 	@$(LOCK) $(ARGS) --group notebooks --constraints tests/requirements.lock --output-file tests/notebooks.lock
+	@$(LOCK) $(ARGS) --group deploy --constraints tests/requirements.lock --output-file tests/deploy.lock
 
 clean: ## remove what the other targets made
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -95,6 +98,10 @@ $(VENV)/.tests: requirements.lock tests/requirements.lock pyproject.toml | $(VEN
 # Beside the test tools, and not among them: pyproject.toml says why.
 $(VENV)/.notebooks: tests/notebooks.lock | $(VENV)/.tests
 	@$(PIP) install --require-hashes --no-deps --upgrade --target $(VENV)/notebooks --requirement $<
+	@touch $@
+
+$(VENV)/.deploy: tests/deploy.lock | $(VENV)/.tests
+	@$(PIP) install --require-hashes --no-deps --no-compile --upgrade --target $(VENV)/deploy --requirement $<
 	@touch $@
 
 # What PyPI does not have. Without it the tests that need it are skipped, and say so at the end; in CI they fail.

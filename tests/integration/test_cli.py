@@ -544,3 +544,12 @@ def test_a_process_ends_with_the_exit_code_and_prints_on_the_right_stream(
     assert bool(done.stdout) is (code == 0)
     assert bool(done.stderr) is (code != 0)
     assert "Traceback" not in done.stderr
+
+
+def test_the_health_check_asks_on_the_port_that_is_configured(world: ProcessWorld) -> None:
+    alive = run_command("healthcheck", environ=world.environ, folder=world.folder)
+    assert (alive.returncode, alive.stdout) == (0, "alive\n")
+    elsewhere = {**world.environ, "CHAMPION_GATE_PORT": str(free_port())}
+    dead = run_command("healthcheck", environ=elsewhere, folder=world.folder)
+    assert (dead.returncode, dead.stdout) == (4, "")
+    assert "does not answer" in dead.stderr

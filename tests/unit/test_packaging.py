@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RUNTIME_LOCK = ROOT / "requirements.lock"
 TESTS_LOCK = ROOT / "tests" / "requirements.lock"
 NOTEBOOKS_LOCK = ROOT / "tests" / "notebooks.lock"
+DEPLOY_LOCK = ROOT / "tests" / "deploy.lock"
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", re.MULTILINE)
@@ -53,10 +54,9 @@ def committed_files() -> list[Path]:
 
 WANTED = {
     RUNTIME_LOCK: PROJECT["project"]["dependencies"] + read_group("build"),
-    TESTS_LOCK: PROJECT["project"]["dependencies"]
-    + PROJECT["project"]["optional-dependencies"]["postgres"]
-    + read_group("tests"),
+    TESTS_LOCK: PROJECT["project"]["dependencies"] + read_group("tests"),
     NOTEBOOKS_LOCK: read_group("notebooks"),
+    DEPLOY_LOCK: read_group("deploy"),
 }
 
 
@@ -132,7 +132,7 @@ def test_the_package_says_the_version_of_pyproject() -> None:
 
 def test_top_level_folders_are_these_and_no_others() -> None:
     folders = {path.relative_to(ROOT).parts[0] for path in committed_files() if path.parent != ROOT}
-    assert folders <= {"service", "deploy", "tests", ".ci"}
+    assert folders <= {"service", "deploy", "tests", ".ci", ".github"}
 
 
 # Written in two halves, so that this file does not hold what it looks for.
@@ -180,11 +180,24 @@ def test_image_runs_as_a_numeric_user_other_than_root() -> None:
     assert re.fullmatch(r"[1-9][0-9]*:[1-9][0-9]*", users[-1])
 
 
-def test_image_checks_its_health_without_tools_that_a_slim_image_lacks() -> None:
+def test_image_checks_its_health_on_the_port_that_is_configured() -> None:
     check = re.search(r"^HEALTHCHECK (?:.*\\\n)?.*$", last_stage(), flags=re.MULTILINE)
     assert check
-    assert "/livez" in check[0]
-    assert not re.search(r"\b(curl|wget)\b", check[0])
+    assert check[0].endswith('CMD ["champion-gate", "healthcheck"]')
+
+
+def test_image_holds_no_stand_ins() -> None:
+    assert "service/champion_gate_standins" in (ROOT / ".dockerignore").read_text().splitlines()
+
+
+def test_nobody_is_told_to_install_from_a_registry_that_does_not_have_it() -> None:
+    words = re.compile(r"pip install[^\n]*champion[-_]gate\b")
+    found = [
+        str(path.relative_to(ROOT))
+        for path in committed_files()
+        if words.search(path.read_bytes().decode(errors="replace"))
+    ]
+    assert found == []
 
 
 def test_image_installs_nothing_in_its_last_stage() -> None:

@@ -75,9 +75,9 @@ def load_serving_settings() -> Settings:
 
 
 def _local_database_url() -> str:
-    from champion_gate.bootstrap.configuration import load_database_url
+    from champion_gate.bootstrap.configuration import load_environment
 
-    return load_database_url(os.environ)
+    return load_environment(os.environ).database_url.get_secret_value()
 
 
 @contextmanager

@@ -29,6 +29,10 @@ Exit codes:
 
 _COMMANDS = {
     "serve": ("champion_gate.cli.serve", "Run the service."),
+    "healthcheck": (
+        "champion_gate.cli.serve:healthcheck",
+        "Ask whether the service of this machine answers.",
+    ),
     "demo": (
         "champion_gate.demo.command",
         "See a model version become Champion, on this machine, in a minute.",

@@ -1,9 +1,10 @@
-"""`champion-gate serve`: check everything, then become gunicorn."""
+"""`champion-gate serve`: check everything, then become gunicorn; and whether it answers."""
 
 from __future__ import annotations
 
 import os
 import sys
+from http import HTTPStatus
 
 import click
 
@@ -54,3 +55,34 @@ def command(host: str | None, port: int | None, *, console: bool | None) -> None
     os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(128 * 1024))
     # In place of this process: what the checks have imported does not stay in the master's memory.
     os.execv(arguments[0], arguments)  # noqa: S606 - our own interpreter
+
+
+_HEALTH_SECONDS = 4  # the image's check gives it five
+_WHERE_ALL_ARE_REACHED = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
+
+
+@click.command()
+@click.option("--host", envvar="CHAMPION_GATE_HOST", default="127.0.0.1", help="As for `serve`.")
+@click.option(
+    "--port", envvar="CHAMPION_GATE_PORT", type=click.IntRange(1, 65535), default=8080, help="As for `serve`."
+)
+def healthcheck(host: str, port: int) -> None:
+    """Ask the service on this machine whether it answers; exit code 4 where it does not.
+
+    It runs every few seconds, so it reads no setting but these two.
+    """
+    from http.client import HTTPConnection, HTTPException
+
+    from champion_gate.errors import VendorUnavailableError
+
+    connection = HTTPConnection(_WHERE_ALL_ARE_REACHED.get(host, host), port, timeout=_HEALTH_SECONDS)
+    try:
+        connection.request("GET", "/livez")
+        status = connection.getresponse().status
+    except (OSError, HTTPException) as error:
+        raise VendorUnavailableError("the service", f"port {port} does not answer: {error}") from None
+    finally:
+        connection.close()
+    if status != HTTPStatus.OK:
+        raise VendorUnavailableError("the service", f"port {port} answers {status}")
+    click.echo("alive")

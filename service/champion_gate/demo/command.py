@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import click
 
 from champion_gate.demo.ci import REVIEWER, GitHubDemo, GitLabDemo
 from champion_gate.demo.models import ALIAS
+from champion_gate.errors import NotFoundError
 
 if TYPE_CHECKING:
     from champion_gate.demo.world import DemoWorld
@@ -44,6 +46,11 @@ def command(port: int | None, *, yes: bool, keep: bool, gitlab: bool, full: bool
 
     Everything listens on loopback and is gone when the demo ends.
     """
+    if find_spec("champion_gate_standins") is None:
+        raise NotFoundError(
+            "The stand-ins for Databricks, GitHub and GitLab are not installed here.",
+            hint="The image leaves them out. In a clone of the repository, run `make demo`.",
+        )
     from champion_gate.demo.world import Interrupts, demo_world
 
     # SIGTERM ends the demo as Ctrl-C does, so that its processes are stopped in either case.

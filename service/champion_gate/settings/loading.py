@@ -147,8 +147,8 @@ def load_settings(environ: Mapping[str, str], vendors: tuple[Vendor, ...]) -> Se
     )
 
 
-def load_database_url(environ: Mapping[str, str], vendors: tuple[Vendor, ...]) -> str:
-    """Only the database's address, for commands that need nothing else.
+def load_environment(environ: Mapping[str, str], vendors: tuple[Vendor, ...]) -> Environment:
+    """Only the variables, for commands that need no more than the database's address or the port.
 
     Raises:
         ConfigurationError: naming what is wrong with the variables; missing secrets do not matter here.
@@ -156,7 +156,7 @@ def load_database_url(environ: Mapping[str, str], vendors: tuple[Vendor, ...]) -
     environment, problems = read_environment(environ, vendors)
     if problems:
         raise ConfigurationError(problems)
-    return environment.database_url.get_secret_value()
+    return environment
 
 
 def load_environments_gates(environ: Mapping[str, str], vendors: tuple[Vendor, ...]) -> Gates:
@@ -165,10 +165,7 @@ def load_environments_gates(environ: Mapping[str, str], vendors: tuple[Vendor, .
     Raises:
         ConfigurationError: naming what is wrong with them or the file; missing secrets do not matter here.
     """
-    environment, problems = read_environment(environ, vendors)
-    if problems:
-        raise ConfigurationError(problems)
-    return load_gates(environment.config, vendors)
+    return load_gates(load_environment(environ, vendors).config, vendors)
 
 
 def _file_problems(provider: str, ca_file: str | None) -> list[str]:

@@ -42,7 +42,7 @@ class Database:
         busy_seconds: how long a writer of SQLite waits for others of this process, and then for other processes.
 
     Raises:
-        ConfigurationError: the URL is of another kind, or what it needs is not installed.
+        ConfigurationError: the URL is of another kind.
     """
 
     def __init__(
@@ -270,24 +270,19 @@ def _sqlite_engine(url: URL, busy_seconds: float) -> Engine:
 
 
 def _postgresql_engine(url: URL, answer_seconds: float | None) -> Engine:
-    try:
-        engine = create_engine(
-            url,
-            pool_size=5,
-            max_overflow=15,
-            pool_timeout=_POOL_SECONDS,
-            pool_pre_ping=True,
-            hide_parameters=True,
-        )
-    except ModuleNotFoundError:
-        raise ConfigurationError(
-            ["PostgreSQL needs the driver: pip install 'champion-gate[postgres]'"]
-        ) from None
+    engine = create_engine(
+        url,
+        pool_size=5,
+        max_overflow=15,
+        pool_timeout=_POOL_SECONDS,
+        pool_pre_ping=True,
+        hide_parameters=True,
+    )
     if answer_seconds is not None:
 
         @event.listens_for(engine, "do_connect")
         def _connect(_dialect: Any, _record: Any, args: list[Any], parameters: dict[str, Any]) -> Any:
-            from champion_gate.store.postgresql import connect  # noqa: PLC0415 - an extra
+            from champion_gate.store.postgresql import connect  # noqa: PLC0415 - few have PostgreSQL
 
             return connect(*args, answer_seconds=answer_seconds, **parameters)
 
