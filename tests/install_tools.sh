@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the tests' tools that PyPI does not have, and puts them beside the tests' Python, where they look for them:
-# gitlab-ci-local (npm) and the rsync that it calls; a browser, GitHub's stylesheet (npm) and the font that it names.
+# gitlab-ci-local (npm) and the rsync that it calls; systemd-analyze; a browser, GitHub's stylesheet (npm) and the font that it names.
 # Usage: tests/install_tools.sh [.venv/bin]
 set -eu
 bin="$(cd "${1:-$(dirname "$0")/../.venv/bin}" && pwd)"
@@ -11,6 +11,7 @@ browser() {
 }
 missing=''
 command -v rsync >/dev/null || missing="$missing rsync"
+[ "$(uname)" != Linux ] || command -v systemd-analyze >/dev/null || missing="$missing systemd"
 command -v npm >/dev/null || missing="$missing nodejs npm"
 browser >/dev/null || missing="$missing chromium-headless-shell fonts-liberation"
 if [ -n "$missing" ]; then

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -58,6 +58,7 @@ def build_service(
     *,
     clock: Clock | None = None,
     databricks: Mapping[str, str] | None = None,
+    sleep: Callable[[float], None] = time.sleep,
     waits: Waits | None = None,
 ) -> Service:
     """Build the service; after the fork, for connections and threads do not survive one.
@@ -66,6 +67,7 @@ def build_service(
         environ: the environment's variables.
         clock: where the time comes from; the machine's by default.
         databricks: settings of the SDK that stand before its own environment variables.
+        sleep: pauses between the tries of a call to a vendor; really pauses by default.
         waits: how long is waited for what; as in production by default.
 
     Raises:
@@ -80,7 +82,13 @@ def build_service(
     wake_ups = HueyWakeUps()
     clock = clock or SystemClock()
     core = build_core(
-        settings, store=store, wake_ups=wake_ups, clock=clock, databricks=databricks, waits=waits
+        settings,
+        store=store,
+        wake_ups=wake_ups,
+        clock=clock,
+        databricks=databricks,
+        sleep=sleep,
+        waits=waits,
     )
     app = _app(settings, core)
     _note_gates(core)
