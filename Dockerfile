@@ -36,8 +36,8 @@ COPY --from=build /opt/champion-gate /opt/champion-gate
 ENV PATH=/opt/champion-gate/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     CHAMPION_GATE_HOST=0.0.0.0 \
-    CHAMPION_GATE_CONFIG=/etc/champion-gate/gates.yaml \
-    CHAMPION_GATE_DATABASE_URL=sqlite:////var/lib/champion-gate/champion-gate.db
+    CHAMPION_GATE_CONFIG=/etc/champion-gate/gates.yaml
+# Where the database is, unless a variable or a secret file names another.
 WORKDIR /var/lib/champion-gate
 VOLUME ["/var/lib/champion-gate"]
 USER 10001:10001

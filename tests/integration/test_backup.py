@@ -16,13 +16,16 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import select
 
 from champion_gate.cli import cli
 from champion_gate.domain.promotion import Phase
-from champion_gate.errors import ConflictError
+from champion_gate.errors import ConfigurationError, ConflictError
 from champion_gate.store import migrate, open_store
 from champion_gate.store.backup import copy_whole, put_back
+from champion_gate.store.engine import Database
 from champion_gate.store.exclusive import ExclusiveFile
+from champion_gate.store.tables import metadata
 from integration.gate_world import GateWorld, gate_world
 from integration.rules_world import approve
 from integration.store_databases import PostgresqlDatabases, bring_to
@@ -191,6 +194,62 @@ def test_postgresql_has_its_own_way(tmp_path: Path, password: str) -> None:
     assert isinstance(refused, ConflictError)
     assert "pg_restore" in refused.hint
     assert "hunter2" not in refused.hint
+
+
+def test_a_database_moves_to_postgresql_with_every_row_and_goes_on_there(
+    postgresql_databases: PostgresqlDatabases, tmp_path: Path
+) -> None:
+    target = postgresql_databases.empty()
+    with gate_world(tmp_path) as world:
+        former, waiting = world.ask(), world.ask({"f1": 0.95})
+        source = world.environ["CHAMPION_GATE_DATABASE_URL"]
+        serving = ExclusiveFile(world.database)
+        assert serving.try_to_acquire()
+        assert "A service is up" in str(run(target, "migrate", "--copy-from", source).exception)
+        serving.release()
+
+        done = run(target, "migrate", "--copy-from", source, "--json")
+        assert done.exit_code == 0, (done.output, done.exception)
+        with (
+            closing(Database(source)) as one,
+            closing(Database(target)) as other,
+            one.read() as here,
+            other.read() as there,
+        ):
+            for table in metadata.sorted_tables:
+                query = select(table)
+                assert set(here.execute(query).all()) == set(there.execute(query).all()), table.name
+        with open_store(target) as store:
+            assert store.verify_ledger() == json.loads(done.stdout)["lines"] == world.store.verify_ledger()
+            world.store = store
+            world.start()
+            approve(world, waiting)
+            world.look()
+            world.ended(waiting, Phase.PROMOTED)
+            world.ended(former, Phase.SUPERSEDED)
+    again = run(target, "migrate", "--copy-from", source).exception
+    assert isinstance(again, ConflictError)
+    assert "not empty" in str(again)
+
+
+@pytest.mark.parametrize("source", ["postgresql://db/gate", "sqlite:///nowhere.db", "gate.db"])
+def test_only_a_file_of_sqlite_is_copied_from(tmp_path: Path, source: str) -> None:
+    done = run(tmp_path / "new.db", "migrate", "--copy-from", source)
+    assert isinstance(done.exception, ConfigurationError)
+    assert not (tmp_path / "new.db").exists()
+
+
+def test_a_database_whose_ledger_was_edited_is_copied_nowhere(database: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("DROP TRIGGER ledger_keeps_update")
+        connection.execute("UPDATE ledger SET body = replace(body, '\"b\"', '\"x\"') WHERE number = 2")
+        connection.execute(
+            "CREATE TRIGGER ledger_keeps_update BEFORE UPDATE ON ledger BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"
+        )
+        connection.commit()
+    done = run(tmp_path / "new.db", "migrate", "--copy-from", f"sqlite:///{database}")
+    assert isinstance(done.exception, ConflictError)
+    assert lines(tmp_path / "new.db") == 0
 
 
 def test_a_dump_of_an_earlier_release_goes_back_into_an_empty_database_only(

@@ -113,13 +113,17 @@ def test_no_secret_is_in_a_manifest(rendered: dict[str, dict[str, Any]]) -> None
     assert secret["valueFrom"]["secretKeyRef"]["name"] == "champion-gate"
 
 
+IMAGE = dict(re.findall(r"\b(CHAMPION_GATE_\w+)=(\S+)", (ROOT / "Dockerfile").read_text()))
+"""What the image says beneath whatever runs it."""
+
+
 def environ_of(manifests: Manifests) -> dict[str, str]:
     (container,) = one(manifests, "Deployment")["spec"]["template"]["spec"]["containers"]
     return {each["name"]: each["value"] for each in container["env"] if "value" in each}
 
 
 def test_the_service_takes_what_the_chart_gives_it(chart: Manifests, tmp_path: Path) -> None:
-    environ = environ_of(chart)
+    environ = IMAGE | environ_of(chart)
     assert credential_problems(environ) == []
     assert environ["DATABRICKS_AUTH_TYPE"] == "file-oidc"
     # As Kubernetes lays a Secret out: links into a folder with two dots before its name.
@@ -160,6 +164,7 @@ def test_five_minutes_without_databricks_take_no_pod_away_and_lose_no_notificati
     chart: Manifests, tmp_path: Path
 ) -> None:
     probes = probes_of(chart)
+    name, password = (SECRETS[f"CHAMPION_GATE_DATABRICKS_HOOK_{each}"] for each in ("USERNAME", "PASSWORD"))
     with gate_world(tmp_path) as world:
         service = build_service(
             world.environ,
@@ -179,11 +184,10 @@ def test_five_minutes_without_databricks_take_no_pod_away_and_lose_no_notificati
                         "run": {"run_id": run_id},
                         "job": {"job_id": world.job_id, "name": "train-churn"},
                     }
-                    auth = tuple(
-                        SECRETS[f"CHAMPION_GATE_DATABRICKS_HOOK_{each}"] for each in ("USERNAME", "PASSWORD")
-                    )
                     posted.append(
-                        requests.post(f"{url}/hooks/databricks", json=body, auth=auth, timeout=30).status_code
+                        requests.post(
+                            f"{url}/hooks/databricks", json=body, auth=(name, password), timeout=30
+                        ).status_code
                     )
                 due = [path for path, period in probes if second % period == 0]
                 assert [requests.get(url + path, timeout=30).status_code for path in due] == [200] * len(due)

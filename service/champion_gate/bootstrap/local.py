@@ -197,11 +197,31 @@ def local_instead_of_api() -> str | None:
     return _without_password(_local_database_url())
 
 
-def migrate_local() -> str:
-    """Create or upgrade the tables of this process's environment, and say where, without a password."""
+def migrate_local(source_url: str | None = None) -> tuple[str, int | None]:
+    """Create or upgrade the tables of this process's environment, then fill them from a SQLite database where one is named.
+
+    Returns:
+        The database without a password; and how many lines its ledger has, where it was filled.
+
+    Raises:
+        ConfigurationError, ConflictError: see `store.backup.copy_into`; or the source is no file of SQLite's.
+    """
+    from champion_gate.errors import ConfigurationError
+    from champion_gate.store import open_store
+    from champion_gate.store.backup import copy_into
+
     url = _local_database_url()
+    if source_url is None:
+        migrate_database(url)
+        return _without_password(url), None
+    file = Path(source_url.removeprefix("sqlite:///"))
+    if not source_url.startswith("sqlite:///") or not file.is_file():
+        raise ConfigurationError(["--copy-from: expected sqlite:///FILE of a database that is there"])
+    with _usable(source_url), open_store(source_url) as store:
+        store.check()
     migrate_database(url)
-    return _without_password(url)
+    with _usable(url):
+        return _without_password(url), copy_into(file, url)
 
 
 def back_up_local(target: Path) -> tuple[str, int | None, str | None]:

@@ -10,17 +10,29 @@ from champion_gate.cli.output import json_option, print_json, tell_if_local
 
 
 @click.command()
+@click.option(
+    "--copy-from",
+    "source",
+    metavar="URL",
+    help="Then copy every row of this SQLite database, which nobody serves.",
+)
 @json_option
-def migrate(*, as_json: bool) -> None:
-    """Create or upgrade the database's tables; safe to run twice. `serve` does it by itself."""
+def migrate(source: str | None, *, as_json: bool) -> None:
+    """Create or upgrade the database's tables; safe to run twice. `serve` does it by itself.
+
+    With --copy-from sqlite:///FILE it fills a new, empty database, which is the way to PostgreSQL. The ledger is
+    verified before and after.
+    """
     from champion_gate.bootstrap.local import migrate_local
 
     tell_if_local()
-    database = migrate_local()
+    database, lines = migrate_local(source)
     if as_json:
-        print_json({"database": database, "up_to_date": True})
-    else:
-        click.echo(f"The tables are up to date in {database}.")
+        print_json({"database": database, "up_to_date": True, "lines": lines})
+        return
+    click.echo(f"The tables are up to date in {database}.")
+    if lines is not None:
+        click.echo(f"{source} is copied into it; its ledger has {lines} lines, each as it was written.")
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""Copies of a SQLite database that are whole, and their way back. PostgreSQL has its own tools for that."""
+"""Copies of a SQLite database that are whole, their way back, and the way to PostgreSQL, which has its own tools for the rest."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 
-from sqlalchemy import URL
+from sqlalchemy import URL, delete, func, insert, select
 
 from champion_gate.errors import ConflictError
 from champion_gate.store import open_store
+from champion_gate.store.engine import Database
 from champion_gate.store.exclusive import ExclusiveFile
+from champion_gate.store.schema import check_schema
+from champion_gate.store.tables import ledger_head, metadata
 
 _BESIDE = ("-wal", "-shm")
+_CHUNK = 500  # rows
 
 
 def copy_whole(database: Path, target: Path) -> int:
@@ -91,6 +95,59 @@ def put_back(backup: Path, database: Path, *, wait_seconds: float = 5) -> tuple[
         return lines, kept
     finally:
         serving.release()
+
+
+def copy_into(database: Path, target_url: str) -> int:
+    """Copy every row of a SQLite database that nobody serves into another database, whose tables are empty.
+
+    Args:
+        database: the file to copy; it is only read.
+        target_url: a migrated database of either kind.
+
+    Returns:
+        How many lines the ledger has. They are verified before, and in the target.
+
+    Raises:
+        ConfigurationError: one of the two has not this version's schema.
+        ConflictError: a service is up on the file, the target holds rows, or a ledger does not verify.
+    """
+    serving = ExclusiveFile(database)
+    if not serving.try_to_acquire():
+        raise ConflictError(f"A service is up on {database}.", hint="Stop it first.")
+    source_url = URL.create("sqlite", database=str(database.absolute())).render_as_string()
+    try:
+        with open_store(source_url) as store:
+            store.verify_ledger()
+        with (
+            closing(Database(source_url)) as source,
+            closing(Database(target_url, answer_seconds=None)) as target,
+        ):
+            _copy_rows(source, target)
+    finally:
+        serving.release()
+    with open_store(target_url) as store:
+        return store.verify_ledger()
+
+
+def _copy_rows(source: Database, target: Database) -> None:
+    with source.snapshot() as read, target.write() as written:
+        check_schema(read)
+        check_schema(written)
+        # A migration writes the head alone; whoever appends to the ledger waits for it.
+        written.execute(select(ledger_head).with_for_update())
+        for table in metadata.sorted_tables:
+            new = 1 if table is ledger_head else 0
+            if (written.scalar(select(func.count()).select_from(table)) or 0) > new:
+                raise ConflictError(
+                    f"The database to copy into is not empty: there are rows in {table.name}.",
+                    hint="Name a new, empty one.",
+                )
+        written.execute(delete(ledger_head))
+        for table in metadata.sorted_tables:
+            for rows in (
+                read.execute(select(table).execution_options(yield_per=_CHUNK)).mappings().partitions()
+            ):
+                written.execute(insert(table), [dict(row) for row in rows])
 
 
 def _copy(source: Path, target: Path) -> int:
