@@ -8,8 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Hashes come from the lock, so whatever mirror the user's pip is set to may serve; only errors are worth showing.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
-UV ?= $(or $(wildcard $(BIN)/uv),uv)
-LOCK := $(UV) pip compile --python-version 3.11 --universal --generate-hashes --no-header --quiet
+LOCK := $(VENV)/release/bin/uv pip compile --python-version 3.11 --universal --generate-hashes --no-header --quiet
 
 # The first Python of 3.11 or newer that can make a virtual environment; `make PYTHON=/path/to/python3 …` overrides.
 # Debian's python3 comes without ensurepip until python3-venv is installed.
@@ -20,7 +19,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11 py
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help install demo test test-all faults lint docs bench image-check lock clean
+.PHONY: help install demo test test-all faults lint docs bench image-check sbom lock clean
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s  %s\n", $$1, $$2 }' Makefile
 
@@ -55,11 +54,16 @@ bench: $(VENV)/.tests ## speed, load, memory and growth, beside their goals; ARG
 image-check: $(VENV)/.tests ## build the image and run it read-only, without capabilities (root, buildah, debootstrap)
 	@PYTHONPATH=tests $(BIN)/python tests/image_check.py
 
-lock: ## renew the lock files after a change of pyproject.toml (needs uv); ARGS=--upgrade takes newer versions
+sbom: $(VENV)/.release ## write sbom.cdx.json, what the service is made of (CycloneDX)
+	@PYTHONPATH=$(VENV)/release $(BIN)/python -W ignore -m cyclonedx_py requirements --pyproject pyproject.toml \
+	  --mc-type application --output-reproducible --output-file sbom.cdx.json requirements.lock
+
+lock: $(VENV)/.release ## renew the lock files after a change of pyproject.toml; ARGS=--upgrade takes newer versions
 	@$(LOCK) $(ARGS) --group build --output-file requirements.lock pyproject.toml
 	@$(LOCK) $(ARGS) --group tests --constraints requirements.lock --output-file tests/requirements.lock pyproject.toml
 	@$(LOCK) $(ARGS) --group notebooks --constraints tests/requirements.lock --output-file tests/notebooks.lock
 	@$(LOCK) $(ARGS) --group deploy --constraints tests/requirements.lock --output-file tests/deploy.lock
+	@$(LOCK) $(ARGS) --group release --output-file tests/release.lock
 
 clean: ## remove what the other targets made
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -100,8 +104,12 @@ $(VENV)/.notebooks: tests/notebooks.lock | $(VENV)/.tests
 	@$(PIP) install --require-hashes --no-deps --upgrade --target $(VENV)/notebooks --requirement $<
 	@touch $@
 
-$(VENV)/.deploy: tests/deploy.lock | $(VENV)/.tests
+$(VENV)/.deploy: tests/deploy.lock | $(VENV)/pyvenv.cfg
 	@$(PIP) install --require-hashes --no-deps --no-compile --upgrade --target $(VENV)/deploy --requirement $<
+	@touch $@
+
+$(VENV)/.release: tests/release.lock | $(VENV)/pyvenv.cfg
+	@$(PIP) install --require-hashes --no-deps --upgrade --target $(VENV)/release --requirement $<
 	@touch $@
 
 # What PyPI does not have. Without it the tests that need it are skipped, and say so at the end; in CI they fail.

@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from champion_gate.store import migrate, open_store
 from champion_gate.store.engine import Database
 from champion_gate.store.schema import MIGRATIONS
 from champion_gate.store.tables import SCHEMA_VERSION, metadata
-from integration.store_databases import Databases
+from integration.store_databases import Databases, SqliteDatabases
 from integration.store_samples import KEY, T0, append_ledger, entry, notification, promotion
 
 pytest_plugins = ("integration.store_fixtures",)
@@ -54,6 +55,19 @@ def test_migrating_a_populated_database_again_keeps_every_row(databases: Databas
         assert store.get_promotion("p-1") == promotion()
         assert store.verify_ledger() == 2
         assert store.known_alias(KEY) == lock
+
+
+def test_an_older_release_leaves_the_tables_of_a_newer_one_alone_and_says_so(
+    sqlite_databases: SqliteDatabases,
+) -> None:
+    url = sqlite_databases.migrated()
+    with closing(Database(url)) as database:
+        with database.write() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        with pytest.raises(ConfigurationError, match="schema 9999 of a newer release"):
+            migrate(url)
+        with open_store(url) as store, pytest.raises(ConfigurationError, match="of a newer release"):
+            store.check()
 
 
 @pytest.mark.part("rest", "postgresql")

@@ -22,15 +22,17 @@ def migrate(database_url: str) -> None:
         database_url: as for `open_store`.
 
     Raises:
-        ConfigurationError: the URL cannot be used.
+        ConfigurationError: the URL cannot be used, or a newer release has been here.
         sqlalchemy.exc.SQLAlchemyError: the database cannot be reached or refuses.
     """
     with closing(Database(database_url, answer_seconds=None)) as database:
         if database.is_sqlite:
             database.use_wal()
         with database.read() as connection:
-            is_current = _schema_of(connection) == SCHEMA_VERSION
-        if not is_current:
+            found = _schema_of(connection)
+        if found is not None and found > SCHEMA_VERSION:
+            raise ConfigurationError([_words_on(found)])
+        if found != SCHEMA_VERSION:
             _upgrade(database)
 
 
@@ -56,11 +58,16 @@ def check_schema(connection: Connection) -> None:
     """
     found = _schema_of(connection)
     if found != SCHEMA_VERSION:
-        raise ConfigurationError(
-            [
-                f"the database has schema {found or 'none'} and needs {SCHEMA_VERSION}; run: champion-gate migrate"
-            ]
+        raise ConfigurationError([_words_on(found)])
+
+
+def _words_on(found: str | None) -> str:
+    if found is not None and found > SCHEMA_VERSION:
+        return (
+            f"the database has schema {found} of a newer release, and this one needs {SCHEMA_VERSION}; run that release, "
+            "or go back to the backup from before it"
         )
+    return f"the database has schema {found or 'none'} and needs {SCHEMA_VERSION}; run: champion-gate migrate"
 
 
 def _schema_of(connection: Connection) -> str | None:
