@@ -347,3 +347,28 @@ def test_the_unit_hands_over_secrets_as_the_service_looks_for_them() -> None:
     assert stop
     assert limit
     assert int(stop[1]) < int(limit[1])
+
+
+# --- a clone on GitHub ------------------------------------------------------------------------------------
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+@pytest.mark.needs("actionlint", "zizmor", "check-jsonschema")
+def test_the_workflows_of_a_clone_are_sound_and_their_actions_pinned() -> None:
+    run(BIN / "actionlint", *WORKFLOWS)
+    run(BIN / "zizmor", "--offline", "--no-progress", ROOT / ".github")
+    run(BIN / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS)
+    run(
+        BIN / "check-jsonschema", "--builtin-schema", "vendor.dependabot", ROOT / ".github" / "dependabot.yml"
+    )
+    for file in WORKFLOWS:
+        used = re.findall(r"uses: (?!\./)(\S+)", file.read_text())
+        assert [each for each in used if not re.search(r"@[0-9a-f]{40}$", each)] == [], file.name
+
+
+def test_the_workflows_call_targets_that_there_are() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    called = {name for file in WORKFLOWS for name in re.findall(r"\bmake ([a-z-]+)", file.read_text())}
+    assert called
+    assert called <= targets

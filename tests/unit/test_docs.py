@@ -9,6 +9,8 @@ from textwrap import dedent
 import pytest
 from markdown_it import MarkdownIt
 
+from champion_gate.adapters.github.app import needed_permissions
+from champion_gate.adapters.github.webhook import EVENTS
 from champion_gate.bootstrap.configuration import known_variables, load_gates
 from champion_gate.domain.notifications import NotificationPhase
 from champion_gate.domain.vendors import PREFIX
@@ -20,7 +22,11 @@ PAGES = {
 }
 LINKED = PAGES | {
     path.relative_to(ROOT): path.read_text()
-    for path in (ROOT / "tests" / "README.md", *sorted((ROOT / "deploy").rglob("*.md")))
+    for path in (
+        *(ROOT / "tests" / "README.md", ROOT / "CHANGELOG.md"),
+        *sorted((ROOT / ".github").glob("*.md")),
+        *sorted((ROOT / "deploy").rglob("*.md")),
+    )
 }
 CODE = re.compile(r"^ *```.*?^ *```$|`[^`\n]*`", re.DOTALL | re.MULTILINE)
 
@@ -122,3 +128,12 @@ def test_links_lead_somewhere(path: Path) -> None:
 def test_every_page_is_linked_from_the_readme() -> None:
     linked = set(re.findall(r"\]\(([^)#\s]+)", PAGES[Path("README.md")]))
     assert {str(path) for path in PAGES if path != Path("README.md")} <= linked
+
+
+def test_the_page_of_the_github_app_asks_for_what_the_service_checks() -> None:
+    section = LINKED[Path("deploy/github/README.md")].split("\n## 3. GitHub App\n")[1].split("\n## ")[0]
+    permissions = re.findall(r"\*(\w+): (read and write|read)\*", section.split("\nA fine-grained token")[0])
+    asked = {name.lower(): "write" if "write" in how else how for name, how in permissions}
+    assert asked == {"metadata": "read", **needed_permissions(teams=True)}
+    events = section.split(" events ")[1].split(". ")[0]
+    assert {each.lower().replace(" ", "_") for each in re.findall(r"\*([\w\s]+)\*", events)} == set(EVENTS)
