@@ -28,7 +28,8 @@ def migrate(source: str | None, *, as_json: bool) -> None:
     tell_if_local()
     database, lines = migrate_local(source)
     if as_json:
-        print_json({"database": database, "up_to_date": True, "lines": lines})
+        copied = {} if lines is None else {"lines": lines}
+        print_json({"database": database, "up_to_date": True, **copied})
         return
     click.echo(f"The tables are up to date in {database}.")
     if lines is not None:
