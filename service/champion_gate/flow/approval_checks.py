@@ -14,6 +14,7 @@ from champion_gate.domain.seats import filled
 from champion_gate.domain.text import enumerated, one_line
 from champion_gate.domain.together import Together
 from champion_gate.errors import UnsafeTargetError, VendorNotFoundError
+from champion_gate.flow.doctor import concerns_all
 from champion_gate.flow.identities import AnotherAccountError, check_same
 
 Remembered = Callable[[str, str], RememberedLogin | None]
@@ -58,6 +59,8 @@ class _There:
         try:
             pins = self.provider.check_place(self.gate.approval, self.gate.expires_after)
         except UnsafeTargetError as unsafe:
+            if concerns_all(unsafe):
+                raise
             for problem in unsafe.problems or (str(unsafe),):
                 # What to do follows on what is so, or is all there is to say.
                 found, _, remedy = problem.partition(". ")
@@ -106,6 +109,11 @@ class _There:
         for named, found in accounts.items():
             if isinstance(found, AnotherAccountError):
                 yield IDENTITIES.fail(found.message, found.hint)
+            elif isinstance(found, VendorNotFoundError) and (gone := self._was(named)):
+                yield IDENTITIES.warning(
+                    f"nobody has the login {named.login} of {self._written(named)} any more.",
+                    f"Nothing, if they have left: account {gone} stays kept from approving. Else write their login of today.",
+                )
             elif isinstance(found, VendorNotFoundError):
                 yield IDENTITIES.fail(
                     f"{self._written(named)} names {named.login}: {found.message}",
@@ -132,6 +140,11 @@ class _There:
         except (AnotherAccountError, VendorNotFoundError) as error:
             return error
         return found
+
+    def _was(self, named: Account) -> str | None:
+        """The account that is known to have had a login."""
+        before = self.remembered(self.gate.approval.provider, named.login)
+        return named.user_id or (before.user_id if before else None)
 
     def _written(self, named: Account) -> str:
         """Where gates.yaml names it."""

@@ -90,6 +90,11 @@ def of_error(check: Check, error: GateError) -> Finding:
 
     What is refused to all calls alike says nothing of what was looked at; the check of the credentials tells it.
     """
-    concerns_all = isinstance(error, VendorRefusedError) and error.concerns_all
-    verdict = check.fail if isinstance(error, _REFUSALS) and not concerns_all else check.not_known
+    verdict = check.fail if isinstance(error, _REFUSALS) and not concerns_all(error) else check.not_known
     return verdict(error.message, error.hint)
+
+
+def concerns_all(error: GateError) -> bool:
+    """Whether it is said to every call alike, also where it was wrapped into what it means for a place."""
+    refused = error.__cause__ if isinstance(error, UnsafeTargetError) else error
+    return isinstance(refused, VendorRefusedError) and refused.concerns_all

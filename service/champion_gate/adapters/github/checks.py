@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from champion_gate.adapters.ci_checks import ADDRESS, CiFile, decoded, delivered
 from champion_gate.adapters.github.app import (
+    HARMLESS,
     RegisteredApp,
     needed_permissions,
     settings_page,
@@ -64,8 +65,6 @@ _VARIABLE = Check(
 CHECKS = (_CREDENTIALS, _WEBHOOK, _DELIVERIES, _INSTALLATION, _PLAN, _WORKFLOW, _VARIABLE)
 
 _LEVELS = ("none", "read", "write", "admin")
-_HARMLESS = {"members": "read", "contents": "read", "actions_variables": "read"}
-"""What a gate whose reviewers are teams needs, and what these checks look at."""
 _SHIPPED = "deploy/github/champion-gate.yml"
 _PARTS = (
     "run-name",
@@ -181,7 +180,10 @@ class _There:
 
     def deliveries(self, app: AppAccess) -> Iterator[Finding]:
         path, params = joined("app", "hook", "deliveries"), {"per_page": "50"}
-        answer = self.provider.client.get(path, auth=app.as_app, params=params)
+        try:
+            answer = self.provider.client.get(path, auth=app.as_app, params=params)
+        except VendorNotFoundError:  # there is no webhook
+            answer = []
         sent = [one for one in github.many(HookDelivery, answer, "deliveries") if one.event in EVENTS]
         last = f"at {sent[0].delivered_at:%Y-%m-%d %H:%M} UTC: {one_line(sent[0].status)}" if sent else ""
         yield from delivered(
@@ -212,7 +214,7 @@ class _There:
         needed = {"metadata": "read", **needed_permissions(teams=False)}
         granted = found.permissions
         lacking = {name: level for name, level in needed.items() if _rank(granted.get(name)) < _rank(level)}
-        allowed = {**_HARMLESS, **needed}
+        allowed = {**HARMLESS, **needed}
         more = {name: level for name, level in granted.items() if _rank(level) > _rank(allowed.get(name))}
         if lacking:
             yield _INSTALLATION.fail(

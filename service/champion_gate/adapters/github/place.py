@@ -69,11 +69,13 @@ class Survey:
     Attributes:
         pins: ids to be stored with a request; complete only where there is no problem.
         problems: what makes the place unsafe, each with what to change and where.
+        refused: why it could not be looked at, which is one of the problems.
     """
 
     pins: Mapping[str, str]
     environments: tuple[Environment, ...]
     problems: tuple[str, ...]
+    refused: VendorRefusedError | None = None
 
 
 def survey(api: RepositoryApi) -> Survey:
@@ -85,6 +87,7 @@ def survey(api: RepositoryApi) -> Survey:
     problems: list[str] = []
     pins = {"ref": api.spot.ref, "workflow_path": api.spot.workflow_path}
     environments: list[Environment] = []
+    refused: VendorRefusedError | None = None
     try:
         api.sign_in()  # once, not by each of the calls
         repository, account, workflow, there = api.together.outcomes(
@@ -98,11 +101,12 @@ def survey(api: RepositoryApi) -> Survey:
         problems += _branch_problems(api, rules)
         for seat, one in zip(api.spot.seats, seen, strict=True):
             environments += _environment(api, seat, one, bot, problems)
-    except VendorRefusedError as refused:
-        problems.append(f"{api.spot.repository} cannot be checked: {refused}")
+    except VendorRefusedError as error:
+        problems.append(f"{api.spot.repository} cannot be checked: {error}")
+        refused = error
     pinned = {environment.seat: environment.pin() for environment in environments}
     pins["environments"] = canonical(pinned)
-    return Survey(pins, tuple(environments), tuple(problems))
+    return Survey(pins, tuple(environments), tuple(problems), refused)
 
 
 def unreadable_teams(api: RepositoryApi, looked: Survey) -> Iterator[str]:

@@ -102,7 +102,7 @@ class GitHub(CiProvider[RepositoryApi]):
         if expires_after is not None:
             problems += places.too_long_waits(api, looked, expires_after)
         if problems:
-            raise UnsafeTargetError("", problems=problems)
+            raise UnsafeTargetError("", problems=problems) from looked.refused
         return looked.pins
 
     def find_person(self, target: ApprovalTarget, login: str) -> Person:
@@ -124,7 +124,7 @@ class GitHub(CiProvider[RepositoryApi]):
         api = self.api(target)
         looked = places.survey(api)
         if len(looked.environments) < len(target.seats):
-            raise UnsafeTargetError("", problems=looked.problems)
+            raise UnsafeTargetError("", problems=looked.problems) from looked.refused
         members = {
             slug: {one.id for one in api.team_members(slug)}
             for each in looked.environments

@@ -75,12 +75,14 @@ class Survey:
         pins: ids to be stored with a request; complete only where there is no problem.
         approver_ids: the people whom the gate names; empty where it names none.
         problems: what makes the place unsafe, each with what to change and where.
+        refused: why it could not be looked at, which is one of the problems.
     """
 
     pins: Mapping[str, str]
     rules: Rules
     approver_ids: frozenset[str]
     problems: tuple[str, ...]
+    refused: VendorRefusedError | None = None
 
 
 def survey(api: ProjectApi, people: People, now: datetime) -> Survey:
@@ -91,6 +93,7 @@ def survey(api: ProjectApi, people: People, now: datetime) -> Survey:
     """
     spot, problems, rules = api.spot, list[str](), Rules()
     approver_ids: frozenset[str] = frozenset()
+    refused: VendorRefusedError | None = None
     pins = {
         "ref": spot.ref,
         "job": spot.job,
@@ -127,10 +130,11 @@ def survey(api: ProjectApi, people: People, now: datetime) -> Survey:
             for each in people.unreadable_groups([*rules.deployers, *rules.approvers])
         ]
         problems += _seats_wanted(spot, rules)
-    except VendorRefusedError as refused:
-        problems.append(f"Project {spot.project} cannot be checked: {refused}")
+    except VendorRefusedError as error:
+        problems.append(f"Project {spot.project} cannot be checked: {error}")
+        refused = error
     pins |= {"approvers": ",".join(sorted(approver_ids, key=int)), "rules": rules.pin()}
-    return Survey(pins, rules, approver_ids, tuple(problems))
+    return Survey(pins, rules, approver_ids, tuple(problems), refused)
 
 
 def changes(stored: Mapping[str, str], now: Survey) -> list[str]:

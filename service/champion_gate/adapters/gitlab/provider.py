@@ -119,7 +119,7 @@ class GitLab(CiProvider[ProjectApi]):
         api = self.api(target)
         looked = places.survey(api, People(api), self.clock.now())
         if looked.problems:
-            raise UnsafeTargetError("", problems=looked.problems)
+            raise UnsafeTargetError("", problems=looked.problems) from looked.refused
         return looked.pins
 
     def find_person(self, target: ApprovalTarget, login: str) -> Person:
@@ -142,7 +142,7 @@ class GitLab(CiProvider[ProjectApi]):
         people = People(api)
         looked = places.survey(api, people, self.clock.now())
         if looked.problems:
-            raise UnsafeTargetError("", problems=looked.problems)
+            raise UnsafeTargetError("", problems=looked.problems) from looked.refused
         rules, listed = looked.rules, looked.approver_ids
         own = frozenset(looked.pins["openers"].split(","))
         anybody = rules.deployers or (*rules.push, *rules.merge)
