@@ -128,7 +128,6 @@ def test_answers_that_the_description_lacks_are_checked_against_our_own_schemas(
         "/users/rita",
         REPO,
         f"{ACTIONS}/workflows/champion-gate.yml",
-        f"{REPO}/environments/champion/deployment-branch-policies",
         f"{REPO}/rules/branches/main",
         "/orgs/example/teams/ml/members",
         "/orgs/example/teams/ml/memberships/tom",

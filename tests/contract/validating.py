@@ -28,7 +28,9 @@ DEFAULT_VERSION = "2022-11-28"
 VERSIONS = (DEFAULT_VERSION, "2026-03-10")
 SERVER = "https://api.github.com"
 NOT_MODIFIED, BAD_REQUEST = 304, 400
-NO_API = re.compile(r"/[^/]+/[^/]+/actions/runs/\d+|/\.well-known/.*|/_apis/.*")
+NO_API = re.compile(
+    r"/[^/]+/[^/]+/actions/runs/\d+|/\.well-known/.*|/_apis/.*|/apps/.*|(/organizations/[^/]+)?/settings/apps/.*"
+)
 """Pages for people, and the issuer of ID tokens, which the description of the REST API leaves out."""
 
 
@@ -97,11 +99,14 @@ def _description(name: str) -> _Description:
 
 
 def _corrected(node: dict[str, Any]) -> dict[str, Any]:
-    """Two things that GitHub's description says of itself and GitHub does not keep.
+    """Three things that GitHub's description says of itself and GitHub does not keep.
 
-    A nullable enum lists no null, which OpenAPI 3.0.3 asks for; and `created` is called a date-time,
-    while its own text points to the search syntax for ranges of dates.
+    A nullable enum lists no null, which OpenAPI 3.0.3 asks for; `created` is called a date-time, while its own text
+    points to the search syntax for ranges of dates; and an environment is told no `can_admins_bypass`, which GitHub
+    takes (google/go-github#2725).
     """
+    if node.get("additionalProperties") is False and "prevent_self_review" in node["properties"]:
+        node["properties"]["can_admins_bypass"] = {"type": "boolean"}
     if node.get("nullable") and "enum" in node and None not in node["enum"]:
         node["enum"].append(None)
     if node.get("name") == "created" and node.get("in") == "query":
@@ -173,10 +178,10 @@ class _Found(NamedTuple):
 
 
 def _find(version: str, request: _Request) -> _Found | None:
-    for name in (version, "unlisted"):
+    for name in (version, "setup", "unlisted"):
         description = _description(name)
         if template := description.template(request):
-            return _Found(description, template, listed=name == version)
+            return _Found(description, template, listed=name != "unlisted")
     return None
 
 

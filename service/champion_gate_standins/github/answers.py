@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import zlib
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -11,6 +13,7 @@ from urllib.parse import quote
 from champion_gate_standins.github.state import (
     Environment,
     GitHubApp,
+    PullRequest,
     Repository,
     Team,
     User,
@@ -56,6 +59,9 @@ _REPOSITORY_LINKS = (
     "teams",
     "trees",
 )
+
+
+_YEARS_OLD = {"created_at": "2020-01-01T00:00:00Z", "updated_at": "2020-01-01T00:00:00Z"}
 
 
 def stamp(at: datetime) -> str:
@@ -120,8 +126,7 @@ def public_user(base: str, who: User) -> Json:
         "public_gists": 0,
         "followers": 0,
         "following": 0,
-        "created_at": "2020-01-01T00:00:00Z",
-        "updated_at": "2020-01-01T00:00:00Z",
+        **_YEARS_OLD,
     }
 
 
@@ -144,6 +149,31 @@ def team(base: str, which: Team) -> Json:
         "repositories_url": f"{url}/repos",
         "parent": None,
     }
+
+
+def full_team(base: str, which: Team, owner: User) -> Json:
+    """`team-full`, as of a team that is asked for by itself."""
+    org = f"{base}/orgs/{which.org}"
+    links = ("repos", "events", "hooks", "issues", "members", "public_members")
+    counts = ("public_repos", "public_gists", "followers", "following")
+    organization = {
+        "login": owner.login,
+        "id": owner.id,
+        "node_id": node_id("Organization", owner.id),
+        "url": org,
+        "html_url": f"{base}/{which.org}",
+        "avatar_url": f"{base}/avatars/{owner.id}",
+        "description": None,
+        "has_organization_projects": True,
+        "has_repository_projects": True,
+        "type": "Organization",
+        "archived_at": None,
+        **{f"{name}_url": f"{org}/{name}" for name in links},
+        **dict.fromkeys(counts, 0),
+        **_YEARS_OLD,
+    }
+    numbers = {"members_count": len(which.members), "repos_count": 0}
+    return team(base, which) | numbers | _YEARS_OLD | {"organization": organization}
 
 
 def reviewers(base: str, environment: Environment) -> list[Json]:
@@ -224,14 +254,16 @@ def environment(base: str, repository: Repository, place: Environment) -> Json:
                 "reviewers": reviewers(base, place),
             }
         )
-    if place.branch_policy:
+    if place.branch_policy is not None:
         rules.append({"type": "branch_policy"})
     for number, rule in enumerate(rules):
         rule["id"] = place.id * 10 + number
         rule["node_id"] = node_id("Gate", rule["id"])
-    custom = place.branch_policy not in {None, "protected"}
+    custom = place.branches is not None
     policy = (
-        {"protected_branches": not custom, "custom_branch_policies": custom} if place.branch_policy else None
+        None
+        if place.branch_policy is None
+        else {"protected_branches": not custom, "custom_branch_policies": custom}
     )
     answer = environment_link(base, repository, place) | {
         "created_at": stamp(place.created_at),
@@ -258,12 +290,14 @@ def environment_link(base: str, repository: Repository, place: Environment) -> J
 
 def branch_policies(place: Environment) -> Json:
     """The list of custom deployment branch policies; empty with "protected" or without a policy."""
-    names = [place.branch_policy] if place.branch_policy not in {None, "protected"} else []
-    policies = [
-        {"id": place.id * 10 + 9, "node_id": node_id("Policy", place.id), "name": name, "type": "branch"}
-        for name in names
-    ]
+    policies = [branch_policy(place, name) for name in place.branches or ()]
     return {"total_count": len(policies), "branch_policies": policies}
+
+
+def branch_policy(place: Environment, name: str) -> Json:
+    """`deployment-branch-policy`."""
+    number = place.id * 10_000 + zlib.crc32(name.encode()) % 10_000
+    return {"id": number, "node_id": node_id("Policy", number), "name": name, "type": "branch"}
 
 
 def branch_rules(repository: Repository, branch: str) -> list[Json]:
@@ -321,4 +355,106 @@ def installation(base: str, which: GitHubApp) -> Json:
         "repository_selection": "all" if which.repositories is None else "selected",
         "suspended_at": stamp(which.created_at) if which.suspended else None,
         "suspended_by": user(base, which.owner) if which.suspended else None,
+    }
+
+
+def pull_request(base: str, repository: Repository, one: PullRequest) -> Json:
+    """`pull-request-simple`, as in lists."""
+    url = f"{base}/repos/{repository.full_name}"
+    api = f"{url}/pulls/{one.number}"
+    html = f"{base}/{repository.full_name}/pull/{one.number}"
+    links = {
+        "comments": f"{url}/issues/{one.number}/comments",
+        "commits": f"{api}/commits",
+        "statuses": f"{url}/statuses/{repository.branches[one.head]}",
+        "html": html,
+        "issue": f"{url}/issues/{one.number}",
+        "review_comments": f"{api}/comments",
+        "review_comment": f"{url}/pulls/comments{{/number}}",
+        "self": api,
+    }
+
+    def end(name: str) -> Json:
+        return {
+            "label": f"{repository.owner.login}:{name}",
+            "ref": name,
+            "sha": repository.branches[name],
+            "user": user(base, repository.owner),
+            "repo": full_repository(base, repository),
+        }
+
+    return {
+        "url": api,
+        "id": one.id,
+        "node_id": node_id("PullRequest", one.id),
+        "html_url": html,
+        "diff_url": f"{html}.diff",
+        "patch_url": f"{html}.patch",
+        "issue_url": links["issue"],
+        "commits_url": links["commits"],
+        "review_comments_url": links["review_comments"],
+        "review_comment_url": links["review_comment"],
+        "comments_url": links["comments"],
+        "statuses_url": links["statuses"],
+        "number": one.number,
+        "state": one.state,
+        "locked": False,
+        "title": one.title,
+        "body": one.body,
+        "user": user(base, one.user),
+        "labels": [],
+        "assignee": None,
+        "milestone": None,
+        "created_at": stamp(one.created_at),
+        "updated_at": stamp(one.created_at),
+        "closed_at": None,
+        "merged_at": None,
+        "merge_commit_sha": None,
+        "head": end(one.head),
+        "base": end(one.base),
+        "_links": {name: {"href": link} for name, link in links.items()},
+        "author_association": "MEMBER",
+        "auto_merge": None,
+    }
+
+
+def full_pull_request(base: str, repository: Repository, one: PullRequest) -> Json:
+    """`pull-request`, as of one that was just opened."""
+    counts = ("additions", "changed_files", "comments", "commits", "deletions", "review_comments")
+    return pull_request(base, repository, one) | {
+        **dict.fromkeys(counts, 1),
+        "mergeable": None,
+        "mergeable_state": "unknown",
+        "merged": False,
+        "merged_by": None,
+        "maintainer_can_modify": False,
+    }
+
+
+def blob_sha(text: str) -> str:
+    """Git's id of a file."""
+    content = text.encode()
+    return hashlib.sha1(b"blob %d\0%b" % (len(content), content), usedforsecurity=False).hexdigest()
+
+
+def content(base: str, repository: Repository, branch: str, path: str) -> Json:
+    """`content-file` of a file on a branch."""
+    text = repository.files[branch][path]
+    sha, url = blob_sha(text), f"{base}/repos/{repository.full_name}"
+    here = f"{url}/contents/{quote(path)}?ref={branch}"
+    page = f"{base}/{repository.full_name}/blob/{branch}/{quote(path)}"
+    git = f"{url}/git/blobs/{sha}"
+    return {
+        "type": "file",
+        "encoding": "base64",
+        "size": len(text.encode()),
+        "name": path.rpartition("/")[2],
+        "path": path,
+        "content": base64.encodebytes(text.encode()).decode(),
+        "sha": sha,
+        "url": here,
+        "git_url": git,
+        "html_url": page,
+        "download_url": page,
+        "_links": {"git": git, "self": here, "html": page},
     }

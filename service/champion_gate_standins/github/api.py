@@ -133,7 +133,7 @@ class Api:
             raise RefusedError(404, "Not Found")
         if app.suspended:
             raise RefusedError(403, "This installation has been suspended")
-        token, credential = auth.new_installation_token(self._state, app, _body(required=False))
+        token, credential = auth.new_installation_token(self._state, app, json_body(required=False))
         answer = {
             "token": token,
             "expires_at": answers.stamp(credential.expires_at or self._state.clock()),
@@ -210,7 +210,7 @@ class Api:
     def dispatch(self, owner: str, name: str, file: str) -> tuple[Response, int]:
         """`POST …/actions/workflows/{workflow_id}/dispatches`."""
         caller, repository = self._reach(owner, name, "actions", "write")
-        workflow, body = self._workflow(repository, file), _body()
+        workflow, body = self._workflow(repository, file), json_body()
         version = request.headers.get("X-GitHub-Api-Version", OLD_VERSION)
         known = {"ref", "inputs"}
         if version == OLD_VERSION and self.run_details != "refused":
@@ -224,7 +224,7 @@ class Api:
         )
         wanted = self.run_details == "supported" and body.get("return_run_details") is True
         if version == OLD_VERSION and not wanted:
-            return _nothing(204), 204
+            return nothing(204), 204
         run_url, html_url = run_answers.run_links(self._base, run)
         return jsonify({"workflow_run_id": run.id, "run_url": run_url, "html_url": html_url}), 200
 
@@ -285,7 +285,7 @@ class Api:
         caller, repository = self._reach(owner, name, "deployments", "write")
         if caller.app:
             raise RefusedError(403, "Resource not accessible by integration")
-        run, body = self._state.run(run_id, repository), _body()
+        run, body = self._state.run(run_id, repository), json_body()
         ids, verdict = body.get("environment_ids"), body.get("state")
         if (
             not isinstance(ids, list)
@@ -349,13 +349,15 @@ def problem(error: RefusedError) -> tuple[Response, int]:
     return jsonify(answer), error.status
 
 
-def _nothing(status: int) -> Response:
+def nothing(status: int) -> Response:
+    """An answer without a body."""
     answer = Response(status=status)
     answer.headers.pop("Content-Type", None)
     return answer
 
 
-def _body(*, required: bool = True) -> dict[str, Any]:
+def json_body(*, required: bool = True) -> dict[str, Any]:
+    """The JSON object of the request in hand; an empty one without a body, where it is not required."""
     raw = request.get_data()
     if not raw and not required:
         return {}

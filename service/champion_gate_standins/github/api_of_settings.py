@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
 
 from flask import Blueprint, Response, jsonify, request
 
@@ -68,30 +65,9 @@ class SettingsApi:
         branch = request.args.get("ref", repository.default_branch).removeprefix("refs/heads/")
         if branch not in repository.branches:
             raise RefusedError(404, f"No commit found for the ref {branch}")
-        text = repository.files.get(branch, {}).get(path)
-        if text is None:
+        if path not in repository.files.get(branch, {}):
             raise RefusedError(404, "Not Found")
-        content = text.encode()
-        sha = hashlib.sha1(b"blob %d\0%b" % (len(content), content), usedforsecurity=False).hexdigest()
-        base = f"{self._state.base_url}/repos/{repository.full_name}"
-        url = f"{base}/contents/{quote(path)}?ref={branch}"
-        page = f"{self._state.base_url}/{repository.full_name}/blob/{branch}/{quote(path)}"
-        git = f"{base}/git/blobs/{sha}"
-        answer = {
-            "type": "file",
-            "encoding": "base64",
-            "size": len(content),
-            "name": path.rpartition("/")[2],
-            "path": path,
-            "content": base64.encodebytes(content).decode(),
-            "sha": sha,
-            "url": url,
-            "git_url": git,
-            "html_url": page,
-            "download_url": page,
-            "_links": {"git": git, "self": url, "html": page},
-        }
-        return jsonify(answer)
+        return jsonify(answers.content(self._state.base_url, repository, branch, path))
 
     def get_variable(self, owner: str, name: str, variable: str) -> Response:
         """`GET …/actions/variables/{name}`."""

@@ -14,6 +14,8 @@ from champion_gate_standins.common.gated_job import AUDIENCE, GatedJobs
 from champion_gate_standins.common.server import StandInApp
 from champion_gate_standins.github.api import Api, problem
 from champion_gate_standins.github.api_of_settings import SettingsApi
+from champion_gate_standins.github.api_of_setup import SetupApi
+from champion_gate_standins.github.app_pages import AppPages
 from champion_gate_standins.github.oidc import IdTokens
 from champion_gate_standins.github.page import RunPage
 from champion_gate_standins.github.runs import Runs, new_branch
@@ -44,6 +46,17 @@ ALL_PERMISSIONS = {
 }
 
 
+ADMINISTRATOR = {
+    **ALL_PERMISSIONS,
+    "actions_variables": "write",
+    "administration": "write",
+    "contents": "write",
+    "pull_requests": "write",
+    "workflows": "write",
+}
+"""What who sets up a repository may do there."""
+
+
 class GitHubStandIn:
     """GitHub as far as champion-gate meets it. Thread-safe; nothing is kept on disk.
 
@@ -55,6 +68,8 @@ class GitHubStandIn:
         api: knobs of the API's versions.
         workflow_runs: knobs of how runs behave.
         oidc: issues the jobs' ID tokens.
+        setup_api: knobs of how repositories are changed.
+        app_pages: knobs of how people make and install Apps.
     """
 
     def __init__(
@@ -82,6 +97,10 @@ class GitHubStandIn:
         self.app.json.sort_keys = False  # type: ignore[attr-defined]
         self.app.register_blueprint(self.api.blueprint)
         self.app.register_blueprint(SettingsApi(self.state, self.webhooks).blueprint)
+        self.setup_api = SetupApi(self.state, self.webhooks)
+        self.app.register_blueprint(self.setup_api.blueprint)
+        self.app_pages = AppPages(self.state, self.webhooks, self.add_app)
+        self.app.register_blueprint(self.app_pages.blueprint)
         for blueprint in self.oidc.blueprints:
             self.app.register_blueprint(blueprint)
         self.app.register_blueprint(RunPage(self.state, self.workflow_runs).blueprint)
@@ -187,16 +206,17 @@ class GitHubStandIn:
         default_branch: str = "main",
         *,
         private: bool = False,
-        workflow: str = "champion-gate.yml",
+        workflow: str | None = "champion-gate.yml",
     ) -> Repository:
-        """Add a repository of an organization, with the approval workflow on its default branch."""
+        """Add a repository of an organization, with the approval workflow on its default branch, or with None without one."""
         owner, name = full_name.split("/")
         with self.state.lock:
             now = self.state.clock()
             account = self.state.account(owner, kind="Organization")
             repository = Repository(self.state.new_id(), name, account, default_branch, private, now)
             new_branch(repository, default_branch)
-            repository.workflows[workflow] = Workflow(self.state.new_id(), workflow, "champion-gate", now)
+            if workflow is not None:
+                repository.workflows[workflow] = Workflow(self.state.new_id(), workflow, "champion-gate", now)
             self.state.repositories[full_name.lower()] = repository
             return repository
 
@@ -245,7 +265,7 @@ class GitHubStandIn:
         *,
         can_admins_bypass: bool | None = False,
         prevent_self_review: bool = True,
-        branch_policy: str | None = "main",
+        branch_policy: str | tuple[str, ...] | None = "main",
         wait_timer: int = 0,
     ) -> Environment:
         """Add an environment, or change the rules of one that exists (its id stays).
@@ -256,7 +276,7 @@ class GitHubStandIn:
             reviewers: logins, user ids or teams; none leaves it unprotected.
             can_admins_bypass: None leaves the field out of answers.
             prevent_self_review: whether who starts a run may not review it.
-            branch_policy: the one branch that may deploy, "protected", or None for any.
+            branch_policy: the one branch that may deploy, several, "protected", or None for any.
             wait_timer: minutes from a job's creation, however soon it is reviewed.
         """
         with self.state.lock:
@@ -272,6 +292,20 @@ class GitHubStandIn:
         """Put a file on a branch, in the place of any before."""
         with self.state.lock:
             self.repository(repository).files.setdefault(branch, {})[path] = text
+
+    def merge(self, repository: Repository | str, number: int) -> None:
+        """Merge a pull request; GitHub then knows the workflows that are on the default branch."""
+        with self.state.lock:
+            found, now = self.repository(repository), self.state.clock()
+            pull = found.pulls[number - 1]
+            pull.state = "closed"
+            found.files[pull.base] = dict(found.files[pull.head])
+            found.branches[pull.base] = found.branches[pull.head]
+            for path in found.files[found.default_branch]:
+                folder, _, file = path.rpartition("/")
+                if folder == ".github/workflows":
+                    fresh = Workflow(self.state.new_id(), file, "champion-gate", now)
+                    found.workflows.setdefault(file, fresh)
 
     def delete_environment(self, repository: Repository | str, name: str) -> None:
         """Delete an environment; made anew, it has another id."""

@@ -64,7 +64,7 @@ class Environment:
 
     Attributes:
         can_admins_bypass: None leaves the field out of answers, as older GitHub servers do.
-        branch_policy: None = any branch, "protected", or the one branch that may deploy.
+        branch_policy: None = any branch, "protected", or the one branch that may deploy, or those that may.
         wait_timer: minutes from a job's creation, however soon it is reviewed.
         other_rule_holds: whether a custom protection rule (a GitHub App's) has not let jobs through yet.
     """
@@ -76,7 +76,7 @@ class Environment:
     reviewers: list[User | Team] = field(default_factory=list)
     prevent_self_review: bool = False
     can_admins_bypass: bool | None = True
-    branch_policy: str | None = None
+    branch_policy: str | tuple[str, ...] | None = None
     wait_timer: int = 0
     other_rule_holds: bool = False
 
@@ -88,9 +88,31 @@ class Environment:
                 found[person.id] = person
         return list(found.values())
 
+    @property
+    def branches(self) -> tuple[str, ...] | None:
+        """The branches of its custom policies; None without any."""
+        if self.branch_policy in {None, "protected"}:
+            return None
+        return (self.branch_policy,) if isinstance(self.branch_policy, str) else self.branch_policy
+
     def admits(self, branch: str) -> bool:
         """Whether jobs of this branch may deploy here; every branch counts as protected."""
-        return self.branch_policy in {None, "protected", branch}
+        return self.branches is None or branch in self.branches
+
+
+@dataclass(eq=False)
+class PullRequest:
+    """A pull request of a branch of the repository itself; `state` is "open" or "closed"."""
+
+    id: int
+    number: int
+    head: str
+    base: str
+    title: str
+    body: str
+    user: User
+    created_at: datetime
+    state: str = "open"
 
 
 @dataclass(eq=False)
@@ -127,6 +149,7 @@ class Repository:
         branch_rules: name -> the rules of rulesets that apply to it, type -> parameters.
         files: branch -> path -> text, of the files that anybody here has a use for.
         variables: of its Actions, name in upper case -> value.
+        pulls: pull requests, oldest first.
         rules_ignored: as after a change from public to private on a plan without required reviewers
             (docs.github.com, "Using environments for deployment"): the rules are shown but do nothing.
     """
@@ -143,6 +166,7 @@ class Repository:
     branch_rules: dict[str, dict[str, dict[str, object]]] = field(default_factory=dict)
     files: dict[str, dict[str, str]] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
+    pulls: list[PullRequest] = field(default_factory=list)
     rules_ignored: bool = False
 
     @property
