@@ -8,9 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from champion_gate import __version__
+from champion_gate.bootstrap.vendors import VENDORS
+from champion_gate.domain.vendors import PREFIX
 from champion_gate.errors import ConfigurationError
 from champion_gate.settings.databricks import databricks_settings
 from champion_gate.settings.env_file import read_env_file
+from champion_gate.settings.environment import Environment, read_environment
+from champion_gate.settings.gates import Gates
+from champion_gate.settings.loading import load_gates
 
 if TYPE_CHECKING:
     from champion_gate.adapters.databricks.connection import DatabricksConnection
@@ -31,6 +36,19 @@ def take_env_file(path: Path) -> None:
     if any(name.startswith(_LOGIN) for name in given):
         _drop_login()
     os.environ.update(given)
+
+
+def given_to_service(config: Path, env_file: Path) -> tuple[Environment, Gates]:
+    """What the service reads, by its file of variables alone: nothing of the person's shell.
+
+    Raises:
+        ConfigurationError: naming what is wrong with either file; missing secrets do not matter here.
+    """
+    variables = {**read_env_file(env_file), f"{PREFIX}CONFIG": str(config)}
+    environment, problems = read_environment(variables, VENDORS)
+    if problems:
+        raise ConfigurationError(problems)
+    return environment, load_gates(environment.config, VENDORS)
 
 
 def databricks_of_person(profile: str | None, service: Mapping[str, str]) -> DatabricksConnection:

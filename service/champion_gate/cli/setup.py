@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import os
 import secrets
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -17,7 +19,9 @@ from champion_gate.cli.group import Group
 from champion_gate.cli.output import print_line
 
 if TYPE_CHECKING:
+    from champion_gate.adapters.github.secrets import GitHubSecrets
     from champion_gate.setup.changes import Plan
+    from champion_gate.setup.github import GitHubSetup
 
 ENV_FILE = "champion-gate.env"
 
@@ -187,3 +191,61 @@ def at_gitlab(run: Run, *, rotate: bool) -> None:
         Protections(calls, [place for place in places if place.project == project]).add_to(plan)
         credentials.add_to(plan)
     run.carry_out(plan)
+
+
+@command.command("github")
+@setup_options
+@click.option(
+    "--reviewer",
+    "reviewers",
+    multiple=True,
+    metavar="LOGIN|ORG/TEAM",
+    help="Who may approve, besides those who may already; repeat it for more.",
+)
+@click.option(
+    "--paste/--listen",
+    default=lambda: bool(os.environ.get("SSH_CONNECTION")),
+    show_default="--paste over ssh",
+    help="Whether the browser runs on another machine: the address on which it ends is then pasted here.",
+)
+@click.option(
+    "--rotate", is_flag=True, help="Only give the App a new webhook secret, or with --key a new key."
+)
+@click.option(
+    "--key",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="With --rotate: the file of a new private key, which the App's settings page makes.",
+)
+def at_github(run: Run, *, reviewers: tuple[str, ...], paste: bool, rotate: bool, key: Path | None) -> None:
+    """Make the GitHub App, and in each repository the environments, the variable and the workflow.
+
+    It takes your token in GH_TOKEN or GITHUB_TOKEN. A fine-grained one needs, on the repositories: Administration,
+    Variables, Contents, Workflows and Pull requests (all: read and write), and Actions: read.
+
+    GitHub makes an App only in a browser: you press one button there, and another to install it.
+    """
+    if key is not None and not rotate:
+        raise click.UsageError("--key goes with --rotate.")
+    setup = _github(run, click.prompt if paste else None)
+    if rotate:
+        run.carry_out(setup.plan_rotation(key, run.restarted))
+        return
+    run.carry_out(setup.plan(reviewers))
+    if not run.dry_run:
+        for problem in setup.what_is_left():
+            print_line(f"left to do: {problem}")
+
+
+def _github(run: Run, ask: Callable[[str], str] | None) -> GitHubSetup:
+    from champion_gate.bootstrap.core import SystemClock
+    from champion_gate.bootstrap.person import given_to_service, token_of_person
+    from champion_gate.settings.env_file import read_env_file
+    from champion_gate.setup.github import GitHubSetup, Service, Tools
+
+    environment, gates = given_to_service(run.config, run.env_file)
+    github = cast("GitHubSecrets", environment.vendors["github"])
+    token = token_of_person(("GH_TOKEN", "GITHUB_TOKEN"), read_env_file(run.env_file))
+    service = Service(gates, github, environment.public_url, run.env_file)
+    return GitHubSetup(
+        service, token, Tools(SystemClock(), time.sleep, secrets.token_urlsafe, print_line, ask)
+    )

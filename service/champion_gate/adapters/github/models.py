@@ -111,6 +111,12 @@ class Membership(Answered):
 class _Reviewer(Answered):
     id: NumberId
     slug: str | None = None
+    login: str | None = None
+
+    @property
+    def name(self) -> str:
+        """As people know it."""
+        return self.login or self.slug or self.id
 
 
 class _ReviewerEntry(Answered):

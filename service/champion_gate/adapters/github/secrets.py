@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -192,14 +193,23 @@ def _app(
         problems.append(
             f"{label(f'github_app_client_id{suffix}')}: expected a client id such as Iv23liABCDEF"
         )
-    # Where a variable cannot hold line ends, people write \n.
-    pem = private_key.replace("\\n", "\n")
+    pem = _pem(private_key)
     if not _is_rsa_key(pem):
         problems.append(
             f"{label(f'github_app_private_key{suffix}')}: found a text (not shown); expected the App's RSA private key "
             "as PEM, without a passphrase"
         )
     return GitHubApp(client_id, pem)
+
+
+def _pem(text: str) -> str:
+    r"""The key's text where a variable cannot hold line ends: people write `\n`, or the whole file in base64."""
+    if "-----" in text:
+        return text.replace("\\n", "\n")
+    try:
+        return base64.b64decode(text, validate=True).decode()
+    except ValueError:
+        return text
 
 
 def _is_rsa_key(pem: str) -> bool:
