@@ -66,10 +66,14 @@ exec chroot "$root" setpriv --reuid "${user%:*}" --regid "${user#*:}" --clear-gr
 """
 
 
+_BUILDAH = {**os.environ, "BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "vfs"}
+
+
 def buildah(*arguments: str | Path) -> str:
     """Run buildah, with its own words where it fails; returns what it prints."""
-    environ = {**os.environ, "BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "vfs"}
-    done = subprocess.run(["buildah", *arguments], env=environ, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(
+        ["buildah", *arguments], env=_BUILDAH, stdout=subprocess.PIPE, text=True, check=True
+    )
     return done.stdout.strip()
 
 
@@ -77,9 +81,7 @@ def provide_base(base: str) -> str:
     """Have the base image in the local store: pulled, or else made of Debian's packages; returns its name there."""
     made = f"localhost/{base}"
     for words, name in ((["pull", "--quiet"], base), (["inspect", "--type=image"], made)):
-        tried = subprocess.run(
-            ["buildah", "--storage-driver=vfs", *words, name], capture_output=True, check=False
-        )
+        tried = subprocess.run(["buildah", *words, name], env=_BUILDAH, capture_output=True, check=False)
         if tried.returncode == 0:
             return name
     release = base.rpartition("-")[2]

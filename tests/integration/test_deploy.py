@@ -17,13 +17,16 @@ import requests
 import yaml
 from flask import Flask, request
 
+from champion_gate.adapters.databricks.connection import ME
 from champion_gate.bootstrap import build_service
 from champion_gate.bootstrap.configuration import known_variables, load_environment, load_gates
 from champion_gate.domain.notifications import NotificationPhase
 from champion_gate.domain.vendors import PREFIX
+from champion_gate.errors import VendorRefusedError
 from champion_gate.settings.databricks import credential_problems
 from champion_gate_standins.common.server import serve
 from integration.charts import GATES, TOOLS, VALUES, Manifests, changed, needs_tools, one, render
+from integration.databricks_fixtures import workspace
 from integration.gate_world import SECRETS, gate_world
 from integration.process_world import free_port, until
 from integration.serving import served
@@ -138,6 +141,36 @@ def test_the_service_takes_what_the_chart_gives_it(chart: Manifests, tmp_path: P
     file.write_text(one(chart, "ConfigMap")["data"]["gates.yaml"])
     assert load_gates(file).gates[0].model == "main.ml.churn"
     assert file.read_text() == GATES
+
+
+def test_a_pod_signs_in_with_the_token_that_kubernetes_renews_and_without_a_secret(
+    chart: Manifests, tmp_path: Path
+) -> None:
+    pod = one(chart, "Deployment")["spec"]["template"]["spec"]
+    (projected,) = [each["projected"] for each in pod["volumes"] if each["name"] == "databricks"]
+    source = projected["sources"][0]["serviceAccountToken"]
+    assert source["audience"] == VALUES["databricks"]["audience"]
+    environ = environ_of(chart)
+    (mount,) = [
+        each["mountPath"] for each in pod["containers"][0]["volumeMounts"] if each["name"] == "databricks"
+    ]
+    assert environ["DATABRICKS_OIDC_TOKEN_FILEPATH"] == f"{mount}/{source['path']}"
+    file = tmp_path / "token"
+    with workspace() as databricks:
+        databricks.standin.token_seconds = 1
+        connection = databricks.connection(
+            token=None,
+            auth_type=environ["DATABRICKS_AUTH_TYPE"],
+            client_id=environ["DATABRICKS_CLIENT_ID"],
+            oidc_token_filepath=str(file),
+        )
+        for token in ("first", "renewed"):
+            file.write_text(token)
+            databricks.standin.federation = {token: environ["DATABRICKS_CLIENT_ID"]}
+            connection.begin().read(ME)
+        databricks.standin.federation = {}
+        with pytest.raises(VendorRefusedError):
+            connection.begin().read(ME)
 
 
 def test_a_pod_is_given_the_time_to_stop_that_the_service_is_told(chart: Manifests) -> None:

@@ -33,6 +33,8 @@ _ERROR_CODES = {
     405: "BAD_REQUEST",
     409: "RESOURCE_CONFLICT",
 }
+_TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - databricks/sdk/oidc.py
+_JWT = "urn:ietf:params:oauth:token-type:jwt"
 _OPEN_PATHS = ("/.well-known/", "/oidc/")
 
 
@@ -67,6 +69,7 @@ class DatabricksStandIn:
         tells_workspace: whether answers of the API bear the workspace's id in X-Databricks-Org-Id; the SDK reads
             it there where discovery did not tell (databricks/sdk/__init__.py, get_workspace_id).
         token_seconds: for how long a token of the OAuth endpoint is said to last.
+        federation: which ID tokens of another issuer stand for which service principal; none to begin with.
         requests: every request that arrived, in order.
     """
 
@@ -93,6 +96,7 @@ class DatabricksStandIn:
         self.faults = Faults()
         self.tells_workspace = True
         self.token_seconds = 3600
+        self.federation: dict[str, str] = {}
         self.requests: list[Request] = []
         self._tokens = tokens
         for token in tokens:
@@ -160,7 +164,14 @@ class DatabricksStandIn:
         return jsonify(authorization_endpoint=f"{base}/v1/authorize", token_endpoint=f"{base}/v1/token")
 
     def _token(self) -> Response:
-        if request.headers.get("Authorization") != f"Basic {self._secret}":
+        sent = request.form
+        if sent.get("grant_type") == _TOKEN_EXCHANGE and sent.get("subject_token_type") == _JWT:
+            is_known = bool(sent.get("client_id")) and sent.get("client_id") == self.federation.get(
+                sent.get("subject_token", "")
+            )
+        else:
+            is_known = request.headers.get("Authorization") == f"Basic {self._secret}"
+        if not is_known:
             response = jsonify(error="invalid_client", error_description="Client authentication failed")
             response.status_code = 401
             return response
