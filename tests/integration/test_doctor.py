@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from champion_gate.bootstrap.local import migrate_database
 from champion_gate_standins.databricks.runs import Job
 from champion_gate_standins.databricks.server import Fault
-from integration.commands import run_command
+from integration.commands import clean_environ, command_line, run_command
 from integration.doctor_world import MODEL, SERVING, US, DoctorWorld, Wrong, attach, doctor_world
 from integration.gate_models import TRAINER
+from integration.process_world import until
 
 
 @pytest.fixture
@@ -364,3 +370,76 @@ def test_config_check_online_prints_whose_each_login_is(world: DoctorWorld) -> N
     code, _, errors = told("--online", "--file", "gates.yaml")
     assert code == 2
     assert "--online takes the service's secrets" in errors
+
+
+# --- writing ----------------------------------------------------------------------------------------------
+
+WRITTEN = [(MODEL, "champion-gate-doctor", 1), (MODEL, "champion-gate-doctor", None)]
+
+
+def verdicts(world: DoctorWorld, *arguments: str, code: int = 0) -> dict[str, str]:
+    return {each["check"]: each["verdict"] for each in world.doctor(*arguments, code=code)}
+
+
+def test_a_probe_shows_who_may_move_aliases_and_leaves_nothing(world: DoctorWorld) -> None:
+    migrate_database(world.environ["CHAMPION_GATE_DATABASE_URL"])
+    world.databricks.catalog.set_alias(MODEL, "Champion", "1")
+    assert "registry.write" not in verdicts(world)
+    assert world.databricks.catalog.alias_writes == []
+    found = verdicts(world, "--write-probe")
+    assert found["registry.write"] == "ok"
+    assert "databricks.alias" not in found
+    assert world.databricks.catalog.alias_writes == WRITTEN
+    assert world.databricks.catalog.alias(MODEL, "Champion") == "1"
+    assert world.databricks.catalog.alias(MODEL, "champion-gate-doctor") is None
+
+
+def test_a_refused_probe_is_kept_until_one_is_carried_out(world: DoctorWorld) -> None:
+    migrate_database(world.environ["CHAMPION_GATE_DATABASE_URL"])
+    own_model(world, "others")
+    (said,) = [each for each in world.doctor("--write-probe", code=1) if each["verdict"] == "FAIL"]
+    assert said["check"] == "registry.write"
+    assert "needs the model's owner" in said["remedy"]
+    assert verdicts(world, code=1)["registry.refused"] == "FAIL"
+    world.databricks.principals.join(US, "others")
+    assert verdicts(world, "--write-probe")["registry.write"] == "ok"
+    assert verdicts(world)["registry.refused"] == "ok"
+
+
+@pytest.mark.part("rest")
+@pytest.mark.parametrize("lost", [{"status": 500}, {"lose_answer": True}])
+def test_a_probe_cleans_up_after_answers_that_were_lost(world: DoctorWorld, lost: dict[str, Any]) -> None:
+    world.databricks.faults.add(Fault("aliases/champion-gate-doctor", method="DELETE", times=1, **lost))
+    (said,) = [each for each in world.doctor("--write-probe") if each["check"] == "registry.write"]
+    assert said["verdict"] == "not known"
+    assert f"Delete the alias champion-gate-doctor of {MODEL}, if it is there." in said["remedy"]
+    assert world.databricks.catalog.alias(MODEL, "champion-gate-doctor") is None
+
+
+@pytest.mark.part("rest")
+@pytest.mark.parametrize(
+    "sent", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.part("full"))]
+)
+def test_a_probe_that_is_interrupted_takes_its_alias_away(world: DoctorWorld, sent: signal.Signals) -> None:
+    hang = threading.Event()
+    world.databricks.faults.add(Fault("aliases/champion-gate-doctor", method="DELETE", hang=hang))
+    process = subprocess.Popen(
+        command_line("doctor", "--write-probe"), cwd=world.folder, env=clean_environ(world.environ)
+    )
+    try:
+        until(lambda: world.databricks.catalog.alias(MODEL, "champion-gate-doctor"), "it was never set")
+        process.send_signal(sent)
+        hang.set()
+        assert process.wait(60) == 130
+    finally:
+        process.kill()
+        process.wait()
+    assert world.databricks.catalog.alias(MODEL, "champion-gate-doctor") is None
+
+
+@pytest.mark.part("rest")
+def test_a_gates_own_alias_is_never_the_probe(world: DoctorWorld) -> None:
+    world.write_gates(alias="Champion-Gate-Doctor")
+    (said,) = [each for each in world.doctor("--write-probe", code=1) if each["check"] == "registry.write"]
+    assert "Choose another name" in said["remedy"]
+    assert world.databricks.catalog.alias_writes == []

@@ -106,7 +106,7 @@ def in_use(databases: Databases) -> str:
 
 def rows(url: str) -> Iterator[tuple[str, list[tuple[object, ...]]]]:
     """What each table holds, in the columns that schema 0002 has."""
-    added = {"hold", "dropped", "source_model"}
+    added = {"hold", "dropped", "refused", "source_model"}
     with closing(Database(url)) as database, database.read() as connection:
         for table in metadata.sorted_tables:
             if table.name not in {
@@ -183,7 +183,7 @@ def test_what_is_validated_asks_anew_where_the_migration_is_taken_back(databases
         store.create_promotion(promotion("p-1", phase=Phase.VALIDATING))
         store.plan_step(step(id="p-1-validate", kind=StepKind.VALIDATE, config={"job": "9"}))
         assert store.create_promotion(promotion("p-2", phase=Phase.VALIDATING)) is None
-    bring_to(url, "-2")
+    bring_to(url, "-3")
     with closing(Database(url)) as database, database.read() as connection:
         assert connection.scalar(text("SELECT phase FROM promotions")) == "requested"
     migrate(url)
@@ -201,7 +201,7 @@ def test_what_is_copied_is_failed_where_the_migration_is_taken_back(databases: D
         store.create_promotion(elsewhere)
         assert store.create_promotion(same_number) is not None
         assert store.create_promotion(replace(elsewhere, id="p-3")) is None
-    bring_to(url, "-1")
+    bring_to(url, "-2")
     with closing(Database(url)) as database, database.read() as connection:
         assert set(connection.scalars(text("SELECT phase FROM promotions"))) == {"failed"}
     migrate(url)

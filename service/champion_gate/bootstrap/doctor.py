@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 from champion_gate import __version__
 from champion_gate.adapters.databricks import checks as databricks
 from champion_gate.adapters.mlflow import checks as mlflow
 from champion_gate.bootstrap.core import SystemClock
 from champion_gate.bootstrap.local import load_serving_settings, sqlite_file
-from champion_gate.bootstrap.vendors import VENDORS, approval_providers, vendor_of
+from champion_gate.bootstrap.vendors import VENDORS, approval_providers, registry_of, vendor_of
+from champion_gate.domain.aliases import ManagedAliases
 from champion_gate.domain.findings import Check, Checkup
 from champion_gate.domain.gates import Account, Gate
-from champion_gate.domain.ports import Person
-from champion_gate.domain.rows import RememberedLogin
+from champion_gate.domain.ports import ModelRegistry, Person
 from champion_gate.domain.together import Together
 from champion_gate.errors import ConfigurationError, GateError
-from champion_gate.flow import approval_checks
+from champion_gate.flow import approval_checks, write_probe
 from champion_gate.settings.loading import Settings
 
-_CALL_SECONDS = 10.0  # less than a check may take, so that it says which call hangs
+if TYPE_CHECKING:
+    from champion_gate.adapters.mlflow.registry import MlflowRegistry
+    from champion_gate.store import Store
+
+_CONNECT, _READ, _TOTAL = 2.0, 5.0, 10.0
+"""Seconds. A write begins only where there is time to connect and to read, and a check may take longer than a call."""
 
 CHECKS: tuple[Check, ...] = (
     *databricks.CHECKS,
     *mlflow.CHECKS,
+    *write_probe.CHECKS,
     *(check for vendor in VENDORS for check in vendor.checks),
     *approval_checks.CHECKS,
 )
@@ -76,71 +84,70 @@ def identity_checkups(together: Together) -> list[Checkup]:
 
 def checkups(asked: Asked) -> Iterator[Checkup]:
     """All checks, in the order in which they are told."""
-    yield from _databricks(asked)
-    yield from _registry(asked)
-    yield from _providers(asked)
-
-
-def _databricks(asked: Asked) -> Iterable[Checkup]:
     from champion_gate.adapters.databricks.connection import connect
     from champion_gate.adapters.http.deadline import Timeouts
 
     connection = connect(
         product_version=__version__,
         config_overrides=asked.settings.databricks,
-        timeouts=Timeouts(total=_CALL_SECONDS),
+        timeouts=Timeouts(_CONNECT, _READ, _TOTAL),
     )
-    return databricks.checkups(
-        connection,
-        asked.gates,
-        on_unity_catalog=asked.settings.gates.on_unity_catalog,
-        write_probe=asked.write_probe,
+    store = _store_if_there(asked.settings.database_url)
+    registry = registry_of(asked.settings, connection, asked.together)
+    on_unity_catalog = asked.settings.gates.on_unity_catalog
+    yield from databricks.checkups(
+        connection, asked.gates, on_unity_catalog=on_unity_catalog, write_probe=asked.write_probe
     )
+    if not on_unity_catalog:
+        yield from mlflow.checkups(cast("MlflowRegistry", registry), asked.gates)
+    yield from _writes(asked, registry, store)
+    yield from _providers(asked, store)
 
 
-def _providers(asked: Asked) -> Iterator[Checkup]:
+def _writes(asked: Asked, registry: ModelRegistry, store: Store | None) -> Iterator[Checkup]:
+    """What the registry lets us write, for each alias that a gate moves."""
+    gates = asked.settings.gates
+    managed = ManagedAliases(
+        gates.gates, gates.aliases, registry=registry.name, folds_case=registry.folds_case
+    )
+    named = [name for gate in gates.gates for name in (gate.alias, gate.challenger) if name]
+    named += [each.alias for each in gates.aliases]
+    for gate in asked.gates:
+        key = managed.key(gate.destination, gate.alias)
+        if asked.write_probe:
+            yield write_probe.WriteProbe(registry, key, store, named).checkup(gate.name)
+        elif store is not None:
+            yield Checkup(write_probe.REFUSED, partial(write_probe.refusal, store, key, gate), gate.name)
+
+
+def _store_if_there(database_url: str) -> Store | None:
+    """The service's database; None where it is not there, or cannot be used: what says so is another check."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from champion_gate.store.store import command_line_token, open_store
+
+    file = sqlite_file(database_url)
+    if file is not None and not file.is_file():  # which opening would make
+        return None
+    try:
+        store = open_store(database_url, token=command_line_token)
+        store.check()
+    except (SQLAlchemyError, GateError):
+        return None
+    return store
+
+
+def _providers(asked: Asked, store: Store | None) -> Iterator[Checkup]:
     providers = approval_providers(asked.settings, SystemClock(), time.sleep, _AnyAccount(), asked.together)
     for name, host in asked.settings.hosts.items():
         theirs = [each for each in asked.gates if each.approval.provider == name]
         if theirs:
             public_url = asked.settings.environment.public_url
             yield from vendor_of(host.server.kind).checkups(providers[name], host, theirs, public_url)
-    remembered = _Remembered(asked.settings.environment.database_url.get_secret_value())
+    remembered = store.remembered_login if store is not None else lambda *_: None
     for gate in asked.gates:
         provider = providers[gate.approval.provider]
         yield from approval_checks.checkups(gate, provider, remembered, asked.together)
-
-
-def _registry(asked: Asked) -> Iterable[Checkup]:
-    """Unity Catalog's checks are Databricks'."""
-    from champion_gate.adapters.mlflow.registry import MlflowRegistry
-
-    if asked.settings.gates.on_unity_catalog:
-        return ()
-    return mlflow.checkups(
-        MlflowRegistry(asked.settings.gates.registry, together=asked.together), asked.gates
-    )
-
-
-class _Remembered:
-    """Which accounts logins were found to be before; none where the database does not tell, which is said elsewhere."""
-
-    def __init__(self, database_url: str) -> None:
-        self._url = database_url
-
-    def __call__(self, provider: str, login: str) -> RememberedLogin | None:
-        from sqlalchemy.exc import SQLAlchemyError
-
-        from champion_gate.store import open_store
-
-        file = sqlite_file(self._url)
-        if file is not None and not file.is_file():  # which opening would make
-            return None
-        try:
-            with open_store(self._url) as store:
-                return store.remembered_login(provider, login)
-        except (SQLAlchemyError, GateError):
-            return None
 
 
 class _AnyAccount:

@@ -89,10 +89,11 @@ def databricks_and_registry(
         DatabricksJobs(connection, together),
         DatabricksServing(connection),
     )
-    return workspace, _registry(settings, connection, together)
+    return workspace, registry_of(settings, connection, together)
 
 
-def _registry(settings: Settings, connection: Any, together: Together) -> ModelRegistry:
+def registry_of(settings: Settings, connection: Any, together: Together) -> ModelRegistry:
+    """The registry; on Unity Catalog it is called through this connection."""
     if settings.gates.registry == UNITY_CATALOG:
         from champion_gate.adapters.databricks.unity_catalog import UnityCatalog
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Self
 
@@ -39,7 +41,7 @@ def command(gate: str | None, *, write_probe: bool, as_json: bool) -> None:
 
     together = Together()
     checkups = local_checkups(gate, write_probe=write_probe, together=together)
-    with _Progress(checkups) as progress:
+    with _ended_by_sigterm_as_by_ctrl_c(), _Progress(checkups) as progress:
         findings = examine(checkups, together, told=progress.made)
     if as_json:
         print_json({"findings": [asdict(finding) for finding in findings], "counts": _counts(findings)})
@@ -71,6 +73,16 @@ def _print(findings: Sequence[Finding]) -> None:
 def _counts(findings: Sequence[Finding]) -> dict[str, int]:
     counted = Counter(finding.verdict for finding in findings)
     return {verdict.value: counted[verdict] for verdict in Verdict}
+
+
+@contextmanager
+def _ended_by_sigterm_as_by_ctrl_c() -> Iterator[None]:
+    """What was set is taken back before the process ends."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Progress:

@@ -101,6 +101,7 @@ class AliasLock:
         intent: a write that somebody began and nobody finished yet.
         hold: None where there is none.
         dropped: writes that were given up and may arrive all the same, oldest first.
+        refused: why the registry let us not move it; None since it did, or where that was never tried.
     """
 
     key: AliasKey
@@ -111,6 +112,7 @@ class AliasLock:
     intent: AliasIntent | None
     hold: Hold | None = None
     dropped: tuple[AliasIntent, ...] = ()
+    refused: str | None = None
 
     def is_settled_at(self, current: str | None) -> bool:
         """Whether an alias that stands there leaves nothing to record, and no write to wait for."""

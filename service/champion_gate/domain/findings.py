@@ -78,8 +78,10 @@ class Checkup:
         check: its kind.
         run: makes it; yields one finding or several, and may raise GateError instead of the next.
         gate: the gate's name; empty where it concerns all.
+        clean_up: takes back what it may have left; called at the end in any case, also where it was given up.
     """
 
     check: Check
     run: Callable[[], Iterable[Finding]]
     gate: str = ""
+    clean_up: Callable[[], None] = lambda: None

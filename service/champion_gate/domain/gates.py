@@ -18,7 +18,16 @@ from champion_gate.domain.canonical import canonical, sha256_of
 from champion_gate.domain.values import Account, Listed, Strict, repeated
 from champion_gate.domain.vendors import Place, StoredPlace
 
-__all__ = ["Account", "ApprovalTarget", "Direction", "Gate", "MetricRule", "NewerVersion", "VersionSource"]
+__all__ = [
+    "Account",
+    "ApprovalTarget",
+    "Direction",
+    "Gate",
+    "MetricRule",
+    "NewerVersion",
+    "Rights",
+    "VersionSource",
+]
 
 _UNSAFE_IDENTITY = re.compile(r"^\s|\s$|[^\S ]|[\x00-\x1f\x7f]")
 _LONGEST_IDENTITY = 255
@@ -51,6 +60,13 @@ class NewerVersion(StrEnum):
 
     SUPERSEDE = "supersede"
     KEEP = "keep"
+
+
+class Rights(StrEnum):
+    """What a write that the registry refused says of the next one."""
+
+    CHECK = "check"
+    ASSUME = "assume"
 
 
 class Bounds(Strict):
@@ -246,6 +262,11 @@ class Gate(Strict):
     newer_version: Annotated[NewerVersion, Field(strict=False)] = Field(
         default=NewerVersion.SUPERSEDE,
         description="what happens to an open request when a newer version asks",
+    )
+    rights: Annotated[Rights, Field(strict=False)] = Field(
+        default=Rights.CHECK,
+        description="assume: people are asked also after the registry refused to let the service move the alias; check: nobody is, "
+        "until a write is carried out",
     )
     metrics: Annotated[tuple[MetricRule, ...], _ByName()] = Field(
         default=(), description="MLflow metric -> how it is judged", json_schema_extra={"default": {}}

@@ -25,6 +25,7 @@ from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.domain.steps import Step
 from champion_gate.errors import (
     ConflictError,
+    ForbiddenError,
     LeaseLostError,
     VendorError,
     VendorRefusedError,
@@ -176,6 +177,8 @@ class AliasWriter:
             if not intent.is_still_at_start(stands):
                 return Sent(lock, intent, stands, self._interrupted(lock, intent, stands))
             if refused is not None:
+                if isinstance(refused, ForbiddenError):
+                    self._store.note_refusal(lock.key, str(refused))
                 # The refusal was an answer: this call wrote nothing, so nobody has to finish it.
                 self._finish(lock, stands, [], dropped=lock.intent if sent_before else None)
                 raise refused
@@ -332,7 +335,15 @@ class AliasWriter:
             facts = {**intent.facts, "version": intent.to_version, "source": intent.source.value}
             entries.append(hold_entry(lock.key, hold, facts))
         planned = [*steps, *after]
-        return self._finish(lock, intent.to_version, entries, promotion=promotion, steps=planned, hold=hold)
+        return self._finish(
+            lock,
+            intent.to_version,
+            entries,
+            promotion=promotion,
+            steps=planned,
+            hold=hold,
+            carried_out=True,
+        )
 
     def _finish(
         self,
@@ -344,6 +355,7 @@ class AliasWriter:
         steps: Sequence[Step] = (),
         hold: Hold | None = None,
         dropped: AliasIntent | None = None,
+        carried_out: bool = False,
     ) -> AliasLock:
         finished = self._store.finish_alias_change(
             lock,
@@ -354,6 +366,7 @@ class AliasWriter:
             steps=steps,
             hold=hold,
             dropped=dropped,
+            carried_out=carried_out,
         )
         for entry in entries:
             _log.info("%s@%s: %s: %s", entry.model, entry.alias, entry.kind.value, entry.reason)

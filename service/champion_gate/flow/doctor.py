@@ -46,15 +46,23 @@ def examine(
     bounded = BoundedCalls("champion-gate", slots=2 * THREADS)
 
     def work() -> None:
-        while waiting:
+        while True:
             try:
                 at, checkup = waiting.popleft()
-            except IndexError:  # another thread took the last one
+            except IndexError:
                 return
-            found[at] = _findings(checkup, bounded, seconds)
+            try:
+                found[at] = _findings(checkup, bounded, seconds)
+            except KeyboardInterrupt:
+                waiting.clear()
+                raise
             told(checkup)
 
-    together.each([work] * min(THREADS, len(given)))
+    try:
+        together.each([work] * min(THREADS, len(given)))
+    finally:
+        for checkup in given:
+            checkup.clean_up()
     return [finding for at in range(len(given)) for finding in found[at]]
 
 
@@ -91,7 +99,7 @@ def of_error(check: Check, error: GateError) -> Finding:
     What is refused to all calls alike says nothing of what was looked at; the check of the credentials tells it.
     """
     verdict = check.fail if isinstance(error, _REFUSALS) and not concerns_all(error) else check.not_known
-    return verdict(error.message, error.hint)
+    return verdict(error.message, error.hint or "Run it again later.")
 
 
 def concerns_all(error: GateError) -> bool:

@@ -12,10 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from champion_gate.domain import evidence, policy
-from champion_gate.domain.aliases import Hold
 from champion_gate.domain.approval import ApprovalRequest
 from champion_gate.domain.copies import job_shown, unfit_because
-from champion_gate.domain.gates import Gate, NewerVersion
+from champion_gate.domain.gates import Gate, NewerVersion, Rights
 from champion_gate.domain.jobs import Job
 from champion_gate.domain.promotion import Phase, Promotion, Subject, about, correlation_id
 from champion_gate.domain.validation import job_facts
@@ -103,14 +102,14 @@ class RequestOpener:
             )
         elif taken.phase is Phase.VALIDATING and not self._validations.has_passed(taken, gate):
             pass
-        elif (hold := self._hold(taken)) is None and self._requests.may_ask(taken):
+        elif (held_up := self._held_up(taken, gate)) is None and self._requests.may_ask(taken):
             self._freeze_and_ask(taken, gate)
         elif self._is_over(
             taken, lambda: self._approvals.version_changed(taken), lambda: self._refused(taken, gate)
         ):
             pass
-        elif hold is not None:
-            self._lease.wait(taken, f"{taken.alias} of {taken.model} is {hold}.", self._waits.recheck_seldom)
+        elif held_up is not None:
+            self._lease.wait(taken, held_up.reason, held_up.again)
         else:
             self._requests.wait_for_operator(taken, found)
 
@@ -149,10 +148,17 @@ class RequestOpener:
             self._lease.end(taken, Phase.STALE, refusal.reason)
         return True
 
-    def _hold(self, taken: Promotion) -> Hold | None:
-        """A hold on the alias: nobody is asked for what would have to wait; a release wakes those that wait."""
+    def _held_up(self, taken: Promotion, gate: Gate) -> _NotYet | None:
+        """Nobody is asked for what would have to wait: for a hold's release, or for the right to move the alias."""
         known = self._store.known_alias(taken.alias_key)
-        return None if known is None else known.hold
+        if known is None:
+            return None
+        if known.hold is not None:
+            why = f"{taken.alias} of {taken.model} is {known.hold}."
+            return _NotYet(taken, why, self._waits.recheck_seldom)
+        if known.refused is not None and gate.rights is Rights.CHECK:
+            return _NotYet(taken, _may_not_move(taken, known.refused), self._waits.recheck)
+        return None
 
     def _freeze_and_ask(self, taken: Promotion, gate: Gate) -> None:
         """Freeze the evidence, make sure that the approval will be protected, and open the request."""
@@ -314,6 +320,13 @@ def _copied(asked: Promotion, compared: Compared, place: _Place) -> dict[str, An
         "job": None if place.copier is None else job_facts(place.copier),
         "champion_made_of": compared.made_of and asdict(compared.made_of),
     }
+
+
+def _may_not_move(taken: Promotion, refused: str) -> str:
+    return (
+        f"Nobody is asked, as the registry does not let the service move {taken.alias} of {taken.model}: {refused} Then: "
+        f"champion-gate doctor --write-probe --gate {taken.gate} (rights: assume on the gate asks all the same)."
+    )
 
 
 def _never_seen(request: ApprovalRequest) -> str:

@@ -84,19 +84,22 @@ class Aliases(Transactions):
         steps: Sequence[Step] = (),
         hold: Hold | None = None,
         dropped: AliasIntent | None = None,
+        carried_out: bool = False,
     ) -> AliasLock:
         """Clear the intent and store where the alias stands, all in one transaction.
 
         With it go the ledger lines, the promotion (written as by `save_promotion`, its lease kept) and, if
         one is given, a hold that is placed in lieu of the one there may be. A write that was `dropped` is
-        remembered with those before it until none of them can arrive any more. Where the alias stands elsewhere
+        remembered with those before it until none of them can arrive any more; one that was carried out shows that
+        the registry lets us. Where the alias stands elsewhere
         than before, the requests for it that wait for people are hinted.
 
         Raises:
             LeaseLostError: the fence, or the promotion's lease, is lost.
             ConflictError: the promotion's phase cannot follow the stored one.
         """
-        placed = {} if hold is None else {"hold": to_json(hold)}
+        placed: dict[str, Any] = {} if hold is None else {"hold": to_json(hold)}
+        placed |= {"refused": None} if carried_out else {}
         given_up = [*lock.dropped, *([] if dropped is None else [dropped])]
         still_to_come = to_json([each for each in given_up if at < each.arrives_before])
         with self._write() as connection:
@@ -131,6 +134,15 @@ class Aliases(Transactions):
                 hint(connection, at, asks_for(lock.key))
             append_lines(connection, ledger)
             return held
+
+    def note_refusal(self, key: AliasKey, refused: str | None) -> None:
+        """Store why the registry does not let us move the alias; None where it does."""
+        row = {"registry": key.registry, "model": key.model, "alias": key.alias}
+        with self._write() as connection:
+            first = upsert(connection, aliases).values(**row, fence=0, seen=False, refused=refused)
+            connection.execute(
+                first.on_conflict_do_update(index_elements=list(row), set_={"refused": refused})
+            )
 
     def unlock_alias(self, lock: AliasLock) -> None:
         """Give the row back; nothing if it is lost already."""
@@ -208,4 +220,5 @@ def _lock(row: Row[Any]) -> AliasLock:
         intent=_intent(row),
         hold=None if row.hold is None else from_json(Hold, row.hold),
         dropped=_dropped(row.dropped),
+        refused=row.refused,
     )

@@ -19,7 +19,7 @@ from sqlalchemy import (
 
 from champion_gate.store.values import UtcTime, Words
 
-SCHEMA_VERSION = "0010"
+SCHEMA_VERSION = "0011"
 """The newest migration, named here so that checking it needs no Alembic."""
 
 metadata = MetaData()
@@ -164,6 +164,9 @@ aliases = Table(
     Column("intent", Text),
     Column("hold", Text),
     Column("dropped", Text, comment="writes that were given up and may arrive all the same"),
+    Column(
+        "refused", Words, comment="why the registry refused the latest write; null since one was carried out"
+    ),
     *_lease_columns(),
 )
 
