@@ -62,7 +62,6 @@ class ChangesApi:
             ("PUT", f"{one}/protected_environments/<path:name>", self.change_environment),
             ("POST", f"{one}/triggers", self.make_trigger),
             ("POST", f"{one}/access_tokens", self.make_access_token),
-            ("GET", f"{one}/hooks", self.list_hooks),
             ("POST", f"{one}/hooks", self.make_hook),
             ("PUT", f"{one}/hooks/<int:hook_id>", self.change_hook),
         ):
@@ -164,11 +163,6 @@ class ChangesApi:
         return jsonify({**told, "access_level": level, "token": secret}), 201
 
     # --- the webhook ------------------------------------------------------------------------------------------
-
-    def list_hooks(self, project_id: int) -> Reply:
-        """`GET …/hooks`, for Maintainers."""
-        _, project, _ = self._reach(project_id)
-        return jsonify([] if self._webhooks.url is None else [self._told(project)])
 
     def make_hook(self, project_id: int) -> Reply:
         """`POST …/hooks`."""
