@@ -16,6 +16,8 @@ from champion_gate_standins.databricks.server import DatabricksStandIn
 from integration.commands import run_command
 
 SERVICE = "0b7e8a52-3c1d-4f6e-9a2b-7c5d1e0f4a3b"
+SECRET = "dose0123456789abcdef"
+TRAINER = "trainer@example.com"
 MODEL = "main.ml.churn"
 PASSWORD = "CHAMPION_GATE_DATABRICKS_HOOK_PASSWORD"
 GATES = """\
@@ -67,19 +69,34 @@ class SetupWorld:
 
 
 @contextmanager
-def setup_world(folder: Path) -> Iterator[SetupWorld]:
-    standin = DatabricksStandIn(user=SERVICE)
+def empty_workspace() -> Iterator[tuple[DatabricksStandIn, str, str, str]]:
+    """A workspace in which a job has trained and registered a model, and nobody has heard of champion-gate.
+
+    Yields:
+        The stand-in, its address, the job's id, and the token of an administrator.
+    """
+    standin = DatabricksStandIn(user=SERVICE, client_id=SERVICE, client_secret=SECRET)
     standin.grants.guarded = True
+    standin.grants.owners |= {("CATALOG", "main"): "data-platform", ("SCHEMA", "main.ml"): "data-platform"}
     admin = standin.add_principal("admin@example.com", admin=True)
-    job = standin.jobs.add_job("churn-train")
-    standin.catalog.add_model(MODEL, owner="trainer@example.com")
-    standin.catalog.add_version(MODEL, run_id=standin.catalog.add_mlflow_run())
+    standin.add_principal(TRAINER)
+    job = standin.jobs.add_job("churn-train", more={"tasks": [{"task_key": "train", "notebook_task": {}}]})
+    standin.catalog.add_model(MODEL, owner=TRAINER)
+    run = standin.jobs.start_run(job)
+    standin.catalog.add_version(MODEL, run_id=standin.catalog.add_mlflow_run(metrics={"f1": 0.9}))
+    standin.jobs.finish_run(run)
     with serve(standin.app) as url:
+        yield standin, url, job, admin
+
+
+@contextmanager
+def setup_world(folder: Path) -> Iterator[SetupWorld]:
+    with empty_workspace() as (standin, url, job, admin):
         (folder / "gates.yaml").write_text(GATES.format(job=job))
         create_env_file(
             folder / "champion-gate.env",
             f"CHAMPION_GATE_PUBLIC_URL=https://gate.example.com\nDATABRICKS_HOST={url}\n"
-            f"DATABRICKS_CLIENT_ID={SERVICE}\nDATABRICKS_CLIENT_SECRET=not-the-persons\n"
+            f"DATABRICKS_CLIENT_ID={SERVICE}\nDATABRICKS_CLIENT_SECRET={SECRET}\n"
             f"CHAMPION_GATE_DATABRICKS_HOOK_USERNAME=databricks\n{PASSWORD}=the-first-password\n",
         )
         yield SetupWorld(folder, standin, url, job, admin)

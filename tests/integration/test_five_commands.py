@@ -1,0 +1,104 @@
+"""README's "Set it up", run as it is printed, from stand-ins that know nothing of champion-gate to a green doctor."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from champion_gate_standins.common.server import serve
+from champion_gate_standins.github.server import ADMINISTRATOR, GitHubStandIn
+from integration.commands import clean_environ, command_line, run_command
+from integration.github_world import app_keys
+from integration.setup_world import MODEL, SECRET, SERVICE, TRAINER, empty_workspace
+from integration.test_setup_github import form_of
+
+ROOT = Path(__file__).parents[2]
+REPOSITORY = "example/ml-deploy"
+OURS = ".venv/bin/champion-gate"
+
+pytestmark = pytest.mark.part("rest")
+
+
+def _printed() -> list[list[str]]:
+    section = (ROOT / "README.md").read_text().split("\n## Set it up\n")[1].split("\n## ")[0]
+    block = re.search(r"^```sh\n(.*?)^```", section, flags=re.DOTALL | re.MULTILINE)
+    assert block
+    return [shlex.split(line, comments=True) for line in block[1].splitlines()]
+
+
+@pytest.fixture
+def github() -> Iterator[tuple[GitHubStandIn, str]]:
+    """A repository that only has a protected branch, and the people."""
+    there = GitHubStandIn()
+    there.add_repository(REPOSITORY, workflow=None)
+    there.protect_branch(REPOSITORY)
+    for login in ("octo-lead", "octo-trainer"):
+        there.add_user(login)
+    there.app_pages.new_key = lambda: load_pem_private_key(app_keys()[0].encode(), None)  # type: ignore[assignment, return-value]
+    with serve(there.app) as url:
+        yield there, url
+    there.close()
+
+
+def _browse(line: str) -> None:
+    """What a person does with a browser: press the button on GitHub's page, and install the App."""
+    if page := re.match(r"Open (http://127\.0\.0\.1:\d+/\S+) in a browser", line):
+        action, fields = form_of(requests.get(page[1], timeout=5).text)
+        assert action is not None
+        shown = requests.post(action, data=fields, timeout=5)
+        made = requests.post(action, data=form_of(shown.text)[1], timeout=5, allow_redirects=False)
+        requests.get(made.headers["Location"], timeout=5)
+    elif page := re.match(r"Open (\S+/installations/new) and install", line):
+        assert requests.post(page[1], data={"repository": REPOSITORY}, timeout=5).ok
+
+
+def test_from_a_clone_to_a_green_doctor(tmp_path: Path, github: tuple[GitHubStandIn, str]) -> None:
+    make, init, databricks, at_github, doctor = _printed()
+    assert {each[0] for each in (init, databricks, at_github, doctor)} == {OURS}
+    subprocess.run([make[0], "-n", *make[1:]], cwd=ROOT, check=True, capture_output=True)
+    there, github_url = github
+    with empty_workspace() as (workspace, url, job, admin):
+        answers = (
+            *("https://gate.example.com", url, SERVICE, job, MODEL, SECRET),
+            *(REPOSITORY, github_url, f"{TRAINER}=octo-trainer"),
+        )
+        done = run_command(
+            *init[1:], environ={}, folder=tmp_path, sent="".join(f"{each}\n" for each in answers)
+        )
+        assert done.returncode == 0, done.stderr
+
+        person = {"DATABRICKS_HOST": url, "DATABRICKS_TOKEN": admin}
+        done = run_command(*databricks[1:], environ=person, folder=tmp_path, sent="y\n")
+        assert done.returncode == 0, done.stderr
+
+        person |= {"GH_TOKEN": there.add_token("octo-admin", ADMINISTRATOR), "SSH_CONNECTION": ""}
+        with subprocess.Popen(
+            command_line(*at_github[1:]),
+            env=clean_environ(person),
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                _browse(line)
+        assert process.returncode == 0
+        there.merge(REPOSITORY, 1)
+
+        # The person's own login is still in the shell, and is not what the doctor signs in with.
+        seen = run_command(*doctor[1:], environ=person, folder=tmp_path)
+        assert seen.returncode == 0, seen.stdout
+        *findings, told = [line for line in seen.stdout.splitlines() if re.match(r"\S", line)]
+        doubted = [line for line in findings if not line.startswith("ok ")]
+        assert re.match(r"2\d ok, 1 not known", told)
+        # The App has no right to read variables, as it needs none; so that it is there is looked at here.
+        assert [line.split()[2] for line in doubted] == ["github.variable"]
+        assert there.repository(REPOSITORY).variables == {"CHAMPION_GATE_URL": "https://gate.example.com"}
+        assert workspace.grants.guarded
