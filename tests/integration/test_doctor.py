@@ -372,6 +372,65 @@ def test_config_check_online_prints_whose_each_login_is(world: DoctorWorld) -> N
     assert "--online takes the service's secrets" in errors
 
 
+# --- compute ----------------------------------------------------------------------------------------------
+
+NOTEBOOK: dict[str, object] = {"notebook_task": {}}
+BARE: dict[str, object] = {"task_key": "bare", **NOTEBOOK, "new_cluster": {"num_workers": 1}}
+
+
+def of_policy(policy_id: str) -> dict[str, object]:
+    return {**NOTEBOOK, "new_cluster": {"policy_id": policy_id}}
+
+
+@pytest.mark.part("rest")
+@pytest.mark.parametrize(
+    ("task", "verdict"),
+    [
+        pytest.param({"spark_python_task": {}, "environment_key": "default"}, "ok", id="serverless"),
+        pytest.param({"sql_task": {}}, "ok", id="no compute of ours"),
+        pytest.param(
+            {**NOTEBOOK, "new_cluster": {"data_security_mode": "USER_ISOLATION"}}, "ok", id="shared"
+        ),
+        pytest.param({**NOTEBOOK, "existing_cluster_id": "0101-team"}, "ok", id="a team's cluster"),
+        pytest.param(
+            {**NOTEBOOK, "existing_cluster_id": "0101-gone"}, NOT_KNOWN, id="a cluster that is gone"
+        ),
+        pytest.param({**NOTEBOOK, "existing_cluster_id": "0101-hidden"}, NOT_KNOWN, id="a hidden cluster"),
+        pytest.param({"for_each_task": {"task": BARE}}, WARNING, id="for each"),
+        pytest.param({"run_job_task": {"job_id": 4712}}, NOT_KNOWN, id="a job that is hidden"),
+        pytest.param(of_policy("fixes"), "ok", id="fixed by policy"),
+        pytest.param(of_policy("fixes nothing"), WARNING, id="not fixed by policy"),
+        pytest.param(of_policy("hidden"), NOT_KNOWN, id="policy that is hidden"),
+    ],
+)
+def test_where_a_task_runs(world: DoctorWorld, task: dict[str, object], verdict: str) -> None:
+    places, first = world.databricks.clusters, {"task_key": "first", **NOTEBOOK, "environment_key": "e"}
+    places.clusters["0101-team"] = {"data_security_mode": "DATA_SECURITY_MODE_STANDARD"}
+    places.hidden.add("0101-hidden")
+    places.policies |= {"fixes": {"data_security_mode": {"type": "fixed", "value": "SINGLE_USER"}}}
+    places.policies["fixes nothing"] = {"data_security_mode": {"type": "allowlist", "values": ["NONE"]}}
+    # The one that matters is on the second page.
+    tasks = [{**first, "task_key": f"first-{number}"} for number in range(100)]
+    job(world).more = {**job(world).more, "tasks": [*tasks, {"task_key": "last", **task}]}
+    found = [each for each in world.doctor() if each["check"] == "databricks.compute"]
+    assert [each["verdict"] for each in found] == [verdict], found
+
+
+@pytest.mark.part("rest")
+def test_a_job_that_copies_runs_as_nobody_who_trains(world: DoctorWorld) -> None:
+    copier = world.databricks.jobs.add_job(
+        "copy", run_as=TRAINER, parameters={"model_name": "", "model_version": "", "destination": ""}
+    )
+    world.databricks.grants.permit("jobs", copier, US, "CAN_MANAGE_RUN", "service_principal_name")
+    world.databricks.catalog.add_model("main.prod.churn")
+    world.databricks.grants.grant("CATALOG", "main", US, "USE_SCHEMA")
+    world.write_gates(promote_to={"model": "main.prod.churn", "job": int(copier)}, after=[])
+    failed = {each["check"]: each for each in world.doctor(code=1) if each["verdict"] == "FAIL"}
+    assert list(failed) == ["databricks.started_job"], failed
+    said = failed["databricks.started_job"]
+    assert "who trains could plant something else" in said["found"]
+
+
 # --- writing ----------------------------------------------------------------------------------------------
 
 WRITTEN = [(MODEL, "champion-gate-doctor", 1), (MODEL, "champion-gate-doctor", None)]

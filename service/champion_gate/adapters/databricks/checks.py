@@ -16,8 +16,9 @@ from champion_gate.adapters.databricks.jobs import DatabricksJobs
 from champion_gate.adapters.databricks.jobs_api import run_as
 from champion_gate.adapters.databricks.privileges import Privileges
 from champion_gate.adapters.databricks.reading import run_result
-from champion_gate.adapters.databricks.surroundings import Surroundings
+from champion_gate.adapters.databricks.surroundings import Surroundings, WholeJob
 from champion_gate.domain.after import GIVEN_PARAMETERS
+from champion_gate.domain.copies import unfit_because
 from champion_gate.domain.findings import Check, Checkup, Finding
 from champion_gate.domain.gates import DESTINATION_PARAMETER, MODEL_PARAMETER, VERSION_PARAMETER, Gate
 from champion_gate.domain.job_runs import GROUP_ROLE, Trainer
@@ -123,6 +124,11 @@ def _identity(around: Surroundings) -> Iterator[Finding]:
         yield IDENTITY.not_known(f"{connection.host} does not say who we are.", CREDENTIALS)
 
 
+def _trainers(job: WholeJob) -> list[Trainer]:
+    """As whom a job runs, as the gate takes them for people behind a version."""
+    return [Trainer(GROUP_ROLE if each.is_group else "job run-as", each.name) for each in run_as(job)]
+
+
 @dataclass(frozen=True)
 class _GatesChecks:
     """The checks of one gate's jobs and endpoints."""
@@ -195,8 +201,7 @@ class _GatesChecks:
     def _run_as(self) -> Iterator[Finding]:
         for job_id in self.jobs():
             known = run_as(self.around.job(job_id))
-            people = [Trainer(GROUP_ROLE if each.is_group else "job run-as", each.name) for each in known]
-            missing = identify(self.gate, people).missing
+            missing = identify(self.gate, _trainers(self.around.job(job_id))).missing
             names = " and ".join(each.name or "somebody who is not told" for each in known)
             if missing:
                 yield RUN_AS.fail(f"job {job_id} runs as {names}", " ".join(missing))
@@ -305,11 +310,18 @@ class _GatesChecks:
                 yield STARTED_JOB.fail(error.message, self._permission(job_id, "CAN MANAGE RUN"))
                 continue
             missing = sorted(parameters - set(job.parameters))
-            if missing:
+            copies = self.gate.promote_to is not None and job_id == self.gate.promote_to.job_id
+            unfit = unfit_because(job, (), self._trainers()) if copies else None
+            if unfit is not None:
+                yield STARTED_JOB.fail(unfit, f"See {job.url}.")
+            elif missing:
                 remedy = f"Add them at {job.url}, Job details → Job parameters."
                 yield STARTED_JOB.fail(f"job {job_id} does not define {', '.join(missing)}", remedy)
-                continue
-            yield self._may_start(job_id)
+            else:
+                yield self._may_start(job_id)
+
+    def _trainers(self) -> list[Trainer]:
+        return [each for job_id in self.jobs() for each in _trainers(self.around.job(job_id))]
 
     def _may_start(self, job_id: str) -> Finding:
         remedy, me = self._permission(job_id, "CAN MANAGE RUN"), self.around.me()

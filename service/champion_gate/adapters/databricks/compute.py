@@ -57,9 +57,12 @@ def places(around: Surroundings, job_id: str, run_as: frozenset[str]) -> Iterato
         if each in seen:
             continue
         seen.add(each)
-        job = around.job(each)
-        ran = around.last_run(each).runs
-        ran_on = around.ran_on(ran[0].run_id) if ran else {}
+        try:
+            job, ran = around.job(each), around.last_run(each).runs
+            ran_on = around.ran_on(ran[0].run_id) if ran else {}
+        except VendorRefusedError as error:
+            yield Place("", None, f"job {each}: {error.message}")
+            continue
         for task in _plain(job.tasks):
             if task.run_job_task is not None and task.run_job_task.job_id:
                 waiting.append(task.run_job_task.job_id)

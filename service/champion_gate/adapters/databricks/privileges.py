@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from champion_gate.adapters.databricks.surroundings import Surroundings, Who
+from champion_gate.adapters.databricks.surroundings import EVERYBODY, Surroundings, Who
 from champion_gate.errors import ForbiddenError, VendorNotFoundError, VendorRefusedError
 
 _KINDS = {"CATALOG": "catalogs", "SCHEMA": "schemas", "FUNCTION": "models"}
@@ -80,17 +80,17 @@ class Privileges:
     def has(self, who: Who, privilege: str) -> bool | None:
         """Whether it has a privilege where that matters, from there or from above."""
         level = LEVELS.get(privilege, "FUNCTION")
-        owns = None if privilege == MANAGE else self.owns(who, level)
-        if owns:
+        owns = False if privilege == MANAGE else self.owns(who, level)
+        if owns or _gives(self._listed(level, None), who, privilege):
             return True
-        is_us = who == self._around.me()
-        listed = [self._listed(level, None), *(self._by_name(who, level) if is_us else ())]
-        if any(_gives(rows, who, privilege) for rows in listed if rows is not None):
-            return True
-        is_whole = None not in listed[1:] if is_us else self._sees_all(level)
-        if not is_whole or who.groups is None or (owns is None and privilege != MANAGE):
-            return None
-        return False
+        if who == self._around.me():
+            by_name = list(self._by_name(who, level))
+            if any(_gives(rows, who, privilege) for rows in by_name):
+                return True
+            is_whole = None not in by_name
+        else:
+            is_whole = self._sees_all(level)
+        return False if is_whole and owns is False and who.groups is not None else None
 
     def holders(self, privilege: str) -> dict[str, frozenset[str]] | None:
         """Principals that are listed with a privilege on the model; None where we are not shown all."""
@@ -108,8 +108,11 @@ class Privileges:
 
     def _by_name(self, who: Who, level: str) -> Iterator[dict[str, frozenset[str]] | None]:
         """The same of each of its names: a list of all may leave out what its groups were granted."""
-        for name in [who.name, *sorted(who.groups or ())[:_MOST_GROUPS]]:
+        groups = sorted(who.groups or ())
+        for name in [who.name, EVERYBODY, *groups[:_MOST_GROUPS]]:
             yield self._listed(level, name)
+        if len(groups) > _MOST_GROUPS:
+            yield None
 
     def _listed(self, level: str, principal: str | None) -> dict[str, frozenset[str]] | None:
         try:
@@ -126,9 +129,9 @@ class Privileges:
         return any(MANAGE in given for name, given in rows.items() if name.casefold() in me.names)
 
 
-def _gives(rows: dict[str, frozenset[str]], who: Who, privilege: str) -> bool:
+def _gives(rows: dict[str, frozenset[str]] | None, who: Who, privilege: str) -> bool:
     enough = {privilege} if privilege == MANAGE else {privilege, "ALL_PRIVILEGES"}
-    return any(enough & given for name, given in rows.items() if name.casefold() in who.names)
+    return any(enough & given for name, given in (rows or {}).items() if name.casefold() in who.names)
 
 
 def is_group(principal: str) -> bool:
