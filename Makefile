@@ -35,7 +35,7 @@ test: $(VENV)/.tools ## the tests, in minutes; ARGS="-k name" or ARGS=tests/unit
 test-all: $(VENV)/.notebooks $(VENV)/.deploy test ## and what takes longer: kill -9, races, released CI jobs, further vendors, more examples
 	@$(PYTEST) --part rest -n 6 --dist loadfile --no-loadscope-reorder
 
-faults: $(VENV)/.tools ## kill -9 many times over, silent vendors and databases, and each variant that test-all leaves out
+faults: $(VENV)/.tools $(VENV)/.deploy $(VENV)/.schemas ## kill -9 many times over, silent vendors and databases, and each variant that test-all leaves out
 	@$(PYTEST) tests/faults -n 2 --dist worksteal $(ARGS)
 	@$(PYTEST) --part full --ignore tests/faults -n 4 --dist loadfile $(ARGS)
 
@@ -63,6 +63,7 @@ lock: $(VENV)/.release ## renew the lock files after a change of pyproject.toml;
 	@$(LOCK) $(ARGS) --group tests --constraints requirements.lock --output-file tests/requirements.lock pyproject.toml
 	@$(LOCK) $(ARGS) --group notebooks --constraints tests/requirements.lock --output-file tests/notebooks.lock
 	@$(LOCK) $(ARGS) --group deploy --constraints tests/requirements.lock --output-file tests/deploy.lock
+	@$(LOCK) $(ARGS) --group schemas --constraints tests/requirements.lock --output-file tests/schemas.lock
 	@$(LOCK) $(ARGS) --group release --output-file tests/release.lock
 
 clean: ## remove what the other targets made
@@ -104,12 +105,9 @@ $(VENV)/.notebooks: tests/notebooks.lock | $(VENV)/.tests
 	@$(PIP) install --require-hashes --no-deps --upgrade --target $(VENV)/notebooks --requirement $<
 	@touch $@
 
-$(VENV)/.deploy: tests/deploy.lock | $(VENV)/pyvenv.cfg
-	@$(PIP) install --require-hashes --no-deps --no-compile --upgrade --target $(VENV)/deploy --requirement $<
-	@touch $@
-
-$(VENV)/.release: tests/release.lock | $(VENV)/pyvenv.cfg
-	@$(PIP) install --require-hashes --no-deps --upgrade --target $(VENV)/release --requirement $<
+# Tools of one purpose each, beside the others for the same reason.
+$(VENV)/.deploy $(VENV)/.schemas $(VENV)/.release: $(VENV)/.%: tests/%.lock | $(VENV)/pyvenv.cfg
+	@$(PIP) install --require-hashes --no-deps --upgrade --target $(VENV)/$* --requirement $<
 	@touch $@
 
 # What PyPI does not have. Without it the tests that need it are skipped, and say so at the end; in CI they fail.

@@ -13,11 +13,15 @@ from typing import Any
 import pytest
 
 CHART = Path(__file__).resolve().parents[2] / "deploy" / "kubernetes" / "champion-gate"
-TOOLS = Path(sys.prefix) / "deploy"
-"""Where `make .venv/.deploy` puts the tools that check deploy/."""
-needs_tools = pytest.mark.skipif(
-    not TOOLS.is_dir(), reason=f"NOT TESTED: {TOOLS} is not there: make .venv/.deploy"
-)
+TOOLS, SCHEMAS = (Path(sys.prefix) / name for name in ("deploy", "schemas"))
+"""Where `make .venv/.deploy .venv/.schemas` puts the tools that check deploy/, and Kubernetes' schemas."""
+
+
+def needs_folder(folder: Path) -> pytest.MarkDecorator:
+    """Skip a test where a folder of tools is not there; in CI that is a failure."""
+    return pytest.mark.skipif(not folder.is_dir(), reason=f"NOT TESTED: {folder} is not there: make lists it")
+
+
 RELEASE = "gate"
 GATES = """\
 registry: databricks-uc
@@ -44,16 +48,6 @@ _RENDER = """
 import json, sys
 import yaml
 from helm_python import Chart, HelmError, chart
-from kubernetes_validate import SchemaNotFoundError, validate
-
-def problems_of(manifest):
-    try:
-        validate(manifest, "1.32", strict=True)
-    except SchemaNotFoundError:
-        return [] if manifest["apiVersion"].startswith("monitoring.coreos.com/") else ["no schema"]
-    except Exception as error:
-        return [str(error)]
-    return []
 
 path, name, *many = sys.argv[1:]
 answers = []
@@ -65,11 +59,22 @@ with Chart.load(path) as loaded:
             answers.append({"refused": str(error)})
             continue
         manifests = [each for text in texts.values() for each in yaml.safe_load_all(text) if each]
-        problems = {each["kind"]: found for each in manifests if (found := problems_of(each))}
-        lint = chart.lint(path, values=values)
-        problems |= {str(each["path"]): each["error"] for each in lint["messages"] if each["severity"] > 1}
+        messages = chart.lint(path, values=values)["messages"]
+        problems = [each["error"] for each in messages if each["severity"] > 1]
         answers.append({"manifests": manifests, "problems": problems})
 print(json.dumps(answers))
+"""
+_VALIDATE = """
+import json, sys
+from kubernetes_validate import validate
+
+problems = []
+for manifest in json.load(sys.stdin):
+    try:
+        validate(manifest, "1.32", strict=True)
+    except Exception as error:
+        problems.append(f"{manifest['kind']}: {type(error).__name__}: {error}")
+print(json.dumps(problems))
 """
 
 
@@ -86,19 +91,29 @@ def render(many: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Render the chart once for each values, as `helm template` does.
 
     Returns:
-        For each either `refused`, Helm's words, or `manifests` and their `problems` under Kubernetes' strict schemas and
-        `helm lint`.
+        For each either `refused`, Helm's words, or `manifests` and the `problems` that `helm lint` finds.
     """
+    answers: list[dict[str, Any]] = _asked(_RENDER, TOOLS, CHART, RELEASE, *map(json.dumps, many))
+    return answers
+
+
+def problems_of(manifests: Manifests) -> list[str]:
+    """What Kubernetes' schemas, held strictly, have against these."""
+    found: list[str] = _asked(_VALIDATE, SCHEMAS, sent=json.dumps(manifests))
+    return found
+
+
+def _asked(program: str, packages: Path, *arguments: str | Path, sent: str = "") -> Any:
     done = subprocess.run(
-        [sys.executable, "-c", _RENDER, CHART, RELEASE, *map(json.dumps, many)],
-        env={**os.environ, "PYTHONPATH": str(TOOLS)},
+        [sys.executable, "-c", program, *arguments],
+        env={**os.environ, "PYTHONPATH": str(packages)},
+        input=sent,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    answers: list[dict[str, Any]] = json.loads(done.stdout)
-    return answers
+    return json.loads(done.stdout)
 
 
 def one(manifests: Manifests, kind: str) -> dict[str, Any]:

@@ -25,13 +25,24 @@ from champion_gate.domain.vendors import PREFIX
 from champion_gate.errors import VendorRefusedError
 from champion_gate.settings.databricks import credential_problems
 from champion_gate_standins.common.server import serve
-from integration.charts import GATES, TOOLS, VALUES, Manifests, changed, needs_tools, one, render
+from integration.charts import (
+    GATES,
+    SCHEMAS,
+    TOOLS,
+    VALUES,
+    Manifests,
+    changed,
+    needs_folder,
+    one,
+    problems_of,
+    render,
+)
 from integration.databricks_fixtures import workspace
 from integration.gate_world import SECRETS, gate_world
 from integration.process_world import free_port, until
 from integration.serving import served
 
-pytestmark = [pytest.mark.part("rest"), needs_tools]
+pytestmark = [pytest.mark.part("rest"), needs_folder(TOOLS)]
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -83,13 +94,24 @@ def chart(rendered: dict[str, dict[str, Any]]) -> Manifests:
     return manifests
 
 
-def test_kubernetes_takes_the_chart_and_its_rules_refuse_what_would_not_work(
+def test_helm_takes_the_chart_and_its_rules_refuse_what_would_not_work(
     rendered: dict[str, dict[str, Any]],
 ) -> None:
     found = {name: rendered[name].get("problems", rendered[name]) for name in TAKEN}
     assert not any(found.values()), found
     for words in REFUSED:
         assert words in rendered[words].get("refused", ""), words
+
+
+@needs_folder(SCHEMAS)
+@pytest.mark.part("full")
+def test_kubernetes_takes_the_chart(rendered: dict[str, dict[str, Any]]) -> None:
+    for name in TAKEN:
+        # Its schema is Prometheus Operator's.
+        known = [each for each in rendered[name]["manifests"] if each["kind"] != "ServiceMonitor"]
+        assert problems_of(known) == [], name
+    wrong = {**one(rendered["SQLite"]["manifests"], "Service"), "spce": {}}
+    assert problems_of([wrong]) != []
 
 
 def test_every_pod_keeps_to_the_restricted_standard_and_writes_nowhere_else(chart: Manifests) -> None:

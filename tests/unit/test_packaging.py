@@ -22,7 +22,6 @@ ROOT = Path(__file__).resolve().parents[2]
 RUNTIME_LOCK = ROOT / "requirements.lock"
 TESTS_LOCK = ROOT / "tests" / "requirements.lock"
 NOTEBOOKS_LOCK = ROOT / "tests" / "notebooks.lock"
-DEPLOY_LOCK = ROOT / "tests" / "deploy.lock"
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", re.MULTILINE)
@@ -56,7 +55,7 @@ WANTED = {
     RUNTIME_LOCK: PROJECT["project"]["dependencies"] + read_group("build"),
     TESTS_LOCK: PROJECT["project"]["dependencies"] + read_group("tests"),
     NOTEBOOKS_LOCK: read_group("notebooks"),
-    DEPLOY_LOCK: read_group("deploy"),
+    **{ROOT / "tests" / f"{name}.lock": read_group(name) for name in ("deploy", "schemas", "release")},
 }
 
 
