@@ -97,7 +97,7 @@ def test_from_a_clone_to_a_green_doctor(tmp_path: Path, github: tuple[GitHubStan
         assert seen.returncode == 0, seen.stdout
         *findings, told = [line for line in seen.stdout.splitlines() if re.match(r"\S", line)]
         doubted = [line for line in findings if not line.startswith("ok ")]
-        assert re.match(r"2\d ok, 1 not known", told)
+        assert re.match(r"\d+ ok, 1 not known", told)
         # The App has no right to read variables, as it needs none; so that it is there is looked at here.
         assert [line.split()[2] for line in doubted] == ["github.variable"]
         assert there.repository(REPOSITORY).variables == {"CHAMPION_GATE_URL": "https://gate.example.com"}
