@@ -199,7 +199,7 @@ def test_postgresql_has_its_own_way(tmp_path: Path, password: str) -> None:
 def test_a_database_moves_to_postgresql_with_every_row_and_goes_on_there(
     postgresql_databases: PostgresqlDatabases, tmp_path: Path
 ) -> None:
-    target = postgresql_databases.empty()
+    target = postgresql_databases.migrated()
     with gate_world(tmp_path) as world:
         former, waiting = world.ask(), world.ask({"f1": 0.95})
         source = world.environ["CHAMPION_GATE_DATABASE_URL"]
