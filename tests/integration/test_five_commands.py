@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from champion_gate_standins.common.server import serve
 from champion_gate_standins.github.server import ADMINISTRATOR, GitHubStandIn
+from champion_gate_standins.gitlab.server import GitLabStandIn
+from champion_gate_standins.gitlab.state import DEVELOPER, MAINTAINER
 from integration.commands import clean_environ, command_line, run_command
 from integration.github_world import app_keys
 from integration.setup_world import MODEL, SECRET, SERVICE, TRAINER, empty_workspace
@@ -102,3 +104,34 @@ def test_from_a_clone_to_a_green_doctor(tmp_path: Path, github: tuple[GitHubStan
         assert [line.split()[2] for line in doubted] == ["github.variable"]
         assert there.repository(REPOSITORY).variables == {"CHAMPION_GATE_URL": "https://gate.example.com"}
         assert workspace.grants.guarded
+
+
+def test_the_same_with_gitlab(tmp_path: Path) -> None:
+    _, init, databricks, _, doctor = _printed()
+    there = GitLabStandIn()
+    members = {"maria": MAINTAINER, "ann": DEVELOPER, "tom": DEVELOPER}
+    project = there.add_project("ml/deploy", tier="premium", members=members, protect_default_branch=False)
+    project.settings["ci_pipeline_variables_minimum_override_role"] = "developer"
+    shipped = ROOT / "deploy" / "gitlab" / "champion-gate.gitlab-ci.yml"
+    there.add_file(project, ".gitlab-ci.yml", shipped.read_text())
+    with serve(there.app) as gitlab_url, empty_workspace() as (_, url, job, admin):
+        answers = (
+            *("https://gate.example.com", url, SERVICE, job, MODEL, SECRET),
+            *(str(project.id), gitlab_url, "ann", f"{TRAINER}=tom"),
+        )
+        person = {
+            "DATABRICKS_HOST": url,
+            "DATABRICKS_TOKEN": admin,
+            "GITLAB_TOKEN": there.add_token("maria", ("api",)),
+        }
+        for arguments, sent in (
+            (init[1:], "".join(f"{each}\n" for each in answers)),
+            (databricks[1:], "y\n"),
+            (["setup", "gitlab"], ""),
+        ):
+            done = run_command(*arguments, environ=person, folder=tmp_path, sent=sent)
+            assert done.returncode == 0, done.stderr
+        seen = run_command(*doctor[1:], environ=person, folder=tmp_path)
+    there.close()
+    assert seen.returncode == 0, seen.stdout
+    assert not [line for line in seen.stdout.splitlines()[:-2] if not re.match(r"ok ", line)]

@@ -167,7 +167,8 @@ class ChangesApi:
     def make_hook(self, project_id: int) -> Reply:
         """`POST …/hooks`."""
         _, project, body = self._reach(project_id)
-        self._webhooks.told = {**dict.fromkeys(self._webhooks.told, False), "push_events": True}
+        events = [name for name in self._webhooks.told if name.endswith("_events")]
+        self._webhooks.told |= {**dict.fromkeys(events, False), "push_events": True}
         self._webhooks.secret_token = self._webhooks.signing_token = ""
         return self._write_hook(project, body), 201
 
