@@ -8,6 +8,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Hashes come from the lock, so whatever mirror the user's pip is set to may serve; only errors are worth showing.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
+# $(call LOCKED,FILE) installs what a lock names, and says on a terminal how far it is.
+LOCKED = { $(BIN)/python -m pip --disable-pip-version-check install --require-hashes --requirement $(1) 2>$(VENV)/pip.err && echo Done; } | { \
+	  of="$$(grep -c '^[a-z].*==' $(1))"; n=0; told=; word=; \
+	  while read -r word rest; do \
+	    case "$$word" in \
+	      Collecting | Processing) n=$$((n + 1)) rest="$${rest%% *}"; told="$$n of $$of: $${rest\#\#*/}" ;; \
+	      Installing) told="$$n packages are being unpacked …" ;; \
+	      Done) told=; break ;; \
+	    esac; \
+	    ! test -t 2 || printf '\r\033[K%s' "$$told" >&2; \
+	  done; \
+	  ! test -t 2 || printf '\r\033[K' >&2; \
+	  test "$$word" = Done || { cat $(VENV)/pip.err >&2; exit 1; }; }
 LOCK := $(VENV)/release/bin/uv pip compile --python-version 3.11 --universal --generate-hashes --no-header --quiet
 
 # The first Python of 3.11 or newer that can make a virtual environment; `make PYTHON=/path/to/python3 …` overrides.
@@ -90,13 +103,13 @@ $(VENV)/pyvenv.cfg:
 
 $(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/pyvenv.cfg
 	@echo 'Installing what the service needs into $(VENV) (once, about half a minute) …' >&2
-	@$(PIP) install --require-hashes --requirement requirements.lock
+	@$(call LOCKED,requirements.lock)
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.tests: requirements.lock tests/requirements.lock pyproject.toml | $(VENV)/pyvenv.cfg
 	@echo 'Installing the service and its test tools into $(VENV) (once, about a minute) …' >&2
-	@$(PIP) install --require-hashes --requirement tests/requirements.lock
+	@$(call LOCKED,tests/requirements.lock)
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $(VENV)/.runtime $@
 

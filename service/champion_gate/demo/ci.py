@@ -17,6 +17,7 @@ TRAINER_LOGIN = "octo-trainer"
 REVIEWER = "reviewer-1"
 _BOT = "champion-gate-bot"
 _COMMENT = "Better on every metric."
+_NO_COMMENT = "Not this one."
 
 
 class DemoCi(ABC):
@@ -59,6 +60,10 @@ class DemoCi(ABC):
     @abstractmethod
     def approve(self, external_id: str) -> None:
         """Approve as the reviewer."""
+
+    @abstractmethod
+    def reject(self, external_id: str) -> None:
+        """Say no as the reviewer."""
 
     @abstractmethod
     def job_result(self, external_id: str) -> str | None:
@@ -115,6 +120,10 @@ class GitHubDemo(DemoCi):
     def approve(self, external_id: str) -> None:
         """Press Approve."""
         self.standin.review(external_id, ENVIRONMENT, REVIEWER, approve=True, comment=_COMMENT)
+
+    def reject(self, external_id: str) -> None:
+        """Press Reject."""
+        self.standin.review(external_id, ENVIRONMENT, REVIEWER, approve=False, comment=_NO_COMMENT)
 
     def job_result(self, external_id: str) -> str | None:
         """The gated job's conclusion."""
@@ -174,6 +183,10 @@ class GitLabDemo(DemoCi):
     def approve(self, external_id: str) -> None:
         """Run the manual job."""
         self.standin.play(self.standin.job(external_id), REVIEWER)
+
+    def reject(self, external_id: str) -> None:
+        """Cancel the pipeline."""
+        self.standin.cancel(external_id)
 
     def job_result(self, external_id: str) -> str | None:
         """The gated job's status once it has ended."""

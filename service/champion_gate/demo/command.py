@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import select
+import shlex
 import sys
 import tempfile
 import time
@@ -15,6 +18,7 @@ import click
 
 from champion_gate.demo.ci import REVIEWER, GitHubDemo, GitLabDemo
 from champion_gate.demo.models import ALIAS
+from champion_gate.domain.screen import wrapped
 from champion_gate.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -23,7 +27,8 @@ if TYPE_CHECKING:
 
 _PATIENCE_SECONDS = 60.0  # the steps of the demo take one or two
 _JOB_SECONDS = 10.0  # how long the stand-in's job may take to post its decision
-_WIDTH = 75  # columns of 80, beside the indentation
+_WIDTH = 80  # columns: what most terminals begin with
+_LOOK_SECONDS = 0.1
 _KEPT_PORT = 8765  # service/docs/api.md prints it
 
 
@@ -76,7 +81,9 @@ def command(port: int | None, *, yes: bool, keep: bool, gitlab: bool, full: bool
             if keep:
                 _tell_what_to_try(world, promotion)
                 _serve_on(world)
-        click.echo("Nothing is left running: --keep goes on serving, with lines to try.")
+        if not keep:
+            click.echo("Nothing is left running. This goes on serving afterwards, with lines to try:\n")
+            click.echo(f"  {_our_command()} demo --keep")
     except KeyboardInterrupt:
         click.echo("\nStopped; nothing is left running.")
         sys.exit(130 if not keep else 0)
@@ -118,13 +125,44 @@ def _promote(
         click.echo(
             f"\n  Decide there, as a reviewer would in {world.ci.name}:\n\n    {pending.request.url}\n\n"
             f"  {world.ci.how}; the demo goes on by itself (Ctrl-C stops it).\n"
+            "  Or decide here: type a to approve or r to reject, and press Enter.\n"
         )
         return _wait_for(
-            world, "the decision", lambda p: not p.phase.is_open, patience=float("inf"), look=look
+            world,
+            "the decision",
+            lambda p: not p.phase.is_open,
+            patience=float("inf"),
+            look=look,
+            rest=_typed_decision(world, str(pending.request.external_id)),
         )
     world.ci.approve(str(pending.request.external_id))
     say(f"{REVIEWER} has approved in {world.ci.name}; the released job asks the service how it went")
     return _wait_for(world, "the alias", lambda p: not p.phase.is_open, look=look)
+
+
+def _typed_decision(world: DemoWorld, external_id: str) -> Callable[[], None]:
+    """What waits a moment, and does what is typed meanwhile."""
+    from champion_gate.errors import GateError
+
+    terminal = [sys.stdin.fileno()]
+    decisions = {"a": world.ci.approve, "r": world.ci.reject}
+
+    def rest() -> None:
+        if not select.select(terminal, [], [], _LOOK_SECONDS)[0]:
+            return
+        typed = os.read(terminal[0], 1000).decode(errors="replace")
+        if not typed:  # nobody can type any more
+            terminal.clear()
+        decide = decisions.get(typed.strip()[:1].lower())
+        if decide is None:
+            click.echo("  Type a to approve or r to reject, and press Enter.")
+            return
+        try:
+            decide(external_id)
+        except GateError as refused:
+            click.echo(f"  {refused}")
+
+    return rest
 
 
 def _job_result(world: DemoWorld, promotion: Promotion) -> str:
@@ -146,6 +184,7 @@ def _wait_for(
     *,
     patience: float = _PATIENCE_SECONDS,
     look: Callable[[Promotion], None],
+    rest: Callable[[], None] = lambda: time.sleep(_LOOK_SECONDS),
 ) -> Promotion:
     from champion_gate.errors import VendorUnavailableError
     from champion_gate.store import open_store
@@ -158,7 +197,7 @@ def _wait_for(
                 look(found[0])
             if found and done(found[0]):
                 return found[0]
-            time.sleep(0.1)
+            rest()
         reasons = [f"{n.phase.value}: {n.reason}" for n in store.list_notifications().items]
         reasons += [f"{p.phase.value}: {p.reason}" for p in store.list_promotions().items]
     raise VendorUnavailableError(
@@ -173,17 +212,14 @@ def _tell(world: DemoWorld, promotion: Promotion) -> None:
     with open_store(world.environ["CHAMPION_GATE_DATABASE_URL"]) as store:
         notification = store.list_notifications(limit=1).items[0]
     click.echo("\nWhat happened\n")
-    click.echo(
-        f"  1. Databricks said that a run of {notification.notification.job_name!r} succeeded ({notification.id})."
-    )
-    click.echo(
-        f"  2. The service re-read run {promotion.job_run_id} and found {promotion.model} v{promotion.version.version},"
-    )
-    click.echo(f"     made by {promotion.trainers[0].name} (found by {promotion.found_by}).")
-    click.echo("  3. It put the candidate beside the Champion and asked for approval:\n")
+    job, run = notification.notification.job_name, promotion.job_run_id
+    found = f"{promotion.model} v{promotion.version.version}, made by {promotion.trainers[0].name}"
+    _say_as(1, f"Databricks said that a run of {job!r} succeeded ({notification.id}).")
+    _say_as(2, f"The service re-read run {run} and found {found} (found by {promotion.found_by}).")
+    _say_as(3, "It put the candidate beside the Champion and asked for approval:\n")
     _tell_metrics(promotion)
     _tell_decision(promotion)
-    click.echo(f"  5. {promotion.phase.value}: {promotion.reason.rstrip('.')}.")
+    _say_as(5, f"{promotion.phase.value}: {promotion.reason.rstrip('.')}.")
     click.echo(f"     The registry says: {ALIAS} -> v{world.models.champion()}")
     click.echo(f"     The CI job in {world.ci.name} ended: {_job_result(world, promotion)}\n")
 
@@ -197,9 +233,8 @@ def _tell_ledger(world: DemoWorld) -> None:
         checked = store.verify_ledger()
     click.echo(f"The ledger ({checked} lines, chain verified)\n")
     for line in reversed(lines):
-        click.echo(
-            f"  {line.number}. {when(line.entry.at)} {line.entry.kind.value} by {line.entry.actor}: {line.entry.reason}"
-        )
+        told = f"{when(line.entry.at)} {line.entry.kind.value} by {line.entry.actor}: {line.entry.reason}"
+        _say_as(line.number, told)
         click.echo(f"     {line.hash}")
     click.echo()
 
@@ -211,10 +246,10 @@ def _tell_metrics(promotion: Promotion) -> None:
     if promotion.evidence_json is None or promotion.evidence_sha256 is None:
         return
     markdown = render_markdown(json.loads(promotion.evidence_json), promotion.evidence_sha256)
-    verdict, table, *_ = as_text(markdown, _WIDTH).split("\n\n")
+    verdict, table, *_ = as_text(markdown, _WIDTH - 5).split("\n\n")
     for line in [*verdict.splitlines()[:-1], "", *table.splitlines()]:
         click.echo(f"     {line}".rstrip())
-    click.echo(f"\n     evidence sha256 {promotion.evidence_sha256}\n")
+    click.echo(f"\n     evidence sha256\n     {promotion.evidence_sha256}\n")
 
 
 def _tell_decision(promotion: Promotion) -> None:
@@ -222,7 +257,7 @@ def _tell_decision(promotion: Promotion) -> None:
     if decision is None:
         return
     who = ", ".join(f"{d.login} (user {d.user_id})" for d in decision.deciders)
-    click.echo(f"  4. {decision.verdict.value} by {who or 'nobody'}: {decision.reason}")
+    _say_as(4, f"{decision.verdict.value} by {who or 'nobody'}: {decision.reason}")
     kept_out = ", ".join(f"{e.name} = {e.login}" for e in promotion.excluded)
     click.echo(f"     Who trained the model may not decide: {kept_out}.\n")
 
@@ -233,7 +268,7 @@ def _tell_what_to_try(world: DemoWorld, promotion: Promotion) -> None:
     with open_store(world.environ["CHAMPION_GATE_DATABASE_URL"]) as store:
         notification_id = store.list_notifications(limit=1).items[0].id
     head = 'curl -s -H "Authorization: Bearer $TOKEN"'
-    click.echo("Try\n")
+    click.echo("Try in another terminal\n")
     for text in (
         f"export TOKEN={world.token}",
         f"export PROMOTION={promotion.id}",
@@ -242,19 +277,31 @@ def _tell_what_to_try(world: DemoWorld, promotion: Promotion) -> None:
         f"{head} {world.url}/api/v1/promotions/{promotion.id}",
         f"{head} {world.url}/api/v1/promotions/{promotion.id}/evidence.md",
         f"curl -s {world.url}/readyz",
-        "more: service/docs/api.md, Operating by curl",
     ):
         click.echo(f"  {text}")
-    click.echo()
+    click.echo("\nMore such lines: service/docs/api.md, Operating by curl.\n")
+
+
+def _say_as(number: int, text: str) -> None:
+    """Print an item of a list, its further lines below its first word."""
+    first, *more = wrapped(text, _WIDTH - 5)
+    for line in (f"  {number}. {first}", *(f"     {each}" for each in more)):
+        click.echo(line)
+
+
+def _our_command() -> str:
+    """How this command line is called from anywhere: the shell may not find it by its name."""
+    beside = Path(sys.executable).with_name("champion-gate")
+    return shlex.quote(str(beside)) if beside.exists() else f"{shlex.quote(sys.executable)} -m champion_gate"
 
 
 def _serve_on(world: DemoWorld) -> None:
-    click.echo(f"Serving at {world.url} until Ctrl-C. For the command line in another terminal:\n")
+    click.echo(f"Serving at {world.url} until Ctrl-C. For the command line there:\n")
     for name in ("CHAMPION_GATE_CONFIG", "CHAMPION_GATE_DATABASE_URL"):
-        click.echo(f"  export {name}={world.environ[name]}")
+        click.echo(f"  export {name}={shlex.quote(world.environ[name])}")
     click.echo(f"  export CHAMPION_GATE_API_URL={world.url}")
     click.echo('  export CHAMPION_GATE_TOKEN="$TOKEN"')
-    click.echo("  champion-gate promotions list\n")
+    click.echo(f"  {_our_command()} promotions list\n")
     while True:
         time.sleep(3600)
 
@@ -263,6 +310,9 @@ def _progress() -> Callable[[str], None]:
     begun = time.monotonic()
 
     def say(text: str) -> None:
-        click.echo(f"[{time.monotonic() - begun:4.1f} s] {text}")
+        stamp = f"[{time.monotonic() - begun:4.1f} s] "
+        first, *more = wrapped(text, _WIDTH - len(stamp))
+        for line in (f"{stamp}{first}", *(f"{' ' * len(stamp)}{each}" for each in more)):
+            click.echo(line)
 
     return say

@@ -20,6 +20,7 @@ import click
 import requests
 import yaml
 
+from champion_gate.bootstrap.local import check_port
 from champion_gate.cli.output import clean
 from champion_gate.demo.around import gate_around
 from champion_gate.demo.ci import TRAINER_LOGIN, DemoCi, serving
@@ -110,10 +111,14 @@ def demo_world(
         ci_kind: which CI/CD system.
         interrupts: held back while the service's process is being made.
         full: on Unity Catalog, with jobs and an endpoint around the promotion, instead of on MLflow.
+
+    Raises:
+        PortInUseError: another process listens on the service's port.
     """
     from champion_gate_standins.common.server import serve
     from champion_gate_standins.databricks.server import DatabricksStandIn, Hook
 
+    check_port("127.0.0.1", port)
     port = port or _free_port()
     url = f"http://127.0.0.1:{port}"
     hook = ("databricks", secrets.token_urlsafe(24))
