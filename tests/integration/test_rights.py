@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from champion_gate.domain.findings import Verdict
 from champion_gate.domain.promotion import Phase, Promotion
+from champion_gate.flow.write_probe import WriteProbe
 from integration.gate_world import GateWorld, gate_world
 
 PUT = r"/models/main\.ml\.churn/aliases/"
@@ -65,3 +67,20 @@ def test_a_write_that_is_refused_for_another_reason_says_nothing_of_rights(world
     world.look()
     world.ended(pending, Phase.FAILED)
     world.ask()
+
+
+@pytest.mark.parametrize("registry", ["uc", pytest.param("mlflow", marks=pytest.mark.part("rest"))])
+def test_a_probe_that_is_carried_out_has_people_asked_again(tmp_path: Path, registry: str) -> None:
+    with gate_world(tmp_path, registry) as world:
+        context = world.core.context
+        (key,) = context.managed.all()
+        context.store.note_refusal(key, "403: not owner.")
+        world.train()
+        world.settle()
+        assert world.promotion().phase is Phase.REQUESTED
+        (found,) = WriteProbe(context.registry, key, context.store, [key.alias]).run()
+        assert found.verdict is Verdict.OK
+        assert context.registry.get_alias(key.model, "champion-gate-doctor") is None
+        assert world.models.champion() == "1"
+        world.wait(minutes=3)
+        assert world.promotion().phase is Phase.PENDING_APPROVAL

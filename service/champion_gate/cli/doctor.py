@@ -56,8 +56,9 @@ def print_findings(findings: Sequence[Finding]) -> None:
         where = f"{finding.check} ({finding.gate})" if finding.gate else finding.check
         print_line(f"{finding.verdict.ljust(_WIDTH)}  {where}: {finding.found}")
         for heading, text in (("why", finding.why), ("do", finding.remedy)):
-            for line in text.splitlines():
-                click.echo(f"{_INDENT}{heading}: {clean(line)}")
+            for at, line in enumerate(text.splitlines()):
+                begin = f"{heading}: "
+                click.echo(f"{_INDENT}{begin if at == 0 else ' ' * len(begin)}{clean(line)}")
 
 
 def _print(findings: Sequence[Finding]) -> None:
