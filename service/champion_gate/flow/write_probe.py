@@ -9,6 +9,7 @@ from champion_gate.domain.aliases import AliasKey
 from champion_gate.domain.findings import Check, Checkup, Finding
 from champion_gate.domain.gates import Gate, Rights
 from champion_gate.domain.ports import ModelRegistry
+from champion_gate.domain.versions import VersionStatus
 from champion_gate.errors import ForbiddenError, VendorError
 from champion_gate.log import get_logger
 from champion_gate.store import Store
@@ -77,12 +78,14 @@ class WriteProbe:
         if ALIAS in self._taken_names:
             yield CHECK.fail(f"gates.yaml names the alias {ALIAS}", "Choose another name there.")
             return
-        versions = self._registry.list_versions(model)
-        if not versions:
-            yield CHECK.not_known(f"{model} has no version that we see", self._registry.listing_needs)
+        ready = [
+            each.version for each in self._registry.list_versions(model) if each.status is VersionStatus.READY
+        ]
+        if not ready:
+            yield CHECK.not_known(f"{model} has no ready version that we see", self._registry.listing_needs)
             return
         try:
-            was_set = self._set_and_delete(versions[0].version)
+            was_set = self._set_and_delete(ready[0])
         except ForbiddenError as error:
             self._note(str(error))
             yield CHECK.fail(error.message, error.hint)
@@ -92,7 +95,7 @@ class WriteProbe:
         else:
             if was_set:
                 self._note(None)
-                yield CHECK.ok(f"the alias {ALIAS} was set on {model} v{versions[0].version}, and deleted")
+                yield CHECK.ok(f"the alias {ALIAS} was set on {model} v{ready[0]}, and deleted")
 
     def _set_and_delete(self, version: str) -> bool:
         """Whether both were done; not where the doctor has been stopped meanwhile."""

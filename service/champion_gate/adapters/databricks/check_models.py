@@ -260,7 +260,10 @@ class ModelChecks:
                     f"whether {who.name} can move aliases of {name} is not shown to us", remedy
                 )
             else:
-                yield SEPARATION.ok(f"{who.name}, as whom the job trains, cannot move aliases of {name}")
+                groups = ", ".join(sorted(who.groups or ())) or "no group"
+                yield SEPARATION.ok(
+                    f"{who.name}, in {groups}, as whom the job trains, cannot move aliases of {name}"
+                )
 
     def _others(self) -> Iterator[Finding]:
         at, me = self._destination, self.around.me()

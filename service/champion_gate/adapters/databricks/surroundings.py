@@ -195,8 +195,8 @@ class Surroundings:
 
     def who(self, name: str, *, is_group: bool = False) -> Who:
         """Another principal, with its groups where we may see them."""
-        if is_group:
-            return Who(name, frozenset())
+        if is_group:  # which may be in another group
+            return Who(name, None)
         return self._once(("who", name), lambda: self._look_up(name))
 
     def _look_up(self, name: str) -> Who:
@@ -326,4 +326,4 @@ class Surroundings:
 
 def _who(me: Me) -> Who:
     groups = frozenset(group.display for group in me.groups if group.display)
-    return Who(me.name or "", groups)
+    return Who(me.name or "", groups if "groups" in me.model_fields_set else None)
