@@ -300,7 +300,7 @@ def test_an_older_server_is_told_all_but_the_bypass_and_a_person_the_rest(world:
 def test_an_app_that_is_there_is_kept_and_told_what_it_lacks(world: World) -> None:
     world.run("rita")
     app = world.there.state.apps[0]
-    app.permissions = {"actions": "read", "contents": "read", "deployments": "read"}
+    app.permissions = {"actions": "read", "contents": "write", "deployments": "read"}
     app.events.remove("workflow_job")
     world.there.webhooks.url = "https://old.example.com/hooks/github"
     page = f"{world.url}/organizations/example/settings/apps/champion-gate-example"
@@ -308,7 +308,7 @@ def test_an_app_that_is_there_is_kept_and_told_what_it_lacks(world: World) -> No
     assert len(world.there.state.apps) == 1
     for words in (
         f"actions is read, and has to be write: change it at {page}/permissions.",
-        f"contents is read, and has to be none: change it at {page}/permissions.",
+        f"contents is write, and has to be none: change it at {page}/permissions.",
         f"it does not send the events workflow_job: subscribe to them at {page}/permissions.",
         f"its webhook goes to https://old.example.com/hooks/github, not to {HOOK}: change it at {page}.",
     ):
@@ -372,6 +372,14 @@ def for_another_account(world: World) -> None:
     world.register = lambda page: register(page.replace("organizations/example/settings", "settings"))  # type: ignore[method-assign]
 
 
+def unwritable(world: World) -> None:
+    def come_back(address: str) -> None:
+        world.env_file.unlink()
+        requests.get(address, timeout=5)
+
+    world.comes_back = come_back
+
+
 def too_late(world: World) -> None:
     def come_back(address: str) -> None:
         world.clock.move(hours=1)
@@ -393,6 +401,12 @@ WRONG: dict[str, tuple[Callable[[World], object], str, type[GateError], str]] = 
         "rita",
         ConfigurationError,
         "`champion-gate init` writes one",
+    ),
+    "file taken away": (
+        unwritable,
+        "rita",
+        ConfigurationError,
+        "cannot be read",
     ),
     "too late": (too_late, "rita", VendorRefusedError, "is too old"),
     "no address": (
@@ -435,6 +449,9 @@ def test_what_goes_wrong_is_said_with_what_to_do(world: World, what: str) -> Non
     with pytest.raises(error, match=re.escape(words)):
         world.run(reviewer)
     assert len(world.there.repository(REPOSITORY).environments) == 0
+    assert (what == "file taken away") is any(
+        "was made, but its key could not be kept" in each for each in world.said
+    )
 
 
 def test_the_command_tells_and_changes_nothing_where_it_is_told_so(world: World) -> None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import re
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hatchling.build import build_wheel
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import champion_gate
+from champion_gate.adapters.shipped import shipped
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNTIME_LOCK = ROOT / "requirements.lock"
@@ -201,6 +205,24 @@ def test_nobody_is_told_to_install_from_a_registry_that_does_not_have_it() -> No
 
 def test_image_installs_nothing_in_its_last_stage() -> None:
     assert not re.search(r"apt-get|pip install|pip wheel", last_stage())
+
+
+def test_the_wheel_carries_the_files_that_setup_and_doctor_need_and_the_image_can_build_it(
+    tmp_path: Path,
+) -> None:
+    carried = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    with contextlib.chdir(ROOT):
+        wheel = build_wheel(str(tmp_path))
+    with zipfile.ZipFile(tmp_path / wheel) as inside:
+        for source, target in carried.items():
+            assert (
+                inside.read(target) == (ROOT / source).read_bytes() == shipped(source.removeprefix("deploy/"))
+            )
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    let_in = (ROOT / ".dockerignore").read_text().splitlines()
+    for source in carried:
+        assert any(source in line.split() for line in copied), source
+        assert f"!{source}" in let_in, source
 
 
 def test_image_is_built_only_from_what_the_lock_names() -> None:

@@ -219,8 +219,9 @@ def at_gitlab(run: Run, *, rotate: bool) -> None:
 def at_github(run: Run, *, reviewers: tuple[str, ...], paste: bool, rotate: bool, key: Path | None) -> None:
     """Make the GitHub App, and in each repository the environments, the variable and the workflow.
 
-    It takes your token in GH_TOKEN or GITHUB_TOKEN. A fine-grained one needs, on the repositories: Administration,
-    Variables, Contents, Workflows and Pull requests (all: read and write), and Actions: read.
+    It takes your token in GH_TOKEN or GITHUB_TOKEN, such as that of `gh auth token`, with the scopes repo and workflow. A
+    fine-grained one needs, on the repositories: Administration, Variables, Contents, Workflows and Pull requests (all: read
+    and write), and Actions: read.
 
     GitHub makes an App only in a browser: you press one button there, and another to install it.
     """

@@ -18,17 +18,16 @@ from champion_gate.adapters.github.app import (
     site_of,
 )
 from champion_gate.adapters.github.auth import AppAccess, new_access
-from champion_gate.adapters.github.models import github
+from champion_gate.adapters.github.models import HookConfig, github
 from champion_gate.adapters.github.place import survey, unreadable_teams
 from champion_gate.adapters.github.secrets import GitHubApp, GitHubSecrets, GitHubToken
 from champion_gate.adapters.github.settings import GitHubPlace, GitHubServer
 from champion_gate.adapters.http.auth import Auth
-from champion_gate.adapters.http.models import Answered
 from champion_gate.domain.names import joined
 from champion_gate.domain.ports import Clock
 from champion_gate.domain.together import Together
 from champion_gate.domain.vendors import PREFIX
-from champion_gate.errors import ConfigurationError, InvalidInputError
+from champion_gate.errors import ConfigurationError, GateError, InvalidInputError, VendorNotFoundError
 from champion_gate.settings.env_file import read_env_file, rotated, set_variables
 from champion_gate.settings.gates import Gates
 from champion_gate.setup.changes import Change, Plan
@@ -47,10 +46,6 @@ _CLIENT_ID = f"{PREFIX}GITHUB_APP_CLIENT_ID"
 _SECRET = f"{PREFIX}GITHUB_WEBHOOK_SECRET"
 _LARGEST_KEY = 64 * 1024
 _RESTART = "the service has to be restarted with both: before, it refuses webhooks, and looks for decisions by itself."
-
-
-class _Hook(Answered):
-    url: str | None = None
 
 
 @dataclass(frozen=True)
@@ -169,16 +164,24 @@ class GitHubSetup:
             remarks += self._check_app(self._credentials, teams=teams)
         for api in self._repositories:
             name = api.spot.repository
-            if self._credentials is None or not is_installed(self._client, self._as_app(), name):
+            if self._credentials is not None and is_installed(self._client, self._as_app(), name):
+                continue
+            if api.spot.owner.casefold() == owner.login.casefold():
                 yield Change(
                     f"installation of the App on {name}", ("+ installed",), partial(self._install, name)
+                )
+            else:
+                remarks.append(
+                    f"{name} is not of {owner.login}, whose App can be installed there only once it is public."
                 )
 
     def _check_app(self, credentials: GitHubApp, *, teams: bool) -> Iterator[str]:
         app = self._app()
-        hook = github.one(
-            _Hook, self._client.get(joined("app", "hook", "config"), auth=self._as_app()), "hook"
-        )
+        try:
+            told = self._client.get(joined("app", "hook", "config"), auth=self._as_app())
+            hook = github.one(HookConfig, told, "webhook")
+        except VendorNotFoundError:
+            hook = HookConfig()  # it has none
         problems = app_problems(
             app,
             hook.url,
@@ -195,9 +198,15 @@ class GitHubSetup:
         code = one_try.code_by_hand(tools.say, tools.ask) if tools.ask else one_try.code_by_browser(tools.say)
         made = exchange(self._client, code, owner, self._site)
         secret = {} if made.webhook_secret is None else {_SECRET: made.webhook_secret}
-        set_variables(
-            self._service.env_file, {_CLIENT_ID: made.client_id, _KEY: _on_one_line(made.pem), **secret}
-        )
+        given = {_CLIENT_ID: made.client_id, _KEY: _on_one_line(made.pem), **secret}
+        try:
+            set_variables(self._service.env_file, given)
+        except GateError:
+            page = settings_page(self._site, made.owner, made.slug)
+            tools.say(
+                f"The App {made.slug} was made, but its key could not be kept: delete it at {page}/advanced."
+            )
+            raise
         self._credentials = GitHubApp(made.client_id, made.pem)
 
     def _install(self, repository: str) -> None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Literal
 
+from champion_gate.adapters.ci_checks import decoded
 from champion_gate.adapters.github.api import RepositoryApi, as_listed
 from champion_gate.adapters.github.app import Account
-from champion_gate.adapters.github.models import BranchPolicy, Environment, Numbered, github
+from champion_gate.adapters.github.models import BranchPolicy, Environment, File, Numbered, github
 from champion_gate.adapters.http.answer import Answer
 from champion_gate.adapters.http.models import Answered, NumberId
 from champion_gate.domain.names import joined
-from champion_gate.errors import VendorNotFoundError, VendorRefusedError, VendorUnavailableError
+from champion_gate.errors import VendorNotFoundError, VendorRefusedError
 
 _NO_BYPASS_KEY = "can_admins_bypass"
 """Described nowhere, and taken by github.com since 2023 (google/go-github#2725); servers before that refuse it by name
@@ -33,11 +32,9 @@ class KnownPolicy(BranchPolicy):
     id: NumberId
 
 
-class File(Answered):
-    """A file on a branch; `sha` is its blob's."""
+class Blob(File):
+    """A file on a branch, with the id of its content."""
 
-    type: Literal["file"]
-    content: str
     sha: str
 
 
@@ -53,10 +50,6 @@ class _Commit(Answered):
 
 class _Ref(Answered):
     object: _Commit
-
-
-class _Variable(Answered):
-    value: str
 
 
 class SetupApi(RepositoryApi):
@@ -109,20 +102,11 @@ class SetupApi(RepositoryApi):
 
     # --- variables ----------------------------------------------------------------------------------------------
 
-    def variable(self, name: str) -> str | None:
-        """A variable of the repository's Actions; None where it has none."""
-        try:
-            return github.one(_Variable, self._get("actions", "variables", name), "variable").value
-        except VendorNotFoundError:
-            return None
-
     def set_variable(self, name: str, value: str) -> None:
-        """Make or change a variable of the repository's Actions."""
-        body = {"name": name, "value": value}
-        if self.variable(name) is None:
+        """Change or make a variable of the repository's Actions."""
+        body, missing = {"name": name, "value": value}, HTTPStatus.NOT_FOUND
+        if self._send("PATCH", "actions", "variables", name, body=body, accept=(missing,)).status == missing:
             self._send("POST", "actions", "variables", body=body)
-        else:
-            self._send("PATCH", "actions", "variables", name, body=body)
 
     # --- files --------------------------------------------------------------------------------------------------
 
@@ -133,11 +117,8 @@ class SetupApi(RepositoryApi):
             answer = self._client.get(where, auth=self._auth, params={"ref": branch})
         except VendorNotFoundError:
             return None
-        found = github.one(File, answer, "content")
-        try:
-            return base64.b64decode(found.content), found.sha
-        except binascii.Error:
-            raise VendorUnavailableError("GitHub", f"{where} holds no base64.") from None
+        found = github.one(Blob, answer, "file")
+        return decoded(found.content, "GitHub").encode(), found.sha
 
     def put_file(self, path: str, content: bytes, branch: str, message: str, replaced: str | None) -> None:
         """Commit a file to a branch.
