@@ -7,12 +7,15 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from champion_gate.bootstrap.local import migrate_database
+from champion_gate.domain.ports import Person
+from champion_gate.store import open_store
 from champion_gate_standins.databricks.runs import Job
 from champion_gate_standins.databricks.server import Fault
 from integration.commands import clean_environ, command_line, run_command
@@ -364,9 +367,16 @@ def test_config_check_online_prints_whose_each_login_is(world: DoctorWorld) -> N
     code, text, _ = told("--online")
     assert (code, is_theirs in text) == (0, True), text
     assert is_theirs not in told()[1]
+    assert not (world.folder / "gate.db").exists()
+    migrate_database(world.environ["CHAMPION_GATE_DATABASE_URL"])
+    with open_store(world.environ["CHAMPION_GATE_DATABASE_URL"]) as store:
+        store.remember_login("github", "octo-trainer", Person("7", "octo-trainer"), datetime.now(UTC))
+    code, text, _ = told("--online")
+    assert code == 1
+    assert f"octo-trainer --id {number} --reason WHY" in text
     world.github.delete_user("octo-trainer")
     code, text, _ = told("--online", "--json")
-    assert (code, json.loads(text)["accounts"][0]["verdict"]) == (1, "FAIL")
+    assert (code, json.loads(text)["accounts"][0]["verdict"]) == (0, "warning")
     code, _, errors = told("--online", "--file", "gates.yaml")
     assert code == 2
     assert "--online takes the service's secrets" in errors

@@ -54,6 +54,25 @@ def test_python_gitlab_follows_a_request_from_its_start_to_its_end(world: World)
     assert project.pipelines.get(started.id).status == "success"
 
 
+@pytest.mark.part("rest")
+def test_python_gitlab_reads_webhooks_and_files(world: World) -> None:
+    world.gitlab.webhooks.url = "https://gate.example.com/hooks/gitlab"
+    world.gitlab.add_file(42, "ci/champion-gate.yml", "include: []\n")
+    boss = world.client(world.gitlab.add_project_token(42, "reader", MAINTAINER)).projects.get(42)
+    (hook,) = boss.hooks.list(get_all=True)
+    assert (hook.url, hook.job_events, hook.alert_status) == (
+        "https://gate.example.com/hooks/gitlab",
+        True,
+        "executable",
+    )
+    assert boss.files.get("ci/champion-gate.yml", ref="main").decode() == b"include: []\n"
+    with pytest.raises(gitlab.GitlabGetError, match="404"):
+        boss.files.get("ci/other.yml", ref="main")
+    developer = world.client(world.gitlab.add_project_token(42, "developer", REPORTER)).projects.get(42)
+    with pytest.raises(gitlab.GitlabListError, match="403"):
+        developer.hooks.list(get_all=True)
+
+
 def test_python_gitlab_starts_and_cancels_pipelines(world: World) -> None:
     opener = world.client(world.gitlab.add_project_token(42, "opener", MAINTAINER, ["api"])).projects.get(42)
     made = opener.pipelines.create({"ref": "main", "inputs": inputs()})

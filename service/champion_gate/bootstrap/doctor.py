@@ -21,6 +21,7 @@ from champion_gate.domain.ports import ModelRegistry, Person
 from champion_gate.domain.together import Together
 from champion_gate.errors import ConfigurationError, GateError
 from champion_gate.flow import approval_checks, write_probe
+from champion_gate.flow.identities import check_same
 from champion_gate.settings.loading import Settings
 
 if TYPE_CHECKING:
@@ -84,9 +85,11 @@ def identity_checkups(together: Together) -> list[Checkup]:
 
 def checkups(asked: Asked) -> Iterator[Checkup]:
     """All checks, in the order in which they are told."""
-    from champion_gate.adapters.databricks.connection import connect
+    from champion_gate.adapters.databricks.connection import connect, import_sdk
     from champion_gate.adapters.http.deadline import Timeouts
+    from champion_gate.adapters.mlflow.client import import_mlflow
 
+    import_sdk()  # whose seconds are none of a call's
     connection = connect(
         product_version=__version__,
         config_overrides=asked.settings.databricks,
@@ -99,6 +102,7 @@ def checkups(asked: Asked) -> Iterator[Checkup]:
         connection, asked.gates, on_unity_catalog=on_unity_catalog, write_probe=asked.write_probe
     )
     if not on_unity_catalog:
+        import_mlflow(with_database=registry.name.startswith("sqlite:"))
         yield from mlflow.checkups(cast("MlflowRegistry", registry), asked.gates)
     yield from _writes(asked, registry, store)
     yield from _providers(asked, store)
@@ -138,22 +142,27 @@ def _store_if_there(database_url: str) -> Store | None:
 
 
 def _providers(asked: Asked, store: Store | None) -> Iterator[Checkup]:
-    providers = approval_providers(asked.settings, SystemClock(), time.sleep, _AnyAccount(), asked.together)
+    remembered = store.remembered_login if store is not None else lambda *_: None
+    accounts = _Accounts(remembered)
+    providers = approval_providers(asked.settings, SystemClock(), time.sleep, accounts, asked.together)
     for name, host in asked.settings.hosts.items():
         theirs = [each for each in asked.gates if each.approval.provider == name]
         if theirs:
             public_url = asked.settings.environment.public_url
             yield from vendor_of(host.server.kind).checkups(providers[name], host, theirs, public_url)
-    remembered = store.remembered_login if store is not None else lambda *_: None
     for gate in asked.gates:
         provider = providers[gate.approval.provider]
         yield from approval_checks.checkups(gate, provider, remembered, asked.together)
 
 
-class _AnyAccount:
-    """Accounts of whoever has the login now: nothing is remembered here, and no database is needed."""
+class _Accounts:
+    """Whose logins are, as `Identities` has it, but nothing is written."""
+
+    def __init__(self, remembered: approval_checks.Remembered) -> None:
+        self._remembered = remembered
 
     def account(self, provider: str, named: Account, find: Callable[[], Person]) -> Person:
         """See `Accounts`."""
-        del provider, named
-        return find()
+        found = find()
+        check_same(named, found, self._remembered(provider, named.login))
+        return found

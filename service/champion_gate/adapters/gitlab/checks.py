@@ -133,7 +133,7 @@ class _There:
             return
         if hook is None:
             yield _WEBHOOK.warning(
-                f"no webhook of project {api.spot.project} leads to {wanted}.",
+                f"no webhook of project {api.spot.project} leads to {wanted} (its groups' are not shown to us).",
                 f"Add it with a signing token and the events Job, Pipeline and Deployment ({page}).",
             )
             return
