@@ -9,7 +9,7 @@ from textwrap import dedent
 import pytest
 from markdown_it import MarkdownIt
 
-from champion_gate.adapters.github.app import HARMLESS, needed_permissions
+from champion_gate.adapters.github.app import needed_permissions
 from champion_gate.adapters.github.webhook import EVENTS
 from champion_gate.bootstrap.configuration import known_variables, load_gates
 from champion_gate.domain.notifications import NotificationPhase
@@ -133,8 +133,7 @@ def test_every_page_is_linked_from_the_readme() -> None:
 def test_the_page_of_the_github_app_asks_for_what_the_service_checks() -> None:
     section = LINKED[Path("deploy/github/README.md")].split("\n## 3. GitHub App\n")[1].split("\n## ")[0]
     permissions = re.findall(r"\*(\w+): (read and write|read)\*", section.split("\nA fine-grained token")[0])
-    named = {"Variables": "actions_variables"}  # GitHub's API names it so
-    asked = {named.get(name, name.lower()): "write" if "write" in how else how for name, how in permissions}
-    assert asked == {"metadata": "read", **needed_permissions(teams=True), **HARMLESS}
+    asked = {name.lower(): "write" if "write" in how else how for name, how in permissions}
+    assert asked == {"metadata": "read", **needed_permissions(teams=True)}
     events = section.split(" events ")[1].split(". ")[0]
     assert {each.lower().replace(" ", "_") for each in re.findall(r"\*([\w\s]+)\*", events)} == set(EVENTS)
