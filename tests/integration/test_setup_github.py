@@ -286,6 +286,29 @@ def test_others_reviewers_and_wait_timer_stay_and_waiting_requests_are_told(worl
     assert world.run("ann") == ["Nothing has to change."]
 
 
+@pytest.mark.part("rest")
+def test_a_persons_app_is_made_in_their_own_settings(world: World) -> None:
+    world.there.repository(REPOSITORY).owner.type = "User"
+    world.there.app_pages.signed_in = "example"
+    world.run("rita")
+    assert ("POST", "/settings/apps/new") in world.there.faults.requests
+    assert world.there.state.apps[0].repositories == {REPOSITORY}
+
+
+@pytest.mark.part("rest")
+def test_a_pull_request_brings_nothing_that_others_put_on_its_branch(world: World) -> None:
+    world.run("rita")
+    home = world.there.repository(REPOSITORY)
+    (pull,) = home.pulls
+    home.files[pull.head][FILE] = "changed meanwhile"
+    world.run()
+    assert home.files[pull.head][FILE].encode() == workflow_template()
+    home.pulls.clear()
+    with pytest.raises(ConflictError, match=f"a branch {pull.head} with commits of its own"):
+        world.run()
+    assert home.pulls == []
+
+
 def test_an_older_server_is_told_all_but_the_bypass_and_a_person_the_rest(world: World) -> None:
     world.there.setup_api.takes_bypass = False
     world.there.protect_environment(REPOSITORY, "champion", ["rita"], branch_policy="protected")

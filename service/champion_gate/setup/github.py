@@ -100,7 +100,7 @@ class GitHubSetup:
             raise ConfigurationError(
                 [f"{PREFIX}PUBLIC_URL: is missing; expected the address by which GitHub reaches the service"]
             )
-        self._service, self._tools, self._top = service, tools, top
+        self._service, self._tools = service, tools
         self._public_url = service.public_url
         self._site = site_of(top.url)
         self._client = new_client(
@@ -235,7 +235,7 @@ class GitHubSetup:
         app, file = self._app(), self._service.env_file  # refused where the key is not of this App
         page = settings_page(self._site, app.owner, app.slug)
         if key is None:
-            again = f"make a new private key at {page}, and give its file with --rotate --key FILE."
+            again = f"the App's key is renewed by hand: make one at {page}, and give its file with --rotate --key FILE."
             make = partial(self._rotate_secret, restarted)
             return self._rotation(_SECRET, "webhook secret", app, make, [_RESTART, again])
         if pem.strip() == old.private_key.strip():

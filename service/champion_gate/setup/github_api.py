@@ -13,7 +13,7 @@ from champion_gate.adapters.github.models import BranchPolicy, Environment, File
 from champion_gate.adapters.http.answer import Answer
 from champion_gate.adapters.http.models import Answered, NumberId
 from champion_gate.domain.names import joined
-from champion_gate.errors import VendorNotFoundError, VendorRefusedError
+from champion_gate.errors import ConflictError, VendorNotFoundError, VendorRefusedError
 
 _NO_BYPASS_KEY = "can_admins_bypass"
 """Described nowhere, and taken by github.com since 2023 (google/go-github#2725); servers before that refuse it by name
@@ -136,12 +136,25 @@ class SetupApi(RepositoryApi):
         self._send("PUT", "contents", *path.split("/"), body=body)
 
     def make_branch(self, name: str, base: str) -> None:
-        """Have a branch that begins where `base` is; one of this name stays as it is."""
+        """Have a branch that begins where `base` is.
+
+        Raises:
+            ConflictError: one of this name has commits of its own, which nobody would expect in a pull request of ours.
+        """
+        head = self._head(base)
         try:
-            self._get("git", "ref", "heads", *name.split("/"))
+            there = self._head(name)
         except VendorNotFoundError:
-            head = github.one(_Ref, self._get("git", "ref", "heads", *base.split("/")), "ref").object.sha
             self._send("POST", "git", "refs", body={"ref": f"refs/heads/{name}", "sha": head})
+            return
+        if there != head:
+            raise ConflictError(
+                f"{self.spot.repository} has a branch {name} with commits of its own, and no pull request of it.",
+                hint="Delete it, and run this again.",
+            )
+
+    def _head(self, branch: str) -> str:
+        return github.one(_Ref, self._get("git", "ref", "heads", *branch.split("/")), "ref").object.sha
 
     def pull_request(self, branch: str, base: str) -> PullRequest | None:
         """The open pull request of a branch of this repository; None where there is none."""

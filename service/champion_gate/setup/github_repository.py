@@ -203,11 +203,13 @@ def _workflow(api: SetupApi, remarks: list[str], say: Callable[[str], None]) -> 
     title = f"{'Add' if there is None else 'Renew'} the workflow in which people approve for champion-gate"
 
     def make() -> None:
-        api.make_branch(branch, spot.ref)
+        opened = api.pull_request(branch, spot.ref)
+        if opened is None:
+            api.make_branch(branch, spot.ref)
         now = api.file(spot.workflow_path, branch)
         if now is None or now[0] != template:
             api.put_file(spot.workflow_path, template, branch, title, None if now is None else now[1])
-        opened = api.pull_request(branch, spot.ref) or api.open_pull_request(branch, spot.ref, title, _WHY)
+        opened = opened or api.open_pull_request(branch, spot.ref, title, _WHY)
         say(_unmerged(opened))
 
     yield Change(
