@@ -280,6 +280,12 @@ WRONG = {
         f"Take {US} out of the group admins",
         WARNING,
     ),
+    "we may change the training job": Wrong(
+        lambda world: permit(world, world.job_id, US, "CAN_MANAGE"),
+        "databricks.own_rights",
+        "CAN VIEW is enough for us",
+        WARNING,
+    ),
     "a deployment job": Wrong(
         lambda world: world.databricks.catalog.set_deployment_job(MODEL, "77"),
         "databricks.deployment_job",

@@ -7,7 +7,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 
 from champion_gate.domain.after import After, MoveKind
-from champion_gate.domain.gates import Direction, Gate, MetricRule, NewerVersion, Validation, VersionSource
+from champion_gate.domain.gates import (
+    Direction,
+    Gate,
+    MetricRule,
+    NewerVersion,
+    Rights,
+    Validation,
+    VersionSource,
+)
 from champion_gate.domain.vendors import Server
 from champion_gate.settings.gates import ApiOidc, Gates
 
@@ -76,6 +84,8 @@ def _sentences(gate: Gate, server: Server) -> Iterator[str]:
         )
     if gate.challenger is not None:
         yield f"While people decide, the alias {gate.challenger} stands on the version, where it is free or stood for an earlier one."
+    if gate.rights is Rights.ASSUME:
+        yield "People are asked also after the registry refused to let the service move the alias."
     yield from _metrics(gate.metrics)
     yield from _after(gate.after)
 

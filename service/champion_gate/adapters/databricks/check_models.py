@@ -301,10 +301,21 @@ class ModelChecks:
             for each in sorted(at.given_to(me, level) & _TOO_MUCH):
                 remedy = f"REVOKE {each.replace('_', ' ')} ON {level} {_quoted(name)} FROM us, or from the group of ours that has it;"
                 found.append((f"we have {each.replace('_', ' ')} on {name}", remedy))
+        for job_id in self.jobs():
+            if self._may_change(job_id):
+                page = self.around.connection.page(f"jobs/{job_id}")
+                remedy = f"At {page}, Job details → Permissions, CAN VIEW is enough for us."
+                found.append((f"we may change job {job_id}, which trains", remedy))
         for what, remedy in found:
             yield OWN_RIGHTS.warning(what, remedy)
         if not found:
             yield OWN_RIGHTS.ok("we are seen to have nothing beyond USE CATALOG, USE SCHEMA and the model")
+
+    def _may_change(self, job_id: str) -> bool:
+        try:
+            return bool(self.around.rights_on(job_id) & {"CAN_MANAGE", "IS_OWNER"})
+        except ForbiddenError:
+            return False
 
     def _deployment_job(self) -> Iterator[Finding]:
         for name in self._names:

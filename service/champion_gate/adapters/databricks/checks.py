@@ -7,28 +7,22 @@ from dataclasses import dataclass, replace
 from datetime import UTC
 from functools import partial
 
-from champion_gate.adapters.databricks import check_models
+from champion_gate.adapters.databricks import check_models, check_started
+from champion_gate.adapters.databricks.check_started import trainers_of
 from champion_gate.adapters.databricks.compute import places
 from champion_gate.adapters.databricks.connection import DatabricksConnection
 from champion_gate.adapters.databricks.errors import CREDENTIALS
 from champion_gate.adapters.databricks.job_runs import DatabricksJobRuns
-from champion_gate.adapters.databricks.jobs import DatabricksJobs
 from champion_gate.adapters.databricks.jobs_api import run_as
-from champion_gate.adapters.databricks.privileges import Privileges
 from champion_gate.adapters.databricks.reading import run_result
-from champion_gate.adapters.databricks.surroundings import Surroundings, WholeJob
-from champion_gate.domain.after import GIVEN_PARAMETERS
-from champion_gate.domain.copies import unfit_because
+from champion_gate.adapters.databricks.surroundings import Surroundings
 from champion_gate.domain.findings import Check, Checkup, Finding
-from champion_gate.domain.gates import DESTINATION_PARAMETER, MODEL_PARAMETER, VERSION_PARAMETER, Gate
-from champion_gate.domain.job_runs import GROUP_ROLE, Trainer
+from champion_gate.domain.gates import Gate
 from champion_gate.domain.policy import identify
 from champion_gate.errors import ForbiddenError, VendorError, VendorNotFoundError, VendorRefusedError
 
 DESTINATION = "champion-gate"
 _MOST_DESTINATIONS = 3  # of one event of a job
-_MAY_START = frozenset({"CAN_MANAGE_RUN", "CAN_MANAGE", "IS_OWNER"})
-_WORKSPACE_USERS = "users"  # the group that everybody of a workspace is in
 
 IDENTITY = Check(
     "databricks.identity",
@@ -62,18 +56,9 @@ COMPUTE = Check(
     "the tasks of watched jobs run where Unity Catalog can be reached",
     "Reading tables of Unity Catalog, and registering from Spark, fails on compute in another access mode.",
 )
-STARTED_JOB = Check(
-    "databricks.started_job",
-    "the jobs that the gate starts (validation, copy, after) can be started, and define their parameters",
-    "A validation that cannot start holds every promotion up, and what follows a move is not done.",
-)
-ENDPOINT = Check(
-    "databricks.endpoint",
-    "the serving endpoints that the gate moves can be moved, and their creator is no person",
-    "An update of an endpoint needs CAN MANAGE, and is checked against the rights of whoever created it.",
-)
 CHECKS = (
-    *(IDENTITY, JOB, RUN_AS, NOTIFICATION, LAST_RUN, COMPUTE, STARTED_JOB, ENDPOINT),
+    *(IDENTITY, JOB, RUN_AS, NOTIFICATION, LAST_RUN, COMPUTE),
+    *check_started.CHECKS,
     *check_models.CHECKS,
 )
 
@@ -93,7 +78,7 @@ def checkups(
     yield Checkup(IDENTITY, lambda: _identity(around))
     for gate in gates:
         checks = _GatesChecks(around, gate, on_unity_catalog=on_unity_catalog)
-        made = list(checks.all())
+        made = [*checks.all(), *check_started.StartedChecks(around, gate, checks.jobs).all()]
         if on_unity_catalog:
             made += check_models.ModelChecks(around, gate, checks.jobs).all(write_probe=write_probe)
         for each in made:
@@ -124,11 +109,6 @@ def _identity(around: Surroundings) -> Iterator[Finding]:
         yield IDENTITY.not_known(f"{connection.host} does not say who we are.", CREDENTIALS)
 
 
-def _trainers(job: WholeJob) -> list[Trainer]:
-    """As whom a job runs, as the gate takes them for people behind a version."""
-    return [Trainer(GROUP_ROLE if each.is_group else "job run-as", each.name) for each in run_as(job)]
-
-
 @dataclass(frozen=True)
 class _GatesChecks:
     """The checks of one gate's jobs and endpoints."""
@@ -144,8 +124,6 @@ class _GatesChecks:
             (NOTIFICATION, self._notification),
             (LAST_RUN, self._last_run),
             *([(COMPUTE, self._compute)] if self.on_unity_catalog else []),
-            *([(STARTED_JOB, self._started_jobs)] if self._starts() else []),
-            *([(ENDPOINT, self._endpoints)] if self._moves() else []),
         ]
         for check, run in made:
             yield Checkup(check, run, self.gate.name)
@@ -183,7 +161,7 @@ class _GatesChecks:
             except VendorNotFoundError as error:
                 yield JOB.fail(error.message, f"Correct the job's id {self._in_gates}.")
             except ForbiddenError as error:
-                permission = self._permission(job_id, "CAN VIEW")
+                permission = self.around.permission(job_id, "CAN VIEW")
                 yield JOB.fail(
                     error.message, f"{permission} If there is none, correct the job's id {self._in_gates}."
                 )
@@ -194,14 +172,10 @@ class _GatesChecks:
     def _in_gates(self) -> str:
         return f"under jobs of gate {self.gate.name} in gates.yaml"
 
-    def _permission(self, job_id: str, level: str) -> str:
-        page = self.around.connection.page(f"jobs/{job_id}")
-        return f"At {page}, Job details → Permissions, give {self.around.me().name} {level}."
-
     def _run_as(self) -> Iterator[Finding]:
         for job_id in self.jobs():
             known = run_as(self.around.job(job_id))
-            missing = identify(self.gate, _trainers(self.around.job(job_id))).missing
+            missing = identify(self.gate, trainers_of(self.around.job(job_id))).missing
             names = " and ".join(each.name or "somebody who is not told" for each in known)
             if missing:
                 yield RUN_AS.fail(f"job {job_id} runs as {names}", " ".join(missing))
@@ -285,83 +259,3 @@ class _GatesChecks:
                 bad = bad or not place.reaches
             if not bad:
                 yield COMPUTE.ok(f"the tasks of job {job_id} reach Unity Catalog")
-
-    def _starts(self) -> dict[str, set[str]]:
-        """The jobs that the gate starts, each with the parameters that it is given."""
-        gate, wanted = self.gate, dict[str, set[str]]()
-        version = {MODEL_PARAMETER, VERSION_PARAMETER}
-        if gate.validation is not None:
-            wanted[gate.validation.job_id] = {*version, *gate.validation.parameters}
-        if gate.promote_to is not None and gate.promote_to.job_id is not None:
-            wanted.setdefault(gate.promote_to.job_id, set()).update({*version, DESTINATION_PARAMETER})
-        for each in gate.after:
-            if each.job is not None:
-                wanted.setdefault(str(each.job), set()).update({*GIVEN_PARAMETERS, *each.parameters})
-        return wanted
-
-    def _moves(self) -> list[str]:
-        return [each.serving_endpoint for each in self.gate.after if each.serving_endpoint is not None]
-
-    def _started_jobs(self) -> Iterator[Finding]:
-        for job_id, parameters in self._starts().items():
-            try:
-                job = DatabricksJobs(self.around.connection).describe(job_id)
-            except ForbiddenError as error:
-                yield STARTED_JOB.fail(error.message, self._permission(job_id, "CAN MANAGE RUN"))
-                continue
-            missing = sorted(parameters - set(job.parameters))
-            copies = self.gate.promote_to is not None and job_id == self.gate.promote_to.job_id
-            unfit = unfit_because(job, (), self._trainers()) if copies else None
-            if unfit is not None:
-                yield STARTED_JOB.fail(unfit, f"See {job.url}.")
-            elif missing:
-                remedy = f"Add them at {job.url}, Job details → Job parameters."
-                yield STARTED_JOB.fail(f"job {job_id} does not define {', '.join(missing)}", remedy)
-            else:
-                yield self._may_start(job_id)
-
-    def _trainers(self) -> list[Trainer]:
-        return [each for job_id in self.jobs() for each in _trainers(self.around.job(job_id))]
-
-    def _may_start(self, job_id: str) -> Finding:
-        remedy, me = self._permission(job_id, "CAN MANAGE RUN"), self.around.me()
-        try:
-            access = self.around.access(job_id)
-        except ForbiddenError:
-            return STARTED_JOB.not_known(f"who may start job {job_id} is not shown to us", remedy)
-        levels = frozenset().union(*(access.get(name, frozenset()) for name in (*me.names, _WORKSPACE_USERS)))
-        if levels & _MAY_START:
-            return STARTED_JOB.ok(f"job {job_id} can be started")
-        return STARTED_JOB.fail(f"{me.name} may not start job {job_id}", remedy)
-
-    def _endpoints(self) -> Iterator[Finding]:
-        for name in self._moves():
-            shown = self.around.endpoint(name)
-            page = self.around.connection.page(f"ml/endpoints/{name}")
-            if shown.permission_level != "CAN_MANAGE":
-                remedy = f"At {page}, Permissions, give {self.around.me().name} CAN MANAGE."
-                yield ENDPOINT.fail(f"endpoint {name} may be seen, and not moved", remedy)
-            elif shown.creator is None or "@" in shown.creator:
-                remedy = (
-                    "Make the endpoint anew as a service principal that has EXECUTE on the model: who leaves, or loses that "
-                    "right, stops every update."
-                )
-                yield ENDPOINT.warning(
-                    f"endpoint {name} was created by {shown.creator or 'nobody who is told'}", remedy
-                )
-            else:
-                yield from self._creator(name, shown.creator)
-
-    def _creator(self, name: str, creator: str) -> Iterator[Finding]:
-        may = Privileges(self.around, self.gate.destination.lower()).has(self.around.who(creator), "EXECUTE")
-        remedy = check_models.grant("EXECUTE", self.gate.destination.lower(), creator)
-        if may:
-            yield ENDPOINT.ok(f"endpoint {name} can be moved; its creator {creator} may use the model")
-        elif may is None:
-            yield ENDPOINT.not_known(
-                f"whether {creator}, who created endpoint {name}, may use the model", remedy
-            )
-        else:
-            yield ENDPOINT.fail(
-                f"{creator}, who created endpoint {name}, has no EXECUTE on the model", remedy
-            )

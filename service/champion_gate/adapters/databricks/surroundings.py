@@ -35,6 +35,7 @@ from champion_gate.errors import ForbiddenError, GateError
 T = TypeVar("T")
 
 _SCIM = "/api/2.0/preview/scim/v2"
+_WORKSPACE_USERS = "users"  # the group that everybody of a workspace is in
 EVERYBODY = "account users"
 """The group that everybody of the account is in, whether or not it is told."""
 
@@ -177,7 +178,7 @@ class Who:
     @property
     def names(self) -> frozenset[str]:
         """Its own name and those of its groups, as far as they are known, without regard to case."""
-        return frozenset(each.casefold() for each in (self.name, *(self.groups or ()), EVERYBODY))
+        return frozenset(each.casefold() for each in (self.name, *(self.groups or ()), EVERYBODY) if each)
 
 
 @dataclass
@@ -275,6 +276,21 @@ class Surroundings:
             )
             for each in entries
         }
+
+    def rights_on(self, job_id: str) -> frozenset[str]:
+        """The permission levels that we, or groups of ours, are seen to have on a job.
+
+        Raises:
+            ForbiddenError: they are not shown to us.
+        """
+        access = self.access(job_id)
+        ours = (*self.me().names, _WORKSPACE_USERS)
+        return frozenset().union(*(access.get(name, frozenset()) for name in ours))
+
+    def permission(self, job_id: str, level: str) -> str:
+        """How a person gives us a permission on a job."""
+        page = self.connection.page(f"jobs/{job_id}")
+        return f"At {page}, Job details → Permissions, give {self.me().name} {level}."
 
     def endpoint(self, name: str) -> ShownRights:
         """What we may do with a serving endpoint, and who created it."""
