@@ -98,6 +98,19 @@ def test_a_group_that_owns_the_model_goes_on_owning_it(world: SetupWorld) -> Non
     assert not world.databricks.grants.granted("FUNCTION", MODEL, SERVICE)
 
 
+@pytest.mark.part("rest")
+def test_a_group_that_may_hold_the_service_loses_nothing_and_a_named_one_gets_the_model(
+    world: SetupWorld,
+) -> None:
+    world.databricks.catalog.add_model(MODEL, owner="secret-owners")
+    unknown = ("--principal", "11111111-1111-1111-1111-111111111111", "--grant", "--yes")
+    told = world.setup(*unknown)  # nobody knows this principal, nor its groups
+    assert "whether 11111111-1111-1111-1111-111111111111 is in there is not shown" in told.stdout
+    assert world.databricks.catalog.owner(MODEL) == "secret-owners"
+    assert world.setup("--grant", "--yes", "--owner", "ml-owners").returncode == 0
+    assert world.databricks.catalog.owner(MODEL) == "ml-owners"
+
+
 @pytest.mark.parametrize(
     ("settings", "owner"),
     [

@@ -269,7 +269,7 @@ def test_others_reviewers_and_wait_timer_stay_and_waiting_requests_are_told(worl
     run = world.there.dispatch(REPOSITORY, inputs, login="gate")
     world.there.add_user("ann")
     before = world.seen()
-    with pytest.raises(ConflictError, match="requests that wait would be stopped"):
+    with pytest.raises(ConflictError, match="nobody has agreed to what the lines marked ! say"):
         world.run("ann")
     assert world.seen() == before
     (told,) = [line for line in world.said if line.startswith("  ! ")]

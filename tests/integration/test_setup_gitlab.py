@@ -142,6 +142,23 @@ def test_several_approvals_make_a_rule_for_each_approver(world: World) -> None:
 
 
 @pytest.mark.part("rest")
+def test_more_approvers_than_approvals_are_left_to_be_ruled_by_hand(world: World) -> None:
+    world.gates(approvers="ann, bob, maria", approvals=2)
+    done = world.setup()
+    assert "gates.yaml wants 2 approvals" in done.stdout
+    assert "maria is among the approvers: nobody approves what their own token asks for" in done.stdout
+    assert not world.gitlab.project(42).protected_environments["champion"].approval_rules
+
+
+@pytest.mark.part("rest")
+def test_a_webhook_that_signs_no_more_gets_a_new_signing_token(world: World) -> None:
+    assert world.setup().returncode == 0
+    world.gitlab.webhooks.signing_token, world.gitlab.webhooks.told["signing_token_present"] = "", False
+    assert world.setup().returncode == 0
+    assert world.gitlab.webhooks.signing_token == world.variables[SIGNING]
+
+
+@pytest.mark.part("rest")
 def test_a_gitlab_that_does_not_sign_gets_a_secret_token(world: World) -> None:
     world.gitlab.changes.signs = False
     assert world.setup().returncode == 0

@@ -17,7 +17,7 @@ class Change:
         what: the thing, in words.
         difference: lines that begin with `- ` (what goes) and `+ ` (what comes); never a secret.
         make: brings it about. It reads again what it writes over, so that nothing is lost that changed meanwhile.
-        stops: what is under way and would come to nothing by it, a sentence each.
+        stops: what somebody would lose by it, such as a request that waits, a sentence each.
     """
 
     what: str
@@ -42,11 +42,11 @@ def carry_out(
     Args:
         plan: made from what there is now.
         dry_run: whether nothing is changed.
-        agreed: asks whether to go on although something under way would be stopped.
+        agreed: asks whether to go on although somebody would lose something.
         say: prints a line.
 
     Raises:
-        ConflictError: something under way would be stopped, and the person did not agree.
+        ConflictError: somebody would lose something, and the person did not agree.
         GateError: what a change met; those before it stay, and another run goes on from there.
     """
     for change in plan.changes:
@@ -63,9 +63,12 @@ def carry_out(
     if dry_run:
         say("Nothing was changed (--dry-run).")
         return
-    if any(change.stops for change in plan.changes) and not agreed("Go on, and stop these?"):
+    if any(change.stops for change in plan.changes) and not agreed(
+        "Go on, with what the lines marked ! say?"
+    ):
         raise ConflictError(
-            "Nothing was changed: requests that wait would be stopped.", hint="Give --yes to go on."
+            "Nothing was changed: nobody has agreed to what the lines marked ! say.",
+            hint="Give --yes to go on.",
         )
     for change in plan.changes:
         change.make()

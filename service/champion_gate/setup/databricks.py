@@ -74,7 +74,7 @@ def check_person(connection: DatabricksConnection, service: Mapping[str, str]) -
     if me.name and me.name == service.get("DATABRICKS_CLIENT_ID"):
         problems.append(f"the login is that of the service ({me.name}); setup runs as you (give --profile)")
     host = service.get("DATABRICKS_HOST", "").rstrip("/")
-    if host and connection.host and host != connection.host.rstrip("/"):
+    if host and connection.host and host.casefold() != connection.host.rstrip("/").casefold():
         problems.append(f"the login is for {connection.host}, and the service's workspace is {host}")
     if problems:
         raise ConfigurationError(problems)

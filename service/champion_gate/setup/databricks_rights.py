@@ -135,34 +135,47 @@ class Rights:
 
     def _on_models(
         self, plan: Plan, gates: Gates, job_ids: Mapping[str, list[str]], us: Who
-    ) -> list[tuple[Change, str]]:
+    ) -> Iterator[tuple[Change, str]]:
         """Owners come behind grants, which an owner of before could not make any more."""
-        granted, given, last = (list[tuple[Change, str]]() for _ in range(3))
+        given: dict[str, tuple[Change, str]] = {}
+        experiments: list[tuple[Change, str]] = []
         for gate in gates.gates:
-            for model in dict.fromkeys(
+            trained, destination = (
                 check_model(each, three_level=True) for each in (gate.model, gate.destination)
-            ):
+            )
+            for model in dict.fromkeys((trained, destination)):
                 at = Privileges(self._around, model)
                 if not at.is_there():
                     plan.remarks.append(
                         f"There is no model {model} yet, or you may not see it. Run its training job once, and run this again."
                     )
                     continue
-                moves = model == check_model(gate.destination, three_level=True) and not at.owns(
-                    us, "FUNCTION"
-                )
-                granted += self._missing(at, us, _READING, moves=moves)
+                moves = model == destination and self._has_to_move(plan, at, us)
+                yield from self._missing(at, us, _READING, moves=moves)
                 if moves:
-                    given.append(self._give(model, at.owner("FUNCTION") or "nobody that is told"))
-                if model != check_model(gate.model, three_level=True):
-                    continue
-                for who in self._trainers(plan, model, job_ids[gate.name]):
-                    granted += self._missing(at, who, (*_READING, "CREATE_MODEL_VERSION"), moves=moves)
-                experiment = self._experiment(plan, model)
-                if experiment and not self._is_permitted("experiments", experiment, us, "CAN_READ"):
-                    # It may be refused although all else is right: an experiment of a notebook has the notebook's rights.
-                    last.append(self._permit("experiments", experiment, "CAN_READ"))
-        return [*granted, *given, *last]
+                    given[model] = self._give(model, at.owner("FUNCTION") or "nobody that is told")
+                if model == trained:
+                    for who in self._trainers(plan, model, job_ids[gate.name]):
+                        yield from self._missing(at, who, (*_READING, "CREATE_MODEL_VERSION"), moves=moves)
+                    experiments += self._on_experiment(plan, model, us)
+        yield from given.values()
+        # Last what may be refused although all else is right: an experiment of a notebook has the notebook's rights.
+        yield from experiments
+
+    def _has_to_move(self, plan: Plan, at: Privileges, us: Who) -> bool:
+        """Whether the model needs another owner; taken from nobody who may be a group that the service is in."""
+        owns, name = at.owns(us, "FUNCTION"), at.names["FUNCTION"]
+        if owns is None:
+            plan.remarks.append(
+                f"{at.owner('FUNCTION') or 'Somebody who is not told'} owns {name}; whether {us.name} is in there is not shown. "
+                f"If it is not: databricks registered-models update {name} --owner {self._owner}"
+            )
+        return owns is False
+
+    def _on_experiment(self, plan: Plan, model: str, us: Who) -> Iterator[tuple[Change, str]]:
+        experiment = self._experiment(plan, model)
+        if experiment and not self._is_permitted("experiments", experiment, us, "CAN_READ"):
+            yield self._permit("experiments", experiment, "CAN_READ")
 
     def _trainers(self, plan: Plan, model: str, job_ids: list[str]) -> Iterator[Who]:
         """As whom the jobs run, each once, but for the service itself."""

@@ -205,7 +205,8 @@ class Credentials:
             plan.changes.append(Change(f"webhook of {self._calls.where}", told, make))
             return
         changed = {name: to for name, to in wanted.items() if hook.get(name) is not to}
-        has_secret = bool(known.get(_SIGNING if hook.get("signing_token_present") else _WEBHOOK))
+        signs, signing = bool(hook.get("signing_token_present")), bool(known.get(_SIGNING))
+        has_secret = signs if signing else not signs and bool(known.get(_WEBHOOK))
         if changed or not has_secret:
             lines = [f"+ {name}" for name in changed] + ([] if has_secret else ["+ a new secret"])
             make = partial(self._write_hook, "PUT", (str(hook["id"]),), changed, secret=not has_secret)

@@ -99,7 +99,7 @@ class Protections:
                 f"{me.login} is among the approvers: nobody approves what their own token asks for."
             )
         if now is None:
-            rules = ids if spot.approvals > 1 else {}
+            rules = ids if 1 < spot.approvals == len(ids) else {}
             self._remark_rules(plan, spot, len(rules))
             if ids:
                 body = {"name": name, **_levels(ids, rules)}
