@@ -225,6 +225,7 @@ def test_a_promotion_is_shown_with_its_decision_and_ledger(world: ProcessWorld) 
     assert "Champion of main.ml.churn for v2" in text
     assert "reviewer-1" in text
     assert text.count("\nledger ") == 2
+    assert text.count("trainer@example.com") == 1
     shown = document(world, "promotions", "show", promotion_id, "--json")
     assert shown["id"] == promotion_id
     assert [line["kind"] for line in shown["ledger"]] == ["alias_change", "decision"]

@@ -466,6 +466,16 @@ def test_as_text_tables_are_aligned_and_headings_underlined() -> None:
     ]
 
 
+def test_as_text_a_long_value_is_broken_between_words_and_never_unquoted() -> None:
+    assert as_text(
+        "- `the word of whoever registered it, and of nobody else`, " + "x" * 9, 30
+    ).splitlines() == [
+        "- `the word of whoever `",
+        "  `registered it, and of `",
+        "  `nobody else`, xxxxxxxxx",
+    ]
+
+
 @pytest.mark.parametrize("text", ["", "x\n", "| no table |\n| at all |\n", "`a  b`  c\n\n\n---\n"])
 def test_as_text_leaves_alone_what_fits(text: str) -> None:
     assert as_text(text, 40) == text

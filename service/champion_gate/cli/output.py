@@ -161,8 +161,9 @@ def ago_of(row: object, *path: str) -> str:
 
 
 def time_and_ago_of(row: object, *path: str) -> str:
-    """Both."""
-    return f"{time_of(row, *path)} ({ago_of(row, *path)})" if field(row, *path) else ""
+    """Both, where the time is not far away."""
+    exact, told = time_of(row, *path), ago_of(row, *path)
+    return exact if exact.startswith(told) else f"{exact} ({told})"
 
 
 def _time(row: object, *path: str) -> datetime | None:
@@ -182,8 +183,10 @@ def step_told(step: object) -> str:
 
 
 def print_line(text: str) -> None:
-    """Print one line that holds values from outside."""
-    click.echo(clean(text))
+    """Print one line that holds values from outside; a terminal may show it on several."""
+    shown, screen = clean(text), screen_width()
+    for line in [shown] if screen is None else wrapped(shown, screen, "  "):
+        click.echo(line)
 
 
 def tell_if_local() -> None:

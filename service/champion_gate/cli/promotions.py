@@ -239,9 +239,10 @@ def _candidate(row: Json) -> str:
 
 def _print_promotion(row: Json) -> None:
     before, sha256 = field(row, "champion_version"), field(row, "evidence_sha256")
-    trainers = [
-        f"{field(each, 'name') or 'unknown'} ({field(each, 'role')})" for each in rows_of(row, "trainers")
-    ]
+    roles: dict[str, list[str]] = {}
+    for each in rows_of(row, "trainers"):
+        roles.setdefault(field(each, "name") or "unknown", []).append(field(each, "role"))
+    trainers = [f"{name} ({', '.join(every)})" for name, every in roles.items()]
     deciders = rows_of(row.get("decision"), "deciders")
     attempts = field(row, "attempts")
     print_pairs(

@@ -63,7 +63,7 @@ class Watch:
         seen = self._steadily(lambda client: _look(client, {}))
         is_open = [row for row in seen.values() if _is_open(row)]
         self._tell({}, is_open)
-        self._say_it_waits(f"{len(is_open)} open. Waiting for promotions that appear or change")
+        self._say_it_waits(f"Open promotions: {len(is_open)}. Waiting for what appears or changes")
         while True:
             self._pause()
             known = seen

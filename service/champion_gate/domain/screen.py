@@ -78,11 +78,12 @@ def _words(text: str, width: int) -> Iterator[str]:
 
 
 def _pieces(span: str, width: int) -> list[str]:
-    """What stands in a code span, in parts that fit a line; no escape is torn apart."""
+    """What stands in a code span, in parts that fit a line, between words where it has any; no escape is torn apart."""
     pieces = [""]
     for char in _CHARACTER.findall(span):
         if columns(pieces[-1] + char) > width:
-            pieces.append("")
+            between = pieces[-1].rfind(" ") + 1 or len(pieces[-1])
+            pieces[-1:] = [pieces[-1][:between], pieces[-1][between:]]
         pieces[-1] += char
     return pieces
 
