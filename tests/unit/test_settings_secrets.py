@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,14 @@ def test_a_github_app_is_its_id_and_its_key(environ: dict[str, str]) -> None:
         GITHUB_APP_PRIVATE_KEY_PREVIOUS=key,
     )
 
+    in_base64 = loaded(
+        environ,
+        GITHUB_APP_CLIENT_ID="Iv23liABC",
+        GITHUB_APP_PRIVATE_KEY=base64.b64encode(key.encode()).decode(),
+    )
+
     assert plain.hosts["github"].credentials == GitHubApp("Iv23liABC", key)
+    assert in_base64.hosts["github"].credentials == GitHubApp("Iv23liABC", key)
     host = in_one_line.hosts["github"]
     assert host.credentials == GitHubApp("Iv23liABC", new_key)
     assert host.previous == GitHubApp("Iv23liABC", key)
