@@ -13,7 +13,8 @@ missing=''
 command -v rsync >/dev/null || missing="$missing rsync"
 [ "$(uname)" != Linux ] || command -v systemd-analyze >/dev/null || missing="$missing systemd"
 command -v npm >/dev/null || missing="$missing nodejs npm"
-browser >/dev/null || missing="$missing chromium-headless-shell fonts-liberation"
+chromium=chromium-headless-shell
+browser >/dev/null || missing="$missing $chromium fonts-liberation"
 if [ -n "$missing" ]; then
   if [ "$(id -u)" != 0 ]; then
     echo "Please install$missing, then run this again." >&2
@@ -21,6 +22,8 @@ if [ -n "$missing" ]; then
   fi
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -qq
+  # Ubuntu has none outside its snap store, and the other tools do not wait for it.
+  apt-cache show $chromium >/dev/null 2>&1 || missing="$(echo "$missing" | sed "s/ $chromium//")"
   # shellcheck disable=SC2086 # several names
   apt-get install -y -qq --no-install-recommends $missing
 fi
@@ -30,4 +33,4 @@ npm install --prefix "$cache" --no-audit --no-fund --no-save --ignore-scripts --
   gitlab-ci-local@4.61.1 github-markdown-css@5.9.0
 ln -sf "$cache/node_modules/.bin/gitlab-ci-local" "$bin/gitlab-ci-local"
 ln -sf "$cache/node_modules/github-markdown-css/github-markdown.css" "$bin/github-markdown.css"
-ln -sf "$(browser)" "$bin/chromium"
+ln -sf "$(browser || { echo 'Please install Chromium or Chrome.' >&2; exit 1; })" "$bin/chromium"

@@ -23,7 +23,7 @@ Exit codes:
   1    it could not be done: refused, not found, in conflict with how things stand
   2    the configuration or the command line is wrong
   3    not authenticated, or not permitted
-  4    out of reach or busy (the service, the database or a vendor): try again later
+  4    out of reach or busy (the service, its port, the database or a vendor): try again later
   130  interrupted by Ctrl-C
 """
 
