@@ -333,7 +333,7 @@ def test_a_trigger_token_that_may_be_anybodys_is_unsafe_unless_the_gate_names_th
 
 def test_a_trigger_token_that_the_project_does_not_list_is_unsafe(world: World) -> None:
     world.there.project(PROJECT).triggers.clear()
-    assert "0 people own trigger tokens" in problem_of(world)
+    assert "our trigger token is none of project 42's" in problem_of(world)
 
 
 def test_a_trigger_token_that_has_expired_is_unsafe(world: World) -> None:

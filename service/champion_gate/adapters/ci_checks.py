@@ -126,7 +126,7 @@ def delivered(
         return
     arrived = sum(HTTPStatus.OK <= code < HTTPStatus.BAD_REQUEST for code in codes)
     if HTTPStatus.OK <= codes[0] < HTTPStatus.BAD_REQUEST:
-        yield check.ok(f"of the last {len(codes)}, {arrived} arrived; the newest {last}")
+        yield check.ok(f"of the last {len(codes)}, {arrived} arrived; the newest: {last}")
         return
     if not codes[0]:
         remedy = f"Let {vendor} reach the address: its DNS, its certificate, a firewall. {page} shows what was said."

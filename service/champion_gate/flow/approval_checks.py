@@ -62,9 +62,7 @@ class _There:
             if concerns_all(unsafe):
                 raise
             for problem in unsafe.problems or (str(unsafe),):
-                # What to do follows on what is so, or is all there is to say.
-                found, _, remedy = problem.partition(". ")
-                yield PLACE.fail(f"{found.removesuffix('.')}.", remedy or problem)
+                yield PLACE.fail(*_found_and_remedy(problem))
             return
         yield PLACE.ok(f"all is as it has to be; {pins.get('bot_login', 'our account')} asks")
         yield from self.people()
@@ -85,7 +83,7 @@ class _There:
         )
         if places(listed) < wanted:
             yield PEOPLE.fail(
-                f"{places(listed)} of {wanted} approvals can be given by people of their own whom `trainers` does not list.",
+                f"without those whom `trainers` lists, {places(listed)} of {wanted} approvals can be given, each by another person.",
                 f"{ask}, who train nothing.",
             )
             return
@@ -102,7 +100,7 @@ class _There:
             )
             return
         many = len(frozenset[str]().union(*options) - listed)
-        yield PEOPLE.ok(f"{many} may approve, of whom {wanted} {'has' if wanted == 1 else 'have'} to")
+        yield PEOPLE.ok(f"{many} may approve; {wanted} {'has' if wanted == 1 else 'have'} to")
 
     def identities(self) -> Iterator[Finding]:
         accounts = self._accounts()
@@ -150,3 +148,14 @@ class _There:
         """Where gates.yaml names it."""
         names = [name for name, known in self.gate.identities.items() if named in known]
         return f"identities.{one_line(names[0])}" if names else "trainers"
+
+
+def _found_and_remedy(problem: str) -> tuple[str, str]:
+    """A survey's sentences: what to do follows on what is so or, behind the place, is all there is to say."""
+    found, _, remedy = problem.partition(". ")
+    if remedy:
+        return f"{found}.", remedy
+    place, _, what = problem.partition(": ")
+    return (
+        (f"{place} is not as it has to be.", f"{what[0].upper()}{what[1:]}") if what else (problem, problem)
+    )

@@ -185,7 +185,7 @@ class _There:
         except VendorNotFoundError:  # there is no webhook
             answer = []
         sent = [one for one in github.many(HookDelivery, answer, "deliveries") if one.event in EVENTS]
-        last = f"at {sent[0].delivered_at:%Y-%m-%d %H:%M} UTC: {one_line(sent[0].status)}" if sent else ""
+        last = f"{sent[0].delivered_at:%Y-%m-%d %H:%M} UTC, {one_line(sent[0].status)}" if sent else ""
         yield from delivered(
             _DELIVERIES,
             "GitHub",

@@ -64,6 +64,12 @@ def own_account(api: ProjectApi, now: datetime) -> Person:
     ours = [trigger for trigger in triggers if is_shown_as(api.tokens.trigger, trigger.token)]
     if ours and all(_has_expired(trigger, now) for trigger in ours):
         raise VendorRefusedError("GitLab", "our trigger token has expired.", hint="Make another.")
+    if not ours:
+        raise VendorRefusedError(
+            "GitLab",
+            f"our trigger token is none of project {api.spot.project}'s.",
+            hint="Make one there for CHAMPION_GATE_GITLAB_TRIGGER_TOKEN (Settings, CI/CD, Pipeline trigger tokens).",
+        )
     owners = {Person(owner.id, owner.username) for trigger in ours if (owner := trigger.owner)}
     if len(owners) != 1:
         raise _unknown(f"{len(owners)} people own trigger tokens of the project that may be ours")

@@ -152,7 +152,7 @@ class _There:
             _DELIVERIES,
             "GitLab",
             [int(status) if status.isdecimal() else 0 for status in sent],
-            last=f"was answered with {one_line(sent[0])}" if sent else "",
+            last=one_line(sent[0]) if sent else "",
             page=f"{page}, Edit, Recent events",
             shared="CHAMPION_GATE_GITLAB_SIGNING_TOKEN or CHAMPION_GATE_GITLAB_WEBHOOK_TOKEN",
         )
