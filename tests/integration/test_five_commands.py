@@ -23,6 +23,7 @@ from integration.test_setup_github import form_of
 
 ROOT = Path(__file__).parents[2]
 REPOSITORY = "example/ml-deploy"
+_PATIENCE = 30  # seconds
 OURS = ".venv/bin/champion-gate"
 
 pytestmark = pytest.mark.part("rest")
@@ -52,13 +53,13 @@ def github() -> Iterator[tuple[GitHubStandIn, str]]:
 def _browse(line: str) -> None:
     """What a person does with a browser: press the button on GitHub's page, and install the App."""
     if page := re.match(r"Open (http://127\.0\.0\.1:\d+/\S+) in a browser", line):
-        action, fields = form_of(requests.get(page[1], timeout=5).text)
+        action, fields = form_of(requests.get(page[1], timeout=_PATIENCE).text)
         assert action is not None
-        shown = requests.post(action, data=fields, timeout=5)
-        made = requests.post(action, data=form_of(shown.text)[1], timeout=5, allow_redirects=False)
-        requests.get(made.headers["Location"], timeout=5)
+        shown = requests.post(action, data=fields, timeout=_PATIENCE)
+        made = requests.post(action, data=form_of(shown.text)[1], timeout=_PATIENCE, allow_redirects=False)
+        requests.get(made.headers["Location"], timeout=_PATIENCE)
     elif page := re.match(r"Open (\S+/installations/new) and install", line):
-        assert requests.post(page[1], data={"repository": REPOSITORY}, timeout=5).ok
+        assert requests.post(page[1], data={"repository": REPOSITORY}, timeout=_PATIENCE).ok
 
 
 def test_from_a_clone_to_a_green_doctor(tmp_path: Path, github: tuple[GitHubStandIn, str]) -> None:
@@ -89,8 +90,12 @@ def test_from_a_clone_to_a_green_doctor(tmp_path: Path, github: tuple[GitHubStan
             text=True,
         ) as process:
             assert process.stdout is not None
-            for line in process.stdout:
-                _browse(line)
+            try:
+                for line in process.stdout:
+                    _browse(line)
+            except BaseException:
+                process.kill()  # it would wait for the browser
+                raise
         assert process.returncode == 0
         there.merge(REPOSITORY, 1)
 
@@ -104,6 +109,9 @@ def test_from_a_clone_to_a_green_doctor(tmp_path: Path, github: tuple[GitHubStan
         assert [line.split()[2] for line in doubted] == ["github.variable"]
         assert there.repository(REPOSITORY).variables == {"CHAMPION_GATE_URL": "https://gate.example.com"}
         assert workspace.grants.guarded
+        kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+        assert SECRET.encode() in kept
+        assert not any(person[name].encode() in kept for name in ("DATABRICKS_TOKEN", "GH_TOKEN"))
 
 
 def test_the_same_with_gitlab(tmp_path: Path) -> None:
