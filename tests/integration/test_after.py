@@ -131,6 +131,22 @@ def test_a_rollback_a_minute_later_takes_the_endpoint_back(world: GateWorld) -> 
     assert [json.loads(step.result_json or "")["config_version_before"] for step in (first, second)] == [1, 2]
 
 
+def test_a_rollback_while_an_update_is_being_sent_follows_it(world: GateWorld) -> None:
+    add_endpoint(world)
+    world.databricks.serving.update_seconds = 600
+    world.reconfigure(after=[{"serving_endpoint": ENDPOINT}])
+
+    def meanwhile() -> None:
+        roll_back(world)
+        world.core.steps.carry_out(world.after_moves()[-1].id)
+
+    world.databricks.serving.before_put = meanwhile
+    promote(world)
+    world.live(minutes=25)
+    assert ends(world) == [(StepKind.ENDPOINT, StepPhase.OVERTAKEN), (StepKind.ENDPOINT, StepPhase.SUCCEEDED)]
+    assert served(world) == {"1"}
+
+
 @pytest.mark.parametrize("names_are_refused", [True, pytest.param(False, marks=pytest.mark.part("rest"))])
 def test_endpoints_of_every_shape_keep_all_but_the_version_through_promotion_and_rollback(
     world: GateWorld, *, names_are_refused: bool

@@ -416,6 +416,22 @@ def test_an_approval_whose_copy_another_one_made_takes_that(gate: Copying) -> No
     assert "to v2" in gate.world.ended(again, Phase.PROMOTED)
 
 
+@pytest.mark.part("rest")
+def test_a_copy_that_was_made_for_another_alias_is_taken_for_this_one_too(gate: Copying) -> None:
+    world = gate.world
+    usual = {**GATE, "jobs": [int(world.job_id)], "model": world.models.model}
+    usual["promote_to"] = {"model": PROD, "job": int(gate.job)}
+    world.write_gates([usual, {**usual, "name": "shadow", "alias": "Shadow"}])
+    version = world.train()
+    world.settle()
+    for promotion in [each for each in world.promotions() if each.version.version == version]:
+        world.approve(promotion)
+        world.look()
+        world.live(minutes=10)
+        world.ended(promotion, Phase.PROMOTED)
+    assert (gate.champion(), gate.catalog.alias(PROD, "Shadow"), gate.copies()) == ("2", "2", ["1", "2"])
+
+
 @pytest.mark.parametrize("tells_source", [True, pytest.param(False, marks=pytest.mark.part("rest"))])
 def test_a_run_that_was_killed_half_way_leaves_what_is_never_ready_and_a_retry_copies_anew(
     gate: Copying, *, tells_source: bool

@@ -384,7 +384,7 @@ FOREIGN = [
     ("somebody@example.com", 0, "was started by somebody@example.com, and not by champion-gate@example.com"),
     (None, 0, "does not tell who started it"),
     (OURS, 1, "began before this was planned"),
-    (OURS, 0, "does not tell who we are"),
+    (OURS, 0, "userName` is absent"),
 ]
 """Who began a run, how many hours before ours was planned, and why it is not ours."""
 

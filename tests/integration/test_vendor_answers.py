@@ -283,3 +283,19 @@ def test_a_start_whose_run_was_deleted_is_made_afresh_after_a_day(gate: Everythi
     *_, afresh = runs(gate.jobs[VALIDATE])
     assert afresh.token != lost.token
     assert json.loads(world.store.get_step(f"{promotion.id}-validate").result_json or "")["passed"] is True
+
+
+@pytest.mark.part("rest")
+def test_a_start_that_was_forbidden_for_a_day_still_leads_to_the_run_that_was_made(gate: Everything) -> None:
+    """The refusal is about us, and says nothing of the run: another token would make a second one."""
+    world, runs = gate.copying.world, gate.copying.starts.runs_of
+    before = len(runs(gate.jobs[VALIDATE]))
+    world.break_databricks("run-now", lose_answer=True, times=1)
+    promotion = gate.train(approve=False)
+    refused("run-now", 403, "PERMISSION_DENIED")(gate)
+    for hours in (1, 24):
+        world.wait(hours=hours)
+    world.databricks.faults.clear()
+    world.live(hours=1)
+    assert world.again(promotion).phase is Phase.PENDING_APPROVAL
+    assert len(runs(gate.jobs[VALIDATE])) == before + 1

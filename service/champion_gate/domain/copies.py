@@ -18,6 +18,7 @@ from champion_gate.domain.job_runs import Trainer
 from champion_gate.domain.jobs import Job, RunState
 from champion_gate.domain.json_body import UnusableBodyError, json_object, object_at, text_of
 from champion_gate.domain.names import check_version
+from champion_gate.domain.secrets import without_secrets
 from champion_gate.domain.text import one_line
 from champion_gate.domain.versions import ModelVersion, VersionStatus
 from champion_gate.errors import InvalidNameError
@@ -277,4 +278,5 @@ def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
 
 
 def _shown(value: object) -> str:
-    return one_line(value if isinstance(value, str) else json.dumps(value, default=str), 100)
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return one_line(without_secrets(text), 100)

@@ -126,7 +126,7 @@ class RunState:
 
 
 def not_ours_because(
-    run: RunState, job_id: str, given: Mapping[str, str], *, we: str | None, planned_at: datetime
+    run: RunState, job_id: str, given: Mapping[str, str], *, we: str, planned_at: datetime
 ) -> str | None:
     """Why this is not the run that we started; None if it is.
 
@@ -134,14 +134,14 @@ def not_ours_because(
         run: as it is now.
         job_id: the job that we started.
         given: the parameters that we gave it; the run may have more.
-        we: as whom runs that we start are shown; None where that is not told.
+        we: as whom runs that we start are shown.
         planned_at: before it was started.
     """
     return next(_contradictions(run, job_id, given, we, planned_at), None)
 
 
 def _contradictions(
-    run: RunState, job_id: str, given: Mapping[str, str], we: str | None, planned_at: datetime
+    run: RunState, job_id: str, given: Mapping[str, str], we: str, planned_at: datetime
 ) -> Iterator[str]:
     what = f"run {run.run_id}"
     if run.job_id != job_id:
@@ -149,9 +149,7 @@ def _contradictions(
     for name, value in given.items():
         if run.parameters.get(name) != value:
             yield f"{what} was given another {name} than {value!r}."
-    if not we:
-        yield f"Databricks does not tell who we are, and so not whether {what} is ours."
-    elif not run.creator:
+    if not run.creator:
         yield f"{what} does not tell who started it."
     elif run.creator.casefold() != we.casefold():
         yield f"{what} was started by {one_line(run.creator)}, and not by {one_line(we)}, who we are."

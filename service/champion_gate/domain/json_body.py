@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from champion_gate.domain.names import vendor_id
+from champion_gate.domain.secrets import cut_words
 
 MAX_TEXT = 4096
 """Characters of a name."""
@@ -108,4 +109,4 @@ def text_of(value: Any, where: str, *, may_be_empty: bool = False) -> str:
 
 def shown(value: str) -> str:
     """A text from outside as it may be shown in a reason."""
-    return ascii(value[:100])
+    return ascii(cut_words(value, 100))

@@ -85,8 +85,8 @@ class Jobs(Protocol):
         """A job as it is set now."""
         ...
 
-    def principal(self) -> str | None:
-        """As whom runs that we start are shown, asked for once; None where the workspace does not tell."""
+    def principal(self) -> str:
+        """As whom runs that we start are shown, asked for once; raises VendorUnavailableError where that is not told."""
         ...
 
     def start(self, job_id: str, parameters: Mapping[str, str], token: str) -> StartedRun:

@@ -7,6 +7,7 @@ of it, and vendors' clients drop keys that they do not know
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -216,6 +217,7 @@ def without_values_of(config: Config, text: str) -> str:
         for value in _texts(part)
         if len(value) >= _SHORTEST_SECRET and not value.startswith("{{secrets/")
     }
+    values |= {json.dumps(value)[1:-1] for value in values}  # as it stands where JSON is quoted
     for value in sorted(values, key=len, reverse=True):
         text = text.replace(value, BLOT)
     return text

@@ -11,6 +11,7 @@ from champion_gate.domain.gates import MetricRule
 from champion_gate.domain.jobs import Job, JobOutcome, RunState
 from champion_gate.domain.json_body import UnusableBodyError, json_object, object_at, text_of
 from champion_gate.domain.metrics import Measurements, measurements
+from champion_gate.domain.secrets import without_secrets
 from champion_gate.domain.text import one_line, storable
 from champion_gate.domain.versions import MetricRow, VersionDetails, is_number
 
@@ -234,7 +235,7 @@ def _checks(task: str, claim: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             raise UnusableBodyError(f"{where} has one without passed: true or false")
         name = text_of(check.get("name"), f"{where}: a name")
         yield {
-            "name": storable(name, _LONGEST_NAME),
+            "name": storable(without_secrets(name), _LONGEST_NAME),
             "passed": check["passed"],
             "value": _value(check.get("value")),
             "limit": _value(check.get("limit")),
@@ -271,7 +272,7 @@ def _value(found: object) -> object:
         return found
     if isinstance(found, int | float) and _is_finite(found):
         return float(found)
-    return storable(str(found), LONGEST_TEXT)
+    return storable(without_secrets(str(found)), LONGEST_TEXT)
 
 
 def _url(found: object) -> str | None:

@@ -198,11 +198,24 @@ class AfterMoves:
                 return self._ended(taken, StepPhase.SKIPPED, f"Not begun: {gone}")
             why = f"Its update may go on, and is followed by the next: {gone}"
             return self._ended(taken, StepPhase.OVERTAKEN, why, _kept(taken))
+        if taken.phase is StepPhase.PLANNED and (waits := self._update_on_its_way(taken)) is not None:
+            return waits
         endpoint = self._serving.read(taken.config["serving_endpoint"])
         begun = taken.started_at or self._clock.now()
         return self._look_at_endpoint(
             replace(taken, phase=StepPhase.RUNNING, url=endpoint.url, started_at=begun), endpoint
         )
+
+    def _update_on_its_way(self, taken: Step) -> Step | None:
+        """The step as it waits for what an earlier move may just be sending: the endpoint does not show that yet."""
+        aim = alias_of(taken), taken.config["serving_endpoint"]
+        own = {taken.id, *taken.config["behind"]}
+        for step in self._store.open_endpoint_steps():
+            is_earlier = step.id not in own and taken.id not in step.config["behind"]
+            is_begun = step.phase is StepPhase.RUNNING or step.lease
+            if is_earlier and is_begun and (alias_of(step), step.config["serving_endpoint"]) == aim:
+                return self._due(replace(taken, reason=f"Waits for step {step.id}."), self._waits.turn)
+        return None
 
     def _look_at_endpoint(self, seen: Step, endpoint: Endpoint) -> Step:
         model, version = seen.config["model"], seen.config["version"]

@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from champion_gate.domain.canonical import canonical, sha256_of
@@ -27,13 +27,14 @@ from champion_gate.domain.copies import (
     version_of,
 )
 from champion_gate.domain.gates import DESTINATION_PARAMETER, MODEL_PARAMETER, VERSION_PARAMETER
-from champion_gate.domain.jobs import JobOutcome, RunState, not_ours_because
+from champion_gate.domain.jobs import JobOutcome, RunState
 from champion_gate.domain.json_body import UnusableBodyError
 from champion_gate.domain.promotion import Promotion
 from champion_gate.domain.steps import WAITED_FOR, Step, StepKind, StepPhase, ended, taken_up_again
 from champion_gate.domain.text import one_line
 from champion_gate.domain.versions import ModelVersion, VersionStatus
-from champion_gate.errors import VendorError, VendorRefusedError
+from champion_gate.errors import VendorRefusedError
+from champion_gate.flow.awaited_runs import AwaitedRuns, over_at
 from champion_gate.flow.context import Context
 
 RUNS = "runs"
@@ -53,6 +54,8 @@ class CopyRuns:
         self._clock = context.clock
         self._chance = context.chance
         self._waits = context.waits
+        self._gates = context.gates
+        self._runs = AwaitedRuns(context)
 
     def carry_out(self, taken: Step) -> Step:
         """Make the copy, or look what has become of it.
@@ -63,25 +66,14 @@ class CopyRuns:
         """
         promotion = self._store.get_promotion(taken.promotion_id)
         if promotion.phase is not WAITED_FOR[taken.kind]:
-            return self._not_wanted(taken, promotion)
+            return self._runs.not_wanted(taken, promotion, self._started)
         if taken.config["job"] is None:
             return self._copied_here(taken, promotion)
         begun = taken if taken.external_id is not None else self._started(taken, promotion)
-        return begun if begun.external_id is None else self._looked_at(begun, promotion)
-
-    def _looked_at(self, begun: Step, promotion: Promotion) -> Step:
-        try:
-            state = self._jobs.read(begun.external_id or "")
-            why = self._not_ours(begun, promotion, state)
-        except VendorError as error:
-            if self._clock.now() < _over_at(begun) + self._waits.cancel:
-                raise
-            return self._failed(begun, f"The copy's run cannot be read: {error}")
-        if why is not None:
-            return self._failed(begun, f"The copy cannot be told: {why}")
-        if state.outcome is None:
-            return self._goes_on(begun)
-        return self._judged(begun, promotion, state)
+        if begun.external_id is None:
+            return begun
+        found = self._runs.ended(begun, parameters_of(promotion))
+        return found if isinstance(found, Step) else self._judged(begun, promotion, found)
 
     # --- by a Databricks job ---
 
@@ -98,7 +90,7 @@ class CopyRuns:
                     f"{one_line(taken.config['copier'])}."
                 )
             if why is not None:
-                return self._failed(taken, why)
+                return self._runs.failed(taken, why)
             if (going_on := self._going_on(taken, promotion)) is not None:
                 return self._store.save_step(
                     replace(
@@ -136,27 +128,7 @@ class CopyRuns:
             if error.concerns_all:
                 raise
             return None
-        return None if self._not_ours(step, promotion, state) else state
-
-    def _not_ours(self, step: Step, promotion: Promotion, state: RunState) -> str | None:
-        job, given, we = step.config["job"], parameters_of(promotion), self._jobs.principal()
-        return not_ours_because(state, job, given, we=we, planned_at=step.planned_at)
-
-    def _goes_on(self, taken: Step) -> Step:
-        """Look again later; a run that takes too long is cancelled."""
-        now, over = self._clock.now(), _over_at(taken)
-        if now >= over + self._waits.cancel:
-            return self._failed(taken, f"{_too_long(taken)} It was cancelled, and goes on all the same.")
-        if now >= over:
-            self._jobs.cancel(taken.external_id or "")
-            return replace(taken, reason=_too_long(taken), due_at=now + self._waits.look_soon)
-        return self._looked_at_again(taken)
-
-    def _looked_at_again(self, taken: Step) -> Step:
-        now = self._clock.now()
-        rested = (now - (taken.started_at or now)) / 10
-        pause = min(max(self._waits.run_look, rested), self._waits.run_look_longest)
-        return replace(taken, due_at=min(now + pause, _over_at(taken)))
+        return None if self._runs.not_ours(step, state, parameters_of(promotion)) else state
 
     def _judged(self, taken: Step, promotion: Promotion, state: RunState) -> Step:
         if state.outcome is not JobOutcome.SUCCEEDED and not taken.starts:
@@ -165,20 +137,19 @@ class CopyRuns:
         if state.outcome is not JobOutcome.SUCCEEDED:
             errors = "; ".join(one_line(task.error, 300) for task in state.tasks if task.error)
             said = ": ".join(filter(None, [state.code, one_line(state.message, 300), errors]))
-            late = f"{_too_long(taken)} " if self._clock.now() >= _over_at(taken) else ""
-            return self._failed(taken, f"{late}The copy failed: {said}.")
+            return self._runs.failed(taken, f"{self._runs.late(taken)}The copy failed: {said}.")
         try:
             report = report_of(state, promotion.version, promotion.model)
         except UnusableBodyError as error:
-            return self._failed(taken, f"The copy is not what was approved: {error}.")
+            return self._runs.failed(taken, f"The copy is not what was approved: {error}.")
         found = self._registry.get_version(promotion.model, report.version)
         if self._is_under_way(taken, found):
-            return self._looked_at_again(replace(taken, reason=_pending(found)))
+            return self._runs.looked_at_again(replace(taken, reason=_pending(found)))
         tags = self._registry.get_details(found).tags if found.source is None else {}
         copier, windows = taken.config["copier"], self._windows(taken, promotion, state)
         why = not_the_copy_because(found, tags, promotion.version, copier=copier, made_in=windows)
         if why is not None:
-            return self._failed(taken, f"The copy is not what was approved: {why}")
+            return self._runs.failed(taken, f"The copy is not what was approved: {why}")
         return self._made(taken, found, run=state.run_id, report=report)
 
     def _windows(
@@ -187,9 +158,13 @@ class CopyRuns:
         """When runs of ours went on that may have copied this version: this one, then earlier ones of it."""
         yield from _window(state)
         earlier = [(run_id, taken) for run_id in taken.known.get(RUNS, ()) if run_id != state.run_id]
-        every = self._store.promotions_of_version(
-            promotion.alias_key, promotion.version.version, promotion.source_model
-        )
+        every = [
+            other
+            for alias in self._aliases_of(promotion)
+            for other in self._store.promotions_of_version(
+                replace(promotion.alias_key, alias=alias), promotion.version.version, promotion.source_model
+            )
+        ]
         for other in every:
             if other.id == promotion.id or not other.version.same_as(promotion.version):
                 continue
@@ -199,6 +174,11 @@ class CopyRuns:
         for run_id, step in earlier:
             if (found := self._read_earlier(run_id, step, promotion)) is not None:
                 yield from _window(found)
+
+    def _aliases_of(self, promotion: Promotion) -> set[str]:
+        """For which a version may have been copied there: a copy that is there is taken for another alias too."""
+        gates = self._gates.values()
+        return {promotion.alias, *(gate.alias for gate in gates if gate.destination == promotion.model)}
 
     # --- by the registry ---
 
@@ -239,16 +219,16 @@ class CopyRuns:
 
     def _verified(self, taken: Step, promotion: Promotion, found: ModelVersion) -> Step:
         if self._is_under_way(taken, found):
-            return self._looked_at_again(replace(taken, reason=_pending(found)))
+            return self._runs.looked_at_again(replace(taken, reason=_pending(found)))
         why = not_the_copy_because(found, {}, promotion.version)
         if why is not None:
-            return self._failed(taken, f"The copy is not what was approved: {why}")
+            return self._runs.failed(taken, f"The copy is not what was approved: {why}")
         return self._made(taken, found, run=None, report=None)
 
     # --- both ---
 
     def _is_under_way(self, taken: Step, found: ModelVersion) -> bool:
-        return found.status is VersionStatus.PENDING and self._clock.now() < _over_at(taken)
+        return found.status is VersionStatus.PENDING and self._clock.now() < over_at(taken)
 
     def _made(self, taken: Step, found: ModelVersion, *, run: str | None, report: CopyReport | None) -> Step:
         result: dict[str, Any] = {"copied": facts_of(found), "run": run, "copier": taken.config["copier"]}
@@ -259,23 +239,6 @@ class CopyRuns:
         return ended(
             told, StepPhase.SUCCEEDED, f"Copied to {found.model} v{found.version}.", self._clock.now()
         )
-
-    def _failed(self, taken: Step, why: str) -> Step:
-        return ended(taken, StepPhase.FAILED, why, self._clock.now())
-
-    def _not_wanted(self, taken: Step, promotion: Promotion) -> Step:
-        """The promotion has ended, or failed, so that nobody waits for the copy.
-
-        A start that was not answered is sent again with its token, which tells the run; there is no other way to it.
-        """
-        begun, is_jobs = taken, taken.config["job"] is not None
-        if is_jobs and taken.phase is StepPhase.RUNNING and taken.external_id is None:
-            begun = self._started(taken, promotion)
-        why = f"Promotion {promotion.id} is {promotion.phase.value}."
-        if begun.external_id is not None:
-            self._jobs.cancel(begun.external_id)
-            why = f"{why} Run {begun.external_id} is cancelled."
-        return ended(begun, StepPhase.OVERTAKEN, why, self._clock.now())
 
 
 def parameters_of(promotion: Promotion) -> dict[str, str]:
@@ -299,12 +262,3 @@ def _pending(found: ModelVersion) -> str:
 def _window(state: RunState) -> Iterator[tuple[datetime, datetime]]:
     if state.started_at is not None and state.ended_at is not None:
         yield state.started_at, state.ended_at
-
-
-def _over_at(step: Step) -> datetime:
-    return (step.started_at or step.planned_at) + timedelta(seconds=step.config["timeout_seconds"])
-
-
-def _too_long(step: Step) -> str:
-    limit = timedelta(seconds=step.config["timeout_seconds"])
-    return f"The copy took longer than {limit} (timeout), and its run was cancelled."

@@ -24,6 +24,7 @@ from champion_gate.domain.steps import (
     taken_up_again,
 )
 from champion_gate.errors import (
+    ForbiddenError,
     GateError,
     LeaseLostError,
     UnexpectedError,
@@ -123,7 +124,7 @@ class Steps:
         put_off = replace(taken, retry=retry, due_at=due_at or taken.due_at)
         if not given_up:
             return put_off
-        if isinstance(error, VendorRefusedError) and error.of_write:
+        if isinstance(error, VendorRefusedError) and error.of_write and not _concerns_us(error):
             # Refused for a day it finds no run, as where that was deleted: whoever begins anew takes another.
             put_off = replace(put_off, token="")
         return ended(put_off, StepPhase.FAILED, f"Given up after a day: {error}", now)
@@ -176,6 +177,11 @@ class Steps:
         if provider is None:
             raise VendorRefusedError(request.provider, "this provider is not configured any more")
         return provider, request.target
+
+
+def _concerns_us(error: VendorRefusedError) -> bool:
+    """Whether it says what we may do, and so nothing of what was asked for before."""
+    return error.concerns_all or isinstance(error, ForbiddenError)
 
 
 def _cancel_all(provider: ApprovalProvider, target: ApprovalTarget, external_ids: Sequence[str]) -> None:

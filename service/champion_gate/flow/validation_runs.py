@@ -8,15 +8,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
 
 from champion_gate.domain.canonical import canonical, sha256_of
 from champion_gate.domain.gates import MODEL_PARAMETER, VERSION_PARAMETER
-from champion_gate.domain.jobs import not_ours_because
 from champion_gate.domain.promotion import Promotion
 from champion_gate.domain.steps import WAITED_FOR, Step, StepPhase, ended
 from champion_gate.domain.validation import Verdict, job_facts, verdict
-from champion_gate.errors import VendorError, VendorRefusedError
+from champion_gate.errors import VendorRefusedError
+from champion_gate.flow.awaited_runs import AwaitedRuns
 from champion_gate.flow.context import Context
 
 _log = logging.getLogger(__name__)
@@ -30,7 +29,7 @@ class ValidationRuns:
         self._jobs = context.jobs
         self._clock = context.clock
         self._chance = context.chance
-        self._waits = context.waits
+        self._runs = AwaitedRuns(context)
 
     def carry_out(self, taken: Step) -> Step:
         """Start the job, or look what has become of its run.
@@ -45,21 +44,10 @@ class ValidationRuns:
         """
         promotion = self._store.get_promotion(taken.promotion_id)
         if promotion.phase is not WAITED_FOR[taken.kind]:
-            return self._not_wanted(taken, promotion)
+            return self._runs.not_wanted(taken, promotion, self._started)
         begun = taken if taken.external_id is not None else self._started(taken, promotion)
-        try:
-            state, we = self._jobs.read(begun.external_id or ""), self._jobs.principal()
-        except VendorError as error:
-            if self._clock.now() < _over_at(begun) + self._waits.cancel:
-                raise
-            return self._failed(begun, f"The validation could not run: its run cannot be read: {error}")
-        given = _parameters(begun, promotion)
-        why = not_ours_because(state, begun.config["job"], given, we=we, planned_at=begun.planned_at)
-        if why is not None:
-            return self._failed(begun, f"The validation could not run: {why}")
-        if state.outcome is None:
-            return self._goes_on(begun)
-        return self._judged(begun, verdict(state, begun.known))
+        found = self._runs.ended(begun, _parameters(begun, promotion))
+        return found if isinstance(found, Step) else self._judged(begun, verdict(found, begun.known))
 
     def _started(self, taken: Step, promotion: Promotion) -> Step:
         """Have the job run. The token is stored before, so that whoever comes after a crash gets the same run."""
@@ -89,55 +77,14 @@ class ValidationRuns:
         )
         return self._store.save_step(begun)
 
-    def _goes_on(self, taken: Step) -> Step:
-        """Look again later; a run that takes too long is cancelled."""
-        now, over = self._clock.now(), _over_at(taken)
-        if now >= over + self._waits.cancel:
-            return self._failed(taken, f"{_too_long(taken)} It was cancelled, and goes on all the same.")
-        if now >= over:
-            self._jobs.cancel(taken.external_id or "")
-            return replace(taken, reason=_too_long(taken), due_at=now + self._waits.look_soon)
-        rested = (now - (taken.started_at or now)) / 10
-        pause = min(max(self._waits.run_look, rested), self._waits.run_look_longest)
-        return replace(taken, due_at=min(now + pause, over))
-
     def _judged(self, taken: Step, said: Verdict) -> Step:
         text = canonical(said.result)
         told = replace(taken, result_json=text, result_sha256=sha256_of(text))
         if said.passed is not None:
             return ended(told, StepPhase.SUCCEEDED, said.reason, self._clock.now())
-        late = f"{_too_long(taken)} " if self._clock.now() >= _over_at(taken) else ""
-        return self._failed(told, f"{late}{said.reason}")
-
-    def _failed(self, taken: Step, why: str) -> Step:
-        return ended(taken, StepPhase.FAILED, why, self._clock.now())
-
-    def _not_wanted(self, taken: Step, promotion: Promotion) -> Step:
-        """The promotion has ended, or failed, so that nobody waits for what the run will say.
-
-        A start that was not answered is sent again with its token, which tells the run; there is no other way to it.
-        """
-        begun = taken
-        if taken.phase is StepPhase.RUNNING and taken.external_id is None:
-            begun = self._started(taken, promotion)
-        why = f"Promotion {promotion.id} is {promotion.phase.value}."
-        if begun.external_id is not None:
-            self._jobs.cancel(begun.external_id)
-            why = f"{why} Run {begun.external_id} is cancelled."
-        return ended(begun, StepPhase.OVERTAKEN, why, self._clock.now())
+        return self._runs.failed(told, f"{self._runs.late(taken)}{said.reason}")
 
 
 def _parameters(step: Step, promotion: Promotion) -> dict[str, str]:
     named = {MODEL_PARAMETER: promotion.source_model, VERSION_PARAMETER: promotion.version.version}
     return {**step.config["parameters"], **named}
-
-
-def _over_at(step: Step) -> datetime:
-    """When its run has taken too long; it was begun by then."""
-    begun_at = step.started_at or step.planned_at
-    return begun_at + timedelta(seconds=step.config["timeout_seconds"])
-
-
-def _too_long(step: Step) -> str:
-    limit = timedelta(seconds=step.config["timeout_seconds"])
-    return f"The validation took longer than {limit} (timeout), and its run was cancelled."

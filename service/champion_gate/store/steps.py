@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, literal_column, select, update
 
 from champion_gate.domain.ledger.chain import LedgerEntry
-from champion_gate.domain.steps import AFTER_MOVES, WAITED_FOR, Step, StepPhase
+from champion_gate.domain.steps import AFTER_MOVES, WAITED_FOR, Step, StepKind, StepPhase
 from champion_gate.errors import ConflictError, NotFoundError
 from champion_gate.store.engine import Transactions, upsert
 from champion_gate.store.leases import Leases
@@ -26,6 +26,7 @@ OPEN: ColumnElement[bool] = steps.c.phase.in_(
 FAILED: ColumnElement[bool] = steps.c.phase == literal_column(f"'{StepPhase.FAILED.value}'")
 _AFTER_MOVES = steps.c.kind.in_([kind.value for kind in AFTER_MOVES])
 _FAILED_AFTER_MOVES = select(steps).where(FAILED, _AFTER_MOVES).order_by(steps.c.id)
+_OPEN_ENDPOINTS = select(steps).where(OPEN, steps.c.kind == StepKind.ENDPOINT.value).order_by(steps.c.id)
 LEASES = Leases(steps, OPEN)
 MOST_SHOWN = 200
 _ONE = select(steps).where(steps.c.id == bindparam("row"))
@@ -57,6 +58,10 @@ class Steps(Transactions):
     def open_steps(self, promotion_id: str) -> tuple[Step, ...]:
         """Those of a promotion that have not ended, in their order."""
         return tuple(_step(row) for row in self._rows(_OPEN_OF_PROMOTION, promotion=promotion_id))
+
+    def open_endpoint_steps(self) -> tuple[Step, ...]:
+        """All that are to move a serving endpoint, and have not ended."""
+        return tuple(_step(row) for row in self._rows(_OPEN_ENDPOINTS))
 
     def steps_named(self, step_ids: Sequence[str]) -> tuple[Step, ...]:
         """Those with these ids that there are, in this order."""

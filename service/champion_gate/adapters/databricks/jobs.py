@@ -16,7 +16,7 @@ from champion_gate.adapters.databricks.jobs_api import (
     read_run,
     run_as,
 )
-from champion_gate.adapters.databricks.models import Me, Output, Run, RunNow, Task, word
+from champion_gate.adapters.databricks.models import Me, Output, Run, RunNow, Task, databricks, word
 from champion_gate.adapters.databricks.outcomes import first_end
 from champion_gate.adapters.databricks.reading import TaskKind, kind_of, run_result
 from champion_gate.domain.job_runs import RunResult
@@ -46,10 +46,11 @@ class DatabricksJobs:
         self._together = together or Together()
         self._principal: str | None = None
 
-    def principal(self) -> str | None:
+    def principal(self) -> str:
         """Who we are, read once and kept: the connection has one principal as long as it lives."""
         if self._principal is None:
-            self._principal = self._connection.begin().get(Me, ME).name
+            me = self._connection.begin().get(Me, ME)
+            self._principal = databricks.told(me.name or None, f"{ME}.userName")
         return self._principal
 
     def describe(self, job_id: str) -> Job:
