@@ -178,6 +178,13 @@ ROWS = [
             failed("disabled", "DISABLED"),
             failed("library", "LIBRARY_INSTALLATION_ERROR"),
             failed("a task had no compute", "CLUSTER_ERROR", a="SUCCESS", b="CLUSTER_ERROR"),
+            Row(
+                "said no before it was cancelled",
+                NO,
+                "passed: false",
+                {"code": "USER_CANCELED", "tasks": {"main": "SUCCESS", "b": "USER_CANCELED"}},
+                said(False),
+            ),
             Row("no list", WAITS, "no list", {}, said(checks={}), runs=2),
             Row("a check without a word", WAITS, "true or false", {}, said(checks=[{"name": "x"}]), runs=2),
             Row("a number that is none", WAITS, "no number", {}, said(metrics={"auc": "0.9"}), runs=2),

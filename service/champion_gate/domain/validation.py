@@ -83,13 +83,14 @@ def verdict(state: RunState, job: Mapping[str, Any]) -> Verdict:
     result = {"job": {**job}, "run": _run(state), **told.facts()}
     if state.outcome is JobOutcome.FAILED:
         return Verdict(False, f"The validation said no: {_failure(state)}.", {**result, "passed": False})
-    if state.outcome is not JobOutcome.SUCCEEDED or unreadable:
-        why = unreadable or f"The validation could not run: {_code(state)}."
-        return Verdict(None, why, {**result, "passed": None})
+    # A no stands, however the rest of the run ended: whoever cancels it would get another attempt.
     if told.problems:
         return Verdict(
             False, f"The validation said no: {'; '.join(told.problems)}.", {**result, "passed": False}
         )
+    if state.outcome is not JobOutcome.SUCCEEDED or unreadable:
+        why = unreadable or f"The validation could not run: {_code(state)}."
+        return Verdict(None, why, {**result, "passed": None})
     details = "" if told.details else " It told no details."
     return Verdict(True, f"The validation passed.{details}", {**result, "passed": True})
 
