@@ -491,9 +491,12 @@ def test_a_probe_cleans_up_after_answers_that_were_lost(world: DoctorWorld, lost
     assert world.databricks.catalog.alias(MODEL, "champion-gate-doctor") is None
 
 
-@pytest.mark.part("rest")
 @pytest.mark.parametrize(
-    "sent", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.part("full"))]
+    "sent",
+    [
+        pytest.param(signal.SIGTERM, marks=pytest.mark.part("rest")),
+        pytest.param(signal.SIGINT, marks=pytest.mark.part("full")),
+    ],
 )
 def test_a_probe_that_is_interrupted_takes_its_alias_away(world: DoctorWorld, sent: signal.Signals) -> None:
     hang = threading.Event()

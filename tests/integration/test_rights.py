@@ -69,7 +69,7 @@ def test_a_write_that_is_refused_for_another_reason_says_nothing_of_rights(world
     world.ask()
 
 
-@pytest.mark.parametrize("registry", ["uc", pytest.param("mlflow", marks=pytest.mark.part("rest"))])
+@pytest.mark.parametrize("registry", ["uc", pytest.param("mlflow", marks=pytest.mark.part("full"))])
 def test_a_probe_that_is_carried_out_has_people_asked_again(tmp_path: Path, registry: str) -> None:
     with gate_world(tmp_path, registry) as world:
         context = world.core.context

@@ -21,6 +21,7 @@ from champion_gate.log import get_logger
 log = get_logger(__name__)
 
 _CHECK_SECONDS = 30.0
+_ALL_SECONDS = 900.0
 _REFUSALS = (VendorRefusedError, UnsafeTargetError, ConfigurationError)
 """What nobody's waiting mends; whatever else went wrong says nothing of what was looked at."""
 
@@ -51,16 +52,14 @@ def examine(
                 at, checkup = waiting.popleft()
             except IndexError:
                 return
-            try:
-                found[at] = _findings(checkup, bounded, seconds)
-            except KeyboardInterrupt:
-                waiting.clear()
-                raise
+            found[at] = _findings(checkup, bounded, seconds)
             told(checkup)
 
     try:
-        together.each([work] * min(THREADS, len(given)))
+        # On another thread: Ctrl-C waits for no check.
+        bounded.run(lambda _: together.each([work] * min(THREADS, len(given))), seconds=_ALL_SECONDS)
     finally:
+        waiting.clear()
         for checkup in given:
             checkup.clean_up()
     return [finding for at in range(len(given)) for finding in found[at]]
