@@ -6,6 +6,7 @@ Routes and fields: databricks/sdk/service/iam.py (SCIM). https://docs.databricks
 from __future__ import annotations
 
 import re
+import zlib
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -37,6 +38,7 @@ class Principal:
     def shown(self) -> dict[str, Any]:
         """As SCIM shows it."""
         own = {"applicationId": self.name} if self.is_service else {"userName": self.name}
+        own["id"] = str(zlib.crc32(self.name.encode()))  # a number of its own, as any other
         return {**own, "displayName": self.name, "active": True, "groups": _groups(self)}
 
 
@@ -83,7 +85,10 @@ class Principals:
             for each in dict.fromkeys(self.by_token.values())
             if each.is_service is is_service and each.name == asked[2]
         ]
-        return jsonify(Resources=found, totalResults=len(found), itemsPerPage=len(found), startIndex=1)
+        start = int(request.args.get("startIndex", 1))
+        part = found[start - 1 :]
+        told = {"Resources": part} if part else {}
+        return jsonify({**told, "totalResults": len(found), "itemsPerPage": len(part), "startIndex": start})
 
 
 def caller() -> Principal:
