@@ -6,18 +6,23 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import requests
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from champion_gate.settings.env_file import read_env_file
 from champion_gate_standins.common.server import serve
+from champion_gate_standins.databricks.server import DatabricksStandIn
 from champion_gate_standins.github.server import ADMINISTRATOR, GitHubStandIn
 from champion_gate_standins.gitlab.server import GitLabStandIn
 from champion_gate_standins.gitlab.state import DEVELOPER, MAINTAINER
 from integration.commands import clean_environ, command_line, run_command
 from integration.github_world import app_keys
+from integration.process_world import Served, free_port, until
 from integration.setup_world import MODEL, SECRET, SERVICE, TRAINER, empty_workspace
 from integration.test_setup_github import form_of
 
@@ -114,32 +119,73 @@ def test_from_a_clone_to_a_green_doctor(tmp_path: Path, github: tuple[GitHubStan
         assert not any(person[name].encode() in kept for name in ("DATABRICKS_TOKEN", "GH_TOKEN"))
 
 
-def test_the_same_with_gitlab(tmp_path: Path) -> None:
-    _, init, databricks, _, doctor = _printed()
+@dataclass
+class GitLabWay:
+    """What was set up with GitLab, from nothing."""
+
+    gitlab: GitLabStandIn
+    databricks: DatabricksStandIn
+    job: str
+    person: dict[str, str]
+
+
+@contextmanager
+def _set_up_with_gitlab(folder: Path, public_url: str) -> Iterator[GitLabWay]:
     there = GitLabStandIn()
     members = {"maria": MAINTAINER, "ann": DEVELOPER, "tom": DEVELOPER}
     project = there.add_project("ml/deploy", tier="premium", members=members, protect_default_branch=False)
     project.settings["ci_pipeline_variables_minimum_override_role"] = "developer"
     shipped = ROOT / "deploy" / "gitlab" / "champion-gate.gitlab-ci.yml"
     there.add_file(project, ".gitlab-ci.yml", shipped.read_text())
-    with serve(there.app) as gitlab_url, empty_workspace() as (_, url, job, admin):
+    _, init, databricks, _, _ = _printed()
+    with serve(there.app) as gitlab_url, empty_workspace() as (workspace, url, job, admin):
         answers = (
-            *("https://gate.example.com", url, SERVICE, job, MODEL, SECRET),
+            *(public_url, url, SERVICE, job, MODEL, SECRET),
             *(str(project.id), gitlab_url, "ann", f"{TRAINER}=tom"),
         )
-        person = {
-            "DATABRICKS_HOST": url,
-            "DATABRICKS_TOKEN": admin,
-            "GITLAB_TOKEN": there.add_token("maria", ("api",)),
-        }
+        token = there.add_token("maria", ("api",))
+        person = {"DATABRICKS_HOST": url, "DATABRICKS_TOKEN": admin, "GITLAB_TOKEN": token}
         for arguments, sent in (
             (init[1:], "".join(f"{each}\n" for each in answers)),
             (databricks[1:], "y\n"),
             (["setup", "gitlab"], ""),
         ):
-            done = run_command(*arguments, environ=person, folder=tmp_path, sent=sent)
+            done = run_command(*arguments, environ=person, folder=folder, sent=sent)
             assert done.returncode == 0, done.stderr
-        seen = run_command(*doctor[1:], environ=person, folder=tmp_path)
+        yield GitLabWay(there, workspace, job, person)
     there.close()
+
+
+def test_the_same_with_gitlab(tmp_path: Path) -> None:
+    doctor = _printed()[-1]
+    with _set_up_with_gitlab(tmp_path, "https://gate.example.com") as way:
+        seen = run_command(*doctor[1:], environ=way.person, folder=tmp_path)
     assert seen.returncode == 0, seen.stdout
     assert not [line for line in seen.stdout.splitlines()[:-2] if not re.match(r"ok ", line)]
+
+
+@pytest.mark.part("full")
+def test_what_was_set_up_takes_a_version_from_its_run_to_champion(tmp_path: Path) -> None:
+    port = str(free_port())
+    with _set_up_with_gitlab(tmp_path, f"http://127.0.0.1:{port}") as way:
+        environ = {**read_env_file(tmp_path / "champion-gate.env"), "CHAMPION_GATE_PORT": port}
+        served = Served(environ, tmp_path / "service.log")
+        try:
+            served.wait_until_working()
+            way.gitlab.run_gated_jobs(served.url)
+            jobs, catalog = way.databricks.jobs, way.databricks.catalog
+            run = jobs.start_run(way.job)
+            task = {
+                "mlflow.databricks.jobID": way.job,
+                "mlflow.databricks.jobRunID": jobs.task_run_id(run, "train"),
+            }
+            version = catalog.add_version(
+                MODEL, run_id=catalog.add_mlflow_run(metrics={"f1": 0.95}, tags=task)
+            )
+            assert jobs.finish_run(run) == [202]
+            (pipeline,) = until(lambda: way.gitlab.pipelines, served.output)
+            way.gitlab.play(way.gitlab.job(pipeline.id), "ann")
+            until(lambda: catalog.alias(MODEL, "Champion") == version, served.output)
+            until(lambda: way.gitlab.job(pipeline.id).status == "success", served.output)
+        finally:
+            served.kill()
