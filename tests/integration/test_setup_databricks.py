@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from champion_gate.settings.env_file import set_variables
 from champion_gate_standins.common.server import serve
 from champion_gate_standins.databricks.principals import Principal
 from integration.setup_world import MODEL, PASSWORD, SERVICE, SetupWorld, setup_world
@@ -197,6 +198,28 @@ def test_rotate_keeps_the_old_password_beside_the_new_one(world: SetupWorld) -> 
     assert destination.webhook["url"] == "https://gate.example.com/hooks/databricks"
     assert new not in done.stdout + done.stderr
     assert (world.folder / "champion-gate.env").stat().st_mode & 0o777 == 0o600
+
+
+def test_after_a_rotation_that_broke_off_the_service_takes_what_databricks_sends_all_the_time(
+    world: SetupWorld,
+) -> None:
+    fits = list[bool]()
+
+    @world.databricks.app.before_request
+    def look() -> None:
+        taken = {world.variables[PASSWORD], world.variables.get(f"{PASSWORD}_PREVIOUS")}
+        fits.extend(
+            each.webhook["password"] in taken for each in world.databricks.destinations.by_id.values()
+        )
+
+    assert world.setup().returncode == 0
+    written = {PASSWORD: "never-sent-to-databricks", f"{PASSWORD}_PREVIOUS": "the-first-password"}
+    set_variables(world.folder / "champion-gate.env", written)
+    assert world.setup("--rotate").returncode == 0
+    assert fits
+    assert all(fits)
+    (destination,) = world.databricks.destinations.by_id.values()
+    assert destination.webhook["password"] == world.variables[PASSWORD]
 
 
 def test_a_rotation_that_is_refused_leaves_the_old_password_in_place(world: SetupWorld) -> None:

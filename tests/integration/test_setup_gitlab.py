@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from flask import request
 
 from champion_gate.adapters.gitlab.provider import GitLab
 from champion_gate.adapters.gitlab.secrets import GitLabTokens
@@ -182,6 +183,35 @@ def test_rotate_keeps_the_old_secrets_beside_the_new_ones(world: World, *, signs
     there = world.gitlab.webhooks
     assert (there.signing_token if signs else there.secret_token) == after[name]
     assert there.told["job_events"] is True
+
+
+def test_several_projects_share_one_secret_of_their_webhooks(world: World) -> None:
+    more, posted = (43, 44), dict[str, str]()
+    for number in more:
+        world.gitlab.add_project(
+            f"ml/other-{number}", id=number, tier="premium", members={"maria": MAINTAINER}
+        )
+    every = (world.folder / "gates.yaml").read_text()
+    gate = every[every.index("  - name") :].replace("ann, bob", "maria")
+    every += "".join(
+        gate.replace("churn", f"churn{each}").replace("[1]", f"[{each}]").replace("42", f"{each}")
+        for each in more
+    )
+    (world.folder / "gates.yaml").write_text(every)
+
+    @world.gitlab.app.before_request
+    def keep() -> None:
+        if request.method in {"POST", "PUT"} and "/hooks" in request.path:
+            posted[request.path.split("/")[4]] = request.get_json()["signing_token"]
+
+    with_all = f"CHAMPION_GATE_GITLAB_API_TOKEN=one-of-mine\n{READ}=another-of-mine\n"
+    with (world.folder / "champion-gate.env").open("a") as file:
+        file.write(with_all)
+    for arguments in ((), ("--rotate",)):
+        done = world.setup(*arguments)
+        assert done.returncode == 0, done.stderr
+        assert posted == dict.fromkeys(("42", "43", "44"), world.variables[SIGNING])
+        assert world.variables[READ] == "another-of-mine"  # a project's own would read no other
 
 
 @pytest.mark.part("rest")

@@ -181,14 +181,16 @@ def at_gitlab(run: Run, *, rotate: bool) -> None:
     if problems or not isinstance(server, GitLabServer):
         raise ConfigurationError(problems)
     service = Service(url, run.env_file, partial(secrets.token_hex, 32), SystemClock().now())
-    plan, projects = Plan(), sorted({place.project for place in places})
-    for project in projects:
-        calls = ProjectCalls(server, token, project)
-        credentials = Credentials(calls, service, alone=len(projects) == 1)
-        if rotate:
-            credentials.rotate(plan, run.restarted)
-            continue
-        Protections(calls, [place for place in places if place.project == project]).add_to(plan)
+    plan = Plan()
+    projects = [
+        ProjectCalls(server, token, project) for project in sorted({place.project for place in places})
+    ]
+    credentials = Credentials(projects, service)
+    if rotate:
+        credentials.rotate(plan, run.restarted)
+    else:
+        for calls in projects:
+            Protections(calls, [place for place in places if place.project == calls.project]).add_to(plan)
         credentials.add_to(plan)
     run.carry_out(plan)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,7 +21,7 @@ from champion_gate.adapters.databricks.jobs_api import JOB
 from champion_gate.adapters.databricks.models import Me, databricks
 from champion_gate.adapters.databricks.surroundings import Destination, Surroundings
 from champion_gate.domain.vendors import PREFIX
-from champion_gate.errors import ConfigurationError, ConflictError, VendorRefusedError
+from champion_gate.errors import ConfigurationError, ConflictError
 from champion_gate.settings.env_file import read_env_file, rotated, set_variables
 from champion_gate.settings.gates import Gates
 from champion_gate.setup.changes import Change, Plan, needing
@@ -157,21 +158,14 @@ class Notifications:
                 f"There is no notification destination {DESTINATION}.",
                 hint="Run this without --rotate first.",
             )
-        known = read_env_file(env_file)
-        values = rotated(known, PASSWORD, new)
-        before = {name: known.get(name, "") for name in values}
 
         def keep() -> None:
-            set_variables(env_file, values)
+            """First Databricks gets what the file has, also where an earlier rotation broke off; so one of the two always fits."""
+            self._write(self._webhook)
+            set_variables(env_file, rotated(read_env_file(env_file), PASSWORD, new))
             restarted()
 
-        def send() -> None:
-            try:
-                self._write(replace(self._webhook, password=new))
-            except VendorRefusedError:
-                set_variables(env_file, before)
-                raise
-
+        send = partial(self._write, replace(self._webhook, password=new))
         told = f"+ posts to {self._webhook.url} as {self._webhook.username}, with the new password"
         plan.changes += [
             Change(

@@ -20,11 +20,13 @@ class ProjectCalls:
     """Answers come as raw JSON; errors are those of ApiClient, and say what the person lacks.
 
     Attributes:
-        where: the project, in words.
+        project: its number.
+        where: the same, in words.
     """
 
     def __init__(self, server: GitLabServer, token: str, project: int) -> None:
         """Nothing is called yet."""
+        self.project = project
         self.where = f"project {project}"
         self._client = ApiClient(
             vendor="GitLab",
@@ -34,7 +36,6 @@ class ProjectCalls:
             limits=LIMITS,
         )
         self._auth = HeaderTokens("PRIVATE-TOKEN", [token])
-        self._project = str(project)
 
     def me(self) -> Person:
         """Whose token it is."""
@@ -63,7 +64,7 @@ class ProjectCalls:
         return answer if isinstance(answer, dict) else {}
 
     def _path(self, *parts: str) -> str:
-        return joined("projects", self._project, *parts)
+        return joined("projects", str(self.project), *parts)
 
 
 def _objects(page: object) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""`champion-gate setup gitlab`: the project's tokens and webhook, whose secrets go into the service's variables.
+"""`champion-gate setup gitlab`: the projects' tokens and webhooks, whose secrets go into the service's variables.
 
 Routes and fields: docs.gitlab.com, "Pipeline trigger tokens API", "Project access tokens API", "Project webhooks API";
 gitlab-org/gitlab!231325 for `signing_token`, which is never told again, and silently ignored where the instance does not sign.
@@ -7,7 +7,7 @@ gitlab-org/gitlab!231325 for `signing_token`, which is never told again, and sil
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -16,7 +16,6 @@ from typing import Any
 
 from champion_gate.adapters.gitlab.auth import is_shown_as
 from champion_gate.adapters.gitlab.models import Trigger, gitlab
-from champion_gate.domain.ports import Person
 from champion_gate.domain.vendors import PREFIX
 from champion_gate.errors import ConflictError, VendorRefusedError
 from champion_gate.settings.env_file import read_env_file, rotated, set_variables
@@ -63,19 +62,13 @@ class Service:
 
 
 class Credentials:
-    """The tokens and the webhook of one project."""
+    """The tokens and webhooks of the projects in which gates ask. The service knows one secret for all the webhooks."""
 
-    def __init__(self, calls: ProjectCalls, service: Service, *, alone: bool = True) -> None:
-        """Nothing is called yet.
-
-        Args:
-            calls: about the project.
-            service: what is set up.
-            alone: whether it is the only project; what is made in one starts and reads nothing in another.
-        """
-        self._calls = calls
+    def __init__(self, projects: Sequence[ProjectCalls], service: Service) -> None:
+        """Nothing is called yet; `projects` are not empty."""
+        self._projects = projects
         self._service = service
-        self._alone = alone
+        self._alone = len(projects) == 1  # what is made in one project starts and reads nothing in another
 
     def add_to(self, plan: Plan) -> None:
         """Add what has to change, and say what has to be done by hand.
@@ -85,12 +78,12 @@ class Credentials:
             ConflictError: several webhooks post to the service.
         """
         known = self._service.variables
-        self._add_webhook(plan, known)
+        for calls in self._projects:
+            self._add_webhook(plan, calls, known)
         if self._alone and not known.get(_API):
-            self._add_trigger(plan, known.get(_TRIGGER, ""), self._calls.me())
+            self._add_trigger(plan, self._projects[0], known.get(_TRIGGER, ""))
         if self._alone and not known.get(_READ):
-            told = (f"+ {_NAME}: read_api, Maintainer, for {_LIFETIME.days} days; into {_READ}",)
-            plan.changes.append(Change(f"access token of {self._calls.where}", told, self._make_read_token))
+            self._add_read_token(plan, self._projects[0], "")
         if not (self._alone or (known.get(_API) and known.get(_READ))):
             plan.remarks.append(
                 f"Gates name several projects, and a project's tokens reach no other: make {_API} and {_READ} by hand, of an "
@@ -98,41 +91,43 @@ class Credentials:
             )
 
     def rotate(self, plan: Plan, restarted: Callable[[], object]) -> None:
-        """Add a new secret of the webhook, and a new token to read with, each beside the one before.
+        """Add a new secret of the webhooks, and a new token to read with, each beside the one before.
 
         Raises:
-            ConflictError: there is no such webhook, or no secret of it.
+            ConflictError: a project has no such webhook, or there is no secret.
         """
-        known, hook = self._service.variables, self._hook()
+        known, hooks = self._service.variables, [(calls, self._hook(calls)) for calls in self._projects]
         name = next((each for each in (_SIGNING, _WEBHOOK) if known.get(each)), None)
-        if hook is None or name is None:
+        missing = [calls.where for calls, hook in hooks if hook is None or name is None]
+        if name is None or missing:
             raise ConflictError(
-                f"There is no webhook of ours in {self._calls.where}.",
+                f"There is no webhook of ours in {', '.join(missing)}.",
                 hint="Run this without --rotate first.",
             )
         new = self._service.signing_token() if name == _SIGNING else self._service.token()
-        values = rotated(known, name, new)
+
+        def send(calls: ProjectCalls, hook: Mapping[str, Any], secret: str) -> None:
+            key = "signing_token" if name == _SIGNING else "token"
+            calls.send("PUT", "hooks", str(hook["id"]), body={"url": self._service.hook, key: secret})
+
+        there = [(calls, hook) for calls, hook in hooks if hook is not None]
 
         def keep() -> None:
-            set_variables(self._service.env_file, values)
+            """First GitLab gets what the file has, also where an earlier rotation broke off; so one of the two always fits."""
+            for calls, hook in there:
+                send(calls, hook, self._service.variables[name])
+            self._keep(name, new)
             restarted()
 
-        def send() -> None:
-            key = "signing_token" if name == _SIGNING else "token"
-            try:
-                self._calls.send("PUT", "hooks", str(hook["id"]), body={"url": self._service.hook, key: new})
-            except VendorRefusedError:
-                before = {each: known.get(each, "") for each in values}
-                set_variables(self._service.env_file, before)
-                raise
-
-        told = f"+ {_NAME}: read_api, Maintainer, for {_LIFETIME.days} days; into {_READ}, the one before into its twin"
+        if self._alone:
+            self._add_read_token(plan, self._projects[0], ", the one before into its twin")
+        else:
+            plan.remarks.append(f"Renew {_API} and {_READ} by hand: gates name several projects.")
+        told = (f"+ {name}", f"+ {name}_PREVIOUS (the old one)")
+        plan.changes.append(Change(f"secret in {self._service.env_file}", told, keep))
         plan.changes += [
-            Change(f"access token of {self._calls.where}", (told,), self._make_read_token),
-            Change(
-                f"secret in {self._service.env_file}", (f"+ {name}", f"+ {name}_PREVIOUS (the old one)"), keep
-            ),
-            Change(f"webhook of {self._calls.where}", ("+ the new secret",), send),
+            Change(f"webhook of {calls.where}", ("+ the new secret",), partial(send, calls, hook, new))
+            for calls, hook in there
         ]
         plan.remarks.append(
             f"When all is well, revoke the older access token {_NAME} (Settings, Access tokens), and take the lines that end "
@@ -141,11 +136,16 @@ class Credentials:
 
     # --- tokens -----------------------------------------------------------------------------------------------
 
-    def _make_read_token(self) -> None:
+    def _add_read_token(self, plan: Plan, calls: ProjectCalls, more: str) -> None:
+        told = (f"+ {_NAME}: read_api, Maintainer, for {_LIFETIME.days} days; into {_READ}{more}",)
+        make = partial(self._make_read_token, calls)
+        plan.changes.append(Change(f"access token of {calls.where}", told, make))
+
+    def _make_read_token(self, calls: ProjectCalls) -> None:
         expires = f"{self._service.now + _LIFETIME:%Y-%m-%d}"
         body = {"name": _NAME, "scopes": ["read_api"], "access_level": _MAINTAINER, "expires_at": expires}
         try:
-            token = self._make("access_tokens", body)
+            token = self._make(calls, "access_tokens", body)
         except VendorRefusedError as refused:
             refused.hint = (
                 f"{NEEDS} Where there are no project access tokens (GitLab.com Free), put a Maintainer's personal access token "
@@ -154,77 +154,86 @@ class Credentials:
             raise
         self._keep(_READ, token)
 
-    def _add_trigger(self, plan: Plan, ours: str, me: Person) -> None:
-        triggers = gitlab.many(Trigger, self._calls.listed("triggers"), "triggers")
+    def _add_trigger(self, plan: Plan, calls: ProjectCalls, ours: str) -> None:
+        triggers, me = gitlab.many(Trigger, calls.listed("triggers"), "triggers"), calls.me()
         if ours and any(is_shown_as(ours, each.token) for each in triggers):
             return
         told = (f"+ {_NAME}, of {me.login}; into {_TRIGGER}",)
-        plan.changes.append(
-            Change(f"pipeline trigger token of {self._calls.where}", told, self._make_trigger)
-        )
+        make = partial(self._make_trigger, calls)
+        plan.changes.append(Change(f"pipeline trigger token of {calls.where}", told, make))
         plan.remarks.append(
             f"champion-gate will ask as {me.login}, whose approval then never counts. If that should be another account, run this "
             "with a token of that one."
         )
 
-    def _make_trigger(self) -> None:
+    def _make_trigger(self, calls: ProjectCalls) -> None:
         """It has no twin: the one before stays valid until somebody deletes it."""
-        token = self._make("triggers", {"description": _NAME})
+        token = self._make(calls, "triggers", {"description": _NAME})
         set_variables(self._service.env_file, {_TRIGGER: token})
 
-    def _make(self, kind: str, body: Mapping[str, object]) -> str:
+    def _make(self, calls: ProjectCalls, kind: str, body: Mapping[str, object]) -> str:
         set_variables(self._service.env_file, {})  # a token that cannot be kept is not made
-        made = self._calls.send("POST", kind, body=body).get("token")
+        made = calls.send("POST", kind, body=body).get("token")
         if not isinstance(made, str) or not made:
             raise ConflictError(
-                f"GitLab told no token of the {kind} of {self._calls.where}.",
+                f"GitLab told no token of the {kind} of {calls.where}.",
                 hint="Delete it there, and run this again.",
             )
         return made
 
     def _keep(self, name: str, value: str) -> None:
-        set_variables(self._service.env_file, rotated(self._service.variables, name, value))
+        known = self._service.variables
+        if known.get(name) != value:
+            set_variables(self._service.env_file, rotated(known, name, value))
 
     # --- the webhook ------------------------------------------------------------------------------------------
 
-    def _hook(self) -> dict[str, Any] | None:
-        found = [each for each in self._calls.listed("hooks") if each.get("url") == self._service.hook]
+    def _hook(self, calls: ProjectCalls) -> dict[str, Any] | None:
+        found = [each for each in calls.listed("hooks") if each.get("url") == self._service.hook]
         if len(found) > 1:
             raise ConflictError(
-                f"{len(found)} webhooks of {self._calls.where} post to {self._service.hook}.",
+                f"{len(found)} webhooks of {calls.where} post to {self._service.hook}.",
                 hint="Delete all but one.",
             )
         return found[0] if found else None
 
-    def _add_webhook(self, plan: Plan, known: Mapping[str, str]) -> None:
-        hook = self._hook()
+    def _add_webhook(self, plan: Plan, calls: ProjectCalls, known: Mapping[str, str]) -> None:
+        hook = self._hook(calls)
         wanted = {**dict.fromkeys(_EVENTS, True), "enable_ssl_verification": True}
         if hook is None:
             told = (f"+ posts {', '.join(_EVENTS)} to {self._service.hook}",)
-            make = partial(self._write_hook, "POST", (), {**wanted, "push_events": False})
-            plan.changes.append(Change(f"webhook of {self._calls.where}", told, make))
+            make = partial(self._write_hook, calls, "POST", (), {**wanted, "push_events": False})
+            plan.changes.append(Change(f"webhook of {calls.where}", told, make))
             return
         changed = {name: to for name, to in wanted.items() if hook.get(name) is not to}
         signs, signing = bool(hook.get("signing_token_present")), bool(known.get(_SIGNING))
         has_secret = signs if signing else not signs and bool(known.get(_WEBHOOK))
         if changed or not has_secret:
             lines = [f"+ {name}" for name in changed] + ([] if has_secret else ["+ a new secret"])
-            make = partial(self._write_hook, "PUT", (str(hook["id"]),), changed, secret=not has_secret)
-            plan.changes.append(Change(f"webhook of {self._calls.where}", tuple(lines), make))
+            make = partial(self._write_hook, calls, "PUT", (str(hook["id"]),), changed, secret=not has_secret)
+            plan.changes.append(Change(f"webhook of {calls.where}", tuple(lines), make))
 
     def _write_hook(
-        self, method: str, parts: tuple[str, ...], body: Mapping[str, object], *, secret: bool = True
+        self,
+        calls: ProjectCalls,
+        method: str,
+        parts: tuple[str, ...],
+        body: Mapping[str, object],
+        *,
+        secret: bool = True,
     ) -> None:
         """A GitLab that does not sign takes no signing token, and says so by not having one afterwards."""
         url = {"url": self._service.hook}
         if not secret:
-            self._calls.send(method, "hooks", *parts, body={**url, **body})
+            calls.send(method, "hooks", *parts, body={**url, **body})
             return
+        known = self._service.variables
         set_variables(self._service.env_file, {})  # a secret that cannot be kept is not given away
-        signing, plain = self._service.signing_token(), self._service.token()
-        made = self._calls.send(method, "hooks", *parts, body={**url, **body, "signing_token": signing})
+        signing = known.get(_SIGNING) or self._service.signing_token()
+        plain = known.get(_WEBHOOK) or self._service.token()
+        made = calls.send(method, "hooks", *parts, body={**url, **body, "signing_token": signing})
         if made.get("signing_token_present") is True:
             self._keep(_SIGNING, signing)
             return
-        self._calls.send("PUT", "hooks", str(made.get("id") or ""), body={**url, "token": plain})
+        calls.send("PUT", "hooks", str(made.get("id") or ""), body={**url, "token": plain})
         self._keep(_WEBHOOK, plain)
