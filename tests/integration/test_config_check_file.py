@@ -104,3 +104,5 @@ def test_a_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
     code, told = _check(tmp_path, "--format", "github")
     assert code == 2
     assert told.startswith("::error file=gates.yaml,line=1,title=champion-gate::gates.yaml: cannot be read")
+    both = run_command("config", "check", "--file", "gates.yaml", "--online", environ={}, folder=tmp_path)
+    assert (both.returncode, both.stdout) == (2, "")

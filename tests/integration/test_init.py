@@ -107,6 +107,11 @@ def test_a_wrong_option_is_told_and_writes_nothing(tmp_path: Path, flag: str, va
     assert not list(tmp_path.iterdir())
 
 
+def test_only_one_place_is_taken(tmp_path: Path) -> None:
+    assert _init(tmp_path, *FLAGS, "--gitlab", "42").returncode == 2
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("job", ["on", "1e3", 'it\'s "x": #1', "nightly train", "{a}"])
 def test_any_jobs_name_is_the_same_for_every_reader(tmp_path: Path, job: str) -> None:
     flags = list(FLAGS)

@@ -64,6 +64,8 @@ def command(
 
     It asks for what no option says, and for nothing where options say all that is needed. What is there already stays as it is.
     """
+    if given["repository"] and given["project"]:
+        raise click.UsageError("Give --github or --gitlab, not both.")
     asks = any(given[name] is None for name in _QUESTIONS) or not (given["repository"] or given["project"])
     answers = Answers()
     for name, question in _QUESTIONS.items():
