@@ -21,6 +21,7 @@ from champion_gate.domain.findings import Finding, Verdict
 from champion_gate.domain.gates import ApprovalTarget, Gate
 from champion_gate.domain.together import Together
 from champion_gate.errors import (
+    ForbiddenError,
     VendorError,
     VendorNotFoundError,
     VendorRefusedError,
@@ -67,10 +68,8 @@ READING = {
         "401 Unauthorized", said("UNAUTHENTICATED"), VendorRefusedError, "MLFLOW_TRACKING_TOKEN", waits=True
     ),
     "401 page": Row("401 Unauthorized", LOGIN, VendorRefusedError, "a login or a proxy", waits=True),
-    "no permission": Row("403 Forbidden", "Permission denied", VendorRefusedError, "permission READ"),
-    "no permission, JSON": Row(
-        "403 Forbidden", said("PERMISSION_DENIED"), VendorRefusedError, "permission READ"
-    ),
+    "no permission": Row("403 Forbidden", "Permission denied", ForbiddenError, "permission READ"),
+    "no permission, JSON": Row("403 Forbidden", said("PERMISSION_DENIED"), ForbiddenError, "permission READ"),
     "host": Row("403 Forbidden", HOST, VendorRefusedError, "--allowed-hosts 127.0.0.1:", waits=True),
     "origin": Row(
         "403 Forbidden", "Cross-origin request blocked", VendorRefusedError, "header Origin", waits=True
@@ -118,7 +117,7 @@ READING = {
     ),
 }
 WRITING = {
-    "no permission": Row("403 Forbidden", "Permission denied", VendorRefusedError, "EDIT or MANAGE"),
+    "no permission": Row("403 Forbidden", "Permission denied", ForbiddenError, "EDIT or MANAGE"),
     "host": Row("403 Forbidden", HOST, VendorRefusedError, "--allowed-hosts", waits=True),
     "404 text": Row("404 Not Found", "default backend", VendorRefusedError, "a proxy stands", waits=True),
     "too large": Row("413 Request Entity Too Large", LOGIN, VendorRefusedError, "max_body_size", waits=True),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from champion_gate.domain.findings import Check, Checkup, Finding
 from champion_gate.domain.gates import Gate
-from champion_gate.errors import VendorNotFoundError
+from champion_gate.errors import VendorNotFoundError, VendorRefusedError
 
 if TYPE_CHECKING:
     from champion_gate.adapters.mlflow.registry import MlflowRegistry
@@ -36,7 +36,11 @@ def checkups(registry: MlflowRegistry, gates: Sequence[Gate]) -> Iterator[Checku
 
 
 def _registry(registry: MlflowRegistry) -> Iterator[Finding]:
-    registry.check()
+    try:
+        registry.check()
+    except VendorRefusedError as refused:  # also what is refused to every call: it is told here
+        yield _REGISTRY.fail(refused.message, refused.hint)
+        return
     yield _REGISTRY.ok(f"{registry.server_version() or 'it'} answers at {registry.name}")
 
 
