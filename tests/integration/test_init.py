@@ -82,11 +82,15 @@ def test_what_is_not_said_is_asked_until_it_can_be(tmp_path: Path) -> None:
 
 def test_what_is_there_is_never_written_over_and_then_nothing_is_written(tmp_path: Path) -> None:
     (tmp_path / "champion-gate.env").write_text("A=mine\n")
+    (tmp_path / "compose.yaml").write_text("services: {}\n")
     done = _init(tmp_path, *FLAGS)
     assert done.returncode == 1
     assert "champion-gate.env" in done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["champion-gate.env"]
+    assert {path.name for path in tmp_path.iterdir()} == {"champion-gate.env", "compose.yaml"}
     assert (tmp_path / "champion-gate.env").read_text() == "A=mine\n"
+    (tmp_path / "champion-gate.env").unlink()
+    assert _init(tmp_path, *FLAGS).returncode == 0
+    assert (tmp_path / "compose.yaml").read_text() == "services: {}\n"
 
 
 @pytest.mark.parametrize(

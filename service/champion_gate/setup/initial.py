@@ -116,7 +116,7 @@ class Answers:
 
 
 def write_files(folder: Path, answers: Answers, *, token: Callable[[], str]) -> list[Path]:
-    """Write them all, or none.
+    """Write them all, or none; a compose.yaml that is there already does.
 
     Args:
         folder: where; it has to be there.
@@ -137,6 +137,8 @@ def write_files(folder: Path, answers: Answers, *, token: Callable[[], str]) -> 
         COMPOSE: _COMPOSE,
         ENV_FILE: _variables(answers, token()),
     }
+    if (folder / COMPOSE).exists():
+        del texts[COMPOSE]
     there = [name for name in texts if (folder / name).exists()]
     if there:
         raise ConflictError(
