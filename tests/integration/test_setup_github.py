@@ -268,11 +268,14 @@ def test_others_reviewers_and_wait_timer_stay_and_waiting_requests_are_told(worl
     inputs = dict.fromkeys(TEMPLATE_INPUTS, "x") | {"environments": '["champion"]', "promotion_id": "p-1"}
     run = world.there.dispatch(REPOSITORY, inputs, login="gate")
     world.there.add_user("ann")
+    world.there.repository(REPOSITORY).variables["CHAMPION_GATE_URL"] = "https://other.example.com"
     before = world.seen()
     with pytest.raises(ConflictError, match="nobody has agreed to what the lines marked ! say"):
         world.run("ann")
     assert world.seen() == before
-    (told,) = [line for line in world.said if line.startswith("  ! ")]
+    shut_out, told, calls = [line for line in world.said if line.startswith("  ! ")]
+    assert shut_out == "  ! from dev (branch) nobody can deploy to it any more"
+    assert calls == "  ! the repository's runs call https://other.example.com no more"
     assert told.endswith(
         f"[p-1] waits for people, and may have to be asked for anew: {world.url}/{REPOSITORY}/actions/runs/{run.id}"
     )

@@ -92,6 +92,7 @@ def plan_repository(
                 f"variable {VARIABLE} of {api.spot.repository}",
                 tuple(_difference({} if was is None else {VARIABLE: was}, {VARIABLE: public_url})),
                 lambda: api.set_variable(VARIABLE, public_url),
+                () if was is None else (f"the repository's runs call {was} no more",),
             )
         )
     plan.changes += _workflow(api, plan.remarks, say)
@@ -123,7 +124,7 @@ def _environment(
         if custom:
             api.allow_only(seat, api.spot.ref)
 
-    stops = tuple(_waiting(api, now)) if found is not None else ()
+    stops = (*_shut_out(before, wanted), *(_waiting(api, now) if found is not None else ()))
     what = f"environment {seat} of {api.spot.repository}"
     yield Change(what, tuple(_difference(before, wanted)), make, stops)
 
@@ -170,6 +171,15 @@ def _reviewers(found: Environment | None, more: Sequence[Reviewer]) -> list[Revi
         for entry in rule.reviewers or ()
     ]
     return there + [one for one in more if one not in there]
+
+
+def _shut_out(before: Mapping[str, object], wanted: Mapping[str, object]) -> Iterator[str]:
+    """The branches from which nobody deploys there any more."""
+    had, stay = before.get("branches"), wanted["branches"]
+    if had == "all":
+        yield "from other branches nobody can deploy to it any more"
+    elif isinstance(had, list) and isinstance(stay, list):
+        yield from (f"from {one} nobody can deploy to it any more" for one in had if one not in stay)
 
 
 def _waiting(api: SetupApi, now: datetime) -> Iterator[str]:
