@@ -17,6 +17,7 @@ from champion_gate.cli.output import clean, field, version_told
 from champion_gate.errors import GateError
 
 _MOST = 50
+_SECONDS = 3.0  # somebody has pressed Tab
 Completion = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
@@ -38,7 +39,8 @@ def ids(listed: Callable[[Client], Iterator[Json]], told: Callable[[Json], str])
     """
 
     def complete(ctx: click.Context, _param: click.Parameter, begun: str) -> list[CompletionItem]:
-        with contextlib.suppress(GateError), open_client(ctx.params.get("api")) as client:
+        access = open_client(ctx.params.get("api"), seconds=_SECONDS)
+        with contextlib.suppress(GateError), access as client:
             rows = (row for row in listed(client) if field(row, "id").startswith(begun))
             return [CompletionItem(field(row, "id"), help=clean(told(row))) for row in islice(rows, _MOST)]
         return []

@@ -35,11 +35,12 @@ def alias_arguments(command: Callable[..., R]) -> Callable[..., R]:
 
 
 @contextmanager
-def open_client(api: str | None) -> Iterator[Client]:
+def open_client(api: str | None, *, seconds: float = 60.0) -> Iterator[Client]:
     """Work over the API at the given or configured address, else on the local database.
 
     Args:
         api: what was given as --api.
+        seconds: how long one call of the API may take, with its retries.
 
     Raises:
         ConfigurationError: an address, the token or a setting cannot be used.
@@ -51,7 +52,7 @@ def open_client(api: str | None) -> Iterator[Client]:
     if access is not None:
         from champion_gate.cli.over_http import OverHttp
 
-        with closing(OverHttp(access)) as transport:
+        with closing(OverHttp(access, total_seconds=seconds)) as transport:
             yield Client(transport)
     else:
         with open_local_api() as app:
