@@ -187,6 +187,7 @@ _WHO = {
     Auth.NONE: "anybody",
     Auth.BASIC: "Databricks, by Basic authentication",
     Auth.SIGNATURE: "the vendor, by its signature",
+    Auth.PING: "the doctor, by the secrets of Databricks' hook",
     Auth.CI_JOB: "the gated CI job, by its ID token",
 }
 

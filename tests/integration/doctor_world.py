@@ -6,9 +6,17 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from flask import Flask
+
+from champion_gate.bootstrap.core import SystemClock
+from champion_gate.store import Store, open_store
+from champion_gate.web.app import create_app
+from champion_gate.web.auth import Access
+from champion_gate.work.queue import HueyWakeUps
 from champion_gate_standins.common.server import serve
 from champion_gate_standins.databricks.mlflow import EXPERIMENT
 from champion_gate_standins.databricks.server import DatabricksStandIn
@@ -17,6 +25,7 @@ from integration.commands import run_command
 from integration.gate_models import TRAINER
 from integration.gate_world import GATE, SECRETS
 from integration.process_world import set_up_github
+from integration.store_databases import new_sqlite
 
 MODEL = "main.ml.churn"
 US = "0f0e0d0c-1111-2222-3333-444455556666"
@@ -26,7 +35,11 @@ VALIDATION_PARAMETERS = {"model_name": "", "model_version": ""}
 
 @dataclass
 class DoctorWorld:
-    """Stand-ins, and the service's settings for them; no service runs."""
+    """Stand-ins, the service's settings for them, and its web app at its public address; no worker runs.
+
+    Attributes:
+        store: its rows, in which a sweep was just noted.
+    """
 
     folder: Path
     databricks: DatabricksStandIn
@@ -34,6 +47,7 @@ class DoctorWorld:
     environ: dict[str, str]
     job_id: str
     gate: dict[str, object]
+    store: Store
 
     def write_gates(self, **changes: object) -> None:
         """Write gates.yaml with the usual gate and these changes."""
@@ -59,9 +73,15 @@ class DoctorWorld:
 @contextmanager
 def doctor_world(folder: Path) -> Iterator[DoctorWorld]:
     """A world in which all is right."""
-    databricks, github = DatabricksStandIn(user=US), GitHubStandIn()
-    with serve(databricks.app) as databricks_url, serve(github.app) as github_url:
-        set_up_github(github, "https://gate.example.com/hooks/github")
+    databricks, github, database_url = DatabricksStandIn(user=US), GitHubStandIn(), new_sqlite()
+    with (
+        serve(databricks.app) as databricks_url,
+        serve(github.app) as github_url,
+        open_store(database_url) as store,
+        serve(_service(store)) as public_url,
+    ):
+        store.note_time(datetime.now(UTC))
+        set_up_github(github, f"{public_url}/hooks/github")
         job_id = databricks.jobs.add_job(
             "train-churn",
             run_as=TRAINER,
@@ -80,8 +100,8 @@ def doctor_world(folder: Path) -> Iterator[DoctorWorld]:
             {
                 **SECRETS,
                 "CHAMPION_GATE_CONFIG": f"{folder}/gates.yaml",
-                "CHAMPION_GATE_DATABASE_URL": f"sqlite:///{folder}/gate.db",
-                "CHAMPION_GATE_PUBLIC_URL": "https://gate.example.com",
+                "CHAMPION_GATE_DATABASE_URL": database_url,
+                "CHAMPION_GATE_PUBLIC_URL": public_url,
                 "CHAMPION_GATE_GITHUB_TOKEN": github.add_token("champion-gate-bot"),
                 "DATABRICKS_HOST": databricks_url,
                 "DATABRICKS_TOKEN": "standin-token",
@@ -95,11 +115,20 @@ def doctor_world(folder: Path) -> Iterator[DoctorWorld]:
                 "validation": {"job": int(validation)},
                 "after": [{"serving_endpoint": "churn"}],
             },
+            store,
         )
         world.write_gates()
         yield world
         databricks.faults.clear()
         github.close()
+
+
+def _service(store: Store) -> Flask:
+    """Its web app, which knows the secrets."""
+    names = ("CHAMPION_GATE_DATABRICKS_HOOK_USERNAME", "CHAMPION_GATE_DATABRICKS_HOOK_PASSWORD")
+    username, password = (SECRETS[name] for name in names)
+    access = Access(databricks_pairs=((username, password),))
+    return create_app(store=store, wake_ups=HueyWakeUps(), clock=SystemClock(), access=access, checks=())
 
 
 def _set_up_databricks(databricks: DatabricksStandIn, job_id: str) -> None:

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,24 @@ DISCOVERY_PATH = "/.well-known/openid-configuration"
 
 
 @contextmanager
-def serve_tls(app: Flask, authority: trustme.CA) -> Iterator[str]:
-    """Run the app over TLS on a free loopback port until the block ends; yields its origin."""
+def serve_tls(
+    app: Flask,
+    authority: trustme.CA,
+    *names: str,
+    not_before: datetime | None = None,
+    not_after: datetime | None = None,
+) -> Iterator[str]:
+    """Run the app over TLS on a free loopback port until the block ends; yields its origin.
+
+    Args:
+        app: the app.
+        authority: signs its certificate.
+        names: whom the certificate names, if not the server.
+        not_before, not_after: when it is valid; for long by default.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
+    names = names or ("127.0.0.1",)
+    authority.issue_cert(*names, not_before=not_before, not_after=not_after).configure_cert(context)
     server = make_server("127.0.0.1", 0, app, threaded=True, ssl_context=context)
     server.daemon_threads = True  # type: ignore[attr-defined]
     with running(server):

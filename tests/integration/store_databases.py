@@ -77,6 +77,11 @@ def _sqlite_databases() -> SqliteDatabases:
     return SqliteDatabases(Path(folder))
 
 
+def new_sqlite() -> str:
+    """The URL of a migrated SQLite database, which nobody uses after: others may keep it open."""
+    return _sqlite_databases().migrated()
+
+
 _unused: list[str] = []
 
 

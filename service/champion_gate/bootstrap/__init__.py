@@ -18,9 +18,11 @@ from champion_gate.bootstrap.vendors import (
 )
 from champion_gate.domain.ports import Clock
 from champion_gate.domain.steps import AFTER_MOVES, StepKind
+from champion_gate.domain.together import Together
 from champion_gate.domain.values import UNITY_CATALOG
 from champion_gate.flow.ci_outcome import PostedDecision
 from champion_gate.flow.context import Waits
+from champion_gate.flow.doctor import Rounds
 from champion_gate.flow.sweep import log_ledger_head
 from champion_gate.log import get_logger
 from champion_gate.settings.loading import Settings
@@ -42,6 +44,10 @@ _DUE_SECONDS = 1.0  # so soon a row is taken up whose time has come, or that ano
 _BACKLOG = 100  # with so many messages on the queue, what is due waits its turn there already
 _OUTCOME_SECONDS = 0.1  # between looks at the row whose outcome a CI job waits for
 _HEAD_SECONDS = 86400.0  # daily
+_DOCTOR_AFTER_SECONDS = 30.0  # what the start left to do goes first
+_DOCTOR_SECONDS = (
+    3600.0  # settings pages and certificates change by the week; some calls an hour touch no rate limit
+)
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,7 @@ def build_service(
     Raises:
         ConfigurationError: naming every problem.
     """
+    from champion_gate.bootstrap.doctor import CHECKS, service_checkups
     from champion_gate.store import open_store
     from champion_gate.work.background import Background
     from champion_gate.work.worker import HueyWakeUps
@@ -90,14 +97,15 @@ def build_service(
         sleep=sleep,
         waits=waits,
     )
-    app = _app(settings, core)
+    doctor = Rounds(CHECKS, lambda: service_checkups(settings, store), Together())
+    app = _app(settings, core, doctor)
     _note_gates(core)
-    worker = _worker(settings, core, wake_ups)
+    worker = _worker(settings, core, wake_ups, doctor)
     background = Background(worker, store, settings.database_url, lambda: _warm_up(settings))
     return Service(app, background, core)
 
 
-def _worker(settings: Settings, core: Core, wake_ups: HueyWakeUps) -> Worker:
+def _worker(settings: Settings, core: Core, wake_ups: HueyWakeUps, doctor: Rounds) -> Worker:
     from champion_gate.work.worker import Every, Jobs, Worker
 
     return Worker(
@@ -115,11 +123,12 @@ def _worker(settings: Settings, core: Core, wake_ups: HueyWakeUps) -> Worker:
             Every("sweep", settings.environment.sweep_seconds, lambda: _send_looks(core, wake_ups)),
             Every("due rows", _DUE_SECONDS, lambda: _wake_due(core, wake_ups)),
             Every("ledger head", _HEAD_SECONDS, lambda: log_ledger_head(core.context.store)),
+            Every("doctor", _DOCTOR_SECONDS, doctor.run, after=_DOCTOR_AFTER_SECONDS, is_awaited=False),
         ],
     )
 
 
-def _app(settings: Settings, core: Core) -> Flask:
+def _app(settings: Settings, core: Core, doctor: Rounds) -> Flask:
     from champion_gate.web.app import Operations, create_app
 
     context = core.context
@@ -129,6 +138,7 @@ def _app(settings: Settings, core: Core) -> Flask:
         clock=context.clock,
         access=_access(settings, context.store, context.clock),
         checks=_checks(core),
+        findings=doctor.view,
         posted_decision=PostedDecision(
             store=context.store,
             verifier=token_verifier(settings, context.clock),
@@ -209,9 +219,7 @@ def _access(settings: Settings, store: Store, clock: Clock) -> Access:
 
     people = caller_verifier(settings, clock)
     return Access(
-        databricks_pairs=tuple(
-            (pair.username, pair.password.get_secret_value()) for pair in settings.hook_credentials
-        ),
+        databricks_pairs=settings.hook_pairs,
         provider_hooks=provider_hooks(settings, clock),
         authenticate=api_caller(ApiTokens(store, clock, SystemChance()), people.verify if people else None),
     )

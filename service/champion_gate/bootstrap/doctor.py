@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from champion_gate import __version__
+from champion_gate.adapters import public_url as public_address
 from champion_gate.adapters.databricks import checks as databricks
 from champion_gate.adapters.mlflow import checks as mlflow
-from champion_gate.bootstrap.core import SystemClock
-from champion_gate.bootstrap.local import load_serving_settings, sqlite_file
+from champion_gate.bootstrap.core import SystemChance, SystemClock
+from champion_gate.bootstrap.local import load_serving_settings, sqlite_file, usable
 from champion_gate.bootstrap.vendors import VENDORS, approval_providers, registry_of, vendor_of
+from champion_gate.domain import ping
 from champion_gate.domain.aliases import ManagedAliases
 from champion_gate.domain.findings import Check, Checkup
 from champion_gate.domain.gates import Account, Gate
 from champion_gate.domain.ports import ModelRegistry, Person
 from champion_gate.domain.together import Together
 from champion_gate.errors import ConfigurationError, GateError
-from champion_gate.flow import approval_checks, write_probe
+from champion_gate.flow import approval_checks, own_checks, write_probe
 from champion_gate.flow.identities import check_same
+from champion_gate.settings import secret_ages
 from champion_gate.settings.loading import Settings
 
 if TYPE_CHECKING:
@@ -37,6 +41,9 @@ CHECKS: tuple[Check, ...] = (
     *write_probe.CHECKS,
     *(check for vendor in VENDORS for check in vendor.checks),
     *approval_checks.CHECKS,
+    secret_ages.SECRETS,
+    *public_address.CHECKS,
+    *own_checks.CHECKS,
 )
 """Every kind of check that there is, as service/docs/doctor.md lists them."""
 
@@ -50,12 +57,14 @@ class Asked:
         gates: those that are looked at.
         together: threads for calls that do not need each other.
         write_probe: whether a write may be tried, of an alias that nobody else has.
+        store: of a running service; None opens the database where it is there.
     """
 
     settings: Settings
     gates: tuple[Gate, ...]
     together: Together
     write_probe: bool = False
+    store: Store | None = None
 
 
 def local_checkups(gate: str | None, *, write_probe: bool, together: Together) -> list[Checkup]:
@@ -83,6 +92,17 @@ def identity_checkups(together: Together) -> list[Checkup]:
     return [each for each in every if each.check is approval_checks.IDENTITIES]
 
 
+def service_checkups(settings: Settings, store: Store) -> list[Checkup]:
+    """The quick checks, for a running service: with connections of their own, so that what hangs keeps no work waiting.
+
+    Args:
+        settings: of the service.
+        store: its own.
+    """
+    every = checkups(Asked(settings, settings.gates.gates, Together(), store=store))
+    return [each for each in every if each.check.cheap]
+
+
 def checkups(asked: Asked) -> Iterator[Checkup]:
     """All checks, in the order in which they are told."""
     from champion_gate.adapters.databricks.connection import connect, import_sdk
@@ -95,7 +115,7 @@ def checkups(asked: Asked) -> Iterator[Checkup]:
         config_overrides=asked.settings.databricks,
         timeouts=Timeouts(_CONNECT, _READ, _TOTAL),
     )
-    store = _store_if_there(asked.settings.database_url)
+    store = asked.store or _store_if_there(asked.settings.database_url)
     registry = registry_of(asked.settings, connection, asked.together)
     on_unity_catalog = asked.settings.gates.on_unity_catalog
     yield from databricks.checkups(
@@ -106,6 +126,7 @@ def checkups(asked: Asked) -> Iterator[Checkup]:
         yield from mlflow.checkups(cast("MlflowRegistry", registry), asked.gates)
     yield from _writes(asked, registry, store)
     yield from _providers(asked, store)
+    yield from _ourselves(asked.settings, store)
 
 
 def _writes(asked: Asked, registry: ModelRegistry, store: Store | None) -> Iterator[Checkup]:
@@ -153,6 +174,41 @@ def _providers(asked: Asked, store: Store | None) -> Iterator[Checkup]:
     for gate in asked.gates:
         provider = providers[gate.approval.provider]
         yield from approval_checks.checkups(gate, provider, remembered, asked.together)
+
+
+def _ourselves(settings: Settings, store: Store | None) -> Iterator[Checkup]:
+    """What concerns all gates, whichever are asked for."""
+    clock, gates, environment = SystemClock(), settings.gates.gates, settings.environment
+    yield Checkup(secret_ages.SECRETS, lambda: secret_ages.secret_ages(environment, clock.now()))
+    hosts = {host.server.url: host.server.ca_file for host in settings.hosts.values()}
+    others = (settings.databricks.get("host", ""), settings.gates.registry)
+    hosts |= {each: None for each in others if each.startswith("http")}
+    pinged, token = ping.of_pairs(settings.hook_pairs), SystemChance().token
+    yield from public_address.checkups(environment.public_url, pinged, token, clock, hosts)
+    yield from own_checks.checkups(
+        own_checks.Installation(
+            open=lambda: _opened(settings.database_url, store),
+            file=sqlite_file(settings.database_url),
+            clock=clock,
+            sweep_seconds=environment.sweep_seconds,
+            jobs=None
+            if any(gate.job_names for gate in gates)
+            else {each for gate in gates for each in gate.job_ids},
+        )
+    )
+
+
+@contextmanager
+def _opened(database_url: str, store: Store | None) -> Iterator[Store]:
+    """The store that is open, or one that says why it cannot be used."""
+    from champion_gate.store import open_store
+
+    with usable(database_url):
+        if store is not None:
+            yield store
+            return
+        with open_store(database_url) as opened:
+            yield opened
 
 
 class _Accounts:

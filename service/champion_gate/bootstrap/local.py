@@ -90,7 +90,7 @@ def open_local_store() -> Iterator[Store]:
     file = sqlite_file(url)
     if file is not None and file.parent.is_dir() and not file.exists():  # SQLite would make an empty one
         raise ConfigurationError([f"the database {url} is not there; to make it: champion-gate migrate"])
-    with _usable(url), open_store(url, token=command_line_token) as store:
+    with usable(url), open_store(url, token=command_line_token) as store:
         store.check()
         yield store
 
@@ -217,10 +217,10 @@ def migrate_local(source_url: str | None = None) -> tuple[str, int | None]:
     file = Path(source_url.removeprefix("sqlite:///"))
     if not source_url.startswith("sqlite:///") or not file.is_file():
         raise ConfigurationError(["--copy-from: expected sqlite:///FILE of a database that is there"])
-    with _usable(source_url), open_store(source_url) as store:
+    with usable(source_url), open_store(source_url) as store:
         store.check()
     migrate_database(url)
-    with _usable(url):
+    with usable(url):
         return _without_password(url), copy_into(file, url)
 
 
@@ -242,7 +242,7 @@ def back_up_local(target: Path) -> tuple[str, int | None, str | None]:
             None,
             f"pg_dump --format=custom --file={shlex.quote(str(target))} {shlex.quote(_libpq(url))}",
         )
-    with _usable(url):
+    with usable(url):
         return shown, copy_whole(file, target), None
 
 
@@ -267,7 +267,7 @@ def restore_local(backup: Path) -> tuple[str, int, Path | None]:
             hint="Stop every replica, and give this name to a new, empty database. Then: "
             f"pg_restore --exit-on-error --single-transaction --dbname={shlex.quote(_libpq(url))} {shlex.quote(str(backup))}",
         )
-    with _usable(f"sqlite:///{backup.absolute()}"):
+    with usable(f"sqlite:///{backup.absolute()}"):
         lines, former = put_back(backup, file)
     migrate_database(url)
     return _without_password(url), lines, former
@@ -301,12 +301,12 @@ def migrate_database(database_url: str) -> None:
     """Create or upgrade the tables."""
     from champion_gate.store.schema import migrate
 
-    with _usable(database_url):
+    with usable(database_url):
         migrate(database_url)
 
 
 @contextmanager
-def _usable(database_url: str) -> Iterator[None]:
+def usable(database_url: str) -> Iterator[None]:
     """Say in words that a database cannot be used; its drivers raise whatever they like."""
     import sqlite3
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from champion_gate.adapters.http.deadline import BoundedCalls, GivenUpError
-from champion_gate.domain.findings import Check, Checkup, Finding
+from champion_gate.domain.findings import Check, Checkup, Finding, Verdict
 from champion_gate.domain.together import THREADS, Together
 from champion_gate.errors import (
     ConfigurationError,
@@ -24,6 +24,8 @@ _CHECK_SECONDS = 30.0
 _ALL_SECONDS = 900.0
 _REFUSALS = (VendorRefusedError, UnsafeTargetError, ConfigurationError)
 """What nobody's waiting mends; whatever else went wrong says nothing of what was looked at."""
+_WORST_FIRST = (Verdict.FAIL, Verdict.WARNING, Verdict.NOT_KNOWN, Verdict.OK)
+_LOOK = "`champion-gate doctor` says what was found and what to do; so does the service's log."
 
 
 def examine(
@@ -105,3 +107,48 @@ def concerns_all(error: GateError) -> bool:
     """Whether it is said to every call alike, also where it was wrapped into what it means for a place."""
     refused = error.__cause__ if isinstance(error, UnsafeTargetError) else error
     return isinstance(refused, VendorRefusedError) and refused.concerns_all
+
+
+class Rounds:
+    """Quick checks that the running service makes again and again; what they found is at hand."""
+
+    def __init__(
+        self, kinds: Iterable[Check], checkups: Callable[[], Sequence[Checkup]], together: Together
+    ) -> None:
+        """Set up; nothing is looked at yet.
+
+        Args:
+            kinds: all that there are.
+            checkups: makes them, once.
+            together: threads that nothing else needs.
+        """
+        self._titles = {check.key: check.title for check in kinds}
+        self._make = checkups
+        self._checkups: Sequence[Checkup] = ()
+        self._together = together
+        self._bad: tuple[Finding, ...] = ()
+
+    def run(self) -> None:
+        """Make all checks once, and log what is not right."""
+        self._checkups = self._checkups or self._make()
+        found = examine(self._checkups, self._together)
+        self._bad = tuple(each for each in found if each.verdict is not Verdict.OK)
+        for each in self._bad:
+            log.warning(
+                "doctor: not ok",
+                kind=each.check,
+                status=each.verdict.value,
+                gate=each.gate,
+                error=each.found,
+                reason=each.remedy,
+            )
+
+    def view(self) -> list[dict[str, str]]:
+        """One for each check that is not all right, its worst verdict; no names of models, people or hosts, for anybody may read it."""
+        worst: dict[str, Verdict] = {}
+        for each in self._bad:
+            worst[each.check] = min(worst.get(each.check, each.verdict), each.verdict, key=_WORST_FIRST.index)
+        return [
+            {"check": key, "verdict": verdict.value, "what": self._titles[key], "remedy": _LOOK}
+            for key, verdict in worst.items()
+        ]

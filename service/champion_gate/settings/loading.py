@@ -42,6 +42,11 @@ class Settings:
         """SQLAlchemy's; may hold a password."""
         return self.environment.database_url.get_secret_value()
 
+    @property
+    def hook_pairs(self) -> tuple[tuple[str, str], ...]:
+        """User names and passwords of `hook_credentials`."""
+        return tuple((each.username, each.password.get_secret_value()) for each in self.hook_credentials)
+
 
 @dataclass(frozen=True)
 class Reading:

@@ -12,6 +12,7 @@ from champion_gate.domain.rows import Due
 from champion_gate.store import aliases, notifications, promotions, schema, steps, tables
 from champion_gate.store.aliases import Aliases
 from champion_gate.store.callers import Callers
+from champion_gate.store.condition import Condition
 from champion_gate.store.engine import ANSWER_SECONDS, BUSY_SECONDS, Database, upsert
 from champion_gate.store.identities import Identities
 from champion_gate.store.ledger import Ledger
@@ -55,7 +56,7 @@ def open_store(
     return Store(Database(database_url, answer_seconds, busy_seconds), token)
 
 
-class Store(Notifications, Promotions, Steps, Aliases, Ledger, Identities, Callers):
+class Store(Notifications, Promotions, Steps, Aliases, Ledger, Identities, Callers, Condition):
     """The rows. Every method is one transaction, durable when it returns.
 
     A *taken* row carries a lease token; whoever holds it writes with it, and `LeaseLostError` tells that

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from flask import Flask, Response
 
+from champion_gate.domain import ping
 from champion_gate.domain.notifications import JobNotification
 from champion_gate.domain.ports import Clock, WakeUps
 from champion_gate.flow.after import failed_of_latest_moves
@@ -45,6 +46,7 @@ def create_app(
     posted_decision: PostedDecision | None = None,
     operations: Operations | None = None,
     unwatched: Callable[[JobNotification], str | None] = lambda _: None,
+    findings: Callable[[], Sequence[Mapping[str, str]]] = tuple,
     proxy_hops: int = 0,
     raises: bool = False,
 ) -> Flask:
@@ -59,6 +61,7 @@ def create_app(
         posted_decision: takes CI jobs' tokens; without it there is no such route.
         operations: what carries operators' orders out; without it the API only shows promotions.
         unwatched: tells without a call why no gate can want a notification; None where one may.
+        findings: what the doctor found that is not right, in words that anybody may read.
         proxy_hops: how many trusted proxies stand in front.
         raises: whether errors leave it as they were raised, for a caller in this process.
 
@@ -73,9 +76,22 @@ def create_app(
     api = Api(app, store, clock)
     _add_plain_routes(
         app,
-        Hooks(store, wake_ups, clock, access.provider_hooks, unwatched),
+        Hooks(
+            store,
+            wake_ups,
+            clock,
+            access.provider_hooks,
+            unwatched,
+            pinged=ping.of_pairs(access.databricks_pairs),
+        ),
         access.provider_hooks,
-        Health(checks, clock, ledger_head=store.ledger_head, warnings=lambda: _warnings(store)),
+        Health(
+            checks,
+            clock,
+            ledger_head=store.ledger_head,
+            warnings=lambda: _warnings(store),
+            findings=findings,
+        ),
         Docs(app, api),
     )
     api.add(PromotionReads(store, clock))
@@ -107,6 +123,7 @@ def _add_plain_routes(
 ) -> None:
     """The routes that the OpenAPI document leaves out."""
     app.add_url_rule("/hooks/databricks", view_func=hooks.databricks, methods=["POST"])
+    app.add_url_rule(ping.PATH, view_func=hooks.ping, methods=["POST"])
     for kind in provider_hooks:
         app.add_url_rule(
             f"/hooks/{kind}", f"hook of {kind}", hooks.provider, methods=["POST"], defaults={"provider": kind}

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from flask import Flask, Request, Response, g, request
 from werkzeug.exceptions import NotFound
 
+from champion_gate.domain import ping
 from champion_gate.domain.callers import Caller, Role
 from champion_gate.domain.ports import ProviderHook
 from champion_gate.errors import (
@@ -40,6 +41,7 @@ class Auth(StrEnum):
     NONE = "none"
     BASIC = "basic"
     SIGNATURE = "signature"
+    PING = "ping"
     BEARER = "bearer"
     CI_JOB = "ci job"
 
@@ -47,6 +49,7 @@ class Auth(StrEnum):
 _CHALLENGES = {
     Auth.BASIC: 'Basic realm="champion-gate", charset="UTF-8"',
     Auth.SIGNATURE: "Signature",
+    Auth.PING: "Signature",
     Auth.BEARER: 'Bearer realm="champion-gate"',
     Auth.CI_JOB: 'Bearer realm="champion-gate", scope="decision"',
 }
@@ -238,6 +241,8 @@ def _is_known(incoming: Request, auth: Auth, access: Access, sent: bytes) -> boo
     if auth is Auth.BASIC:
         pairs = (f"{username}:{password}" for username, password in access.databricks_pairs)
         return _is_one_of(_basic(incoming), pairs)
+    if auth is Auth.PING:
+        return ping.of_pairs(access.databricks_pairs).answer(sent, header(ping.SIGNATURE)) is not None
     if auth is Auth.CI_JOB:
         # Its issuer's keys are needed to check it, so the view does; here only that there is one to check.
         return bool(bearer_token())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -61,6 +61,7 @@ class Health:
         *,
         ledger_head: Callable[[], LedgerHead] | None = None,
         warnings: Callable[[], Sequence[str]] | None = None,
+        findings: Callable[[], Sequence[Mapping[str, str]]] = tuple,
         keep: timedelta = timedelta(seconds=5),
         bound: timedelta = timedelta(seconds=5),
     ) -> None:
@@ -71,6 +72,7 @@ class Health:
             clock: for the age of the last report.
             ledger_head: reads the head that `/readyz` shows, so that others can note it; None for none.
             warnings: what a person should look at, though the service is ready; anybody may read it.
+            findings: what the doctor found that is not right; at hand, and anybody may read it.
             keep: how long a report is given out again, so that nobody can hammer the vendors through us.
             bound: how long a check may take before it counts as failed.
         """
@@ -80,6 +82,7 @@ class Health:
         self._bound = bound.total_seconds()
         self._last: _Report | None = None
         self._head = None if ledger_head is None else Check("ledger head", ledger_head, "")
+        self._findings = findings
         self._warnings = None if warnings is None else Check("warnings", warnings, "")
         self._running: dict[str, _Run] = {}
         self._vendors: dict[str, dict[str, str]] = {}
@@ -99,6 +102,8 @@ class Health:
         more: dict[str, object] = {"vendors": list(report.vendors)}
         if report.warnings:
             more["warnings"] = list(report.warnings)
+        if found := self._findings():
+            more["doctor"] = list(found)
         if report.head is not None:
             more["ledger"] = head_view(report.head)
         if report.failed:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from flask import Response, jsonify
 
+from champion_gate.domain import ping
 from champion_gate.domain.json_body import (
     Ignored,
     UnusableBodyError,
@@ -62,6 +63,8 @@ class Hooks:
         clock: Clock,
         provider_hooks: Mapping[str, ProviderHook],
         unwatched: Callable[[JobNotification], str | None] = lambda _: None,
+        *,
+        pinged: ping.Ping = ping.Ping(),  # noqa: B008 - frozen
     ) -> None:
         """Set up.
 
@@ -71,8 +74,10 @@ class Hooks:
             clock: where the time comes from.
             provider_hooks: kind of provider -> how its webhooks are checked and read.
             unwatched: tells without a call why no gate can want a notification; None where one may.
+            pinged: answers the doctor.
         """
         self._unwatched = unwatched
+        self._pinged = pinged
         self._provider_hooks = provider_hooks
         self._seen = _Deliveries()
         self._store = store
@@ -117,6 +122,11 @@ class Hooks:
         for promotion_id in hinted:
             response.call_on_close(partial(self._wake_ups.promotion, promotion_id))
         return response, 202
+
+    @guarded(Auth.PING, body_cap=ping.LONGEST)
+    def ping(self) -> Response:
+        """Show the doctor that our public address leads to this installation."""
+        return Response(self._pinged.answer(body(), header(ping.SIGNATURE)), mimetype="text/plain")
 
     def _hint(self, provider: str, told: str | EveryRequestAt) -> tuple[str, ...]:
         now = self._clock.now()

@@ -52,15 +52,19 @@ class Jobs:
 
 @dataclass(frozen=True)
 class Every:
-    """Something that a thread of its own does at once and then again and again.
+    """Something that a thread of its own does again and again.
 
     Attributes:
         seconds: pause between the end of one run and the start of the next.
+        after: seconds before the first run.
+        is_awaited: whether a stop waits until a run has ended.
     """
 
     name: str
     seconds: float
     run: Callable[[], object]
+    after: float = 0.0
+    is_awaited: bool = True
 
 
 class Lanes:
@@ -179,7 +183,8 @@ class Worker:
         health = Every("consumer threads", _HEALTH_SECONDS, self._consumer.check_worker_health)
         for timer in (*self._timers, health):
             thread = threading.Thread(target=self._tick, args=(timer,), name=timer.name, daemon=True)
-            self._timer_threads.append(thread)
+            if timer.is_awaited:
+                self._timer_threads.append(thread)
             thread.start()
 
     def stop(self, seconds: float = 20.0) -> bool:
@@ -244,6 +249,7 @@ class Worker:
                 return
 
     def _tick(self, timer: Every) -> None:
+        self._stopping.wait(timer.after)
         while not self._stopping.is_set():
             try:
                 timer.run()

@@ -87,6 +87,11 @@ class Deadline:
             if self.passed:
                 _shut(connected)
 
+    @property
+    def watched(self) -> socket.socket | None:
+        """The connection that was waited on last."""
+        return self._socket
+
     def _cut(self) -> None:
         with self._lock:
             if self._over:
