@@ -15,7 +15,6 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from captured_log import logging_kept
-from champion_gate import SILENT_MLFLOW
 from champion_gate.cli import main
 
 LIBRARY_VARIABLES = ("CHAMPION_GATE_", "DATABRICKS_", "MLFLOW_")
@@ -43,10 +42,10 @@ def run_command(
         sent: what it reads from standard input.
     """
     environ = clean_environ(environ)
-    # What it sets itself is taken back too.
-    gone = dict.fromkeys({*os.environ, *SILENT_MLFLOW} - set(environ))
+    gone = dict.fromkeys(set(os.environ) - set(environ))
     with (
         contextlib.chdir(folder),
+        _environ_kept(),
         _called(["champion-gate", *arguments]),
         logging_kept(),
         CliRunner().isolation(input=sent, env=gone | environ) as (output, errors, _),
@@ -66,6 +65,18 @@ def _exit_code() -> int:
             return end.code or 0
         raise
     return 0
+
+
+@contextlib.contextmanager
+def _environ_kept() -> Iterator[None]:
+    """Take back what a command sets itself, such as the variables of `--env-file`."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
 
 
 @contextlib.contextmanager
