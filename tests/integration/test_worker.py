@@ -300,6 +300,23 @@ def test_a_timer_runs_at_once_again_and_again_and_survives_errors(start: Start) 
     until(lambda: len(runs) >= 3)
 
 
+def test_a_timer_may_begin_late_and_hold_up_no_stop(start: Start) -> None:
+    begun, hangs, runs = threading.Event(), threading.Event(), list[str]()
+
+    def hang() -> None:
+        begun.set()
+        hangs.wait(PATIENCE)
+
+    worker = start(
+        Every("late", 0.01, lambda: runs.append("late"), after=PATIENCE),
+        Every("hangs", 60, hang, is_awaited=False),
+    )
+    assert begun.wait(PATIENCE)
+    assert worker.stop(PATIENCE)
+    assert (hangs.is_set(), runs) == (False, [])
+    hangs.set()
+
+
 def test_a_timer_that_hangs_holds_up_no_other(start: Start, work: Work) -> None:
     obstacle, runs = work.block("timer"), []
     start(Every("slow", 60, lambda: obstacle.wait(PATIENCE)), Every("due rows", 0.01, lambda: runs.append(1)))

@@ -179,7 +179,8 @@ def _clocks(hosts: Mapping[str, str | None], clock: Clock) -> Iterator[Finding]:
         return
     for host, skew in ahead.items():
         seconds = round(skew.total_seconds())
-        text = f"it is {abs(seconds)} s {'ahead of' if seconds > 0 else 'behind'} that of {host}"
+        apart = f"{abs(seconds)} s {'ahead of' if seconds > 0 else 'behind'}" if seconds else "as"
+        text = f"it is {apart} that of {host}"
         if abs(skew) > LEEWAY:
             remedy = "Let NTP set this machine's clock (`timedatectl`), or theirs where all others agree with ours."
             yield CLOCK.fail(f"{text}.", remedy)

@@ -142,7 +142,7 @@ def disk(
     found = f"{left // _MIB} MiB are free at {folder} ({kind})"
     if _OVER_NETWORK.fullmatch(kind):
         remedy = "Put the file on a disk of this machine (a block volume), or take PostgreSQL."
-        yield DISK.fail(f"{folder} is on {kind}, which is reached over a network.", remedy)
+        yield DISK.fail(f"{folder} is on {kind}, which is shared with other machines.", remedy)
     if left < _FULL:
         yield DISK.fail(f"{found}.", "Make room, or enlarge the volume.")
     elif left < _NEARLY_FULL:
@@ -243,7 +243,8 @@ def _before_people(store: Store, ours: Installation) -> Iterator[Finding]:
     requested = store.list_promotions(phase=Phase.REQUESTED, limit=10 * _MOST).items
     for each in [each for each in requested if each.requested_at < before][:_MOST]:
         yield WAITING.warning(
-            f"Nobody is asked about {each.version.model} v{each.version.version} (promotion {each.id}): {each.reason}",
+            f"Nobody is asked about {each.version.model} v{each.version.version} (promotion {each.id}): "
+            f"{each.retry.last_error or each.reason}",
             f"Mend what it says. To give it up: champion-gate promotions cancel {each.id} --reason WHY",
         )
 
