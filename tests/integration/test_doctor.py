@@ -59,6 +59,11 @@ def validation_of(world: DoctorWorld) -> Job:
     return found
 
 
+def validate_as_a_stranger(world: DoctorWorld) -> None:
+    world.databricks.add_principal("other@example.com")
+    validation_of(world).run_as = "other@example.com"
+
+
 def never_registered(world: DoctorWorld) -> None:
     """The versions that there are were registered by somebody else."""
     world.databricks.catalog.version(MODEL, "1").created_by = "somebody@example.com"
@@ -186,6 +191,11 @@ WRONG = {
         "databricks.started_job",
         "Job parameters",
     ),
+    "a validation as somebody who may not use the model": Wrong(
+        validate_as_a_stranger,
+        "databricks.started_job",
+        f"GRANT EXECUTE ON FUNCTION {MODEL} TO `other@example.com`;",
+    ),
     "who may start jobs is hidden": Wrong(
         fault("permissions/jobs"), "databricks.started_job", f"give {US} CAN MANAGE RUN", NOT_KNOWN
     ),
@@ -250,6 +260,7 @@ WRONG = {
         "databricks.separation",
         "Let an administrator look",
         NOT_KNOWN,
+        also={"databricks.started_job": NOT_KNOWN},  # it runs as the trainer too
     ),
     "a trainer who may not register": Wrong(
         may_not_register,

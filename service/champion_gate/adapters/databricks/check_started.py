@@ -15,13 +15,14 @@ from champion_gate.domain.copies import unfit_because
 from champion_gate.domain.findings import Check, Checkup, Finding
 from champion_gate.domain.gates import DESTINATION_PARAMETER, MODEL_PARAMETER, VERSION_PARAMETER, Gate
 from champion_gate.domain.job_runs import GROUP_ROLE, Trainer
+from champion_gate.domain.names import check_model
 from champion_gate.errors import ForbiddenError
 
 _MAY_START = frozenset({"CAN_MANAGE_RUN", "CAN_MANAGE", "IS_OWNER"})
 
 STARTED_JOB = Check(
     "databricks.started_job",
-    "the jobs that the gate starts (validation, copy, after) can be started, and define their parameters",
+    "the jobs that the gate starts (validation, copy, after) can be started, define their parameters, and may use the model",
     "A validation that cannot start holds every promotion up, and what follows a move is not done.",
 )
 ENDPOINT = Check(
@@ -43,11 +44,13 @@ class StartedChecks:
 
     Attributes:
         jobs: reads the ids of the jobs that train.
+        on_unity_catalog: whether the models are there.
     """
 
     around: Surroundings
     gate: Gate
     jobs: Callable[[], list[str]]
+    on_unity_catalog: bool
 
     def all(self) -> Iterator[Checkup]:
         """Each as an entry, where there is something to look at."""
@@ -89,6 +92,8 @@ class StartedChecks:
                 yield STARTED_JOB.fail(f"job {job_id} does not define {', '.join(missing)}", remedy)
             else:
                 yield self._may_start(job_id)
+                if self.on_unity_catalog:
+                    yield from self._may_use(job_id)
 
     def _trainers(self) -> list[Trainer]:
         return [each for job_id in self.jobs() for each in trainers_of(self.around.job(job_id))]
@@ -102,6 +107,34 @@ class StartedChecks:
         if levels & _MAY_START:
             return STARTED_JOB.ok(f"job {job_id} can be started")
         return STARTED_JOB.fail(f"{me.name} may not start job {job_id}", remedy)
+
+    def _may_use(self, job_id: str) -> Iterator[Finding]:
+        """What those as whom a job runs lack on the models; USE CATALOG and USE SCHEMA of others are not shown to us."""
+        for who in run_as(self.around.job(job_id)):
+            for model, privilege in sorted(set(self._uses(job_id))) if who.name else ():
+                at, name = Privileges(self.around, model), who.name or ""
+                needed = "CREATE_MODEL" if at.is_there() is False else privilege
+                has = at.has(self.around.who(name, is_group=who.is_group), needed)
+                remedy, lacks = (
+                    check_models.grant(needed, model, name),
+                    f"{needed.replace('_', ' ')} for {model}",
+                )
+                if has is False:
+                    yield STARTED_JOB.fail(f"{name}, as whom job {job_id} runs, has no {lacks}", remedy)
+                elif has is None:
+                    found = f"whether {name}, as whom job {job_id} runs, has {lacks} is not shown"
+                    yield STARTED_JOB.not_known(found, f"If not: {remedy}")
+
+    def _uses(self, job_id: str) -> Iterator[tuple[str, str]]:
+        """Models that a job uses, each with the privilege that it takes."""
+        gate, copies = self.gate, self.gate.promote_to
+        model, destination = (check_model(each, three_level=True) for each in (gate.model, gate.destination))
+        if gate.validation is not None and job_id == gate.validation.job_id:
+            yield model, "EXECUTE"
+        if copies is not None and job_id == copies.job_id:
+            yield from ((model, "EXECUTE"), (destination, "CREATE_MODEL_VERSION"))
+        if any(job_id == str(each.job) for each in gate.after):
+            yield destination, "EXECUTE"
 
     def _endpoints(self) -> Iterator[Finding]:
         for name in self._moves():

@@ -78,7 +78,8 @@ def checkups(
     yield Checkup(IDENTITY, lambda: _identity(around))
     for gate in gates:
         checks = _GatesChecks(around, gate, on_unity_catalog=on_unity_catalog)
-        made = [*checks.all(), *check_started.StartedChecks(around, gate, checks.jobs).all()]
+        started = check_started.StartedChecks(around, gate, checks.jobs, on_unity_catalog=on_unity_catalog)
+        made = [*checks.all(), *started.all()]
         if on_unity_catalog:
             made += check_models.ModelChecks(around, gate, checks.jobs).all(write_probe=write_probe)
         for each in made:
