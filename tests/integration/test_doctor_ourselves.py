@@ -32,6 +32,7 @@ from champion_gate.web.app import create_app
 from champion_gate.web.auth import Access
 from champion_gate.work.queue import HueyWakeUps
 from champion_gate_standins.common.server import serve
+from champion_gate_standins.databricks.server import Fault
 from integration.doctor_world import DoctorWorld, doctor_world
 from integration.oidc_world import serve_tls
 from integration.process_world import free_port
@@ -394,3 +395,20 @@ def test_readyz_shows_what_is_not_right_and_no_names(ours: Ourselves) -> None:
     ]
     assert all(each["what"] and "champion-gate doctor" in each["remedy"] for each in shown)
     assert [word for word in ("churn", "dapi", "GRANT") if word in after.text] == []
+
+
+def test_each_round_looks_anew(ours: Ourselves, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABRICKS_TOKEN", ours.environ["DATABRICKS_TOKEN"])
+    settings, world, key = load_settings(ours.environ), ours.world, "databricks.identity"
+
+    def looked() -> list[Checkup]:
+        return [each for each in service_checkups(settings, world.store) if each.check.key == key]
+
+    rounds, seen = Rounds(CHECKS, looked, Together()), list[list[str]]()
+    for status in (None, 401, None):
+        world.databricks.faults.clear()
+        if status is not None:
+            world.databricks.faults.add(Fault("scim/v2/Me", status=status))
+        rounds.run()
+        seen.append([each["check"] for each in rounds.view()])
+    assert seen == [[], [key], []]

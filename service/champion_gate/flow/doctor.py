@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from champion_gate.adapters.http.deadline import BoundedCalls, GivenUpError
@@ -113,25 +113,23 @@ class Rounds:
     """Quick checks that the running service makes again and again; what they found is at hand."""
 
     def __init__(
-        self, kinds: Iterable[Check], checkups: Callable[[], Sequence[Checkup]], together: Together
+        self, kinds: Iterable[Check], checkups: Callable[[], Iterable[Checkup]], together: Together
     ) -> None:
         """Set up; nothing is looked at yet.
 
         Args:
             kinds: all that there are.
-            checkups: makes them, once.
+            checkups: makes them for each round: what they read once they do not read again.
             together: threads that nothing else needs.
         """
         self._titles = {check.key: check.title for check in kinds}
         self._make = checkups
-        self._checkups: Sequence[Checkup] = ()
         self._together = together
         self._bad: tuple[Finding, ...] = ()
 
     def run(self) -> None:
         """Make all checks once, and log what is not right."""
-        self._checkups = self._checkups or self._make()
-        found = examine(self._checkups, self._together)
+        found = examine(self._make(), self._together)
         self._bad = tuple(each for each in found if each.verdict is not Verdict.OK)
         for each in self._bad:
             log.warning(
