@@ -493,11 +493,20 @@ def test_a_refused_probe_is_kept_until_one_is_carried_out(world: DoctorWorld) ->
 
 
 @pytest.mark.part("rest")
-@pytest.mark.parametrize("lost", [{"status": 500}, {"lose_answer": True}])
-def test_a_probe_cleans_up_after_answers_that_were_lost(world: DoctorWorld, lost: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("lost", "verdict"),
+    [
+        ({"status": 500}, "not known"),
+        ({"lose_answer": True}, "not known"),
+        ({"status": 403, "error_code": "PERMISSION_DENIED"}, "FAIL"),
+    ],
+)
+def test_a_probe_cleans_up_after_answers_that_were_lost(
+    world: DoctorWorld, lost: dict[str, Any], verdict: str
+) -> None:
     world.databricks.faults.add(Fault("aliases/champion-gate-doctor", method="DELETE", times=1, **lost))
-    (said,) = [each for each in world.doctor("--write-probe") if each["check"] == "registry.write"]
-    assert said["verdict"] == "not known"
+    (said,) = [each for each in world.doctor("--write-probe", code=None) if each["check"] == "registry.write"]
+    assert said["verdict"] == verdict
     assert f"Delete the alias champion-gate-doctor of {MODEL}, if it is there." in said["remedy"]
     assert world.databricks.catalog.alias(MODEL, "champion-gate-doctor") is None
 

@@ -86,12 +86,13 @@ class WriteProbe:
             return
         try:
             was_set = self._set_and_delete(ready[0])
-        except ForbiddenError as error:
-            self._note(str(error))
-            yield CHECK.fail(error.message, error.hint)
         except VendorError as error:
-            left = by_hand if self._may_be_set else ""
-            yield CHECK.not_known(error.message, f"{error.hint} {left}".strip())
+            remedy = f"{error.hint} {by_hand if self._may_be_set else ''}".strip()
+            if isinstance(error, ForbiddenError):
+                self._note(str(error))
+                yield CHECK.fail(error.message, remedy)
+            else:
+                yield CHECK.not_known(error.message, remedy)
         else:
             if was_set:
                 self._note(None)
