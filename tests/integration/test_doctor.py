@@ -252,7 +252,7 @@ WRONG = {
     "a trainer who manages the schema": Wrong(
         lambda world: world.databricks.grants.grant("SCHEMA", "main.ml", TRAINER, "MANAGE"),
         "databricks.separation",
-        f"REVOKE MANAGE ON FUNCTION {MODEL} FROM `{TRAINER}`;",
+        f"REVOKE MANAGE ON SCHEMA main.ml FROM `{TRAINER}`;",
         also={"databricks.others": WARNING},
     ),
     "a trainer whose groups are hidden": Wrong(
@@ -283,6 +283,12 @@ WRONG = {
         lambda world: world.databricks.grants.owners.update({("SCHEMA", "main.ml"): US}),
         "databricks.own_rights",
         "ALTER SCHEMA main.ml OWNER TO another group;",
+        WARNING,
+    ),
+    "a group of ours that manages the schema": Wrong(
+        lambda world: world.databricks.grants.grant("SCHEMA", "main.ml", "ml-owners", "MANAGE"),
+        "databricks.own_rights",
+        "REVOKE MANAGE ON SCHEMA main.ml FROM `ml-owners`;",
         WARNING,
     ),
     "we are an administrator": Wrong(

@@ -76,6 +76,14 @@ def grant(privilege: str, model: str, principal: str) -> str:
     return f"GRANT {privilege.replace('_', ' ')} ON {level} {_quoted(names[level])} TO {_ticked(principal)};"
 
 
+def _revoke(at: Privileges, who: Who, level: str, privilege: str) -> str:
+    """The SQL statements that take it away: where it was granted, and from whom."""
+    return "\n".join(
+        f"REVOKE {privilege.replace('_', ' ')} ON {where} {_quoted(name)} FROM {_ticked(principal)};"
+        for where, name, principal in at.grants(who, level, privilege)
+    )
+
+
 @dataclass(frozen=True)
 class ModelChecks:
     """The checks of one gate's models.
@@ -249,7 +257,7 @@ class ModelChecks:
                     f"{who.name}, as whom the job trains, owns {name} or is in the group that does", remedy
                 )
             elif manages:
-                remedy = f"REVOKE MANAGE ON FUNCTION {_quoted(name)} FROM {_ticked(who.name)};"
+                remedy = _revoke(at, who, "FUNCTION", MANAGE)
                 yield SEPARATION.fail(
                     f"{who.name}, as whom the job trains, has MANAGE on {name}, itself, by a group or from above",
                     remedy,
@@ -276,9 +284,7 @@ class ModelChecks:
             remedy = f"Let its owner look: databricks grants get-effective FUNCTION {name}"
             yield OTHERS.not_known(f"who has MANAGE on {name} is not shown to us", remedy)
         elif others:
-            remedy = "\n".join(
-                f"REVOKE MANAGE ON FUNCTION {_quoted(name)} FROM {_ticked(each)};" for each in others
-            )
+            remedy = "\n".join(_revoke(at, Who(each, frozenset()), "FUNCTION", MANAGE) for each in others)
             yield OTHERS.warning(
                 f"{', '.join(others)} have MANAGE on {name}, there or from above{may_take}", remedy
             )
@@ -299,8 +305,7 @@ class ModelChecks:
                     )
                 )
             for each in sorted(at.given_to(me, level) & _TOO_MUCH):
-                remedy = f"REVOKE {each.replace('_', ' ')} ON {level} {_quoted(name)} FROM us, or from the group of ours that has it;"
-                found.append((f"we have {each.replace('_', ' ')} on {name}", remedy))
+                found.append((f"we have {each.replace('_', ' ')} on {name}", _revoke(at, me, level, each)))
         for job_id in self.jobs():
             if self._may_change(job_id):
                 page = self.around.connection.page(f"jobs/{job_id}")

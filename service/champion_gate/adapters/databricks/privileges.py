@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from champion_gate.adapters.databricks.surroundings import EVERYBODY, Surroundings, Who
+from champion_gate.adapters.databricks.surroundings import EVERYBODY, Granted, Surroundings, Who
 from champion_gate.errors import ForbiddenError, VendorNotFoundError, VendorRefusedError
 
 _KINDS = {"CATALOG": "catalogs", "SCHEMA": "schemas", "FUNCTION": "models"}
@@ -92,12 +92,25 @@ class Privileges:
             is_whole = self._sees_all(level)
         return False if is_whole and owns is False and who.groups is not None else None
 
-    def holders(self, privilege: str) -> dict[str, frozenset[str]] | None:
+    def holders(self, privilege: str) -> list[str] | None:
         """Principals that are listed with a privilege on the model; None where we are not shown all."""
         rows = self._listed("FUNCTION", None)
         if rows is None or not self._sees_all("FUNCTION"):
             return None
-        return {name: given for name, given in rows.items() if privilege in given}
+        return [name for name, given in rows.items() if privilege in given]
+
+    def grants(self, who: Who, level: str, privilege: str) -> list[tuple[str, str, str]]:
+        """By which grants it is seen to have a privilege there: level and name of what was granted, and to whom."""
+        rows = (each for each in (self._listed(level, None), *self._by_name(who, level)) if each)
+        return sorted(
+            {
+                (*where, name)
+                for each in rows
+                for name, given in each.items()
+                if name.casefold() in who.names
+                for where in given.get(privilege, ())
+            }
+        )
 
     def given_to(self, who: Who, level: str) -> frozenset[str]:
         """What is seen to be granted to it, there or above."""
@@ -106,7 +119,7 @@ class Privileges:
             *(given for each in rows if each for name, given in each.items() if name.casefold() in who.names)
         )
 
-    def _by_name(self, who: Who, level: str) -> Iterator[dict[str, frozenset[str]] | None]:
+    def _by_name(self, who: Who, level: str) -> Iterator[Granted | None]:
         """The same of each of its names: a list of all may leave out what its groups were granted."""
         groups = sorted(who.groups or ())
         for name in [who.name, EVERYBODY, *groups[:_MOST_GROUPS]]:
@@ -114,7 +127,7 @@ class Privileges:
         if len(groups) > _MOST_GROUPS:
             yield None
 
-    def _listed(self, level: str, principal: str | None) -> dict[str, frozenset[str]] | None:
+    def _listed(self, level: str, principal: str | None) -> Granted | None:
         try:
             return self._around.granted(level, self.names[level], principal)
         except VendorRefusedError:
@@ -129,9 +142,9 @@ class Privileges:
         return any(MANAGE in given for name, given in rows.items() if name.casefold() in me.names)
 
 
-def _gives(rows: dict[str, frozenset[str]] | None, who: Who, privilege: str) -> bool:
+def _gives(rows: Granted | None, who: Who, privilege: str) -> bool:
     enough = {privilege} if privilege == MANAGE else {privilege, "ALL_PRIVILEGES"}
-    return any(enough & given for name, given in (rows or {}).items() if name.casefold() in who.names)
+    return any(enough & given.keys() for name, given in (rows or {}).items() if name.casefold() in who.names)
 
 
 def is_group(principal: str) -> bool:

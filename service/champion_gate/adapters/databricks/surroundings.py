@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -33,6 +33,8 @@ from champion_gate.domain.names import check_endpoint
 from champion_gate.errors import ForbiddenError, GateError
 
 T = TypeVar("T")
+Granted = Mapping[str, Mapping[str, set[tuple[str, str]]]]
+"""Principal -> privilege -> where it was granted: level and name."""
 
 _SCIM = "/api/2.0/preview/scim/v2"
 _WORKSPACE_USERS = "users"  # the group that everybody of a workspace is in
@@ -139,6 +141,8 @@ class _Owned(Answered):
 
 class _Privilege(Answered):
     privilege: Word = None
+    inherited_from_type: Word = None
+    inherited_from_name: Word = None
 
 
 class _Assignment(Answered):
@@ -301,22 +305,25 @@ class Surroundings:
         path = f"/api/2.1/unity-catalog/{kind}/{quote(name, safe='')}"
         return self._once((kind, name), lambda: self.connection.begin().get(_Owned, path).owner)
 
-    def granted(self, level: str, name: str, principal: str | None = None) -> dict[str, frozenset[str]]:
-        """Effective privileges on a securable that we are shown: principal -> privileges.
+    def granted(self, level: str, name: str, principal: str | None = None) -> Granted:
+        """Effective privileges on a securable that we are shown.
 
         Pages may be empty and not be the last. Groups are not expanded, owners and admins not shown.
         """
         path = f"/api/2.1/unity-catalog/effective-permissions/{level}/{quote(name, safe='')}"
         query = {"max_results": 0, **({} if principal is None else {"principal": principal})}
-        return self._once((level, name, principal), lambda: self._read_grants(path, query))
+        return self._once((level, name, principal), lambda: self._read_grants(path, query, (level, name)))
 
-    def _read_grants(self, path: str, query: dict[str, object]) -> dict[str, frozenset[str]]:
-        found: dict[str, frozenset[str]] = {}
+    def _read_grants(self, path: str, query: dict[str, object], here: tuple[str, str]) -> Granted:
+        found: dict[str, dict[str, set[tuple[str, str]]]] = {}
         for page in self.connection.begin().pages(_Assignments, path, query):
             for each in page.privilege_assignments:
-                name = each.principal or ""
-                given = {one.privilege.replace(" ", "_") for one in each.privileges if one.privilege}
-                found[name] = found.get(name, frozenset()) | given
+                given = found.setdefault(each.principal or "", {})
+                for one in each.privileges:
+                    if one.privilege:
+                        above = one.inherited_from_type, one.inherited_from_name
+                        where = (above[0], above[1]) if above[0] and above[1] else here
+                        given.setdefault(one.privilege.replace(" ", "_"), set()).add(where)
         return found
 
     def deployment_job(self, model: str) -> str | None:
