@@ -95,11 +95,7 @@ def unit_of_work(**ids: str) -> AbstractContextManager[None]:
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """A logger that takes fields as keyword arguments.
-
-    Args:
-        name: the module's `__name__`.
-    """
+    """A logger that takes fields as keyword arguments."""
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger
 

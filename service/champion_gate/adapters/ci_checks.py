@@ -40,13 +40,7 @@ class CiFile:
     holds: Sequence[str] = ()
 
     def compared(self, check: Check, shipped: str, name: str) -> Finding:
-        """What the file has in common with the one that we ship.
-
-        Args:
-            check: whose finding it is.
-            shipped: its text.
-            name: its path in our repository.
-        """
+        """What the file has in common with the one that we ship."""
         if self.text.split() == shipped.split():
             return check.ok(f"{self.where} is the shipped file")
         copy = f"Put {name} of this release in its place, or make these parts as they are there."

@@ -53,9 +53,6 @@ class Asked:
     """What a run of the doctor is asked for.
 
     Attributes:
-        settings: of the service.
-        gates: those that are looked at.
-        together: threads for calls that do not need each other.
         write_probe: whether a write may be tried, of an alias that nobody else has.
         store: of a running service; None opens the database where it is there.
     """
@@ -68,12 +65,7 @@ class Asked:
 
 
 def local_checkups(gate: str | None, *, write_probe: bool, together: Together) -> list[Checkup]:
-    """The checks of this process's environment. No call leaves the process.
-
-    Args:
-        gate: the one gate that is looked at; all if None.
-        write_probe: whether a write may be tried.
-        together: the threads.
+    """The checks of this process's environment, for one gate or all. No call leaves the process.
 
     Raises:
         ConfigurationError: naming every problem; or there is no such gate.
@@ -93,12 +85,7 @@ def identity_checkups(together: Together) -> list[Checkup]:
 
 
 def service_checkups(settings: Settings, store: Store) -> list[Checkup]:
-    """The quick checks, for a running service: with connections of their own, so that what hangs keeps no work waiting.
-
-    Args:
-        settings: of the service.
-        store: its own.
-    """
+    """The quick checks, for a running service: with connections of their own, so that what hangs keeps no work waiting."""
     every = checkups(Asked(settings, settings.gates.gates, Together(), store=store))
     return [each for each in every if each.check.cheap]
 

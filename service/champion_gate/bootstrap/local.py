@@ -100,9 +100,6 @@ def local_api(store: Store) -> FlaskClient:
 
     What works on rows alone needs no setting but the database's address, and no vendor's client, whose import takes
     seconds. What is left to be done, a running service does.
-
-    Args:
-        store: an open one.
     """
     from champion_gate.web.app import Access, Operations, create_app
 

@@ -36,11 +36,7 @@ class Call:
     """One call of the API.
 
     Attributes:
-        method: upper-case.
         path: below /api/v1, already encoded.
-        query: parameters.
-        body: sent as JSON.
-        headers: further ones.
     """
 
     method: str
@@ -55,11 +51,7 @@ class Call:
         return self.method != "GET"
 
     def unreadable(self, what: str = "something that cannot be read") -> VendorUnavailableError:
-        """An answer that is not what the API promises.
-
-        Args:
-            what: what came instead.
-        """
+        """An answer that is not what the API promises."""
         return VendorUnavailableError(
             "the service",
             f"{self.method} {self.path} was answered with {what}.",
@@ -286,12 +278,7 @@ class Client:
 
 
 def first(items: Iterator[Json], limit: int) -> tuple[list[Json], bool]:
-    """The first items, and whether there are more.
-
-    Args:
-        items: a list of the client's.
-        limit: how many at the most.
-    """
+    """The first items, and whether there are more."""
     found = list(islice(items, limit + 1))
     return found[:limit], len(found) > limit
 

@@ -31,12 +31,7 @@ def phases(of: Callable[[], type[StrEnum]]) -> Completion:
 
 
 def ids(listed: Callable[[Client], Iterator[Json]], told: Callable[[Json], str]) -> Completion:
-    """The newest ids, each with a few words.
-
-    Args:
-        listed: rows with an `id`, newest first.
-        told: says what a row is.
-    """
+    """The newest ids, each with a few words."""
 
     def complete(ctx: click.Context, _param: click.Parameter, begun: str) -> list[CompletionItem]:
         access = open_client(ctx.params.get("api"), seconds=_SECONDS)

@@ -80,15 +80,7 @@ def on_one_or_failed(
     said: Callable[[str, Json], None],
     as_json: bool,
 ) -> None:
-    """Do it, and print what came of it; one that refuses keeps nothing from the others.
-
-    Args:
-        row_id: the one that is meant; None where `failed` is set.
-        failed: whether all that failed are meant.
-        listed: those that failed.
-        act: does it to one id.
-        said: prints for people what came of an id.
-        as_json: whether it is printed as JSON: one document, or a list of them with --failed.
+    """Do it to one, or to all `listed` with --failed, and print what came of it; one that refuses keeps nothing from the others.
 
     Raises:
         click.UsageError: both are given, or none.

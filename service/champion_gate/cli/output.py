@@ -131,12 +131,7 @@ def ago(time: datetime | None, now: datetime) -> str:
 
 
 def field(row: object, *path: str) -> str:
-    """One value out of an answer, as text; empty where it is absent or null.
-
-    Args:
-        row: what the API answered.
-        path: names, from the outside in.
-    """
+    """One value out of an answer, as text; empty where it is absent or null."""
     for name in path:
         row = row.get(name) if isinstance(row, dict) else None
     return "" if row is None else str(row)

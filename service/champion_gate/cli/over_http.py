@@ -24,13 +24,7 @@ class OverHttp:
     def __init__(
         self, access: ApiAccess, *, sleep: Callable[[float], None] = time.sleep, total_seconds: float = 60.0
     ) -> None:
-        """Nothing is called yet.
-
-        Args:
-            access: where the service is, and our token.
-            sleep: pauses between tries.
-            total_seconds: how long one call may take, with its retries.
-        """
+        """Nothing is called yet."""
         self._auth = HeaderTokens("Authorization", [f"Bearer {access.token.get_secret_value()}"])
         self._key = f"cli-{secrets.token_hex(8)}"
         self._client = ApiClient(

@@ -28,13 +28,7 @@ ENV_FILE = "champion-gate.env"
 
 @dataclass(frozen=True)
 class Run:
-    """How a setup command was called.
-
-    Attributes:
-        config: gates.yaml.
-        env_file: the service's variables.
-        yes: whether to go on without asking.
-    """
+    """How a setup command was called."""
 
     config: Path
     env_file: Path

@@ -37,12 +37,7 @@ _TITLES = {
 
 
 def gate_around(databricks: DatabricksStandIn, models: CatalogModels) -> dict[str, object]:
-    """Make the jobs and the endpoint; returns what the gate says of them.
-
-    Args:
-        databricks: where they are.
-        models: what is copied, and whose v1 the endpoint serves.
-    """
+    """Make the jobs and the endpoint; returns what the gate says of them."""
 
     def job(name: str, says: Callable[[Mapping[str, str]], object], **parameters: str) -> int:
         given = {**dict.fromkeys(_PARAMETERS, ""), **parameters}
@@ -69,14 +64,7 @@ class Around:
     """Tells of each thing around the promotion when it has come to its end, and rolls back."""
 
     def __init__(self, url: str, token: str, models: DemoModels, say: Callable[[str], None]) -> None:
-        """Set up.
-
-        Args:
-            url: the service's address.
-            token: an operator's API token.
-            models: the registry.
-            say: tells a person.
-        """
+        """Set up."""
         self._token = token
         self._models = models
         self._say = say

@@ -196,12 +196,7 @@ class GitLabDemo(DemoCi):
 
 @contextmanager
 def serving(kind: type[DemoCi], gate_url: str) -> Iterator[DemoCi]:
-    """Run a stand-in until the block ends.
-
-    Args:
-        kind: GitHubDemo or GitLabDemo.
-        gate_url: where the service will be.
-    """
+    """Run a stand-in until the block ends."""
     from champion_gate_standins.common.server import serve
 
     ci = kind(gate_url)

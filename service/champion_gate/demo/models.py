@@ -19,14 +19,7 @@ _FRESH = ({"f1": 0.894, "auc": 0.947, "log_loss": 0.287}, {"max_depth": "8", "le
 
 
 class DemoModels(ABC):
-    """A registry with one model.
-
-    Attributes:
-        uri: what gates.yaml calls the registry.
-        name: the model's.
-        destination: the model whose alias is set: the same, or the one of production.
-        title: the registry, for people.
-    """
+    """A registry with one model."""
 
     uri: str
     name: str

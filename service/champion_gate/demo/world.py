@@ -72,16 +72,7 @@ class Interrupts:
 
 @dataclass
 class DemoWorld:
-    """What runs while the demo lasts.
-
-    Attributes:
-        url: the service's address.
-        token: an operator's API token.
-        models: the registry.
-        environ: the service's environment, for the command line.
-        ci: where approval is asked for.
-        job_run_id: the run that has trained v2 and has not ended yet.
-    """
+    """What runs while the demo lasts."""
 
     url: str
     token: str
@@ -174,14 +165,7 @@ def _operator_token(database_url: str) -> str:
 def started_service(
     environ: dict[str, str], log: Path, interrupts: Interrupts, *, full: bool
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """`champion-gate serve` as a process of its own, stopped when the block ends.
-
-    Args:
-        environ: its settings.
-        log: file that takes its log lines.
-        interrupts: held back while the process is being made.
-        full: the one that looks more often.
-    """
+    """`champion-gate serve` as a process of its own, stopped when the block ends."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("CHAMPION_GATE_", "DATABRICKS_"))}
     command = _impatient(environ) if full else [sys.executable, "-m", "champion_gate", "serve"]
     process = None

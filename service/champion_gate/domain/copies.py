@@ -68,13 +68,7 @@ def copier_of(job: Job) -> str | None:
 
 
 def unfit_because(job: Job, parameters: Iterable[str], trainers: Iterable[Trainer]) -> str | None:
-    """Why this job may not copy what people approve; None if it may.
-
-    Args:
-        job: as it is set now.
-        parameters: the job parameters that it has to define.
-        trainers: the people behind the version.
-    """
+    """Why this job may not copy what people approve; None if it may."""
     missing = sorted(set(parameters) - set(job.parameters))
     if missing:
         return (
@@ -117,11 +111,6 @@ def source_of(source: ModelVersion) -> str:
 
 def report_of(state: RunState, source: ModelVersion, destination: str) -> CopyReport:
     """What a run that ended well says of the copy.
-
-    Args:
-        state: the run.
-        source: the approved version.
-        destination: the model of the copy.
 
     Raises:
         UnusableBodyError: it says nothing, something else, or that both sides differ; the message is the reason.

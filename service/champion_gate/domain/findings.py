@@ -22,7 +22,6 @@ class Finding:
 
     Attributes:
         check: the key of the check, such as `databricks.identity`.
-        verdict: what came of it.
         found: what there is, in a sentence; holds no secret.
         why: why it matters; empty where all is well.
         remedy: what exactly to do: a statement, a settings page's path, a command; empty where all is well.
@@ -43,8 +42,6 @@ class Check:
 
     Attributes:
         key: stable: a part of the world and what is looked at there, such as `databricks.identity`.
-        title: what is looked at.
-        why: why it matters.
         cheap: whether it costs a call or two, so that the service itself runs it in the background.
     """
 
@@ -75,7 +72,6 @@ class Checkup:
     """One check to be made, of one gate or of what all share.
 
     Attributes:
-        check: its kind.
         run: makes it; yields one finding or several, and may raise GateError instead of the next.
         gate: the gate's name; empty where it concerns all.
         clean_up: takes back what it may have left; called at the end in any case, also where it was given up.

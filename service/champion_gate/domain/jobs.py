@@ -48,11 +48,7 @@ class Job:
 
 @dataclass(frozen=True)
 class StartedRun:
-    """A run that a call of ours started, or had started before.
-
-    Attributes:
-        url: its page, for people.
-    """
+    """A run that a call of ours started, or had started before."""
 
     run_id: str
     url: str

@@ -28,10 +28,6 @@ class UnusableBodyError(ValueError):
 def json_object(sent: bytes, what: str = "the body") -> dict[str, Any]:
     """A JSON object out of its text.
 
-    Args:
-        sent: as it came.
-        what: what the reasons call it.
-
     Raises:
         UnusableBodyError: it is none.
     """

@@ -72,13 +72,7 @@ def _claim(gate: Gate) -> tuple[str, str]:
 
 
 def gate_of(promotion: Promotion, gates: Mapping[str, Gate], registry: str) -> Gate | None:
-    """The gate that asked; None if it is not configured any more, or asks for something else by now.
-
-    Args:
-        promotion: bound to one registry, model and alias.
-        gates: all gates, by their names.
-        registry: the name of the registry that is configured now.
-    """
+    """The gate that asked; None if it is not configured any more, or asks for something else by now."""
     gate = gates.get(promotion.gate)
     asked = (promotion.registry, promotion.source_model, promotion.model, promotion.alias)
     if gate is None or (registry, gate.model, gate.destination, gate.alias) != asked:
@@ -168,13 +162,7 @@ def _held(candidate: VersionDetails, champion: VersionDetails, made_of: MadeOf |
 
 
 def unread_because(gate: Gate, candidate: VersionDetails, champion: VersionDetails | None) -> str:
-    """Which numbers that the gate's rules ask for could not be read; empty where none is missing for that.
-
-    Args:
-        gate: its metric rules apply.
-        candidate: the version that asks for the alias.
-        champion: the version that holds it, if any.
-    """
+    """Which numbers that the gate's rules ask for could not be read; empty where none is missing for that."""
     rules = [rule for rule in gate.metrics if rule.source is None]
     needed = [(candidate, rule) for rule in rules]
     if champion is not None:

@@ -291,11 +291,6 @@ class Accounts(Protocol):
     def account(self, provider: str, named: Account, find: Callable[[], Person]) -> Person:
         """The account that has the login, if it is the one that had it before; one that is gone is whose it was.
 
-        Args:
-            provider: key of the ApprovalProvider.
-            named: the login.
-            find: asks the vendor who has it.
-
         Raises:
             UnsafeTargetError: somebody else has it now.
             VendorNotFoundError: nobody has it, and it is not known who had.
@@ -382,13 +377,9 @@ class ApprovalProvider(Protocol):
         ...
 
     def with_news(self, pending: Sequence[Promotion], targets: Mapping[str, ApprovalTarget]) -> News:
-        """Which pending promotions are worth reading again, and what else waits for people.
+        """Which promotions with a request here are worth reading again, and what else waits; `targets` are by gate.
 
         One list a place, not one call a promotion. Promotions of which the list says nothing count as news.
-
-        Args:
-            pending: promotions in `pending_approval` with a request at this provider.
-            targets: gate name -> approval settings.
         """
         ...
 

@@ -15,13 +15,7 @@ _BETWEEN_REFUSALS = 60.0  # a refusal heals only when a person changes something
 
 @dataclass(frozen=True)
 class Retry:
-    """How a piece of work fails: `Retry()` while all goes well.
-
-    Attributes:
-        attempts: how many failed in a row.
-        failing_since: when the first of them failed.
-        last_error: what stopped the last one.
-    """
+    """How a piece of work fails: `Retry()` while all goes well."""
 
     attempts: int = 0
     failing_since: datetime | None = None

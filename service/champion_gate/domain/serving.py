@@ -94,14 +94,9 @@ class Standing(StrEnum):
 
 
 def standing(endpoint: Endpoint, model: str, version: str) -> Standing:
-    """Where the endpoint stands, by its update and its versions.
+    """Where the endpoint stands, by its update and its versions; the case of `model` does not matter.
 
     Whether it says that it is ready while it is updated differs, and tells nothing: what it served before serves on.
-
-    Args:
-        endpoint: as it is now.
-        model: `catalog.schema.model`, in any case.
-        version: decimal.
     """
     if endpoint.update in {UpdateState.IN_PROGRESS, UpdateState.UNKNOWN}:
         coming = versions_of(endpoint.pending or {}, model)

@@ -69,12 +69,7 @@ class Validated:
 
 
 def verdict(state: RunState, job: Mapping[str, Any]) -> Verdict:
-    """Judge a run that has ended.
-
-    Args:
-        state: as it was read; `outcome` is set.
-        job: what `job_facts` has kept of the job.
-    """
+    """Judge a run that has ended."""
     told, unreadable = _Told(), ""
     try:
         told = _told(state)

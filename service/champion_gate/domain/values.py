@@ -214,12 +214,7 @@ def _alias(value: object) -> str:
 
 
 def account(pattern: str, words: str) -> Is:
-    """Somebody's login, or `{login, id}` to pin it to an account.
-
-    Args:
-        pattern: that the login matches as a whole.
-        words: what is expected.
-    """
+    """Somebody's login, or `{login, id}` to pin it to an account."""
 
     def check(value: object) -> Account:
         login, user_id = value, None

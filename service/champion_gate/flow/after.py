@@ -43,13 +43,7 @@ _GIVEN = "parameters"
 
 
 def steps_after(managed: ManagedAliases, key: AliasKey, intent: AliasIntent) -> list[Step]:
-    """What a move that was carried out makes necessary, in order; nothing where the alias was taken away.
-
-    Args:
-        managed: what gates.yaml says of aliases.
-        key: which alias.
-        intent: the move.
-    """
+    """What a move that was carried out makes necessary, in order; nothing where the alias was taken away."""
     kind = _KINDS.get(intent.source)
     if intent.to_version is None or kind is None:
         return []

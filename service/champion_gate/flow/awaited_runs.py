@@ -26,10 +26,6 @@ class AwaitedRuns:
     def ended(self, begun: Step, given: Mapping[str, str]) -> RunState | Step:
         """The step's run, where it is ours and has ended; else the step as it waits for that, or has failed.
 
-        Args:
-            begun: its run has been started.
-            given: the job parameters that were given.
-
         Raises:
             VendorError: the run cannot be read, and its time is not over.
         """
@@ -60,11 +56,6 @@ class AwaitedRuns:
         """The step as it ends because the promotion has ended, or failed: nobody waits for the run.
 
         A start that was not answered is sent again with its token, which tells the run; there is no other way to it.
-
-        Args:
-            taken: the step.
-            promotion: whose step it is.
-            start: sends a start once more.
         """
         begun, is_jobs = taken, taken.config["job"] is not None
         if is_jobs and taken.phase is StepPhase.RUNNING and taken.external_id is None:

@@ -53,10 +53,6 @@ class Comparison:
     def read(self, taken: Promotion, keep: Callable[[], None]) -> Compared:
         """Both, read together, and what validations said of them.
 
-        Args:
-            taken: which asks.
-            keep: leases its row anew between calls.
-
         Raises:
             VendorError: the registry did not answer or refused.
         """

@@ -84,20 +84,7 @@ class Context:
 
     Attributes:
         gates: name -> gate, as configured now.
-        store: the rows.
-        registry: Unity Catalog, or an MLflow registry.
-        job_runs: the Jobs API of the one workspace.
-        jobs: jobs there that the gate starts.
-        serving: serving endpoints there.
         providers: key -> where people approve.
-        managed: which aliases operators may order about.
-        identities: which accounts logins stand for.
-        wake_ups: tells workers that a row is due.
-        clock: where the time comes from.
-        chance: where ids and jitter come from.
-        sleep: waits so many seconds.
-        together: makes calls to vendors at the same time that do not need each other.
-        waits: how long is waited for what.
     """
 
     gates: Mapping[str, Gate]

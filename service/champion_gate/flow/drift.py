@@ -22,9 +22,6 @@ class DriftWatch:
 
         An unfinished write of ours is left to the promotion that began it, until that has given up.
 
-        Args:
-            key: of an alias that is managed here.
-
         Raises:
             VendorError: the registry did not answer or refused.
         """

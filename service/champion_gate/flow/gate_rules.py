@@ -64,11 +64,6 @@ class GateRules:
     def refusal_of_run(self, gate: Gate, job_id: str, run: RunFacts) -> Refusal | None:
         """Why the gate takes no version of this job run; None if it does.
 
-        Args:
-            gate: which.
-            job_id: decimal string.
-            run: the run of this job, as it was when it was read.
-
         Raises:
             VendorError: the jobs cannot be listed by their names.
         """

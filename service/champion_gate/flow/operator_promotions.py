@@ -78,11 +78,6 @@ class PromotionOrders:
     def _ask_afresh(self, ended: Promotion, *, actor: str, reason: str | None) -> Promotion:
         """Have the version of an ended promotion ask once more, through the same gate.
 
-        Args:
-            ended: any but a promoted one.
-            actor: who wants it.
-            reason: why, if they say.
-
         Raises:
             ConflictError, VendorError: as for `ask`.
         """
@@ -120,11 +115,6 @@ class PromotionOrders:
         """Take a failed promotion up again where it failed; ask afresh for a version whose promotion ended otherwise.
 
         One whose request was opened as often as it may be, and never appeared, is opened again.
-
-        Args:
-            promotion_id: which.
-            actor: who wants it.
-            reason: why, if they say.
 
         Returns:
             The id of the promotion that goes on: the same, or the fresh one.

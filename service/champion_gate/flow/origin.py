@@ -73,10 +73,6 @@ class Origins:
     def of(self, version: ModelVersion, word: Word) -> Linked | Unlinked:
         """Whether the version comes from the run.
 
-        Args:
-            version: as the registry has it.
-            word: who names it.
-
         Raises:
             VendorUnavailableError: later it can be told.
         """

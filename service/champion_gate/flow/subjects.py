@@ -38,12 +38,6 @@ class Subjects:
     def of(self, gate: Gate, version: ModelVersion, job_run_id: str, found_by: str) -> Subject | Refusal:
         """What is asked, out of the job run that is named: the people behind it must be known.
 
-        Args:
-            gate: the gate that asks.
-            version: as the registry has it.
-            job_run_id: decimal string.
-            found_by: how the version was found, or who names it.
-
         Raises:
             VendorError: Databricks or the registry did not answer or refused.
         """

@@ -61,13 +61,7 @@ class Validations:
     def of(
         self, taken: Promotion, champion: VersionDetails | None, made_of: MadeOf | None = None
     ) -> Validated | None:
-        """What the validation said that has passed; None of a promotion that was not validated.
-
-        Args:
-            taken: the promotion.
-            champion: the version that holds the alias.
-            made_of: the approved version of which that is a copy, if it is one.
-        """
+        """What the validation said that has passed; None of a promotion that was not validated."""
         if taken.phase is not Phase.VALIDATING:
             return None
         step = self._step(taken)

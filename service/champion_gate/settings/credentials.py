@@ -80,12 +80,7 @@ class ApiAccess:
 def load_api_access(
     environ: Mapping[str, str], url: str | None, vendors: tuple[Vendor, ...]
 ) -> ApiAccess | None:
-    """Which service to talk to; None for the local settings and database.
-
-    Args:
-        environ: the environment's variables.
-        url: what was given on the command line; it stands before the variable.
-        vendors: whose variables there are besides our own.
+    """Which service to talk to, by `url` before the variable; None for the local settings and database.
 
     Raises:
         ConfigurationError: the address or the token cannot be used; neither is ever shown.

@@ -126,11 +126,7 @@ def _workspace_in(query: str, fragment: str) -> str:
 
 
 def credential_problems(environ: Mapping[str, str]) -> list[str]:
-    """One line for each reason why no call to Databricks could ever be made.
-
-    Args:
-        environ: the environment's variables.
-    """
+    """One line for each reason why no call to Databricks could ever be made."""
     given = {name: text for name in _attributes() if (text := environ.get(_variable(name), "").strip())}
     problems: list[str] = []
     profile: dict[str, str] = {}

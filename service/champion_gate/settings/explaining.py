@@ -29,11 +29,7 @@ _UNITS = ((24 * 60, "day"), (60, "hour"), (1, "minute"))
 
 
 def explain(gates: Gates) -> str:
-    """One paragraph for the registry, one for each gate, and one each for further aliases and the API's callers.
-
-    Args:
-        gates: checked, as `load_gates` gives them.
-    """
+    """One paragraph for the registry, one for each gate, and one each for further aliases and the API's callers."""
     where = "Unity Catalog" if gates.on_unity_catalog else f"the MLflow registry {gates.registry}"
     count = "1 gate" if len(gates.gates) == 1 else f"{len(gates.gates)} gates"
     lines = [f"Model versions are looked up, and aliases set, in {where}. {count}:"]

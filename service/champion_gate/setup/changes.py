@@ -39,12 +39,6 @@ def carry_out(
 ) -> None:
     """Tell what would change and, unless that is all that is wanted, change it.
 
-    Args:
-        plan: made from what there is now.
-        dry_run: whether nothing is changed.
-        agreed: asks whether to go on although somebody would lose something.
-        say: prints a line.
-
     Raises:
         ConflictError: somebody would lose something, and the person did not agree.
         GateError: what a change met; those before it stay, and another run goes on from there.

@@ -115,10 +115,6 @@ class Notifications:
     def add_to(self, plan: Plan, job_ids: Iterable[str]) -> None:
         """Add what has to change, and say what cannot be seen or done.
 
-        Args:
-            plan: takes it.
-            job_ids: the jobs that are watched.
-
         Raises:
             ConflictError: several destinations bear the name, or one of another kind.
             VendorError: something cannot be read.
@@ -142,12 +138,6 @@ class Notifications:
 
     def rotate(self, plan: Plan, env_file: Path, new: str, restarted: Callable[[], object]) -> None:
         """Add what gives the webhook a new password, which the service takes beside the old one.
-
-        Args:
-            plan: takes the changes.
-            env_file: the service's variables.
-            new: the password.
-            restarted: waits until the service has been restarted with both.
 
         Raises:
             ConflictError: there is no such destination.

@@ -58,14 +58,7 @@ class Rights:
         self._owner = owner or principal
 
     def add_to(self, plan: Plan, gates: Gates, job_ids: Mapping[str, list[str]], *, grant: bool) -> None:
-        """Add the grants, or say them.
-
-        Args:
-            plan: takes them.
-            gates: whose models and jobs they are for.
-            job_ids: gate -> the ids of the jobs that it watches.
-            grant: whether they are granted, or only told.
-        """
+        """Add the grants, or say them."""
         us = self._around.who(self._principal)
         if us.groups is None:
             plan.remarks.append(

@@ -54,7 +54,6 @@ class Service:
 
     Attributes:
         public_url: its address; None where it was not given.
-        env_file: where its variables are.
     """
 
     gates: Gates
@@ -81,11 +80,6 @@ class Tools:
 
 class GitHubSetup:
     """The setup of the GitHub at the top of gates.yaml, as a person.
-
-    Args:
-        service: what the service is given.
-        token: the person's; it is written nowhere.
-        tools: see there.
 
     Raises:
         ConfigurationError: the service's address or credentials cannot be used, or no gate asks there.

@@ -54,15 +54,7 @@ class MadeApp(RegisteredApp):
 
 
 class Registration:
-    """One try to register an App.
-
-    Args:
-        site: GitHub's pages.
-        owner: who is to own the App; the owner of the repository that it is installed on.
-        public_url: the service's address.
-        teams: whether teams review.
-        chance: gives a text that nobody can guess, another one each time.
-    """
+    """One try to register an App."""
 
     def __init__(
         self, site: str, owner: Account, public_url: str, *, teams: bool, chance: Callable[[], str]

@@ -66,15 +66,7 @@ def plan_repository(
     now: datetime,
     say: Callable[[str], None],
 ) -> tuple[Plan, bool]:
-    """What is to be changed in the repository, and whether teams will review.
-
-    Args:
-        api: as the person.
-        more: reviewers that each environment is to have, besides those that it has.
-        public_url: the service's address.
-        now: UTC.
-        say: tells where the pull request is.
-    """
+    """What is to be changed in the repository, and whether teams will review."""
     plan = Plan()
     teams = False
     for seat in api.spot.seats:

@@ -20,7 +20,6 @@ class ProjectCalls:
     """Answers come as raw JSON; errors are those of ApiClient, and say what the person lacks.
 
     Attributes:
-        project: its number.
         where: the same, in words.
     """
 

@@ -118,11 +118,6 @@ class Answers:
 def write_files(folder: Path, answers: Answers, *, token: Callable[[], str]) -> list[Path]:
     """Write them all, or none; a compose.yaml that is there already does.
 
-    Args:
-        folder: where; it has to be there.
-        answers: to the questions.
-        token: a fresh secret of letters and digits.
-
     Raises:
         ConfigurationError: an answer cannot be, or a file cannot be written.
         ConflictError: a file is there already.

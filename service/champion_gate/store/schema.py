@@ -18,9 +18,6 @@ _MIGRATION_LOCK = 0x6761_7465  # "gate"
 def migrate(database_url: str) -> None:
     """Create or upgrade the schema. Safe to run again, and by several processes at once.
 
-    Args:
-        database_url: as for `open_store`.
-
     Raises:
         ConfigurationError: the URL cannot be used, or a newer release has been here.
         sqlalchemy.exc.SQLAlchemyError: the database cannot be reached or refuses.

@@ -52,19 +52,6 @@ def create_app(
 ) -> Flask:
     """Build the app.
 
-    Args:
-        store: the rows.
-        wake_ups: tells workers that a row is due.
-        clock: where the time comes from.
-        access: how callers are known.
-        checks: what `/readyz` runs.
-        posted_decision: takes CI jobs' tokens; without it there is no such route.
-        operations: what carries operators' orders out; without it the API only shows promotions.
-        unwatched: tells without a call why no gate can want a notification; None where one may.
-        findings: what the doctor found that is not right, in words that anybody may read.
-        proxy_hops: how many trusted proxies stand in front.
-        raises: whether errors leave it as they were raised, for a caller in this process.
-
     Raises:
         RuntimeError: a route declares no authentication.
     """

@@ -90,15 +90,7 @@ _CODES = {
 
 
 def problem(status: int, *, code: str, detail: str, hint: str = "", **more: Any) -> Response:
-    """An error as the client gets it.
-
-    Args:
-        status: the HTTP status.
-        code: stable machine-readable name.
-        detail: what happened, in words.
-        hint: what the reader may do about it; may be empty.
-        **more: further members that JSON knows.
-    """
+    """An error as the client gets it."""
     # Not made by the model, which does not take every text; whoever gets an error must get one in any case.
     body = {
         "type": "about:blank",

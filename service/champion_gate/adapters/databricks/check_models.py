@@ -86,11 +86,7 @@ def _revoke(at: Privileges, who: Who, level: str, privilege: str) -> str:
 
 @dataclass(frozen=True)
 class ModelChecks:
-    """The checks of one gate's models.
-
-    Attributes:
-        jobs: reads the ids of the jobs that train.
-    """
+    """The checks of one gate's models; `jobs` reads the ids of the jobs that train."""
 
     around: Surroundings
     gate: Gate

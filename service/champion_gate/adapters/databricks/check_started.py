@@ -40,12 +40,7 @@ def trainers_of(job: WholeJob) -> list[Trainer]:
 
 @dataclass(frozen=True)
 class StartedChecks:
-    """The checks of what one gate starts and moves.
-
-    Attributes:
-        jobs: reads the ids of the jobs that train.
-        on_unity_catalog: whether the models are there.
-    """
+    """The checks of what one gate starts and moves; `jobs` reads the ids of the jobs that train."""
 
     around: Surroundings
     gate: Gate

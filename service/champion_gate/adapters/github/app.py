@@ -54,13 +54,7 @@ def site_of(api_url: str) -> str:
 
 
 def settings_page(site: str, owner: Account, slug: str = "") -> str:
-    """The page on which an App's owner changes it; without a slug, that of all of the owner's Apps.
-
-    Args:
-        site: as `site_of` gives it.
-        owner: of the App.
-        slug: of the App.
-    """
+    """The page on which an App's owner changes it; without a slug, that of all of the owner's Apps."""
     place = f"organizations/{owner.login}/settings" if owner.type == "Organization" else "settings"
     return f"{site}/{place}/apps/{slug}".rstrip("/")
 
@@ -68,15 +62,7 @@ def settings_page(site: str, owner: Account, slug: str = "") -> str:
 def app_problems(
     app: RegisteredApp, hook_url: str | None, *, wanted_url: str, teams: bool, page: str
 ) -> Iterator[str]:
-    """In which ways an App is not as it has to be; GitHub lets nobody change permissions and events but on its page.
-
-    Args:
-        app: as GitHub tells it.
-        hook_url: where its webhook goes; None where there is none.
-        wanted_url: where it has to go.
-        teams: whether teams review.
-        page: its settings.
-    """
+    """In which ways an App is not as it has to be; GitHub lets nobody change permissions and events but on its page."""
     needed = {"metadata": "read", **needed_permissions(teams=teams)}
     for name in sorted(needed.keys() | app.permissions.keys()):
         found, wanted = app.permissions.get(name, "none"), needed.get(name, "none")

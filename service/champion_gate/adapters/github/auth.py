@@ -37,11 +37,7 @@ _REFRESH_BEFORE = timedelta(minutes=5)  # of an hour; a call that is under way s
 
 
 class TokenAccess:
-    """What a fine-grained token opens; see Access.
-
-    Attributes:
-        auth: the token.
-    """
+    """What a fine-grained token opens; see Access."""
 
     def __init__(self, client: ApiClient, credentials: Sequence[GitHubToken]) -> None:
         for each in credentials:

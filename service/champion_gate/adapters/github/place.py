@@ -30,7 +30,6 @@ class Environment:
 
     Attributes:
         seat: its name, as the gate writes it.
-        number: GitHub's id.
         user_ids: people named as reviewers.
         teams: id -> slug of the teams named as reviewers.
         rules: everything else that protects it, in a form that can be compared.

@@ -233,13 +233,7 @@ def _opened(answer: Answer) -> OpenedRequest | None:
 
 
 def _inputs_of(promotion: Promotion, seats: Sequence[str], evidence: str) -> dict[str, str]:
-    """The inputs of deploy/github/champion-gate.yml; evidence that is too long is cut, with a note.
-
-    Args:
-        promotion: its correlation id ends up in the run's title.
-        seats: environments; one gated job is made of each.
-        evidence: Markdown.
-    """
+    """The inputs of deploy/github/champion-gate.yml; evidence that is too long is cut, with a note."""
     return inputs_of(
         promotion,
         evidence,

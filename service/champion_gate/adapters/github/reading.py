@@ -46,13 +46,6 @@ def state_of(
     start is there; and the run's attempt once more after them. The place is looked at before the reviews:
     nobody who was made a reviewer since is taken for one. Who is in its teams, as whom the vendor has it now,
     depends on neither the run nor its attempt.
-
-    Args:
-        api: calls about the repository.
-        run_id: the run that was opened.
-        seats: environments that were asked.
-        pins: as stored with the request.
-        clock: tells whether a job has only just started.
     """
     (run, jobs), looked = api.together.all(lambda: (api.run(run_id), api.jobs(run_id)), lambda: survey(api))
     approvals = api.approvals(run_id)

@@ -176,13 +176,6 @@ def held_by(
     """Seat -> what GitHub waits for before it lets an approved job start, in words that follow "held by".
 
     It decides nothing: what cannot be read is said to be so.
-
-    Args:
-        api: for what runs wait for.
-        run_id: the run.
-        waiting: the jobs that have not started, of seats that somebody approved.
-        environments: as they are now.
-        now: for timers.
     """
     held = {seat: _words_of(job.status) for seat, job in waiting.items()}
     at_rules = [seat for seat, job in waiting.items() if job.status == "waiting"]

@@ -244,10 +244,6 @@ class ProjectApi:
 
         As many pages as hundreds of them wait, however many were ever started. One that leaves the list while it is
         paged may hide another. What is kept of a page is read again only where it has changed.
-
-        Args:
-            bot: username.
-            source: "trigger" or "api".
         """
         pages = self._client.get_kept_pages(
             joined(*self._project, "pipelines"),

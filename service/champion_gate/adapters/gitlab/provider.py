@@ -290,12 +290,6 @@ def _inputs_of(promotion: Promotion, *, environment: str, gate_url: str, evidenc
 
     It travels as base64, because GitLab puts inputs into the file's text before reading that as YAML
     (lib/gitlab/ci/config/interpolation/text_template.rb).
-
-    Args:
-        promotion: its correlation id ends up in the pipeline's name.
-        environment: the one that the gated job names.
-        gate_url: where the gated job calls the gate.
-        evidence: Markdown; a job's log shows it as it stands.
     """
     inputs = inputs_of(
         promotion,

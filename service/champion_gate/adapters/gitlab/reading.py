@@ -44,15 +44,7 @@ _CLOCK_SKEW = timedelta(minutes=5)  # between our clock and GitLab's
 
 @dataclass(frozen=True)
 class _Reading:
-    """What one look works with.
-
-    Attributes:
-        pins: as stored with the request.
-        looked: the place as it is now.
-        problems: what cannot be trusted at the moment is added here.
-        held_by: what GitLab waits for is added here, as a RequestState has it.
-        missing: what its answers lack that may yet appear is added here, as a RequestState has it.
-    """
+    """What one look works with; it adds to `problems`, `held_by` and `missing`, which are those of a RequestState."""
 
     api: ProjectApi
     pins: Mapping[str, str]
@@ -71,13 +63,6 @@ def state_of(
     The pipeline is read before its jobs, so that of one that has ended the last word is read; a job says by
     itself who played it, and a retry makes another job, so that no later act changes what was read. Its deployment is
     read after it, and after the place: nobody who was let in since is taken for an approver.
-
-    Args:
-        api: calls about the project.
-        pipeline_id: the pipeline that was opened.
-        pins: as stored with the request.
-        asked_at: when approval was first asked for.
-        now: for what expires.
     """
     people = People(api)
     (pipeline, jobs), looked = api.together.all(

@@ -86,13 +86,7 @@ def check_login(login: str) -> str:
 
 
 def check_number(number: str, what: str, hint: str = "") -> str:
-    """Return the decimal number, or raise InvalidNameError.
-
-    Args:
-        number: as it was given.
-        what: whose number it is, for the message.
-        hint: what to write instead.
-    """
+    """Return the decimal number, or raise InvalidNameError."""
     if not VENDOR_ID.fullmatch(number):
         raise InvalidNameError(f"{what} {number!r} is no number.", hint=hint)
     return number

@@ -26,11 +26,6 @@ def created_by_us(api: ProjectApi, promotion: Promotion, starter: tuple[str, str
     Those that GitLab lists for our account and time may not be all: the account may have another username by now,
     and our clocks may differ.
 
-    Args:
-        api: calls about the project.
-        promotion: with its request.
-        starter: as whom and in which way its pipelines were started: username and source.
-
     Raises:
         VendorError: the lists could not be read.
     """

@@ -104,11 +104,6 @@ class ApiClient:
     def get(self, path: str, *, auth: Auth, params: Mapping[str, str] | None = None) -> object:
         """The JSON at a path.
 
-        Args:
-            path: below the base URL, made by `joined`.
-            auth: the credentials.
-            params: the query.
-
         Raises:
             VendorUnavailableError: no answer, an unreadable one, a 5xx, or the rate limit.
             VendorRefusedError: any other status but 200; VendorNotFoundError for 404.

@@ -224,10 +224,6 @@ class BoundedCalls:
     A blocked thread cannot be stopped in Python, so at most `slots` of them may exist: where a vendor hangs,
     further calls fail at the deadline without starting. The threads are daemons: they never hold up an exit
     (those of concurrent.futures do).
-
-    Args:
-        vendor: the system's name, for errors.
-        slots: how many calls may run at once.
     """
 
     def __init__(self, vendor: str, *, slots: int = 8) -> None:

@@ -73,13 +73,7 @@ class Reader:
         self._vendor = vendor
 
     def one(self, model: type[M], value: object, what: str) -> M:
-        """A JSON object.
-
-        Args:
-            model: what is taken of it.
-            value: what was answered.
-            what: its name, for the message.
-        """
+        """A JSON object."""
         try:
             return model.model_validate(value)
         except ValidationError as error:
@@ -100,12 +94,7 @@ class Reader:
         return self.many(model, (page.model_extra or {}).get(key), key), page.total_count
 
     def told(self, value: T | None, field: str) -> T:
-        """A field that is left out of some answers, and needed in this one.
-
-        Args:
-            value: what was answered.
-            field: its path, for the message.
-        """
+        """A field that is left out of some answers, and needed in this one."""
         if value is None:
             raise self._unreadable(field, "")
         return value

@@ -43,12 +43,7 @@ class MlflowCalls:
         self._client: MlflowClient | None = None
 
     def run(self, work: Callable[[MlflowClient], T], *, writes: bool = False) -> T:
-        """Call `work` with the client, and translate what it raises.
-
-        Args:
-            work: one call, or several that belong together.
-            writes: whether it changes something.
-        """
+        """Call `work` with the client, and translate what it raises."""
 
         def bounded(stop_if_abandoned: Callable[[], None]) -> T:
             self._refuse_absent()

@@ -67,12 +67,6 @@ def signed_claims(
 ) -> SignedClaims:
     """The claims of a token whose signature, issuer, audience and times are right.
 
-    Args:
-        unverified_token: one that `unverified_issuer` could read.
-        rules: of the issuer that it claims.
-        keys: of that issuer.
-        now: what its times are compared with.
-
     Raises:
         ClaimsError: it is not right; names the claim, never its value.
         VendorUnavailableError: the keys cannot be had.

@@ -110,12 +110,7 @@ def release_entry(
 
 
 def step_entry(step: Step, actor: str) -> LedgerEntry | None:
-    """The end of a step whose kind is on record; None for any other step, and for one that goes on.
-
-    Args:
-        step: as it is now.
-        actor: who ended it.
-    """
+    """The end of a step whose kind is on record; None for any other step, and for one that goes on."""
     if step.phase.is_open or step.kind not in LEDGERED:
         return None
     about = step.config

@@ -179,9 +179,6 @@ class Receipt(_Form):
 def read_receipt(sent: bytes) -> Receipt:
     """Read a receipt.
 
-    Args:
-        sent: as it is in the file.
-
     Raises:
         InvalidInputError: it is too long, or no receipt of the version that we know.
     """

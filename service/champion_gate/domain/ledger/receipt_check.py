@@ -63,13 +63,7 @@ class ReceiptCheck:
 def check_receipt(
     receipt: Receipt, ledger: Iterable[ChainedText], evidence: bytes | None = None
 ) -> ReceiptCheck:
-    """Check a receipt against itself, against the ledger and, if it is given, against the evidence.
-
-    Args:
-        receipt: as it was read.
-        ledger: the ledger or an export of it, oldest line first; read once, a line at a time.
-        evidence: byte for byte as the API gave it out.
-    """
+    """Check a receipt against itself, the ledger (its oldest line first, read once) and, if it is given, the evidence."""
     compared = None if evidence is None else check_evidence(receipt, evidence)
     confirmed: list[str] = []
     problems: list[str] = []

@@ -42,12 +42,7 @@ class _Claim:
 
 
 def check_evidence(receipt: Receipt, evidence: bytes) -> EvidenceCheck:
-    """Compare all that both of them say.
-
-    Args:
-        receipt: as it was read.
-        evidence: byte for byte as the API gave it out.
-    """
+    """Compare all that both of them say."""
     found = hashlib.sha256(evidence).hexdigest()
     if found != receipt.evidence_sha256:
         return EvidenceCheck(

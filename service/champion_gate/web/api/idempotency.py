@@ -101,13 +101,7 @@ class Repeatable:
 
 
 def request_key(authenticated_by: str, path: str, key: str) -> str:
-    """Under what a request is kept: a hash, because a path may be longer than what a database indexes.
-
-    Args:
-        authenticated_by: by what its caller is known.
-        path: of the URL, decoded.
-        key: its `Idempotency-Key`.
-    """
+    """Under what a request is kept: a hash, because a path may be longer than what a database indexes."""
     return _sha256([authenticated_by, path, key])
 
 
