@@ -331,6 +331,13 @@ def test_github_that_refuses_all_says_so_once(hub: GitHubWorld) -> None:
     assert {each.verdict for each in others} == {UNKNOWN}
 
 
+@pytest.mark.part("rest")
+def test_github_that_is_away_is_told_by_one_check(hub: GitHubWorld) -> None:
+    hub.world.there.faults.add("/", status=503)
+    assert {each.check for each in hub.doctor() if each.verdict is FAIL} == {"github.credentials"}
+    hub.world.there.faults.clear()
+
+
 def test_an_app_that_is_not_installed_or_suspended_is_told_of(hub: GitHubWorld) -> None:
     def told() -> Finding:
         (found,) = (each for each in hub.doctor() if each.verdict is FAIL)

@@ -6,6 +6,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+AWAY = (
+    "Run it again. If it stays so: can this machine reach the address, through its DNS, proxy and firewall?"
+)
+"""What to do where nothing answers."""
+
 
 class Verdict(StrEnum):
     """What came of a check. NOT_KNOWN is no OK: what would tell could not be read."""

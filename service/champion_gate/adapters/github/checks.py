@@ -20,12 +20,12 @@ from champion_gate.adapters.github.models import HookConfig, HookDelivery, githu
 from champion_gate.adapters.github.settings import GitHubServer
 from champion_gate.adapters.github.webhook import EVENTS
 from champion_gate.domain.addresses import host_of
-from champion_gate.domain.findings import Check, Checkup, Finding
+from champion_gate.domain.findings import AWAY, Check, Checkup, Finding
 from champion_gate.domain.gates import Gate
 from champion_gate.domain.names import joined
 from champion_gate.domain.text import one_line
 from champion_gate.domain.vendors import Host
-from champion_gate.errors import VendorNotFoundError, VendorRefusedError
+from champion_gate.errors import VendorNotFoundError, VendorRefusedError, VendorUnavailableError
 
 if TYPE_CHECKING:
     from champion_gate.adapters.github.api import RepositoryApi
@@ -125,6 +125,8 @@ class _There:
                 yield _CREDENTIALS.ok(
                     f"we act by a token of {who.login} at {self.server.url}; GitHub does not tell what a token may do"
                 )
+        except VendorUnavailableError as error:
+            yield _CREDENTIALS.fail(error.message, error.hint or AWAY)
         except VendorRefusedError as refused:
             yield _CREDENTIALS.fail(
                 refused.message,

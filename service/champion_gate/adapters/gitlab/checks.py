@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from champion_gate.adapters.ci_checks import ADDRESS, CiFile, decoded, delivered
 from champion_gate.adapters.gitlab.models import AccessToken, Account, gitlab
 from champion_gate.adapters.shipped import shipped
-from champion_gate.domain.findings import Check, Checkup, Finding
+from champion_gate.domain.findings import AWAY, Check, Checkup, Finding
 from champion_gate.domain.gates import Gate
 from champion_gate.domain.names import joined
 from champion_gate.domain.text import enumerated, one_line
 from champion_gate.domain.vendors import Host
-from champion_gate.errors import VendorNotFoundError, VendorRefusedError
+from champion_gate.errors import VendorError, VendorNotFoundError, VendorRefusedError
 
 if TYPE_CHECKING:
     from champion_gate.adapters.gitlab.api import ProjectApi
@@ -90,8 +90,9 @@ class _There:
                 AccessToken, client.get(joined("personal_access_tokens", "self"), auth=auth), "token"
             )
             who = gitlab.one(Account, client.get(joined("user"), auth=auth), "user")
-        except VendorRefusedError as refused:
-            yield _TOKENS.fail(f"{variable}: {refused.message}", anew)
+        except VendorError as error:
+            remedy = anew if isinstance(error, VendorRefusedError) else error.hint or AWAY
+            yield _TOKENS.fail(f"{variable}: {error.message}", remedy)
             return
         wrong = []
         if not {scope, "api"} & set(token.scopes):

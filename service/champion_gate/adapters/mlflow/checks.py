@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from champion_gate.domain.findings import Check, Checkup, Finding
+from champion_gate.domain.findings import AWAY, Check, Checkup, Finding
 from champion_gate.domain.gates import Gate
-from champion_gate.errors import VendorNotFoundError, VendorRefusedError
+from champion_gate.errors import VendorError, VendorNotFoundError
 
 if TYPE_CHECKING:
     from champion_gate.adapters.mlflow.registry import MlflowRegistry
@@ -38,8 +38,8 @@ def checkups(registry: MlflowRegistry, gates: Sequence[Gate]) -> Iterator[Checku
 def _registry(registry: MlflowRegistry) -> Iterator[Finding]:
     try:
         registry.check()
-    except VendorRefusedError as refused:  # also what is refused to every call: it is told here
-        yield _REGISTRY.fail(refused.message, refused.hint)
+    except VendorError as error:  # also what is said to every call: it is told here
+        yield _REGISTRY.fail(error.message, error.hint or AWAY)
         return
     yield _REGISTRY.ok(f"{registry.server_version() or 'it'} answers at {registry.name}")
 
