@@ -298,7 +298,7 @@ def test_the_doctor_reads_model_run_and_experiment_of_a_real_server(running_mlfl
     [
         ("registered-models/search", READING["host"], "mlflow.registry", Verdict.FAIL),
         ("registered-models/search", READING["401 page"], "mlflow.registry", Verdict.FAIL),
-        ("registered-models/search", READING["away"], "mlflow.registry", Verdict.NOT_KNOWN),
+        ("registered-models/search", READING["away"], "mlflow.registry", Verdict.FAIL),
         ("registered-models/get", READING["no permission"], "mlflow.model", Verdict.FAIL),
         ("runs/get", READING["no permission, JSON"], "mlflow.model", Verdict.FAIL),
         ("runs/get", READING["absent"], "mlflow.model", Verdict.WARNING),
