@@ -70,6 +70,7 @@ class Steps:
         taken = self._store.take_step(step_id, self._clock.now(), self._waits.lease_seconds)
         if taken is None:
             return
+        was_wanted = self._is_waited_for(taken)
         try:
             try:
                 come_to = self._kinds[taken.kind](taken)
@@ -77,11 +78,11 @@ class Steps:
                 raise
             except Exception as error:  # noqa: BLE001 - a fault of ours must not be tried for ever
                 come_to = self._put_off(taken, error)
-            self._give_back(taken, come_to)
+            self._give_back(taken, come_to, was_wanted=was_wanted)
         except LeaseLostError:
             _log.warning("step %s is in another worker's hands now", step_id)
 
-    def _give_back(self, taken: Step, come_to: Step) -> None:
+    def _give_back(self, taken: Step, come_to: Step, *, was_wanted: bool) -> None:
         """Store what it has come to, with the ledger's line of an end, and tell a promotion that waits for it."""
         now, line = self._clock.now(), step_entry(come_to, OURS)
         kept = come_to
@@ -89,18 +90,18 @@ class Steps:
             why = f"{come_to.reason} It is started once more."
             kept = taken_up_again(come_to, why, now, starts=come_to.starts)
         self._store.save_step(kept, release=True, ledger=[] if line is None else [line])
-        if kept.phase.is_open and not kept.retry.attempts and kept.kind in WAITED_FOR:
-            self._hasten_unwanted(kept)
+        # Ended at once where its promotion has ended while a worker was at it, also where that look failed.
+        if kept.phase.is_open and was_wanted and not self._is_waited_for(kept):
+            self._store.hasten_steps(kept.promotion_id, now)
+            self._wake_ups.step(kept.id)
         news = kept.reason != taken.reason or kept.retry.attempts == 1
         if news and come_to.kind in WAITED_FOR:
             self._store.hint_promotion(come_to.promotion_id, now)
             self._wake_ups.promotion(come_to.promotion_id)
 
-    def _hasten_unwanted(self, kept: Step) -> None:
-        """Have it ended at once where its promotion has ended while a worker was at it."""
-        if self._store.get_promotion(kept.promotion_id).phase is not WAITED_FOR[kept.kind]:
-            self._store.hasten_steps(kept.promotion_id, self._clock.now())
-            self._wake_ups.step(kept.id)
+    def _is_waited_for(self, step: Step) -> bool:
+        phase = WAITED_FOR.get(step.kind)
+        return phase is not None and self._store.get_promotion(step.promotion_id).phase is phase
 
     def _put_off(self, begun: Step, caught: Exception) -> Step:
         """The step as it waits for another try, or is given up.
