@@ -39,8 +39,9 @@ COPIED_FROM = f"{OURS}copied_from"
 if not model_version.isdecimal():
     raise ValueError(f"model_version has to be a number, and is {model_version!r}.")
 source = f"models:/{model_name}/{model_version}"
+workspace = WorkspaceClient()
 # The registry's own id: a model that was deleted and made anew has the same numbers again.
-version_id = WorkspaceClient().model_versions.get(model_name, int(model_version)).id
+version_id = workspace.model_versions.get(model_name, int(model_version)).id
 if not version_id:
     raise ValueError(f"Unity Catalog tells no id of {model_name} v{model_version}.")
 copied_from = f"{model_name}/{model_version}/{version_id}"
@@ -58,10 +59,16 @@ def versions_of(model):
 
 
 def is_copy(version):
-    """Whether this is a whole copy of the very version that is to be copied."""
+    """Whether this is a whole copy of the very version that is to be copied, made by this job.
+
+    Others who may create versions in the destination can write the same source and tag; champion-gate refuses theirs.
+    """
     if version.status != "READY" or version.source not in (source, "", None):
         return False
-    return client.get_model_version(destination, version.version).tags.get(COPIED_FROM) == copied_from
+    if client.get_model_version(destination, version.version).tags.get(COPIED_FROM) != copied_from:
+        return False
+    created_by = workspace.model_versions.get(destination, int(version.version)).created_by
+    return (created_by or "").casefold() == workspace.current_user.me().user_name.casefold()
 
 
 def copy():

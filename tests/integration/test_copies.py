@@ -271,7 +271,7 @@ def test_what_is_not_the_copy_does_not_get_the_alias(gate: Copying, name: str) -
     assert gate.step(promotion).phase is StepPhase.FAILED
 
 
-def test_a_planted_version_that_the_job_takes_for_its_own_is_refused(gate: Copying) -> None:
+def test_a_planted_version_with_the_copys_source_and_tag_is_left_alone(gate: Copying) -> None:
     promotion = gate.world.ask()
     source = promotion.version
     tag = f"{source.model}/{source.version}/{source.version_id}"
@@ -281,8 +281,8 @@ def test_a_planted_version_that_the_job_takes_for_its_own_is_refused(gate: Copyi
     gate.world.approve(promotion)
     gate.world.look()
     gate.world.live(minutes=30)
-    assert f"was created by {TRAINER}" in gate.world.ended(promotion, Phase.FAILED)
-    assert gate.champion() == "1"
+    gate.world.ended(promotion, Phase.PROMOTED)
+    assert (gate.champion(), gate.copies()) == ("3", ["1", "2", "3"])
 
 
 def test_a_staging_version_that_is_itself_a_copy_and_bears_its_tags_counts_as_itself(gate: Copying) -> None:
@@ -467,8 +467,10 @@ def test_cancel_while_copying_cancels_the_run_at_once(gate: Copying) -> None:
     assert gate.champion() == "1"
 
 
-@pytest.mark.part("rest")
-def test_cancel_while_a_worker_looks_at_the_run_cancels_it_as_soon_as_that_is_done(gate: Copying) -> None:
+@pytest.mark.parametrize("fails", [True, pytest.param(False, marks=pytest.mark.part("rest"))])
+def test_cancel_while_a_worker_looks_at_the_run_cancels_it_as_soon_as_that_is_done(
+    gate: Copying, *, fails: bool
+) -> None:
     gate.course(seconds=None)
     promotion = gate.approved(minutes=5)
     at = []
@@ -476,13 +478,30 @@ def test_cancel_while_a_worker_looks_at_the_run_cancels_it_as_soon_as_that_is_do
     def cancel() -> None:
         gate.world.core.promotion_orders.cancel(promotion.id, actor="operator-1", reason="wrong data")
         gate.world.core.promoter.advance(promotion.id)
+        gate.world.databricks.faults.clear()
         at.append(int(gate.world.clock.now().timestamp() * 1000))
 
+    if fails:
+        gate.world.break_databricks("runs/get", status=503)
     start_with(gate.world, StoreBetween(gate.world.store, before=Once("save_step", cancel)))
     gate.world.live(minutes=2)
     gate.world.ended(promotion, Phase.CANCELLED)
     (run,) = gate.runs()
     assert [run.cancelled] == at
+
+
+@pytest.mark.part("rest")
+def test_cancel_after_looks_at_the_run_that_failed_cancels_it_at_once(gate: Copying) -> None:
+    gate.course(seconds=None)
+    promotion = gate.approved(minutes=5)
+    gate.world.break_databricks("runs/get", status=503)
+    gate.world.live(minutes=45)
+    assert gate.step(promotion).retry.attempts > 3
+    gate.world.core.promotion_orders.cancel(promotion.id, actor="operator-1", reason="wrong data")
+    gate.world.settle()
+    gate.world.ended(promotion, Phase.CANCELLED)
+    (run,) = gate.runs()
+    assert run.cancelled is not None
 
 
 def test_a_promotion_that_fails_while_its_copy_goes_on_has_the_run_cancelled_and_a_retry_makes_another(

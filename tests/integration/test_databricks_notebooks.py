@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 pytest_plugins = ("integration.mlflow_fixtures",)
 pytestmark = pytest.mark.part("rest")
 
+RUN_AS = "champion-gate@example.com"
+"""As whom the notebooks run: the workspace's one user."""
 _names = count(1)
 
 
@@ -64,8 +66,13 @@ class World:
     def version_id(self, version: str) -> str:
         return str(self.workspace.standin.catalog.version(self.model, version).version_id)
 
-    def copy(self, version: str, destination: str) -> dict[str, Any]:
-        return self.run("copy_version.py", model_version=version, destination=destination)
+    def copy(self, version: str, destination: str, created_by: str = RUN_AS) -> dict[str, Any]:
+        """Copy it, and show to Unity Catalog what was made, as this one's."""
+        said = self.run("copy_version.py", model_version=version, destination=destination)
+        catalog = self.workspace.standin.catalog
+        while len(catalog.versions(destination)) < int(said["champion_gate"]["version"]):
+            catalog.add_version(destination, created_by=created_by)
+        return said
 
     def tags(self, model: str, version: str) -> dict[str, str]:
         tags: dict[str, str] = self.client.get_model_version(model, version).tags
@@ -223,6 +230,13 @@ def test_a_version_that_only_says_that_it_is_the_copy_is_not_taken(world: World)
     assert said["champion_gate_copy"]["reused"] is False
 
 
+def test_a_copy_that_somebody_else_made_is_not_taken(world: World) -> None:
+    version, destination = world.train(), destination_of(world)
+    world.copy(version, destination, created_by="trainer@example.com")
+    assert world.copy(version, destination)["champion_gate"]["version"] == "2"
+    assert world.copy(version, destination)["champion_gate"]["version"] == "2"
+
+
 def test_what_a_killed_run_left_half_made_is_left_alone(world: World) -> None:
     version, destination = world.train(), destination_of(world)
     world.copy(version, destination)
@@ -267,6 +281,7 @@ def experiment_id(world: World) -> str:
 
 def destination_of(world: World) -> str:
     name = world.model.replace("staging.", "prod.")
+    world.workspace.standin.catalog.add_model(name)
     world.client.create_registered_model(name)
     return name
 

@@ -67,7 +67,7 @@ class CopyJob:
 
     def _is_copy(self, destination: str, number: str, source: str, copied_from: str) -> bool:
         found = self.catalog.version(destination, number)
-        if found.status != "READY" or found.source not in {source, ""}:
+        if found.status != "READY" or found.source not in {source, ""} or found.created_by != self.created_by:
             return False
         return found.tags.get(COPIED_FROM) == copied_from
 
