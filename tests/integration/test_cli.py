@@ -202,6 +202,8 @@ def test_promotions_are_listed_newest_first(world: ProcessWorld) -> None:
     assert [("v3" in row, "v2" in row) for row in table[1:3]] == [(True, False), (False, True)]
     listed = document(world, "promotions", "list", "--json")
     assert [each["version"] for each in listed] == ["3", "2"]
+    # A pipe is told exact times: who reads it may do so later.
+    assert listed[0]["updated_at"][:19].replace("T", " ") + "Z" in table[1]
 
 
 def test_promotions_are_narrowed(world: ProcessWorld) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
 
 import click
@@ -9,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from champion_gate.cli import cli
-from champion_gate.cli.output import ago, table_lines
+from champion_gate.cli.output import ago, shown_in_table, table_lines
 from champion_gate.domain.screen import columns
 
 HEADINGS = ("ID", "VERSION", "PHASE", "CHANGED", "WHY")
@@ -76,6 +78,19 @@ def test_phases_have_colours() -> None:
 def test_times_are_told_as_people_do(apart: timedelta, past: str, to_come: str) -> None:
     assert (ago(NOW - apart, NOW), ago(NOW + apart, NOW)) == (past, to_come)
     assert ago(None, NOW) == ""
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_times_in_tables_are_exact_in_a_pipe_and_peoples_words_on_a_terminal() -> None:
+    told = {}
+    for out in (io.StringIO(), Terminal()):
+        with redirect_stdout(out):
+            told[out.isatty()] = shown_in_table(NOW - timedelta(minutes=5), NOW), shown_in_table(None, NOW)
+    assert told == {False: ("2026-03-08 11:55:00Z", ""), True: ("5 min ago", "")}
 
 
 def test_every_group_tells_its_commands_in_whole_sentences() -> None:

@@ -149,14 +149,19 @@ def time_of(row: object, *path: str) -> str:
     return field(row, *path) if time is None else when(time)
 
 
+def shown_in_table(time: datetime | None, now: datetime) -> str:
+    """A time in a table: as people say it on a terminal, and exact in a pipe, where what reads it may come later."""
+    return when(time) if screen_width() is None else ago(time, now)
+
+
 def ago_of(row: object, *path: str) -> str:
-    """The same for a table: how long ago, or how long until then."""
+    """The same of an answer."""
     time = _time(row, *path)
-    return field(row, *path) if time is None else ago(time, datetime.now(UTC))
+    return field(row, *path) if time is None else shown_in_table(time, datetime.now(UTC))
 
 
 def time_and_ago_of(row: object, *path: str) -> str:
-    """Both, where the time is not far away."""
+    """A time exactly, and on a terminal as people say it too where it is not far away."""
     exact, told = time_of(row, *path), ago_of(row, *path)
     return exact if exact.startswith(told) else f"{exact} ({told})"
 

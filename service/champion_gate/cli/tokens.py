@@ -10,12 +10,12 @@ import click
 
 from champion_gate.cli.group import Group
 from champion_gate.cli.output import (
-    ago,
     clean,
     json_option,
     print_json,
     print_line,
     print_table,
+    shown_in_table,
     tell_if_local,
     when,
 )
@@ -98,9 +98,9 @@ def list_tokens(*, as_json: bool) -> None:
             token.name,
             token.role.value,
             _state(token, now),
-            ago(token.expires_at, now) or "never",
-            ago(token.last_used_at, now) or "never",
-            f"{ago(token.created_at, now)} by {token.created_by}",
+            shown_in_table(token.expires_at, now) or "never",
+            shown_in_table(token.last_used_at, now) or "never",
+            f"{shown_in_table(token.created_at, now)} by {token.created_by}",
         )
         for token in found
     ]
