@@ -143,5 +143,8 @@ def installed() -> tuple[float, str]:
 
 
 def _size(name: str) -> int:
-    files = importlib.metadata.files(name) or []
+    try:
+        files = importlib.metadata.files(name) or []
+    except importlib.metadata.PackageNotFoundError:  # another platform's
+        return 0
     return sum(file.stat().st_size for each in files if (file := Path(str(each.locate()))).is_file())

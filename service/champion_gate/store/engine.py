@@ -26,6 +26,7 @@ _IS_BUSY = "The database is busy with other writes."
 ANSWER_SECONDS = 25.0
 """How long PostgreSQL's answer to a statement is waited for."""
 _CHECKPOINT_MILLISECONDS = 500
+_CACHE_KIBIBYTES = 512
 _LARGEST_LOG = 16 * 1024 * 1024  # else the file beside the database keeps the size of its busiest hour
 _OLDEST_SQLITE = (3, 35)  # the first with RETURNING
 _POSTGRESQL = {"postgres", "postgresql", "postgresql+psycopg"}
@@ -257,6 +258,8 @@ def _sqlite_engine(url: URL, busy_seconds: float) -> Engine:
             "synchronous = FULL",
             "foreign_keys = ON",
             "recursive_triggers = ON",
+            # Of each connection; what it leaves out the system keeps anyway, once for all of them.
+            f"cache_size = -{_CACHE_KIBIBYTES}",
             # The log grows while a long reader holds it, and would keep that size for good.
             f"journal_size_limit = {_LARGEST_LOG}",
         ):
