@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from champion_gate.errors import ConfigurationError, ConflictError
-from champion_gate.settings.env_file import create_env_file, read_env_file, rotated, set_variables
+from champion_gate.settings.env_file import create_env_file, read_env_file, rotate_variable, set_variables
 
 TEXT = "# Who Databricks is.\nA=one\n\nB=two/three:4+5==\n"
 
@@ -41,7 +41,7 @@ def test_comments_order_and_the_link_stay_and_the_last_of_two_lines_is_not_left(
     real, path = tmp_path / "real.env", tmp_path / "gate.env"
     real.write_text(f"{TEXT}A=later\n")
     path.symlink_to(real)
-    set_variables(path, rotated(read_env_file(path), "A", "new"))
+    rotate_variable(path, "A", "new")
     assert path.is_symlink()
     assert real.read_text() == "# Who Databricks is.\nA=new\n\nB=two/three:4+5==\nA_PREVIOUS=later\n"
 

@@ -15,6 +15,7 @@ from champion_gate.domain.findings import Check, Finding
 from champion_gate.errors import VendorUnavailableError
 
 ADDRESS = "CHAMPION_GATE_PUBLIC_URL"
+SEEN_LATER = "Without its webhooks a decision is seen by the sweep, up to a minute later."
 _LARGEST_FILE = 256 * 1024
 _SIDE_BY_SIDE = "description"  # of an input; for people alone
 

@@ -136,19 +136,16 @@ def history(client: Client, model: str, alias: str, limit: int, *, as_json: bool
     if as_json:
         print_json(lines)
     else:
-        rows = [
-            (
-                field(line, "number"),
-                ago_of(line, "at"),
-                field(line, "kind"),
-                _move(line),
-                field(line, "actor"),
-                field(line, "reason"),
-                field(line, "promotion"),
-            )
-            for line in lines
-        ]
-        print_table(("LINE", "WHEN", "WHAT", "MOVE", "WHO", "WHY", "PROMOTION"), rows)
+        print_table(
+            lines,
+            LINE="number",
+            WHEN=lambda line: ago_of(line, "at"),
+            WHAT="kind",
+            MOVE=_move,
+            WHO="actor",
+            WHY="reason",
+            PROMOTION="promotion",
+        )
     if more:
         click.echo(f"… more than {limit}: raise --limit, or export the ledger.", err=True)
 

@@ -7,7 +7,15 @@ import click
 from champion_gate.cli.client import Client
 from champion_gate.cli.group import Group
 from champion_gate.cli.options import on_client, reason_option
-from champion_gate.cli.output import ago_of, field, json_option, print_json, print_line, print_table, rows_of
+from champion_gate.cli.output import (
+    ago_of,
+    field,
+    json_option,
+    print_answer,
+    print_json,
+    print_table,
+    rows_of,
+)
 
 
 @click.group(name="identities", cls=Group)
@@ -24,19 +32,16 @@ def list_identities(client: Client, *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    rows = [
-        (
-            field(row, "provider"),
-            field(row, "login"),
-            field(row, "user_id"),
-            ago_of(row, "first_resolved_at"),
-            ago_of(row, "last_resolved_at"),
-            field(row, "other_id"),
-            ", ".join(_account(each) for each in rows_of(row, "accounts")),
-        )
-        for row in found
-    ]
-    print_table(("AT", "LOGIN", "ACCOUNT", "SINCE", "LAST SEEN", "NOW", "EXCLUDED FOR"), rows)
+    print_table(
+        found,
+        AT="provider",
+        LOGIN="login",
+        ACCOUNT="user_id",
+        SINCE=lambda row: ago_of(row, "first_resolved_at"),
+        LAST_SEEN=lambda row: ago_of(row, "last_resolved_at"),
+        NOW="other_id",
+        EXCLUDED_FOR=lambda row: ", ".join(_account(each) for each in rows_of(row, "accounts")),
+    )
 
 
 @command.command()
@@ -54,10 +59,8 @@ def accept(
     The account that had it stays excluded where it was a trainer's. PROVIDER is github, github:HOST or gitlab.
     """
     accepted = client.accept_identity(provider, login, reason=reason, user_id=user_id)
-    if as_json:
-        print_json(accepted)
-    else:
-        print_line(f"{field(accepted, 'login')} is account {field(accepted, 'user_id')} from now on.")
+    said = f"{field(accepted, 'login')} is account {field(accepted, 'user_id')} from now on."
+    print_answer(accepted, said, as_json=as_json)
 
 
 @command.command()
@@ -72,11 +75,9 @@ def forget(client: Client, provider: str, login: str, reason: str, *, as_json: b
     A login that gates.yaml still names is resolved anew. PROVIDER is github, github:HOST or gitlab.
     """
     forgotten = client.forget_identity(provider, login, reason=reason)
-    if as_json:
-        print_json(forgotten)
-        return
     ids = {field(each, "user_id") for each in rows_of(forgotten, "accounts")} | {field(forgotten, "user_id")}
-    print_line(f"{field(forgotten, 'login')} (account {', '.join(sorted(ids))}) is forgotten.")
+    said = f"{field(forgotten, 'login')} (account {', '.join(sorted(ids))}) is forgotten."
+    print_answer(forgotten, said, as_json=as_json)
 
 
 def _account(row: object) -> str:

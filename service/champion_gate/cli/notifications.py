@@ -48,19 +48,16 @@ def list_notifications(client: Client, phase: str | None, limit: int, *, as_json
     if as_json:
         print_json(found)
     else:
-        rows = [
-            (
-                field(row, "id"),
-                field(row, "source"),
-                f"{field(row, 'job_name')} ({field(row, 'job_id')})",
-                field(row, "job_run_id"),
-                f"{field(row, 'count')}x",
-                field(row, "phase"),
-                field(row, "reason"),
-            )
-            for row in found
-        ]
-        print_table(("ID", "FROM", "JOB", "RUN", "CAME", "PHASE", "WHY"), rows)
+        print_table(
+            found,
+            ID="id",
+            FROM="source",
+            JOB=_job,
+            RUN="job_run_id",
+            CAME=lambda row: f"{field(row, 'count')}x",
+            PHASE="phase",
+            WHY="reason",
+        )
     if more:
         click.echo(f"… more than {limit}: narrow with --phase, or raise --limit.", err=True)
 
@@ -80,7 +77,7 @@ def show(client: Client, notification_id: str, *, as_json: bool) -> None:
             ("notification", field(row, "id")),
             ("phase", field(row, "phase")),
             ("why", field(row, "reason")),
-            ("job", f"{field(row, 'job_name')} ({field(row, 'job_id')})"),
+            ("job", _job(row)),
             ("job run", field(row, "job_run_id")),
             ("came", f"{_times(field(row, 'count'))}, last {time_and_ago_of(row, 'last_received_at')}"),
             ("next look", time_and_ago_of(row, "due_at")),
@@ -111,6 +108,10 @@ def replay(client: Client, notification_id: str | None, *, failed: bool, as_json
 
 def _say_replayed(_notification_id: str, row: Json) -> None:
     print_line(f"Notification {field(row, 'id')} of run {field(row, 'job_run_id')} will be looked at again.")
+
+
+def _job(row: Json) -> str:
+    return f"{field(row, 'job_name')} ({field(row, 'job_id')})"
 
 
 def _times(count: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import click
 
@@ -40,10 +41,21 @@ def screen_width() -> int | None:
     return max(_NARROWEST, shutil.get_terminal_size().columns)
 
 
-def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows in columns, so that each fits the terminal."""
-    for line in table_lines(headings, rows, screen_width()):
+def print_table(rows: Iterable[Any], **columns: str | Callable[[Any], str]) -> None:
+    """Print rows in columns, so that each fits the terminal.
+
+    Args:
+        rows: of an answer, or anything else.
+        columns: heading, `_` for a blank -> the name of a field, or what a row shows there.
+    """
+    cells = [[of(row) if callable(of) else field(row, of) for of in columns.values()] for row in rows]
+    for line in table_lines([name.replace("_", " ") for name in columns], cells, screen_width()):
         click.echo(line)
+
+
+def print_answer(answer: object, said: str, *, as_json: bool) -> None:
+    """Print an answer as JSON, or what is said of it for people."""
+    print_json(answer) if as_json else print_line(said)
 
 
 def table_lines(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> list[str]:

@@ -24,6 +24,7 @@ from champion_gate.cli.output import (
     alias_told,
     field,
     json_option,
+    print_answer,
     print_json,
     print_line,
     print_pairs,
@@ -74,18 +75,15 @@ def list_promotions(
     if as_json:
         print_json(found)
     else:
-        rows = [
-            (
-                field(row, "id"),
-                version_told(row),
-                alias_told(row),
-                _phase_told(row),
-                ago_of(row, "updated_at"),
-                field(row, "reason"),
-            )
-            for row in found
-        ]
-        print_table(("ID", "VERSION", "ALIAS", "PHASE", "CHANGED", "WHY"), rows)
+        print_table(
+            found,
+            ID="id",
+            VERSION=version_told,
+            ALIAS=alias_told,
+            PHASE=_phase_told,
+            CHANGED=lambda row: ago_of(row, "updated_at"),
+            WHY="reason",
+        )
     if more:
         click.echo(f"… more than {limit}: narrow with --model or --phase, or raise --limit.", err=True)
 
@@ -135,11 +133,8 @@ def ask(
 ) -> None:
     """Ask people for approval of a version by hand; the gate's rules hold all the same."""
     row = client.ask(gate, version, job_run_id=job_run_id, reason=reason)
-    if as_json:
-        print_json(row)
-    else:
-        name = f"v{field(row, 'version')} of {field(row, 'source_model') or field(row, 'model')}"
-        print_line(f"{field(row, 'id')} asks for {field(row, 'alias')} for {name}.")
+    name = f"v{field(row, 'version')} of {field(row, 'source_model') or field(row, 'model')}"
+    print_answer(row, f"{field(row, 'id')} asks for {field(row, 'alias')} for {name}.", as_json=as_json)
 
 
 @command.command()
@@ -150,13 +145,11 @@ def ask(
 def cancel(client: Client, promotion_id: str, reason: str, *, as_json: bool) -> None:
     """End a promotion that is not applied yet, and cancel its CI run."""
     row = client.cancel(promotion_id, reason=reason)
-    if as_json:
-        print_json(row)
-    else:
-        print_line(
-            f"{promotion_id} will be cancelled as soon as its decision has been read once more, or a write that has "
-            "begun is settled."
-        )
+    said = (
+        f"{promotion_id} will be cancelled as soon as its decision has been read once more, or a write that has "
+        "begun is settled."
+    )
+    print_answer(row, said, as_json=as_json)
 
 
 @command.command()

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import click
 
-from champion_gate.cli.client import Client
+from champion_gate.cli.client import Client, Json
 from champion_gate.cli.group import Group
 from champion_gate.cli.options import alias_arguments, on_client, reason_option
-from champion_gate.cli.output import field, json_option, print_json, print_line, rows_of, step_told
+from champion_gate.cli.output import (
+    field,
+    json_option,
+    print_answer,
+    print_json,
+    print_line,
+    rows_of,
+    step_told,
+)
 
 
 @click.group(name="steps", cls=Group)
@@ -36,11 +44,7 @@ def list_steps(client: Client, model: str, alias: str, *, as_json: bool) -> None
 @on_client
 def retry(client: Client, step_id: str, reason: str | None, *, as_json: bool) -> None:
     """Take a failed or skipped step up again, or try one at once that is put off."""
-    step = client.retry_step(step_id, reason=reason)
-    if as_json:
-        print_json(step)
-    else:
-        print_line(f"step {field(step, 'id')}: {step_told(step)}")
+    _tell(client.retry_step(step_id, reason=reason), as_json=as_json)
 
 
 @command.command()
@@ -50,8 +54,8 @@ def retry(client: Client, step_id: str, reason: str | None, *, as_json: bool) ->
 @on_client
 def skip(client: Client, step_id: str, reason: str, *, as_json: bool) -> None:
     """End a step that has failed or is put off, so that nothing tries it any more."""
-    step = client.skip_step(step_id, reason=reason)
-    if as_json:
-        print_json(step)
-    else:
-        print_line(f"step {field(step, 'id')}: {step_told(step)}")
+    _tell(client.skip_step(step_id, reason=reason), as_json=as_json)
+
+
+def _tell(step: Json, *, as_json: bool) -> None:
+    print_answer(step, f"step {field(step, 'id')}: {step_told(step)}", as_json=as_json)

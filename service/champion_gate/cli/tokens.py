@@ -10,12 +10,12 @@ import click
 
 from champion_gate.cli.group import Group
 from champion_gate.cli.output import (
+    ago_of,
     clean,
     json_option,
+    print_answer,
     print_json,
-    print_line,
     print_table,
-    shown_in_table,
     tell_if_local,
     when,
 )
@@ -92,19 +92,16 @@ def list_tokens(*, as_json: bool) -> None:
     if as_json:
         print_json([_view(token, now) for token in found])
         return
-    rows = [
-        (
-            token.id,
-            token.name,
-            token.role.value,
-            _state(token, now),
-            shown_in_table(token.expires_at, now) or "never",
-            shown_in_table(token.last_used_at, now) or "never",
-            f"{shown_in_table(token.created_at, now)} by {token.created_by}",
-        )
-        for token in found
-    ]
-    print_table(("ID", "NAME", "ROLE", "STATE", "EXPIRES", "LAST USED", "CREATED"), rows)
+    print_table(
+        [_view(token, now) for token in found],
+        ID="id",
+        NAME="name",
+        ROLE="role",
+        STATE="state",
+        EXPIRES=lambda row: ago_of(row, "expires_at") or "never",
+        LAST_USED=lambda row: ago_of(row, "last_used_at") or "never",
+        CREATED=lambda row: f"{ago_of(row, 'created_at')} by {row['created_by']}",
+    )
 
 
 @command.command()
@@ -118,10 +115,8 @@ def revoke(token: str, *, as_json: bool) -> None:
     with open_local_tokens() as tokens:
         revoked = tokens.revoke(token)
         now, found = tokens.clock.now(), tokens.list()
-    if as_json:
-        print_json(_view(next(each for each in found if each.id == revoked.id), now))
-        return
-    print_line(f"Token {revoked.id} of {revoked.name} admits nobody any more.")
+    shown = _view(next(each for each in found if each.id == revoked.id), now)
+    print_answer(shown, f"Token {revoked.id} of {revoked.name} admits nobody any more.", as_json=as_json)
 
 
 def _state(token: ApiToken, now: datetime) -> str:

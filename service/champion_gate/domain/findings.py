@@ -67,6 +67,10 @@ class Check:
         """It works, and a person should look at it."""
         return Finding(self.key, Verdict.WARNING, found, self.why, remedy)
 
+    def warnings(self, problems: Iterable[tuple[str, str]], otherwise: str) -> Iterable[Finding]:
+        """One for each problem and its remedy; where there is none, all is well."""
+        return [self.warning(*each) for each in problems] or [self.ok(otherwise)]
+
     def not_known(self, found: str, remedy: str) -> Finding:
         """It could not be looked at."""
         return Finding(self.key, Verdict.NOT_KNOWN, found, self.why, remedy)

@@ -70,10 +70,11 @@ def set_variables(path: Path, values: Mapping[str, str]) -> None:
     _replace(path.resolve(), "".join(f"{line}\n" for line in lines))
 
 
-def rotated(known: Mapping[str, str], name: str, new: str) -> dict[str, str]:
-    """A secret with a new value, and the one before in its twin, so that the service takes both."""
-    before = known.get(name)
-    return {name: new, **({f"{name}_PREVIOUS": before} if before else {})}
+def rotate_variable(path: Path, name: str, new: str) -> None:
+    """Give a secret a new value, and its twin the one before, so that the service takes both; raises as above."""
+    before = read_env_file(path).get(name)
+    if before != new:
+        set_variables(path, {name: new, **({f"{name}_PREVIOUS": before} if before else {})})
 
 
 def _text(path: Path) -> str:

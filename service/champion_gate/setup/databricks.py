@@ -22,7 +22,7 @@ from champion_gate.adapters.databricks.models import Me, databricks
 from champion_gate.adapters.databricks.surroundings import Destination, Surroundings
 from champion_gate.domain.vendors import PREFIX
 from champion_gate.errors import ConfigurationError, ConflictError
-from champion_gate.settings.env_file import read_env_file, rotated, set_variables
+from champion_gate.settings.env_file import rotate_variable
 from champion_gate.settings.gates import Gates
 from champion_gate.setup.changes import Change, Plan, needing
 
@@ -152,7 +152,7 @@ class Notifications:
         def keep() -> None:
             """First Databricks gets what the file has, also where an earlier rotation broke off; so one of the two always fits."""
             self._write(self._webhook)
-            set_variables(env_file, rotated(read_env_file(env_file), PASSWORD, new))
+            rotate_variable(env_file, PASSWORD, new)
             restarted()
 
         send = partial(self._write, replace(self._webhook, password=new))

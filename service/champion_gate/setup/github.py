@@ -14,11 +14,12 @@ from champion_gate.adapters.github.app import (
     RegisteredApp,
     app_problems,
     needed_permissions,
+    own_app,
+    own_webhook,
     settings_page,
     site_of,
 )
 from champion_gate.adapters.github.auth import AppAccess, new_access
-from champion_gate.adapters.github.models import HookConfig, github
 from champion_gate.adapters.github.place import survey, unreadable_teams
 from champion_gate.adapters.github.secrets import GitHubApp, GitHubSecrets, GitHubToken
 from champion_gate.adapters.github.settings import GitHubPlace, GitHubServer
@@ -27,8 +28,8 @@ from champion_gate.domain.names import joined
 from champion_gate.domain.ports import Clock
 from champion_gate.domain.together import Together
 from champion_gate.domain.vendors import PREFIX
-from champion_gate.errors import ConfigurationError, GateError, InvalidInputError, VendorNotFoundError
-from champion_gate.settings.env_file import read_env_file, rotated, set_variables
+from champion_gate.errors import ConfigurationError, GateError, InvalidInputError
+from champion_gate.settings.env_file import read_env_file, rotate_variable, set_variables
 from champion_gate.settings.gates import Gates
 from champion_gate.setup.changes import Change, Plan
 from champion_gate.setup.github_api import SetupApi
@@ -170,12 +171,7 @@ class GitHubSetup:
                 )
 
     def _check_app(self, credentials: GitHubApp, *, teams: bool) -> Iterator[str]:
-        app = self._app()
-        try:
-            told = self._client.get(joined("app", "hook", "config"), auth=self._as_app())
-            hook = github.one(HookConfig, told, "webhook")
-        except VendorNotFoundError:
-            hook = HookConfig()  # it has none
+        app, hook = self._app(), own_webhook(self._client, self._as_app())
         problems = app_problems(
             app,
             hook.url,
@@ -235,7 +231,7 @@ class GitHubSetup:
         if pem.strip() == old.private_key.strip():
             return Plan()
         then = f"restart the service, then delete the old key at {page}, and {_KEY}_PREVIOUS in {file}."
-        make = partial(self._write_rotated, _KEY, _on_one_line(pem))
+        make = partial(rotate_variable, file, _KEY, _on_one_line(pem))
         return self._rotation(_KEY, "private key", app, make, [then])
 
     def _rotation(
@@ -250,17 +246,13 @@ class GitHubSetup:
         if present:
             self._set_secret(present)
         new = self._tools.chance()
-        self._write_rotated(_SECRET, new)
+        rotate_variable(self._service.env_file, _SECRET, new)
         restarted()
         self._set_secret(new)
 
     def _set_secret(self, secret: str) -> None:
         path = joined("app", "hook", "config")
         self._client.send("PATCH", path, auth=self._as_app(), body={"secret": secret}, repeatable=True)
-
-    def _write_rotated(self, name: str, new: str) -> None:
-        file = self._service.env_file
-        set_variables(file, rotated(read_env_file(file), name, new))
 
     # --- our App --------------------------------------------------------------------------------------------
 
@@ -270,7 +262,7 @@ class GitHubSetup:
         return AppAccess(self._client, [self._credentials], self._tools.clock).as_app
 
     def _app(self) -> RegisteredApp:
-        return github.one(RegisteredApp, self._client.get(joined("app"), auth=self._as_app()), "app")
+        return own_app(self._client, self._as_app())
 
 
 def _places(places: Sequence[object], top: GitHubServer) -> list[GitHubPlace]:

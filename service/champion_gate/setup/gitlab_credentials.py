@@ -18,7 +18,7 @@ from champion_gate.adapters.gitlab.auth import is_shown_as
 from champion_gate.adapters.gitlab.models import Trigger, gitlab
 from champion_gate.domain.vendors import PREFIX
 from champion_gate.errors import ConflictError, VendorRefusedError
-from champion_gate.settings.env_file import read_env_file, rotated, set_variables
+from champion_gate.settings.env_file import read_env_file, rotate_variable, set_variables
 from champion_gate.setup.changes import Change, Plan
 from champion_gate.setup.gitlab_calls import NEEDS, ProjectCalls
 
@@ -182,9 +182,7 @@ class Credentials:
         return made
 
     def _keep(self, name: str, value: str) -> None:
-        known = self._service.variables
-        if known.get(name) != value:
-            set_variables(self._service.env_file, rotated(known, name, value))
+        rotate_variable(self._service.env_file, name, value)
 
     # --- the webhook ------------------------------------------------------------------------------------------
 

@@ -288,29 +288,27 @@ class ModelChecks:
             yield OTHERS.ok(f"only {owner} is seen to own or manage {name}{may_take if above else ''}")
 
     def _own_rights(self) -> Iterator[Finding]:
-        at, me, found = self._destination, self.around.me(), list[tuple[str, str]]()
+        well = "we are seen to have nothing beyond USE CATALOG, USE SCHEMA and the model"
+        yield from OWN_RIGHTS.warnings(self._too_much(), well)
+
+    def _too_much(self) -> Iterator[tuple[str, str]]:
+        at, me = self._destination, self.around.me()
         if _ADMINS in {each.casefold() for each in me.groups or ()}:
-            found.append(("we are a workspace administrator", f"Take {me.name} out of the group {_ADMINS}."))
+            yield "we are a workspace administrator", f"Take {me.name} out of the group {_ADMINS}."
         for level in ("CATALOG", "SCHEMA"):
             name = at.names[level]
             if at.owns(me, level):
-                found.append(
-                    (
-                        f"we own the {level.lower()} {name}",
-                        f"ALTER {level} {_quoted(name)} OWNER TO another group;",
-                    )
+                yield (
+                    f"we own the {level.lower()} {name}",
+                    f"ALTER {level} {_quoted(name)} OWNER TO another group;",
                 )
             for each in sorted(at.given_to(me, level) & _TOO_MUCH):
-                found.append((f"we have {each.replace('_', ' ')} on {name}", _revoke(at, me, level, each)))
+                yield f"we have {each.replace('_', ' ')} on {name}", _revoke(at, me, level, each)
         for job_id in self.jobs():
             if self._may_change(job_id):
                 page = self.around.connection.page(f"jobs/{job_id}")
                 remedy = f"At {page}, Job details → Permissions, CAN VIEW is enough for us."
-                found.append((f"we may change job {job_id}, which trains", remedy))
-        for what, remedy in found:
-            yield OWN_RIGHTS.warning(what, remedy)
-        if not found:
-            yield OWN_RIGHTS.ok("we are seen to have nothing beyond USE CATALOG, USE SCHEMA and the model")
+                yield f"we may change job {job_id}, which trains", remedy
 
     def _may_change(self, job_id: str) -> bool:
         try:

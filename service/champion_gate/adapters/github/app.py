@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
+from champion_gate.adapters.github.models import HookConfig, github
 from champion_gate.adapters.github.webhook import EVENTS
+from champion_gate.adapters.http.auth import Auth
+from champion_gate.adapters.http.client import ApiClient
 from champion_gate.adapters.http.models import Answered
 from champion_gate.adapters.shipped import shipped
+from champion_gate.domain.names import joined
+from champion_gate.errors import VendorNotFoundError
 
 HARMLESS = {"members": "read", "contents": "read", "actions_variables": "read"}
 """What the App may have besides: a gate whose reviewers are teams needs the first, and `doctor` reads by the others."""
@@ -28,6 +33,19 @@ class RegisteredApp(Answered):
     html_url: str
     permissions: dict[str, str]
     events: list[str]
+
+
+def own_app(client: ApiClient, app: Auth) -> RegisteredApp:
+    """Our App, `GET /app`."""
+    return github.one(RegisteredApp, client.get(joined("app"), auth=app), "app")
+
+
+def own_webhook(client: ApiClient, app: Auth) -> HookConfig:
+    """Its webhook, `GET /app/hook/config`; one without an address where it has none."""
+    try:
+        return github.one(HookConfig, client.get(joined("app", "hook", "config"), auth=app), "webhook")
+    except VendorNotFoundError:
+        return HookConfig()
 
 
 def workflow_template() -> bytes:

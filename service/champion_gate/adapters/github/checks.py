@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from champion_gate.adapters.ci_checks import ADDRESS, CiFile, decoded, delivered
+from champion_gate.adapters.ci_checks import ADDRESS, SEEN_LATER, CiFile, decoded, delivered
 from champion_gate.adapters.github.app import (
     HARMLESS,
     RegisteredApp,
     needed_permissions,
+    own_app,
+    own_webhook,
     settings_page,
     site_of,
     workflow_template,
@@ -32,16 +34,14 @@ if TYPE_CHECKING:
     from champion_gate.adapters.github.auth import AppAccess
     from champion_gate.adapters.github.provider import GitHub
 
-_SEEN_LATER = "Without its webhooks a decision is seen by the sweep, up to a minute later."
-
 _CREDENTIALS = Check(
     "github.credentials",
     "GitHub answers, and takes our App or token",
     "Nobody can be asked, and no decision read, without it.",
     cheap=True,
 )
-_WEBHOOK = Check("github.webhook", "the App's webhook leads here, and tells of approvals", _SEEN_LATER)
-_DELIVERIES = Check("github.deliveries", "the App's last webhooks arrived", _SEEN_LATER)
+_WEBHOOK = Check("github.webhook", "the App's webhook leads here, and tells of approvals", SEEN_LATER)
+_DELIVERIES = Check("github.deliveries", "the App's last webhooks arrived", SEEN_LATER)
 _INSTALLATION = Check(
     "github.installation",
     "the App is installed on the gate's repository, and may do what it needs to and no more",
@@ -135,50 +135,23 @@ class _There:
             )
 
     def _app(self, app: AppAccess) -> RegisteredApp:
-        return github.one(RegisteredApp, self.provider.client.get(joined("app"), auth=app.as_app), "app")
+        return own_app(self.provider.client, app.as_app)
 
     # --- the App ----------------------------------------------------------------------------------------------
 
     def webhook(self, app: AppAccess) -> Iterator[Finding]:
         own = self._app(app)
         page = settings_page(self.site, own.owner, own.slug)
-        try:
-            told = self.provider.client.get(joined("app", "hook", "config"), auth=app.as_app)
-            hook = github.one(HookConfig, told, "webhook")
-        except VendorNotFoundError:
-            hook = HookConfig()
+        hook = own_webhook(self.provider.client, app.as_app)
         if self.public_url is None:
             yield _WEBHOOK.not_known(
                 f"the App's webhook goes to {one_line(hook.url or 'nobody')}; {ADDRESS} is not set.",
                 f"Set {ADDRESS} to the address by which GitHub reaches this service.",
             )
             return
-        wanted, problems = f"{self.public_url}/hooks/github", []
-        if (hook.url or "").rstrip("/") != wanted:
-            problems.append(
-                (
-                    f"the App's webhook goes to {one_line(hook.url or 'nobody')}, not to {wanted}.",
-                    f"Set Webhook URL to {wanted} and the secret to CHAMPION_GATE_GITHUB_WEBHOOK_SECRET at {page}.",
-                )
-            )
-        elif str(hook.insecure_ssl) not in {"0", "0.0", "None"}:
-            problems.append(
-                (
-                    f"GitHub does not look at the certificate of {wanted}.",
-                    f"Turn on SSL verification at {page}.",
-                )
-            )
-        missing = [event for event in EVENTS if event not in own.events]
-        if missing:
-            problems.append(
-                (
-                    f"the App is not told of {', '.join(missing)}.",
-                    f"Subscribe to these events at {page}/permissions.",
-                )
-            )
-        yield from (_WEBHOOK.warning(*problem) for problem in problems)
-        if not problems:
-            yield _WEBHOOK.ok(f"the App tells {wanted} of {', '.join(EVENTS)}")
+        wanted = f"{self.public_url}/hooks/github"
+        problems = _hook_problems(hook, own.events, wanted, page)
+        yield from _WEBHOOK.warnings(problems, f"the App tells {wanted} of {', '.join(EVENTS)}")
 
     def deliveries(self, app: AppAccess) -> Iterator[Finding]:
         path, params = joined("app", "hook", "deliveries"), {"per_page": "50"}
@@ -286,6 +259,22 @@ class _There:
             yield _VARIABLE.fail(f"CHAMPION_GATE_URL is {one_line(found)}.", remedy)
         else:
             yield _VARIABLE.ok(f"CHAMPION_GATE_URL is {wanted}")
+
+
+def _hook_problems(
+    hook: HookConfig, events: Sequence[str], wanted: str, page: str
+) -> Iterator[tuple[str, str]]:
+    if (hook.url or "").rstrip("/") != wanted:
+        yield (
+            f"the App's webhook goes to {one_line(hook.url or 'nobody')}, not to {wanted}.",
+            f"Set Webhook URL to {wanted} and the secret to CHAMPION_GATE_GITHUB_WEBHOOK_SECRET at {page}.",
+        )
+    elif str(hook.insecure_ssl) not in {"0", "0.0", "None"}:
+        found = f"GitHub does not look at the certificate of {wanted}."
+        yield found, f"Turn on SSL verification at {page}."
+    if missing := [event for event in EVENTS if event not in events]:
+        found = f"the App is not told of {', '.join(missing)}."
+        yield found, f"Subscribe to these events at {page}/permissions."
 
 
 def _rank(level: str | None) -> int:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from champion_gate.adapters.ci_checks import ADDRESS, CiFile, decoded, delivered
+from champion_gate.adapters.ci_checks import ADDRESS, SEEN_LATER, CiFile, decoded, delivered
 from champion_gate.adapters.gitlab.models import AccessToken, Account, gitlab
 from champion_gate.adapters.shipped import shipped
 from champion_gate.domain.findings import AWAY, Check, Checkup, Finding
@@ -24,16 +24,14 @@ if TYPE_CHECKING:
     from champion_gate.adapters.gitlab.provider import GitLab
     from champion_gate.adapters.http.auth import Auth
 
-_SEEN_LATER = "Without its webhooks a decision is seen by the sweep, up to a minute later."
-
 _TOKENS = Check(
     "gitlab.tokens",
     "GitLab answers, and takes our access tokens, which may do what they need to and no more",
     "Nobody can be asked, and no decision read, without them.",
     cheap=True,
 )
-_WEBHOOK = Check("gitlab.webhook", "a webhook of the project leads here, and tells of approvals", _SEEN_LATER)
-_DELIVERIES = Check("gitlab.deliveries", "the project's last webhooks arrived", _SEEN_LATER)
+_WEBHOOK = Check("gitlab.webhook", "a webhook of the project leads here, and tells of approvals", SEEN_LATER)
+_DELIVERIES = Check("gitlab.deliveries", "the project's last webhooks arrived", SEEN_LATER)
 _PIPELINE = Check(
     "gitlab.pipeline",
     "the CI/CD file on the gate's branch does what the shipped one does",
@@ -94,27 +92,19 @@ class _There:
             remedy = anew if isinstance(error, VendorRefusedError) else error.hint or AWAY
             yield _TOKENS.fail(f"{variable}: {error.message}", remedy)
             return
-        wrong = []
         if not {scope, "api"} & set(token.scopes):
-            yield _TOKENS.fail(
-                f"{variable} of {who.username} has the scope {enumerated(token.scopes) or 'of nothing'}.",
-                anew,
-            )
+            found = f"{variable} of {who.username} has the scope {enumerated(token.scopes) or 'of nothing'}."
+            yield _TOKENS.fail(found, anew)
             return
+        wrong = []
         if more := [each for each in token.scopes if each != scope]:
             wrong.append((f"{variable} may also do {enumerated(more)}, which it does not need.", anew))
         if token.expires_at is not None:
             ends = datetime.fromisoformat(token.expires_at).replace(tzinfo=UTC)
             if ends - self.provider.clock.now() < _EXPIRES_SOON:
-                wrong.append(
-                    (
-                        f"{variable} expires on {ends:%Y-%m-%d}.",
-                        f"{anew} Meanwhile the old one can stand in {variable}_PREVIOUS.",
-                    )
-                )
-        yield from (_TOKENS.warning(*each) for each in wrong)
-        if not wrong:
-            yield _TOKENS.ok(f"{variable} is of {who.username}")
+                meanwhile = f"{anew} Meanwhile the old one can stand in {variable}_PREVIOUS."
+                wrong.append((f"{variable} expires on {ends:%Y-%m-%d}.", meanwhile))
+        yield from _TOKENS.warnings(wrong, f"{variable} is of {who.username}")
 
     def webhook(self, api: ProjectApi) -> Iterator[Finding]:
         page = f"Settings, Webhooks of project {api.spot.project}"
@@ -138,7 +128,8 @@ class _There:
                 f"Add it with a signing token and the events Job, Pipeline and Deployment ({page}).",
             )
             return
-        yield from _hook(hook, wanted, page)
+        told = f"the webhook tells {wanted} of jobs, pipelines and deployments"
+        yield from _WEBHOOK.warnings(_hook_problems(hook, wanted, page), told)
         yield from self._deliveries(api, hook, page)
 
     def _deliveries(self, api: ProjectApi, hook: Hook, page: str) -> Iterator[Finding]:
@@ -177,28 +168,13 @@ class _There:
         yield file.compared(_PIPELINE, ours, f"deploy/{_SHIPPED}")
 
 
-def _hook(hook: Hook, wanted: str, page: str) -> Iterator[Finding]:
-    """What is wrong with our webhook; nothing but that it leads here, where all is right."""
-    wrong = []
+def _hook_problems(hook: Hook, wanted: str, page: str) -> Iterator[tuple[str, str]]:
     events = {"Job": hook.job_events, "Pipeline": hook.pipeline_events, "Deployment": hook.deployment_events}
     if missing := [name for name, told in events.items() if told is False]:
-        wrong.append(
-            (f"the webhook does not tell of {enumerated(missing)} events.", f"Turn them on ({page}, Edit).")
-        )
+        yield f"the webhook does not tell of {enumerated(missing)} events.", f"Turn them on ({page}, Edit)."
     if hook.enable_ssl_verification is False:
-        wrong.append(
-            (
-                f"GitLab does not look at the certificate of {wanted}.",
-                f"Turn on SSL verification ({page}, Edit).",
-            )
-        )
+        found = f"GitLab does not look at the certificate of {wanted}."
+        yield found, f"Turn on SSL verification ({page}, Edit)."
     if hook.alert_status not in {None, "executable"}:
-        wrong.append(
-            (
-                f"GitLab has stopped the webhook ({one_line(hook.alert_status or '')}): it failed too often.",
-                f"Have it tested there, which starts it again ({page}, Test).",
-            )
-        )
-    yield from (_WEBHOOK.warning(*each) for each in wrong)
-    if not wrong:
-        yield _WEBHOOK.ok(f"the webhook tells {wanted} of jobs, pipelines and deployments")
+        found = f"GitLab has stopped the webhook ({one_line(hook.alert_status or '')}): it failed too often."
+        yield found, f"Have it tested there, which starts it again ({page}, Test)."
