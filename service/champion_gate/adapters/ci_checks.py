@@ -28,11 +28,8 @@ class CiFile:
     """A CI file as it is on the gate's branch.
 
     Attributes:
-        where: what it is called in sentences.
-        text: its text.
         parts: in it -> in the shipped one, of what champion-gate relies on: keys from the outside in, the number of the
             YAML document first.
-        holds: texts that it must hold.
     """
 
     where: str

@@ -51,7 +51,6 @@ class CiProvider(ABC, Generic[A]):
 
     Attributes:
         name: the key under which gates refer to it.
-        client: calls the vendor.
         waiting: the statuses of runs in which nothing can have been decided since they were seen in them.
     """
 

@@ -24,9 +24,7 @@ class DemoCi(ABC):
     """What the demo does with a CI/CD system.
 
     Attributes:
-        name: for people.
         how: what a person presses on the page of a request.
-        url: the stand-in's address, once it is served.
     """
 
     name: str

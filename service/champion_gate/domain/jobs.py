@@ -124,15 +124,7 @@ class RunState:
 def not_ours_because(
     run: RunState, job_id: str, given: Mapping[str, str], *, we: str, planned_at: datetime
 ) -> str | None:
-    """Why this is not the run that we started; None if it is.
-
-    Args:
-        run: as it is now.
-        job_id: the job that we started.
-        given: the parameters that we gave it; the run may have more.
-        we: as whom runs that we start are shown.
-        planned_at: before it was started.
-    """
+    """Why this is not the run that we started after `planned_at`; None if it is. It may have more parameters than `given`."""
     return next(_contradictions(run, job_id, given, we, planned_at), None)
 
 

@@ -64,8 +64,6 @@ class RememberedLogin:
     Attributes:
         provider: key of the ApprovalProvider.
         login: as the vendor wrote it; no two differ only in case.
-        user_id: the account.
-        first_resolved_at: since when it stands for it.
         last_resolved_at: when the vendor last said so, to the hour.
         other_id: the account that has the login now, until an operator accepts it; else None.
         accounts: all that it was ever resolved to for trainers.

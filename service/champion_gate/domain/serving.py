@@ -57,8 +57,6 @@ class Endpoint:
 
     Attributes:
         creator: whose rights each update is checked against; None where it is not told.
-        is_ready: whether all that it serves is ready.
-        config: what it serves.
         config_version: grows with each update; None where it is not told.
         pending: what it is being updated to, or was when that failed.
         url: its page, for people.

@@ -29,7 +29,6 @@ class Verdict:
 
     Attributes:
         passed: None where it could not run: then it has said nothing of the version.
-        reason: in words for people.
         result: what is kept of it, JSON-able and bounded.
     """
 
@@ -96,14 +95,7 @@ def figures(
     champion: VersionDetails | None,
     reported: Reported | None,
 ) -> tuple[Measurements, Measurements | None]:
-    """The numbers that a rule is about, of the candidate and of the version that holds the alias.
-
-    Args:
-        rule: which metric, and by whom it was measured.
-        candidate: the version that asks.
-        champion: the version that holds the alias; None where there is none to compare with.
-        reported: what validations said; None while that is not known.
-    """
+    """The numbers that a rule is about, of the candidate and of the version that holds the alias."""
     if rule.source is None:
         theirs = None if champion is None else measurements(champion, rule.name)
         return measurements(candidate, rule.name), theirs

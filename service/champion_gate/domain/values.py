@@ -135,11 +135,6 @@ def text(pattern: str, words: str) -> Is:
 def checked(rule: Is, value: object, what: str) -> Any:
     """The value, as this rule takes it.
 
-    Args:
-        rule: one of those below.
-        value: a name that enters a URL or a query.
-        what: what it names, for the message.
-
     Raises:
         InvalidNameError: the rule does not take it; the hint says what it takes.
     """

@@ -86,12 +86,6 @@ def named_version(sought: Sought, version: ModelVersion, how: str, word: Word) -
     """The version that somebody names for this run, if it can be believed that the run made it.
 
     A gate that trusts a version's tag does so too where an operator says which of several is meant.
-
-    Args:
-        sought: whose version it should be.
-        version: as the registry has it.
-        how: in which way it was found, or who names it, for people.
-        word: whose word that is.
     """
     if word in {Word.REGISTRANT, Word.TRUSTED}:
         trusts = sought.gate.version is VersionSource.TRUSTED_TAG

@@ -68,7 +68,6 @@ class Installation:
     Attributes:
         open: opens the store; raises StoreUnavailableError.
         file: of the database, on SQLite.
-        sweep_seconds: how long the sweep rests.
         jobs: ids of the watched jobs; None where some are known by their names.
     """
 

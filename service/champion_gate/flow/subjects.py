@@ -63,14 +63,7 @@ class Subjects:
         return self._rules.refusal(gate, subject) or subject
 
     def behind(self, linked: Linked, run: JobRun, own: JobRun, found_by: str) -> Subject:
-        """What is asked about a version that comes from the run.
-
-        Args:
-            linked: the version, and what ties it to the run.
-            run: the job run; its people stand behind the version.
-            own: the same run, with the task runs that count for the gate.
-            found_by: how the version was found, or who names it.
-        """
+        """What is asked about a version that comes from the run."""
         return Subject(
             version=linked.version,
             job_id=run.job_id,

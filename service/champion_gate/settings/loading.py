@@ -55,7 +55,6 @@ class Reading:
     Attributes:
         gates: None if there is a problem.
         used: the vendors that gates name, as far as the file can be read.
-        problems: the key's path, what was found, what is expected.
     """
 
     gates: Gates | None

@@ -36,7 +36,6 @@ class Service:
 
     Attributes:
         url: of the service, as others reach it, without a slash at the end.
-        env_file: its variables.
         token: makes secrets of 64 hexadecimal digits.
         now: UTC.
     """

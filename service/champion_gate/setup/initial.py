@@ -51,12 +51,8 @@ class Answers:
     """What is asked; the defaults stand in for what is not known yet, when one answer is checked.
 
     Attributes:
-        public_url: where others reach the service.
-        host: the Databricks workspace's address.
         client_id, client_secret: of the service's own principal; the secret may be empty, to be added by hand.
-        job: id or name of the training job.
-        repository: in which people approve on GitHub; or else
-        project: the number of the project on GitLab.
+        repository, project: where people approve: on GitHub, or by its number on GitLab.
         server: address of GitHub's API, or of GitLab; empty for the public one.
         approvers: logins, on GitLab.
         identities: who each trainer is there.

@@ -26,15 +26,7 @@ class Callers(Transactions):
     def bind_token(
         self, token: str, *, promotion_id: str, job: str, expires_at: datetime, at: datetime
     ) -> TokenUse:
-        """Bind a CI job's token to the promotion and job that it is first posted for.
-
-        Args:
-            token: issuer and token id, made one text.
-            promotion_id: which promotion it is posted for.
-            job: which CI job posts it.
-            expires_at: until when the token could be posted again; forgotten then.
-            at: now.
-        """
+        """Bind a CI job's token to the promotion and job that it is first posted for; forgotten after `expires_at`."""
         with self._write() as connection:
             connection.execute(delete(job_tokens).where(job_tokens.c.expires_at < at))
             first = upsert(connection, job_tokens).values(

@@ -60,7 +60,6 @@ class Guard:
     """What stands before a view.
 
     Attributes:
-        auth: how the caller shows who it is.
         body_cap: bytes that a body may have; None where the view reads none.
         role: what a caller with a bearer token must be allowed.
     """

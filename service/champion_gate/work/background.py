@@ -31,14 +31,7 @@ class Background:
     def __init__(
         self, worker: Worker, store: Store, database_url: str, warm_up: Callable[[], None] = lambda: None
     ) -> None:
-        """Set up; `start` begins.
-
-        Args:
-            worker: does the work.
-            store: holds the leases.
-            database_url: as SQLAlchemy takes it.
-            warm_up: does beforehand what would hold up the first piece of work.
-        """
+        """Set up; `start` begins."""
         self._worker = worker
         self._warm_up = warm_up
         self._store = store

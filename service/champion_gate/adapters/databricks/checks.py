@@ -66,14 +66,7 @@ CHECKS = (
 def checkups(
     connection: DatabricksConnection, gates: Sequence[Gate], *, on_unity_catalog: bool, write_probe: bool
 ) -> Iterator[Checkup]:
-    """The checks of a workspace and of these gates; no call is made yet.
-
-    Args:
-        connection: to the workspace.
-        gates: those that are looked at.
-        on_unity_catalog: whether their models are in Unity Catalog.
-        write_probe: whether a write shows who may move aliases, so that owners need not.
-    """
+    """The checks of a workspace and of these gates; no call is made yet."""
     around = Surroundings(connection)
     yield Checkup(IDENTITY, lambda: _identity(around))
     for gate in gates:

@@ -33,9 +33,7 @@ class Place:
     """Where a task runs.
 
     Attributes:
-        task: its key.
         reaches: whether Unity Catalog can be reached from there; None where that is not known.
-        why: in words.
     """
 
     task: str

@@ -56,9 +56,7 @@ class LastAnswer:
     """The last answer to a call, if there was one.
 
     Attributes:
-        status: of HTTP.
         retry_after: seconds.
-        web_page: whether it was HTML.
         redirect: where it sent us instead of answering; None if it did not.
     """
 
@@ -74,7 +72,6 @@ class Seen:
 
     Attributes:
         what: method and path, for people.
-        writes: whether it may have changed something.
         repeatable: whether the SDK would have repeated it, had there been time.
         blotted: takes out of Databricks' words what was sent and nobody may read.
     """

@@ -29,8 +29,6 @@ class Environment:
     """One environment as it is now.
 
     Attributes:
-        seat: its name, as the gate writes it.
-        user_ids: people named as reviewers.
         teams: id -> slug of the teams named as reviewers.
         rules: everything else that protects it, in a form that can be compared.
         waits: how long its timer holds a job, from the job's creation on.

@@ -49,14 +49,7 @@ def read_branch(api: ProjectApi) -> Branch:
 
 
 def branch_problems(spot: GitLabPlace, branch: Branch, people: People, bot: Person) -> Iterator[str]:
-    """Who could change the branch, and with `protection: branch` let the job start, and is no Maintainer.
-
-    Args:
-        spot: the gate's place.
-        branch: as it is now.
-        people: looks them up.
-        bot: our own account, which has to be named to start pipelines.
-    """
+    """Who could change the branch, and with `protection: branch` let the job start, and is no Maintainer."""
     page = f"Branch {spot.ref} of project {spot.project} (Settings, Repository, Protected branches)"
     if not branch.is_protected:
         yield f"{page}: it is not protected. Protect it, for Maintainers only."

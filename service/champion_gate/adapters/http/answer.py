@@ -52,8 +52,6 @@ class Answer:
     """What came back.
 
     Attributes:
-        vendor: whose answer, for messages.
-        call: method and path, for messages.
         headers: names in lower case.
         may_have_acted: whether the call may have changed something at the vendor.
         limits: how this vendor tells limits from refusals.

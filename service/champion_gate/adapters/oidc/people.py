@@ -36,13 +36,7 @@ class OidcRoles:
     """Checks the ID tokens with which people and machines call the API. Safe to share between threads."""
 
     def __init__(self, oidc: ApiOidc, keys: IssuerKeys, clock: Clock) -> None:
-        """Nothing is called yet.
-
-        Args:
-            oidc: whose tokens are taken, and what makes a role.
-            keys: of that issuer.
-            clock: now, against which tokens' times are checked.
-        """
+        """Nothing is called yet."""
         self._oidc = oidc
         self._keys = keys
         self._clock = clock

@@ -58,7 +58,6 @@ class Part:
     Attributes:
         first: number of its first line; 0 where it has none.
         rests_on: the hash that its first line follows: GENESIS for a whole ledger, else taken on trust.
-        head: its last line.
     """
 
     first: int
