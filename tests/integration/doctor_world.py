@@ -12,6 +12,7 @@ from typing import Any
 
 from flask import Flask
 
+from champion_gate.adapters.databricks.checks import destination_of
 from champion_gate.bootstrap.core import SystemClock
 from champion_gate.store import Store, open_store
 from champion_gate.web.app import create_app
@@ -92,7 +93,7 @@ def doctor_world(folder: Path) -> Iterator[DoctorWorld]:
         )
         validation = databricks.jobs.add_job("validate-churn", parameters=VALIDATION_PARAMETERS)
         databricks.grants.permit("jobs", validation, "ml-owners", "CAN_MANAGE_RUN", "group_name")
-        _set_up_databricks(databricks, job_id)
+        _set_up_databricks(databricks, job_id, destination_of(public_url))
         world = DoctorWorld(
             folder,
             databricks,
@@ -131,7 +132,7 @@ def _service(store: Store) -> Flask:
     return create_app(store=store, wake_ups=HueyWakeUps(), clock=SystemClock(), access=access, checks=())
 
 
-def _set_up_databricks(databricks: DatabricksStandIn, job_id: str) -> None:
+def _set_up_databricks(databricks: DatabricksStandIn, job_id: str, destination: str) -> None:
     """A run that has registered a version, what is around it, and who may do what."""
     grants, catalog = databricks.grants, databricks.catalog
     databricks.clusters.clusters["0101-small"] = {
@@ -146,7 +147,7 @@ def _set_up_databricks(databricks: DatabricksStandIn, job_id: str) -> None:
     mlflow_run = catalog.add_mlflow_run(metrics={"f1": 0.9})
     catalog.add_version(MODEL, run_id=mlflow_run, created_by=TRAINER)
     databricks.jobs.finish_run(run_id)
-    attach(databricks, job_id, "ml-alerts", "champion-gate")
+    attach(databricks, job_id, "ml-alerts", destination)
     databricks.add_principal(TRAINER, groups=("ml-trainers",))
     databricks.add_principal(SERVING)
     grants.guarded = True
@@ -165,11 +166,14 @@ def attach(databricks: DatabricksStandIn, job_id: str, *names: str) -> None:
     """Have these destinations, and no others, be told of the job's success."""
     job = databricks.jobs.job(job_id)
     assert job is not None
-    kinds = {"champion-gate": {"generic_webhook": {"url": "https://gate.example.com/hooks/databricks"}}}
+    webhook = {"generic_webhook": {"url": "https://gate.example.com/hooks/databricks"}}
+    slack = {"slack": {"url": "https://x"}}
     ids = {each.display_name: each.id for each in databricks.destinations.by_id.values()}
     for name in names:
         if name not in ids:
-            ids[name] = databricks.destinations.add(name, kinds.get(name, {"slack": {"url": "https://x"}}))
+            ids[name] = databricks.destinations.add(
+                name, webhook if name.startswith("champion-gate") else slack
+            )
     job.more = {**job.more, "webhook_notifications": {"on_success": [{"id": ids[name]} for name in names]}}
 
 

@@ -140,7 +140,7 @@ WRONG = {
     "our destination is not attached": Wrong(
         lambda world: attach(world.databricks, world.job_id, "ml-alerts"),
         "databricks.notification",
-        "Job notifications, add champion-gate for Success",
+        "Job notifications, add champion-gate 127.0.0.1:",
         WARNING,
     ),
     "three others are attached": Wrong(
@@ -149,8 +149,19 @@ WRONG = {
         "First take one away: a job has at most 3 (ml-alerts, on-call, other)",
         WARNING,
     ),
+    "the destination of another installation": Wrong(
+        lambda world: attach(
+            world.databricks, world.job_id, "champion-gate", "champion-gate other.example.com"
+        ),
+        "databricks.notification",
+        "Job notifications, add champion-gate 127.0.0.1:",
+        WARNING,
+    ),
     "there is no destination of ours": Wrong(
-        no_destination, "databricks.notification", "Let a workspace administrator make it", WARNING
+        no_destination,
+        "databricks.notification",
+        "let a workspace administrator rename it, else make it",
+        WARNING,
     ),
     "destinations are hidden": Wrong(
         fault("notification-destinations"), "databricks.notification", "", NOT_KNOWN

@@ -11,6 +11,7 @@ from champion_gate_standins.common.server import serve
 from champion_gate_standins.databricks.principals import Principal
 from integration.setup_world import MODEL, PASSWORD, SERVICE, SetupWorld, setup_world
 
+NAME = "champion-gate gate.example.com"
 SLACK = {"slack": {"url": "https://hooks.slack.com/x"}}
 
 
@@ -42,18 +43,16 @@ def test_twice_changes_nothing_and_another_teams_two_destinations_stay(world: Se
     told = world.setup("--dry-run", "--grant")
     assert told.returncode == 0, told.stderr
     assert "+ posts to https://gate.example.com/hooks/databricks as databricks" in told.stdout
-    assert "+ champion-gate (2 of others stay)" in told.stdout
+    assert f"+ {NAME} (2 of others stay)" in told.stdout
     assert world.writes() == []
 
     first = world.setup("--grant", "--yes")
     assert first.returncode == 0, first.stderr
-    assert world.attached() == {"on_success": ["team-0", "team-1", "champion-gate"], "on_failure": ["team-2"]}
+    assert world.attached() == {"on_success": ["team-0", "team-1", NAME], "on_failure": ["team-2"]}
     job = world.databricks.jobs.job(world.job)
     assert job is not None
     assert job.more["email_notifications"] == {"on_failure": ["a@example.com"]}
-    made = next(
-        each for each in world.databricks.destinations.by_id.values() if each.display_name == "champion-gate"
-    )
+    made = next(each for each in world.databricks.destinations.by_id.values() if each.display_name == NAME)
     assert made.webhook == {
         "url": "https://gate.example.com/hooks/databricks",
         "username": "databricks",
@@ -129,7 +128,7 @@ def test_it_warns_where_something_else_deploys_the_job(
     done = world.setup("--principal", SERVICE)
     assert done.returncode == 0, done.stderr
     assert f"is deployed by {owner}, whose next deployment takes this away again" in done.stdout
-    assert world.attached()["on_success"] == ["champion-gate"]
+    assert world.attached()["on_success"] == [NAME]
 
 
 def test_a_job_with_three_destinations_is_left_and_that_is_said(world: SetupWorld) -> None:
@@ -153,17 +152,29 @@ def test_a_destination_that_came_meanwhile_is_not_lost(world: SetupWorld) -> Non
 
     world.databricks.destinations.add = add  # type: ignore[method-assign]
     assert world.setup().returncode == 0
-    assert world.attached() == {"on_success": ["theirs", "champion-gate"]}
+    assert world.attached() == {"on_success": ["theirs", NAME]}
 
 
 def test_a_name_that_others_use_is_never_taken(world: SetupWorld) -> None:
-    world.databricks.destinations.add("champion-gate", SLACK)
+    world.databricks.destinations.add(NAME, SLACK)
     refused = world.setup()
     assert refused.returncode == 1
     assert "is of type SLACK, and no webhook" in refused.stderr
-    world.databricks.destinations.add("champion-gate", SLACK)
+    world.databricks.destinations.add(NAME, SLACK)
     assert "2 notification destinations bear the name" in world.setup().stderr
     assert world.writes() == []
+
+
+def test_the_destination_of_another_installation_stays_as_it_is(world: SetupWorld) -> None:
+    theirs = {"url": "https://other.example.com/hooks/databricks", "username": "x", "password": "theirs"}
+    for name in ("champion-gate", "champion-gate other.example.com"):
+        world.databricks.destinations.add(name, {"generic_webhook": dict(theirs)})
+    assert world.setup().returncode == 0
+    assert world.setup("--rotate").returncode == 0
+    *others, ours = world.databricks.destinations.by_id.values()
+    assert [each.webhook for each in others] == [theirs, theirs]
+    assert ours.display_name == NAME
+    assert world.attached()["on_success"] == [NAME]
 
 
 def test_who_may_not_is_told_who_may(world: SetupWorld) -> None:

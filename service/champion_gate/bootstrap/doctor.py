@@ -106,7 +106,11 @@ def checkups(asked: Asked) -> Iterator[Checkup]:
     registry = registry_of(asked.settings, connection, asked.together)
     on_unity_catalog = asked.settings.gates.on_unity_catalog
     yield from databricks.checkups(
-        connection, asked.gates, on_unity_catalog=on_unity_catalog, write_probe=asked.write_probe
+        connection,
+        asked.gates,
+        asked.settings.environment.public_url,
+        on_unity_catalog=on_unity_catalog,
+        write_probe=asked.write_probe,
     )
     if not on_unity_catalog:
         import_mlflow(with_database=registry.name.startswith("sqlite:"))

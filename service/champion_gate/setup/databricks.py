@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from champion_gate.adapters.databricks.checks import DESTINATION
+from champion_gate.adapters.databricks.checks import destination_of
 from champion_gate.adapters.databricks.connection import ME, DatabricksConnection
 from champion_gate.adapters.databricks.errors import unreadable
 from champion_gate.adapters.databricks.job_runs import DatabricksJobRuns
 from champion_gate.adapters.databricks.jobs_api import JOB
 from champion_gate.adapters.databricks.models import Me, databricks
 from champion_gate.adapters.databricks.surroundings import Destination, Surroundings
+from champion_gate.domain.addresses import web_address
 from champion_gate.domain.vendors import PREFIX
 from champion_gate.errors import ConfigurationError, ConflictError
 from champion_gate.settings.env_file import rotate_variable
@@ -39,8 +40,9 @@ _MANAGER = "It takes CAN MANAGE on the job: let somebody who has it run this."
 
 @dataclass(frozen=True)
 class Webhook:
-    """Where Databricks posts, and what it shows there."""
+    """Where Databricks posts, what it shows there, and the name of the destination that does."""
 
+    name: str
     url: str
     username: str
     password: str = field(repr=False)
@@ -55,13 +57,18 @@ def webhook_of(service: Mapping[str, str]) -> Webhook:
     """Where the service takes notifications, out of its variables.
 
     Raises:
-        ConfigurationError: naming those that are missing.
+        ConfigurationError: naming those that are missing, or an address that is none.
     """
     missing = [name for name in (_PUBLIC_URL, _USERNAME, PASSWORD) if not service.get(name)]
     if missing:
         raise ConfigurationError([f"{name}: is missing in the env file" for name in missing])
-    url = f"{service[_PUBLIC_URL].rstrip('/')}/hooks/databricks"
-    return Webhook(url, service[_USERNAME], service[PASSWORD])
+    try:
+        address = web_address(service[_PUBLIC_URL])
+    except ValueError as error:
+        raise ConfigurationError([f"{_PUBLIC_URL}: expected {error}"]) from None
+    return Webhook(
+        destination_of(address), f"{address}/hooks/databricks", service[_USERNAME], service[PASSWORD]
+    )
 
 
 def check_person(connection: DatabricksConnection, service: Mapping[str, str]) -> str:
@@ -123,14 +130,14 @@ class Notifications:
         if self._id is None:
             plan.changes.append(
                 Change(
-                    f"notification destination {DESTINATION}",
+                    f"notification destination {self._webhook.name}",
                     (f"+ posts to {self._webhook.url} as {self._webhook.username}",),
                     self._create,
                 )
             )
         else:
             plan.remarks.append(
-                f"The notification destination {DESTINATION} is there. Databricks does not tell its address and password; "
+                f"The notification destination {self._webhook.name} is there. Databricks does not tell its address and password; "
                 "if they may be others, `--rotate` writes them anew."
             )
         for job_id in job_ids:
@@ -145,7 +152,7 @@ class Notifications:
         self._id = self._find()
         if self._id is None:
             raise ConflictError(
-                f"There is no notification destination {DESTINATION}.",
+                f"There is no notification destination {self._webhook.name}.",
                 hint="Run this without --rotate first.",
             )
 
@@ -161,7 +168,7 @@ class Notifications:
             Change(
                 f"password in {env_file}", (f"+ {PASSWORD}", f"+ {PASSWORD}_PREVIOUS (the old one)"), keep
             ),
-            Change(f"notification destination {DESTINATION}", (told,), send),
+            Change(f"notification destination {self._webhook.name}", (told,), send),
         ]
         plan.remarks.append(
             f"When a notification has come with the new password, take {PASSWORD}_PREVIOUS out, and restart the service."
@@ -173,28 +180,28 @@ class Notifications:
         found = [
             each
             for each in Surroundings(self._connection).destinations()
-            if (each.display_name or "").casefold() == DESTINATION
+            if (each.display_name or "").casefold() == self._webhook.name.casefold()
         ]
         if len(found) > 1:
             raise ConflictError(
-                f"{len(found)} notification destinations bear the name {DESTINATION}.",
+                f"{len(found)} notification destinations bear the name {self._webhook.name}.",
                 hint="Rename or delete all but one.",
             )
         if found and found[0].destination_type != "WEBHOOK":
             raise ConflictError(
-                f"The notification destination {DESTINATION} is of type {found[0].destination_type}, and no webhook.",
+                f"The notification destination {self._webhook.name} is of type {found[0].destination_type}, and no webhook.",
                 hint="Let its owner rename it.",
             )
         return found[0].id if found else None
 
     def _create(self) -> None:
-        body = {"display_name": DESTINATION, "config": self._webhook.config()}
+        body = {"display_name": self._webhook.name, "config": self._webhook.config()}
         with needing(_ADMIN):
             made = self._connection.begin().post(Destination, _DESTINATIONS, body)
         self._id = databricks.told(made.id, f"{_DESTINATIONS}.id")
 
     def _write(self, webhook: Webhook) -> None:
-        body = {"display_name": DESTINATION, "config": webhook.config()}
+        body = {"display_name": webhook.name, "config": webhook.config()}
         with needing(_ADMIN):
             self._connection.begin().write("PATCH", f"{_DESTINATIONS}/{quote(str(self._id), safe='')}", body)
 
@@ -218,7 +225,9 @@ class Notifications:
             )
         others = f"{len(job.attached)} of others stay" if job.attached else "the only one"
         what = f"{_EVENT} of {job.title}"
-        plan.changes.append(Change(what, (f"+ {DESTINATION} ({others})",), lambda: self._attach(job_id)))
+        plan.changes.append(
+            Change(what, (f"+ {self._webhook.name} ({others})",), lambda: self._attach(job_id))
+        )
 
     def _attach(self, job_id: str) -> None:
         """Databricks replaces the key as a whole, so all that stands there now goes back with it."""

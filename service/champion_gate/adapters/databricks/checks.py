@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC
 from functools import partial
 
+from champion_gate.adapters.ci_checks import ADDRESS
 from champion_gate.adapters.databricks import check_models, check_started
 from champion_gate.adapters.databricks.check_started import trainers_of
 from champion_gate.adapters.databricks.compute import places
@@ -21,7 +22,6 @@ from champion_gate.domain.gates import Gate
 from champion_gate.domain.policy import identify
 from champion_gate.errors import ForbiddenError, VendorError, VendorNotFoundError, VendorRefusedError
 
-DESTINATION = "champion-gate"
 _MOST_DESTINATIONS = 3  # of one event of a job
 
 IDENTITY = Check(
@@ -43,7 +43,7 @@ RUN_AS = Check(
 )
 NOTIFICATION = Check(
     "databricks.notification",
-    f"the notification destination {DESTINATION} is attached to each watched job",
+    "this service's own notification destination is attached to each watched job",
     "Without it a run is noticed minutes later, by the sweep.",
 )
 LAST_RUN = Check(
@@ -63,14 +63,28 @@ CHECKS = (
 )
 
 
+def destination_of(public_url: str) -> str:
+    """The name of a service's notification destination: Databricks tells no address, and a workspace may have several.
+
+    Args:
+        public_url: of the service, as `web_address` returns it.
+    """
+    return f"champion-gate {public_url.partition('://')[2]}"
+
+
 def checkups(
-    connection: DatabricksConnection, gates: Sequence[Gate], *, on_unity_catalog: bool, write_probe: bool
+    connection: DatabricksConnection,
+    gates: Sequence[Gate],
+    public_url: str | None,
+    *,
+    on_unity_catalog: bool,
+    write_probe: bool,
 ) -> Iterator[Checkup]:
     """The checks of a workspace and of these gates; no call is made yet."""
     around = Surroundings(connection)
     yield Checkup(IDENTITY, lambda: _identity(around))
     for gate in gates:
-        checks = _GatesChecks(around, gate, on_unity_catalog=on_unity_catalog)
+        checks = _GatesChecks(around, gate, public_url, on_unity_catalog=on_unity_catalog)
         started = check_started.StartedChecks(around, gate, checks.jobs, on_unity_catalog=on_unity_catalog)
         made = [*checks.all(), *started.all()]
         if on_unity_catalog:
@@ -109,6 +123,7 @@ class _GatesChecks:
 
     around: Surroundings
     gate: Gate
+    public_url: str | None
     on_unity_catalog: bool
 
     def all(self) -> Iterator[Checkup]:
@@ -177,40 +192,45 @@ class _GatesChecks:
                 yield RUN_AS.ok(f"job {job_id} runs as {names}")
 
     def _notification(self) -> Iterator[Finding]:
+        if self.public_url is None:
+            yield NOTIFICATION.not_known(
+                f"{ADDRESS} is not set, and our destination is named after it",
+                f"Set {ADDRESS} to the address by which Databricks reaches this service.",
+            )
+            return
+        name = destination_of(self.public_url)
         try:
             destinations = {each.id: each for each in self.around.destinations() if each.id}
         except ForbiddenError as error:
             jobs = ", ".join(self.around.connection.page(f"jobs/{each}") for each in self.jobs())
-            yield NOTIFICATION.not_known(
-                error.message, f"Look for {DESTINATION} under Job notifications: {jobs}"
-            )
+            yield NOTIFICATION.not_known(error.message, f"Look for {name} under Job notifications: {jobs}")
             return
         ours = {
             key
             for key, each in destinations.items()
-            if each.destination_type == "WEBHOOK" and (each.display_name or "").casefold() == DESTINATION
+            if each.destination_type == "WEBHOOK" and (each.display_name or "").casefold() == name.casefold()
         }
         for job_id in self.jobs():
             attached = [each.id for each in self.around.job(job_id).on_success if each.id]
             others = [destinations[each].display_name or each for each in attached if each in destinations]
             if ours & set(attached):
-                yield NOTIFICATION.ok(f"job {job_id} notifies {DESTINATION} of success")
+                yield NOTIFICATION.ok(f"job {job_id} notifies {name} of success")
                 continue
             page = self.around.connection.page(f"jobs/{job_id}")
-            attach = f"At {page}, Job details → Job notifications, add {DESTINATION} for Success."
+            attach = f"At {page}, Job details → Job notifications, add {name} for Success."
             if len(attached) >= _MOST_DESTINATIONS:
                 attach += (
                     f" First take one away: a job has at most {_MOST_DESTINATIONS} ({', '.join(others)})."
                 )
             if not ours:
                 attach = (
-                    "Let a workspace administrator make it: Settings → Notifications → Manage → Add destination → Webhook, "
-                    f"with the name {DESTINATION} and the address …/hooks/databricks of the service. {attach}"
+                    "If it is there by another name, let a workspace administrator rename it, else make it: Settings → Notifications → Manage → Add destination → Webhook, "
+                    f"with the name {name} and the address {self.public_url}/hooks/databricks. {attach}"
                 )
             found = (
                 "is not attached to" if ours else "is no destination of the workspace, and so not attached to"
             )
-            yield NOTIFICATION.warning(f"{DESTINATION} {found} job {job_id}", attach)
+            yield NOTIFICATION.warning(f"{name} {found} job {job_id}", attach)
 
     def _last_run(self) -> Iterator[Finding]:
         for job_id in self.jobs():
