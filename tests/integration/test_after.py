@@ -131,6 +131,24 @@ def test_a_rollback_a_minute_later_takes_the_endpoint_back(world: GateWorld) -> 
     assert [json.loads(step.result_json or "")["config_version_before"] for step in (first, second)] == [1, 2]
 
 
+def test_an_update_that_is_carried_out_long_after_it_was_sent_does_not_stay(world: GateWorld) -> None:
+    add_endpoint(world)
+    world.reconfigure(after=[{"serving_endpoint": ENDPOINT}])
+    world.break_databricks("/config$", status=503, times=1)
+    promote(world)
+    roll_back(world)
+    world.live(minutes=1)
+    first, second = world.after_moves()
+    assert (first.phase, second.phase, served(world)) == (StepPhase.OVERTAKEN, StepPhase.RUNNING, {"1"})
+    assert f"an update of step {first.id} was not answered" in second.reason
+    late = {"name": "champion", "entity_name": world.models.model, "entity_version": "2"}
+    world.databricks.serving.update(ENDPOINT, {"served_entities": [late]})
+    world.live(minutes=10)
+    (_, second) = world.after_moves()
+    assert (second.phase, second.reason) == (StepPhase.SUCCEEDED, "The endpoint serves v1.")
+    assert served(world) == {"1"}
+
+
 def test_a_rollback_while_an_update_is_being_sent_follows_it(world: GateWorld) -> None:
     add_endpoint(world)
     world.databricks.serving.update_seconds = 600

@@ -38,6 +38,8 @@ _KINDS = {
 }
 MOST_UPDATES = 5
 """So often an endpoint is updated by one step, where somebody else's updates undo it."""
+_MOVES = 10
+"""So many moves back, updates are looked for that were not answered."""
 _GIVEN = "parameters"
 """Under this key a step knows what its job was started with."""
 
@@ -254,10 +256,26 @@ class AfterMoves:
 
     def _arrived(self, seen: Step, endpoint: Endpoint) -> Step:
         version = named(seen.config["version"])
+        if (other := self._unanswered_before(seen)) is not None:
+            why = f"The endpoint serves {version}, and is watched for some minutes: an update of step {other.id} was not answered."
+            return self._due(replace(seen, reason=why), self._waits.endpoint_look)
         if not seen.starts:
             return self._ended(seen, StepPhase.SUCCEEDED, f"The endpoint served {version} already.")
         result = {**_kept(seen), "config_version_after": endpoint.config_version}
         return self._ended(seen, StepPhase.SUCCEEDED, f"The endpoint serves {version}.", result)
+
+    def _unanswered_before(self, seen: Step) -> Step | None:
+        """The step of an earlier move whose update of this endpoint, to another version, may be carried out yet."""
+        since, facts = self._clock.now() - self._waits.late_update, seen.config
+        moves = self._store.ledger_lines(alias_of(seen), kind=LedgerKind.ALIAS_CHANGE, limit=_MOVES)
+        for step in self._store.steps_named([each for move in moves for each in steps_behind([move]) or []]):
+            if step.kind is not StepKind.ENDPOINT or step.ended_at is None or step.ended_at <= since:
+                continue
+            is_here = step.config["serving_endpoint"] == facts["serving_endpoint"]
+            is_unanswered = step.starts > step.known.get("updates", 0)
+            if is_here and is_unanswered and step.config["version"] != facts["version"]:
+                return step
+        return None
 
     # --- both ---
 

@@ -74,6 +74,8 @@ class Waits:
     """Between looks at a job that the gate started; also before it is looked at for the first time."""
     endpoint_look: timedelta = timedelta(seconds=30)
     """Between looks at a serving endpoint, of which an update takes minutes."""
+    late_update: timedelta = timedelta(minutes=5)
+    """So long an endpoint is watched after a step whose update was not answered: it may be carried out yet."""
     turn: timedelta = timedelta(seconds=5)
     """Between looks whether the step before has ended."""
 
