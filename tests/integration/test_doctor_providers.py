@@ -239,6 +239,20 @@ GITHUB = {
         "github.workflow",
         "make these parts as they are there",
     ),
+    "a job that is skipped": Wrong(
+        lambda hub: hub.edit("    needs: present\n", "    needs: present\n    if: false\n"),
+        "github.workflow",
+        "make these parts as they are there",
+    ),
+    "another step": Wrong(
+        lambda hub: hub.edit("while :; do", "while false; do"), "github.workflow", "as they are there"
+    ),
+    "none was delivered": Wrong(
+        lambda hub: hub.world.there.webhooks.deliveries.clear(),
+        "github.deliveries",
+        "Advanced, Recent Deliveries shows whether",
+        UNKNOWN,
+    ),
     "another audience": Wrong(
         lambda hub: hub.edit("audience=champion-gate", "audience=other"),
         "github.workflow",
@@ -314,7 +328,7 @@ GITHUB = {
     "name",
     cases(
         GITHUB,
-        *("events", "wrong secret", "lacks a permission", "title without the id", "no variable"),
+        *("events", "wrong secret", "lacks a permission", "a job that is skipped", "no variable"),
         *("self-review", "only who is listed", "login of somebody else"),
     ),
 )
@@ -516,6 +530,25 @@ GITLAB = {
         "gitlab.pipeline",
         "as they are there",
     ),
+    "a job that runs at once": Wrong(
+        lambda lab: lab.edit("  manual_conf", "  when: always\n  manual_conf"),
+        "gitlab.pipeline",
+        "as they are there",
+    ),
+    "another script": Wrong(
+        lambda lab: lab.edit("while :; do", "while false; do"), "gitlab.pipeline", "as they are there"
+    ),
+    "includes more": Wrong(
+        lambda lab: lab.edit("stages: [", "include: other.yml\n\nstages: ["),
+        "gitlab.pipeline",
+        "as they are there",
+    ),
+    "none was delivered": Wrong(
+        lambda lab: lab.world.there.webhooks.deliveries.clear(),
+        "gitlab.deliveries",
+        "Edit, Recent events shows whether",
+        UNKNOWN,
+    ),
     "another audience": Wrong(
         lambda lab: lab.edit("aud: champion-gate", "aud: other"), "gitlab.pipeline", "as they are there"
     ),
@@ -548,7 +581,7 @@ GITLAB = {
 
 @pytest.mark.parametrize(
     "name",
-    cases(GITLAB, "read token may write", "no webhook", "runs by itself", "environment unprotected"),
+    cases(GITLAB, "none was delivered", "no webhook", "a job that runs at once", "environment unprotected"),
 )
 def test_gitlab_says_what_is_wrong_and_what_to_do(lab: GitLabWorld, name: str) -> None:
     GITLAB[name].put(lab)

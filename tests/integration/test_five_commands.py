@@ -117,7 +117,7 @@ def test_from_a_clone_to_a_green_doctor(tmp_path: Path, github: tuple[GitHubStan
         seen = run_command(*doctor[1:], environ=person, folder=tmp_path)
         assert seen.returncode == 0, seen.stdout
         # The App has no right to read variables, as it needs none; so that it is there is looked at here.
-        assert _doubted(seen.stdout) == ["github.variable", *UNTIL_IT_RUNS]
+        assert _doubted(seen.stdout) == ["github.deliveries", "github.variable", *UNTIL_IT_RUNS]
         assert there.repository(REPOSITORY).variables == {"CHAMPION_GATE_URL": "https://gate.example.com"}
         assert workspace.grants.guarded
         kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
@@ -167,7 +167,7 @@ def test_the_same_with_gitlab(tmp_path: Path) -> None:
     with _set_up_with_gitlab(tmp_path, "https://gate.example.com") as way:
         seen = run_command(*doctor[1:], environ=way.person, folder=tmp_path)
     assert seen.returncode == 0, seen.stdout
-    assert _doubted(seen.stdout) == UNTIL_IT_RUNS
+    assert _doubted(seen.stdout) == ["gitlab.deliveries", *UNTIL_IT_RUNS]
 
 
 @pytest.mark.part("full")

@@ -12,12 +12,14 @@ from typing import Any
 import yaml
 
 from champion_gate.domain.findings import Check, Finding
+from champion_gate.domain.text import one_line
 from champion_gate.errors import VendorUnavailableError
 
 ADDRESS = "CHAMPION_GATE_PUBLIC_URL"
 SEEN_LATER = "Without its webhooks a decision is seen by the sweep, up to a minute later."
 _LARGEST_FILE = 256 * 1024
-_SIDE_BY_SIDE = "description"  # of an input; for people alone
+_THEIR_OWN = frozenset({"description", "runs-on", "timeout-minutes", "image", "tags", "timeout"})
+"""Keys that are for people alone, or say where jobs run and how long they may."""
 
 
 # --- CI files ---------------------------------------------------------------------------------------------
@@ -35,7 +37,6 @@ class CiFile:
     where: str
     text: str
     parts: Mapping[tuple[str, ...], tuple[str, ...]]
-    holds: Sequence[str] = ()
 
     def compared(self, check: Check, shipped: str, name: str) -> Finding:
         """What the file has in common with the one that we ship."""
@@ -45,14 +46,13 @@ class CiFile:
         found, wanted = _documents(self.text), _documents(shipped)
         if not found or wanted is None:
             return check.fail(f"{self.where} cannot be read as YAML.", copy)
-        other = [
-            ".".join(mine[1:])
+        other = dict.fromkeys(
+            ".".join(path)
             for mine, theirs in self.parts.items()
-            if not _alike(_at(found, mine), _at(wanted, theirs))
-        ]
-        other += [each for each in self.holds if each not in self.text]
+            for path in _differences(_at(found, mine), _at(wanted, theirs), mine[1:])
+        )
         if other:
-            return check.fail(f"{self.where} is not as shipped in: {', '.join(other)}.", copy)
+            return check.fail(f"{self.where} is not as shipped in: {one_line(', '.join(other))}.", copy)
         return check.ok(f"{self.where} differs from the shipped file in nothing that champion-gate relies on")
 
 
@@ -83,18 +83,16 @@ def _at(documents: list[Any], path: Sequence[str]) -> object:
     return found
 
 
-def _alike(found: object, wanted: object) -> bool:
-    """Whether they are the same but for descriptions. Only as deep as what we ship: the other may name itself inside."""
-    if isinstance(wanted, dict):
-        keys = wanted.keys() - {_SIDE_BY_SIDE}
-        return (
-            isinstance(found, dict)
-            and found.keys() - {_SIDE_BY_SIDE} == keys
-            and all(_alike(found[key], wanted[key]) for key in keys)
-        )
-    if isinstance(wanted, list):
-        return isinstance(found, list) and len(found) == len(wanted) and all(map(_alike, found, wanted))
-    return isinstance(found, str | None) and found == wanted
+def _differences(found: object, wanted: object, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Where they differ, but for what is anybody's own. Only as deep as what we ship: the other may name itself inside."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        for key in sorted((wanted.keys() | found.keys()) - _THEIR_OWN):
+            yield from _differences(found.get(key), wanted.get(key), (*path, key))
+    elif isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
+        for mine, ours in zip(found, wanted, strict=True):
+            yield from _differences(mine, ours, path)
+    elif not isinstance(found, str | None) or found != wanted:
+        yield path
 
 
 # --- webhooks ---------------------------------------------------------------------------------------------
@@ -114,7 +112,8 @@ def delivered(
         shared: the variables of what we share with the vendor.
     """
     if not codes:
-        yield check.ok(f"{vendor} has sent none of late")
+        remedy = f"When people have been asked and have decided, run this again: {page} shows whether that was told."
+        yield check.not_known(f"{vendor} has sent none of late, so whether they arrive is not shown.", remedy)
         return
     arrived = sum(HTTPStatus.OK <= code < HTTPStatus.BAD_REQUEST for code in codes)
     if HTTPStatus.OK <= codes[0] < HTTPStatus.BAD_REQUEST:

@@ -67,15 +67,8 @@ CHECKS = (_CREDENTIALS, _WEBHOOK, _DELIVERIES, _INSTALLATION, _PLAN, _WORKFLOW, 
 _LEVELS = ("none", "read", "write", "admin")
 _SHIPPED = "deploy/github/champion-gate.yml"
 _PARTS = (
-    "run-name",
-    "on.workflow_dispatch.inputs",
-    "concurrency.group",
-    "concurrency.cancel-in-progress",
-    "jobs.approve.name",
-    "jobs.approve.needs",
-    "jobs.approve.strategy.matrix.environment",
-    "jobs.approve.environment.name",
-    "jobs.approve.permissions.id-token",
+    *("run-name", "on.workflow_dispatch.inputs", "concurrency", "env", "defaults"),
+    *("jobs.present", "jobs.approve"),
 )
 
 
@@ -234,9 +227,10 @@ class _There:
             )
             return
         parts = {("0", *part.split(".")): ("0", *part.split(".")) for part in _PARTS}
-        holds = [f"audience={self.server.oidc.audience}"]
-        file = CiFile(where, decoded(found.content, "GitHub"), parts, holds)
-        yield file.compared(_WORKFLOW, workflow_template().decode(), _SHIPPED)
+        ours = workflow_template().decode()
+        ours = ours.replace("audience=champion-gate", f"audience={self.server.oidc.audience}")
+        file = CiFile(where, decoded(found.content, "GitHub"), parts)
+        yield file.compared(_WORKFLOW, ours, _SHIPPED)
 
     def variable(self, api: RepositoryApi) -> Iterator[Finding]:
         page = f"{self.site}/{api.spot.repository}/settings/variables/actions"

@@ -42,14 +42,8 @@ CHECKS = (_TOKENS, _WEBHOOK, _DELIVERIES, _PIPELINE)
 _EXPIRES_SOON = timedelta(days=14)
 _SHIPPED = "gitlab/champion-gate.gitlab-ci.yml"
 _PARTS = (
-    "0.spec.inputs",
-    "1.workflow.name",
-    "1.workflow.rules",
-    "1.workflow.auto_cancel",
-    "1.default.interruptible",
-    "1.approve.rules",
-    "1.approve.environment.name",
-    "1.approve.id_tokens",
+    *("0.spec.inputs", "1.include", "1.variables", "1.workflow", "1.default"),
+    *("1.present", "1.approve"),
 )
 
 
