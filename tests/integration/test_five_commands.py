@@ -154,7 +154,7 @@ def _set_up_with_gitlab(folder: Path, public_url: str) -> Iterator[GitLabWay]:
         for arguments, sent in (
             (init[1:], "".join(f"{each}\n" for each in answers)),
             (databricks[1:], "y\n"),
-            (["setup", "gitlab"], ""),
+            (["setup", "gitlab"], "y\n"),
         ):
             done = run_command(*arguments, environ=person, folder=folder, sent=sent)
             assert done.returncode == 0, done.stderr

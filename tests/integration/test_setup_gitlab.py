@@ -52,7 +52,10 @@ class World:
         text = GATES.format(url=self.url, approvers=approvers, approvals=approvals, protection=protection)
         (self.folder / "gates.yaml").write_text(text)
 
-    def setup(self, *arguments: str, login: str = "maria") -> subprocess.CompletedProcess[str]:
+    def setup(
+        self, *arguments: str, login: str = "maria", agreed: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        arguments = (*arguments, "--yes") if agreed else arguments
         environ = {"GITLAB_TOKEN": self.gitlab.add_token(login, ("api",))}
         return run_command("setup", "gitlab", *arguments, environ=environ, folder=self.folder)
 
@@ -81,6 +84,10 @@ def test_an_empty_project_becomes_one_in_which_an_approval_counts_and_twice_chan
     assert told.returncode == 0, told.stderr
     project = world.gitlab.project(42)
     assert not {*project.triggers, *project.protected_branches, *project.protected_environments}
+    refused = world.setup(agreed=False)
+    assert refused.returncode == 1
+    assert "! these settings hold for every pipeline and deployment" in refused.stdout
+    assert UNSAFE.items() <= project.settings.items()
     done = world.setup()
     assert done.returncode == 0, done.stderr
     assert "champion-gate will ask as maria, whose approval then never counts" in done.stdout
@@ -117,7 +124,7 @@ def test_who_may_deploy_already_stays_and_requests_that_wait_are_told_first(worl
     waiting = world.gitlab.start(
         42, {**inputs, "gate_url": "https://gate.example.com", "evidence_base64": "eA=="}, username="maria"
     )
-    refused = world.setup()
+    refused = world.setup(agreed=False)
     assert refused.returncode == 1
     assert f"! pipeline {waiting.id} waits:" in refused.stdout
     assert not world.gitlab.project(42).triggers

@@ -61,7 +61,10 @@ class Protections:
             line for name, to in wanted.items() for line in (f"- {name}: {now[name]}", f"+ {name}: {to}")
         ]
         make = partial(self._calls.send, "PUT", body=wanted)
-        plan.changes.append(Change(f"settings of {self._calls.where}", tuple(lines), make))
+        loses = (
+            f"these settings hold for every pipeline and deployment of {self._calls.where}, not only for ours"
+        )
+        plan.changes.append(Change(f"settings of {self._calls.where}", tuple(lines), make, stops=(loses,)))
 
     def _add_branch(self, plan: Plan, ref: str) -> None:
         try:
