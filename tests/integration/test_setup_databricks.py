@@ -107,6 +107,8 @@ def test_a_group_that_may_hold_the_service_loses_nothing_and_a_named_one_gets_th
     told = world.setup(*unknown)  # nobody knows this principal, nor its groups
     assert "whether 11111111-1111-1111-1111-111111111111 is in there is not shown" in told.stdout
     assert world.databricks.catalog.owner(MODEL) == "secret-owners"
+    told = world.setup("--owner", "ml owners; ls")
+    assert f"update {MODEL} --owner 'ml owners; ls'" in told.stdout
     assert world.setup("--grant", "--yes", "--owner", "ml-owners").returncode == 0
     assert world.databricks.catalog.owner(MODEL) == "ml-owners"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -293,7 +294,7 @@ def _another_account(remembered: RememberedLogin, found: Person) -> AnotherAccou
         f"{login} is another account now than on {remembered.last_resolved_at:%Y-%m-%d} "
         f"({found.user_id}, and {remembered.user_id} then).",
         hint="Whoever had it may have renamed their account: find out, and write their login of today in "
-        f"gates.yaml; or, if it is right: champion-gate identities accept {provider} {login} "
+        f"gates.yaml; or, if it is right: champion-gate identities accept {provider} {shlex.quote(login)} "
         f"--id {found.user_id} --reason WHY",
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
@@ -219,13 +220,13 @@ def _at_aliases(store: Store) -> Iterator[Finding]:
     for key, hold in list(store.holds().items())[:_MOST]:
         yield WAITING.warning(
             f"{key.model}@{key.alias} is {hold}.",
-            f"When it may move again: champion-gate alias release {key.model} {key.alias} --reason WHY",
+            f"When it may move again: champion-gate alias release {shlex.join((key.model, key.alias))} --reason WHY",
         )
     failed = failed_of_latest_moves(store)
     for key in list(dict.fromkeys(map(alias_of, failed)))[:_MOST]:
         yield WAITING.warning(
             f"What follows the move of {key.model}@{key.alias} failed.",
-            f"champion-gate steps list {key.model} {key.alias} says why; then champion-gate steps retry, or skip.",
+            f"champion-gate steps list {shlex.join((key.model, key.alias))} says why; then champion-gate steps retry, or skip.",
         )
 
 

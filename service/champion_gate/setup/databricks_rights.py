@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -161,7 +162,7 @@ class Rights:
         if owns is None:
             plan.remarks.append(
                 f"{at.owner('FUNCTION') or 'Somebody who is not told'} owns {name}; whether {us.name} is in there is not shown. "
-                f"If it is not: databricks registered-models update {name} --owner {self._owner}"
+                f"If it is not: databricks registered-models update {shlex.quote(name)} --owner {shlex.quote(self._owner)}"
             )
         return owns is False
 
@@ -215,5 +216,5 @@ class Rights:
                 self._connection.begin().write("PATCH", path, {"owner": self._owner})
 
         loses = f"{before} loses the rights of an owner of {model}, and so the right to set its aliases"
-        told = f"databricks registered-models update {model} --owner {self._owner}"
+        told = f"databricks registered-models update {shlex.quote(model)} --owner {shlex.quote(self._owner)}"
         return Change(f"owner of {model}", (f"- {before}", f"+ {self._owner}"), make, stops=(loses,)), told

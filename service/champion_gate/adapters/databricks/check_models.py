@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -179,7 +180,7 @@ class ModelChecks:
         probe = "champion-gate doctor --write-probe shows whether we may all the same."
         remedy = (
             f"Let a group own it that our principal {me.name} is in, and nobody who trains: databricks registered-models "
-            f"update {name} --owner GROUP\n{probe}"
+            f"update {shlex.quote(name)} --owner GROUP\n{probe}"
         )
         if owner is None:
             yield ALIAS.not_known(f"who owns {name} is not told", probe)
@@ -248,7 +249,7 @@ class ModelChecks:
                 remedy = "Give the job, or the service, a service principal of its own."
                 yield SEPARATION.fail(f"{who.name}, as whom the job trains, is our own principal", remedy)
             elif owns:
-                remedy = f"databricks registered-models update {name} --owner GROUP, with a group that {who.name} is not in."
+                remedy = f"databricks registered-models update {shlex.quote(name)} --owner GROUP, with a group that {who.name} is not in."
                 yield SEPARATION.fail(
                     f"{who.name}, as whom the job trains, owns {name} or is in the group that does", remedy
                 )
@@ -277,7 +278,7 @@ class ModelChecks:
         ours = {each.casefold() for each in (me.name, *(me.groups or ()))}
         others = sorted(each for each in holders or () if each.casefold() not in ours)
         if owner is None or holders is None:
-            remedy = f"Let its owner look: databricks grants get-effective FUNCTION {name}"
+            remedy = f"Let its owner look: databricks grants get-effective FUNCTION {shlex.quote(name)}"
             yield OTHERS.not_known(f"who has MANAGE on {name} is not shown to us", remedy)
         elif others:
             remedy = "\n".join(_revoke(at, Who(each, frozenset()), "FUNCTION", MANAGE) for each in others)
