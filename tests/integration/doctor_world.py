@@ -30,6 +30,7 @@ from integration.store_databases import new_sqlite
 
 MODEL = "main.ml.churn"
 US = "0f0e0d0c-1111-2222-3333-444455556666"
+VALIDATOR = "validator@example.com"
 SERVING = "aaaaaaaa-1111-2222-3333-444455556666"
 VALIDATION_PARAMETERS = {"model_name": "", "model_version": ""}
 
@@ -91,7 +92,9 @@ def doctor_world(folder: Path) -> Iterator[DoctorWorld]:
                 "job_clusters": [{"job_cluster_key": "small", "new_cluster": {"num_workers": 1}}],
             },
         )
-        validation = databricks.jobs.add_job("validate-churn", parameters=VALIDATION_PARAMETERS)
+        validation = databricks.jobs.add_job(
+            "validate-churn", run_as=VALIDATOR, parameters=VALIDATION_PARAMETERS
+        )
         databricks.grants.permit("jobs", validation, "ml-owners", "CAN_MANAGE_RUN", "group_name")
         _set_up_databricks(databricks, job_id, destination_of(public_url))
         world = DoctorWorld(
@@ -150,12 +153,14 @@ def _set_up_databricks(databricks: DatabricksStandIn, job_id: str, destination: 
     attach(databricks, job_id, "ml-alerts", destination)
     databricks.add_principal(TRAINER, groups=("ml-trainers",))
     databricks.add_principal(SERVING)
+    databricks.add_principal(VALIDATOR)
     grants.guarded = True
     grants.owners |= {("CATALOG", "main"): "data-platform", ("SCHEMA", "main.ml"): "data-platform"}
     grants.grant("CATALOG", "main", "ml-owners", "USE_CATALOG")
     grants.grant("SCHEMA", "main.ml", US, "USE_SCHEMA")
     grants.grant("FUNCTION", MODEL, "ml-trainers", "CREATE_MODEL_VERSION", "EXECUTE")
-    grants.grant("FUNCTION", MODEL, SERVING, "EXECUTE")
+    for each in (SERVING, VALIDATOR):
+        grants.grant("FUNCTION", MODEL, each, "EXECUTE")
     grants.permit("jobs", job_id, US, "CAN_VIEW", "service_principal_name")
     grants.permit("experiments", EXPERIMENT, US, "CAN_READ", "service_principal_name")
     entity = {"name": "churn", "entity_name": MODEL, "entity_version": "1", "workload_size": "Small"}

@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 
 from champion_gate.bootstrap.local import migrate_database
+from champion_gate.domain.after import GIVEN_PARAMETERS
 from champion_gate.domain.ports import Person
 from champion_gate.store import open_store
 from champion_gate_standins.databricks.runs import Job
 from champion_gate_standins.databricks.server import Fault
 from integration.commands import clean_environ, command_line, run_command
-from integration.doctor_world import MODEL, SERVING, US, DoctorWorld, Wrong, attach, doctor_world
+from integration.doctor_world import MODEL, SERVING, US, VALIDATOR, DoctorWorld, Wrong, attach, doctor_world
 from integration.gate_models import TRAINER
 from integration.process_world import until
 
@@ -62,6 +63,16 @@ def validation_of(world: DoctorWorld) -> Job:
 def validate_as_a_stranger(world: DoctorWorld) -> None:
     world.databricks.add_principal("other@example.com")
     validation_of(world).run_as = "other@example.com"
+
+
+def start_as_a_manager(world: DoctorWorld) -> None:
+    """A batch job follows the move, as somebody who manages the model."""
+    who, databricks = "scorer@example.com", world.databricks
+    databricks.add_principal(who)
+    databricks.grants.grant("FUNCTION", MODEL, who, "EXECUTE", "MANAGE")
+    batch = databricks.jobs.add_job("score", run_as=who, parameters=dict.fromkeys(GIVEN_PARAMETERS, ""))
+    databricks.grants.permit("jobs", batch, "ml-owners", "CAN_MANAGE_RUN", "group_name")
+    world.write_gates(after=[{"job": int(batch)}])
 
 
 def never_registered(world: DoctorWorld) -> None:
@@ -272,6 +283,29 @@ WRONG = {
         "Let an administrator look",
         NOT_KNOWN,
         also={"databricks.started_job": NOT_KNOWN},  # it runs as the trainer too
+    ),
+    "a validation as a member of the owning group": Wrong(
+        lambda world: world.databricks.principals.join(VALIDATOR, "ml-owners"),
+        "databricks.separation",
+        f"with a group that {VALIDATOR} is not in",
+    ),
+    "a validation that may register versions": Wrong(
+        lambda world: world.databricks.grants.grant("FUNCTION", MODEL, VALIDATOR, "CREATE_MODEL_VERSION"),
+        "databricks.separation",
+        f"REVOKE CREATE MODEL VERSION ON FUNCTION {MODEL} FROM `{VALIDATOR}`;",
+        WARNING,
+    ),
+    "a validation as the trainer": Wrong(
+        lambda world: setattr(validation_of(world), "run_as", TRAINER),
+        "databricks.separation",
+        f"REVOKE CREATE MODEL VERSION ON FUNCTION {MODEL} FROM `ml-trainers`;",
+        WARNING,
+    ),
+    "a job after the move that manages the model": Wrong(
+        start_as_a_manager,
+        "databricks.separation",
+        f"REVOKE MANAGE ON FUNCTION {MODEL} FROM `scorer@example.com`;",
+        also={"databricks.others": WARNING},
     ),
     "a trainer who may not register": Wrong(
         may_not_register,

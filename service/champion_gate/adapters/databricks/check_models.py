@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,6 +22,7 @@ _SIMPLE = re.compile(r"[A-Za-z0-9_]+")
 _ADMINS = "admins"  # the workspace's administrators
 _OURS = ("USE_CATALOG", "USE_SCHEMA", "EXECUTE")
 _TOO_MUCH = frozenset({"ALL_PRIVILEGES", MANAGE})
+_WRITES = frozenset({*_TOO_MUCH, "CREATE_MODEL_VERSION", "APPLY_TAG"})
 
 MODEL = Check(
     "databricks.model",
@@ -49,8 +51,8 @@ TRAINING = Check(
 )
 SEPARATION = Check(
     "databricks.separation",
-    "the principal as whom the job trains cannot move the alias",
-    "Who trains could make a version Champion without any approval.",
+    "as whom jobs run that train, or that the gate starts, cannot move the alias, and who validates writes nothing",
+    "Who could move the alias makes a version Champion without any approval, by the code that they run.",
 )
 OTHERS = Check(
     "databricks.others",
@@ -87,11 +89,17 @@ def _revoke(at: Privileges, who: Who, level: str, privilege: str) -> str:
 
 @dataclass(frozen=True)
 class ModelChecks:
-    """The checks of one gate's models; `jobs` reads the ids of the jobs that train."""
+    """The checks of one gate's models.
+
+    Attributes:
+        jobs: reads the ids of the jobs that train.
+        started: the ids of the jobs that the gate starts.
+    """
 
     around: Surroundings
     gate: Gate
     jobs: Callable[[], list[str]]
+    started: Collection[str] = ()
 
     def all(self, *, write_probe: bool) -> Iterator[Checkup]:
         """Each as an entry; where a write shows who may move aliases, owners need not."""
@@ -195,14 +203,19 @@ class ModelChecks:
         else:
             yield ALIAS.fail(f"{owner} owns {name}, not us", remedy)
 
-    def _trainers(self) -> Iterator[Who]:
+    def _trainers(self) -> list[Who]:
         """As whom the watched jobs run, each once."""
-        seen = set[str]()
-        for job_id in self.jobs():
-            for each in run_as(self.around.job(job_id)):
-                if each.name and each.name not in seen:
-                    seen.add(each.name)
-                    yield self.around.who(each.name, is_group=each.is_group)
+        return self._as_whom(self.jobs())
+
+    def _as_whom(self, job_ids: Iterable[str]) -> list[Who]:
+        """As whom jobs run, each once; a job that is not shown to us is told of by another check."""
+        found = dict[str, Who]()
+        for job_id in job_ids:
+            with suppress(VendorRefusedError):
+                for each in run_as(self.around.job(job_id)):
+                    if each.name:
+                        found.setdefault(each.name, self.around.who(each.name, is_group=each.is_group))
+        return list(found.values())
 
     def _training(self) -> Iterator[Finding]:
         name = self._names[0]
@@ -241,34 +254,56 @@ class ModelChecks:
         return {each.created_by.casefold(): each.version for each in reversed(versions) if each.created_by}
 
     def _separation(self) -> Iterator[Finding]:
-        at, me = self._destination, self.around.me()
+        trainers = self._trainers()
+        for who in trainers:
+            yield self._separated(who, "the job trains")
+        for job_id in self.started:
+            for who in self._as_whom([job_id]):
+                if who not in trainers:
+                    yield self._separated(who, f"job {job_id} runs")
+        if self.gate.validation is not None:
+            yield from self._writing(self.gate.validation.job_id)
+
+    def _writing(self, job_id: str) -> Iterator[Finding]:
+        """What those as whom a validation runs may write to the model that it loads; whoever made that runs code there."""
+        at = Privileges(self.around, self._names[0])
         name = at.names["FUNCTION"]
-        for who in self._trainers():
-            owns, manages = at.owns(who, "FUNCTION"), at.has(who, MANAGE)
-            if who.name.casefold() == me.name.casefold():
-                remedy = "Give the job, or the service, a service principal of its own."
-                yield SEPARATION.fail(f"{who.name}, as whom the job trains, is our own principal", remedy)
-            elif owns:
-                remedy = f"databricks registered-models update {shlex.quote(name)} --owner GROUP, with a group that {who.name} is not in."
-                yield SEPARATION.fail(
-                    f"{who.name}, as whom the job trains, owns {name} or is in the group that does", remedy
+        for who in self._as_whom([job_id]):
+            found = f"{who.name}, as whom job {job_id} validates,"
+            if len(self._names) > 1 and at.owns(who, "FUNCTION"):
+                yield SEPARATION.warning(
+                    f"{found} owns {name} or is in the group that does", _other_owner(name, who)
                 )
-            elif manages:
-                remedy = _revoke(at, who, "FUNCTION", MANAGE)
-                yield SEPARATION.fail(
-                    f"{who.name}, as whom the job trains, has MANAGE on {name}, itself, by a group or from above",
-                    remedy,
+            for each in sorted(
+                at.given_to(who, "FUNCTION") & (_WRITES if len(self._names) > 1 else _WRITES - {MANAGE})
+            ):
+                yield SEPARATION.warning(
+                    f"{found} has {each.replace('_', ' ')} on {name}, and needs EXECUTE alone",
+                    _revoke(at, who, "FUNCTION", each),
                 )
-            elif owns is None or manages is None:
-                remedy = f"Let an administrator look: it must neither own {name}, nor have MANAGE, nor be in {at.owner('FUNCTION')}."
-                yield SEPARATION.not_known(
-                    f"whether {who.name} can move aliases of {name} is not shown to us", remedy
-                )
-            else:
-                groups = ", ".join(sorted(who.groups or ())) or "no group"
-                yield SEPARATION.ok(
-                    f"{who.name}, in {groups}, as whom the job trains, cannot move aliases of {name}"
-                )
+
+    def _separated(self, who: Who, does: str) -> Finding:
+        """Whether a principal can move the alias without any approval; `does` says what runs as it."""
+        at, me = self._destination, self.around.me()
+        name, owns, manages = at.names["FUNCTION"], at.owns(who, "FUNCTION"), at.has(who, MANAGE)
+        found = f"{who.name}, as whom {does},"
+        if who.name.casefold() == me.name.casefold():
+            remedy = "Give the job, or the service, a service principal of its own."
+            return SEPARATION.fail(f"{found} is our own principal", remedy)
+        if owns:
+            return SEPARATION.fail(
+                f"{found} owns {name} or is in the group that does", _other_owner(name, who)
+            )
+        if manages:
+            remedy = _revoke(at, who, "FUNCTION", MANAGE)
+            return SEPARATION.fail(f"{found} has MANAGE on {name}, itself, by a group or from above", remedy)
+        if owns is None or manages is None:
+            remedy = f"Let an administrator look: it must neither own {name}, nor have MANAGE, nor be in {at.owner('FUNCTION')}."
+            return SEPARATION.not_known(
+                f"whether {found} can move aliases of {name} is not shown to us", remedy
+            )
+        groups = ", ".join(sorted(who.groups or ())) or "no group"
+        return SEPARATION.ok(f"{who.name}, in {groups}, as whom {does}, cannot move aliases of {name}")
 
     def _others(self) -> Iterator[Finding]:
         at, me = self._destination, self.around.me()
@@ -327,6 +362,10 @@ class ModelChecks:
                 yield DEPLOYMENT_JOB.warning(
                     f"Databricks starts job {job_id} for each new version of {name}", remedy
                 )
+
+
+def _other_owner(name: str, who: Who) -> str:
+    return f"databricks registered-models update {shlex.quote(name)} --owner GROUP, with a group that {who.name} is not in."
 
 
 def _quoted(name: str) -> str:

@@ -49,12 +49,12 @@ class StartedChecks:
 
     def all(self) -> Iterator[Checkup]:
         """Each as an entry, where there is something to look at."""
-        if self._starts():
+        if self.starts():
             yield Checkup(STARTED_JOB, self._started_jobs, self.gate.name)
         if self._moves():
             yield Checkup(ENDPOINT, self._endpoints, self.gate.name)
 
-    def _starts(self) -> dict[str, set[str]]:
+    def starts(self) -> dict[str, set[str]]:
         """The jobs that the gate starts, each with the parameters that it is given."""
         gate, wanted = self.gate, dict[str, set[str]]()
         version = {MODEL_PARAMETER, VERSION_PARAMETER}
@@ -71,7 +71,7 @@ class StartedChecks:
         return [each.serving_endpoint for each in self.gate.after if each.serving_endpoint is not None]
 
     def _started_jobs(self) -> Iterator[Finding]:
-        for job_id, parameters in self._starts().items():
+        for job_id, parameters in self.starts().items():
             try:
                 job = DatabricksJobs(self.around.connection).describe(job_id)
             except ForbiddenError as error:

@@ -88,7 +88,9 @@ def checkups(
         started = check_started.StartedChecks(around, gate, checks.jobs, on_unity_catalog=on_unity_catalog)
         made = [*checks.all(), *started.all()]
         if on_unity_catalog:
-            made += check_models.ModelChecks(around, gate, checks.jobs).all(write_probe=write_probe)
+            made += check_models.ModelChecks(around, gate, checks.jobs, started.starts()).all(
+                write_probe=write_probe
+            )
         for each in made:
             yield replace(each, run=partial(_once_signed_in, around, each))
 
