@@ -21,8 +21,8 @@ ALLOWED_SKIP = "../shared is absent"
 
 _FOREIGN_VARIABLES = ("CHAMPION_GATE_", "DATABRICKS_", "MLFLOW_", "ARM_")
 
-_QUICK_EXAMPLES, _EXAMPLES = 20, 100
-"""How many examples a property test takes: in `make test`, and otherwise."""
+_EXAMPLES, _MORE_EXAMPLES = {"quick": 20, "rest": 60}, 100
+"""How many examples a property test takes: in `make test`, in what follows it, and otherwise."""
 _MEMORY, _ROOM = Path("/dev/shm"), 2**30
 
 
@@ -37,7 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Take away what a developer's shell says about Databricks and MLflow, before anything is imported."""
     settings.register_profile(
         "gate",
-        max_examples=_QUICK_EXAMPLES if config.getoption("part") == "quick" else _EXAMPLES,
+        max_examples=_EXAMPLES.get(config.getoption("part"), _MORE_EXAMPLES),
         # Slow machines are no failure; in CI the same examples run every time.
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow],
