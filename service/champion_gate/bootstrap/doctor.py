@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -146,8 +146,10 @@ def _store_if_there(database_url: str) -> Store | None:
     if file is not None and not file.is_file():  # which opening would make
         return None
     try:
-        store = open_store(database_url, token=command_line_token)
-        store.check()
+        with ExitStack() as unless_usable:
+            store = unless_usable.enter_context(open_store(database_url, token=command_line_token))
+            store.check()
+            unless_usable.pop_all()
     except (SQLAlchemyError, GateError):
         return None
     return store

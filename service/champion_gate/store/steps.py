@@ -100,11 +100,6 @@ class Steps(Transactions):
             row = LEASES.take(connection, step_id, at=at, lease_seconds=lease_seconds, token=token)
         return None if row is None else _step(row)
 
-    def keep_step(self, taken: Step, at: datetime, lease_seconds: float) -> None:
-        """Lease the row anew for who holds it; raises LeaseLostError."""
-        with self._write() as connection:
-            LEASES.keep(connection, taken, at=at, lease_seconds=lease_seconds)
-
     def save_step(self, taken: Step, *, release: bool = False, ledger: Sequence[LedgerEntry] = ()) -> Step:
         """Write all of it, with ledger lines: all or nothing; with `release` the lease is given back.
 
