@@ -244,11 +244,15 @@ def test_an_environment_whose_job_github_names_whole_is_taken(tmp_path: Path, en
         ("gates 0 apply_within", "7", r"gates\[0\]\.apply_within"),
         ("gates 0 apply_within", 7, r"gates\[0\]\.apply_within: found 7"),
         ("gates 0 approval", ..., r"gates\[0\]\.approval: is missing"),
-        ("gates 0 approval", {}, r"gates\[0\]\.approval: found no keys; expected one key, github or gitlab"),
+        (
+            "gates 0 approval",
+            {},
+            r"gates\[0\]\.approval: found no keys; expected one key, github or github_review or gitlab",
+        ),
         (
             "gates 0 approval",
             {"jenkins": {}},
-            r"gates\[0\]\.approval\.jenkins: is no key that is known here; known are github, gitlab",
+            r"gates\[0\]\.approval\.jenkins: is no key that is known here; known are github, github_review, gitlab",
         ),
         ("gates 0 approval", {"github": None}, r"gates\[0\]\.approval\.github: found nothing; expected keys"),
         ("gates 0 approval gitlab", {"project": 42}, r"gates\[0\]\.approval: found github and gitlab"),
@@ -256,7 +260,7 @@ def test_an_environment_whose_job_github_names_whole_is_taken(tmp_path: Path, en
         (
             "gates 0 approval jenkins",
             {},
-            r"gates\[0\]\.approval\.jenkins: is no key .*; known are github, gitlab",
+            r"gates\[0\]\.approval\.jenkins: is no key .*; known are github, github_review, gitlab",
         ),
         ("gates 0 approval github repository", ..., r"gates\[0\]\.approval\.github\.repository: is missing"),
         (

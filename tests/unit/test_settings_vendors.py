@@ -89,7 +89,12 @@ def test_its_keys_are_read_explained_and_told_to_editors(tmp_path: Path) -> None
     assert gates.servers == {"forge": ForgeServer()}
     assert "Whoever is in hall of https://forge.example.com approves it." in explain(gates)
     schema = gates_json_schema(ALL)
-    assert list(schema["$defs"]["ApprovalEntry"]["properties"]) == ["github", "gitlab", "forge"]
+    assert list(schema["$defs"]["ApprovalEntry"]["properties"]) == [
+        "github",
+        "github_review",
+        "gitlab",
+        "forge",
+    ]
     assert "forge" in schema["properties"]
 
 
@@ -101,7 +106,7 @@ def test_its_keys_are_read_explained_and_told_to_editors(tmp_path: Path) -> None
         (
             "gates 0 approval",
             {},
-            "gates[0].approval: found no keys; expected one key, github or gitlab or fo",
+            "gates[0].approval: found no keys; expected one key, github or github_review or gitlab or fo",
         ),
         (
             "forge",

@@ -163,7 +163,7 @@ def _providers(asked: Asked, store: Store | None) -> Iterator[Checkup]:
         theirs = [each for each in asked.gates if each.approval.provider == name]
         if theirs:
             public_url = asked.settings.environment.public_url
-            yield from vendor_of(host.server.kind).checkups(providers[name], host, theirs, public_url)
+            yield from vendor_of(name).checkups(providers[name], host, theirs, public_url)
     for gate in asked.gates:
         provider = providers[gate.approval.provider]
         yield from approval_checks.checkups(gate, provider, remembered, asked.together)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from champion_gate import __version__
 from champion_gate.adapters.github import vendor as github
+from champion_gate.adapters.github.review import vendor as review
 from champion_gate.adapters.gitlab import vendor as gitlab
 from champion_gate.domain.ports import (
     Accounts,
@@ -22,6 +23,7 @@ from champion_gate.domain.ports import (
 )
 from champion_gate.domain.together import Together
 from champion_gate.domain.values import UNITY_CATALOG
+from champion_gate.domain.vendors import kind_of
 from champion_gate.settings.loading import Settings
 
 if TYPE_CHECKING:
@@ -29,15 +31,15 @@ if TYPE_CHECKING:
     from champion_gate.adapters.oidc.people import OidcRoles
 
 
-VENDORS = (github.VENDOR, gitlab.VENDOR)
+VENDORS = (github.VENDOR, review.VENDOR, gitlab.VENDOR)
 """The CI/CD systems that there are: a further one is a package like these, and a word here."""
 
 _BY_KIND = {vendor.kind: vendor for vendor in VENDORS}
 
 
-def vendor_of(kind: str) -> Vendor:
-    """The CI/CD system of a kind, such as `github`."""
-    return _BY_KIND[kind]
+def vendor_of(provider: str) -> Vendor:
+    """The CI/CD system of a provider, such as `github` or `github:ghes.example.com`."""
+    return _BY_KIND[kind_of(provider)]
 
 
 def approval_providers(
@@ -49,7 +51,7 @@ def approval_providers(
 ) -> dict[str, ApprovalProvider]:
     """The CI/CD systems that gates name, by their keys."""
     return {
-        name: _BY_KIND[host.server.kind].provider(
+        name: vendor_of(name).provider(
             name,
             host,
             clock=clock,
@@ -111,10 +113,11 @@ def token_verifier(settings: Settings, clock: Clock) -> OidcVerifier:
         provider: Issuer(
             host.server.issuer,
             host.server.oidc.audience,
-            _BY_KIND[host.server.kind].claims(),
+            vendor_of(provider).claims(),
             host.server.ca_file,
         )
         for provider, host in settings.hosts.items()
+        if vendor_of(provider).place.starts_jobs
     }
     return OidcVerifier(issuers, clock=clock)
 

@@ -443,7 +443,7 @@ class Vendor:
         provider: makes the adapter of one host: (key of the provider, host, clock=, sleep=, accounts=,
             together=, public_url=).
         hook: how webhooks are checked; None without a secret that the vendor and we share.
-        claims: the table of what the ID tokens of its jobs must say.
+        claims: the table of what the ID tokens of its jobs must say, if it has any.
         checks: the kinds of checks that `checkups` makes.
         checkups: what `champion-gate doctor` looks at: (the provider, its host, the gates that ask there, our public URL).
     """

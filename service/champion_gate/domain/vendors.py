@@ -74,10 +74,23 @@ class Server(Strict):
 
 
 class Place(Strict):
-    """`approval.<vendor>:` where people approve, in the vendor's own keys."""
+    """`approval.<kind>:` where people approve, in the vendor's own keys.
+
+    Attributes:
+        kind: its key, such as `github`.
+        top: the key of its server at the top of gates.yaml; empty where that is its own.
+        starts_jobs: whether CI jobs wait for people there, and ask for the outcome with their ID tokens.
+    """
 
     kind: ClassVar[str] = ""
     title: ClassVar[str] = ""
+    top: ClassVar[str] = ""
+    starts_jobs: ClassVar[bool] = True
+
+    @classmethod
+    def server_kind(cls) -> str:
+        """The key of its server at the top of gates.yaml."""
+        return cls.top or cls.kind
 
     @property
     def seats(self) -> tuple[str, ...]:
@@ -176,6 +189,11 @@ class Secrets(BaseModel):
         """A secret and the one before it, where they are given, each once."""
         found = (self.text(name), self.text(f"{name}_previous"))
         return tuple(dict.fromkeys(each for each in found if each is not None))
+
+
+def kind_of(provider: str) -> str:
+    """The kind of place that the key of an ApprovalProvider names."""
+    return provider.partition(":")[0]
 
 
 def check_seats(seats: Sequence[str], what: str) -> None:

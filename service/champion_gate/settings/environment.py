@@ -98,7 +98,7 @@ class Environment(BaseModel):
         sweep_seconds: how long the sweep rests between two rounds.
         proxy_hops: how many proxies in front are believed about the source address of a request.
         stop_seconds: how long the service may take to stop, open requests and steps in hand included.
-        vendors: those of the CI/CD systems.
+        vendors: those of the CI/CD systems, by the keys of their servers.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -125,7 +125,12 @@ class Environment(BaseModel):
 def known_variables(vendors: tuple[Vendor, ...]) -> tuple[str, ...]:
     """All variables, by their names without the prefix and in lower case."""
     own = [name for name in Environment.model_fields if name != "vendors"]
-    return (*own, *(name for vendor in vendors for name in vendor.secrets.model_fields))
+    return (*own, *(name for secrets in _secrets(vendors).values() for name in secrets.model_fields))
+
+
+def _secrets(vendors: tuple[Vendor, ...]) -> dict[str, type[Secrets]]:
+    """By the key of their server at the top of gates.yaml; several kinds of places may be at one server."""
+    return {vendor.server.kind: vendor.secrets for vendor in vendors}
 
 
 def _may_be_a_file(name: str) -> bool:
@@ -229,10 +234,8 @@ def read_environment(
     given = _Given(environ, known_variables(vendors))
     values, problems = given.values, given.problems
     secrets = {
-        vendor.kind: vendor.secrets.model_validate(
-            {name: values.pop(name) for name in vendor.secrets.model_fields if name in values}
-        )
-        for vendor in vendors
+        kind: form.model_validate({name: values.pop(name) for name in form.model_fields if name in values})
+        for kind, form in _secrets(vendors).items()
     }
     try:
         return Environment.model_validate({**values, "vendors": secrets}), problems

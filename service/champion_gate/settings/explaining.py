@@ -58,10 +58,11 @@ def _sentences(gate: Gate, server: Server) -> Iterator[str]:
     yield from _validation(gate.validation)
     yield from gate.approval.place.explained(server)
     yield from _people(gate, server.title)
-    yield (
-        f"The job that they let start may ask for the outcome with a token of {server.issuer} for the audience "
-        f"{server.oidc.audience}."
-    )
+    if gate.approval.place.starts_jobs:
+        yield (
+            f"The job that they let start may ask for the outcome with a token of {server.issuer} for the audience "
+            f"{server.oidc.audience}."
+        )
     newer = (
         "A newer version that asks for the same alias takes its place."
         if gate.newer_version is NewerVersion.SUPERSEDE

@@ -132,8 +132,15 @@ class Gates(_Registry):
     def servers(self) -> dict[str, Server]:
         """The servers that gates use: key of the ApprovalProvider (`github`, `github:<host[:port]>`, ...) -> server."""
         places = [gate.approval.place for gate in self.gates]
-        tops = self.tops
-        return {place.provider(tops[place.kind]): place.server(tops[place.kind]) for place in places}
+        tops = [self.tops[place.server_kind()] for place in places]
+        return {place.provider(top): place.server(top) for place, top in zip(places, tops, strict=True)}
+
+    @property
+    def _signing(self) -> dict[str, Server]:
+        """Those of the servers on which CI jobs wait for people, by what their issuer is told by."""
+        places = [gate.approval.place for gate in self.gates if gate.approval.place.starts_jobs]
+        keys = {place.provider(self.tops[place.server_kind()]) for place in places}
+        return {key: server for key, server in self.servers.items() if key in keys}
 
     def settled(self) -> Gates:
         """With what only the whole file tells: which server a gate asks, and that Unity Catalog folds models' case."""
@@ -144,7 +151,8 @@ class Gates(_Registry):
                     "promote_to": gate.promote_to
                     and gate.promote_to.model_copy(update={"model": self._checked(gate.promote_to.model)}),
                     "approval": ApprovalTarget(
-                        gate.approval.place.provider(self.tops[gate.approval.place.kind]), gate.approval.place
+                        gate.approval.place.provider(self.tops[gate.approval.place.server_kind()]),
+                        gate.approval.place,
                     ),
                 }
             )
@@ -178,7 +186,7 @@ class Gates(_Registry):
             places = {
                 index: gate.approval.place
                 for index, gate in enumerate(self.gates)
-                if gate.approval.place.kind == kind
+                if gate.approval.place.server_kind() == kind
             }
             for line in top.clashes(places):
                 yield f"gates{line}"
@@ -326,7 +334,7 @@ class Gates(_Registry):
     def _shared_issuers(self) -> Iterator[str]:
         """An issuer speaks for one system only: else one could sign for the jobs of another."""
         seen: dict[str, str] = {}
-        for key, server in self.servers.items():
+        for key, server in self._signing.items():
             first = seen.setdefault(web_address(server.issuer), key)
             if first != key:
                 yield f"{server.kind}.oidc.issuer: {server.issuer} would sign for {first} and for {key}; expected an issuer of its own for each"
@@ -337,10 +345,9 @@ class Gates(_Registry):
         public = [top.title for top in self.tops.values() if top.signs_publicly(host_of(address))]
         # Those at the top count whether or not a gate uses them.
         known = {**self.tops, **self.servers}
+        signing = {server.issuer: key for key, server in known.items() if server.signs_at(address)}
         for system in public or [
-            server.title if key in self.tops else key
-            for key, server in known.items()
-            if server.signs_at(address)
+            known[key].title if known[key] in self.tops.values() else key for key in signing.values()
         ]:
             yield (
                 f"api.oidc.issuer: found {issuer}, which signs for the CI jobs of {system}; expected an issuer that signs for people "
@@ -369,7 +376,7 @@ def gates_form(vendors: tuple[Vendor, ...]) -> type[Gates]:
         approval=(target, Field(description=f"who approves where; has one key, {kinds}")),
     )
     tops: dict[str, Any] = {
-        each.kind: (each.server, Field(default_factory=each.server, description=each.server.title))
+        each.server.kind: (each.server, Field(default_factory=each.server, description=each.server.title))
         for each in vendors
     }
     gates = Annotated[tuple[gate, ...], Listed(1, 1000)]  # type: ignore[valid-type] # made here

@@ -125,7 +125,8 @@ def load_settings(environ: Mapping[str, str], vendors: tuple[Vendor, ...]) -> Se
     gates = reading.gates
     problems += hook_problems(environment)
     for kind, secrets in environment.vendors.items():
-        problems += secrets.problems(used=kind in reading.used)
+        named = (vendor.kind for vendor in vendors if vendor.server.kind == kind)
+        problems += secrets.problems(used=not reading.used.isdisjoint(named))
     problems += reading.problems
     databricks, databricks_problems = databricks_settings(environ)
     problems += databricks_problems

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from champion_gate.adapters.github.auth import CONTENTS, MEMBERS, VARIABLES, Access
 from champion_gate.adapters.github.models import (
@@ -25,7 +25,7 @@ from champion_gate.adapters.github.models import (
     Workflow,
     github,
 )
-from champion_gate.adapters.github.settings import GitHubPlace
+from champion_gate.adapters.github.settings import GitHubPlace, RepositoryPlace, check_login
 from champion_gate.adapters.http.answer import Answer, Limits
 from champion_gate.adapters.http.client import ApiClient
 from champion_gate.adapters.http.deadline import Timeouts
@@ -34,7 +34,12 @@ from champion_gate.adapters.starts import SeenRun
 from champion_gate.domain.names import joined
 from champion_gate.domain.ports import Person
 from champion_gate.domain.together import Together
-from champion_gate.errors import VendorNotFoundError, VendorRefusedError, VendorUnavailableError
+from champion_gate.errors import (
+    UnsafeTargetError,
+    VendorNotFoundError,
+    VendorRefusedError,
+    VendorUnavailableError,
+)
 
 LIMITS: Limits = (
     # docs.github.com, "Rate limits for the REST API", and older servers' words for the same.
@@ -43,6 +48,7 @@ LIMITS: Limits = (
     (422, "submitted too quickly"),
 )
 M = TypeVar("M", bound=Answered)
+P = TypeVar("P", bound=RepositoryPlace)
 R = TypeVar("R", ListedRun, SeenRun)
 T = TypeVar("T")
 
@@ -88,14 +94,14 @@ def new_client(
     )
 
 
-class RepositoryApi:
+class RepositoryCalls(Generic[P]):
     """Calls about one repository. Errors are those of ApiClient.
 
     Attributes:
         together: makes calls at the same time that do not need each other.
     """
 
-    def __init__(self, client: ApiClient, access: Access, spot: GitHubPlace, together: Together) -> None:
+    def __init__(self, client: ApiClient, access: Access, spot: P, together: Together) -> None:
         self.spot = spot
         self.together = together
         self._client = client
@@ -115,9 +121,94 @@ class RepositoryApi:
         """`GET /users/{username}`."""
         return github.one(User, self._client.get(joined("users", login), auth=self._auth), "user")
 
+    def person(self, login: str) -> Person:
+        """Resolve a login; UnsafeTargetError where our credentials do not let us ask."""
+        try:
+            found = self.user(check_login(login))
+        except VendorNotFoundError:
+            raise
+        except VendorRefusedError as refused:
+            raise UnsafeTargetError(str(refused)) from refused
+        if found.type != "User":
+            raise VendorNotFoundError("GitHub", f"{login} is an account of type {found.type}, no person.")
+        if found.login.lower() != login.lower():
+            raise VendorUnavailableError("GitHub", f"asked about {login}, it answered about {found.login}.")
+        return Person(found.id, found.login, found.name or "")
+
     def repository(self) -> Repository:
         """`GET /repos/{owner}/{repo}`."""
         return self._place(Repository, "repository")
+
+    def check_team(self, slug: str) -> None:
+        """Raise unless the team's members can be read."""
+        path = joined("orgs", self.spot.owner, "teams", slug, "members")
+        answer = self._client.get(path, auth=self._access.to(self.spot, MEMBERS), params={"per_page": "1"})
+        github.many(Answered, answer, "members")
+
+    def team_members(self, slug: str) -> list[User]:
+        """`GET /orgs/{org}/teams/{slug}/members`, those of its child teams included."""
+        pages = self._client.get_pages(
+            joined("orgs", self.spot.owner, "teams", slug, "members"),
+            auth=self._access.to(self.spot, MEMBERS),
+            read=lambda page: github.many(User, page, "members"),
+            params=_PAGE,
+            list_path=joined("members"),
+        )
+        return [one for page in pages for one in page]
+
+    def membership(self, slug: str, login: str) -> Membership:
+        """`GET /orgs/{org}/teams/{slug}/memberships/{login}`; VendorNotFoundError for who is no member."""
+        path = joined("orgs", self.spot.owner, "teams", slug, "memberships", login)
+        answer = self._client.get(path, auth=self._access.to(self.spot, MEMBERS))
+        return github.one(Membership, answer, "membership")
+
+    def _get(self, *parts: str) -> object:
+        return self._client.get(joined(*self._repository, *parts), auth=self._auth)
+
+    def _place(self, model: type[M], what: str, *parts: str) -> M:
+        """What a place is like now. It seldom changes and is read with each request, so GitHub is asked whether it has.
+
+        docs.github.com, "Best practices for using the REST API": an answer 304 does not count against the rate limit.
+        """
+        path = joined(*self._repository, *parts)
+        (found,) = self._client.get_kept_pages(
+            path, auth=self._auth, read=lambda answer: github.one(model, answer, what), max_pages=1
+        )
+        return found
+
+    def _place_pages(self, read: Callable[[object], T], *parts: str) -> list[T]:
+        """The same of a list, page by page."""
+        return self._client.get_kept_pages(
+            joined(*self._repository, *parts),
+            auth=self._auth,
+            read=read,
+            params=_PAGE,
+            list_path=joined(*parts),
+        )
+
+    def _pages(
+        self, read: Callable[[object], T], *parts: str, params: Mapping[str, str] | None = None
+    ) -> list[T]:
+        """What is taken of all pages of a list. GitHub's links to next pages name the repository by its number.
+
+        docs.github.com, "Using pagination in the REST API": `/repositories/1300192/…` for `/repos/OWNER/NAME/…`.
+        """
+        return self._client.get_pages(
+            joined(*self._repository, *parts),
+            auth=self._auth,
+            read=read,
+            params=params,
+            list_path=joined(*parts),
+        )
+
+    def _every(self, model: type[M], what: str, *parts: str) -> list[M]:
+        """All entries of a list that is an array."""
+        pages = self._pages(lambda page: github.many(model, page, what), *parts)
+        return [one for page in pages for one in page]
+
+
+class RepositoryApi(RepositoryCalls[GitHubPlace]):
+    """Calls about a repository whose workflow asks people."""
 
     def workflow(self) -> Workflow:
         """`GET …/actions/workflows/{file}`."""
@@ -161,29 +252,6 @@ class RepositoryApi:
             lambda page: github.many(BranchRule, page, "rules"), "rules", "branches", self.spot.ref
         )
         return [rule for page in pages for rule in page]
-
-    def check_team(self, slug: str) -> None:
-        """Raise unless the team's members can be read."""
-        path = joined("orgs", self.spot.owner, "teams", slug, "members")
-        answer = self._client.get(path, auth=self._access.to(self.spot, MEMBERS), params={"per_page": "1"})
-        github.many(Answered, answer, "members")
-
-    def team_members(self, slug: str) -> list[User]:
-        """`GET /orgs/{org}/teams/{slug}/members`, those of its child teams included."""
-        pages = self._client.get_pages(
-            joined("orgs", self.spot.owner, "teams", slug, "members"),
-            auth=self._access.to(self.spot, MEMBERS),
-            read=lambda page: github.many(User, page, "members"),
-            params=_PAGE,
-            list_path=joined("members"),
-        )
-        return [one for page in pages for one in page]
-
-    def membership(self, slug: str, login: str) -> Membership:
-        """`GET /orgs/{org}/teams/{slug}/memberships/{login}`; VendorNotFoundError for who is no member."""
-        path = joined("orgs", self.spot.owner, "teams", slug, "memberships", login)
-        answer = self._client.get(path, auth=self._access.to(self.spot, MEMBERS))
-        return github.one(Membership, answer, "membership")
 
     def dispatch(self, body: Mapping[str, object]) -> Answer:
         """`POST …/dispatches`; 422 is an answer here."""
@@ -316,50 +384,6 @@ class RepositoryApi:
         return self._client.post(
             path, auth=self._auth, accept=(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT), repeatable=True
         )
-
-    def _get(self, *parts: str) -> object:
-        return self._client.get(joined(*self._repository, *parts), auth=self._auth)
-
-    def _place(self, model: type[M], what: str, *parts: str) -> M:
-        """What a place is like now. It seldom changes and is read with each request, so GitHub is asked whether it has.
-
-        docs.github.com, "Best practices for using the REST API": an answer 304 does not count against the rate limit.
-        """
-        path = joined(*self._repository, *parts)
-        (found,) = self._client.get_kept_pages(
-            path, auth=self._auth, read=lambda answer: github.one(model, answer, what), max_pages=1
-        )
-        return found
-
-    def _place_pages(self, read: Callable[[object], T], *parts: str) -> list[T]:
-        """The same of a list, page by page."""
-        return self._client.get_kept_pages(
-            joined(*self._repository, *parts),
-            auth=self._auth,
-            read=read,
-            params=_PAGE,
-            list_path=joined(*parts),
-        )
-
-    def _pages(
-        self, read: Callable[[object], T], *parts: str, params: Mapping[str, str] | None = None
-    ) -> list[T]:
-        """What is taken of all pages of a list. GitHub's links to next pages name the repository by its number.
-
-        docs.github.com, "Using pagination in the REST API": `/repositories/1300192/…` for `/repos/OWNER/NAME/…`.
-        """
-        return self._client.get_pages(
-            joined(*self._repository, *parts),
-            auth=self._auth,
-            read=read,
-            params=params,
-            list_path=joined(*parts),
-        )
-
-    def _every(self, model: type[M], what: str, *parts: str) -> list[M]:
-        """All entries of a list that is an array."""
-        pages = self._pages(lambda page: github.many(model, page, what), *parts)
-        return [one for page in pages for one in page]
 
     def _all(self, pages: Sequence[tuple[list[T], int]], parts: Sequence[str]) -> list[T]:
         """All of a list that is no search.

@@ -14,14 +14,13 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from champion_gate.adapters.github.models import AccessToken, App, Installation, User, github
 from champion_gate.adapters.github.secrets import Credentials, GitHubApp, GitHubToken
-from champion_gate.adapters.github.settings import GitHubPlace
+from champion_gate.adapters.github.settings import RepositoryPlace
 from champion_gate.adapters.http.auth import Auth, HeaderTokens, Rotation, looks_like_a_token
 from champion_gate.adapters.http.client import ApiClient
 from champion_gate.domain.names import joined
 from champion_gate.domain.ports import Clock, Person
 from champion_gate.errors import ConfigurationError, VendorNotFoundError, VendorRefusedError
 
-ACTIONS = ("actions", "write")
 MEMBERS = ("members", "read")
 CONTENTS = ("contents", "read")
 VARIABLES = ("actions_variables", "read")
@@ -47,11 +46,11 @@ class TokenAccess:
         self.auth: Auth = HeaderTokens("Authorization", [f"Bearer {each.token}" for each in credentials])
         self._account: Person | None = None
 
-    def to(self, spot: GitHubPlace, permission: tuple[str, str] = ACTIONS) -> Auth:  # noqa: ARG002 - one token opens all
+    def to(self, spot: RepositoryPlace, permission: tuple[str, str] | None = None) -> Auth:  # noqa: ARG002 - one token opens all
         """See Access."""
         return self.auth
 
-    def own_account(self, spot: GitHubPlace) -> Person:  # noqa: ARG002 - one account everywhere
+    def own_account(self, spot: RepositoryPlace) -> Person:  # noqa: ARG002 - one account everywhere
         """See Access."""
         if self._account is None:
             self._account = person(self._client.get(joined("user"), auth=self.auth))
@@ -133,11 +132,11 @@ class AppAccess:
         self._lock = threading.Lock()
         self._account: Person | None = None
 
-    def to(self, spot: GitHubPlace, permission: tuple[str, str] = ACTIONS) -> Auth:
+    def to(self, spot: RepositoryPlace, permission: tuple[str, str] | None = None) -> Auth:
         """See Access."""
-        return _InstallationAuth(self, spot, permission)
+        return _InstallationAuth(self, spot, permission or spot.asks_with)
 
-    def own_account(self, spot: GitHubPlace) -> Person:
+    def own_account(self, spot: RepositoryPlace) -> Person:
         """See Access."""
         if self._account is None:
             login = f"{self._app().slug}[bot]"
@@ -151,7 +150,7 @@ class AppAccess:
     def _app(self) -> App:
         return github.one(App, self._client.get(joined("app"), auth=self.as_app), "app")
 
-    def token(self, spot: GitHubPlace, permission: tuple[str, str]) -> str:
+    def token(self, spot: RepositoryPlace, permission: tuple[str, str]) -> str:
         """The installation token for a repository: cached, and made anew five minutes before it ends."""
         key = (spot.repository.lower(), permission)
         with self._lock:
@@ -166,7 +165,7 @@ class AppAccess:
         return made.result().token
 
     def _make(
-        self, made: Future[AccessToken], key: _Key, spot: GitHubPlace, permission: tuple[str, str]
+        self, made: Future[AccessToken], key: _Key, spot: RepositoryPlace, permission: tuple[str, str]
     ) -> None:
         """Make a token once for all calls that go out together and lack it."""
         try:
@@ -181,14 +180,14 @@ class AppAccess:
                 del self._making[key]
             made.set_result(token)
 
-    def forget(self, spot: GitHubPlace, permission: tuple[str, str], token: str) -> None:
+    def forget(self, spot: RepositoryPlace, permission: tuple[str, str], token: str) -> None:
         """Have the next call make a token anew, unless one was made since this one."""
         key = (spot.repository.lower(), permission)
         with self._lock:
             if key in self._tokens and self._tokens[key].token == token:
                 del self._tokens[key]
 
-    def _new_token(self, spot: GitHubPlace, permission: tuple[str, str]) -> AccessToken:
+    def _new_token(self, spot: RepositoryPlace, permission: tuple[str, str]) -> AccessToken:
         """Made; a refusal says nothing of what the caller asked about, or would have changed."""
         try:
             return self._asked_token(spot, permission)
@@ -203,12 +202,12 @@ class AppAccess:
             error.concerns_all = True
             raise
 
-    def installation(self, spot: GitHubPlace) -> Installation:
+    def installation(self, spot: RepositoryPlace) -> Installation:
         """`GET /repos/{owner}/{repo}/installation`; VendorNotFoundError where the App is not installed there."""
         found = self._client.get(joined("repos", spot.owner, spot.name, "installation"), auth=self.as_app)
         return github.one(Installation, found, "installation")
 
-    def _asked_token(self, spot: GitHubPlace, permission: tuple[str, str]) -> AccessToken:
+    def _asked_token(self, spot: RepositoryPlace, permission: tuple[str, str]) -> AccessToken:
         name, level = permission
         answer = self._client.post(
             joined("app", "installations", self.installation(spot).id, "access_tokens"),
@@ -222,7 +221,7 @@ class AppAccess:
 @dataclass(frozen=True)
 class _InstallationAuth:
     access: AppAccess
-    spot: GitHubPlace
+    spot: RepositoryPlace
     permission: tuple[str, str]
 
     def headers(self) -> Mapping[str, str]:

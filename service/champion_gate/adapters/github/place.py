@@ -12,7 +12,7 @@ from datetime import timedelta
 from functools import partial
 
 from champion_gate.adapters.github import models
-from champion_gate.adapters.github.api import RepositoryApi
+from champion_gate.adapters.github.api import P, RepositoryApi, RepositoryCalls
 from champion_gate.adapters.github.models import BranchPolicy, BranchRule, ProtectionRule, github
 from champion_gate.adapters.github.settings import GitHubPlace
 from champion_gate.adapters.pins import changed_pins, unpacked
@@ -90,7 +90,7 @@ def survey(api: RepositoryApi) -> Survey:
         repository, account, workflow, there = api.together.outcomes(
             api.repository, api.own_account, api.workflow, lambda: _branch_and_environments(api)
         )
-        pins |= _repository(api, repository, problems)
+        pins |= repository_ids(api, repository, problems)
         bot = account()
         pins |= {"bot_id": bot.user_id, "bot_login": bot.login}
         pins |= _workflow(api, workflow, problems)
@@ -185,9 +185,10 @@ def _look(api: RepositoryApi, seat: str) -> _Seen:
     return _Seen(found, policies)
 
 
-def _repository(
-    api: RepositoryApi, read: Callable[[], models.Repository], problems: list[str]
+def repository_ids(
+    api: RepositoryCalls[P], read: Callable[[], models.Repository], problems: list[str]
 ) -> dict[str, str]:
+    """The repository's and its owner's numbers; what is not as gates.yaml has it is a problem."""
     spot = api.spot
     try:
         found = read()
@@ -201,7 +202,7 @@ def _repository(
     if found.full_name.lower() != spot.repository.lower():
         problems.append(f"{spot.repository} is {found.full_name} now: write that name in gates.yaml.")
     if found.archived is not False or found.disabled is True:
-        problems.append(f"{spot.repository} is archived or disabled: no workflow runs there.")
+        problems.append(f"{spot.repository} is archived or disabled: nobody can be asked there.")
     problems += [
         f"{spot.repository}: gates.yaml demands {key} {wanted}, and GitHub says {ids[key]}. "
         "Another repository bears this name now; if that is wanted, change the number in gates.yaml."

@@ -15,7 +15,7 @@ from champion_gate.adapters.github.api import RepositoryApi, new_client
 from champion_gate.adapters.github.auth import new_access
 from champion_gate.adapters.github.models import DispatchedRun, github
 from champion_gate.adapters.github.secrets import Credentials, GitHubApp, GitHubToken
-from champion_gate.adapters.github.settings import GitHubPlace, check_login, check_run_id
+from champion_gate.adapters.github.settings import GitHubPlace, check_run_id
 from champion_gate.adapters.http.answer import Answer
 from champion_gate.adapters.http.deadline import Timeouts
 from champion_gate.adapters.starts import SeenRun, spans
@@ -107,17 +107,7 @@ class GitHub(CiProvider[RepositoryApi]):
 
     def find_person(self, target: ApprovalTarget, login: str) -> Person:
         """See ApprovalProvider; UnsafeTargetError where our credentials do not let us ask."""
-        try:
-            found = self.api(target).user(check_login(login))
-        except VendorNotFoundError:
-            raise
-        except VendorRefusedError as refused:
-            raise UnsafeTargetError(str(refused)) from refused
-        if found.type != "User":
-            raise VendorNotFoundError("GitHub", f"{login} is an account of type {found.type}, no person.")
-        if found.login.lower() != login.lower():
-            raise VendorUnavailableError("GitHub", f"asked about {login}, it answered about {found.login}.")
-        return Person(found.id, found.login, found.name or "")
+        return self.api(target).person(login)
 
     def may_approve(self, target: ApprovalTarget) -> Sequence[frozenset[str]]:
         """See ApprovalProvider: the reviewers of each environment, the members of their teams among them."""

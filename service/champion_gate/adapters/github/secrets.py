@@ -22,7 +22,6 @@ from champion_gate.domain.vendors import (
     shared_secret_problems,
 )
 
-_TOP = "github"
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -85,21 +84,21 @@ class GitHubSecrets(Secrets):
         previous_tokens = self._host_tokens("_previous", problems)
         hosts: dict[str, Host] = {}
         for provider, server in servers.items():
-            host = host_of(server.url)
-            if provider == _TOP and host in tokens:
+            host, at_top = host_of(server.url), ":" not in provider
+            if at_top and host in tokens:
                 problems.append(
                     f"{label('github_host_tokens')}: has a token for {host}, which is github.url; "
                     f"expected that in {label('github_token')}, or the App"
                 )
-            credentials = current if provider == _TOP else tokens.get(host)
-            older = previous if provider == _TOP else previous_tokens.get(host)
+            credentials = current if at_top else tokens.get(host)
+            older = previous if at_top else previous_tokens.get(host)
             if older is not None and credentials is not None and type(older) is not type(credentials):
                 problems.append(
                     f"{label('github_*_previous')}: expected what {host} has now, an App or a token"
                 )
             if credentials is not None:
                 hosts[provider] = Host(server, credentials, older)
-            elif provider != _TOP:
+            elif not at_top:
                 problems.append(
                     f"{label('github_host_tokens')}: has no token for {host}, where a gate asks for approval"
                 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field
@@ -146,9 +146,9 @@ class GitHubServer(Server):
         """See Server: one host has one address and one set of certificates, else its credentials would be used at two places."""
         seen = {host_of(self.url): (self.url, self.ca_file, _KIND)}
         for index, place in places.items():
-            if not isinstance(place, GitHubPlace) or place.url is None:
+            if not isinstance(place, RepositoryPlace) or place.url is None:
                 continue
-            path = f"[{index}].approval.{_KIND}"
+            path = f"[{index}].approval.{place.kind}"
             url, ca_file, first = seen.setdefault(
                 host_of(place.url), (place.url, place.ca_file, f"gates{path}")
             )
@@ -158,13 +158,87 @@ class GitHubServer(Server):
                 yield f"{path}.ca_file: is not the one of {first}.ca_file for the same host; expected the same"
 
 
-class GitHubPlace(Place):
-    """Where in GitHub people approve, and what must not change about it."""
+class RepositoryPlace(Place):
+    """A repository in which people approve, at the GitHub at the top or at another."""
 
     kind: ClassVar[str] = _KIND
     title: ClassVar[str] = _TITLE
+    top: ClassVar[str] = _KIND
+    asks_with: ClassVar[tuple[str, str]] = ("actions", "write")
+    """The permission of an App's token with which most is asked there."""
 
     repository: Annotated[str, _REPOSITORY] = Field(description="the repository, as OWNER/NAME")
+    repository_id: VendorId | None = Field(default=None, description="pins the repository's numeric id")
+    owner_id: VendorId | None = Field(default=None, description="pins the owner's numeric id")
+    url: Annotated[str, _ADDRESS] | None = Field(
+        default=None, description="API address of another GitHub than the one at the top"
+    )
+    ca_file: Annotated[str, FILE] | None = Field(
+        default=None, description="PEM file with the certificate authorities of that other GitHub"
+    )
+
+    def problems(self) -> Iterator[str]:
+        """See Strict."""
+        if self.ca_file is not None and self.url is None:
+            yield "ca_file: stands without url; expected it in github: at the top of the file"
+
+    @property
+    def owner(self) -> str:
+        """The repository's owner."""
+        return self.repository.partition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """The repository's name, without its owner's."""
+        return self.repository.partition("/")[2]
+
+    @property
+    def wanted_ids(self) -> dict[str, str]:
+        """Pin -> number that the operator demands."""
+        wanted = {"repository_id": self.repository_id, "owner_id": self.owner_id}
+        return {name: str(number) for name, number in wanted.items() if number is not None}
+
+    def provider(self, top: Server) -> str:
+        """See Place."""
+        return self.kind if self.url in {None, top.url} else f"{self.kind}:{host_of(self.url or '')}"
+
+    def server(self, top: Server) -> Server:
+        """See Place; an issuer that is given at the top is that of the top GitHub only."""
+        if self.url in {None, top.url}:
+            return top
+        oidc = Oidc(audience=top.oidc.audience)
+        return GitHubServer(url=self.url or "", ca_file=self.ca_file, oidc=oidc)
+
+    def refused(self, login: str) -> str | None:
+        """See Place."""
+        return None if _PERSONS_LOGIN.fullmatch(login) else "a person's GitHub login such as octo-login"
+
+
+def stored_repository(place: Place) -> dict[str, Any]:
+    """What every place in a repository has, out of a request's row.
+
+    Raises:
+        InvalidNameError: one of its names is not of the form that GitHub takes.
+    """
+    words = place.words()
+    return {
+        "repository": checked(_REPOSITORY, words.get("repository", ""), "repository"),
+        "repository_id": stored_id(words, "repository_id"),
+        "owner_id": stored_id(words, "owner_id"),
+    }
+
+
+def stored_id(words: Mapping[str, str], name: str) -> int | None:
+    """A pin out of a request's row, or raise InvalidNameError."""
+    number = words.get(name)
+    if number and not VENDOR_ID.fullmatch(number):
+        raise InvalidNameError(f"{name} {number!r} is no number.")
+    return int(number) if number else None
+
+
+class GitHubPlace(RepositoryPlace):
+    """Where in GitHub people approve, and what must not change about it."""
+
     workflow: Annotated[str, _WORKFLOW] = Field(
         default="champion-gate.yml", description="file name of the workflow in .github/workflows"
     )
@@ -174,16 +248,8 @@ class GitHubPlace(Place):
     environments: Annotated[tuple[Annotated[str, _ENVIRONMENT], ...], Listed(1, 10)] = Field(
         description="environments with required reviewers; each needs a review by a different person",
     )
-    repository_id: VendorId | None = Field(default=None, description="pins the repository's numeric id")
-    owner_id: VendorId | None = Field(default=None, description="pins the owner's numeric id")
     environment_ids: dict[str, VendorId] = Field(
         default_factory=dict, description="pins environments: name -> numeric id"
-    )
-    url: Annotated[str, _ADDRESS] | None = Field(
-        default=None, description="API address of another GitHub than the one at the top"
-    )
-    ca_file: Annotated[str, FILE] | None = Field(
-        default=None, description="PEM file with the certificate authorities of that other GitHub"
     )
 
     def problems(self) -> Iterator[str]:
@@ -194,8 +260,7 @@ class GitHubPlace(Place):
             if name not in self.environments:
                 known = ", ".join(self.environments)
                 yield f"environment_ids.{name}: is none of the environments {known}"
-        if self.ca_file is not None and self.url is None:
-            yield "ca_file: stands without url; expected it in github: at the top of the file"
+        yield from super().problems()
 
     @classmethod
     def of(cls, place: Place) -> GitHubPlace:
@@ -209,38 +274,15 @@ class GitHubPlace(Place):
         if isinstance(place, cls):
             return place
         words, seats = place.words(), place.seats
-        pins = [
-            name
-            for name, number in words.items()
-            if number and (name in {"repository_id", "owner_id"} or name.startswith(_ENVIRONMENT_ID))
-        ]
-        for name in pins:
-            if not VENDOR_ID.fullmatch(words[name]):
-                raise InvalidNameError(f"{name} {words[name]!r} is no number.")
         check_seats(seats, "environment")
+        pinned = [name for name in words if name.startswith(_ENVIRONMENT_ID) and words[name]]
         return cls.model_construct(
-            repository=checked(_REPOSITORY, words.get("repository", ""), "repository"),
+            **stored_repository(place),
             workflow=checked(_WORKFLOW, words.get("workflow", "champion-gate.yml"), "workflow file"),
             ref=checked(values.BRANCH, words.get("ref", "main").removeprefix("refs/heads/"), "branch"),
             environments=seats,
-            repository_id=int(words["repository_id"]) if "repository_id" in pins else None,
-            owner_id=int(words["owner_id"]) if "owner_id" in pins else None,
-            environment_ids={
-                name.removeprefix(_ENVIRONMENT_ID): int(words[name])
-                for name in pins
-                if name.startswith(_ENVIRONMENT_ID)
-            },
+            environment_ids={name.removeprefix(_ENVIRONMENT_ID): stored_id(words, name) for name in pinned},
         )
-
-    @property
-    def owner(self) -> str:
-        """The repository's owner."""
-        return self.repository.partition("/")[0]
-
-    @property
-    def name(self) -> str:
-        """The repository's name, without its owner's."""
-        return self.repository.partition("/")[2]
 
     @property
     def workflow_path(self) -> str:
@@ -255,9 +297,8 @@ class GitHubPlace(Place):
     @property
     def wanted_ids(self) -> dict[str, str]:
         """Pin -> number that the operator demands ("repository_id", "owner_id", "environment_id:<environment>")."""
-        wanted = {"repository_id": self.repository_id, "owner_id": self.owner_id}
-        wanted |= {f"{_ENVIRONMENT_ID}{name}": number for name, number in self.environment_ids.items()}
-        return {name: str(number) for name, number in wanted.items() if number is not None}
+        numbers = self.environment_ids.items()
+        return super().wanted_ids | {f"{_ENVIRONMENT_ID}{name}": str(number) for name, number in numbers}
 
     def words(self) -> dict[str, str]:
         """See Place."""
@@ -267,21 +308,6 @@ class GitHubPlace(Place):
             "ref": self.ref,
             **self.wanted_ids,
         }
-
-    def provider(self, top: Server) -> str:
-        """See Place."""
-        return _KIND if self.url in {None, top.url} else f"{_KIND}:{host_of(self.url or '')}"
-
-    def server(self, top: Server) -> Server:
-        """See Place; an issuer that is given at the top is that of the top GitHub only."""
-        if self.url in {None, top.url}:
-            return top
-        oidc = Oidc(audience=top.oidc.audience)
-        return GitHubServer(url=self.url or "", ca_file=self.ca_file, oidc=oidc)
-
-    def refused(self, login: str) -> str | None:
-        """See Place."""
-        return None if _PERSONS_LOGIN.fullmatch(login) else "a person's GitHub login such as octo-login"
 
     def explained(self, server: Server) -> Iterator[str]:
         """See Place."""

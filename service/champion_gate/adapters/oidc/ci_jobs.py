@@ -251,6 +251,8 @@ class OidcVerifier:
         """The promotion's provider, if the token claims to be its issuer's; the claim chooses nothing else."""
         claimed = unverified_issuer(unverified_token)
         provider = promotion.request.provider if promotion.request else None
+        if provider is not None and provider not in self._issuers:
+            raise ClaimsError(f"no job decides on what was asked at {provider}")
         if claimed not in {issuer.url for issuer in self._issuers.values()}:
             raise ClaimsError("its issuer is not one that is configured")
         if provider not in self._issuers or self._issuers[provider].url != claimed:

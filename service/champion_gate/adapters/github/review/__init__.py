@@ -1,0 +1,1 @@
+"""GitHub's pull requests as the place where people approve: by their reviews of one commit."""
