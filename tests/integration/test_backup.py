@@ -205,10 +205,10 @@ def test_a_database_moves_to_postgresql_with_every_row_and_goes_on_there(
         source = world.environ["CHAMPION_GATE_DATABASE_URL"]
         serving = ExclusiveFile(world.database)
         assert serving.try_to_acquire()
-        assert "A service is up" in str(run(target, "migrate", "--copy-from", source).exception)
+        assert "A service is up" in str(run(target, "store", "copy", source).exception)
         serving.release()
 
-        done = run(target, "migrate", "--copy-from", source, "--json")
+        done = run(target, "store", "copy", source, "--json")
         assert done.exit_code == 0, (done.output, done.exception)
         with (
             closing(Database(source)) as one,
@@ -227,14 +227,14 @@ def test_a_database_moves_to_postgresql_with_every_row_and_goes_on_there(
             world.look()
             world.ended(waiting, Phase.PROMOTED)
             world.ended(former, Phase.SUPERSEDED)
-    again = run(target, "migrate", "--copy-from", source).exception
+    again = run(target, "store", "copy", source).exception
     assert isinstance(again, ConflictError)
     assert "not empty" in str(again)
 
 
 @pytest.mark.parametrize("source", ["postgresql://db/gate", "sqlite:///nowhere.db", "gate.db"])
 def test_only_a_file_of_sqlite_is_copied_from(tmp_path: Path, source: str) -> None:
-    done = run(tmp_path / "new.db", "migrate", "--copy-from", source)
+    done = run(tmp_path / "new.db", "store", "copy", source)
     assert isinstance(done.exception, ConfigurationError)
     assert not (tmp_path / "new.db").exists()
 
@@ -247,7 +247,7 @@ def test_a_database_whose_ledger_was_edited_is_copied_nowhere(database: Path, tm
             "CREATE TRIGGER ledger_keeps_update BEFORE UPDATE ON ledger BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"
         )
         connection.commit()
-    done = run(tmp_path / "new.db", "migrate", "--copy-from", f"sqlite:///{database}")
+    done = run(tmp_path / "new.db", "store", "copy", f"sqlite:///{database}")
     assert isinstance(done.exception, ConflictError)
     assert lines(tmp_path / "new.db") == 0
 

@@ -194,11 +194,18 @@ def local_instead_of_api() -> str | None:
     return _without_password(_local_database_url())
 
 
-def migrate_local(source_url: str | None = None) -> tuple[str, int | None]:
-    """Create or upgrade the tables of this process's environment, then fill them from a SQLite database where one is named.
+def migrate_local() -> str:
+    """Create or upgrade the tables of this process's environment, and return the database without a password."""
+    url = _local_database_url()
+    migrate_database(url)
+    return _without_password(url)
+
+
+def copy_store(source_url: str, target_url: str | None) -> tuple[str, int]:
+    """Create the tables of a database, by default this environment's, and fill them from one of SQLite.
 
     Returns:
-        The database without a password; and how many lines its ledger has, where it was filled.
+        The target without a password, and how many lines its ledger has.
 
     Raises:
         ConfigurationError, ConflictError: see `store.backup.copy_into`; or the source is no file of SQLite's.
@@ -207,18 +214,15 @@ def migrate_local(source_url: str | None = None) -> tuple[str, int | None]:
     from champion_gate.store import open_store
     from champion_gate.store.backup import copy_into
 
-    url = _local_database_url()
-    if source_url is None:
-        migrate_database(url)
-        return _without_password(url), None
+    target_url = target_url or _local_database_url()
     file = Path(source_url.removeprefix("sqlite:///"))
     if not source_url.startswith("sqlite:///") or not file.is_file():
-        raise ConfigurationError(["--copy-from: expected sqlite:///FILE of a database that is there"])
+        raise ConfigurationError(["SOURCE: expected sqlite:///FILE of a database that is there"])
     with usable(source_url), open_store(source_url) as store:
         store.check()
-    migrate_database(url)
-    with usable(url):
-        return _without_password(url), copy_into(file, url)
+    migrate_database(target_url)
+    with usable(target_url):
+        return _without_password(target_url), copy_into(file, target_url)
 
 
 def back_up_local(target: Path) -> tuple[str, int | None, str | None]:

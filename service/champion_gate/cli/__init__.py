@@ -51,6 +51,7 @@ _COMMANDS = {
         "Copy the database into one file, also beside a running service.",
     ),
     "restore": ("champion_gate.cli.database:restore", "Put a backup in the place of the database."),
+    "store": ("champion_gate.cli.database:store", "Move the database to another one, such as PostgreSQL."),
     "init": ("champion_gate.cli.init", "Write the files with which an installation begins."),
     "setup": (
         "champion_gate.cli.setup",

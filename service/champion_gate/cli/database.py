@@ -1,4 +1,4 @@
-"""`champion-gate migrate`, `backup` and `restore`: the local database as a whole."""
+"""`champion-gate migrate`, `backup`, `restore` and `store copy`: the local database as a whole."""
 
 from __future__ import annotations
 
@@ -6,34 +6,46 @@ from pathlib import Path
 
 import click
 
+from champion_gate.cli.group import Group
 from champion_gate.cli.output import json_option, print_json, tell_if_local
 
 
 @click.command()
-@click.option(
-    "--copy-from",
-    "source",
-    metavar="URL",
-    help="Then copy every row of this SQLite database, which nobody serves.",
-)
 @json_option
-def migrate(source: str | None, *, as_json: bool) -> None:
-    """Create or upgrade the database's tables; safe to run twice. `serve` does it by itself.
-
-    With --copy-from sqlite:///FILE it fills a new, empty database, which is the way to PostgreSQL. The ledger is
-    verified before and after.
-    """
+def migrate(*, as_json: bool) -> None:
+    """Create or upgrade the database's tables; safe to run twice, and by many at once. `serve` does it by itself."""
     from champion_gate.bootstrap.local import migrate_local
 
     tell_if_local()
-    database, lines = migrate_local(source)
+    database = migrate_local()
     if as_json:
-        copied = {} if lines is None else {"lines": lines}
-        print_json({"database": database, "up_to_date": True, **copied})
+        print_json({"database": database, "up_to_date": True})
         return
     click.echo(f"The tables are up to date in {database}.")
-    if lines is not None:
-        click.echo(f"{source} is copied into it; its ledger has {lines} lines, each as it was written.")
+
+
+@click.group(cls=Group)
+def store() -> None:
+    """Move the database to another one."""
+
+
+@store.command()
+@click.argument("source", metavar="SOURCE")
+@click.argument("target", metavar="[TARGET]", required=False)
+@json_option
+def copy(source: str, target: str | None, *, as_json: bool) -> None:
+    """Copy every row of SOURCE, which nobody serves, into TARGET, a new and empty database.
+
+    SOURCE is sqlite:///FILE, TARGET mostly postgresql+psycopg://USER:PASSWORD@HOST/NAME. Without TARGET it is
+    CHAMPION_GATE_DATABASE_URL, so that no password stands on the command line. The ledger is verified before and after.
+    """
+    from champion_gate.bootstrap.local import copy_store
+
+    database, lines = copy_store(source, target)
+    if as_json:
+        print_json({"source": source, "target": database, "lines": lines})
+        return
+    click.echo(f"{source} is copied into {database}; its ledger has {lines} lines, each as it was written.")
 
 
 @click.command()
