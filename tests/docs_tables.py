@@ -199,7 +199,10 @@ def app_of_nothing() -> Flask:
         store=nothing,
         wake_ups=nothing,
         clock=nothing,
-        access=Access(provider_hooks=dict.fromkeys(("github", "gitlab"), nothing)),
+        access=Access(
+            provider_hooks=dict.fromkeys(("github", "gitlab"), nothing),
+            registry_hooks={"mlflow": nothing},
+        ),
         checks=(),
         posted_decision=PostedDecision(
             store=nothing, verifier=nothing, wake_ups=nothing, clock=nothing, pause=nothing

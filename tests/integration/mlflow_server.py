@@ -38,6 +38,11 @@ def mlflow_server(folder: Path, replica: Path | None = None) -> Iterator[str]:
         "_MLFLOW_SERVER_ARTIFACT_ROOT": f"{folder}/artifacts",
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
+        "MLFLOW_WEBHOOK_CACHE_TTL": "0",
+        "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+        # base64 of 32 bytes, as a Fernet key is.
+        "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
         "HOME": str(folder),
         "PYTHONWARNINGS": "ignore",
     }

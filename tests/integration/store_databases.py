@@ -43,14 +43,14 @@ def one_at_a_time(path: Path) -> Iterator[None]:
 
 
 def bring_to(url: str, revision: str) -> None:
-    """Give a database this schema: a revision, or "-1" for the one before."""
+    """Give a database this schema: a revision, or with "-" before it the one to take the migrations back to."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("path_separator", "os")
     with closing(Database(url)) as database, database.write() as connection:
         config.attributes["connection"] = connection
         if revision.startswith("-"):
-            command.downgrade(config, revision)
+            command.downgrade(config, revision[1:])
         else:
             command.upgrade(config, revision)
 

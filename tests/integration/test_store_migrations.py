@@ -116,6 +116,7 @@ def rows(url: str) -> Iterator[tuple[str, list[tuple[object, ...]]]]:
                 "trainer_accounts",
                 "clock",
                 "steps",
+                "webhooks",
             }:
                 names = ", ".join(column.name for column in table.columns if column.name not in added)
                 found = connection.execute(text(f"SELECT {names} FROM {table.name}"))
@@ -166,7 +167,7 @@ def test_what_was_under_way_goes_on_after_the_migration(in_use: str) -> None:
 def test_the_migration_can_be_taken_back_and_made_again(in_use: str) -> None:
     before, left = dict(rows(in_use)), follow_ups(in_use)
     migrate(in_use)
-    bring_to(in_use, "-6")
+    bring_to(in_use, "-0005")
     assert dict(rows(in_use)) == before
     assert follow_ups(in_use) == left != []
     migrate(in_use)
@@ -183,7 +184,7 @@ def test_what_is_validated_asks_anew_where_the_migration_is_taken_back(databases
         store.create_promotion(promotion("p-1", phase=Phase.VALIDATING))
         store.plan_step(step(id="p-1-validate", kind=StepKind.VALIDATE, config={"job": "9"}))
         assert store.create_promotion(promotion("p-2", phase=Phase.VALIDATING)) is None
-    bring_to(url, "-3")
+    bring_to(url, "-0008")
     with closing(Database(url)) as database, database.read() as connection:
         assert connection.scalar(text("SELECT phase FROM promotions")) == "requested"
     migrate(url)
@@ -201,7 +202,7 @@ def test_what_is_copied_is_failed_where_the_migration_is_taken_back(databases: D
         store.create_promotion(elsewhere)
         assert store.create_promotion(same_number) is not None
         assert store.create_promotion(replace(elsewhere, id="p-3")) is None
-    bring_to(url, "-2")
+    bring_to(url, "-0009")
     with closing(Database(url)) as database, database.read() as connection:
         assert set(connection.scalars(text("SELECT phase FROM promotions"))) == {"failed"}
     migrate(url)
@@ -251,7 +252,7 @@ def test_accounts_of_earlier_requests_are_remembered(databases: Databases) -> No
         assert store.trainer_accounts("github", PRINCIPAL, "main.ml.fraud@champion") == ()
         assert [each.login for each in store.trainer_accounts("gitlab", "ann@example.com", "")] == ["ann"]
         store.check()
-    bring_to(url, "-7")
+    bring_to(url, "-0004")
     migrate(url)
 
 

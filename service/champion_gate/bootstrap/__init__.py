@@ -14,6 +14,7 @@ from champion_gate.bootstrap.core import Core, SystemChance, SystemClock, build_
 from champion_gate.bootstrap.vendors import (
     caller_verifier,
     provider_hooks,
+    registry_hooks,
     token_verifier,
 )
 from champion_gate.domain.ports import Clock
@@ -23,6 +24,7 @@ from champion_gate.domain.values import UNITY_CATALOG
 from champion_gate.flow.ci_outcome import PostedDecision
 from champion_gate.flow.context import Waits
 from champion_gate.flow.doctor import Rounds
+from champion_gate.flow.registry_news import RegistryNewsDesk
 from champion_gate.flow.sweep import log_ledger_head
 from champion_gate.log import get_logger
 from champion_gate.settings.loading import Settings
@@ -98,7 +100,7 @@ def build_service(
         waits=waits,
     )
     doctor = Rounds(CHECKS, lambda: service_checkups(settings, store), Together())
-    app = _app(settings, core, doctor)
+    app = _app(settings, core, doctor, wake_ups.look)
     _note_gates(core)
     worker = _worker(settings, core, wake_ups, doctor)
     background = Background(worker, store, settings.database_url, lambda: _warm_up(settings))
@@ -128,7 +130,7 @@ def _worker(settings: Settings, core: Core, wake_ups: HueyWakeUps, doctor: Round
     )
 
 
-def _app(settings: Settings, core: Core, doctor: Rounds) -> Flask:
+def _app(settings: Settings, core: Core, doctor: Rounds, look: Callable[[str], None]) -> Flask:
     from champion_gate.web.app import Operations, create_app
 
     context = core.context
@@ -148,6 +150,7 @@ def _app(settings: Settings, core: Core, doctor: Rounds) -> Flask:
         ),
         operations=Operations.on(context),
         unwatched=core.resolver.unwatched,
+        registry_news=RegistryNewsDesk(context, look).heard,
         proxy_hops=settings.environment.proxy_hops,
     )
 
@@ -221,6 +224,7 @@ def _access(settings: Settings, store: Store, clock: Clock) -> Access:
     return Access(
         databricks_pairs=settings.hook_pairs,
         provider_hooks=provider_hooks(settings, clock),
+        registry_hooks=registry_hooks(settings),
         authenticate=api_caller(ApiTokens(store, clock, SystemChance()), people.verify if people else None),
     )
 

@@ -21,9 +21,11 @@ from champion_gate.domain.ports import (
     Serving,
     Vendor,
 )
+from champion_gate.domain.registry_news import RegistryHook
 from champion_gate.domain.together import Together
 from champion_gate.domain.values import UNITY_CATALOG
 from champion_gate.domain.vendors import kind_of
+from champion_gate.settings.credentials import webhook_secrets
 from champion_gate.settings.loading import Settings
 
 if TYPE_CHECKING:
@@ -131,6 +133,16 @@ def caller_verifier(settings: Settings, clock: Clock) -> OidcRoles | None:
 
     oidc = settings.gates.api.oidc
     return OidcRoles(oidc, IssuerKeys(oidc.issuer, clock=clock, ca_file=oidc.ca_file), clock)
+
+
+def registry_hooks(settings: Settings) -> dict[str, RegistryHook]:
+    """How webhooks of the registry are checked; none where it sends none, or shares no secret with us."""
+    secrets = webhook_secrets(settings.environment)
+    if not secrets or settings.gates.registry == UNITY_CATALOG:
+        return {}
+    from champion_gate.adapters.mlflow.webhook import MlflowHook
+
+    return {"mlflow": MlflowHook(secrets)}
 
 
 def provider_hooks(settings: Settings, clock: Clock) -> dict[str, ProviderHook]:

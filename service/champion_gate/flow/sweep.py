@@ -64,7 +64,7 @@ class Sweep:
         self.wake_due()
         looks = [f"{RUNS}:{name}" for name in self._gates]
         looks += [f"{DECISIONS}:{name}" for name in {p.request.provider for p in pending if p.request}]
-        looks += [f"{ALIAS}:{key.model}@{key.alias}" for key in self._managed.all()]
+        looks += map(alias_look, self._managed.all())
         return tuple(looks)
 
     def _order_ends(self, pending: Sequence[Promotion]) -> None:
@@ -116,7 +116,7 @@ class Sweep:
             self._look_for_decisions(subject)
         elif kind == ALIAS:
             for key in self._managed.all():
-                if subject == f"{key.model}@{key.alias}":
+                if name == alias_look(key):
                     self._drift.look(key)
 
     def _look_for_runs(self, gate: Gate) -> None:
@@ -179,6 +179,11 @@ class Sweep:
             step = self._lease.cancel_step(promotion, external_id)
             self._store.plan_step(step)
             self._wake_ups.step(step.id)
+
+
+def alias_look(key: AliasKey) -> str:
+    """The look at where an alias stands."""
+    return f"{ALIAS}:{key.model}@{key.alias}"
 
 
 def _asks_as(promotion: Promotion) -> tuple[AliasKey, str]:

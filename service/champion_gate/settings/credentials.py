@@ -64,6 +64,20 @@ def hook_problems(environment: Environment) -> Iterator[str]:
                 )
 
 
+def webhook_secrets(environment: Environment) -> tuple[str, ...]:
+    """What MLflow's webhooks may be signed with, the current secret first."""
+    given = (environment.mlflow_webhook_secret, environment.mlflow_webhook_secret_previous)
+    return tuple(dict.fromkeys(each.get_secret_value() for each in given if each is not None))
+
+
+def webhook_problems(environment: Environment) -> Iterator[str]:
+    """One line for each of those secrets that cannot be one."""
+    for name in ("mlflow_webhook_secret", "mlflow_webhook_secret_previous"):
+        secret: SecretStr | None = getattr(environment, name)
+        if secret is not None:
+            yield from shared_secret_problems(name, secret.get_secret_value())
+
+
 @dataclass(frozen=True)
 class ApiAccess:
     """A running service and our token for it.

@@ -119,6 +119,8 @@ class Environment(BaseModel):
     databricks_hook_username_previous: SecretStr | None = None
     databricks_hook_password: SecretStr | None = None
     databricks_hook_password_previous: SecretStr | None = None
+    mlflow_webhook_secret: SecretStr | None = None
+    mlflow_webhook_secret_previous: SecretStr | None = None
     vendors: dict[str, Secrets] = {}
 
 

@@ -13,7 +13,12 @@ from pydantic import ValidationError
 from champion_gate.domain.ports import Vendor
 from champion_gate.domain.vendors import Host
 from champion_gate.errors import ConfigurationError
-from champion_gate.settings.credentials import BasicCredentials, hook_credentials, hook_problems
+from champion_gate.settings.credentials import (
+    BasicCredentials,
+    hook_credentials,
+    hook_problems,
+    webhook_problems,
+)
 from champion_gate.settings.databricks import databricks_settings
 from champion_gate.settings.environment import Environment, libraries_problems, read_environment
 from champion_gate.settings.gates import Gates, gates_form
@@ -124,6 +129,7 @@ def load_settings(environ: Mapping[str, str], vendors: tuple[Vendor, ...]) -> Se
     reading = read_gates(environment.config, vendors)
     gates = reading.gates
     problems += hook_problems(environment)
+    problems += webhook_problems(environment)
     for kind, secrets in environment.vendors.items():
         named = (vendor.kind for vendor in vendors if vendor.server.kind == kind)
         problems += secrets.problems(used=not reading.used.isdisjoint(named))

@@ -9,8 +9,8 @@ from datetime import datetime
 from sqlalchemy import select, text
 
 from champion_gate.domain.aliases import AliasKey, Hold
-from champion_gate.store.engine import Transactions
-from champion_gate.store.tables import aliases, clock, notifications
+from champion_gate.store.engine import Transactions, upsert
+from champion_gate.store.tables import aliases, clock, notifications, webhooks
 from champion_gate.store.values import from_json
 
 _SQLITE = {"journal_mode": {"wal"}, "synchronous": {"2", "3"}}  # FULL, EXTRA
@@ -73,6 +73,25 @@ class Condition(Transactions):
         for found in self._rows(newest):
             told[found.job_id] = (*told.get(found.job_id, ()), found.source)
         return told
+
+    def note_webhook(self, sender: str, kind: str, at: datetime) -> None:
+        """Note that an authentic webhook has arrived.
+
+        Args:
+            sender: such as `mlflow`.
+            kind: what it is about; one of a few words.
+            at: now.
+        """
+        with self._write() as connection:
+            first = upsert(connection, webhooks).values(sender=sender, kind=kind, last_at=at)
+            connection.execute(
+                first.on_conflict_do_update(index_elements=["sender", "kind"], set_={"last_at": at})
+            )
+
+    def webhooks_of(self, sender: str) -> Mapping[str, datetime]:
+        """When the latest authentic webhook of each kind arrived from there."""
+        query = select(webhooks).where(webhooks.c.sender == sender)
+        return {row.kind: row.last_at for row in self._rows(query)}
 
     def holds(self) -> Mapping[AliasKey, Hold]:
         """Every alias that is kept where it is."""

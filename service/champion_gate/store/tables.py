@@ -19,7 +19,7 @@ from sqlalchemy import (
 
 from champion_gate.store.values import UtcTime, Words
 
-SCHEMA_VERSION = "0011"
+SCHEMA_VERSION = "0012"
 """The newest migration, named here so that checking it needs no Alembic."""
 
 metadata = MetaData()
@@ -226,6 +226,14 @@ clock = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False, comment="always 1"),
     Column("noted_at", UtcTime, nullable=False, comment="what a sweep took for the time last"),
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("sender", Text, primary_key=True),
+    Column("kind", Text, primary_key=True, comment="what it is about, such as test"),
+    Column("last_at", UtcTime, nullable=False),
 )
 
 job_tokens = Table(

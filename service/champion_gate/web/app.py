@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from flask import Flask, Response
 
@@ -22,7 +22,7 @@ from champion_gate.web.api.routes import Api, Operations
 from champion_gate.web.api.steps import StepChanges
 from champion_gate.web.auth import Access
 from champion_gate.web.health import Check, Health
-from champion_gate.web.hooks import Hooks
+from champion_gate.web.hooks import NOT_WANTED, Hooks, TakesNews
 from champion_gate.web.pages.docs import Docs
 from champion_gate.web.throttle import apply_proxy_hops
 
@@ -46,6 +46,7 @@ def create_app(
     posted_decision: PostedDecision | None = None,
     operations: Operations | None = None,
     unwatched: Callable[[JobNotification], str | None] = lambda _: None,
+    registry_news: TakesNews = lambda _: NOT_WANTED,
     findings: Callable[[], Sequence[Mapping[str, str]]] = tuple,
     proxy_hops: int = 0,
     raises: bool = False,
@@ -63,15 +64,8 @@ def create_app(
     api = Api(app, store, clock)
     _add_plain_routes(
         app,
-        Hooks(
-            store,
-            wake_ups,
-            clock,
-            access.provider_hooks,
-            unwatched,
-            pinged=ping.of_pairs(access.databricks_pairs),
-        ),
-        access.provider_hooks,
+        Hooks(store, wake_ups, clock, access, unwatched=unwatched, registry_news=registry_news),
+        access,
         Health(
             checks,
             clock,
@@ -105,15 +99,16 @@ def _warnings(store: Store) -> list[str]:
     return [words]
 
 
-def _add_plain_routes(
-    app: Flask, hooks: Hooks, provider_hooks: Iterable[str], health: Health, docs: Docs
-) -> None:
+def _add_plain_routes(app: Flask, hooks: Hooks, access: Access, health: Health, docs: Docs) -> None:
     """The routes that the OpenAPI document leaves out."""
     app.add_url_rule("/hooks/databricks", view_func=hooks.databricks, methods=["POST"])
     app.add_url_rule(ping.PATH, view_func=hooks.ping, methods=["POST"])
-    for kind in provider_hooks:
+    for kind, view in (
+        *((kind, hooks.provider) for kind in access.provider_hooks),
+        *((kind, hooks.registry) for kind in access.registry_hooks),
+    ):
         app.add_url_rule(
-            f"/hooks/{kind}", f"hook of {kind}", hooks.provider, methods=["POST"], defaults={"provider": kind}
+            f"/hooks/{kind}", f"hook of {kind}", view, methods=["POST"], defaults={"sender": kind}
         )
     app.add_url_rule("/livez", view_func=health.livez)
     app.add_url_rule("/readyz", view_func=health.readyz)

@@ -17,6 +17,7 @@ from werkzeug.exceptions import NotFound
 from champion_gate.domain import ping
 from champion_gate.domain.callers import Caller, Role
 from champion_gate.domain.ports import ProviderHook
+from champion_gate.domain.registry_news import RegistryHook
 from champion_gate.errors import (
     NotAuthenticatedError,
     NotPermittedError,
@@ -86,7 +87,7 @@ class Access:
 
     Attributes:
         databricks_pairs: (username, password) of the notification destination.
-        provider_hooks: kind of provider -> how its webhooks are checked.
+        provider_hooks, registry_hooks: kind of provider or registry -> how its webhooks are checked.
         authenticate: turns bearer text and the source address into a caller, or None where it admits nobody.
         attempts: counts those who are refused, and slows them.
     """
@@ -95,6 +96,7 @@ class Access:
     provider_hooks: Mapping[str, ProviderHook] = field(default_factory=dict, repr=False)
     authenticate: Callable[[str, str | None], Caller | None] = field(default=_nobody, repr=False)
     attempts: Attempts = field(default_factory=Attempts, repr=False)
+    registry_hooks: Mapping[str, RegistryHook] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse what would let everybody in, or nobody.
@@ -245,7 +247,8 @@ def _is_known(incoming: Request, auth: Auth, access: Access, sent: bytes) -> boo
     if auth is Auth.CI_JOB:
         # Its issuer's keys are needed to check it, so the view does; here only that there is one to check.
         return bool(bearer_token())
-    hook = access.provider_hooks.get((incoming.view_args or {}).get("provider", ""))
+    hooks: Mapping[str, ProviderHook | RegistryHook] = {**access.provider_hooks, **access.registry_hooks}
+    hook = hooks.get((incoming.view_args or {}).get("sender", ""))
     return hook is not None and hook.is_authentic(header, sent)
 
 

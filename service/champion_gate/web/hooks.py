@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from flask import Response, jsonify
 
@@ -20,17 +20,20 @@ from champion_gate.domain.json_body import (
     text_of,
 )
 from champion_gate.domain.notifications import JobNotification
-from champion_gate.domain.ports import Clock, EveryRequestAt, ProviderHook, WakeUps
+from champion_gate.domain.ports import Clock, EveryRequestAt, WakeUps
 from champion_gate.domain.promotion import Promotion
+from champion_gate.domain.registry_news import RegistryNews
 from champion_gate.errors import GateError, StoreUnavailableError
 from champion_gate.log import get_logger
 from champion_gate.store import Store
-from champion_gate.web.auth import Auth, body, guarded, header
+from champion_gate.web.auth import Access, Auth, body, guarded, header
 
 log = get_logger(__name__)
 
 DATABRICKS_BODY_CAP = 64 * 1024
 PROVIDER_BODY_CAP = 2 * 1024 * 1024
+TakesNews: TypeAlias = Callable[[RegistryNews], Callable[[], None] | Ignored]
+NOT_WANTED = Ignored("nobody wants it")
 T = TypeVar("T")
 
 _MOST_DELIVERIES = 4096  # remembered; a bound for memory
@@ -61,10 +64,10 @@ class Hooks:
         store: Store,
         wake_ups: WakeUps,
         clock: Clock,
-        provider_hooks: Mapping[str, ProviderHook],
-        unwatched: Callable[[JobNotification], str | None] = lambda _: None,
+        access: Access,
         *,
-        pinged: ping.Ping = ping.Ping(),  # noqa: B008 - frozen
+        unwatched: Callable[[JobNotification], str | None] = lambda _: None,
+        registry_news: TakesNews = lambda _: NOT_WANTED,
     ) -> None:
         """Set up.
 
@@ -72,13 +75,15 @@ class Hooks:
             store: the rows.
             wake_ups: tells workers that a row is due.
             clock: where the time comes from.
-            provider_hooks: kind of provider -> how its webhooks are checked and read.
+            access: how webhooks are checked and read.
             unwatched: tells without a call why no gate can want a notification; None where one may.
-            pinged: answers the doctor.
+            registry_news: what is to be done about a registry's news once that has its answer, or why nothing is.
         """
         self._unwatched = unwatched
-        self._pinged = pinged
-        self._provider_hooks = provider_hooks
+        self._registry_news = registry_news
+        self._pinged = ping.of_pairs(access.databricks_pairs)
+        self._provider_hooks = access.provider_hooks
+        self._registry_hooks = access.registry_hooks
         self._seen = _Deliveries()
         self._store = store
         self._wake_ups = wake_ups
@@ -107,20 +112,36 @@ class Hooks:
         return response, 202
 
     @guarded(Auth.SIGNATURE, body_cap=PROVIDER_BODY_CAP)
-    def provider(self, provider: str) -> tuple[Response, int]:
+    def provider(self, sender: str) -> tuple[Response, int]:
         """Take a CI/CD system's webhook as a hint to look again; what it says is never believed."""
-        hook = self._provider_hooks[provider]
+        hook = self._provider_hooks[sender]
         external_id = hook.request_id(header, body())
         if isinstance(external_id, Ignored):
-            return _ignore(provider, external_id)
-        delivery = (provider, hook.delivery_id(header))
+            return _ignore(sender, external_id)
+        delivery = (sender, hook.delivery_id(header))
         if self._seen.has(delivery):
-            return _ignore(provider, Ignored("this delivery was taken before"))
-        hinted = _stored(lambda: self._hint(provider, external_id))
+            return _ignore(sender, Ignored("this delivery was taken before"))
+        hinted = _stored(lambda: self._hint(sender, external_id))
         self._seen.add(delivery)
         response = jsonify({"hinted": len(hinted)})
         for promotion_id in hinted:
             response.call_on_close(partial(self._wake_ups.promotion, promotion_id))
+        return response, 202
+
+    @guarded(Auth.SIGNATURE, body_cap=PROVIDER_BODY_CAP)
+    def registry(self, sender: str) -> tuple[Response, int]:
+        """Take a registry's webhook as a hint to look; that it came is noted, which is how the doctor sees a test."""
+        told = self._registry_hooks[sender].read(header, body())
+        delivery = (sender, told.id)
+        if self._seen.has(delivery):
+            return _ignore(sender, Ignored("this delivery was taken before"))
+        _stored(lambda: self._store.note_webhook(sender, told.kind, self._clock.now()))
+        self._seen.add(delivery)
+        follows = told.news if isinstance(told.news, Ignored) else self._registry_news(told.news)
+        if isinstance(follows, Ignored):
+            return _ignore(sender, follows)
+        response = jsonify({"looked_at": told.kind})
+        response.call_on_close(follows)
         return response, 202
 
     @guarded(Auth.PING, body_cap=ping.LONGEST)
