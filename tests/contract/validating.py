@@ -27,11 +27,15 @@ HERE = Path(__file__).parent
 DEFAULT_VERSION = "2022-11-28"
 VERSIONS = (DEFAULT_VERSION, "2026-03-10")
 SERVER = "https://api.github.com"
-NOT_MODIFIED, BAD_REQUEST = 304, 400
+NOT_MODIFIED, BAD_REQUEST, MOVED = 304, 400, {301, 307}
 NO_API = re.compile(
-    r"/[^/]+/[^/]+/actions/runs/\d+|/\.well-known/.*|/_apis/.*|/apps/.*|(/organizations/[^/]+)?/settings/apps/.*"
+    r"/[^/]+/[^/]+/(actions/runs/\d+|pulls?(/\d+)?)|/\.well-known/.*|/_apis/.*|/apps/.*|(/organizations/[^/]+)?/settings/apps/.*"
 )
 """Pages for people, and the issuer of ID tokens, which the description of the REST API leaves out."""
+SLASHED = re.compile(
+    r"(/repos/[^/]+/[^/]+/(?:git/refs?/heads|compare|contents(?!/\.github/workflows/)|commits)/)(.+?)(/statuses)?"
+)
+"""Paths with a parameter that may hold slashes, which GitHub takes and OpenAPI has no word for."""
 
 
 @dataclass
@@ -99,12 +103,16 @@ def _description(name: str) -> _Description:
 
 
 def _corrected(node: dict[str, Any]) -> dict[str, Any]:
-    """Three things that GitHub's description says of itself and GitHub does not keep.
+    """Five things that GitHub's description says of itself and GitHub does not keep.
 
     A nullable enum lists no null, which OpenAPI 3.0.3 asks for; `created` is called a date-time, while its own text
     points to the search syntax for ranges of dates; and an environment is told no `can_admins_bypass`, which GitHub
-    takes (google/go-github#2725).
+    takes (google/go-github#2725). Of two forms of an error one is the other without details, so both fit,
+    and a folder, being a list, has no property that tells it from files.
     """
+    node.pop("discriminator", None)
+    if any(str(one.get("$ref")).endswith("/basic-error") for one in node.get("oneOf", ())):
+        node["anyOf"] = node.pop("oneOf")
     if node.get("additionalProperties") is False and "prevent_self_review" in node["properties"]:
         node["properties"]["can_admins_bypass"] = {"type": "boolean"}
     if node.get("nullable") and "enum" in node and None not in node["enum"]:
@@ -178,7 +186,7 @@ class _Found(NamedTuple):
 
 
 def _find(version: str, request: _Request) -> _Found | None:
-    for name in (version, "setup", "unlisted"):
+    for name in (version, "repositories", "unlisted"):
         description = _description(name)
         if template := description.template(request):
             return _Found(description, template, listed=name != "unlisted")
@@ -191,9 +199,12 @@ def _read_request(environ: WSGIEnvironment) -> _Request:
     environ["wsgi.input"] = io.BytesIO(body)
     raw = environ.get("REQUEST_URI") or environ.get("RAW_URI") or environ.get("PATH_INFO", "")
     query = ImmutableMultiDict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
+    path = re.sub(r"^/repositories/\d+(?=/|$)", "/repos/by/number", raw.partition("?")[0])
+    if slashed := SLASHED.fullmatch(path):
+        path = slashed[1] + slashed[2].replace("/", "%2F") + (slashed[3] or "")
     return _Request(
         method=environ["REQUEST_METHOD"].lower(),
-        path=raw.partition("?")[0],
+        path=path,
         body=body or None,
         content_type=environ.get("CONTENT_TYPE", "").lower(),
         parameters=RequestParameters(query=query, header=Headers(list(EnvironHeaders(environ)))),
@@ -211,7 +222,9 @@ def _explain(error: BaseException) -> str:
 
 
 def _general_error(answer: _Answer) -> Iterator[str]:
-    """Errors that no description lists have GitHub's `basic-error` form with a message."""
+    """Errors that no description lists have GitHub's `basic-error` form with a message; every operation may redirect."""
+    if answer.status_code in MOVED:
+        return
     if answer.status_code < BAD_REQUEST:
         yield "this status is not listed"
         return

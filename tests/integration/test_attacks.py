@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import requests
 
-from champion_gate_standins.github.state import RefusedError
+from champion_gate_standins.github.accounts import RefusedError
 from champion_gate_standins.gitlab.state import DEVELOPER, MAINTAINER
 from integration.attack_world import AttackWorld
 from integration.attacked_gate import EACH_KIND, PEOPLE, ROBOT, Asked, AttackedGate

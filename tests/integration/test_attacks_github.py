@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from champion_gate.domain.promotion import Phase, Promotion
-from champion_gate_standins.github.state import RefusedError
+from champion_gate_standins.github.accounts import RefusedError
 from integration.gate_world import GATE, REPOSITORY, GateWorld, gate_world
 
 REVIEWERS = ["reviewer-1", "reviewer-2", "octo-trainer"]

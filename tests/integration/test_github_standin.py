@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from champion_gate_standins.github.state import RefusedError
+from champion_gate_standins.github.accounts import RefusedError
 from integration.github_standin_world import REPO, World, inputs, standin_world
 
 

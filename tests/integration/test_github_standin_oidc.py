@@ -9,7 +9,7 @@ import jwt
 import pytest
 import requests
 
-from champion_gate_standins.github.state import RefusedError
+from champion_gate_standins.github.accounts import RefusedError
 from integration.github_standin_world import START, World, standin_world
 
 

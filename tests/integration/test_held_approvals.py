@@ -10,7 +10,7 @@ import pytest
 
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.web.api.answers import PromotionAnswer
-from champion_gate_standins.github.state import Environment
+from champion_gate_standins.github.repositories import Environment
 from integration.gate_providers import (
     EVERY_KIND,
     REPOSITORY,

@@ -37,8 +37,8 @@ from champion_gate.setup.github import GitHubSetup, Service, Tools
 from champion_gate.setup.github_app import Registration
 from champion_gate_standins.common.server import serve
 from champion_gate_standins.github.app_pages import private_pem, public_pem
+from champion_gate_standins.github.repositories import TEMPLATE_INPUTS
 from champion_gate_standins.github.server import ADMINISTRATOR, GitHubStandIn
-from champion_gate_standins.github.state import TEMPLATE_INPUTS
 from contract.validating import ValidatingApp
 from integration.commands import run_command
 from integration.github_world import MovableClock, app_keys

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
+from champion_gate_standins.github.repositories import TEMPLATE_INPUTS
 from champion_gate_standins.github.server import GitHubStandIn
-from champion_gate_standins.github.state import TEMPLATE_INPUTS
 
 TEMPLATE = Path(__file__).parents[2] / "deploy" / "github" / "champion-gate.yml"
 BIN = Path(sys.executable).parent

@@ -10,14 +10,9 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
-from champion_gate_standins.github.state import (
-    Environment,
-    GitHubApp,
-    PullRequest,
-    Repository,
-    Team,
-    User,
-)
+from champion_gate_standins.github.accounts import Team, User
+from champion_gate_standins.github.repositories import Environment, Repository
+from champion_gate_standins.github.state import GitHubApp
 
 Json = dict[str, Any]
 
@@ -224,6 +219,9 @@ def full_repository(base: str, repository: Repository) -> Json:
         "visibility": "private" if repository.private else "public",
         "archived": False,
         "disabled": False,
+        "allow_merge_commit": "merge" in repository.merge_methods,
+        "allow_squash_merge": "squash" in repository.merge_methods,
+        "allow_rebase_merge": "rebase" in repository.merge_methods,
         "clone_url": f"{html}.git",
         "git_url": f"{html}.git",
         "ssh_url": f"git@localhost:{repository.full_name}.git",
@@ -358,91 +356,17 @@ def installation(base: str, which: GitHubApp) -> Json:
     }
 
 
-def pull_request(base: str, repository: Repository, one: PullRequest) -> Json:
-    """`pull-request-simple`, as in lists."""
-    url = f"{base}/repos/{repository.full_name}"
-    api = f"{url}/pulls/{one.number}"
-    html = f"{base}/{repository.full_name}/pull/{one.number}"
-    links = {
-        "comments": f"{url}/issues/{one.number}/comments",
-        "commits": f"{api}/commits",
-        "statuses": f"{url}/statuses/{repository.branches[one.head]}",
-        "html": html,
-        "issue": f"{url}/issues/{one.number}",
-        "review_comments": f"{api}/comments",
-        "review_comment": f"{url}/pulls/comments{{/number}}",
-        "self": api,
-    }
-
-    def end(name: str) -> Json:
-        return {
-            "label": f"{repository.owner.login}:{name}",
-            "ref": name,
-            "sha": repository.branches[name],
-            "user": user(base, repository.owner),
-            "repo": full_repository(base, repository),
-        }
-
-    return {
-        "url": api,
-        "id": one.id,
-        "node_id": node_id("PullRequest", one.id),
-        "html_url": html,
-        "diff_url": f"{html}.diff",
-        "patch_url": f"{html}.patch",
-        "issue_url": links["issue"],
-        "commits_url": links["commits"],
-        "review_comments_url": links["review_comments"],
-        "review_comment_url": links["review_comment"],
-        "comments_url": links["comments"],
-        "statuses_url": links["statuses"],
-        "number": one.number,
-        "state": one.state,
-        "locked": False,
-        "title": one.title,
-        "body": one.body,
-        "user": user(base, one.user),
-        "labels": [],
-        "assignee": None,
-        "milestone": None,
-        "created_at": stamp(one.created_at),
-        "updated_at": stamp(one.created_at),
-        "closed_at": None,
-        "merged_at": None,
-        "merge_commit_sha": None,
-        "head": end(one.head),
-        "base": end(one.base),
-        "_links": {name: {"href": link} for name, link in links.items()},
-        "author_association": "MEMBER",
-        "auto_merge": None,
-    }
-
-
-def full_pull_request(base: str, repository: Repository, one: PullRequest) -> Json:
-    """`pull-request`, as of one that was just opened."""
-    counts = ("additions", "changed_files", "comments", "commits", "deletions", "review_comments")
-    return pull_request(base, repository, one) | {
-        **dict.fromkeys(counts, 1),
-        "mergeable": None,
-        "mergeable_state": "unknown",
-        "merged": False,
-        "merged_by": None,
-        "maintainer_can_modify": False,
-    }
-
-
 def blob_sha(text: str) -> str:
     """Git's id of a file."""
     content = text.encode()
     return hashlib.sha1(b"blob %d\0%b" % (len(content), content), usedforsecurity=False).hexdigest()
 
 
-def content(base: str, repository: Repository, branch: str, path: str) -> Json:
-    """`content-file` of a file on a branch."""
-    text = repository.files[branch][path]
+def content(base: str, repository: Repository, ref: str, path: str, text: str) -> Json:
+    """`content-file` of a file at a branch or commit."""
     sha, url = blob_sha(text), f"{base}/repos/{repository.full_name}"
-    here = f"{url}/contents/{quote(path)}?ref={branch}"
-    page = f"{base}/{repository.full_name}/blob/{branch}/{quote(path)}"
+    here = f"{url}/contents/{quote(path)}?ref={quote(ref)}"
+    page = f"{base}/{repository.full_name}/blob/{ref}/{quote(path)}"
     git = f"{url}/git/blobs/{sha}"
     return {
         "type": "file",

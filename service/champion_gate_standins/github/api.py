@@ -12,18 +12,11 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 
 from champion_gate_standins.github import answers, auth, run_answers
+from champion_gate_standins.github.accounts import RefusedError
 from champion_gate_standins.github.lists import created_filter, linked, page_of
+from champion_gate_standins.github.repositories import Repository, Workflow
 from champion_gate_standins.github.runs import Runs
-from champion_gate_standins.github.state import (
-    UNFINISHED,
-    Credential,
-    GitHubApp,
-    RefusedError,
-    Repository,
-    Run,
-    State,
-    Workflow,
-)
+from champion_gate_standins.github.state import UNFINISHED, Credential, GitHubApp, Run, State
 
 OLD_VERSION, NEW_VERSION = "2022-11-28", "2026-03-10"
 MAX_SEARCH = 1000
@@ -52,7 +45,7 @@ class Api:
         self.not_searched: set[str] = set()
         self.blueprint = Blueprint("api", __name__)
         self.blueprint.before_request(self._before)
-        self.blueprint.after_request(_with_etag)
+        self.blueprint.after_request(with_etag)
         self._add_routes()
 
     def _add_routes(self) -> None:
@@ -193,6 +186,10 @@ class Api:
     def list_branch_rules(self, owner: str, name: str, branch: str) -> Response:
         """`GET /repos/{owner}/{repo}/rules/branches/{branch}`; the branch need not exist."""
         _, repository = self._reach(owner, name, "metadata", "read")
+        if repository.private and repository.plan == "free":
+            raise RefusedError(
+                403, "Upgrade to GitHub Pro or make this repository public to enable this feature."
+            )
         page, link = page_of(answers.branch_rules(repository, branch), repository.id)
         return linked(jsonify(page), link)
 
@@ -346,7 +343,7 @@ def problem(error: RefusedError) -> tuple[Response, int]:
         "documentation_url": "https://docs.github.com/rest",
         "status": str(error.status),
     }
-    return jsonify(answer), error.status
+    return jsonify(answer | ({"errors": error.errors} if error.errors else {})), error.status
 
 
 def nothing(status: int) -> Response:
@@ -370,7 +367,7 @@ def json_body(*, required: bool = True) -> dict[str, Any]:
     return body
 
 
-def _with_etag(answer: Response) -> Response:
+def with_etag(answer: Response) -> Response:
     """Give GETs a weak ETag and answer 304 to who has it already (docs "Best practices for using the REST API").
 
     It holds for one token: an App's next one is told everything anew (GitHub's support in eclipse-csi/otterdog#201).

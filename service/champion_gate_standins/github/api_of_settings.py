@@ -1,4 +1,4 @@
-"""The endpoints of the GitHub stand-in that tell how things are set: an App's webhook, files, variables."""
+"""The endpoints of the GitHub stand-in that tell how things are set: an App's webhook, variables."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 
 from champion_gate_standins.github import answers, auth
+from champion_gate_standins.github.accounts import RefusedError
 from champion_gate_standins.github.lists import linked, page_of
-from champion_gate_standins.github.state import RefusedError, Repository, State
+from champion_gate_standins.github.repositories import Repository
+from champion_gate_standins.github.state import State
 from champion_gate_standins.github.webhooks import Delivery, Webhooks
 
 
@@ -24,7 +26,6 @@ class SettingsApi:
         for rule, view in (
             ("/app/hook/config", self.get_hook),
             ("/app/hook/deliveries", self.list_deliveries),
-            (f"{repo}/contents/<path:path>", self.get_content),
             (f"{repo}/actions/variables/<variable>", self.get_variable),
             (f"{repo}/actions/organization-variables", self.list_organization_variables),
         ):
@@ -51,34 +52,19 @@ class SettingsApi:
 
     # --- repositories ------------------------------------------------------------------------------------
 
-    def _reach(self, owner: str, name: str, permission: str, *, public: bool = False) -> Repository:
-        """The repository; `public`: whether everybody may read this of a public one."""
-        caller = auth.authenticate(self._state, request.headers.get("Authorization"))
-        repository = auth.reach(self._state, caller, f"{owner}/{name}")
-        if repository.private or not public:
-            auth.require(caller, permission, "read")
-        return repository
-
-    def get_content(self, owner: str, name: str, path: str) -> Response:
-        """`GET /repos/{owner}/{repo}/contents/{path}` of a file; public ones are everybody's to read."""
-        repository = self._reach(owner, name, "contents", public=True)
-        branch = request.args.get("ref", repository.default_branch).removeprefix("refs/heads/")
-        if branch not in repository.branches:
-            raise RefusedError(404, f"No commit found for the ref {branch}")
-        if path not in repository.files.get(branch, {}):
-            raise RefusedError(404, "Not Found")
-        return jsonify(answers.content(self._state.base_url, repository, branch, path))
+    def _reach(self, owner: str, name: str) -> Repository:
+        return auth.enter(self._state, f"{owner}/{name}", "actions_variables")[1]
 
     def get_variable(self, owner: str, name: str, variable: str) -> Response:
         """`GET …/actions/variables/{name}`."""
-        found = self._reach(owner, name, "actions_variables").variables
+        found = self._reach(owner, name).variables
         if variable.upper() not in found:
             raise RefusedError(404, "Not Found")
         return jsonify(self._variable(variable.upper(), found[variable.upper()]))
 
     def list_organization_variables(self, owner: str, name: str) -> Response:
         """`GET …/actions/organization-variables`."""
-        repository = self._reach(owner, name, "actions_variables")
+        repository = self._reach(owner, name)
         found = self._state.org_variables.get(repository.owner.login.lower(), {})
         page, link = page_of([self._variable(*each) for each in found.items()], repository.id)
         return linked(jsonify({"total_count": len(found), "variables": page}), link)

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 from flask import Blueprint, Response, jsonify, request
 
 from champion_gate_standins.github import answers, auth
+from champion_gate_standins.github.accounts import RefusedError, Team, User
 from champion_gate_standins.github.api import json_body, nothing
-from champion_gate_standins.github.lists import linked, page_of
-from champion_gate_standins.github.state import (
-    Environment,
-    PullRequest,
-    RefusedError,
-    Repository,
-    State,
-    Team,
-    User,
-    commit_sha,
-)
+from champion_gate_standins.github.lists import text_of
+from champion_gate_standins.github.repositories import Environment, Repository
+from champion_gate_standins.github.state import State
 from champion_gate_standins.github.webhooks import Webhooks
 
 _ENVIRONMENT_KEYS = {
@@ -58,11 +48,6 @@ class SetupApi:
             ("DELETE", f"{policies}/<int:number>", self.delete_policy),
             ("POST", f"{repo}/actions/variables", self.add_variable),
             ("PATCH", f"{repo}/actions/variables/<variable>", self.change_variable),
-            ("GET", f"{repo}/git/ref/heads/<path:branch>", self.get_branch),
-            ("POST", f"{repo}/git/refs", self.add_branch),
-            ("PUT", f"{repo}/contents/<path:path>", self.put_content),
-            ("GET", f"{repo}/pulls", self.list_pulls),
-            ("POST", f"{repo}/pulls", self.open_pull),
         ):
             self.blueprint.add_url_rule(rule, f"{method} {rule}".replace(".", ""), view, methods=[method])
 
@@ -136,7 +121,7 @@ class SetupApi:
     def add_policy(self, owner: str, name: str, place: str) -> Response:
         """`POST …/deployment-branch-policies`; 303 where it is there already, 404 without custom ones."""
         found = self._state.environment(self._reach(owner, name, "administration"), place)
-        branch = _text(json_body(), "name")
+        branch = text_of(json_body(), "name")
         if found.branches is None:
             raise RefusedError(404, "Not Found")
         if branch in found.branches:
@@ -160,10 +145,10 @@ class SetupApi:
     def add_variable(self, owner: str, name: str) -> tuple[Response, int]:
         """`POST …/actions/variables`; 409 where it is there."""
         found, body = self._reach(owner, name, "actions_variables").variables, json_body()
-        variable = _text(body, "name").upper()
+        variable = text_of(body, "name").upper()
         if variable in found:
             raise RefusedError(409, "Already exists - Variable already exists")
-        found[variable] = _text(body, "value")
+        found[variable] = text_of(body, "value")
         return jsonify({}), 201
 
     def change_variable(self, owner: str, name: str, variable: str) -> Response:
@@ -171,114 +156,5 @@ class SetupApi:
         found = self._reach(owner, name, "actions_variables").variables
         if variable.upper() not in found:
             raise RefusedError(404, "Not Found")
-        found[variable.upper()] = _text(json_body(), "value")
+        found[variable.upper()] = text_of(json_body(), "value")
         return nothing(204)
-
-    # --- branches, files and pull requests ---------------------------------------------------------------------
-
-    def get_branch(self, owner: str, name: str, branch: str) -> Response:
-        """`GET …/git/ref/{ref}`, of branches."""
-        repository = self._reach(owner, name, "contents", "read")
-        if branch not in repository.branches:
-            raise RefusedError(404, "Not Found")
-        return jsonify(self._ref(repository, branch))
-
-    def add_branch(self, owner: str, name: str) -> tuple[Response, int]:
-        """`POST …/git/refs`, of branches that begin at the head of another."""
-        repository, body = self._reach(owner, name, "contents"), json_body()
-        kind, _, branch = _text(body, "ref").removeprefix("refs/").partition("/")
-        origin = next((each for each, sha in repository.branches.items() if sha == body.get("sha")), None)
-        if kind != "heads" or not branch:
-            raise RefusedError(422, "Reference name must start with 'refs/' and have at least two slashes.")
-        if origin is None:
-            raise RefusedError(422, "Object does not exist")
-        if branch in repository.branches:
-            raise RefusedError(422, "Reference already exists")
-        repository.branches[branch] = repository.branches[origin]
-        repository.files[branch] = dict(repository.files.get(origin, {}))
-        return jsonify(self._ref(repository, branch)), 201
-
-    def _ref(self, repository: Repository, branch: str) -> dict[str, Any]:
-        url = f"{self._state.base_url}/repos/{repository.full_name}/git"
-        sha = repository.branches[branch]
-        return {
-            "ref": f"refs/heads/{branch}",
-            "node_id": answers.node_id("Ref", repository.id),
-            "url": f"{url}/refs/heads/{quote(branch)}",
-            "object": {"type": "commit", "sha": sha, "url": f"{url}/commits/{sha}"},
-        }
-
-    def put_content(self, owner: str, name: str, path: str) -> tuple[Response, int]:
-        """`PUT …/contents/{path}`: a commit on a branch that no rule protects."""
-        repository, body = self._reach(owner, name, "contents"), json_body()
-        if path.startswith(".github/workflows/"):
-            self._reach(owner, name, "workflows")
-        branch = body.get("branch", repository.default_branch)
-        if branch not in repository.branches:
-            raise RefusedError(404, f"Branch {branch} not found")
-        if {"pull_request", "update"} & repository.branch_rules.get(branch, {}).keys():
-            raise RefusedError(
-                409, "Repository rule violations found\n\nChanges must be made through a pull request."
-            )
-        files = repository.files.setdefault(branch, {})
-        there = None if path not in files else answers.blob_sha(files[path])
-        if there is not None and "sha" not in body:
-            raise RefusedError(422, 'Invalid request.\n\n"sha" wasn\'t supplied.')
-        if body.get("sha") != there:
-            raise RefusedError(409, f"{path} does not match {body.get('sha')}")
-        try:
-            files[path] = base64.b64decode(_text(body, "content"), validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
-            raise RefusedError(422, "content is not valid Base64") from None
-        sha = commit_sha(repository.full_name, branch, path, files[path])
-        repository.branches[branch] = sha
-        told = answers.content(self._state.base_url, repository, branch, path)
-        del told["content"], told["encoding"]
-        commit = {"sha": sha, "message": _text(body, "message")}
-        return jsonify({"content": told, "commit": commit}), 200 if there else 201
-
-    def list_pulls(self, owner: str, name: str) -> Response:
-        """`GET …/pulls`, open ones unless `state` asks for others."""
-        repository = self._reach(owner, name, "pull_requests", "read")
-        asked = request.args
-        found = [
-            one
-            for one in reversed(repository.pulls)
-            if asked.get("state", "open") in {one.state, "all"}
-            and asked.get("base", one.base) == one.base
-            and asked.get("head") in {None, f"{repository.owner.login}:{one.head}"}
-        ]
-        page, link = page_of(found, repository.id)
-        told = [answers.pull_request(self._state.base_url, repository, one) for one in page]
-        return linked(jsonify(told), link)
-
-    def open_pull(self, owner: str, name: str) -> tuple[Response, int]:
-        """`POST …/pulls`."""
-        repository, body = self._reach(owner, name, "pull_requests"), json_body()
-        head, base = _text(body, "head"), _text(body, "base")
-        if not {head, base} <= repository.branches.keys():
-            raise RefusedError(422, "Validation Failed")
-        if repository.branches[head] == repository.branches[base]:
-            raise RefusedError(422, f"Validation Failed: No commits between {base} and {head}")
-        if any((one.head, one.base, one.state) == (head, base, "open") for one in repository.pulls):
-            raise RefusedError(422, f"Validation Failed: A pull request already exists for {head}.")
-        who = auth.authenticate(self._state, request.headers.get("Authorization")).user
-        one = PullRequest(
-            id=self._state.new_id(),
-            number=len(repository.pulls) + 1,
-            head=head,
-            base=base,
-            title=_text(body, "title"),
-            body=str(body.get("body", "")),
-            user=who,
-            created_at=self._state.clock(),
-        )
-        repository.pulls.append(one)
-        return jsonify(answers.full_pull_request(self._state.base_url, repository, one)), 201
-
-
-def _text(body: Mapping[str, Any], name: str) -> str:
-    found = body.get(name)
-    if not isinstance(found, str):
-        raise RefusedError(422, f'Invalid request.\n\n"{name}" wasn\'t supplied.')
-    return found

@@ -21,7 +21,8 @@ from flask import Blueprint, Response, jsonify, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from champion_gate_standins.github import answers
-from champion_gate_standins.github.state import GitHubApp, RefusedError, State, User
+from champion_gate_standins.github.accounts import RefusedError, User
+from champion_gate_standins.github.state import GitHubApp, State
 from champion_gate_standins.github.webhooks import Webhooks
 
 _CODE_LIFE = timedelta(hours=1)

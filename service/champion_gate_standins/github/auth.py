@@ -8,8 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jwt
+from flask import request
 
-from champion_gate_standins.github.state import Credential, GitHubApp, RefusedError, Repository, State
+from champion_gate_standins.github.accounts import RefusedError
+from champion_gate_standins.github.repositories import Repository
+from champion_gate_standins.github.state import Credential, GitHubApp, State
 
 TOKEN_LIFE = timedelta(hours=1)
 _LEVELS = {"read": 1, "write": 2, "admin": 3}
@@ -148,3 +151,27 @@ def reach(state: State, credential: Credential, full_name: str) -> Repository:
     if credential.repositories is not None and repository.full_name.lower() not in credential.repositories:
         raise RefusedError(404, "Not Found")
     return repository
+
+
+def enter(
+    state: State, full_name: str, *permissions: str, level: str = "read", public: bool = False
+) -> tuple[Credential, Repository]:
+    """Who makes the request in hand, and the repository, if the token may.
+
+    Args:
+        state: everything.
+        full_name: `owner/name`.
+        permissions: any one of these is enough.
+        level: of it, "read" or "write".
+        public: whether everybody may do this in a public repository.
+
+    Raises:
+        RefusedError: 401 for a bad token, 403 without a permission, 404 for a repository that is not the token's.
+    """
+    caller = authenticate(state, request.headers.get("Authorization"))
+    repository = reach(state, caller, full_name)
+    if repository.private or not public:
+        lacking = [name for name in permissions if not may(caller, name, level)]
+        if len(lacking) == len(permissions):
+            require(caller, lacking[0], level)
+    return caller, repository

@@ -1,16 +1,16 @@
-"""Pages and filters of the GitHub stand-in's lists."""
+"""Pages and filters of the GitHub stand-in's lists, and fields of what it is sent."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from flask import Response, g, request
 
-from champion_gate_standins.github.state import RefusedError
+from champion_gate_standins.github.accounts import RefusedError
 
 T = TypeVar("T")
 
@@ -51,6 +51,14 @@ def linked(answer: Response, link: str) -> Response:
     if link:
         answer.headers["Link"] = link
     return answer
+
+
+def text_of(body: Mapping[str, Any], name: str) -> str:
+    """A text that has to be in the body; RefusedError 422 without it."""
+    found = body.get(name)
+    if not isinstance(found, str):
+        raise RefusedError(422, f'Invalid request.\n\n"{name}" wasn\'t supplied.')
+    return found
 
 
 def created_filter(wanted: str) -> Callable[[datetime], bool]:

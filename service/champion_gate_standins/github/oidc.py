@@ -8,8 +8,9 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 
 from champion_gate_standins.common.issuer import Issuer
+from champion_gate_standins.github.accounts import RefusedError
 from champion_gate_standins.github.auth import bearer
-from champion_gate_standins.github.state import Job, RefusedError, Run, State
+from champion_gate_standins.github.state import Job, Run, State
 
 _LIFETIME, _NOT_BEFORE = 300, 600
 

@@ -7,8 +7,9 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from champion_gate_standins.common.ci_page import is_foreign_form, page
 from champion_gate_standins.common.markdown_page import render
+from champion_gate_standins.github.accounts import RefusedError, User
 from champion_gate_standins.github.runs import Runs
-from champion_gate_standins.github.state import RefusedError, Run, State, User
+from champion_gate_standins.github.state import Run, State
 
 
 class RunPage:

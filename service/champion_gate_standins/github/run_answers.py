@@ -14,7 +14,8 @@ from champion_gate_standins.github.answers import (
     stamp,
     user,
 )
-from champion_gate_standins.github.state import Approval, Environment, Job, Repository, Run, Workflow
+from champion_gate_standins.github.repositories import Environment, Repository, Workflow
+from champion_gate_standins.github.state import Approval, Job, Run
 
 
 def _maybe(at: datetime | None) -> str | None:

@@ -8,18 +8,10 @@ from datetime import timedelta
 from itertools import takewhile
 from typing import TYPE_CHECKING, Protocol
 
-from champion_gate_standins.github.state import (
-    Approval,
-    Environment,
-    Job,
-    RefusedError,
-    Repository,
-    Run,
-    State,
-    User,
-    Workflow,
-    commit_sha,
-)
+from champion_gate_standins.github.accounts import RefusedError, User
+from champion_gate_standins.github.commits import commit_sha
+from champion_gate_standins.github.repositories import Environment, Repository, Workflow
+from champion_gate_standins.github.state import Approval, Job, Run, State
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -7,31 +7,27 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from flask import Response, g, request
+from flask import Response, g, jsonify, request
 
 from champion_gate_standins.common.faults import Faults
 from champion_gate_standins.common.gated_job import AUDIENCE, GatedJobs
 from champion_gate_standins.common.server import StandInApp
+from champion_gate_standins.github.accounts import RefusedError, Team, User
 from champion_gate_standins.github.api import Api, problem
+from champion_gate_standins.github.api_of_git import GitApi
+from champion_gate_standins.github.api_of_issues import IssuesApi
+from champion_gate_standins.github.api_of_pulls import PullsApi
 from champion_gate_standins.github.api_of_settings import SettingsApi
 from champion_gate_standins.github.api_of_setup import SetupApi
 from champion_gate_standins.github.app_pages import AppPages
 from champion_gate_standins.github.oidc import IdTokens
 from champion_gate_standins.github.page import RunPage
+from champion_gate_standins.github.people import People
+from champion_gate_standins.github.pull_page import PullPage
+from champion_gate_standins.github.pulls import Pulls
+from champion_gate_standins.github.repositories import Environment, Repository, Workflow
 from champion_gate_standins.github.runs import Runs, new_branch
-from champion_gate_standins.github.state import (
-    Credential,
-    Environment,
-    GitHubApp,
-    Job,
-    RefusedError,
-    Repository,
-    Run,
-    State,
-    Team,
-    User,
-    Workflow,
-)
+from champion_gate_standins.github.state import Credential, GitHubApp, Job, Run, State
 from champion_gate_standins.github.webhooks import Webhooks
 
 if TYPE_CHECKING:
@@ -70,6 +66,7 @@ class GitHubStandIn:
         oidc: issues the jobs' ID tokens.
         setup_api: knobs of how repositories are changed.
         app_pages: knobs of how people make and install Apps.
+        people: acts of people in repositories: pull requests, reviews, branches, access.
     """
 
     def __init__(
@@ -99,6 +96,15 @@ class GitHubStandIn:
         self.app.register_blueprint(SettingsApi(self.state, self.webhooks).blueprint)
         self.setup_api = SetupApi(self.state, self.webhooks)
         self.app.register_blueprint(self.setup_api.blueprint)
+        pulls = Pulls(self.state, self.webhooks)
+        self.people = People(self.state, pulls)
+        for blueprint in (
+            GitApi(self.state, pulls.branches).blueprint,
+            PullsApi(self.state, pulls).blueprint,
+            IssuesApi(self.state, pulls).blueprint,
+            PullPage(self.state, self.people).blueprint,
+        ):
+            self.app.register_blueprint(blueprint)
         self.app_pages = AppPages(self.state, self.webhooks, self.add_app)
         self.app.register_blueprint(self.app_pages.blueprint)
         for blueprint in self.oidc.blueprints:
@@ -118,17 +124,35 @@ class GitHubStandIn:
 
     def _named(self, path: str) -> str:
         """The path with the repository's name, where it holds its number: links to next pages do."""
-        numbered = re.fullmatch(r"/repositories/([0-9]+)(/.*)", path)
+        numbered = re.fullmatch(r"/repositories/([0-9]+)(/.*)?", path)
         for repository in self.state.repositories.values() if numbered else ():
             if numbered and str(repository.id) == numbered[1]:
-                return f"/repos/{repository.full_name}{numbered[2]}"
+                return f"/repos/{repository.full_name}{numbered[2] or ''}"
         return path
+
+    def _moved(self) -> Response | None:
+        """To its number from a name that a repository has no longer (docs.github.com, "Redirects" of the REST API)."""
+        asked = re.fullmatch(r"/repos/([^/]+/[^/]+)(/.*)?", request.path)
+        name = asked[1].lower() if asked else ""
+        if not asked or name in self.state.repositories or name not in self.state.moved:
+            return None
+        query = f"?{request.query_string.decode()}" if request.query_string else ""
+        url = f"{self.state.base_url}/repositories/{self.state.moved[name].id}{asked[2] or ''}{query}"
+        told = {
+            "message": "Moved Permanently",
+            "url": url,
+            "documentation_url": "https://docs.github.com/rest",
+        }
+        answer = jsonify(told)
+        answer.status_code = 301 if request.method == "GET" else 307
+        answer.headers["Location"] = url
+        return answer
 
     def _before(self) -> Response | None:
         self.state.base_url = g.own_address = self.state.external_url or request.url_root.rstrip("/")
         self.workflow_runs.fail_overdue()
         self.workflow_runs.go_on()
-        return None
+        return self._moved()
 
     def run_gated_jobs(self, gate_url: str) -> None:
         """Have released jobs do from now on what deploy/github/champion-gate.yml has them do.
@@ -294,18 +318,11 @@ class GitHubStandIn:
             self.repository(repository).files.setdefault(branch, {})[path] = text
 
     def merge(self, repository: Repository | str, number: int) -> None:
-        """Merge a pull request; GitHub then knows the workflows that are on the default branch."""
+        """Merge a pull request as its repository's owner does, past the rules of its base branch."""
         with self.state.lock:
-            found, now = self.repository(repository), self.state.clock()
-            pull = found.pulls[number - 1]
-            pull.state = "closed"
-            found.files[pull.base] = dict(found.files[pull.head])
-            found.branches[pull.base] = found.branches[pull.head]
-            for path in found.files[found.default_branch]:
-                folder, _, file = path.rpartition("/")
-                if folder == ".github/workflows":
-                    fresh = Workflow(self.state.new_id(), file, "champion-gate", now)
-                    found.workflows.setdefault(file, fresh)
+            found = self.repository(repository)
+            found.roles.setdefault(found.owner, "admin")
+            self.people.merge(found.full_name, number, found.owner.login, bypass=True)
 
     def delete_environment(self, repository: Repository | str, name: str) -> None:
         """Delete an environment; made anew, it has another id."""

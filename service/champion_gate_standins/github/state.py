@@ -1,8 +1,7 @@
-"""What the GitHub stand-in remembers: accounts, repositories, environments, workflow runs."""
+"""What the GitHub stand-in remembers: workflow runs, Apps and tokens, and all the rest."""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
-from champion_gate.errors import GateError
+from champion_gate_standins.github.accounts import RefusedError, Team, User
+from champion_gate_standins.github.repositories import Environment, Repository, Workflow
 
 T = TypeVar("T")
 
@@ -20,159 +20,6 @@ UNFINISHED = {*_OF_JOBS, "pending"}
 
 EVENTS = ("deployment_review", "deployment_status", "workflow_job", "workflow_run")
 """What deploy/github/README.md has an App subscribe to."""
-
-TEMPLATE_INPUTS = ("promotion_id", "model", "version", "alias", "evidence", "environments")
-"""The inputs of deploy/github/champion-gate.yml, all required strings."""
-
-
-class RefusedError(GateError):
-    """GitHub would answer this with an error.
-
-    Attributes:
-        status: the HTTP status, e.g. 404 or 422.
-    """
-
-    code = "refused"
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-@dataclass(eq=False)
-class User:
-    """An account. `type` is "User", "Bot" or "Organization", as GitHub has it."""
-
-    id: int
-    login: str
-    type: str = "User"
-
-
-@dataclass(eq=False)
-class Team:
-    """A team of an organization."""
-
-    id: int
-    org: str
-    slug: str
-    members: list[User]
-
-
-@dataclass(eq=False)
-class Environment:
-    """A deployment environment and its protection rules.
-
-    Attributes:
-        can_admins_bypass: None leaves the field out of answers, as older GitHub servers do.
-        branch_policy: None = any branch, "protected", or the one branch that may deploy, or those that may.
-        wait_timer: minutes from a job's creation, however soon it is reviewed.
-        other_rule_holds: whether a custom protection rule (a GitHub App's) has not let jobs through yet.
-    """
-
-    id: int
-    name: str
-    created_at: datetime
-    updated_at: datetime
-    reviewers: list[User | Team] = field(default_factory=list)
-    prevent_self_review: bool = False
-    can_admins_bypass: bool | None = True
-    branch_policy: str | tuple[str, ...] | None = None
-    wait_timer: int = 0
-    other_rule_holds: bool = False
-
-    def people(self) -> list[User]:
-        """Everybody who may review, team members included, each once."""
-        found: dict[int, User] = {}
-        for reviewer in self.reviewers:
-            for person in reviewer.members if isinstance(reviewer, Team) else [reviewer]:
-                found[person.id] = person
-        return list(found.values())
-
-    @property
-    def branches(self) -> tuple[str, ...] | None:
-        """The branches of its custom policies; None without any."""
-        if self.branch_policy in {None, "protected"}:
-            return None
-        return (self.branch_policy,) if isinstance(self.branch_policy, str) else self.branch_policy
-
-    def admits(self, branch: str) -> bool:
-        """Whether jobs of this branch may deploy here; every branch counts as protected."""
-        return self.branches is None or branch in self.branches
-
-
-@dataclass(eq=False)
-class PullRequest:
-    """A pull request of a branch of the repository itself; `state` is "open" or "closed"."""
-
-    id: int
-    number: int
-    head: str
-    base: str
-    title: str
-    body: str
-    user: User
-    created_at: datetime
-    state: str = "open"
-
-
-@dataclass(eq=False)
-class Workflow:
-    """A workflow file that can be dispatched.
-
-    Attributes:
-        run_name: a format string over the inputs.
-        started: how many runs of it there have been.
-    """
-
-    id: int
-    file: str
-    name: str
-    created_at: datetime
-    inputs: tuple[str, ...] = TEMPLATE_INPUTS
-    run_name: str = "Champion {model} v{version} [{promotion_id}]"
-    state: str = "active"
-    started: int = 0
-
-    @property
-    def path(self) -> str:
-        """Its path inside the repository."""
-        return f".github/workflows/{self.file}"
-
-
-@dataclass(eq=False)
-class Repository:
-    """A repository.
-
-    Attributes:
-        environments: lower-case name -> environment; GitHub's names are case-insensitive.
-        branches: name -> head commit.
-        branch_rules: name -> the rules of rulesets that apply to it, type -> parameters.
-        files: branch -> path -> text, of the files that anybody here has a use for.
-        variables: of its Actions, name in upper case -> value.
-        pulls: pull requests, oldest first.
-        rules_ignored: as after a change from public to private on a plan without required reviewers
-            (docs.github.com, "Using environments for deployment"): the rules are shown but do nothing.
-    """
-
-    id: int
-    name: str
-    owner: User
-    default_branch: str
-    private: bool
-    created_at: datetime
-    environments: dict[str, Environment] = field(default_factory=dict)
-    workflows: dict[str, Workflow] = field(default_factory=dict)
-    branches: dict[str, str] = field(default_factory=dict)
-    branch_rules: dict[str, dict[str, dict[str, object]]] = field(default_factory=dict)
-    files: dict[str, dict[str, str]] = field(default_factory=dict)
-    variables: dict[str, str] = field(default_factory=dict)
-    pulls: list[PullRequest] = field(default_factory=list)
-    rules_ignored: bool = False
-
-    @property
-    def full_name(self) -> str:
-        """`owner/name`."""
-        return f"{self.owner.login}/{self.name}"
 
 
 @dataclass(eq=False)
@@ -314,6 +161,7 @@ class State:
 
     Attributes:
         org_variables: organization in lower case -> its Actions' variables that all its repositories see.
+        moved: former names of repositories in lower case -> where they are now.
         external_url: the address by which the server calls itself, where that is not the one by which it is
             reached, as behind a proxy; None = as it is reached.
     """
@@ -328,6 +176,7 @@ class State:
         self.teams: dict[tuple[str, str], Team] = {}
         self.shown_members: dict[int, list[User]] | None = None
         self.repositories: dict[str, Repository] = {}
+        self.moved: dict[str, Repository] = {}
         self.org_variables: dict[str, dict[str, str]] = {}
         self.apps: list[GitHubApp] = []
         self.credentials: dict[str, Credential] = {}
@@ -374,8 +223,3 @@ def _found(thing: T | None) -> T:
     if thing is None:
         raise RefusedError(404, "Not Found")
     return thing
-
-
-def commit_sha(*parts: object) -> str:
-    """A stable made-up commit id of 40 hex digits."""
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:40]

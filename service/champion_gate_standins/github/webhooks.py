@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,8 @@ import requests
 
 from champion_gate_standins.common.deliveries import Outbox
 from champion_gate_standins.github import answers, run_answers
+from champion_gate_standins.github.accounts import User
+from champion_gate_standins.github.repositories import Repository
 from champion_gate_standins.github.state import Approval, Job, Run, State
 
 TIMEOUT_SECONDS = 10
@@ -70,7 +72,16 @@ class Webhooks:
         """Queue one delivery; called with the state locked."""
         if self.url is None:
             return
-        payload = self._payload(name, action, run, jobs, approval)
+        self._send_later(name, action, self._payload(name, action, run, jobs, approval))
+
+    def tell(
+        self, name: str, action: str, repository: Repository, sender: User, told: Mapping[str, object]
+    ) -> None:
+        """Queue one delivery about something else than a run; called with the state locked."""
+        if self.url is not None:
+            self._send_later(name, action, {**self._common(action, repository, sender), **told})
+
+    def _send_later(self, name: str, action: str, payload: Mapping[str, object]) -> None:
         body = json.dumps(payload).encode()
         delivery = Delivery(self._state.new_id(), self._state.clock(), str(uuid.uuid4()), name, action, body)
         self.deliveries.append(delivery)
@@ -125,7 +136,7 @@ class Webhooks:
             "workflow_run": run_answers.run(base, run),
             "workflow": run_answers.workflow(base, run.repository, run.workflow),
         }
-        common = self._common(action, run)
+        common = self._common(action, run.repository, run.triggering_actor)
         if name == "workflow_job":
             job = jobs[0]
             gated = {"deployment": run_answers.deployment(base, run, job)} if job.environment else {}
@@ -145,14 +156,13 @@ class Webhooks:
             )
         return common | told_of_run
 
-    def _common(self, action: str, run: Run) -> dict[str, Any]:
+    def _common(self, action: str, repository: Repository, sender: User) -> dict[str, Any]:
         base = self._state.base_url
-        owner = run.repository.owner
         return {
             "action": action,
-            "repository": answers.full_repository(base, run.repository),
-            "organization": answers.user(base, owner),
-            "sender": answers.user(base, run.triggering_actor),
+            "repository": answers.full_repository(base, repository),
+            "organization": answers.user(base, repository.owner),
+            "sender": answers.user(base, sender),
             **({"installation": {"id": self._state.apps[0].installation_id}} if self._state.apps else {}),
         }
 
