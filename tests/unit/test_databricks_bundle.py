@@ -54,6 +54,15 @@ def widgets_of(notebook: Path) -> set[str]:
     return {ast.literal_eval(call.args[0]) for call in declared}
 
 
+def test_databricks_own_models_take_the_job_that_tells_of_new_versions() -> None:
+    from databricks.bundles.jobs import Job  # noqa: PLC0415 - takes most of a second
+
+    page = (BUNDLE.parents[1] / "service" / "docs" / "versions.md").read_text()
+    (block,) = re.findall(r"```yaml\n(resources:.*?)```", page, re.DOTALL)
+    job = Job.from_dict(yaml.safe_load(block)["resources"]["jobs"]["churn_changed"])
+    assert [each.default for each in job.parameters] == ["{{job.trigger.model.updates}}"]  # type: ignore[union-attr]
+
+
 def test_databricks_own_models_take_every_resource() -> None:
     from databricks.bundles.experiments import MlflowExperiment  # noqa: PLC0415 - takes most of a second
     from databricks.bundles.jobs import Job  # noqa: PLC0415

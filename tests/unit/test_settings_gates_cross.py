@@ -54,6 +54,40 @@ def test_a_trusted_tag_needs_trainers_and_an_mlflow_registry(tmp_path: Path) -> 
     assert load_gates(written(tmp_path, on_mlflow)).gates[0].version is VersionSource.TRUSTED_TAG
 
 
+def test_who_made_a_version_elsewhere_is_not_known_on_mlflow(tmp_path: Path) -> None:
+    file = changed("gates 0 source", "registry") | {"registry": "https://mlflow.example.com"}
+    del file["gates"][0]["jobs"]
+    (nobody,) = problems_of(tmp_path, file)
+    assert (
+        "gates[0].trainers: is missing; with source: registry nothing in an MLflow registry tells" in nobody
+    )
+    for listed in ({"trainers": ["octo-trainer"]}, {"allow_trainer_approval": True}):
+        gates = load_gates(written(tmp_path, file | {"gates": [{**file["gates"][0], **listed}]}))
+        assert not gates.needs_databricks
+        assert "when a version of main.ml.churn appears that no watched job made" in explain(gates)
+    on_catalog = load_gates(written(tmp_path, file | {"registry": "databricks-uc"}))
+    assert on_catalog.needs_databricks
+    validated = {**file["gates"][0], "trainers": ["octo-trainer"], "validation": {"job": 5}}
+    assert load_gates(written(tmp_path, file | {"gates": [validated]})).needs_databricks
+
+
+@pytest.mark.parametrize("source", [None, "jobs", "both"])
+def test_only_a_gate_on_the_registry_alone_needs_no_jobs(tmp_path: Path, source: str | None) -> None:
+    file = changed("gates 0 source", source or "jobs")
+    del file["gates"][0]["jobs"]
+    (missing,) = problems_of(tmp_path, file)
+    assert missing == "gates[0].jobs: is missing; expected the Databricks jobs to watch: ids, or names"
+
+
+def test_what_appears_in_a_model_has_one_gate_for_an_alias(tmp_path: Path) -> None:
+    file = changed("gates 0 source", "both")
+    file["gates"].append({**file["gates"][0], "name": "second", "jobs": [5], "source": "registry"})
+    (twice,) = problems_of(tmp_path, file)
+    assert "gates[1].source: found 'registry', and gates[0] asks for the same alias" in twice
+    file["gates"][1]["source"] = "jobs"
+    assert len(load_gates(written(tmp_path, file)).gates) == 2
+
+
 @pytest.mark.parametrize(("duration", "minutes"), [("1m", 1), ("90m", 90), ("720h", 43200), ("30d", 43200)])
 def test_durations_reach_from_a_minute_to_thirty_days(tmp_path: Path, duration: str, minutes: int) -> None:
     gates = load_gates(written(tmp_path, changed("gates 0 expires_after", duration)))

@@ -193,7 +193,8 @@ def _warm_up(settings: Settings) -> None:
     from champion_gate.adapters.databricks.connection import import_sdk
     from champion_gate.adapters.mlflow.client import import_mlflow
 
-    import_sdk()
+    if settings.uses_databricks:
+        import_sdk()
     if settings.gates.registry != UNITY_CATALOG:
         import_mlflow(with_database=settings.gates.registry.startswith("sqlite:"))
 

@@ -29,6 +29,7 @@ from champion_gate.settings import secret_ages
 from champion_gate.settings.loading import Settings
 
 if TYPE_CHECKING:
+    from champion_gate.adapters.databricks.connection import DatabricksConnection
     from champion_gate.adapters.mlflow.registry import MlflowRegistry
     from champion_gate.store import Store
 
@@ -92,32 +93,38 @@ def service_checkups(settings: Settings, store: Store) -> list[Checkup]:
 
 def checkups(asked: Asked) -> Iterator[Checkup]:
     """All checks, in the order in which they are told."""
-    from champion_gate.adapters.databricks.connection import connect, import_sdk
-    from champion_gate.adapters.http.deadline import Timeouts
     from champion_gate.adapters.mlflow.client import import_mlflow
 
-    import_sdk()  # whose seconds are none of a call's
-    connection = connect(
-        product_version=__version__,
-        config_overrides=asked.settings.databricks,
-        timeouts=Timeouts(_CONNECT, _READ, _TOTAL),
-    )
+    connection = _connection(asked.settings) if asked.settings.uses_databricks else None
     store = asked.store or _store_if_there(asked.settings.database_url)
     registry = registry_of(asked.settings, connection, asked.together)
     on_unity_catalog = asked.settings.gates.on_unity_catalog
-    yield from databricks.checkups(
-        connection,
-        asked.gates,
-        asked.settings.environment.public_url,
-        on_unity_catalog=on_unity_catalog,
-        write_probe=asked.write_probe,
-    )
+    if connection is not None:
+        yield from databricks.checkups(
+            connection,
+            asked.gates,
+            asked.settings.environment.public_url,
+            on_unity_catalog=on_unity_catalog,
+            write_probe=asked.write_probe,
+        )
     if not on_unity_catalog:
         import_mlflow(with_database=registry.name.startswith("sqlite:"))
         yield from mlflow.checkups(cast("MlflowRegistry", registry), asked.gates)
     yield from _writes(asked, registry, store)
     yield from _providers(asked, store)
     yield from _ourselves(asked.settings, store)
+
+
+def _connection(settings: Settings) -> DatabricksConnection:
+    from champion_gate.adapters.databricks.connection import connect, import_sdk
+    from champion_gate.adapters.http.deadline import Timeouts
+
+    import_sdk()  # whose seconds are none of a call's
+    return connect(
+        product_version=__version__,
+        config_overrides=settings.databricks,
+        timeouts=Timeouts(_CONNECT, _READ, _TOTAL),
+    )
 
 
 def _writes(asked: Asked, registry: ModelRegistry, store: Store | None) -> Iterator[Checkup]:

@@ -56,7 +56,7 @@ def load_local_settings() -> Settings:
 
 
 def load_serving_settings() -> Settings:
-    """The same, for a process that has to call Databricks.
+    """The same, for a process that has to call Databricks, if gates need it.
 
     Raises:
         ConfigurationError: naming every problem, also why no call could ever be made; none is made here.
@@ -69,7 +69,7 @@ def load_serving_settings() -> Settings:
         settings = load_local_settings()
     except ConfigurationError as error:
         raise ConfigurationError(list(dict.fromkeys([*error.problems, *problems]))) from None
-    if problems:
+    if problems and settings.uses_databricks:
         raise ConfigurationError(problems)
     return settings
 

@@ -25,6 +25,7 @@ from champion_gate.domain.registry_news import RegistryHook
 from champion_gate.domain.together import Together
 from champion_gate.domain.values import UNITY_CATALOG
 from champion_gate.domain.vendors import kind_of
+from champion_gate.errors import VendorRefusedError
 from champion_gate.settings.credentials import webhook_secrets
 from champion_gate.settings.loading import Settings
 
@@ -75,6 +76,22 @@ class Workspace:
     serving: Serving
 
 
+class _NoWorkspace:
+    """Stands for a workspace where none is configured: whatever is asked of it is refused, with no call."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """Refuse to do that."""
+
+        def refuse(*_: object, **__: object) -> Any:
+            raise VendorRefusedError(
+                "Databricks",
+                f"no workspace is configured ({name} was asked of it).",
+                hint="No gate in gates.yaml has a job; DATABRICKS_* are read only where one does.",
+            )
+
+        return refuse
+
+
 def databricks_and_registry(
     settings: Settings,
     databricks: Mapping[str, str],
@@ -82,6 +99,9 @@ def databricks_and_registry(
     together: Together,
 ) -> tuple[Workspace, ModelRegistry]:
     """The workspace and the registry; on Unity Catalog they share a connection."""
+    if not settings.uses_databricks:
+        nothing: Any = _NoWorkspace()
+        return Workspace(nothing, nothing, nothing), registry_of(settings, None, together)
     from champion_gate.adapters.databricks.job_runs import DatabricksJobRuns, connect
     from champion_gate.adapters.databricks.jobs import DatabricksJobs
     from champion_gate.adapters.databricks.serving import DatabricksServing
@@ -97,7 +117,7 @@ def databricks_and_registry(
 
 
 def registry_of(settings: Settings, connection: Any, together: Together) -> ModelRegistry:
-    """The registry; on Unity Catalog it is called through this connection."""
+    """The registry; on Unity Catalog, and only there, it is called through this connection."""
     if settings.gates.registry == UNITY_CATALOG:
         from champion_gate.adapters.databricks.unity_catalog import UnityCatalog
 

@@ -202,7 +202,10 @@ def _people(people: Document) -> Iterator[str]:
 def _origin(document: Document) -> Iterator[str]:
     asked, job, candidate, champion = (document[key] for key in ("asked", "job", "candidate", "champion"))
     yield from section("Where it comes from")
-    yield f"- Job run: {link(job['run_id'], job['url'])} of job {code(job['id'])}; version found by {code(job['found_by'])}"
+    if job["run_id"]:
+        yield f"- Job run: {link(job['run_id'], job['url'])} of job {code(job['id'])}; version found by {code(job['found_by'])}"
+    else:
+        yield f"- No job run; version found by {code(job['found_by'])}"
     for mark in job.get("origin", {"rows": []})["rows"]:
         yield f"- {code(mark, 500)}"
     yield f"- Version: {link('v' + str(asked['to_version']), candidate['url'])}, id {code(candidate['version_id'], 250)}, created {_time(candidate['created_at'])}"

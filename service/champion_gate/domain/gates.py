@@ -26,6 +26,7 @@ __all__ = [
     "MetricRule",
     "NewerVersion",
     "Rights",
+    "Source",
     "VersionSource",
 ]
 
@@ -46,6 +47,14 @@ class VersionSource(StrEnum):
     TAG = "tag"
     MLFLOW_RUN = "mlflow_run"
     TRUSTED_TAG = "trusted_tag"
+
+
+class Source(StrEnum):
+    """Which versions of its model a gate asks about: those of the jobs that it watches, or all others too."""
+
+    JOBS = "jobs"
+    REGISTRY = "registry"
+    BOTH = "both"
 
 
 class Direction(StrEnum):
@@ -224,7 +233,14 @@ class Gate(Strict):
 
     name: Annotated[str, values.GATE_NAME] = Field(description="the gate's own name, unique in this file")
     jobs: Annotated[tuple[Annotated[int | str, values.JOB], ...], Listed(1, 100)] = Field(
-        description="the Databricks jobs to watch: ids, or names"
+        default=(),
+        description="the Databricks jobs to watch: ids, or names. With source: registry, jobs whose runs only tell that there is "
+        "a new version (model update triggers); they may be left out there",
+    )
+    source: Annotated[Source, Field(strict=False)] = Field(
+        default=Source.JOBS,
+        description="jobs: ask about versions that runs of the jobs register; registry: about versions that appear in the registry and "
+        "that no job of a gate to this alias made; both: about both",
     )
     model: Annotated[str, values.MODEL] = Field(description="the registered model, catalog.schema.model")
     alias: Annotated[str, values.ALIAS] = Field(default="Champion", description="the alias to be set")
@@ -307,8 +323,20 @@ class Gate(Strict):
         """Names of jobs; a name that several jobs bear is refused when it is met."""
         return frozenset(job for job in self.jobs if isinstance(job, str))
 
+    @property
+    def watches_jobs(self) -> bool:
+        """Whether it asks about the versions of job runs."""
+        return self.source is not Source.REGISTRY
+
+    @property
+    def watches_registry(self) -> bool:
+        """Whether it asks about versions that no watched job made."""
+        return self.source is not Source.JOBS
+
     def problems(self) -> Iterator[str]:
         """See Strict."""
+        if self.watches_jobs and not self.jobs:
+            yield "jobs: is missing; expected the Databricks jobs to watch: ids, or names"
         for index, job in enumerate(self.jobs):
             if job in self.jobs[:index]:
                 yield f"jobs[{index}]: found {job!r} a second time; keep one"

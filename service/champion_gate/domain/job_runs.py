@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -57,6 +57,14 @@ class Trainer:
     name: str | None
 
 
+def each_once(trainers: Iterable[Trainer]) -> tuple[Trainer, ...]:
+    """The same people, each once a role; names match in any case."""
+    distinct: dict[tuple[str, str], Trainer] = {}
+    for each in trainers:
+        distinct.setdefault((each.role, (each.name or "").casefold()), each)
+    return tuple(distinct.values())
+
+
 @dataclass(frozen=True)
 class JobRun:
     """A job run as re-read through the Jobs API.
@@ -69,6 +77,8 @@ class JobRun:
             as far as that is known; each started after it had ended.
         trainers: creator and run-as of this run and of the job runs that it started.
         latest_repair: id of the latest repair, None if it was never repaired.
+        started_by: the task run that started it as a run-job task; None where none did.
+        tells_of_versions: whether a parameter of it lists updates of models, as a model update trigger gives them.
     """
 
     run_id: str
@@ -85,6 +95,8 @@ class JobRun:
     latest_repair: str | None
     url: str
     later_attempts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    started_by: str | None = None
+    tells_of_versions: bool = False
 
     def facts(self) -> RunFacts:
         """What is kept of it."""
@@ -118,6 +130,14 @@ class EndedRun:
     job_name: str
     workspace_id: str
     end: datetime
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run of a job that has not ended; `start` is None where it is not told."""
+
+    run_id: str
+    start: datetime | None
 
 
 @dataclass(frozen=True)

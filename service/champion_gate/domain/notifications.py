@@ -9,6 +9,10 @@ from enum import StrEnum
 from champion_gate.domain.job_runs import JobRun
 from champion_gate.domain.retry import Retry
 
+VERSION_CREATED = "model_version.created"
+FROM_REGISTRY = "registry"
+"""The source of what tells of a version, whoever told it first: so there is one row a version."""
+
 
 @dataclass(frozen=True)
 class JobNotification:
@@ -26,9 +30,22 @@ class JobNotification:
     parent_run_id: str | None = None
 
     @property
+    def told_version(self) -> tuple[str, str] | None:
+        """Model and number, where it tells of a version that appeared in the registry, and of no job run."""
+        if self.event_type != VERSION_CREATED:
+            return None
+        model, _, version = self.run_id.rpartition("/")
+        return model, version
+
+    @property
     def job_run_id(self) -> str:
         """The id of the whole job run that this notification belongs to."""
         return self.parent_run_id or self.run_id
+
+
+def of_version(model: str, version: str) -> JobNotification:
+    """That the registry has a version that no notification of a job run tells of. It is a hint, too."""
+    return JobNotification(VERSION_CREATED, "", "", f"{model}/{version}", "")
 
 
 class NotificationPhase(StrEnum):
@@ -68,7 +85,7 @@ class StoredNotification:
     """One row of `notifications`: the notification, how often it came, and how far it got.
 
     Attributes:
-        source: "hook", "sweep" (found by listing runs) or "cli".
+        source: "hook", "sweep" (found by listing runs), "cli", or FROM_REGISTRY.
         job_run: the run as it was when it was last re-read; None before.
         lease: token of the worker that holds the row; empty where nobody does.
     """

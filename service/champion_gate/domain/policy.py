@@ -82,7 +82,21 @@ def gate_of(promotion: Promotion, gates: Mapping[str, Gate], registry: str) -> G
 
 def rivals(gate: Gate, gates: Iterable[Gate]) -> tuple[Gate, ...]:
     """The other gates to the same alias; a job that one of them watches is theirs, also where it is started as a child."""
-    return tuple(each for each in gates if each.name != gate.name and _claim(each) == _claim(gate))
+    return tuple(
+        each
+        for each in gates
+        if each.watches_jobs and each.name != gate.name and _claim(each) == _claim(gate)
+    )
+
+
+def asks_for_same(one: Gate, other: Gate) -> bool:
+    """Whether both ask for the same alias."""
+    return _claim(one) == _claim(other)
+
+
+def watching(gate: Gate, gates: Iterable[Gate]) -> tuple[Gate, ...]:
+    """The gates to this alias that ask about the versions of jobs; it may be one of them."""
+    return (*((gate,) if gate.watches_jobs else ()), *rivals(gate, gates))
 
 
 def ignored_because(run: JobRun | RunFacts, gate: Gate) -> str | None:
@@ -211,6 +225,8 @@ def identify(gate: Gate, trainers: Sequence[Trainer]) -> TrainerIdentities:
     missing: dict[str, str] = {}
     nobody: dict[str, str] = {}
     for trainer in trainers:
+        if trainer.role == LISTED_ROLE and gate.trainers:
+            continue
         name = (trainer.name or "").strip()
         if not name or not name.isprintable():
             missing.setdefault(f"role {trainer.role}", _unreadable(trainer))

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from champion_gate.domain.approval import FoundRequests, News, OpenedRequest, RequestState
 from champion_gate.domain.findings import Check, Checkup
 from champion_gate.domain.gates import Account, ApprovalTarget, Gate
-from champion_gate.domain.job_runs import EndedRun, JobRun, TaskOutput
+from champion_gate.domain.job_runs import EndedRun, JobRun, OpenRun, TaskOutput
 from champion_gate.domain.jobs import Job, RunState, StartedRun
 from champion_gate.domain.json_body import Ignored
 from champion_gate.domain.promotion import Promotion
@@ -71,6 +71,10 @@ class JobRuns(Protocol):
 
     def list_ended_runs(self, job_id: str, since: datetime) -> tuple[EndedRun, ...]:
         """The job's ended runs that started at `since` or later, newest first."""
+        ...
+
+    def list_open_runs(self, job_id: str) -> tuple[OpenRun, ...]:
+        """The job's runs that have not ended, newest first."""
         ...
 
     def jobs_named(self, name: str) -> tuple[str, ...]:

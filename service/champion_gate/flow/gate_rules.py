@@ -9,7 +9,7 @@ from champion_gate.domain import policy
 from champion_gate.domain.copies import job_shown
 from champion_gate.domain.evidence import validation_of
 from champion_gate.domain.frozen_numbers import judge_again
-from champion_gate.domain.gates import Gate, VersionSource
+from champion_gate.domain.gates import Gate, Source, VersionSource
 from champion_gate.domain.job_runs import JobRun, RunFacts
 from champion_gate.domain.ports import JobRuns
 from champion_gate.domain.promotion import Promotion, Subject
@@ -67,6 +67,8 @@ class GateRules:
         Raises:
             VendorError: the jobs cannot be listed by their names.
         """
+        if not gate.watches_jobs:
+            return _takes_only(gate, "versions that no watched job made")
         watched = self._unwatched(gate, job_id, run.job_name)
         if watched is not None:
             return watched
@@ -79,6 +81,8 @@ class GateRules:
         Raises:
             VendorError: the jobs cannot be listed by their names, or the registry did not answer.
         """
+        if first_found_by(subject.found_by) == Source.REGISTRY:
+            return None if gate.watches_registry else _takes_only(gate, "versions of its jobs")
         return (
             self.refusal_of_run(gate, subject.job_id, subject.run)
             or self._made_by_rivals(gate, subject)
@@ -210,6 +214,10 @@ def is_rivals(job_id: str, gate: Gate, gates: Iterable[Gate], job_runs: JobRuns)
         job_id in rival.job_ids or any(job_id in job_runs.jobs_named(name) for name in rival.job_names)
         for rival in rivals
     )
+
+
+def _takes_only(gate: Gate, what: str) -> Refusal:
+    return Refusal(f"Gate {gate.name} asks only about {what} (source: {gate.source}).")
 
 
 def _unvalidated(gate: Gate, promotion: Promotion) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from champion_gate.domain.aliases import AliasKey, check_reason
 from champion_gate.domain.callers import Caller
-from champion_gate.domain.gates import Gate
+from champion_gate.domain.gates import Gate, Source
 from champion_gate.domain.names import check_version
 from champion_gate.domain.notifications import StoredNotification
 from champion_gate.domain.promotion import EndRequest, Phase, Promotion, Subject, requested
@@ -46,7 +46,7 @@ class PromotionOrders:
             gate_name: which gate.
             version: of the gate's model, as decimal digits.
             job_run_id: the job run that made it, as decimal digits; needed unless the version has asked
-                through this gate before.
+                through this gate before, or the gate asks about versions that no watched job made.
             caller: who wants it.
             reason: why.
 
@@ -66,6 +66,9 @@ class PromotionOrders:
         known = self._known(gate, found)
         if known:
             subject = self._asked_before(known, gate, job_run_id, caller.actor)
+        elif job_run_id is None and gate.watches_registry:
+            how = by_hand(caller.actor, before=Source.REGISTRY)
+            subject = _or_conflict(self._subjects.of(gate, found, "", how))
         elif job_run_id is None:
             raise InvalidInputError(
                 f"v{version} of {gate.model} has not asked before.",

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from champion_gate.domain import policy
 from champion_gate.domain.aliases import AliasKey
@@ -20,14 +21,21 @@ from champion_gate.domain.notifications import (
     Resolution,
     StoredNotification,
 )
-from champion_gate.domain.promotion import Promotion, requested
+from champion_gate.domain.promotion import Promotion, Subject, requested
 from champion_gate.domain.retry import BUDGET, Retry, next_try
 from champion_gate.domain.versions import ModelVersion, VersionStatus
-from champion_gate.errors import ConflictError, GateError, LeaseLostError, UnexpectedError
+from champion_gate.errors import (
+    ConflictError,
+    GateError,
+    LeaseLostError,
+    UnexpectedError,
+    VendorNotFoundError,
+)
 from champion_gate.flow import candidates
 from champion_gate.flow.context import Context
 from champion_gate.flow.gate_rules import GateRules, without_rivals_tasks
 from champion_gate.flow.lease import now_and_then
+from champion_gate.flow.made_elsewhere import Declined, Elsewhere
 from champion_gate.flow.sought import LISTED_WITHIN, READY_WITHIN, Found, NotFound, Read, Sought
 from champion_gate.flow.subjects import Subjects
 
@@ -62,6 +70,7 @@ class Resolver:
         self._has_names = any(gate.job_names for gate in self._every_gate)
         self._rules = GateRules(context)
         self._subjects = Subjects(context)
+        self._elsewhere = Elsewhere(context)
         self._store = context.store
         self._job_runs = context.job_runs
         self._registry = context.registry
@@ -78,7 +87,8 @@ class Resolver:
         if taken is None:
             return
         try:
-            resolved = self._resolve(taken)
+            told = taken.notification.told_version
+            resolved = self._resolve(taken) if told is None else self._resolve_version(taken, *told)
         except LeaseLostError:
             _log.warning("notification %s is in another worker's hands now", notification_id)
             return
@@ -132,7 +142,10 @@ class Resolver:
         unended = self._waits_for_end(taken, run)
         if unended is not None:
             return self._look_again(taken, unended)
-        outcomes = [self._resolve_gate(taken, run, gate, keep) for gate in gates]
+        outcomes = [
+            self._resolve_gate(taken, gate, partial(self._ask_for_alias, taken, run, gate, keep))
+            for gate in gates
+        ]
         summed_up = _summed_up(taken, outcomes)
         return (
             summed_up
@@ -152,8 +165,51 @@ class Resolver:
         """Whether what is missing of a run may only be late; also where we were told of it late."""
         return run.end is None or self._clock.now() < max(run.end, taken.last_received_at) + READY_WITHIN
 
+    def _resolve_version(self, taken: StoredNotification, model: str, number: str) -> StoredNotification:
+        """For a version that appeared in the registry."""
+        gates = self._elsewhere.gates_of(model)
+        if not gates:
+            reason = f"No gate asks about versions of {model} that no watched job made."
+            return _closed(taken, NotificationPhase.IGNORED, reason)
+        try:
+            version = self._registry.get_version(model, number)
+        except VendorNotFoundError as missing:
+            reason = f"v{number} of {model} is not there: {missing.message}"
+            if self._clock.now() < taken.last_received_at + LISTED_WITHIN:
+                return self._look_again(taken, reason)
+            return _closed(taken, NotificationPhase.UNRESOLVED, reason)
+        outcomes = [
+            self._resolve_gate(taken, gate, partial(self._ask_for_version, taken, gate, version))
+            for gate in gates
+        ]
+        return _summed_up(taken, outcomes)
+
+    def _ask_for_version(
+        self, taken: StoredNotification, gate: Gate, version: ModelVersion, fresh: Resolution
+    ) -> _Outcome:
+        """Ask about a version that no watched job made."""
+        fresh = replace(fresh, retry=Retry())
+        named = f"v{version.version} of {version.model}"
+        made, since = version.created_at, self._elsewhere.first_seen(gate)
+        if made is None:
+            return _unresolved(fresh, f"The registry does not tell when {named} was made.")
+        if made < since:
+            reason = (
+                f"{named} was made before gate {gate.name} began to look, at {since:%Y-%m-%d %H:%M:%S} UTC."
+            )
+            return _Outcome(replace(fresh, phase=NotificationPhase.IGNORED, reason=reason))
+        if version.status is not VersionStatus.READY:
+            return self._not_ready(fresh, made, version, "Register it again.")
+        subject = self._elsewhere.subject(gate, version)
+        if isinstance(subject, Declined):
+            declined = replace(fresh, phase=subject.phase, reason=subject.reason)
+            now = self._clock.now()
+            again = now + self._interval(now - taken.last_received_at) if subject.phase.is_open else None
+            return _Outcome(declined, again)
+        return self._resolved(fresh, self._promotion(gate, subject))
+
     def _resolve_gate(
-        self, taken: StoredNotification, run: JobRun, gate: Gate, keep: Callable[[], None]
+        self, taken: StoredNotification, gate: Gate, ask: Callable[[Resolution], _Outcome]
     ) -> _Outcome:
         before = next((r for r in taken.resolutions if r.gate == gate.name), None)
         if before is not None and not before.phase.is_open and before.count == taken.count:
@@ -162,7 +218,7 @@ class Resolver:
         if before is not None and before.count == taken.count:
             fresh = replace(fresh, retry=replace(before.retry, last_error=None))
         try:
-            outcome = self._ask_for_alias(taken, fresh, run, gate, keep)
+            outcome = ask(fresh)
         except LeaseLostError:
             raise
         except GateError as error:
@@ -175,15 +231,19 @@ class Resolver:
     def _ask_for_alias(
         self,
         taken: StoredNotification,
-        fresh: Resolution,
         run: JobRun,
         gate: Gate,
         keep: Callable[[], None],
+        fresh: Resolution,
     ) -> _Outcome:
         keep()
         # What failed began another row of errors; what was missing has been so since.
         missing_since = fresh.retry.failing_since if fresh.retry.attempts == 0 else None
         fresh = replace(fresh, retry=Retry())
+        if gate.watches_registry and (run.tells_of_versions or not gate.watches_jobs):
+            self._elsewhere.look(gate.model)
+            told = f"Run {run.run_id} tells that {gate.model} has changed; new versions of it are looked at by themselves."
+            return _Outcome(replace(fresh, phase=NotificationPhase.IGNORED, reason=told))
         refused = self._rules.refusal_of_run(gate, run.job_id, run.facts())
         if refused is not None:
             phase = NotificationPhase.UNRESOLVED if refused.unclear else NotificationPhase.IGNORED
@@ -197,12 +257,15 @@ class Resolver:
                 return _unresolved(fresh, reason)
             return self._missing(fresh, reason, missing_since, taken.last_received_at)
         if found.version.status is not VersionStatus.READY:
-            return self._not_ready(fresh, run, found.version)
-        promotion = self._promotion(run, own, gate, found)
+            return self._not_ready(fresh, run.end, found.version, "Run the job again.")
+        subject = self._subjects.behind(found.linked, run, own, found.by.value)
+        return self._resolved(fresh, self._promotion(gate, subject))
+
+    def _resolved(self, fresh: Resolution, promotion: Promotion) -> _Outcome:
         resolved = replace(
             fresh,
             phase=NotificationPhase.RESOLVED,
-            reason=f"{gate.model} v{found.version.version} asks for {gate.alias}: {promotion.id}.",
+            reason=f"{promotion.source_model} v{promotion.version.version} asks for {promotion.alias}: {promotion.id}.",
             promotion_id=promotion.id,
         )
         return _Outcome(resolved)
@@ -240,28 +303,29 @@ class Resolver:
         )
         return _Outcome(waiting, min(now + self._interval(now - since), until))
 
-    def _not_ready(self, fresh: Resolution, run: JobRun, version: ModelVersion) -> _Outcome:
+    def _not_ready(
+        self, fresh: Resolution, made_until: datetime | None, version: ModelVersion, again: str
+    ) -> _Outcome:
         now = self._clock.now()
         named = f"{version.model} v{version.version} is {version.status.value}"
-        ended = run.end or now
+        ended = made_until or now
         may_heal = version.status in {VersionStatus.PENDING, VersionStatus.UNKNOWN}
         if may_heal and now < ended + READY_WITHIN:
             waiting = replace(
                 fresh, phase=NotificationPhase.WAITING, reason=f"{named}; waiting until it is ready."
             )
             return _Outcome(waiting, now + self._interval(now - ended))
-        return _unresolved(fresh, f"{named}, not ready. Was the upload cut short? Run the job again.")
+        return _unresolved(fresh, f"{named}, not ready. Was the upload cut short? {again}")
 
-    def _promotion(self, run: JobRun, own: JobRun, gate: Gate, found: Found) -> Promotion:
+    def _promotion(self, gate: Gate, subject: Subject) -> Promotion:
         """The promotion of this version for this alias: the one there is, open or ended, or a new one."""
-        key = AliasKey(self._registry.name, gate.destination, gate.alias)
-        for known in self._store.promotions_of_version(key, found.version.version, found.version.model):
-            if known.version.same_as(found.version):
+        key, version = AliasKey(self._registry.name, gate.destination, gate.alias), subject.version
+        for known in self._store.promotions_of_version(key, version.version, version.model):
+            if known.version.same_as(version):
                 if known.phase.is_before_people:  # what kept it waiting may have been mended
                     self._store.hint_promotion(known.id, self._clock.now())
                     self._wake_ups.promotion(known.id)
                 return known
-        subject = self._subjects.behind(found.linked, run, own, found.by.value)
         fresh = requested(
             f"p-{self._chance.token()}",
             key,
@@ -272,22 +336,22 @@ class Resolver:
         )
         created = self._store.create_promotion(fresh)
         if created is None:
-            return self._promotion_made_meanwhile(key, found)
+            return self._promotion_made_meanwhile(key, version)
         self._wake_ups.promotion(created.id)
         return created
 
-    def _promotion_made_meanwhile(self, key: AliasKey, found: Found) -> Promotion:
+    def _promotion_made_meanwhile(self, key: AliasKey, version: ModelVersion) -> Promotion:
         """The open one of this version that another worker has just made; raises VersionBusyError where there is none."""
-        known = self._store.promotions_of_version(key, found.version.version, found.version.model)
+        known = self._store.promotions_of_version(key, version.version, version.model)
         for promotion in known:
-            if promotion.version.same_as(found.version):
+            if promotion.version.same_as(version):
                 return promotion
         for promotion in known:
             if promotion.phase.is_open:
                 self._store.hint_promotion(promotion.id, self._clock.now())
                 self._wake_ups.promotion(promotion.id)
         raise VersionBusyError(
-            f"An earlier version with the number {found.version.version} still asks for {key.alias} of {key.model}."
+            f"An earlier version with the number {version.version} still asks for {key.alias} of {key.model}."
         )
 
     def _look_again(self, taken: StoredNotification, why: str) -> StoredNotification:

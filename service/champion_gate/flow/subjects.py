@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from champion_gate.domain.gates import Gate, VersionSource
-from champion_gate.domain.job_runs import JobRun, RunResult, Trainer
+from champion_gate.domain.gates import Gate, Source, VersionSource
+from champion_gate.domain.job_runs import JobRun, RunResult, Trainer, each_once
 from champion_gate.domain.ports import ModelRegistry
 from champion_gate.domain.promotion import Subject
 from champion_gate.domain.versions import ModelVersion, TrainingRun
@@ -14,6 +14,7 @@ from champion_gate.errors import VendorNotFoundError
 from champion_gate.flow import candidates
 from champion_gate.flow.context import Context
 from champion_gate.flow.gate_rules import GateRules, Refusal, first_found_by, without_rivals_tasks
+from champion_gate.flow.made_elsewhere import Declined, Elsewhere
 from champion_gate.flow.sought import Linked, NotFound, Sought, Word
 
 _WORDS: Mapping[str, Word] = {
@@ -32,15 +33,30 @@ class Subjects:
         self._rules = GateRules(context)
         self._job_runs = context.job_runs
         self._registry = context.registry
+        self._elsewhere = Elsewhere(context)
         self._clock = context.clock
         self._together = context.together
 
     def of(self, gate: Gate, version: ModelVersion, job_run_id: str, found_by: str) -> Subject | Refusal:
         """What is asked, out of the job run that is named: the people behind it must be known.
 
+        Args:
+            gate: which gate asks.
+            version: of its model.
+            job_run_id: empty for a version that no watched job made.
+            found_by: in which way it was found.
+
         Raises:
             VendorError: Databricks or the registry did not answer or refused.
         """
+        if first_found_by(found_by) != Source.REGISTRY:
+            return self._out_of_run(gate, version, job_run_id, found_by)
+        made = self._elsewhere.subject(gate, version, found_by)
+        return Refusal(made.reason) if isinstance(made, Declined) else self._rules.refusal(gate, made) or made
+
+    def _out_of_run(
+        self, gate: Gate, version: ModelVersion, job_run_id: str, found_by: str
+    ) -> Subject | Refusal:
         try:
             run = self._job_runs.get_run(job_run_id)
         except VendorNotFoundError:
@@ -123,7 +139,4 @@ def trainers_of(
         trainers.append(Trainer("MLflow run user", training.user))
     elif version.run_id is not None:
         trainers.append(Trainer("MLflow run user", None))
-    distinct: dict[tuple[str, str], Trainer] = {}
-    for each in trainers:
-        distinct.setdefault((each.role, (each.name or "").casefold()), each)
-    return tuple(distinct.values())
+    return each_once(trainers)

@@ -21,6 +21,7 @@ from champion_gate.flow.context import Context
 from champion_gate.flow.drift import DriftWatch
 from champion_gate.flow.gate_rules import GateRules
 from champion_gate.flow.lease import Lease
+from champion_gate.flow.made_elsewhere import Elsewhere
 from champion_gate.store import Store
 
 _log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ _LOOK_BACK = timedelta(days=7)  # so long the service may have been down, and no
 RUNS = "runs"
 DECISIONS = "decisions"
 ALIAS = "alias"
+VERSIONS = "versions"
 
 
 class Sweep:
@@ -40,6 +42,7 @@ class Sweep:
         self._job_runs = context.job_runs
         self._providers = context.providers
         self._drift = DriftWatch(context)
+        self._elsewhere = Elsewhere(context)
         self._rules = GateRules(context)
         self._requests = ApprovalRequests(context)
         self._lease = Lease(context)
@@ -53,7 +56,7 @@ class Sweep:
         """Wake a worker for every row that is due, and say which looks are to be made.
 
         Returns:
-            Names for `look`: `runs:<gate>`, `decisions:<provider>`, `alias:<model>@<alias>`.
+            Names for `look`: `runs:<gate>`, `decisions:<provider>`, `alias:<model>@<alias>`, `versions:<model>`.
         """
         now = self._clock.now()
         if set_back := self._store.note_time(now):
@@ -62,9 +65,10 @@ class Sweep:
         pending = self._store.pending_promotions()
         self._order_ends(pending)
         self.wake_due()
-        looks = [f"{RUNS}:{name}" for name in self._gates]
+        looks = [f"{RUNS}:{gate.name}" for gate in self._gates.values() if gate.jobs]
         looks += [f"{DECISIONS}:{name}" for name in {p.request.provider for p in pending if p.request}]
         looks += map(alias_look, self._managed.all())
+        looks += [f"{VERSIONS}:{model}" for model in self._elsewhere.models]
         return tuple(looks)
 
     def _order_ends(self, pending: Sequence[Promotion]) -> None:
@@ -92,6 +96,7 @@ class Sweep:
         now = self._clock.now()
         for gate in self._gates.values():
             self._store.gate_first_seen(gate.name, now)
+        self._elsewhere.note_gates()
 
     def wake_due(self) -> None:
         """Wake a worker for every row that is due and that nobody holds."""
@@ -114,6 +119,8 @@ class Sweep:
             self._look_for_runs(self._gates[subject])
         elif kind == DECISIONS and subject in self._providers:
             self._look_for_decisions(subject)
+        elif kind == VERSIONS and subject in self._elsewhere.models:
+            self._elsewhere.look(subject)
         elif kind == ALIAS:
             for key in self._managed.all():
                 if name == alias_look(key):

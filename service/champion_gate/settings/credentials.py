@@ -46,10 +46,10 @@ def hook_credentials(environment: Environment) -> tuple[BasicCredentials, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def hook_problems(environment: Environment) -> Iterator[str]:
-    """One line for each half of those pairs that is missing, too short, or that HTTP cannot carry."""
+def hook_problems(environment: Environment, *, needed: bool = True) -> Iterator[str]:
+    """One line for each half of those pairs that is missing (where they are needed), too short, or that HTTP cannot carry."""
     for name in ("databricks_hook_username", "databricks_hook_password"):
-        if getattr(environment, name) is None:
+        if needed and getattr(environment, name) is None:
             yield missing(name)
         for variable in (name, f"{name}_previous"):
             secret: SecretStr | None = getattr(environment, variable)

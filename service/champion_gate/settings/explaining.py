@@ -51,10 +51,16 @@ def _paragraph(heading: str, sentences: Iterable[str]) -> list[str]:
 
 def _sentences(gate: Gate, server: Server) -> Iterator[str]:
     failures = ", even with failures in some tasks" if gate.accept_success_with_failures else ""
-    yield (
-        f"when {_jobs(gate)} succeeds{failures}, the version of {gate.model} that this run registered "
-        f"(looked for {_source(gate.version)}) asks for the alias {gate.alias}{_elsewhere(gate)}."
-    )
+    asks = f"asks for the alias {gate.alias}{_elsewhere(gate)}"
+    if gate.watches_jobs:
+        yield (
+            f"when {_jobs(gate)} succeeds{failures}, the version of {gate.model} that this run registered "
+            f"(looked for {_source(gate.version)}) {asks}."
+        )
+    if gate.watches_registry:
+        yield f"{'W' if gate.watches_jobs else 'w'}hen a version of {gate.model} appears that no watched job made, it {asks}."
+    if gate.jobs and not gate.watches_jobs:
+        yield f"Runs of {_jobs(gate)} tell of such versions; the sweep finds them too."
     yield from _validation(gate.validation)
     yield from gate.approval.place.explained(server)
     yield from _people(gate, server.title)

@@ -164,6 +164,15 @@ class Gates(_Registry):
     def _checked(self, model: str) -> str:
         return check_model(model, three_level=self.on_unity_catalog)
 
+    @property
+    def needs_databricks(self) -> bool:
+        """Whether any part of it is about a Databricks workspace; where none is, the service calls none."""
+        entries: list[Gate | FurtherAlias] = [*self.gates, *self.aliases]
+        return self.on_unity_catalog or any(
+            bool(each.after) or (isinstance(each, Gate) and bool(each.jobs or each.validation))
+            for each in entries
+        )
+
     def problems(self) -> Iterator[str]:
         """See Strict."""
         named: Sequence[tuple[str, int, Gate | FurtherAlias]] = [
@@ -180,6 +189,7 @@ class Gates(_Registry):
         for index, gate in enumerate(self.gates):
             yield from self._trust_problems(index, gate)
         yield from self._same_claims()
+        yield from self._same_sources()
         if self.on_unity_catalog:
             yield from self._spellings_of_one_alias()
         for kind, top in self.tops.items():
@@ -205,6 +215,13 @@ class Gates(_Registry):
                 yield f"gates[{index}].name: found {gate.name!r}, as in gates[{first}]; expected a name of its own"
 
     def _trust_problems(self, index: int, gate: Gate) -> Iterator[str]:
+        if gate.watches_registry and not (
+            self.on_unity_catalog or gate.trainers or gate.allow_trainer_approval
+        ):
+            yield (
+                f"gates[{index}].trainers: is missing; with source: {gate.source} nothing in an MLflow registry tells who made a version, so "
+                "expected the logins of all who may register one (none of them may approve), or allow_trainer_approval: true"
+            )
         if gate.version != "trusted_tag":
             return
         if self.on_unity_catalog:
@@ -228,6 +245,20 @@ class Gates(_Registry):
                         f"gates[{index}]: job {job!r}, model {gate.destination} and alias {gate.alias} are those of gates[{first}] too; "
                         "expected one gate for a job, model and alias"
                     )
+
+    def _same_sources(self) -> Iterator[str]:
+        """What appears in a model has one group of approvers for an alias."""
+        seen: dict[tuple[str, tuple[str, str]], int] = {}
+        for index, gate in enumerate(self.gates):
+            if not gate.watches_registry:
+                continue
+            model = gate.model.casefold() if self.on_unity_catalog else gate.model
+            first = seen.setdefault((model, self._pair(gate)), index)
+            if first != index:
+                yield (
+                    f"gates[{index}].source: found {gate.source.value!r}, and gates[{first}] asks for the same alias about what appears in "
+                    f"{gate.model} already; expected one such gate for a model and alias"
+                )
 
     def _spellings_of_one_alias(self) -> Iterator[str]:
         """To Unity Catalog they are one alias; to us each spelling would be an alias with a writer of its own."""

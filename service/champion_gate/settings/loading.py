@@ -48,6 +48,11 @@ class Settings:
         return self.environment.database_url.get_secret_value()
 
     @property
+    def uses_databricks(self) -> bool:
+        """Whether there is a workspace to call."""
+        return self.gates.needs_databricks
+
+    @property
     def hook_pairs(self) -> tuple[tuple[str, str], ...]:
         """User names and passwords of `hook_credentials`."""
         return tuple((each.username, each.password.get_secret_value()) for each in self.hook_credentials)
@@ -128,13 +133,14 @@ def load_settings(environ: Mapping[str, str], vendors: tuple[Vendor, ...]) -> Se
     environment, problems = read_environment(environ, vendors)
     reading = read_gates(environment.config, vendors)
     gates = reading.gates
-    problems += hook_problems(environment)
+    uses_databricks = gates is None or gates.needs_databricks
+    problems += hook_problems(environment, needed=uses_databricks)
     problems += webhook_problems(environment)
     for kind, secrets in environment.vendors.items():
         named = (vendor.kind for vendor in vendors if vendor.server.kind == kind)
         problems += secrets.problems(used=not reading.used.isdisjoint(named))
     problems += reading.problems
-    databricks, databricks_problems = databricks_settings(environ)
+    databricks, databricks_problems = databricks_settings(environ) if uses_databricks else ({}, [])
     problems += databricks_problems
     problems += libraries_problems(environ)
     hosts: dict[str, Host] = {}

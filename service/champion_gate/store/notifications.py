@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from functools import cache
@@ -29,6 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.dml import ReturningInsert
 
 from champion_gate.domain.notifications import (
+    FROM_REGISTRY,
     JobNotification,
     NotificationPhase,
     Resolution,
@@ -205,6 +206,26 @@ class Notifications(Transactions):
         known = and_(row.job_run_id == run_id, or_(OPEN, failed, row.job_run_end >= end))
         with self._read() as connection:
             return bool(connection.scalar(select(exists().where(known))))
+
+    def run_is_settled(self, run_id: str, end: datetime) -> bool:
+        """Whether notifications of this job run were worked off when it had ended at `end`, and nothing is left to do."""
+        row = notifications.c
+        of_run = row.job_run_id == run_id
+        worked_off = and_(of_run, row.job_run_end >= end, row.phase != NotificationPhase.FAILED.value)
+        query = select(exists().where(worked_off) & ~exists().where(and_(of_run, OPEN)))
+        with self._read() as connection:
+            return bool(connection.scalar(query))
+
+    def told_versions(self, told: Sequence[JobNotification]) -> Mapping[str, datetime]:
+        """When each of these versions was told of last, by the notification's run_id; those that never were are not there."""
+        row = notifications.c
+        query = select(row.run_id, row.last_received_at).where(
+            row.source == FROM_REGISTRY,
+            row.workspace_id == "",
+            row.run_id.in_([each.run_id for each in told]),
+        )
+        with self._read() as connection:
+            return {found.run_id: found.last_received_at for found in connection.execute(query)}
 
     def gate_first_seen(self, gate: str, at: datetime) -> datetime:
         """When this gate was first seen; `at` if it is now."""

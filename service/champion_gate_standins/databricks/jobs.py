@@ -382,7 +382,7 @@ class Jobs:
 
     def _list_runs(self) -> Response:
         job_id, since = _id_argument("job_id"), int(request.args.get("start_time_from", 0))
-        completed = request.args.get("completed_only") == "true"
+        completed, active = (request.args.get(f"{each}_only") == "true" for each in ("completed", "active"))
         size, base, page = int(request.args.get("limit", 20)), request.host_url.rstrip("/"), _page()
         if not 0 < size <= _MAX_RUNS_PAGE:
             abort(400, f"Invalid limit: {size}.")
@@ -390,7 +390,10 @@ class Jobs:
             runs = [
                 run
                 for run in self._runs.values()
-                if run.job.job_id == job_id and run.start >= since and (run.code or not completed)
+                if run.job.job_id == job_id
+                and run.start >= since
+                and (run.code or not completed)
+                and not (run.code and active)
             ]
             runs.sort(key=lambda run: (-run.start, -run.run_id))
             return _listed("runs", runs, page, size, lambda run: run.head(base))

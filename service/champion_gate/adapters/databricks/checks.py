@@ -85,10 +85,11 @@ def checkups(
     yield Checkup(IDENTITY, lambda: _identity(around))
     for gate in gates:
         checks = _GatesChecks(around, gate, public_url, on_unity_catalog=on_unity_catalog)
-        started = check_started.StartedChecks(around, gate, checks.jobs, on_unity_catalog=on_unity_catalog)
+        trainers = checks.jobs if gate.watches_jobs else list[str]  # other jobs only tell of versions
+        started = check_started.StartedChecks(around, gate, trainers, on_unity_catalog=on_unity_catalog)
         made = [*checks.all(), *started.all()]
         if on_unity_catalog:
-            made += check_models.ModelChecks(around, gate, checks.jobs, started.starts()).all(
+            made += check_models.ModelChecks(around, gate, trainers, started.starts()).all(
                 write_probe=write_probe
             )
         for each in made:
@@ -131,12 +132,13 @@ class _GatesChecks:
     def all(self) -> Iterator[Checkup]:
         made: list[tuple[Check, Callable[[], Iterator[Finding]]]] = [
             (JOB, self._job),
-            (RUN_AS, self._run_as),
             (NOTIFICATION, self._notification),
             (LAST_RUN, self._last_run),
-            *([(COMPUTE, self._compute)] if self.on_unity_catalog else []),
         ]
-        for check, run in made:
+        if self.gate.watches_jobs:
+            made.insert(1, (RUN_AS, self._run_as))
+            made += [(COMPUTE, self._compute)] if self.on_unity_catalog else []
+        for check, run in made if self.gate.jobs else ():
             yield Checkup(check, run, self.gate.name)
 
     def jobs(self) -> list[str]:

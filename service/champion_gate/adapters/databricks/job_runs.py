@@ -34,11 +34,13 @@ from champion_gate.adapters.databricks.reading import (
     retried_iterations,
     run_result,
     task_output,
+    tells_of_versions,
 )
 from champion_gate.domain.job_runs import (
     GROUP_ROLE,
     EndedRun,
     JobRun,
+    OpenRun,
     RunResult,
     TaskOutput,
     TaskRun,
@@ -139,6 +141,8 @@ class DatabricksJobRuns:
             latest_repair=repairs.latest,
             url=run.run_page_url or "",
             later_attempts=tree.later_attempts(),
+            started_by=run.started_by,
+            tells_of_versions=tells_of_versions(run.job_parameters),
         )
 
     def task_outputs(self, run: JobRun) -> tuple[TaskOutput, ...]:
@@ -193,6 +197,12 @@ class DatabricksJobRuns:
             for run in page.runs
             if (ends := _ends(run, repairs_of(run)))
         )
+
+    def list_open_runs(self, job_id: str) -> tuple[OpenRun, ...]:
+        """The job's runs that have not ended, newest first."""
+        query = {"job_id": checked_id(job_id), "active_only": True, "limit": _RUNS_PER_PAGE}
+        pages = self._connection.begin().pages(RunList, "/api/2.2/jobs/runs/list", query)
+        return tuple(OpenRun(run.run_id, run.start_time) for page in pages for run in page.runs)
 
     def jobs_named(self, name: str) -> tuple[str, ...]:
         """The ids of all jobs that bear exactly this name; Databricks' own filter ignores case."""

@@ -155,6 +155,7 @@ class Run(Page, Ending):
     creator_user_name: Word = None
     run_page_url: Word = None
     job_parameters: Listed[Parameter] = Field(default_factory=list)
+    started_by: OptionalDigits = at("trigger_info", "run_id")
     repair_history: Listed[_Repair] = Field(default_factory=list)
     tasks: Listed[Task] = Field(default_factory=list)
     iterations: Listed[Task] = Field(default_factory=list)

@@ -15,6 +15,7 @@ from champion_gate.adapters.databricks.errors import unreadable
 from champion_gate.adapters.databricks.models import (
     Ending,
     Output,
+    Parameter,
     Run,
     Task,
     databricks,
@@ -116,6 +117,24 @@ def _result_of(code: object, unsuccessful: frozenset[str]) -> RunResult:
 
 def _detail(code: object, message: str | None = None) -> str:
     return cut_words(f"{code}: {message}" if message else str(code or "no result"), _MAX_DETAIL)
+
+
+def tells_of_versions(parameters: Iterable[Parameter]) -> bool:
+    """Whether a run's parameter lists updates of models: the value of `{{job.trigger.model.updates}}`.
+
+    That is a JSON list of `{"full_name", "version", "alias_name"}` (docs.databricks.com, "Trigger jobs when models are updated").
+    """
+    return any(_lists_models(each.value if each.value is not None else each.default) for each in parameters)
+
+
+def _lists_models(value: object) -> bool:
+    if not isinstance(value, str) or not value.lstrip().startswith("["):
+        return False
+    try:
+        listed = json.loads(value)
+    except (ValueError, RecursionError):
+        return False
+    return any(isinstance(each, dict) and "full_name" in each for each in listed)
 
 
 class TaskKind(Enum):
