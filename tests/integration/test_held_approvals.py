@@ -123,7 +123,7 @@ def test_of_two_seats_the_one_is_held_and_the_other_undecided(world: GateWorld) 
     world.look()
     reason = world.ended(pending, Phase.PENDING_APPROVAL)
     assert reason.startswith(
-        "Waiting for people to decide in champion-2. Approved by reviewer-1 (champion), and held"
+        "1 of 2 approved; champion-2 is missing. Approved by reviewer-1 (champion), and held"
     )
     world.wait(days=14, seconds=2)
     expired = world.ended(pending, Phase.EXPIRED)

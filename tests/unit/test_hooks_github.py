@@ -94,3 +94,24 @@ def test_a_form_tells_the_same_as_json() -> None:
 )
 def test_no_bytes_make_it_fail(kind: str, sent: bytes) -> None:
     assert isinstance(parse_github(kind, sent), Ignored)
+
+
+@pytest.mark.parametrize(
+    ("kind", "action"),
+    [
+        ("pull_request_review", "submitted"),
+        ("pull_request_review", "dismissed"),
+        ("pull_request", "closed"),
+        ("pull_request", "synchronize"),
+    ],
+)
+def test_a_pull_request_is_told_with_its_repository_and_is_no_run(kind: str, action: str) -> None:
+    sent = {"action": action, "pull_request": {"number": 12, "id": 9}, "repository": {"id": 3, **REPOSITORY}}
+    assert parse_github(kind, json.dumps(sent).encode()) == "3-12"
+
+
+@pytest.mark.parametrize(
+    "sent", [{}, {"pull_request": {"number": 1}}, {"repository": {"id": 1}}, {"pull_request": 1}]
+)
+def test_a_pull_request_of_another_shape_is_ignored(sent: object) -> None:
+    assert isinstance(parse_github("pull_request", json.dumps(sent).encode()), Ignored)

@@ -17,6 +17,7 @@ from champion_gate.adapters.starts import SeenRun
 from champion_gate.domain.approval import News, OpenedRequest
 from champion_gate.domain.gates import ApprovalTarget
 from champion_gate.domain.promotion import Promotion, promotions_in
+from champion_gate.domain.steps import StepKind
 from champion_gate.errors import VendorError, VendorRefusedError, VendorUnavailableError
 
 A = TypeVar("A")
@@ -66,6 +67,25 @@ class CiProvider(ABC, Generic[A]):
     def close(self) -> None:
         """Close the connections that are kept open."""
         self.client.close()
+
+    goes_on = False
+    """See ApprovalProvider: a call that starts a run starts another one when it is repeated."""
+
+    def steps(self, target: ApprovalTarget) -> frozenset[StepKind]:  # noqa: ARG002 - none anywhere
+        """See ApprovalProvider: a run tells by itself how it stands."""
+        return frozenset()
+
+    def show_status(self, target: ApprovalTarget, promotion: Promotion, words: str) -> None:
+        """See ApprovalProvider."""
+        raise _nowhere(self.name, target, promotion, words)
+
+    def comment(self, target: ApprovalTarget, promotion: Promotion, text: str) -> None:
+        """See ApprovalProvider."""
+        raise _nowhere(self.name, target, promotion, text)
+
+    def merge(self, target: ApprovalTarget, promotion: Promotion) -> str:
+        """See ApprovalProvider."""
+        raise _nowhere(self.name, target, promotion)
 
     def with_news(self, pending: Sequence[Promotion], targets: Mapping[str, ApprovalTarget]) -> News:
         """What the lists of runs that wait for people tell: one list a place, a page a hundred that wait.
@@ -172,6 +192,10 @@ class CiProvider(ABC, Generic[A]):
         """The runs of these, and others, in whatever status."""
 
 
+def _nowhere(vendor: str, *_: object) -> VendorRefusedError:
+    return VendorRefusedError(vendor, "a request has no place for that here.")
+
+
 def run_id(promotion: Promotion) -> str:
     """The run in which the promotion's people are asked; empty where it is not known."""
     return (promotion.request.external_id if promotion.request else None) or ""
@@ -224,7 +248,7 @@ def inputs_of(
         "evidence": "",
     }
     room = most - _size(inputs)
-    return inputs | {"evidence": _cut(evidence or "No evidence.", room, promotion, vendor)}
+    return inputs | {"evidence": cut(evidence or "No evidence.", room, promotion, vendor)}
 
 
 def in_titles(model: str) -> str:
@@ -235,7 +259,8 @@ def in_titles(model: str) -> str:
     return f"{model[:half]}...{model[-half:]}"
 
 
-def _cut(evidence: str, room: int, promotion: Promotion, vendor: str) -> str:
+def cut(evidence: str, room: int, promotion: Promotion, vendor: str) -> str:
+    """The evidence, ended by a note where it takes more than so many bytes as JSON."""
     if _size(evidence) <= room:
         return evidence
     digest = f", sha256 {promotion.evidence_sha256}" if promotion.evidence_sha256 else ""

@@ -71,10 +71,15 @@ class ApprovalRequest:
 
 @dataclass(frozen=True)
 class OpenedRequest:
-    """A request found or made at the provider."""
+    """A request found or made at the provider.
+
+    Attributes:
+        pins: what is stored with the request's other pins, now that it is there.
+    """
 
     external_id: str
     url: str
+    pins: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -146,6 +151,9 @@ class Review:
         is_person: False for bots and deleted users.
         is_opener: whether this is the account with which we opened the request.
         is_listed: whether this person is among those whom the place names as reviewers.
+        lacks: what keeps an approval of theirs from counting as things are now, in words that follow "who"; empty
+            where nothing does.
+        at: when it was given, where the vendor tells.
     """
 
     seat: str
@@ -156,6 +164,8 @@ class Review:
     is_person: bool
     is_opener: bool
     is_listed: bool
+    lacks: str = ""
+    at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -174,7 +184,11 @@ class RequestState:
             start, in words that follow "held by"; decides nothing, and may be absent.
         missing: what the vendor's answers lack that may yet appear -> that it does, as a sentence. A list that
             is empty once must end nothing, so an end is believed only after that has been so for some minutes.
-        moved: that the place has been transferred to another owner, as a sentence; ends it as stale.
+        moved: that what was asked is not there any more as it was asked, as a sentence: the place belongs to another
+            owner, or what people are shown was replaced; ends it as stale.
+        by_review: whether the approvals alone decide, as there is no job that the vendor lets start: those that do
+            not suffice wait for more, and a rejection is that of a listed reviewer.
+        remark: what else people should know while they are waited for, as a sentence; decides nothing.
     """
 
     problems: tuple[str, ...]
@@ -185,6 +199,8 @@ class RequestState:
     held_by: Mapping[str, str] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     moved: str | None = None
+    by_review: bool = False
+    remark: str = ""
 
 
 class TokenUse(StrEnum):

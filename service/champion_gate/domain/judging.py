@@ -84,8 +84,9 @@ def judge(
     """Say what the reviewers decided: the one place where an approval comes from.
 
     Approved is only what the vendor released for every seat in time, with an approving review by a
-    different person for each: a listed reviewer, not the opener, nobody behind the version. A rejection
-    counts whoever gave it; while the state cannot be trusted, only that of a listed reviewer. Whatever is
+    different person for each: a listed reviewer, not the opener, nobody behind the version; where approvals
+    alone decide, they are given in time, and too few of them wait for more. A rejection counts whoever gave it;
+    while the state cannot be trusted, and where approvals alone decide, only that of a listed reviewer. Whatever is
     released otherwise can never become a decision, and is rejected with the reason; where that rests on
     somebody being no listed person, or on nobody, only when it has been seen twice, a minute apart. No end
     rests on what an answer lacked before that has been looked for again for some minutes.
@@ -99,37 +100,74 @@ def judge(
         source: goes into the decision: which provider said so.
         now: aware, UTC; the time of a rejection, for which vendors give none.
     """
-    request = promotion.request
+    request, before = promotion.request, promotion.seen_once
     if request is None:
         return Judgement(None, expired=False, waiting_because="Nobody has been asked yet.")
     problems = (*state.problems, *_unjudgeable(promotion, seats, allow_trainer_approval))
-    rejection = _rejection(state, listed_only=bool(problems))
+    rejection = _rejection(state, listed_only=bool(problems) or state.by_review)
     if rejection is not None:
         return _rejected(_rejection_in_words(rejection), source, now, rejection)
     if state.moved is not None:
         why = f"{state.moved} To ask afresh: champion-gate promotions retry {promotion.id}"
         stale = Judgement(None, expired=False, waiting_because=why, stale=True)
-        return _not_missing(stale, {"place": state.moved}, promotion.seen_once, now)
+        return _not_missing(stale, {"place": state.moved}, before, now)
     if problems:
-        late = now > request.expires_at
-        before = (
-            f"No decision could be believed before {request.expires_at:%Y-%m-%d %H:%M} UTC. " if late else ""
-        )
-        reason = f"{before}The request cannot be judged: " + "; ".join(problems)
-        released_at = state.released_at.values()
-        return Judgement(
-            None,
-            expired=late,
-            waiting_because=reason,
-            soon=any(now - at < _REVIEWS_APPEAR_WITHIN for at in released_at),
-            unread=any(at <= request.expires_at for at in released_at),
-        )
+        return _unjudged(problems, state, request.expires_at, now)
     excluded = {each.user_id: each.role for each in _kept_out(promotion, allow_trainer_approval)}
-    undecided = _undecided(state, seats, excluded, source=source, expires_at=request.expires_at, now=now)
-    if undecided is not None:
-        return _not_missing(undecided, state.missing, promotion.seen_once, now)
-    released = _judge_released(seats, state, excluded, source, request.expires_at)
-    return _seen_twice(released, _doubts(seats, state, excluded), promotion.seen_once, now)
+    times = {"expires_at": request.expires_at, "now": now}
+    if state.by_review:
+        judged = _judge_reviews(seats, state, excluded, source=source, **times)
+    else:
+        undecided = _undecided(state, seats, excluded, source=source, **times)
+        if undecided is not None:
+            return _not_missing(undecided, state.missing, before, now)
+        judged = _judge_released(seats, state, excluded, source, request.expires_at)
+    return _seen_twice(judged, _doubts(seats, state, excluded), before, now)
+
+
+def _unjudged(problems: Sequence[str], state: RequestState, expires_at: datetime, now: datetime) -> Judgement:
+    late = now > expires_at
+    until = f"No decision could be believed before {expires_at:%Y-%m-%d %H:%M} UTC. " if late else ""
+    released_at = state.released_at.values()
+    given_at = [one.at for one in state.reviews if one.at is not None and one.verdict is Verdict.APPROVED]
+    return Judgement(
+        None,
+        expired=late,
+        waiting_because=f"{until}The request cannot be judged: {'; '.join(problems)}",
+        soon=any(now - at < _REVIEWS_APPEAR_WITHIN for at in released_at),
+        unread=any(at <= expires_at for at in (*released_at, *given_at)),
+    )
+
+
+def _judge_reviews(
+    seats: tuple[str, ...],
+    state: RequestState,
+    excluded: Mapping[str, str],
+    *,
+    source: str,
+    expires_at: datetime,
+    now: datetime,
+) -> Judgement:
+    """What approvals alone come to: a different person's for each seat, or it waits for more of them."""
+    chosen = one_person_a_seat([valid_approvals(state, seat, excluded) for seat in seats])
+    if chosen is not None:
+        given = [review.at for review in chosen if review.at is not None]
+        return _approved(seats, chosen, source, max(given, default=now))
+    standing, late = Standing.of(state, seats, excluded), now > expires_at
+    words = f"{standing.by_review()} {state.remark}".rstrip()
+    if late:
+        words = f"Not approved by as many as are needed before {expires_at:%Y-%m-%d %H:%M} UTC: {words}"
+    unreviewed = not any(approvals(state, seat) for seat in seats)
+    return Judgement(
+        None, expired=late, waiting_because=words, outstanding=tuple(standing.open), unreviewed=unreviewed
+    )
+
+
+def _approved(seats: Sequence[str], chosen: Sequence[Review], source: str, at: datetime) -> Judgement:
+    deciders = tuple(_decider(review, seat) for seat, review in zip(seats, chosen, strict=True))
+    words = enumerated([f"{one_line(decider.login)} ({decider.seat})" for decider in deciders])
+    decision = Decision(Verdict.APPROVED, deciders, f"Approved by {words}.", source, at)
+    return Judgement(decision, expired=False, waiting_because="")
 
 
 def _undecided(
@@ -181,10 +219,7 @@ def _judge_released(
     chosen = one_person_a_seat(options)
     if chosen is None:
         return _rejected(_why_nobody(state, seats, options, excluded), source, decided_at)
-    deciders = tuple(_decider(review, seat) for seat, review in zip(seats, chosen, strict=True))
-    words = enumerated([f"{one_line(decider.login)} ({decider.seat})" for decider in deciders])
-    approved = Decision(Verdict.APPROVED, deciders, f"Approved by {words}.", source, decided_at)
-    return Judgement(approved, expired=False, waiting_because="")
+    return _approved(seats, chosen, source, decided_at)
 
 
 def _doubts(
@@ -195,6 +230,8 @@ def _doubts(
     Where a seat has no review at all, the user id is empty: the list of reviews may lag behind.
     """
     unreviewed = [seat for seat in seats if not approvals(state, seat)]
+    if unreviewed and state.by_review:
+        return {}  # there is nothing to doubt: more are waited for
     reviewed = [seat for seat in seats if seat not in unreviewed]
     perhaps = [
         {each.user_id: each for each in approvals(state, seat) if never_counts(each, excluded) is None}
@@ -216,12 +253,15 @@ def _seen_twice(
     judged: Judgement, doubts: Mapping[tuple[str, str], str], before: Mapping[str, datetime], now: datetime
 ) -> Judgement:
     """The judgement; still undecided where it rests on a no about people that was not said a minute ago too."""
-    rejected = judged.decision is not None and judged.ends
+    rests = judged.ends and (judged.decision is not None or bool(judged.outstanding))
     since = {(key := f"{seat}: {user_id or 'nobody'}"): before.get(key, now) for seat, user_id in doubts}
-    if not rejected or all(now - first >= _SEEN_AGAIN_AFTER for first in since.values()):
+    if not rests or all(now - first >= _SEEN_AGAIN_AFTER for first in since.values()):
         return judged
     said = "; ".join(doubts.values())
-    waiting = f"Released, and as it looks not by people who may decide: {said}. That is looked at again in a minute."
+    how = "Approved in time" if judged.expired else "Released"
+    waiting = (
+        f"{how}, and as it looks not by people who may decide: {said}. That is looked at again in a minute."
+    )
     again_at = max(since.values()) + _SEEN_AGAIN_AFTER
     return Judgement(None, expired=False, waiting_because=waiting, seen_once=since, again_at=again_at)
 

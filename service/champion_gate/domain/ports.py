@@ -19,6 +19,7 @@ from champion_gate.domain.jobs import Job, RunState, StartedRun
 from champion_gate.domain.json_body import Ignored
 from champion_gate.domain.promotion import Promotion
 from champion_gate.domain.serving import Endpoint
+from champion_gate.domain.steps import StepKind
 from champion_gate.domain.vendors import Host, Place, Secrets, Server
 from champion_gate.domain.versions import (
     LoggedModel,
@@ -305,6 +306,11 @@ class Accounts(Protocol):
 class ApprovalProvider(Protocol):
     """A CI/CD system in which people approve."""
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether `open` goes on with what an earlier call began, so that a repeated one asks nobody twice."""
+        ...
+
     def check_place(
         self, target: ApprovalTarget, expires_after: timedelta | None = None
     ) -> Mapping[str, str]:
@@ -377,6 +383,31 @@ class ApprovalProvider(Protocol):
 
         Raises:
             VendorNotFoundError: it is gone, or hidden from us; one answer does not tell which.
+        """
+        ...
+
+    def steps(self, target: ApprovalTarget) -> frozenset[StepKind]:
+        """What a request here has besides; the next three methods are called for these alone.
+
+        STATUS while it waits and at its end, COMMENT at its end; and once the alias has moved MERGE, or CANCEL_REQUEST
+        where it does not end by itself.
+        """
+        ...
+
+    def show_status(self, target: ApprovalTarget, promotion: Promotion, words: str) -> None:
+        """Show in short how the promotion stands, in place of what was shown before."""
+        ...
+
+    def comment(self, target: ApprovalTarget, promotion: Promotion, text: str) -> None:
+        """Write under the request what became of it, once, however often this is called; Markdown."""
+        ...
+
+    def merge(self, target: ApprovalTarget, promotion: Promotion) -> str:
+        """Keep what was approved where people find it later; say where. No error where that has been done.
+
+        Raises:
+            VendorUnavailableError: also while something is in its way that may pass.
+            VendorRefusedError: something else is there than what was approved, or it is not let in.
         """
         ...
 

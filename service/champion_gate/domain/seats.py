@@ -45,7 +45,7 @@ def why_not(review: Review, excluded: Mapping[str, str]) -> str | None:
         return never
     if not review.is_listed:
         return "is not among the listed reviewers"
-    return None
+    return review.lacks or None
 
 
 def never_counts(review: Review, excluded: Mapping[str, str]) -> str | None:
@@ -93,6 +93,20 @@ def refusals(state: RequestState, seat: str, excluded: Mapping[str, str]) -> lis
     ]
 
 
+def progress(seats: int, missing: Sequence[str]) -> str:
+    """How far a request has come, e.g. `1 of 2 approved; risk is missing`."""
+    words = f"{seats - len(missing)} of {seats} approved"
+    if not missing:
+        return words
+    return (
+        f"{words}; {enumerated(list(map(one_line, missing)))} {'is' if len(missing) == 1 else 'are'} missing"
+    )
+
+
+def _nobody_yet(_: int, missing: Sequence[str]) -> str:
+    return f"Waiting for people to decide in {enumerated(list(map(one_line, missing)))}"
+
+
 @dataclass(frozen=True)
 class Standing:
     """The seats that were not released.
@@ -136,9 +150,15 @@ class Standing:
 
     def while_waiting(self) -> str:
         """What is waited for."""
-        waiting = [f"Waiting for people to decide in {self._open()}."] if self.open else []
+        where = progress if self.seats > 1 else _nobody_yet
+        waiting = [f"{where(self.seats, list(self.open))}."] if self.open else []
         held = [f"{self._approved_in(seat)}, and held by {self._holder(seat)}." for seat in self.approved]
         return " ".join([*waiting, *self._refused(), *held])
+
+    def by_review(self) -> str:
+        """How far it has come where approvals alone decide, seat by seat."""
+        approved = [f"{self._approved_in(seat)}." for seat in self.approved]
+        return " ".join([f"{progress(self.seats, list(self.open))}.", *approved, *self._refused()])
 
     def at_expiry(self, expires_at: datetime) -> str:
         """What there was of a decision when the request expired."""

@@ -24,6 +24,9 @@ class StepKind(StrEnum):
     CHALLENGER = "challenger"
     CHALLENGER_REMOVAL = "challenger_removal"
     COPY = "copy"
+    STATUS = "status"
+    COMMENT = "comment"
+    MERGE = "merge"
 
 
 AFTER_MOVES = (StepKind.JOB, StepKind.ENDPOINT)
@@ -56,7 +59,8 @@ class Step:
         config: what is to be done, frozen when it was planned; CANCEL_REQUEST: {"external_id"}; CANCEL_DOUBLES: nothing, they
             are looked for; TAG_VERSION: the tags, key -> value; VALIDATE: see
             `flow/validation_runs.py`; JOB and ENDPOINT: see `flow/after.py`; CHALLENGER and its removal:
-            `Promotion.asked` and {"challenger"}; COPY: see `flow/copy_runs.py`.
+            `Promotion.asked` and {"challenger"}; COPY: see `flow/copy_runs.py`; STATUS and COMMENT: nothing, they tell how
+            the promotion stands when they are carried out; MERGE: `Promotion.asked`.
         planned_at: when it became necessary.
         due_at: when it is looked at next; None once it has ended.
         position: its place among those of what it belongs to; the store counts from 0.
@@ -94,7 +98,14 @@ class Step:
 
 
 LEDGERED = frozenset(
-    {StepKind.VALIDATE, StepKind.CHALLENGER, StepKind.CHALLENGER_REMOVAL, StepKind.COPY, *AFTER_MOVES}
+    {
+        StepKind.VALIDATE,
+        StepKind.CHALLENGER,
+        StepKind.CHALLENGER_REMOVAL,
+        StepKind.COPY,
+        StepKind.MERGE,
+        *AFTER_MOVES,
+    }
 )
 """The kinds whose ends are lines of the ledger."""
 WAITED_FOR: Mapping[StepKind, Phase] = {StepKind.VALIDATE: Phase.VALIDATING, StepKind.COPY: Phase.COPYING}

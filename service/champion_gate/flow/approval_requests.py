@@ -47,12 +47,13 @@ class ApprovalRequests:
             frozen: with the evidence that people are to see.
             request: what is to be opened; its `starts` are those before this one.
         """
-        started = replace(request, starts=request.starts + 1, asked_at=self._clock.now())
+        provider = self._providers[request.provider]
+        starts = 1 if provider.goes_on else request.starts + 1
+        started = replace(request, starts=starts, asked_at=self._clock.now())
         intended = self._lease.save(replace(frozen, request=started, reason="Asking for approval."))
         markdown = evidence.render_markdown(
             json.loads(intended.evidence_json or "{}"), intended.evidence_sha256 or ""
         )
-        provider = self._providers[request.provider]
         try:
             opened = provider.open(request.target, intended, markdown)
         except GateError as error:
@@ -84,7 +85,7 @@ class ApprovalRequests:
         since = abs(self._clock.now() - (request.asked_at or request.intent_at))
         if found.ours:
             self._opened(taken, found.ours)
-        elif since < self._waits.request_appears:
+        elif since < self._waits.request_appears and not (provider is not None and provider.goes_on):
             why = "Asked for approval; waiting for the request to appear."
             self._lease.wait(taken, why, self._waits.request_search, mended=False)
         else:
@@ -194,7 +195,7 @@ class ApprovalRequests:
             return ()
         found = self._providers[request.provider].find(request.target, taken).ours
         return tuple(
-            replace(taken, request=replace(request, external_id=other.external_id, url=other.url))
+            replace(taken, request=_as_found(request, other))
             for other in found
             if other.external_id != request.external_id
         )
@@ -210,7 +211,7 @@ class ApprovalRequests:
         if taken.request is None:
             return
         now = self._clock.now()
-        request = replace(taken.request, external_id=first.external_id, url=first.url, opened_at=now)
+        request = replace(_as_found(taken.request, first), opened_at=now)
         pending = replace(
             taken,
             phase=Phase.PENDING_APPROVAL,
@@ -221,6 +222,7 @@ class ApprovalRequests:
             version_missing_since=None,
         )
         steps = [self._lease.cancel_step(taken, double.external_id) for double in doubles]
+        steps += self._lease.status_steps(pending)
         gate = self._gates.get(taken.gate)
         if gate is not None and gate.challenger is not None:
             config = {**taken.asked, "challenger": gate.challenger}
@@ -246,6 +248,11 @@ class ApprovalRequests:
                 )
                 if self._store.request_end(other.id, end):
                     self._wake_ups.promotion(other.id)
+
+
+def _as_found(request: ApprovalRequest, found: OpenedRequest) -> ApprovalRequest:
+    pins = {**request.pins, **found.pins}
+    return replace(request, external_id=found.external_id, url=found.url, pins=pins)
 
 
 def _rejected_by_people(decision: Decision | None) -> bool:

@@ -47,6 +47,7 @@ class Lease:
 
     def __init__(self, context: Context) -> None:
         self._store = context.store
+        self._providers = context.providers
         self._wake_ups = context.wake_ups
         self._clock = context.clock
         self._chance = context.chance
@@ -146,8 +147,7 @@ class Lease:
         request = taken.request
         steps = [self._tag_step(ended), *self._removal_steps(taken)]
         if request is not None:
-            if phase is not Phase.PROMOTED and request.external_id is not None:
-                steps.append(self.cancel_step(taken, request.external_id))
+            steps += self._request_steps(ended, request)
             steps.append(planned(ended.id, StepKind.CANCEL_DOUBLES, {}, now))
         return ended, steps
 
@@ -236,6 +236,31 @@ class Lease:
         """The durable order to cancel a request at the vendor."""
         config, now = {"external_id": external_id}, self._clock.now()
         return planned(promotion.id, StepKind.CANCEL_REQUEST, config, now, name=external_id)
+
+    def status_steps(self, promotion: Promotion) -> list[Step]:
+        """The order to show how it stands where people are asked, if that is shown there."""
+        shown = StepKind.STATUS in self._wanted(promotion.request)
+        return [planned(promotion.id, StepKind.STATUS, {}, self._clock.now())] if shown else []
+
+    def _wanted(self, request: ApprovalRequest | None) -> frozenset[StepKind]:
+        """Which steps its request has at the vendor."""
+        provider = self._providers.get(request.provider) if request is not None else None
+        if request is None or provider is None or request.external_id is None:
+            return frozenset()
+        return provider.steps(request.target)
+
+    def _request_steps(self, ended: Promotion, request: ApprovalRequest) -> list[Step]:
+        """What is left to be done with the request of a promotion that has ended."""
+        wanted, now = self._wanted(request), self._clock.now()
+        steps = self.status_steps(ended)
+        if StepKind.COMMENT in wanted:
+            steps.append(planned(ended.id, StepKind.COMMENT, {}, now))
+        is_promoted = ended.phase is Phase.PROMOTED
+        if is_promoted and StepKind.MERGE in wanted:
+            steps.append(planned(ended.id, StepKind.MERGE, ended.asked, now))
+        elif request.external_id is not None and (not is_promoted or StepKind.CANCEL_REQUEST in wanted):
+            steps.append(self.cancel_step(ended, request.external_id))
+        return steps
 
     def _removal_steps(self, taken: Promotion) -> list[Step]:
         """The order to take away the alias of a candidate, where one was to be set."""

@@ -168,6 +168,7 @@ class Promoter:
                 retry=Retry(),
             ),
             ledger=[line],
+            steps=self._lease.status_steps(taken),
         )
         _log.info("promotion %s is approved: %s", taken.id, decision.reason)
         self._set_alias(approved)
@@ -186,7 +187,10 @@ class Promoter:
         else:
             waiting = replace(taken, outstanding=judgement.outstanding, seen_once={})
             interval = self._until_look(taken, judgement)
-            self._lease.wait(waiting, judgement.waiting_because, interval, self._doubles(taken))
+            steps = self._doubles(taken)
+            if judgement.outstanding != taken.outstanding:
+                steps += self._lease.status_steps(taken)
+            self._lease.wait(waiting, judgement.waiting_because, interval, steps)
 
     def _until_look(self, taken: Promotion, judgement: policy.Judgement) -> timedelta:
         if judgement.soon:

@@ -35,6 +35,7 @@ from champion_gate.flow.after import AfterMoves
 from champion_gate.flow.challengers import Challengers
 from champion_gate.flow.context import Context
 from champion_gate.flow.copy_runs import CopyRuns
+from champion_gate.flow.request_ends import RequestEnds
 from champion_gate.flow.validation_runs import ValidationRuns
 
 _log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class Steps:
         self._waits = context.waits
         after = AfterMoves(context)
         challengers = Challengers(context)
+        told = RequestEnds(context)
         self._kinds: Mapping[StepKind, Callable[[Step], Step]] = {
             StepKind.CANCEL_REQUEST: self._cancel_request,
             StepKind.CANCEL_DOUBLES: self._cancel_doubles,
@@ -63,6 +65,9 @@ class Steps:
             StepKind.COPY: CopyRuns(context).carry_out,
             StepKind.CHALLENGER: challengers.set,
             StepKind.CHALLENGER_REMOVAL: challengers.remove,
+            StepKind.STATUS: told.show_status,
+            StepKind.COMMENT: told.comment,
+            StepKind.MERGE: told.merge,
         }
 
     def carry_out(self, step_id: str) -> None:

@@ -1,4 +1,4 @@
-"""GitHub's webhooks: their signature, and the workflow run that they tell about."""
+"""GitHub's webhooks: their signature, and the workflow run or pull request that they tell about."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ _RUN_PATHS = {
     "workflow_run": ("workflow_run", "id"),
 }
 EVENTS = tuple(_RUN_PATHS)
-"""The events that tell about an approval, which our App asks GitHub for."""
+"""The events that tell about an approval in a workflow run, which our App asks GitHub for."""
+REVIEW_EVENTS = ("pull_request", "pull_request_review")
+"""Those that tell about an approval by review."""
 
 
 class GitHubHook:
@@ -60,8 +62,13 @@ class GitHubHook:
         return header("X-GitHub-Delivery")
 
     def request_id(self, header: Callable[[str], str], body: bytes) -> str | EveryRequestAt | Ignored:
-        """The workflow run's id as decimal text; the repository where a review does not tell its run."""
+        """The workflow run's id as decimal text; the repository where a review does not tell its run.
+
+        Of a pull request its own number behind that of its repository, which is the id of no run.
+        """
         kind = header("X-GitHub-Event")
+        if kind in REVIEW_EVENTS:
+            return _reviewed_pull(body)
         if kind not in _RUN_PATHS:
             return Ignored(f"{shown(kind)} tells nothing about an approval")
         outer, inner = _RUN_PATHS[kind]
@@ -77,6 +84,16 @@ class GitHubHook:
             return id_of(object_at(sent, outer).get(inner), f"{outer}.{inner}")
         except UnusableBodyError as error:
             return Ignored(str(error))
+
+
+def _reviewed_pull(body: bytes) -> str | Ignored:
+    try:
+        sent = json_object(_out_of_form(body))
+        repository = id_of(object_at(sent, "repository").get("id"), "repository.id")
+        number = id_of(object_at(sent, "pull_request").get("number"), "pull_request.number")
+    except UnusableBodyError as error:
+        return Ignored(str(error))
+    return f"{repository}-{number}"
 
 
 def _out_of_form(body: bytes) -> bytes:

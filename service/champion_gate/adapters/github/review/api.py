@@ -10,7 +10,8 @@ from champion_gate.adapters.github.auth import MEMBERS
 from champion_gate.adapters.github.models import github
 from champion_gate.adapters.github.review.models import (
     Comment,
-    Commit,
+    Comparison,
+    File,
     ListedPull,
     Permission,
     Pull,
@@ -66,9 +67,18 @@ class ReviewApi(RepositoryCalls[GitHubReviewPlace]):
         parts = ("contents", *path.split("/"))
         return self._send("PUT", parts, body, accept=(409, 422), permission=CONTENTS)
 
-    def commit(self, sha: str) -> Commit:
-        """`GET …/commits/{ref}`."""
-        return github.one(Commit, self._contents("commits", sha), "commit")
+    def file_sha(self, path: str, branch: str) -> str | None:
+        """`GET …/contents/{path}` on a branch: the hash of the file's blob; None where there is no such file."""
+        address = joined(*self._repository, "contents", *path.split("/"))
+        auth = self._access.to(self.spot, CONTENTS)
+        try:
+            return github.one(File, self._client.get(address, auth=auth, params={"ref": branch}), "file").sha
+        except VendorNotFoundError:
+            return None
+
+    def compared(self, base: str, head: str) -> Comparison:
+        """`GET …/compare/{base}...{head}`: what the head has that base lacks."""
+        return github.one(Comparison, self._contents("compare", f"{base}...{head}"), "compare")
 
     # --- pull requests ----------------------------------------------------------------------------------------
 

@@ -32,12 +32,21 @@ class ChangedFile(Answered):
     sha: str | None = None
 
 
-class Commit(Answered):
-    """A commit with what it changed."""
+class Comparison(Answered):
+    """What one commit has that another lacks; files are those of the difference to where both parted."""
+
+    ahead_by: int
+    files: list[ChangedFile]
+
+    def shows(self, path: str, blob_sha: str) -> bool:
+        """Whether all that it has is this one file."""
+        return self.ahead_by == 1 and [(one.filename, one.sha) for one in self.files] == [(path, blob_sha)]
+
+
+class File(Answered):
+    """A file that is there; the hash is its blob's."""
 
     sha: str
-    parents: list[Named]
-    files: list[ChangedFile]
 
 
 class MadeFile(Answered):

@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 
-from champion_gate.adapters.ci_provider import CiProvider, Key
+from champion_gate.adapters.ci_provider import CiProvider, Key, doubles_of
 from champion_gate.adapters.github.api import new_client
 from champion_gate.adapters.github.auth import new_access
-from champion_gate.adapters.github.models import github
+from champion_gate.adapters.github.review import ending, opening, reading
 from champion_gate.adapters.github.review import place as places
 from champion_gate.adapters.github.review.api import ReviewApi
-from champion_gate.adapters.github.review.models import ListedPull
 from champion_gate.adapters.github.review.settings import GitHubReviewPlace
 from champion_gate.adapters.github.secrets import Credentials
 from champion_gate.adapters.http.deadline import Timeouts
 from champion_gate.adapters.starts import SeenRun
 from champion_gate.domain.approval import FoundRequests, OpenedRequest, RequestState
+from champion_gate.domain.evidence import render_markdown
 from champion_gate.domain.gates import ApprovalTarget
 from champion_gate.domain.ports import Accounts, Clock, Person
 from champion_gate.domain.promotion import Promotion
+from champion_gate.domain.steps import StepKind
 from champion_gate.domain.together import Together
 from champion_gate.domain.values import Account
-from champion_gate.errors import UnsafeTargetError, VendorRefusedError
+from champion_gate.errors import UnsafeTargetError, VendorNotFoundError, VendorRefusedError
 
 
 class GitHubReview(CiProvider[ReviewApi]):
     """An ApprovalProvider on the reviews of GitHub's pull requests. Safe to share between threads."""
 
     waiting = frozenset({"open", "closed"})
+    goes_on = True
 
     def __init__(
         self,
@@ -133,24 +136,56 @@ class GitHubReview(CiProvider[ReviewApi]):
     # --- asking and deciding ----------------------------------------------------------------------------------
 
     def open(self, target: ApprovalTarget, promotion: Promotion, evidence: str) -> OpenedRequest | None:
-        """See ApprovalProvider."""
-        raise _not_yet(target, promotion, evidence)
+        """See ApprovalProvider: several calls, and each goes on with what is there."""
+        return opening.opened(self.api(target), promotion, evidence)
 
     def find(self, target: ApprovalTarget, promotion: Promotion) -> FoundRequests:
-        """See ApprovalProvider."""
-        raise _not_yet(target, promotion)
+        """See ApprovalProvider: by the name of its branch."""
+        shown = render_markdown(json.loads(promotion.evidence_json or "{}"), promotion.evidence_sha256 or "")
+        return opening.found(self.api(target), promotion, shown)
 
     def read(self, target: ApprovalTarget, promotion: Promotion) -> RequestState:
-        """See ApprovalProvider."""
-        raise _not_yet(target, promotion)
+        """See ApprovalProvider: the pull request, its reviews, and what their authors may do, as GitHub has them now."""
+        request = promotion.request
+        if request is None or request.external_id is None:
+            raise VendorRefusedError("GitHub", f"promotion {promotion.id} has no pull request to be read.")
+        api, number = self.api(target), opening.number_of(request.external_id)
+        try:
+            return reading.state_of(api, number, promotion, request)
+        except VendorNotFoundError:
+            opening.check_gone(api, number, promotion)
+            raise
 
     def duplicates(self, target: ApprovalTarget, promotion: Promotion) -> tuple[str, ...]:
-        """See ApprovalProvider."""
-        raise _not_yet(target, promotion)
+        """What else we opened for this promotion; all of it, where which one is its own is not known."""
+        api = self.api(target)
+        asked = doubles_of(promotion, self._seen(api, "open"))
+        return tuple(dict.fromkeys([*asked, *opening.other_branches(api, promotion)]))
 
     def cancel(self, target: ApprovalTarget, external_id: str) -> None:
+        """See ApprovalProvider: the pull request is closed, and its branch deleted."""
+        opening.withdraw(self.api(target), external_id)
+
+    # --- what people are told ---------------------------------------------------------------------------------
+
+    def steps(self, target: ApprovalTarget) -> frozenset[StepKind]:
         """See ApprovalProvider."""
-        raise _not_yet(target, external_id)
+        merges = GitHubReviewPlace.of(target.place).merge
+        return frozenset(
+            {StepKind.STATUS, StepKind.COMMENT, StepKind.MERGE if merges else StepKind.CANCEL_REQUEST}
+        )
+
+    def show_status(self, target: ApprovalTarget, promotion: Promotion, words: str) -> None:
+        """See ApprovalProvider: as a status of our commit."""
+        ending.show_status(self.api(target), promotion, words)
+
+    def comment(self, target: ApprovalTarget, promotion: Promotion, text: str) -> None:
+        """See ApprovalProvider: as a comment on the pull request."""
+        ending.comment(self.api(target), promotion, text)
+
+    def merge(self, target: ApprovalTarget, promotion: Promotion) -> str:
+        """See ApprovalProvider: the evidence goes into the base branch."""
+        return ending.merge(self.api(target), promotion)
 
     # --- looking for news -------------------------------------------------------------------------------------
 
@@ -167,17 +202,7 @@ class GitHubReview(CiProvider[ReviewApi]):
         """Our own pull requests, as they are listed."""
         own = api.own_account().user_id
         return [
-            SeenRun(external_id(one), one.title, one.state, one.created_at, one.updated_at)
+            SeenRun(opening.external_id(one), one.title, one.state, one.created_at, one.updated_at)
             for one in api.listed_pulls(state)
             if one.user is not None and one.user.id == own
         ]
-
-
-def external_id(pull: ListedPull) -> str:
-    """What a request is known by: the repository's number too, as those of pull requests begin anew in each."""
-    repository = github.told(pull.base.repo, "pull.base.repo").id
-    return f"{repository}-{pull.number}"
-
-
-def _not_yet(*_: object) -> VendorRefusedError:
-    return VendorRefusedError("GitHub", "pull requests are not opened by this release.")
