@@ -242,7 +242,7 @@ def test_half_of_the_approvals_are_said_to_be_there(anywhere: GateWorld) -> None
     there.approve(anywhere.run_id_of(pending), "reviewer-1")
     anywhere.look()
     assert anywhere.ended(pending, Phase.PENDING_APPROVAL) == (
-        "Waiting for people to decide in champion (2/2). Approved by reviewer-1 (champion (1/2)), "
+        "1 of 2 approved; champion (2/2) is missing. Approved by reviewer-1 (champion (1/2)), "
         "and held by GitLab, where approvals are missing (1)."
     )
 
