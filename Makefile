@@ -32,7 +32,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11 py
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help install demo test test-all faults lint docs bench image-check sbom lock clean
+.PHONY: help install demo test test-all faults lint docs bench screens image-check sbom lock clean
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s  %s\n", $$1, $$2 }' Makefile
 
@@ -63,6 +63,9 @@ docs: $(VENV)/.tests ## renew the tables in service/docs that are made from the 
 
 bench: $(VENV)/.tests ## speed, load, memory and growth, beside their goals; ARGS=acks narrows it
 	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
+
+screens: $(VENV)/.tools ## pictures of every page of the dashboard, into .screens/
+	@PYTHONPATH=tests $(BIN)/python tests/screens.py
 
 image-check: $(VENV)/.tests ## build the image and run it read-only, without capabilities (root, buildah, debootstrap)
 	@PYTHONPATH=tests $(BIN)/python tests/image_check.py

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the tests' tools that PyPI does not have, and puts them beside the tests' Python, where they look for them:
-# gitlab-ci-local (npm) and the rsync that it calls; systemd-analyze; a browser, GitHub's stylesheet (npm) and the font that it names.
+# gitlab-ci-local (npm) and the rsync that it calls; systemd-analyze; a browser, GitHub's stylesheet (npm) and the font that it names,
+# and what finds pages that not everybody can use (axe-core, npm).
 # Usage: tests/install_tools.sh [.venv/bin]
 set -eu
 bin="$(cd "${1:-$(dirname "$0")/../.venv/bin}" && pwd)"
@@ -30,7 +31,8 @@ fi
 
 # Of gitlab-ci-local the newest version that runs on the Node of Debian and Ubuntu.
 npm install --prefix "$cache" --no-audit --no-fund --no-save --ignore-scripts --silent \
-  gitlab-ci-local@4.61.1 github-markdown-css@5.9.0
+  gitlab-ci-local@4.61.1 github-markdown-css@5.9.0 axe-core@4.14.1
 ln -sf "$cache/node_modules/.bin/gitlab-ci-local" "$bin/gitlab-ci-local"
 ln -sf "$cache/node_modules/github-markdown-css/github-markdown.css" "$bin/github-markdown.css"
+ln -sf "$cache/node_modules/axe-core/axe.min.js" "$bin/axe.min.js"
 ln -sf "$(browser || { echo 'Please install Chromium or Chrome.' >&2; exit 1; })" "$bin/chromium"

@@ -33,7 +33,7 @@ NO_API = re.compile(
 )
 """Pages for people, and the issuer of ID tokens, which the description of the REST API leaves out."""
 SLASHED = re.compile(
-    r"(/repos/[^/]+/[^/]+/(?:git/(?:matching-)?refs?/heads|compare|contents(?!/\.github/workflows/)|commits)/)(.+?)(/statuses)?"
+    r"(/repos/[^/]+/[^/]+/(?:git/refs?/heads|compare|contents(?!/\.github/workflows/)|commits)/)(.+?)(/statuses)?"
 )
 """Paths with a parameter that may hold slashes, which GitHub takes and OpenAPI has no word for."""
 

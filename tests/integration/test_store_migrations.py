@@ -117,6 +117,7 @@ def rows(url: str) -> Iterator[tuple[str, list[tuple[object, ...]]]]:
                 "clock",
                 "steps",
                 "webhooks",
+                "sessions",
             }:
                 names = ", ".join(column.name for column in table.columns if column.name not in added)
                 found = connection.execute(text(f"SELECT {names} FROM {table.name}"))

@@ -13,6 +13,7 @@ from champion_gate.bootstrap.configuration import load_settings
 from champion_gate.bootstrap.core import Core, SystemChance, SystemClock, build_core
 from champion_gate.bootstrap.vendors import (
     caller_verifier,
+    issuer_sign_in,
     provider_hooks,
     registry_hooks,
     token_verifier,
@@ -33,6 +34,8 @@ from champion_gate.store import Store
 if TYPE_CHECKING:
     from flask import Flask
 
+    from champion_gate.flow.sessions import Sessions
+    from champion_gate.web.app import Dashboard
     from champion_gate.web.auth import Access
     from champion_gate.web.health import Check
     from champion_gate.work.background import Background
@@ -134,11 +137,12 @@ def _app(settings: Settings, core: Core, doctor: Rounds, look: Callable[[str], N
     from champion_gate.web.app import Operations, create_app
 
     context = core.context
+    sessions = _sessions(settings, context.store, context.clock)
     return create_app(
         store=context.store,
         wake_ups=context.wake_ups,
         clock=context.clock,
-        access=_access(settings, context.store, context.clock),
+        access=_access(settings, context.clock, sessions),
         checks=_checks(core),
         findings=doctor.view,
         posted_decision=PostedDecision(
@@ -149,6 +153,7 @@ def _app(settings: Settings, core: Core, doctor: Rounds, look: Callable[[str], N
             pause=lambda: time.sleep(_OUTCOME_SECONDS),
         ),
         operations=Operations.on(context),
+        dashboard=_dashboard(settings, context.clock, sessions, doctor),
         unwatched=core.resolver.unwatched,
         registry_news=RegistryNewsDesk(context, look).heard,
         proxy_hops=settings.environment.proxy_hops,
@@ -217,8 +222,16 @@ def _note_gates(core: Core) -> None:
         log.warning("the database does not answer; the first sweep notes the gates", error=str(error))
 
 
-def _access(settings: Settings, store: Store, clock: Clock) -> Access:
-    from champion_gate.flow.api_tokens import ApiTokens, api_caller
+def _sessions(settings: Settings, store: Store, clock: Clock) -> Sessions:
+    from champion_gate.flow.api_tokens import ApiTokens
+    from champion_gate.flow.sessions import Sessions
+
+    people = caller_verifier(settings, clock)
+    return Sessions(ApiTokens(store, clock, SystemChance()), people.role_of if people else None)
+
+
+def _access(settings: Settings, clock: Clock, sessions: Sessions) -> Access:
+    from champion_gate.flow.api_tokens import api_caller
     from champion_gate.web.auth import Access
 
     people = caller_verifier(settings, clock)
@@ -226,8 +239,17 @@ def _access(settings: Settings, store: Store, clock: Clock) -> Access:
         databricks_pairs=settings.hook_pairs,
         provider_hooks=provider_hooks(settings, clock),
         registry_hooks=registry_hooks(settings),
-        authenticate=api_caller(ApiTokens(store, clock, SystemChance()), people.verify if people else None),
+        authenticate=api_caller(sessions.tokens, people.verify if people else None),
+        session=sessions.caller,
     )
+
+
+def _dashboard(settings: Settings, clock: Clock, sessions: Sessions, doctor: Rounds) -> Dashboard | None:
+    from champion_gate.web.app import Dashboard
+
+    if not settings.gates.dashboard:
+        return None
+    return Dashboard(sessions, SystemChance(), issuer_sign_in(settings, clock), doctor.findings)
 
 
 def _checks(core: Core) -> list[Check]:

@@ -13,9 +13,16 @@ from champion_gate import __version__
 from champion_gate.adapters import public_url as public_address
 from champion_gate.adapters.databricks import checks as databricks
 from champion_gate.adapters.mlflow import checks as mlflow
+from champion_gate.adapters.oidc import checks as sign_in
 from champion_gate.bootstrap.core import SystemChance, SystemClock
 from champion_gate.bootstrap.local import load_serving_settings, sqlite_file, usable
-from champion_gate.bootstrap.vendors import VENDORS, approval_providers, registry_of, vendor_of
+from champion_gate.bootstrap.vendors import (
+    VENDORS,
+    approval_providers,
+    issuer_sign_in,
+    registry_of,
+    vendor_of,
+)
 from champion_gate.domain import ping
 from champion_gate.domain.aliases import ManagedAliases
 from champion_gate.domain.findings import Check, Checkup
@@ -44,6 +51,7 @@ CHECKS: tuple[Check, ...] = (
     *approval_checks.CHECKS,
     secret_ages.SECRETS,
     *public_address.CHECKS,
+    *sign_in.CHECKS,
     *own_checks.CHECKS,
 )
 """Every kind of check that there is, as service/docs/doctor.md lists them."""
@@ -178,13 +186,17 @@ def _providers(asked: Asked, store: Store | None) -> Iterator[Checkup]:
 
 def _ourselves(settings: Settings, store: Store | None) -> Iterator[Checkup]:
     """What concerns all gates, whichever are asked for."""
-    clock, gates, environment = SystemClock(), settings.gates.gates, settings.environment
+    clock, gates, environment = SystemClock(), settings.gates, settings.environment
     yield Checkup(secret_ages.SECRETS, lambda: secret_ages.secret_ages(environment, clock.now()))
     hosts = {host.server.url: host.server.ca_file for host in settings.hosts.values()}
-    others = (settings.databricks.get("host", ""), settings.gates.registry)
+    others = (settings.databricks.get("host", ""), gates.registry)
     hosts |= {each: None for each in others if each.startswith("http")}
     pinged, token = ping.of_pairs(settings.hook_pairs), SystemChance().token
     yield from public_address.checkups(environment.public_url, pinged, token, clock, hosts)
+    if gates.dashboard:
+        oidc = gates.api.oidc
+        issuer = None if oidc is None else oidc.issuer
+        yield from sign_in.checkups(environment.public_url, issuer, issuer_sign_in(settings, clock))
     yield from own_checks.checkups(
         own_checks.Installation(
             open=lambda: _opened(settings.database_url, store),
@@ -192,8 +204,8 @@ def _ourselves(settings: Settings, store: Store | None) -> Iterator[Checkup]:
             clock=clock,
             sweep_seconds=environment.sweep_seconds,
             jobs=None
-            if any(gate.job_names for gate in gates)
-            else {each for gate in gates for each in gate.job_ids},
+            if any(gate.job_names for gate in gates.gates)
+            else {each for gate in gates.gates for each in gate.job_ids},
         )
     )
 

@@ -32,6 +32,7 @@ from champion_gate.settings.loading import Settings
 if TYPE_CHECKING:
     from champion_gate.adapters.oidc.ci_jobs import OidcVerifier
     from champion_gate.adapters.oidc.people import OidcRoles
+    from champion_gate.adapters.oidc.sign_in import IssuerSignIn
 
 
 VENDORS = (github.VENDOR, review.VENDOR, gitlab.VENDOR)
@@ -163,6 +164,30 @@ def registry_hooks(settings: Settings) -> dict[str, RegistryHook]:
     from champion_gate.adapters.mlflow.webhook import MlflowHook
 
     return {"mlflow": MlflowHook(secrets)}
+
+
+def issuer_sign_in(settings: Settings, clock: Clock) -> IssuerSignIn | None:
+    """Where people sign in to the dashboard with an account of theirs; None where API tokens alone are taken."""
+    oidc, public_url = settings.gates.api.oidc, settings.environment.public_url
+    if oidc is None or oidc.client_id is None or public_url is None:
+        return None
+    from champion_gate.adapters.oidc.jwks import IssuerKeys
+    from champion_gate.adapters.oidc.people import CALLBACK, OidcRoles
+    from champion_gate.adapters.oidc.sign_in import Client, IssuerSignIn
+
+    secret = settings.environment.oidc_client_secret
+    client = Client(
+        oidc.issuer,
+        oidc.client_id,
+        None if secret is None else secret.get_secret_value(),
+        oidc.scopes,
+        f"{public_url}{CALLBACK}",
+        oidc.ca_file,
+    )
+    # The ID token of a sign-in is for the client that asked for it (OpenID Connect Core, 2).
+    of_client = oidc.model_copy(update={"audience": oidc.client_id})
+    keys = IssuerKeys(oidc.issuer, clock=clock, ca_file=oidc.ca_file)
+    return IssuerSignIn(client, OidcRoles(of_client, keys, clock), clock)
 
 
 def provider_hooks(settings: Settings, clock: Clock) -> dict[str, ProviderHook]:

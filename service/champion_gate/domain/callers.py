@@ -68,6 +68,60 @@ class ApiToken:
         return self.revoked_at is None and (self.expires_at is None or at < self.expires_at)
 
 
+@dataclass(frozen=True)
+class Person:
+    """Somebody whom an identity provider has signed in.
+
+    Attributes:
+        actor: the name for the ledger.
+        issuer, subject: who that is at the provider, whatever the name is there.
+        role_values: what the token's claim of roles held; gates.yaml makes a role of it.
+    """
+
+    actor: str
+    issuer: str
+    subject: str
+    role_values: tuple[str, ...]
+
+    @property
+    def authenticated_by(self) -> str:
+        """How we know."""
+        return f"OIDC {self.issuer} {self.subject}"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try to sign in at an identity provider, made of what only that browser knows.
+
+    Attributes:
+        state: comes back with the code, and shows that it is for this browser.
+        nonce: the ID token must hold it.
+        verifier: shows the provider that whoever redeems the code is who asked for it.
+    """
+
+    state: str
+    nonce: str
+    verifier: str
+
+
+@dataclass(frozen=True)
+class Session:
+    """A person who is signed in to the pages, by an API token or by an identity provider; never a role.
+
+    Attributes:
+        id_sha256: lower-case hex, of the random text in the person's cookie.
+        token_id: the API token's; None where an identity provider signed in.
+        person: whom it signed in; None where a token did.
+        expires_at: from then on it does not count.
+    """
+
+    id_sha256: str
+    token_id: str | None
+    person: Person | None
+    begun_at: datetime
+    expires_at: datetime
+
+
 def is_callers_name(name: str, longest: int = LONGEST_NAME) -> bool:
     """Whether somebody may be known by this name: a reader of the ledger sees all of it, and takes it for nobody else.
 

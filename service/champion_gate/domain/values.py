@@ -349,6 +349,10 @@ CLAIM_VALUE = text(
     r"[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]{0,253}[^\s\x00-\x1f\x7f])?",
     "a text of 1 to 255 characters, without blanks at its ends and without control characters",
 )
+SCOPE = text(
+    r"[!#-\[\]-~]{1,255}",
+    "an OAuth scope such as profile: visible characters without blanks, quotes and backslashes",
+)
 NEVER_NULL = BeforeValidator(_never_null)
 """Annotation of a key that may be left out, and has something below it where it is written."""
 BRANCH = text(

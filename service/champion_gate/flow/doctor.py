@@ -141,6 +141,10 @@ class Rounds:
                 reason=each.remedy,
             )
 
+    def findings(self) -> tuple[Finding, ...]:
+        """What the last round found that is not right, with all its words: for people who are known."""
+        return self._bad
+
     def view(self) -> list[dict[str, str]]:
         """One for each check that is not all right, its worst verdict; no names of models, people or hosts, for anybody may read it."""
         worst: dict[str, Verdict] = {}

@@ -98,6 +98,7 @@ class Environment(BaseModel):
         sweep_seconds: how long the sweep rests between two rounds.
         proxy_hops: how many proxies in front are believed about the source address of a request.
         stop_seconds: how long the service may take to stop, open requests and steps in hand included.
+        oidc_client_secret: of api.oidc.client_id, where the issuer wants one.
         vendors: those of the CI/CD systems, by the keys of their servers.
     """
 
@@ -121,6 +122,7 @@ class Environment(BaseModel):
     databricks_hook_password_previous: SecretStr | None = None
     mlflow_webhook_secret: SecretStr | None = None
     mlflow_webhook_secret_previous: SecretStr | None = None
+    oidc_client_secret: SecretStr | None = None
     vendors: dict[str, Secrets] = {}
 
 

@@ -76,9 +76,19 @@ class ApiOidc(Strict):
     ca_file: Annotated[str, FILE] | None = Field(
         default=None, description="PEM file with the certificate authorities to trust, where they are private"
     )
+    client_id: Annotated[str, values.AUDIENCE] | None = Field(
+        default=None,
+        description="the name under which the issuer knows the dashboard; with it people sign in there, at the issuer",
+    )
+    scopes: Annotated[tuple[Annotated[str, values.SCOPE], ...], Listed(1, 20)] = Field(
+        default=("openid", "profile", "email"),
+        description="what the dashboard asks the issuer for; openid must be among it",
+    )
 
     def problems(self) -> Iterator[str]:
         """See Strict."""
+        if "openid" not in self.scopes:
+            yield "scopes: openid is missing; without it the issuer tells nobody's name"
         if not self.operator and not self.viewer:
             yield (
                 "operator: found a list of 0; expected at least 1 value here or under viewer, else the issuer's tokens would "
@@ -116,6 +126,7 @@ class Gates(_Registry):
         default=(), description="further aliases that operators may change by hand; no gate asks for them"
     )
     api: Api = Field(default_factory=Api, description="who may call the API besides API tokens")
+    dashboard: bool = Field(default=True, description="whether there are pages for people at /")
 
     @property
     def on_unity_catalog(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from champion_gate.domain.ports import Vendor
-from champion_gate.domain.vendors import Host
+from champion_gate.domain.vendors import PREFIX, Host
 from champion_gate.errors import ConfigurationError
 from champion_gate.settings.credentials import (
     BasicCredentials,
@@ -153,6 +153,10 @@ def load_settings(environ: Mapping[str, str], vendors: tuple[Vendor, ...]) -> Se
         problems += _file_problems(provider, server.ca_file)
     if gates is not None and gates.api.oidc is not None:
         problems += _file_problems("api.oidc", gates.api.oidc.ca_file)
+        if gates.dashboard and gates.api.oidc.client_id and environment.public_url is None:
+            problems.append(
+                f"{PREFIX}PUBLIC_URL: is missing; the issuer sends people back to it (api.oidc.client_id in gates.yaml)"
+            )
     if problems or gates is None:
         raise ConfigurationError(list(dict.fromkeys(problems)))
     return Settings(

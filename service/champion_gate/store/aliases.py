@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -153,6 +153,10 @@ class Aliases(Transactions):
         """The row as it is, without taking it; None if nobody ever did."""
         row = self._row(select(aliases).where(_of(key)))
         return None if row is None else _lock(row)
+
+    def known_aliases(self) -> Mapping[AliasKey, AliasLock]:
+        """All rows as they are."""
+        return {(lock := _lock(row)).key: lock for row in self._rows(select(aliases))}
 
 
 def let_begin_by(connection: Connection, at: datetime) -> None:

@@ -1,23 +1,24 @@
-"""What callers present: CI jobs' tokens, API tokens, and requests with an `Idempotency-Key`."""
+"""What callers present: CI jobs' tokens, API tokens, sessions, and requests with an `Idempotency-Key`."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, delete, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, Row, bindparam, delete, insert, or_, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from champion_gate.domain.approval import TokenUse
-from champion_gate.domain.callers import ApiToken
+from champion_gate.domain.callers import ApiToken, Person, Session
 from champion_gate.domain.rows import RepeatableRequest
 from champion_gate.errors import ConflictError
 from champion_gate.store.engine import Transactions, upsert
-from champion_gate.store.tables import api_tokens, job_tokens, requests
-from champion_gate.store.values import from_plain
+from champion_gate.store.tables import api_tokens, job_tokens, requests, sessions
+from champion_gate.store.values import from_json, from_plain, to_json
 
 _USE_IS_NOTED_EVERY = timedelta(seconds=60)  # a call that reads is not to cost a write each time
 _ANSWERS_ARE_KEPT = timedelta(hours=24)  # who repeats an order with its key does so within minutes
+_SESSION = select(sessions).where(sessions.c.id_sha256 == bindparam("id"))
 
 
 class Callers(Transactions):
@@ -94,6 +95,26 @@ class Callers(Transactions):
             connection.execute(
                 update(api_tokens).where(api_tokens.c.id == token_id, earlier).values(last_used_at=at)
             )
+
+    def begin_session(self, session: Session) -> None:
+        """Keep a new one, and forget those that count no longer when it begins."""
+        person = None if session.person is None else to_json(session.person)
+        with self._write() as connection:
+            connection.execute(delete(sessions).where(sessions.c.expires_at <= session.begun_at))
+            connection.execute(insert(sessions), {**vars(session), "person": person})
+
+    def session(self, id_sha256: str) -> Session | None:
+        """One by the hash of its id, whether it counts or not."""
+        row = self._row(_SESSION, id=id_sha256)
+        if row is None:
+            return None
+        person = None if row.person is None else from_json(Person, row.person)
+        return Session(row.id_sha256, row.token_id, person, row.begun_at, row.expires_at)
+
+    def end_session(self, id_sha256: str) -> None:
+        """Forget one; nothing where there is none."""
+        with self._write() as connection:
+            connection.execute(delete(sessions).where(sessions.c.id_sha256 == id_sha256))
 
     def begin_request(self, request: RepeatableRequest, at: datetime) -> RepeatableRequest | None:
         """Remember that a request is being carried out; one that is known already is returned as it is kept.

@@ -120,9 +120,9 @@ class Promotions(Transactions):
         """All open promotions for one alias, oldest first."""
         return _load(self._rows(_OPEN_FOR_ALIAS, **asdict(key)))
 
-    def pending_promotions(self) -> tuple[Promotion, ...]:
-        """All promotions in `pending_approval`, oldest first."""
-        return _load(self._rows(_PENDING))
+    def pending_promotions(self, limit: int | None = None) -> tuple[Promotion, ...]:
+        """The promotions in `pending_approval`, oldest first: so many, or all."""
+        return _load(self._rows(_PENDING if limit is None else _PENDING.limit(limit)))
 
     def list_promotions(
         self,

@@ -19,7 +19,7 @@ from sqlalchemy import (
 
 from champion_gate.store.values import UtcTime, Words
 
-SCHEMA_VERSION = "0012"
+SCHEMA_VERSION = "0013"
 """The newest migration, named here so that checking it needs no Alembic."""
 
 metadata = MetaData()
@@ -259,6 +259,17 @@ api_tokens = Table(
     Column("revoked_at", UtcTime),
     Column("last_used_at", UtcTime),
     Index("api_tokens_named", "name"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id_sha256", Text, primary_key=True),
+    Column("token_id", Text),
+    Column("person", Text, comment="as JSON, where an identity provider signed in"),
+    Column("begun_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime, nullable=False),
+    Index("sessions_expired", "expires_at"),
 )
 
 requests = Table(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from flask import Flask, Response
 
@@ -23,10 +24,11 @@ from champion_gate.web.api.steps import StepChanges
 from champion_gate.web.auth import Access
 from champion_gate.web.health import Check, Health
 from champion_gate.web.hooks import NOT_WANTED, Hooks, TakesNews
+from champion_gate.web.pages.dashboard import Dashboard, add_pages
 from champion_gate.web.pages.docs import Docs
 from champion_gate.web.throttle import apply_proxy_hops
 
-__all__ = ["Access", "Check", "Operations", "create_app"]
+__all__ = ["Access", "Check", "Dashboard", "Operations", "create_app"]
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -48,6 +50,7 @@ def create_app(
     unwatched: Callable[[JobNotification], str | None] = lambda _: None,
     registry_news: TakesNews = lambda _: NOT_WANTED,
     findings: Callable[[], Sequence[Mapping[str, str]]] = tuple,
+    dashboard: Dashboard | None = None,
     proxy_hops: int = 0,
     raises: bool = False,
 ) -> Flask:
@@ -82,8 +85,14 @@ def create_app(
         for views in (PromotionChanges, StepChanges, AliasViews, IdentityViews, NotificationViews):
             api.add(views(operations))
     apply_proxy_hops(app, proxy_hops)
-    auth.enforce(app, access)
+    # Flask calls these from the last to the first.
     app.after_request(_add_headers)
+    if dashboard is not None and operations is not None:
+        warnings = partial(_warnings, store)
+        add_pages(
+            app, dashboard, operations, attempts=access.attempts, waiting=api.waiting, warnings=warnings
+        )
+    auth.enforce(app, access)
     return app
 
 

@@ -19,11 +19,13 @@ from champion_gate.domain.callers import Caller, Role
 from champion_gate.domain.ports import ProviderHook
 from champion_gate.domain.registry_news import RegistryHook
 from champion_gate.errors import (
+    GateError,
     NotAuthenticatedError,
     NotPermittedError,
     TooManyAttemptsError,
 )
 from champion_gate.log import get_logger
+from champion_gate.web import cookies
 from champion_gate.web.bodies import put_back, read_body
 from champion_gate.web.problems import problem
 from champion_gate.web.throttle import WINDOW_SECONDS, Attempts, source_address
@@ -31,6 +33,7 @@ from champion_gate.web.throttle import WINDOW_SECONDS, Attempts, source_address
 log = get_logger(__name__)
 
 _MAX_TOKEN = 16 * 1024
+_READING = {"GET", "HEAD", "OPTIONS"}
 _BEARER_TEXT = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -45,6 +48,11 @@ class Auth(StrEnum):
     PING = "ping"
     BEARER = "bearer"
     CI_JOB = "ci job"
+    VISITOR = "visitor"
+    SESSION = "session"
+
+
+_WITH_ROLE = {Auth.BEARER, Auth.SESSION}
 
 
 _CHALLENGES = {
@@ -62,7 +70,7 @@ class Guard:
 
     Attributes:
         body_cap: bytes that a body may have; None where the view reads none.
-        role: what a caller with a bearer token must be allowed.
+        role: what a caller with a bearer token, or a session, must be allowed.
     """
 
     auth: Auth
@@ -72,7 +80,21 @@ class Guard:
     @property
     def is_complete(self) -> bool:
         """Whether it says all that has to be said."""
-        return (self.auth is Auth.BEARER) == (self.role is not None)
+        return (self.auth in _WITH_ROLE) == (self.role is not None)
+
+
+class NotSignedInError(GateError):
+    """A page for people who are signed in, and nobody is."""
+
+    code = "not_signed_in"
+    status = 401
+
+
+class StrangeFormError(GateError):
+    """A form that was not made for this browser, or was made before it signed in or out."""
+
+    code = "strange_form"
+    status = 403
 
 
 def _nobody(_text: str, _address: str | None) -> Caller | None:
@@ -90,6 +112,7 @@ class Access:
         provider_hooks, registry_hooks: kind of provider or registry -> how its webhooks are checked.
         authenticate: turns bearer text and the source address into a caller, or None where it admits nobody.
         attempts: counts those who are refused, and slows them.
+        session: turns a session's id and the source address into a caller, or None where it counts no longer.
     """
 
     databricks_pairs: tuple[tuple[str, str], ...] = field(default=(), repr=False)
@@ -97,6 +120,7 @@ class Access:
     authenticate: Callable[[str, str | None], Caller | None] = field(default=_nobody, repr=False)
     attempts: Attempts = field(default_factory=Attempts, repr=False)
     registry_hooks: Mapping[str, RegistryHook] = field(default_factory=dict, repr=False)
+    session: Callable[[str, str | None], Caller | None] = field(default=_nobody, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse what would let everybody in, or nobody.
@@ -115,7 +139,7 @@ def guarded(auth: Auth, *, role: Role | None = None, body_cap: int | None = None
 
     Args:
         auth: how the caller shows who it is.
-        role: what a caller with a bearer token must be allowed; required there, and only there.
+        role: what a caller with a bearer token or a session must be allowed; required there, and only there.
         body_cap: bytes that a body may have; None where the view reads none, and then it finds none.
     """
 
@@ -149,7 +173,7 @@ def body() -> bytes:
 
 
 def caller() -> Caller:
-    """Who sent the request in hand; only behind `Auth.BEARER`."""
+    """Who sent the request in hand; only behind `Auth.BEARER` and `Auth.SESSION`."""
     known: Caller = g.caller
     return known
 
@@ -188,17 +212,14 @@ def _admit(guard: Guard, access: Access) -> None:
     """Raise unless the sender of the request in hand is known and may do this."""
     if guard.auth is Auth.NONE:
         return
+    if guard.auth is Auth.VISITOR:
+        _check_form(cookies.secret_in(cookies.VISITOR))
+        return
     if guard.role is None:
         if not _is_known(request, guard.auth, access, g.body):
             raise NotAuthenticatedError("The credentials are absent or wrong.")
         return
-    text = bearer_token()
-    found = access.authenticate(text, source_address()) if text else None
-    if found is None:
-        raise NotAuthenticatedError(
-            "The bearer token is absent or wrong.",
-            hint="Send `Authorization: Bearer …`; `champion-gate tokens create` makes a token.",
-        )
+    found = _signed_in(access) if guard.auth is Auth.SESSION else _of_bearer(access)
     if not found.role.includes(guard.role):
         log.warning("caller not permitted", url=request.path, actor=found.actor, role=found.role.value)
         raise NotPermittedError(
@@ -208,24 +229,58 @@ def _admit(guard: Guard, access: Access) -> None:
     g.caller = found
 
 
+def _of_bearer(access: Access) -> Caller:
+    text = bearer_token()
+    found = access.authenticate(text, source_address()) if text else None
+    if found is None:
+        raise NotAuthenticatedError(
+            "The bearer token is absent or wrong.",
+            hint="Send `Authorization: Bearer …`; `champion-gate tokens create` makes a token.",
+        )
+    return found
+
+
+def _signed_in(access: Access) -> Caller:
+    """Who is signed in; whatever changes something was sent by a form that was made for them."""
+    session_id = cookies.secret_in(cookies.SESSION)
+    found = access.session(session_id, source_address()) if session_id else None
+    if found is None:
+        raise NotSignedInError("Nobody is signed in.")
+    _check_form(session_id)
+    return found
+
+
+def _check_form(secret: str | None) -> None:
+    if request.method not in _READING and not cookies.is_own_form(secret):
+        log.warning("form refused", url=request.path, address=source_address())
+        raise StrangeFormError(
+            "This form was not made for you, or is out of date. Nothing was done.",
+            hint="Go back, load the page again, and send the form once more.",
+        )
+
+
+def count_refusal(attempts: Attempts, reason: str) -> None:
+    """Note that the sender of the request in hand is not known, and wait where there are too many such.
+
+    Raises:
+        TooManyAttemptsError: as many wait already as may.
+    """
+    address = source_address()
+    count, is_many = attempts.failed(address)
+    log.warning("caller refused", url=request.path, reason=reason, address=address, count=count)
+    if is_many:
+        attempts.hold_back()
+
+
 def _refusal(error: NotAuthenticatedError, attempts: Attempts) -> Response:
     """The answer to somebody who is not known, held back where there are too many."""
-    address, auth = source_address(), g.get("auth")
-    count, is_many = attempts.failed(address)
-    log.warning(
-        "caller refused",
-        url=request.path,
-        reason=f"{auth} authentication failed" if auth else error.message,
-        address=address,
-        count=count,
-    )
-    if is_many:
-        try:
-            attempts.hold_back()
-        except TooManyAttemptsError as many:
-            answer = problem(many.status, code=many.code, detail=many.message, hint=many.hint)
-            answer.headers["Retry-After"] = str(WINDOW_SECONDS)
-            return answer
+    auth = g.get("auth")
+    try:
+        count_refusal(attempts, f"{auth} authentication failed" if auth else error.message)
+    except TooManyAttemptsError as many:
+        answer = problem(many.status, code=many.code, detail=many.message, hint=many.hint)
+        answer.headers["Retry-After"] = str(WINDOW_SECONDS)
+        return answer
     answer = problem(error.status, code=error.code, detail=error.message, hint=error.hint)
     if auth in _CHALLENGES:
         answer.headers["WWW-Authenticate"] = _challenge(auth)

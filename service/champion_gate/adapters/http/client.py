@@ -218,19 +218,19 @@ class ApiClient:
         *,
         auth: Auth,
         params: Mapping[str, str] | None = None,
-        body: Mapping[str, object] | None = None,
+        body: Mapping[str, object] | str | None = None,
         headers: Mapping[str, str] | None = None,
         accept: Collection[int] = (),
         repeatable: bool = False,
     ) -> Answer:
-        """Send JSON, once.
+        """Send JSON, or what the headers say, once.
 
         Args:
             method: upper-case.
             path: below the base URL, made by `joined`.
             auth: the credentials.
             params: the query.
-            body: a JSON object; None sends no body.
+            body: a JSON object, or text, of which the headers say what it is; None sends no body.
             headers: further ones.
             accept: statuses that are answers here, not errors.
             repeatable: doing it twice does no harm, so it is tried as often as a GET.
@@ -242,7 +242,8 @@ class ApiClient:
             VendorUnavailableError: with `outcome_unknown` unless it is sure that nothing was done.
             VendorRefusedError: any other status.
         """
-        data = None if body is None else json.dumps(body, ensure_ascii=False).encode(errors="replace")
+        text = body if body is None or isinstance(body, str) else json.dumps(body, ensure_ascii=False)
+        data = None if text is None else text.encode(errors="replace")
         url = self._url(path, params)
         answer = self._call(
             method, url, auth=auth, data=data, extra=headers, repeatable=repeatable, accept=accept
@@ -321,7 +322,7 @@ class ApiClient:
                     call.method,
                     call.url,
                     data=call.data,
-                    headers={**headers, **({"Content-Type": "application/json"} if call.data else {})},
+                    headers={**({"Content-Type": "application/json"} if call.data else {}), **headers},
                     timeout=(min(self._timeouts.connect, left), min(self._timeouts.read, left)),
                     allow_redirects=False,
                     stream=True,

@@ -64,7 +64,7 @@ class IssuerKeys:
             ConfigurationError: one of these cannot be used.
         """
         split = urlsplit(issuer)
-        if split.scheme != "https" and not (split.scheme == "http" and _is_loopback(split.hostname)):
+        if split.scheme != "https" and not (split.scheme == "http" and is_loopback(split.hostname)):
             raise ConfigurationError([f"OIDC issuer {issuer!r} is no https:// address"])
         if split.query or split.fragment or split.username is not None:
             raise ConfigurationError([f"OIDC issuer {issuer!r} is more than an address and a path"])
@@ -196,7 +196,8 @@ def _public_key(key: Mapping[str, Any]) -> RSAPublicKey | None:
     return public if isinstance(public, RSAPublicKey) and public.key_size >= _LEAST_KEY_BITS else None
 
 
-def _is_loopback(host: str | None) -> bool:
+def is_loopback(host: str | None) -> bool:
+    """Whether a host is this machine itself."""
     if host == "localhost":
         return True
     try:

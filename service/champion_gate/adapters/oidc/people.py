@@ -13,12 +13,14 @@ from champion_gate.adapters.oidc.tokens import (
     signed_claims,
     unverified_issuer,
 )
-from champion_gate.domain.callers import LONGEST_NAME, Role, is_callers_name
+from champion_gate.domain.callers import LONGEST_NAME, Person, Role, is_callers_name
 from champion_gate.domain.ports import Clock
 from champion_gate.domain.text import is_plain_name, pretends_to_be_us
 from champion_gate.errors import NotAuthenticatedError, NotPermittedError
 from champion_gate.settings.gates import ApiOidc
 
+CALLBACK = "/sign-in/callback"
+"""Where an issuer sends people back to, on our public address."""
 _REQUIRED = ("iss", "aud", "exp", "iat", "sub")
 _CLAIMS_OF_JOBS = frozenset(
     {"job_workflow_ref", "runner_environment", "ci_config_ref_uri", "pipeline_id", "project_path"}
@@ -62,21 +64,40 @@ class OidcRoles:
             NotPermittedError: it is somebody's who has no role.
             VendorUnavailableError: the issuer's keys cannot be read.
         """
-        try:
-            claims = self._signed_claims(unverified_token)
-            subject = _subject(claims)
-            actor = self._actor(claims)
-        except ClaimsError as refused:
-            _log.warning("a caller's token was refused: %s", refused)
-            raise NotAuthenticatedError(f"The token was refused: {refused}.") from None
-        role = self._role(claims)
+        person = self.person(unverified_token)
+        role = self.role_of(person)
         if role is None:
             _log.warning("a caller's token gives no role: nothing in claim %s does", self._oidc.role_claim)
             raise NotPermittedError(
                 f"The token gives no role: nothing in its claim {self._oidc.role_claim} is one that admits here.",
                 hint="Ask whoever runs champion-gate: `api.oidc` in gates.yaml says who is a viewer or an operator.",
             )
-        return actor, role, f"OIDC {self._oidc.issuer} {subject}"
+        return person.actor, role, person.authenticated_by
+
+    def person(self, unverified_token: str, *, nonce: str | None = None) -> Person:
+        """Whose token it is, whatever the person may do here; raises as `verify` does.
+
+        Args:
+            unverified_token: as it was sent.
+            nonce: what its claim `nonce` must be; None takes any.
+        """
+        try:
+            claims = self._signed_claims(unverified_token)
+            _check_nonce(claims, nonce)
+            subject = _subject(claims)
+            actor = self._actor(claims)
+        except ClaimsError as refused:
+            _log.warning("a caller's token was refused: %s", refused)
+            raise NotAuthenticatedError(f"The token was refused: {refused}.") from None
+        return Person(actor, self._oidc.issuer, subject, self._role_values(claims))
+
+    def role_of(self, person: Person) -> Role | None:
+        """What gates.yaml makes of a person; None where that is nothing, or another issuer knew them."""
+        if person.issuer != self._oidc.issuer:
+            return None
+        if not set(self._oidc.operator).isdisjoint(person.role_values):
+            return Role.OPERATOR
+        return None if set(self._oidc.viewer).isdisjoint(person.role_values) else Role.VIEWER
 
     def _signed_claims(self, unverified_token: str) -> SignedClaims:
         if unverified_issuer(unverified_token) != self._oidc.issuer:
@@ -100,18 +121,20 @@ class OidcRoles:
             raise ClaimsError(f"claim {claim} looks like the gate itself or like somebody outside")
         return name
 
-    def _role(self, claims: SignedClaims) -> Role | None:
-        """What its values make of the caller; one that is neither a text nor a list of texts says nothing."""
+    def _role_values(self, claims: SignedClaims) -> tuple[str, ...]:
+        """What the claim of roles holds; one that is neither a text nor a list of texts says nothing."""
         claim = self._oidc.role_claim
         found = claims.get(claim)
         values = [found] if isinstance(found, str) else found
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-            return None
-        if not _counts(claims, claim):
-            return None
-        if not set(self._oidc.operator).isdisjoint(values):
-            return Role.OPERATOR
-        return None if set(self._oidc.viewer).isdisjoint(values) else Role.VIEWER
+            return ()
+        known = {*self._oidc.operator, *self._oidc.viewer}
+        return tuple(value for value in values if value in known) if _counts(claims, claim) else ()
+
+
+def _check_nonce(claims: SignedClaims, nonce: str | None) -> None:
+    if nonce is not None and claims.get("nonce") != nonce:
+        raise ClaimsError("claim nonce is not that of this sign-in")
 
 
 def _subject(claims: SignedClaims) -> str:

@@ -131,7 +131,7 @@ class AliasViews:
     def history(self, path: AliasPath, query: HistoryQuery) -> Answered:
         """List an alias's lines of the ledger, newest first."""
         key = self._operations.managed.key(path.model, path.alias)
-        before = None if query.cursor is None else read_cursor(query.cursor, _line_number)
+        before = None if query.cursor is None else read_cursor(query.cursor, line_number)
         found = self._operations.store.ledger_lines(key, before=before, limit=query.limit + 1)
         lines, more = found[: query.limit], len(found) > query.limit
         return History(
@@ -159,7 +159,8 @@ def _order(reason: str, *, override_hold: bool, header: IfMatch) -> Order:
     )
 
 
-def _line_number(found: Any) -> int:
+def line_number(found: Any) -> int:
+    """A line's number out of a cursor; raises as `read_cursor` wants it."""
     if type(found) is not int or not 0 <= found < 10**18:
         raise ValueError("this is no line's number")
     return found

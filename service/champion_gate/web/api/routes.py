@@ -153,7 +153,7 @@ class Api:
         self.served: list[Served] = []
         self._app = app
         self._repeatable = Repeatable(store, clock)
-        self._waiting = ConcurrencyLimit(6)
+        self.waiting = ConcurrencyLimit(6)
 
     def add(self, views: object) -> None:
         """Serve every view of an object that declares a route, in the order in which its class has them."""
@@ -177,7 +177,7 @@ class Api:
                 return of_validation_error(error)
             carry_out = partial(_respond, route, served.view, given)
             if route.calls_out:
-                carry_out = partial(self._waiting.run, carry_out)
+                carry_out = partial(self.waiting.run, carry_out)
             return self._repeatable.answer(key, carry_out)
 
         return answer

@@ -1,1 +1,1 @@
-"""Pages for people."""
+"""Pages for people: the API's reference, and the dashboard."""

@@ -1,0 +1,56 @@
+"""The first page: what waits for whom, how long it has, and what a person has to look at."""
+
+from __future__ import annotations
+
+from flask import Response, g
+
+from champion_gate.domain.aliases import AliasKey
+from champion_gate.domain.callers import Role
+from champion_gate.domain.notifications import NotificationPhase, StoredNotification
+from champion_gate.domain.promotion import Phase, Promotion
+from champion_gate.domain.steps import Step
+from champion_gate.flow.after import alias_of, failed_of_latest_moves
+from champion_gate.store import Store
+from champion_gate.web.pages.site import Page, Site
+
+_MOST, _FEW = 50, 10
+_OURS = (Phase.REQUESTED, Phase.VALIDATING, Phase.APPROVED, Phase.COPYING)
+
+
+class Overview:
+    """The view behind `/`."""
+
+    def __init__(self, site: Site, store: Store) -> None:
+        self._site = site
+        self._store = store
+
+    @Page("/", "overview")
+    def overview(self) -> Response:
+        """Everything that is not at rest."""
+        waiting = self._store.pending_promotions(_MOST + 1)
+        under_way = [each for phase in _OURS for each in self._of(phase)]
+        return self._site.render(
+            "overview.html",
+            title="What is waiting",
+            waiting=waiting[:_MOST],
+            more_wait=len(waiting) > _MOST,
+            under_way=under_way,
+            failed=self._of(Phase.FAILED),
+            steps=self._failed_steps(),
+            lost=self._lost() if g.caller.role is Role.OPERATOR else [],
+            holds=self._store.holds(),
+            newest=self._store.list_promotions(limit=_FEW).items,
+        )
+
+    def _of(self, phase: Phase) -> tuple[Promotion, ...]:
+        return self._store.list_promotions(phase=phase, limit=_FEW).items
+
+    def _failed_steps(self) -> list[tuple[AliasKey, Step]]:
+        return [(alias_of(step), step) for step in failed_of_latest_moves(self._store)[:_FEW]]
+
+    def _lost(self) -> list[StoredNotification]:
+        """What operators alone may read, as over the API."""
+        phases = (NotificationPhase.FAILED, NotificationPhase.UNRESOLVED)
+        return [
+            each for phase in phases for each in self._store.list_notifications(phase=phase, limit=3).items
+        ]
