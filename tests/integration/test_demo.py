@@ -120,9 +120,18 @@ def demo(*arguments: str, terminal: bool = False) -> Iterator[Demo]:
 
 @pytest.mark.part("rest")
 @pytest.mark.part("full", "GitHub")
-@pytest.mark.parametrize("system", ["GitHub", "GitLab"])
-def test_without_a_terminal_it_approves_by_itself_and_tells_the_story(system: str) -> None:
-    with demo("--yes", *(["--gitlab"] if system == "GitLab" else [])) as running:
+@pytest.mark.parametrize(
+    ("more", "ended"),
+    [
+        pytest.param((), "The CI job in GitHub ended: success", id="GitHub"),
+        pytest.param(("--gitlab",), "The CI job in GitLab ended: success", id="GitLab"),
+        pytest.param(("--review",), "The pull request in GitHub ended: merged", id="review"),
+    ],
+)
+def test_without_a_terminal_it_approves_by_itself_and_tells_the_story(
+    more: tuple[str, ...], ended: str
+) -> None:
+    with demo("--yes", *more) as running:
         assert running.process.wait(90) == 0
         story = running.output()
         running.assert_nothing_is_left()
@@ -137,7 +146,7 @@ def test_without_a_terminal_it_approves_by_itself_and_tells_the_story(system: st
         r"Who trained the model may not decide: trainer@example.com = octo-trainer",
         r"promoted: Champion of churn moved from v1 to v2",
         r"The registry says: Champion -> v2",
-        rf"The CI job in {system} ended: success",
+        ended,
         r"The ledger \(\d lines, chain verified\)",
         r"alias_change by reviewer-1: [^.]*\. [0-9a-f]{64}",
         r"Nothing is left running. This goes on serving .* /\S+/champion-gate demo --keep\Z",
@@ -230,10 +239,10 @@ def test_approved_on_the_page_and_kept_it_serves_until_ctrl_c() -> None:
 
 
 @pytest.mark.part("rest")
-@pytest.mark.part("full", "page")
-@pytest.mark.parametrize("where", ["page", "terminal"])
+@pytest.mark.part("full", "page", "review")
+@pytest.mark.parametrize("where", ["page", "terminal", "review"])
 def test_rejected_the_champion_stays(where: str) -> None:
-    with demo(terminal=True) as running:
+    with demo(*(["--review"] if where == "review" else []), terminal=True) as running:
         if where == "page":
             review(running, "reject")
         else:
@@ -244,7 +253,10 @@ def test_rejected_the_champion_stays(where: str) -> None:
         assert running.process.wait(PATIENCE) == 0
         assert "rejected by reviewer-1" in running.output()
         assert "The registry says: Champion -> v1" in running.output()
-        assert "The CI job in GitHub ended: failure" in running.output()
+        ended = (
+            "pull request in GitHub ended: closed" if where == "review" else "CI job in GitHub ended: failure"
+        )
+        assert ended in running.output()
         running.assert_nothing_is_left()
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
 PLACE = "example/ml-deploy"
+EVIDENCE_PLACE = "example/ml-promotions"
 ENVIRONMENT = "champion"
 TRAINER_LOGIN = "octo-trainer"
 REVIEWER = "reviewer-1"
@@ -24,11 +25,16 @@ class DemoCi(ABC):
     """What the demo does with a CI/CD system.
 
     Attributes:
+        name: of the system.
         how: what a person presses on the page of a request.
+        then: how the service learns of it.
+        asked: what a request is there.
     """
 
     name: str
     how: str
+    then = "the released job asks the service how it went"
+    asked = "CI job"
 
     def __init__(self, gate_url: str) -> None:
         self.url = ""
@@ -64,15 +70,14 @@ class DemoCi(ABC):
         """Say no as the reviewer."""
 
     @abstractmethod
-    def job_result(self, external_id: str) -> str | None:
-        """How the gated job ended; None while it has not."""
+    def ending(self, external_id: str) -> str | None:
+        """How the gated job or the pull request ended; None while it has not."""
 
 
-class GitHubDemo(DemoCi):
-    """GitHub: a repository whose environment `champion` has a required reviewer."""
+class _AtGitHub(DemoCi):
+    """GitHub, with two accounts and a webhook."""
 
     name = "GitHub"
-    how = "Press Approve or Reject"
 
     def __init__(self, gate_url: str) -> None:
         from champion_gate_standins.github.server import GitHubStandIn
@@ -80,15 +85,11 @@ class GitHubDemo(DemoCi):
         super().__init__(gate_url)
         self.standin = GitHubStandIn()
         self._webhook_secret = secrets.token_urlsafe(24)
-        self.standin.add_repository(PLACE)
-        self.standin.protect_branch(PLACE)
-        for login in (TRAINER_LOGIN, REVIEWER):
+        for login in (REVIEWER, TRAINER_LOGIN):
             self.standin.add_user(login)
-        self.standin.protect_environment(PLACE, ENVIRONMENT, [REVIEWER])
         self.standin.webhooks.url = f"{gate_url}/hooks/github"
         self.standin.webhooks.secret = self._webhook_secret
-        self.standin.run_gated_jobs(gate_url)
-        self._token = self.standin.add_token(_BOT)
+        self._token = ""
 
     @property
     def app(self) -> Flask:
@@ -103,17 +104,31 @@ class GitHubDemo(DemoCi):
         """The stand-in's address, which is also its issuer's."""
         return {"github": {"url": self.url, "oidc": {"issuer": self.url}}}
 
-    def approval(self) -> dict[str, object]:
-        """Repository, workflow and environment."""
-        place = {"repository": PLACE, "workflow": "champion-gate.yml", "ref": "main"}
-        return {"github": {**place, "environments": [ENVIRONMENT]}}
-
     def environ(self) -> dict[str, str]:
         """Token and webhook secret."""
         return {
             "CHAMPION_GATE_GITHUB_TOKEN": self._token,
             "CHAMPION_GATE_GITHUB_WEBHOOK_SECRET": self._webhook_secret,
         }
+
+
+class GitHubDemo(_AtGitHub):
+    """A repository whose environment `champion` has a required reviewer."""
+
+    how = "Press Approve or Reject"
+
+    def __init__(self, gate_url: str) -> None:
+        super().__init__(gate_url)
+        self.standin.add_repository(PLACE)
+        self.standin.protect_branch(PLACE)
+        self.standin.protect_environment(PLACE, ENVIRONMENT, [REVIEWER])
+        self.standin.run_gated_jobs(gate_url)
+        self._token = self.standin.add_token(_BOT)
+
+    def approval(self) -> dict[str, object]:
+        """Repository, workflow and environment."""
+        place = {"repository": PLACE, "workflow": "champion-gate.yml", "ref": "main"}
+        return {"github": {**place, "environments": [ENVIRONMENT]}}
 
     def approve(self, external_id: str) -> None:
         """Press Approve."""
@@ -123,10 +138,52 @@ class GitHubDemo(DemoCi):
         """Press Reject."""
         self.standin.review(external_id, ENVIRONMENT, REVIEWER, approve=False, comment=_NO_COMMENT)
 
-    def job_result(self, external_id: str) -> str | None:
+    def ending(self, external_id: str) -> str | None:
         """The gated job's conclusion."""
         jobs = self.standin.run(external_id).latest_jobs()
         return next((job.conclusion for job in jobs if job.environment is not None), None)
+
+
+class GitHubReviewDemo(_AtGitHub):
+    """A private repository without environments, in which pull requests are reviewed."""
+
+    how = f"Choose {REVIEWER}, and press Approve or Request changes"
+    then = "the webhook tells the service to look"
+    asked = "pull request"
+
+    def __init__(self, gate_url: str) -> None:
+        super().__init__(gate_url)
+        home = self.standin.add_repository(EVIDENCE_PLACE, private=True, workflow=None)
+        home.plan = "free"
+        for login in (REVIEWER, TRAINER_LOGIN):
+            self.standin.people.give(EVIDENCE_PLACE, login, "write")
+        permissions = {"contents": "write", "pull_requests": "write", "statuses": "write"}
+        self._token = self.standin.add_token(_BOT, permissions)
+
+    def approval(self) -> dict[str, object]:
+        """Repository and who may approve there."""
+        approvers = {"people": [REVIEWER]}
+        return {"github_review": {"repository": EVIDENCE_PLACE, "approvers": approvers, "merge": True}}
+
+    def approve(self, external_id: str) -> None:
+        """Press Approve."""
+        self.standin.people.review(EVIDENCE_PLACE, _number(external_id), REVIEWER, body=_COMMENT)
+
+    def reject(self, external_id: str) -> None:
+        """Press Request changes."""
+        number = _number(external_id)
+        self.standin.people.review(EVIDENCE_PLACE, number, REVIEWER, "REQUEST_CHANGES", _NO_COMMENT)
+
+    def ending(self, external_id: str) -> str | None:
+        """Whether the pull request was merged or closed."""
+        pull = self.standin.people.pull(EVIDENCE_PLACE, _number(external_id))
+        ended = "merged" if pull.merged_at else "closed"
+        return ended if pull.state == "closed" else None
+
+
+def _number(external_id: str) -> int:
+    """A pull request's number, which stands behind that of its repository."""
+    return int(external_id.rpartition("-")[2])
 
 
 class GitLabDemo(DemoCi):
@@ -186,7 +243,7 @@ class GitLabDemo(DemoCi):
         """Cancel the pipeline."""
         self.standin.cancel(external_id)
 
-    def job_result(self, external_id: str) -> str | None:
+    def ending(self, external_id: str) -> str | None:
         """The gated job's status once it has ended."""
         job = self.standin.job(external_id)
         return job.status if job.ended else None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from champion_gate.demo.ci import REVIEWER, GitHubDemo, GitLabDemo
+from champion_gate.demo.ci import REVIEWER, GitHubDemo, GitHubReviewDemo, GitLabDemo
 from champion_gate.demo.models import ALIAS
 from champion_gate.domain.screen import wrapped
 from champion_gate.errors import NotFoundError
@@ -41,16 +41,19 @@ _KEPT_PORT = 8765  # service/docs/api.md prints it
     help=f"The service's port, 0 for a free one; with --keep {_KEPT_PORT} by default, else a free one.",
 )
 @click.option("--gitlab", is_flag=True, help="Approve in GitLab instead of GitHub.")
+@click.option("--review", is_flag=True, help="Approve in GitHub by reviewing a pull request.")
 @click.option(
     "--full",
     is_flag=True,
     help="On Unity Catalog (a stand-in), with validation, a copy to production, batch job, endpoint and rollback.",
 )
-def command(port: int | None, *, yes: bool, keep: bool, gitlab: bool, full: bool) -> None:
+def command(port: int | None, *, yes: bool, keep: bool, gitlab: bool, review: bool, full: bool) -> None:
     """See a model version become Champion: real service, stand-ins for Databricks and GitHub or GitLab, real MLflow.
 
     Everything listens on loopback and is gone when the demo ends.
     """
+    if gitlab and review:
+        raise click.UsageError("--review is GitHub's; leave out --gitlab or --review.")
     if find_spec("champion_gate_standins") is None:
         raise NotFoundError(
             "The stand-ins for Databricks, GitHub and GitLab are not installed here.",
@@ -63,14 +66,13 @@ def command(port: int | None, *, yes: bool, keep: bool, gitlab: bool, full: bool
     interrupts.install()
     asks = sys.stdin.isatty() and not yes
     say = _progress()
+    kind = GitLabDemo if gitlab else GitHubReviewDemo if review else GitHubDemo
     if port is None:
         port = _KEPT_PORT if keep else 0
     try:
         with (
             tempfile.TemporaryDirectory(prefix="champion-gate-demo-") as folder,
-            demo_world(
-                Path(folder), port, say, GitLabDemo if gitlab else GitHubDemo, interrupts, full=full
-            ) as world,
+            demo_world(Path(folder), port, say, kind, interrupts, full=full) as world,
         ):
             if full:
                 promotion = _go_the_whole_way(world, say, asks=asks)
@@ -136,7 +138,7 @@ def _promote(
             rest=_typed_decision(world, str(pending.request.external_id)),
         )
     world.ci.approve(str(pending.request.external_id))
-    say(f"{REVIEWER} has approved in {world.ci.name}; the released job asks the service how it went")
+    say(f"{REVIEWER} has approved in {world.ci.name}; {world.ci.then}")
     return _wait_for(world, "the alias", lambda p: not p.phase.is_open, look=look)
 
 
@@ -165,12 +167,12 @@ def _typed_decision(world: DemoWorld, external_id: str) -> Callable[[], None]:
     return rest
 
 
-def _job_result(world: DemoWorld, promotion: Promotion) -> str:
-    """How the gated CI job ended; it learns the outcome a moment after the alias is set."""
+def _ending(world: DemoWorld, promotion: Promotion) -> str:
+    """How the gated CI job or the pull request ended, a moment after the alias is set."""
     external_id = promotion.request.external_id if promotion.request else None
     deadline = time.monotonic() + _JOB_SECONDS
     while external_id is not None and time.monotonic() < deadline:
-        result = world.ci.job_result(external_id)
+        result = world.ci.ending(external_id)
         if result is not None:
             return result
         time.sleep(0.05)
@@ -221,7 +223,7 @@ def _tell(world: DemoWorld, promotion: Promotion) -> None:
     _tell_decision(promotion)
     _say_as(5, f"{promotion.phase.value}: {promotion.reason.rstrip('.')}.")
     click.echo(f"     The registry says: {ALIAS} -> v{world.models.champion()}")
-    click.echo(f"     The CI job in {world.ci.name} ended: {_job_result(world, promotion)}\n")
+    click.echo(f"     The {world.ci.asked} in {world.ci.name} ended: {_ending(world, promotion)}\n")
 
 
 def _tell_ledger(world: DemoWorld) -> None:
