@@ -12,7 +12,7 @@ import importlib
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from enum import Enum
@@ -27,7 +27,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 import champion_gate
-from champion_gate import domain, flow, web
+from champion_gate import domain, flow, meters, web
 from champion_gate.bootstrap.doctor import CHECKS
 from champion_gate.bootstrap.vendors import VENDORS
 from champion_gate.cli import cli
@@ -43,6 +43,7 @@ from champion_gate.settings.environment import Environment
 from champion_gate.settings.gates import gates_form
 from champion_gate.web.app import Access, Operations, create_app
 from champion_gate.web.auth import Auth, Guard, guard_of
+from champion_gate.web.metrics import GAUGES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "service" / "docs"
@@ -261,6 +262,22 @@ def checks() -> Iterator[Row]:
         yield f"`{check.key}`", check.title, "yes" if check.cheap else "", check.why
 
 
+# --- metrics ----------------------------------------------------------------------------------------------
+
+
+def metrics() -> Iterator[Row]:
+    """Every metric of our own: its labels, whose it is, and what it says."""
+    for gauge in GAUGES:
+        whose = "this process" if gauge.name.startswith(meters.PREFIX) else "the rows"
+        yield f"`{gauge.name}`", _labels(gauge.labels), "gauge", whose, gauge.what
+    for meter in meters.Meters().declared:
+        yield f"`{meter.name}`", _labels(meter.labels), meter.kind, "this process", meter.what
+
+
+def _labels(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
 # --- limits -----------------------------------------------------------------------------------------------
 
 _LIMITS = (
@@ -341,6 +358,7 @@ TABLES = (
     Table("cli.md", "commands", commands),
     Table("cli.md", "exit-codes", exit_codes),
     Table("doctor.md", "checks", checks),
+    Table("metrics.md", "metrics", metrics),
     Table("limits.md", "limits", limits),
 )
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the tests' tools that PyPI does not have, and puts them beside the tests' Python, where they look for them:
 # gitlab-ci-local (npm) and the rsync that it calls; systemd-analyze; a browser, GitHub's stylesheet (npm) and the font that it names,
-# and what finds pages that not everybody can use (axe-core, npm).
+# and what finds pages that not everybody can use (axe-core, npm); promtool.
 # Usage: tests/install_tools.sh [.venv/bin]
 set -eu
 bin="$(cd "${1:-$(dirname "$0")/../.venv/bin}" && pwd)"
@@ -36,3 +36,14 @@ ln -sf "$cache/node_modules/.bin/gitlab-ci-local" "$bin/gitlab-ci-local"
 ln -sf "$cache/node_modules/github-markdown-css/github-markdown.css" "$bin/github-markdown.css"
 ln -sf "$cache/node_modules/axe-core/axe.min.js" "$bin/axe.min.js"
 ln -sf "$(browser || { echo 'Please install Chromium or Chrome.' >&2; exit 1; })" "$bin/chromium"
+
+# Of Debian's and Ubuntu's prometheus this one program: the package would start a server.
+if ! command -v promtool >/dev/null; then
+  folder="$cache/../prometheus"
+  mkdir -p "$folder" && cd "$folder"
+  apt-cache show prometheus >/dev/null 2>&1 || [ "$(id -u)" != 0 ] || apt-get update -qq
+  apt-get download -qq prometheus
+  dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool
+  rm prometheus_*.deb
+  ln -sf "$(pwd -P)/usr/bin/promtool" "$bin/promtool"
+fi

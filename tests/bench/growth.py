@@ -62,6 +62,10 @@ class Side:
             cursor = self.get(f"/promotions?limit=100&cursor={cursor}")["cursor"]
         return f"/promotions?limit=50&cursor={cursor}"
 
+    def scrape(self) -> None:
+        """What Prometheus reads."""
+        assert self.session.get(f"{self.served.url}/metrics", timeout=60).ok
+
     def post(self) -> None:
         """A notification of a job that no gate watches."""
         sent = body("4711", next(self.runs))
@@ -100,6 +104,7 @@ def measure(report: Report) -> dict[str, Any]:
         hook = compare("hook: a notification is acknowledged", Side.post, HOOKS)
         paths = {**LISTS, "promotions, deep in the list": few.deep()}
         lists = [compare(f"list: {what}", partial(read, path)) for what, path in paths.items()]
+        compare("metrics: one scrape", Side.scrape)
         for each in (few, many):
             each.served.stop()
             each.sweep()  # the first finds that the history is not the registry's

@@ -126,6 +126,7 @@ def api_world(folder: Path, **gate: object) -> Iterator[ApiWorld]:
             access=Access(authenticate=known, attempts=Attempts(pause=lambda _seconds: None)),
             checks=(),
             operations=Operations.on(world.core.context),
+            meters=world.core.context.meters,
         )
         with serve(app) as url:
             document = requests.get(f"{url}/openapi.json", timeout=20).json()

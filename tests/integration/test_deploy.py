@@ -38,7 +38,7 @@ from integration.charts import (
     render,
 )
 from integration.databricks_fixtures import workspace
-from integration.gate_world import SECRETS, gate_world
+from integration.gate_world import SECRETS, api_token, gate_world
 from integration.process_world import free_port, until
 from integration.serving import served
 
@@ -50,7 +50,7 @@ BIN = Path(sys.executable).parent
 SQLITE = {"database": {"kind": "sqlite"}}
 EVERYTHING = {
     "ingress": {"enabled": True, "host": "gate.example.com", "tlsSecret": "tls", "className": "nginx"},
-    "serviceMonitor": {"enabled": True, "tokenSecret": "metrics"},
+    "serviceMonitor": {"enabled": True, "tokenSecret": "metrics", "labels": {"release": "prometheus"}},
     "env": {"CHAMPION_GATE_PUBLIC_URL": "https://gate.example.com"},
     "image": {"repository": "images.example.com/champion-gate", "digest": "sha256:" + "0" * 64},
 }
@@ -255,6 +255,24 @@ def test_five_minutes_without_databricks_take_no_pod_away_and_lose_no_notificati
                 until(lambda: not world.store.due(world.clock.now()).notifications, "they stay due")
         assert {each.phase for each in world.notifications()} == {NotificationPhase.RESOLVED}
         assert len(world.promotions()) == 5
+
+
+def test_the_service_monitor_selects_the_service_and_asks_for_what_it_answers(
+    chart: Manifests, tmp_path: Path
+) -> None:
+    monitor, service = one(chart, "ServiceMonitor"), one(chart, "Service")
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    (endpoint,) = monitor["spec"]["endpoints"]
+    assert endpoint["port"] == service["spec"]["ports"][0]["name"]
+    authorization = endpoint["authorization"]
+    assert authorization["credentials"] == {"name": "metrics", "key": "token"}
+    with gate_world(tmp_path) as world:
+        app = build_service(world.environ, databricks={"host": world.databricks_url}).app
+        asked = app.test_client().get(
+            endpoint["path"], headers={"Authorization": f"{authorization['type']} {api_token(world.store)}"}
+        )
+    assert (asked.status_code, b"champion_gate_promotions{" in asked.data) == (200, True)
 
 
 def test_the_chart_is_of_this_version() -> None:

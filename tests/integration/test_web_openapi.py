@@ -116,6 +116,7 @@ def test_every_route_of_the_app_declares_who_may_and_the_document_says_the_same(
             assert rule.rule in {
                 "/livez",
                 "/readyz",
+                "/metrics",
                 "/hooks/databricks",
                 "/hooks/ping",
                 "/openapi.json",

@@ -156,6 +156,7 @@ def _app(settings: Settings, core: Core, doctor: Rounds, look: Callable[[str], N
         dashboard=_dashboard(settings, context.clock, sessions, doctor),
         unwatched=core.resolver.unwatched,
         registry_news=RegistryNewsDesk(context, look).heard,
+        meters=context.meters,
         proxy_hops=settings.environment.proxy_hops,
     )
 

@@ -20,6 +20,7 @@ from champion_gate.flow.promoter import Promoter
 from champion_gate.flow.resolver import Resolver
 from champion_gate.flow.steps import Steps
 from champion_gate.flow.sweep import Sweep
+from champion_gate.meters import Meters
 from champion_gate.settings.loading import Settings
 from champion_gate.store import Store
 
@@ -84,8 +85,11 @@ def build_core(
     """
     clock = clock or SystemClock()
     together = Together()
+    meters = Meters()
     identities = Identities(store, clock, together)
-    workspace, registry = databricks_and_registry(settings, databricks or {}, sleep, together)
+    workspace, registry = databricks_and_registry(
+        settings, databricks or {}, sleep, together, timed=meters.call
+    )
     context = Context(
         gates={gate.name: gate for gate in settings.gates.gates},
         store=store,
@@ -93,7 +97,7 @@ def build_core(
         job_runs=workspace.job_runs,
         jobs=workspace.jobs,
         serving=workspace.serving,
-        providers=approval_providers(settings, clock, sleep, identities, together),
+        providers=approval_providers(settings, clock, sleep, identities, together, timed=meters.call),
         managed=ManagedAliases(
             settings.gates.gates,
             settings.gates.aliases,
@@ -106,6 +110,7 @@ def build_core(
         chance=chance or SystemChance(),
         sleep=sleep,
         together=together,
+        meters=meters,
         waits=waits or Waits(),
     )
     return Core(

@@ -10,6 +10,7 @@ from champion_gate import __version__
 from champion_gate.adapters.github import vendor as github
 from champion_gate.adapters.github.review import vendor as review
 from champion_gate.adapters.gitlab import vendor as gitlab
+from champion_gate.adapters.http.deadline import Timed, untimed
 from champion_gate.domain.ports import (
     Accounts,
     ApprovalProvider,
@@ -52,6 +53,8 @@ def approval_providers(
     sleep: Callable[[float], None],
     accounts: Accounts,
     together: Together,
+    *,
+    timed: Timed = untimed,
 ) -> dict[str, ApprovalProvider]:
     """The CI/CD systems that gates name, by their keys."""
     return {
@@ -62,6 +65,7 @@ def approval_providers(
             sleep=sleep,
             accounts=accounts,
             together=together,
+            timed=timed,
             public_url=settings.environment.public_url,
         )
         for name, host in settings.hosts.items()
@@ -98,26 +102,30 @@ def databricks_and_registry(
     databricks: Mapping[str, str],
     sleep: Callable[[float], None],
     together: Together,
+    *,
+    timed: Timed = untimed,
 ) -> tuple[Workspace, ModelRegistry]:
     """The workspace and the registry; on Unity Catalog they share a connection."""
     if not settings.uses_databricks:
         nothing: Any = _NoWorkspace()
-        return Workspace(nothing, nothing, nothing), registry_of(settings, None, together)
+        return Workspace(nothing, nothing, nothing), registry_of(settings, None, together, timed=timed)
     from champion_gate.adapters.databricks.job_runs import DatabricksJobRuns, connect
     from champion_gate.adapters.databricks.jobs import DatabricksJobs
     from champion_gate.adapters.databricks.serving import DatabricksServing
 
     overrides = {**settings.databricks, **databricks}
-    connection = connect(product_version=__version__, config_overrides=overrides, sleep=sleep)
+    connection = connect(product_version=__version__, config_overrides=overrides, sleep=sleep, timed=timed)
     workspace = Workspace(
         DatabricksJobRuns(connection, together),
         DatabricksJobs(connection, together),
         DatabricksServing(connection),
     )
-    return workspace, registry_of(settings, connection, together)
+    return workspace, registry_of(settings, connection, together, timed=timed)
 
 
-def registry_of(settings: Settings, connection: Any, together: Together) -> ModelRegistry:
+def registry_of(
+    settings: Settings, connection: Any, together: Together, *, timed: Timed = untimed
+) -> ModelRegistry:
     """The registry; on Unity Catalog, and only there, it is called through this connection."""
     if settings.gates.registry == UNITY_CATALOG:
         from champion_gate.adapters.databricks.unity_catalog import UnityCatalog
@@ -125,7 +133,7 @@ def registry_of(settings: Settings, connection: Any, together: Together) -> Mode
         return UnityCatalog(connection, together)
     from champion_gate.adapters.mlflow.registry import MlflowRegistry
 
-    return MlflowRegistry(settings.gates.registry, together=together)
+    return MlflowRegistry(settings.gates.registry, together=together, timed=timed)
 
 
 def token_verifier(settings: Settings, clock: Clock) -> OidcVerifier:

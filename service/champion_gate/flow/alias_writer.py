@@ -18,6 +18,7 @@ from champion_gate.domain.ledger.entries import (
     drift_entry,
     hold_entry,
     interrupted_entry,
+    is_drift,
     late_entry,
     named,
 )
@@ -85,6 +86,7 @@ class AliasWriter:
         self._managed = context.managed
         self._clock = context.clock
         self._sleep = context.sleep
+        self._meters = context.meters
         self._waits = context.waits
 
     @contextmanager
@@ -370,4 +372,6 @@ class AliasWriter:
         )
         for entry in entries:
             _log.info("%s@%s: %s: %s", entry.model, entry.alias, entry.kind.value, entry.reason)
+            if is_drift(entry):
+                self._meters.drifted()
         return finished

@@ -70,6 +70,7 @@ class Approvals:
         self._alias_writer = AliasWriter(context)
         self._copies = Copies(context)
         self._clock = context.clock
+        self._meters = context.meters
         self._waits = context.waits
 
     def apply(self, promotion: Promotion) -> None:
@@ -106,6 +107,8 @@ class Approvals:
                 ending = _Ending(Phase.STALE, sent.lost.reason)
             ended, steps = self._lease.ended(promotion, ending.phase, ending.reason)
             self._alias_writer.record(sent, ended, steps)
+        if sent.lost is None:
+            self._meters.applied(promotion.approved_at, self._clock.now())
         self._lease.give_back(ended)
 
     def _with_copy(self, promotion: Promotion) -> Promotion | None:

@@ -20,6 +20,7 @@ from champion_gate.domain.ports import (
 )
 from champion_gate.domain.together import Together
 from champion_gate.flow.identities import Identities
+from champion_gate.meters import Meters
 from champion_gate.store import Store
 
 
@@ -104,3 +105,4 @@ class Context:
     sleep: Callable[[float], None]
     together: Together
     waits: Waits = field(default_factory=Waits)
+    meters: Meters = field(default_factory=Meters)

@@ -58,6 +58,7 @@ class Promoter:
         self._lease = Lease(context)
         self._clock = context.clock
         self._chance = context.chance
+        self._meters = context.meters
         self._waits = context.waits
 
     def advance(self, promotion_id: str) -> None:
@@ -157,6 +158,7 @@ class Promoter:
         if decision.verdict is Verdict.REJECTED:
             rejected = replace(taken, decision=decision)
             self._lease.end(rejected, Phase.REJECTED, decision.reason, ledger=[line])
+            self._time(taken, decision)
             return
         approved = self._lease.save(
             replace(
@@ -171,7 +173,12 @@ class Promoter:
             steps=self._lease.status_steps(taken),
         )
         _log.info("promotion %s is approved: %s", taken.id, decision.reason)
+        self._time(taken, decision)
         self._set_alias(approved)
+
+    def _time(self, taken: Promotion, decision: Decision) -> None:
+        opened_at = taken.request.opened_at if taken.request else None
+        self._meters.decided(decision.verdict.value, opened_at, decision.decided_at)
 
     def _keep_waiting(self, taken: Promotion, judgement: policy.Judgement) -> None:
         self._lease.keep(taken)

@@ -14,6 +14,7 @@ from champion_gate.store.aliases import Aliases
 from champion_gate.store.callers import Callers
 from champion_gate.store.condition import Condition
 from champion_gate.store.engine import ANSWER_SECONDS, BUSY_SECONDS, Database, upsert
+from champion_gate.store.figures import FiguresOfRows
 from champion_gate.store.identities import Identities
 from champion_gate.store.ledger import Ledger
 from champion_gate.store.notifications import Notifications
@@ -56,7 +57,7 @@ def open_store(
     return Store(Database(database_url, answer_seconds, busy_seconds), token)
 
 
-class Store(Notifications, Promotions, Steps, Aliases, Ledger, Identities, Callers, Condition):
+class Store(Notifications, Promotions, Steps, Aliases, Ledger, Identities, Callers, Condition, FiguresOfRows):
     """The rows. Every method is one transaction, durable when it returns.
 
     A *taken* row carries a lease token; whoever holds it writes with it, and `LeaseLostError` tells that

@@ -19,7 +19,7 @@ from sqlalchemy import (
 
 from champion_gate.store.values import UtcTime, Words
 
-SCHEMA_VERSION = "0013"
+SCHEMA_VERSION = "0014"
 """The newest migration, named here so that checking it needs no Alembic."""
 
 metadata = MetaData()
@@ -209,6 +209,7 @@ steps = Table(
     Column("details", Text, nullable=False, comment="every field that no query asks for, as JSON"),
     *_lease_columns(),
     Index("steps_of_promotion", "promotion_id", "position", "id"),
+    Index("steps_by_kind", "kind", "phase"),
     Index("steps_due", "due_at", sqlite_where=text(_OPEN_STEP), postgresql_where=text(_OPEN_STEP)),
     Index("steps_failed", "kind", sqlite_where=text(_FAILED_STEP), postgresql_where=text(_FAILED_STEP)),
     Index("steps_leased", "lease_until", sqlite_where=text(_LEASED), postgresql_where=text(_LEASED)),

@@ -12,6 +12,7 @@ from champion_gate.domain.notifications import JobNotification
 from champion_gate.domain.ports import Clock, WakeUps
 from champion_gate.flow.after import failed_of_latest_moves
 from champion_gate.flow.ci_outcome import PostedDecision
+from champion_gate.meters import Meters
 from champion_gate.store import Store
 from champion_gate.web import auth, problems
 from champion_gate.web.api.aliases import AliasViews
@@ -24,6 +25,7 @@ from champion_gate.web.api.steps import StepChanges
 from champion_gate.web.auth import Access
 from champion_gate.web.health import Check, Health
 from champion_gate.web.hooks import NOT_WANTED, Hooks, TakesNews
+from champion_gate.web.metrics import Metrics
 from champion_gate.web.pages.dashboard import Dashboard, add_pages
 from champion_gate.web.pages.docs import Docs
 from champion_gate.web.throttle import apply_proxy_hops
@@ -51,6 +53,7 @@ def create_app(
     registry_news: TakesNews = lambda _: NOT_WANTED,
     findings: Callable[[], Sequence[Mapping[str, str]]] = tuple,
     dashboard: Dashboard | None = None,
+    meters: Meters | None = None,
     proxy_hops: int = 0,
     raises: bool = False,
 ) -> Flask:
@@ -78,6 +81,9 @@ def create_app(
         ),
         Docs(app, api),
     )
+    metrics = Metrics(meters or Meters(), store, clock, findings)
+    app.add_url_rule("/metrics", view_func=metrics.metrics)
+    metrics.count_hooks(app)
     api.add(PromotionReads(store, clock))
     if posted_decision is not None:
         api.add(Decisions(posted_decision))

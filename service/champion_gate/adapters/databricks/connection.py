@@ -19,7 +19,14 @@ from champion_gate.adapters.databricks.transport import (
     bound_exchanges,
     patience,
 )
-from champion_gate.adapters.http.deadline import BoundedCalls, GivenUpError, Timeouts, read_environment
+from champion_gate.adapters.http.deadline import (
+    BoundedCalls,
+    GivenUpError,
+    Timed,
+    Timeouts,
+    read_environment,
+    untimed,
+)
 from champion_gate.adapters.http.models import Answered
 from champion_gate.errors import VendorError, VendorRefusedError, VendorUnavailableError
 
@@ -53,13 +60,14 @@ class DatabricksConnection:
         timeouts: Timeouts,
         half_made_seconds: float,
         sleep: Callable[[float], None],
+        timed: Timed = untimed,
     ) -> None:
         self._product_version = product_version
         self._overrides = dict(config_overrides or {})
         self._timeouts = timeouts
         self._half_made_seconds = half_made_seconds
         self._sleep = sleep
-        self._calls = BoundedCalls(VENDOR, slots=MOST_AT_ONCE)
+        self._calls = BoundedCalls(VENDOR, slots=MOST_AT_ONCE, timed=timed)
         self._client: WorkspaceClient | None = None
         self._use_until = -math.inf  # on `time.monotonic`; the client's settings are known also afterwards
         self._heard_workspace_id: str | None = None
@@ -312,6 +320,7 @@ def connect(
     timeouts: Timeouts | None = None,
     half_made_seconds: float = 600,
     sleep: Callable[[float], None] = time.sleep,
+    timed: Timed = untimed,
 ) -> DatabricksConnection:
     """Prepare the connection to the one workspace; no call is made.
 
@@ -323,6 +332,7 @@ def connect(
         timeouts: `total` is for one operation with all its calls, repeats and token exchanges.
         half_made_seconds: for how long a client is used that was made without the workspace's discovery.
         sleep: pauses between the tries of a call.
+        timed: takes the time of each call, its repeats included.
     """
     return DatabricksConnection(
         product_version=product_version,
@@ -330,4 +340,5 @@ def connect(
         timeouts=timeouts or Timeouts(),
         half_made_seconds=half_made_seconds,
         sleep=sleep,
+        timed=timed,
     )

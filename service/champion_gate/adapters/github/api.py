@@ -28,7 +28,7 @@ from champion_gate.adapters.github.models import (
 from champion_gate.adapters.github.settings import GitHubPlace, RepositoryPlace, check_login
 from champion_gate.adapters.http.answer import Answer, Limits
 from champion_gate.adapters.http.client import ApiClient
-from champion_gate.adapters.http.deadline import Timeouts
+from champion_gate.adapters.http.deadline import Timed, Timeouts, untimed
 from champion_gate.adapters.http.models import Answered
 from champion_gate.adapters.starts import SeenRun
 from champion_gate.domain.names import joined
@@ -65,6 +65,7 @@ def new_client(
     ca_file: str | None,
     timeouts: Timeouts | None,
     sleep: Callable[[float], None],
+    timed: Timed = untimed,
 ) -> ApiClient:
     """What calls a GitHub's REST API.
 
@@ -74,6 +75,7 @@ def new_client(
         ca_file: PEM file of certificate authorities.
         timeouts: of every call.
         sleep: pauses between tries.
+        timed: takes the time of each call.
 
     Raises:
         ConfigurationError: one of these cannot be used.
@@ -91,6 +93,7 @@ def new_client(
         sleep=sleep,
         limits=LIMITS,
         max_kept_pages=_MOST_KEPT,
+        timed=timed,
     )
 
 

@@ -17,7 +17,7 @@ from champion_gate.adapters.github.models import DispatchedRun, github
 from champion_gate.adapters.github.secrets import Credentials, GitHubApp, GitHubToken
 from champion_gate.adapters.github.settings import GitHubPlace, check_run_id
 from champion_gate.adapters.http.answer import Answer
-from champion_gate.adapters.http.deadline import Timeouts
+from champion_gate.adapters.http.deadline import Timed, Timeouts, untimed
 from champion_gate.adapters.starts import SeenRun, spans
 from champion_gate.domain.approval import FoundRequests, OpenedRequest, RequestState
 from champion_gate.domain.gates import ApprovalTarget
@@ -61,6 +61,7 @@ class GitHub(CiProvider[RepositoryApi]):
         together: Together | None = None,
         timeouts: Timeouts | None = None,
         name: str = "github",
+        timed: Timed = untimed,
     ) -> None:
         """Nothing is called yet.
 
@@ -75,11 +76,12 @@ class GitHub(CiProvider[RepositoryApi]):
             together: makes calls at the same time that do not need each other; None takes threads of its own.
             timeouts: of every call.
             name: the key under which gates refer to this provider.
+            timed: takes the time of each call.
 
         Raises:
             ConfigurationError: one of these cannot be used.
         """
-        client = new_client(url, api_version, ca_file=ca_file, timeouts=timeouts, sleep=sleep)
+        client = new_client(url, api_version, ca_file=ca_file, timeouts=timeouts, sleep=sleep, timed=timed)
         super().__init__(name, client)
         self._together = together or Together()
         self._clock = clock

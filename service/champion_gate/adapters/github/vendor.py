@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from champion_gate.adapters.github.checks import CHECKS, checkups
 from champion_gate.adapters.github.secrets import GitHubSecrets
 from champion_gate.adapters.github.settings import GitHubPlace, GitHubServer
+from champion_gate.adapters.http.deadline import Timed
 from champion_gate.domain.ports import Accounts, ApprovalProvider, Clock, ProviderHook, Vendor
 from champion_gate.domain.together import Together
 from champion_gate.domain.vendors import Host
@@ -24,6 +25,7 @@ def provider(
     sleep: Callable[[float], None],
     accounts: Accounts,  # noqa: ARG001 - gates name no accounts in GitHub
     together: Together,
+    timed: Timed,
     public_url: str | None,  # noqa: ARG001 - the workflow file knows it
 ) -> ApprovalProvider:
     """The adapter of one server."""
@@ -39,6 +41,7 @@ def provider(
         ca_file=server.ca_file,
         sleep=sleep,
         together=together,
+        timed=timed,
         name=name,
     )
 

@@ -21,7 +21,7 @@ from champion_gate.adapters.gitlab.secrets import GitLabTokens
 from champion_gate.adapters.gitlab.settings import GitLabPlace, check_login, check_number
 from champion_gate.adapters.http.answer import Answer
 from champion_gate.adapters.http.client import ApiClient
-from champion_gate.adapters.http.deadline import Timeouts
+from champion_gate.adapters.http.deadline import Timed, Timeouts, untimed
 from champion_gate.adapters.starts import SeenRun, spans
 from champion_gate.domain.approval import FoundRequests, News, OpenedRequest, RequestState
 from champion_gate.domain.gates import Account, ApprovalTarget
@@ -68,6 +68,7 @@ class GitLab(CiProvider[ProjectApi]):
         name: str = "gitlab",
         previous: GitLabTokens | None = None,
         accounts: Accounts | None = None,
+        timed: Timed = untimed,
     ) -> None:
         """Nothing is called yet.
 
@@ -81,6 +82,7 @@ class GitLab(CiProvider[ProjectApi]):
             together: makes calls at the same time that do not need each other; None takes threads of its own.
             timeouts: of every call.
             name: the key under which gates refer to this provider.
+            timed: takes the time of each call.
             previous: access tokens to use where GitLab refuses the current ones, while they are replaced.
             accounts: remembers whose the usernames in gates.yaml are; None takes whoever has them now.
 
@@ -97,6 +99,7 @@ class GitLab(CiProvider[ProjectApi]):
             timeouts=timeouts,
             sleep=sleep,
             limits=LIMITS,
+            timed=timed,
         )
         super().__init__(name, client)
         self._together = together or Together()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from champion_gate.adapters.gitlab.checks import CHECKS, checkups
 from champion_gate.adapters.gitlab.secrets import GitLabSecrets
 from champion_gate.adapters.gitlab.settings import GitLabPlace, GitLabServer
+from champion_gate.adapters.http.deadline import Timed
 from champion_gate.domain.ports import Accounts, ApprovalProvider, Clock, ProviderHook, Vendor
 from champion_gate.domain.together import Together
 from champion_gate.domain.vendors import Host
@@ -24,6 +25,7 @@ def provider(
     sleep: Callable[[float], None],
     accounts: Accounts,
     together: Together,
+    timed: Timed,
     public_url: str | None,
 ) -> ApprovalProvider:
     """The adapter of the server."""
@@ -39,6 +41,7 @@ def provider(
         ca_file=host.server.ca_file,
         sleep=sleep,
         together=together,
+        timed=timed,
         name=name,
     )
 

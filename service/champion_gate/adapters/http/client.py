@@ -16,7 +16,14 @@ import urllib3
 
 from champion_gate.adapters.http.answer import Answer, Cache, KeptPage, Limits, why_not_sent
 from champion_gate.adapters.http.auth import Auth
-from champion_gate.adapters.http.deadline import Deadline, Timeouts, new_session, read_environment
+from champion_gate.adapters.http.deadline import (
+    Deadline,
+    Timed,
+    Timeouts,
+    new_session,
+    read_environment,
+    untimed,
+)
 from champion_gate.errors import (
     ConfigurationError,
     GateError,
@@ -54,6 +61,7 @@ class ApiClient:
         limits: Limits = (),
         refusal: Callable[[Answer], GateError] = Answer.error,
         takes_proxies: bool = True,
+        timed: Timed = untimed,
     ) -> None:
         """Nothing is called yet.
 
@@ -69,6 +77,7 @@ class ApiClient:
             limits: how the vendor tells limits, which pass, from refusals.
             refusal: the error that an answer stands for.
             takes_proxies: whether those that the environment names are used.
+            timed: takes the time of each call, its retries included.
 
         Raises:
             ConfigurationError: the URL or the file cannot be used.
@@ -92,6 +101,7 @@ class ApiClient:
         self._limits = limits
         self._cache = Cache(max_kept_pages)
         self._refusal = refusal
+        self._timed = timed
         self._session = new_session()
         self._session.trust_env = takes_proxies
         self._session.verify = ca_file or True
@@ -245,12 +255,13 @@ class ApiClient:
         text = body if body is None or isinstance(body, str) else json.dumps(body, ensure_ascii=False)
         data = None if text is None else text.encode(errors="replace")
         url = self._url(path, params)
-        answer = self._call(
-            method, url, auth=auth, data=data, extra=headers, repeatable=repeatable, accept=accept
-        )
-        if answer.status in accept or HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
-            return answer
-        raise self._refusal(answer)
+        with self._timed(self.vendor):
+            answer = self._call(
+                method, url, auth=auth, data=data, extra=headers, repeatable=repeatable, accept=accept
+            )
+            if answer.status in accept or HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+                return answer
+            raise self._refusal(answer)
 
     def post(
         self,
@@ -269,10 +280,11 @@ class ApiClient:
     def _get(self, url: str, *, auth: Auth, etag: str | None = None) -> Answer:
         """The answer; one without a body where it still has this ETag."""
         extra = {} if etag is None else {"If-None-Match": etag}
-        answer = self._call("GET", url, auth=auth, extra=extra, repeatable=True)
-        unchanged = etag is not None and answer.status == HTTPStatus.NOT_MODIFIED
-        if answer.status != HTTPStatus.OK and not unchanged:
-            raise self._refusal(answer)
+        with self._timed(self.vendor):
+            answer = self._call("GET", url, auth=auth, extra=extra, repeatable=True)
+            unchanged = etag is not None and answer.status == HTTPStatus.NOT_MODIFIED
+            if answer.status != HTTPStatus.OK and not unchanged:
+                raise self._refusal(answer)
         return answer
 
     def _url(self, path: str, params: Mapping[str, str] | None) -> str:

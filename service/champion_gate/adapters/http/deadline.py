@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from types import TracebackType
@@ -27,9 +28,17 @@ from champion_gate.errors import VendorUnavailableError
 
 T = TypeVar("T")
 
+Timed = Callable[[str], AbstractContextManager[None]]
+"""Takes the time of the block that it is entered for, which is one call to the vendor of this name."""
+
 _CONNECTIONS_KEPT = 16  # of a session; what is more is opened for one call
 
 _here = threading.local()
+
+
+def untimed(_vendor: str) -> AbstractContextManager[None]:
+    """A `Timed` that takes no time."""
+    return nullcontext()
 
 
 @dataclass(frozen=True)
@@ -226,8 +235,9 @@ class BoundedCalls:
     (those of concurrent.futures do).
     """
 
-    def __init__(self, vendor: str, *, slots: int = 8) -> None:
+    def __init__(self, vendor: str, *, slots: int = 8, timed: Timed = untimed) -> None:
         self._vendor = vendor
+        self._timed = timed
         self._slots = threading.BoundedSemaphore(slots)
 
     def run(
@@ -250,6 +260,12 @@ class BoundedCalls:
             GivenUpError: it took too long; with `outcome_unknown` where it may have written.
             VendorUnavailableError: it was not begun.
         """
+        with self._timed(self._vendor):
+            return self._run(work, seconds, given_up, writes=writes)
+
+    def _run(
+        self, work: Callable[[Callable[[], None]], T], seconds: float, given_up: str, *, writes: bool
+    ) -> T:
         until = time.monotonic() + seconds
         if not self._slots.acquire(timeout=max(seconds, 0)):
             raise VendorUnavailableError(

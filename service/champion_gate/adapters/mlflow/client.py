@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from champion_gate import SILENT_MLFLOW
 from champion_gate.adapters.http.answer import why_not_sent
-from champion_gate.adapters.http.deadline import BoundedCalls, Timeouts
+from champion_gate.adapters.http.deadline import BoundedCalls, Timed, Timeouts, untimed
 from champion_gate.adapters.mlflow.errors import VENDOR, translated
 from champion_gate.errors import GateError, VendorUnavailableError
 
@@ -34,12 +34,13 @@ class MlflowCalls:
     Args:
         uri: `http(s)://…` of an MLflow server, or `sqlite:///path`.
         timeouts: seconds; `read` is rounded up to whole ones, which is all that mlflow takes.
+        timed: takes the time of each piece of work.
     """
 
-    def __init__(self, uri: str, timeouts: Timeouts) -> None:
+    def __init__(self, uri: str, timeouts: Timeouts, timed: Timed = untimed) -> None:
         self._uri = uri
         self._timeouts = timeouts
-        self._bounded = BoundedCalls(VENDOR)
+        self._bounded = BoundedCalls(VENDOR, timed=timed)
         self._client: MlflowClient | None = None
 
     def run(self, work: Callable[[MlflowClient], T], *, writes: bool = False) -> T:

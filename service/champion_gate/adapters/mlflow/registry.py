@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from champion_gate.adapters.http.deadline import Timeouts
+from champion_gate.adapters.http.deadline import Timed, Timeouts, untimed
 from champion_gate.adapters.mlflow.client import MlflowCalls
 from champion_gate.adapters.mlflow.errors import unreadable
 from champion_gate.adapters.mlflow.runs import (
@@ -61,6 +61,7 @@ class MlflowRegistry:
             (mlflow reads MLFLOW_TRACKING_USERNAME, …_PASSWORD and …_TOKEN itself).
         timeouts: seconds.
         together: makes calls at the same time that do not need each other; None takes threads of its own.
+        timed: takes the time of each call.
     """
 
     folds_case = False
@@ -71,11 +72,16 @@ class MlflowRegistry:
     )
 
     def __init__(
-        self, uri: str, *, timeouts: Timeouts | None = None, together: Together | None = None
+        self,
+        uri: str,
+        *,
+        timeouts: Timeouts | None = None,
+        together: Together | None = None,
+        timed: Timed = untimed,
     ) -> None:
         self._uri = uri.rstrip("/")
         self._together = together or Together()
-        self._calls = MlflowCalls(self._uri, timeouts or Timeouts())
+        self._calls = MlflowCalls(self._uri, timeouts or Timeouts(), timed)
 
     @property
     def name(self) -> str:

@@ -16,6 +16,7 @@ OUTSIDE = "outside champion-gate"
 OURS = "champion-gate"
 """Whose doing it is that nobody wants any more."""
 FIRST_SEEN = "first_seen"
+_MOVED_OUTSIDE = "outside"
 AFTER = "after"
 """The fact of a move that names the steps that follow it."""
 VERSION_ID = "to_version_id"
@@ -92,9 +93,14 @@ def drift_entry(
         "from": before,
         "to": current,
         VERSION_ID: version_id,
-        "source": "outside" if lock.seen else FIRST_SEEN,
+        "source": _MOVED_OUTSIDE if lock.seen else FIRST_SEEN,
     }
     return _entry(lock.key, LedgerKind.ALIAS_CHANGE, at, facts, actor=OUTSIDE, reason=reason)
+
+
+def is_drift(entry: LedgerEntry) -> bool:
+    """Whether it tells of a move that somebody else made."""
+    return entry.kind is LedgerKind.ALIAS_CHANGE and entry.facts.get("source") == _MOVED_OUTSIDE
 
 
 def hold_entry(key: AliasKey, hold: Hold, facts: Mapping[str, str | None]) -> LedgerEntry:
@@ -221,7 +227,7 @@ def _outside_facts(intent: AliasIntent, current: str | None) -> dict[str, str | 
         "from": intent.from_version,
         "intended": intent.to_version,
         "to": current,
-        "source": "outside",
+        "source": _MOVED_OUTSIDE,
     }
 
 
