@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from champion_gate.bootstrap import build_service
 from champion_gate.domain.callers import Role
 from champion_gate.domain.promotion import Phase
 from champion_gate.web.auth import Auth, guard_of
+from integration.gate_world import api_token
 from integration.pages_world import FINDING, HOST, SESSION, VISITOR, Browser, PagesWorld, pages_world, words
 
 ALIAS = "/models/main.ml.churn/aliases/Champion"
@@ -480,6 +482,7 @@ def test_a_hold_of_a_person_is_overridden_only_by_saying_so(world: PagesWorld) -
     assert world.gate.models.champion() == "1"
 
 
+@pytest.mark.part("rest")
 def test_steps_that_failed_are_shown_warned_of_and_ordered_about(tmp_path: Path) -> None:
     with pages_world(tmp_path, after=[{"job": 4711}]) as world:
         world.two_champions()
@@ -495,6 +498,21 @@ def test_steps_that_failed_are_shown_warned_of_and_ordered_about(tmp_path: Path)
         assert world.gate.store.get_step(step.id).phase.value == "planned"
         assert browser.send(f"/steps/{step.id}/skip", reason="not needed").status_code == 303
         assert world.gate.store.get_step(step.id).phase.value == "skipped"
+
+
+def test_the_service_has_its_pages_unless_they_are_switched_off(world: PagesWorld) -> None:
+    databricks = {"host": world.gate.databricks_url, "token": "standin-token"}
+    service = build_service(world.gate.environ, databricks=databricks)
+    browser = Browser(service.app)
+    assert browser.sign_in(api_token(world.gate.store)).status_code == 303
+    assert "Nothing waits for people." in browser.text("/")
+    service.core.context.store.close()
+    file = world.gate.folder / "gates.yaml"
+    file.write_text(f"{file.read_text()}dashboard: false\n")
+    service = build_service(world.gate.environ, databricks=databricks)
+    browser = Browser(service.app)
+    assert [browser.get(path).status_code for path in ("/", "/sign-in", "/docs")] == [404, 404, 200]
+    service.core.context.store.close()
 
 
 def test_what_is_not_there_is_a_page_too(world: PagesWorld) -> None:

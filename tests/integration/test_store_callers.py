@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from champion_gate.domain.approval import TokenUse
-from champion_gate.domain.callers import ApiToken, Role
+from champion_gate.domain.callers import ApiToken, Person, Role, Session
 from champion_gate.errors import ConflictError
 from champion_gate.store import Store
 from champion_gate.store.engine import Database
@@ -46,6 +46,29 @@ def writes_refused(database_url: str) -> Iterator[None]:
         if statements is begin:
             yield
     database.close()
+
+
+class TestSessions:
+    def test_each_is_found_as_it_was_begun_until_it_is_ended(self, store: Store) -> None:
+        person = Person("jane", "https://login.example.com", "7", ("ml-readers", "on-call"))
+        by_token = Session("a" * 64, "t1", None, T0, after(60))
+        by_issuer = Session("b" * 64, None, person, T0, after(60))
+        for each in (by_token, by_issuer):
+            store.begin_session(each)
+        assert store.session("a" * 64) == by_token
+        assert store.session("b" * 64) == by_issuer
+        assert store.session("' OR 1=1 --") is None
+        store.end_session("a" * 64)
+        store.end_session("c" * 64)
+        assert store.session("a" * 64) is None
+        assert store.session("b" * 64) == by_issuer
+
+    def test_those_that_count_no_longer_are_forgotten_when_another_begins(self, store: Store) -> None:
+        for number in (1, 2):
+            store.begin_session(Session(str(number), "t1", None, T0, after(60 * number)))
+        store.begin_session(Session("3", "t1", None, after(60), after(600)))
+        assert store.session("1") is None
+        assert store.session("2") is not None
 
 
 class TestApiTokens:

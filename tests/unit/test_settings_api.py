@@ -12,7 +12,7 @@ import trustme
 from jsonschema import Draft202012Validator
 
 from champion_gate.bootstrap.configuration import gates_json_schema, load_gates, load_settings
-from champion_gate.bootstrap.vendors import caller_verifier
+from champion_gate.bootstrap.vendors import caller_verifier, issuer_sign_in
 from champion_gate.domain.aliases import FurtherAlias
 from champion_gate.errors import ConfigurationError
 from champion_gate.settings.explaining import explain
@@ -113,6 +113,31 @@ def test_without_an_issuer_nobody_verifies_tokens(environ: dict[str, str]) -> No
     assert settings.gates.api.oidc is None
     assert settings.gates.aliases == ()
     assert caller_verifier(settings, MovableClock()) is None
+
+
+def test_people_sign_in_where_the_issuer_knows_the_dashboard(environ: dict[str, str], tmp_path: Path) -> None:
+    written(tmp_path, with_oidc(client_id="dashboard"))
+    with pytest.raises(
+        ConfigurationError, match=r"PUBLIC_URL: is missing; the issuer sends people back to it"
+    ):
+        load_settings(environ)
+    environ["CHAMPION_GATE_PUBLIC_URL"] = "https://gate.example.com"
+    settings = load_settings(environ)
+    assert issuer_sign_in(settings, MovableClock()) is not None
+    assert "the dashboard there, as users of the client dashboard." in " ".join(
+        explain(settings.gates).split()
+    )
+    written(tmp_path, with_oidc())
+    assert issuer_sign_in(load_settings(environ), MovableClock()) is None
+
+
+def test_the_dashboard_is_there_unless_it_is_switched_off(tmp_path: Path) -> None:
+    assert loaded(tmp_path, SMALLEST).dashboard
+    assert not loaded(tmp_path, SMALLEST | {"dashboard": False}).dashboard
+    assert problems_of(tmp_path, SMALLEST | {"dashboard": "no"})
+    assert problems_of(tmp_path, with_oidc(scopes=["profile"])) == [
+        "api.oidc.scopes: openid is missing; without it the issuer tells nobody's name"
+    ]
 
 
 def test_a_ca_file_that_is_none_is_named(environ: dict[str, str], tmp_path: Path) -> None:

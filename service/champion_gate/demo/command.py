@@ -298,7 +298,8 @@ def _our_command() -> str:
 
 
 def _serve_on(world: DemoWorld) -> None:
-    click.echo(f"Serving at {world.url} until Ctrl-C. For the command line there:\n")
+    click.echo(f"Serving at {world.url} until Ctrl-C; the dashboard there takes $TOKEN.")
+    click.echo("For the command line there:\n")
     for name in ("CHAMPION_GATE_CONFIG", "CHAMPION_GATE_DATABASE_URL"):
         click.echo(f"  export {name}={shlex.quote(world.environ[name])}")
     click.echo(f"  export CHAMPION_GATE_API_URL={world.url}")

@@ -209,6 +209,8 @@ def _callers(oidc: ApiOidc) -> Iterator[str]:
         else:
             yield f"Nobody is {role} by such a token."
     yield "Everybody else whom it signs for may do nothing here."
+    if oidc.client_id is not None:
+        yield f"People sign in to the dashboard there, as users of the client {oidc.client_id}."
 
 
 def _duration(duration: timedelta) -> str:
