@@ -33,7 +33,7 @@ NO_API = re.compile(
 )
 """Pages for people, and the issuer of ID tokens, which the description of the REST API leaves out."""
 SLASHED = re.compile(
-    r"(/repos/[^/]+/[^/]+/(?:git/refs?/heads|compare|contents(?!/\.github/workflows/)|commits)/)(.+?)(/statuses)?"
+    r"(/repos/[^/]+/[^/]+/(?:git/(?:matching-)?refs?/heads|compare|contents(?!/\.github/workflows/)|commits)/)(.+?)(/statuses)?"
 )
 """Paths with a parameter that may hold slashes, which GitHub takes and OpenAPI has no word for."""
 
@@ -128,6 +128,8 @@ class ValidatingApp(Recorder):
     def __init__(self, app: WSGIApplication) -> None:
         super().__init__()
         self._app = app
+        for name in (*VERSIONS, "repositories", "unlisted"):
+            _description(name)  # seconds, which no caller's time-out should contain
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Pass one exchange on, and check it, if it is one with the REST API."""

@@ -92,6 +92,8 @@ def test_branches_and_files_are_made_once(pulls: Pulls) -> None:
     assert [one["path"] for one in pulls.json(f"{REPO}/contents/promotions?ref={BRANCH}")] == [
         "promotions/p1.md"
     ]
+    begun = pulls.json(f"{REPO}/git/matching-refs/heads/champion-gate/p1-")
+    assert [one["ref"] for one in begun] == [f"refs/heads/{BRANCH}"]
     pulls.people.push(NAME, "main", "ann")
     compared = pulls.json(f"{REPO}/compare/main...{BRANCH}")
     assert (compared["status"], compared["ahead_by"], compared["behind_by"]) == ("diverged", 1, 1)

@@ -29,6 +29,7 @@ class GitApi:
         repo = "/repos/<owner>/<name>"
         for method, rule, view in (
             ("GET", f"{repo}/git/ref/heads/<path:branch>", self.get_branch),
+            ("GET", f"{repo}/git/matching-refs/heads/<path:beginning>", self.list_branches),
             ("POST", f"{repo}/git/refs", self.add_branch),
             ("DELETE", f"{repo}/git/refs/heads/<path:branch>", self.delete_branch),
             ("GET", f"{repo}/contents/<path:path>", self.get_content),
@@ -43,6 +44,12 @@ class GitApi:
         if branch not in repository.branches:
             raise RefusedError(404, "Not Found")
         return jsonify(self._ref(repository, branch))
+
+    def list_branches(self, owner: str, name: str, beginning: str) -> Response:
+        """`GET …/git/matching-refs/{ref}`: branches that begin so, in the order of their names."""
+        _, repository = auth.enter(self._state, f"{owner}/{name}", "contents", public=True)
+        found = [one for one in sorted(repository.branches) if one.startswith(beginning)]
+        return jsonify([self._ref(repository, one) for one in found])
 
     def add_branch(self, owner: str, name: str) -> tuple[Response, int]:
         """`POST …/git/refs`, of branches, at any commit of the repository."""
@@ -90,7 +97,7 @@ class GitApi:
     def _files(self, repository: Repository, ref: str) -> dict[str, str]:
         if ref in repository.branches:
             return repository.files.get(ref, {})
-        if ref not in repository.commits and ref not in repository.branches.values():
+        if ref not in {*repository.commits, *repository.branches.values()}:
             raise RefusedError(404, f"No commit found for the ref {ref}")
         return dict(history.commit_of(repository, ref).files)
 
@@ -134,10 +141,7 @@ class GitApi:
         """`GET …/compare/{basehead}`, of branches and commits."""
         _, repository = auth.enter(self._state, f"{owner}/{name}", "contents", public=True)
         left, dots, right = ends.partition("...")
-        shas = [
-            repository.branches.get(one.rpartition(":")[2], one if one in repository.commits else "")
-            for one in (left, right)
-        ]
-        if not dots or not all(shas):
+        shas = [repository.branches.get(one.rpartition(":")[2], one) for one in (left, right)]
+        if not dots or not {*shas} <= {*repository.commits, *repository.branches.values()}:
             raise RefusedError(404, "Not Found")
         return jsonify(pull_answers.comparison(self._state.base_url, repository, ends, *shas))
