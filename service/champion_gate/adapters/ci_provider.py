@@ -248,7 +248,7 @@ def inputs_of(
         "evidence": "",
     }
     room = most - _size(inputs)
-    return inputs | {"evidence": cut(evidence or "No evidence.", room, promotion, vendor)}
+    return inputs | {"evidence": _cut(evidence or "No evidence.", room, promotion, vendor)}
 
 
 def in_titles(model: str) -> str:
@@ -259,8 +259,7 @@ def in_titles(model: str) -> str:
     return f"{model[:half]}...{model[-half:]}"
 
 
-def cut(evidence: str, room: int, promotion: Promotion, vendor: str) -> str:
-    """The evidence, ended by a note where it takes more than so many bytes as JSON."""
+def _cut(evidence: str, room: int, promotion: Promotion, vendor: str) -> str:
     if _size(evidence) <= room:
         return evidence
     digest = f", sha256 {promotion.evidence_sha256}" if promotion.evidence_sha256 else ""

@@ -12,7 +12,7 @@ import logging
 import re
 from http import HTTPStatus
 
-from champion_gate.adapters.ci_provider import cut, in_titles
+from champion_gate.adapters.ci_provider import in_titles
 from champion_gate.adapters.github.models import github
 from champion_gate.adapters.github.review.api import ReviewApi
 from champion_gate.adapters.github.review.models import ListedPull, MadeFile, Pull
@@ -31,8 +31,6 @@ from champion_gate.errors import (
 )
 
 _BRANCHES = "champion-gate/"
-_MOST_SHOWN = 400_000
-"""Bytes of evidence: GitHub shows no diff of a file beyond 500 kB (docs.github.com, "Limits for viewing content and diffs")."""
 _MOST_REVIEWERS = 15
 _BRANCH_ONLY = "branch-"
 _ID = re.compile(r"([1-9][0-9]{0,18})-([1-9][0-9]{0,18})", re.ASCII)
@@ -68,12 +66,12 @@ def opened(api: ReviewApi, promotion: Promotion, evidence: str) -> OpenedRequest
     Raises:
         VendorUnavailableError: with `outcome_unknown` once something may have been made, by somebody else perhaps.
     """
-    branch, content = branch_of(promotion), cut(evidence or "No evidence.", _MOST_SHOWN, promotion, "GitHub")
+    branch = branch_of(promotion)
     head = api.head_of(branch)
     if head is None:
         head = _new_branch(api, branch)
     try:
-        sha = _committed(api, promotion, head, content)
+        sha = _committed(api, promotion, head, evidence)
         pull = _pulled(api, promotion, branch, sha)
     except VendorError as error:
         # A part of it is there: it is gone on with, and shows the same evidence then.
@@ -227,11 +225,11 @@ def _ask_reviewers(api: ReviewApi, promotion: Promotion, pull: ListedPull) -> No
 
 def found(api: ReviewApi, promotion: Promotion, evidence: str) -> FoundRequests:
     """The pull request that shows the promotion's evidence of now, and what shows earlier evidence of it."""
-    branch, content = branch_of(promotion), cut(evidence, _MOST_SHOWN, promotion, "GitHub")
+    branch = branch_of(promotion)
     ours, remarks = [], []
     for pull in _own_pulls(api, branch):
         shown = api.compared(pull.base.sha, pull.head.sha)
-        if shown.ahead_by == 1 and shown.shows(path_of(api, promotion), blob_sha(content)):
+        if shown.shows(path_of(api, promotion), blob_sha(evidence)):
             ours.append(OpenedRequest(external_id(pull), pull.html_url, {"commit": pull.head.sha}))
         else:
             remarks.append(

@@ -14,6 +14,7 @@ from champion_gate.adapters.github.review.place import changes, ids_of, may_writ
 from champion_gate.adapters.github.review.settings import Approvers
 from champion_gate.domain.approval import ApprovalRequest, RequestState, Review, Verdict
 from champion_gate.domain.promotion import Promotion
+from champion_gate.domain.text import enumerated
 from champion_gate.errors import UnsafeTargetError, VendorRefusedError
 
 _VERDICTS = {"APPROVED": Verdict.APPROVED, "CHANGES_REQUESTED": Verdict.REJECTED}
@@ -39,8 +40,14 @@ def state_of(api: ReviewApi, number: str, promotion: Promotion, request: Approva
         problems.append(f"Pull request {number} is none that we opened for this promotion.")
     listed = _Listed(api, pins, problems)
     voted = _latest(api.reviews(number), problems)
-    reviews = [review for one in voted for review in _reviews_of(one, api, request, listed, problems)]
-    remark = ""
+    late = [one for one in voted if one.submitted_at is not None and one.submitted_at > request.expires_at]
+    in_time = [one for one in voted if one not in late]
+    reviews = [review for one in in_time for review in _reviews_of(one, api, request, listed, problems)]
+    remark = (
+        f"Too late are the reviews of {enumerated([_named(one.user) for one in late[:_MOST_UNLISTED]])}."
+        if late
+        else ""
+    )
     if shown.merged:
         remark = f"Pull request {number} was merged by {_named(shown.merged_by)}, without the approvals that are needed."
     elif shown.state != "open":
@@ -130,11 +137,8 @@ def _lacks(
     one: models.Review, user: User, api: ReviewApi, request: ApprovalRequest, problems: list[str]
 ) -> str:
     """What keeps a listed person's approval from counting, in words that follow "who"."""
-    at = github.told(one.submitted_at, "submitted_at")
     if one.commit_id != request.pins.get("commit"):
         return "approved another commit"
-    if at > request.expires_at:
-        return f"approved on {at:%Y-%m-%d %H:%M} UTC, when the time was over"
     try:
         able = may_write(api, user.login, user.id)
     except (UnsafeTargetError, VendorRefusedError) as refused:
