@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ class DoctorWorld:
     job_id: str
     gate: dict[str, object]
     store: Store
+    extra: dict[str, object] = field(default_factory=dict)
 
     def write_gates(self, **changes: object) -> None:
         """Write gates.yaml with the usual gate and these changes."""
@@ -59,6 +60,7 @@ class DoctorWorld:
                     "registry": "databricks-uc",
                     "github": {"url": self.environ["GITHUB"]},
                     "gates": [{**self.gate, **changes}],
+                    **self.extra,
                 }
             )
         )

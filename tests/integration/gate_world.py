@@ -111,6 +111,7 @@ class GateWorld:
     approval: dict[str, object]
     chance: CountingChance = field(default_factory=CountingChance)
     github_settings: dict[str, str] = field(default_factory=dict)
+    extra: dict[str, object] = field(default_factory=dict)
     wake_ups: WakeUps = field(default_factory=SilentWakeUps)
     sleep: Callable[[float], None] = lambda _seconds: None
     core: Core = field(init=False)
@@ -192,7 +193,7 @@ class GateWorld:
     def write_gates(self, gates: list[dict[str, object]]) -> None:
         """Restart with these gates."""
         server = {**self.provider.server(self.provider_url), **self.github_settings}
-        file = {"registry": self.models.registry, self.provider.key: server, "gates": gates}
+        file = {"registry": self.models.registry, self.provider.key: server, "gates": gates, **self.extra}
         text = yaml.safe_dump(json.loads(json.dumps(file)))  # by way of JSON: no YAML aliases
         (self.folder / "gates.yaml").write_text(text)
         self.settings = load_settings(self.environ)
@@ -256,7 +257,7 @@ class GateWorld:
         promotions = self.promotions()
         times = [row.due_at for row in promotions] + [row.due_at for row in self.notifications()]
         times += [left.due_at for p in promotions for left in self.store.open_steps(p.id)]
-        times += [step.due_at for step in self.after_moves()]
+        times += [step.due_at for step in (*self.after_moves(), *self.after_drift())]
         return min((at for at in times if at is not None), default=None)
 
     def crash(self) -> None:
@@ -337,6 +338,13 @@ class GateWorld:
         lines = reversed(self.store.ledger_lines(limit=1000))
         named = [line.entry.facts.get("after") for line in lines]
         return self.store.steps_named([str(each) for ids in named if isinstance(ids, list) for each in ids])
+
+    def after_drift(self, *kinds: str) -> tuple[Step, ...]:
+        """The steps (of these kinds) that follow moves made outside, oldest move first."""
+        named = [line.entry.facts.get("drift") for line in reversed(self.store.ledger_lines(limit=1000))]
+        drifts = dict.fromkeys(each for each in named if each is not None)
+        kinds = kinds or ("drift-lookup", "reopen", "restore")
+        return self.store.steps_named([f"{drift}-{kind}" for drift in drifts for kind in kinds])
 
     def evidence(self, promotion: Promotion) -> dict[str, object]:
         """The frozen evidence."""

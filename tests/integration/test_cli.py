@@ -370,6 +370,7 @@ def test_where_the_alias_stands(world: ProcessWorld) -> None:
         "alias": "Champion",
         "version": "2",
         "hold": None,
+        "outside": None,
     }
     assert any(row.split() == ["version", "2"] for row in lines(world, "alias", "get", "MAIN.ml.churn"))
 

@@ -214,6 +214,7 @@ def test_an_alias_is_set_moved_and_taken_away(side: Side, alias: str) -> None:
         "alias": alias,
         "version": "2",
         "hold": None,
+        "outside": None,
         "from_version": "1",
         "changed": True,
     }

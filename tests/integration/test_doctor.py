@@ -120,8 +120,39 @@ def serve_as(world: DoctorWorld, **extras: object) -> None:
     world.databricks.serving.add_endpoint("churn", [entity], **{"creator": SERVING, **extras})  # type: ignore[arg-type]
 
 
+def look_up(world: DoctorWorld, warehouse: str = "abcdef01", **broken: bool) -> None:
+    """Configure a warehouse; there is abcdef01."""
+    world.databricks.sql.warehouses.add("abcdef01")
+    world.extra["databricks"] = {"warehouse": warehouse}
+    world.write_gates()
+    for name, value in broken.items():
+        setattr(world.databricks.sql, name, value)
+
+
+def test_the_audit_log_is_read_through_the_warehouse(world: DoctorWorld) -> None:
+    look_up(world)
+    found = {each["check"]: (each["verdict"], each["found"]) for each in world.doctor()}
+    assert found["databricks.audit"] == ("ok", "system.access.audit can be read (warehouse abcdef01)")
+
+
 WARNING, NOT_KNOWN = "warning", "not known"
 WRONG = {
+    # who moves aliases outside
+    "a warehouse that is not there": Wrong(
+        lambda world: look_up(world, "abcdef02"),
+        "databricks.audit",
+        "Correct the id under databricks.warehouse",
+    ),
+    "a warehouse that we may not use": Wrong(
+        lambda world: look_up(world, usable=False),
+        "databricks.audit",
+        f"Give {US} CAN USE on the SQL warehouse",
+    ),
+    "an audit log that we may not read": Wrong(
+        lambda world: look_up(world, selectable=False),
+        "databricks.audit",
+        f"GRANT SELECT ON TABLE system.access.audit TO `{US}`;",
+    ),
     # jobs
     "a job that is hidden from us": Wrong(
         lambda world: permit(world, world.job_id, US, None),

@@ -33,6 +33,7 @@ def test_an_alias_is_shown_with_its_version_as_its_tag(api: ApiWorld) -> None:
         "alias": "Champion",
         "version": "1",
         "hold": None,
+        "outside": None,
     }
     assert answer.headers["ETag"] == '"1"'
 
@@ -41,7 +42,7 @@ def test_a_model_is_shown_with_its_aliases_and_newest_versions(api: ApiWorld) ->
     api.add_versions(54)
     model = api.call("GET", "/api/v1/models/MAIN.ml.churn", token=VIEWER).json()
     assert model["model"] == "main.ml.churn"
-    assert model["aliases"] == [{"alias": "Champion", "version": "1", "hold": None}]
+    assert model["aliases"] == [{"alias": "Champion", "version": "1", "hold": None, "outside": None}]
     assert [each["version"] for each in model["versions"]] == [str(number) for number in range(55, 5, -1)]
     assert set(model["versions"][0]) == {"version", "status", "created_at", "created_by", "run_id"}
 

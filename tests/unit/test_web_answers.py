@@ -21,6 +21,7 @@ def test_times_are_in_utc_to_the_millisecond(at: datetime) -> None:
         "model": "m",
         "alias": "a",
         "version": None,
+        "outside": None,
         "hold": {
             "actor": "operator-1",
             "reason": "audit",

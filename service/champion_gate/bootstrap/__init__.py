@@ -45,6 +45,12 @@ log = get_logger(__name__)
 
 _DATABRICKS_LANE = "databricks"
 _REGISTRY_LANE = "registry"
+_AT_THE_REGISTRY = frozenset(
+    {
+        *(StepKind.TAG_VERSION, StepKind.CHALLENGER, StepKind.CHALLENGER_REMOVAL),
+        *(StepKind.REOPEN, StepKind.RESTORE),
+    }
+)
 _DUE_SECONDS = 1.0  # so soon a row is taken up whose time has come, or that another process changed
 _BACKLOG = 100  # with so many messages on the queue, what is due waits its turn there already
 _OUTCOME_SECONDS = 0.1  # between looks at the row whose outcome a CI job waits for
@@ -187,9 +193,9 @@ class Lane:
 
     def _of_step(self, step_id: str) -> str:
         step = self._store.get_step(step_id)
-        if step.kind in {StepKind.TAG_VERSION, StepKind.CHALLENGER, StepKind.CHALLENGER_REMOVAL}:
+        if step.kind in _AT_THE_REGISTRY:
             return _REGISTRY_LANE
-        if step.kind in {*AFTER_MOVES, StepKind.VALIDATE, StepKind.COPY}:
+        if step.kind in {*AFTER_MOVES, StepKind.VALIDATE, StepKind.COPY, StepKind.DRIFT_LOOKUP}:
             return _DATABRICKS_LANE
         return self._of_promotion(step.promotion_id)
 

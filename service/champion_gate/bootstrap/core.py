@@ -111,6 +111,7 @@ def build_core(
         sleep=sleep,
         together=together,
         meters=meters,
+        audit=workspace.audit,
         waits=waits or Waits(),
     )
     return Core(

@@ -114,6 +114,7 @@ def checkups(asked: Asked) -> Iterator[Checkup]:
             asked.settings.environment.public_url,
             on_unity_catalog=on_unity_catalog,
             write_probe=asked.write_probe,
+            warehouse=asked.settings.gates.databricks.warehouse,
         )
     if not on_unity_catalog:
         import_mlflow(with_database=registry.name.startswith("sqlite:"))

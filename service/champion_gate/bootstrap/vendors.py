@@ -14,6 +14,7 @@ from champion_gate.adapters.http.deadline import Timed, untimed
 from champion_gate.domain.ports import (
     Accounts,
     ApprovalProvider,
+    AuditLog,
     Clock,
     JobRuns,
     Jobs,
@@ -79,6 +80,7 @@ class Workspace:
     job_runs: JobRuns
     jobs: Jobs
     serving: Serving
+    audit: AuditLog | None
 
 
 class _NoWorkspace:
@@ -108,17 +110,19 @@ def databricks_and_registry(
     """The workspace and the registry; on Unity Catalog they share a connection."""
     if not settings.uses_databricks:
         nothing: Any = _NoWorkspace()
-        return Workspace(nothing, nothing, nothing), registry_of(settings, None, together, timed=timed)
+        return Workspace(nothing, nothing, nothing, None), registry_of(settings, None, together, timed=timed)
+    from champion_gate.adapters.databricks.audit import DatabricksAudit
     from champion_gate.adapters.databricks.job_runs import DatabricksJobRuns, connect
     from champion_gate.adapters.databricks.jobs import DatabricksJobs
     from champion_gate.adapters.databricks.serving import DatabricksServing
 
-    overrides = {**settings.databricks, **databricks}
+    overrides, warehouse = {**settings.databricks, **databricks}, settings.gates.databricks.warehouse
     connection = connect(product_version=__version__, config_overrides=overrides, sleep=sleep, timed=timed)
     workspace = Workspace(
         DatabricksJobRuns(connection, together),
         DatabricksJobs(connection, together),
         DatabricksServing(connection),
+        None if warehouse is None else DatabricksAudit(connection, warehouse),
     )
     return workspace, registry_of(settings, connection, together, timed=timed)
 

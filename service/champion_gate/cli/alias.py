@@ -68,6 +68,7 @@ def get(client: Client, model: str, alias: str, *, as_json: bool) -> None:
             ("alias", field(found, "alias")),
             ("version", field(found, "version")),
             ("on hold", _hold(found)),
+            ("moved outside", field(found, "outside")),
         ]
     )
 

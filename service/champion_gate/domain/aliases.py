@@ -12,7 +12,7 @@ from pydantic import Field
 
 from champion_gate.domain.after import After
 from champion_gate.domain.callers import Caller
-from champion_gate.domain.gates import Gate
+from champion_gate.domain.gates import Drift, Gate
 from champion_gate.domain.names import check_alias, check_model
 from champion_gate.domain.text import is_visible
 from champion_gate.domain.values import ALIAS, MODEL, Listed, Strict
@@ -35,6 +35,7 @@ class ChangeSource(StrEnum):
     MANUAL = "manual"
     ROLLBACK = "rollback"
     CHALLENGER = "challenger"
+    RESTORE = "restore"
 
 
 @dataclass(frozen=True)
@@ -176,11 +177,16 @@ class Order:
 
 @dataclass(frozen=True)
 class AliasState:
-    """Where an alias stands in the registry now; `version` None: on none."""
+    """Where an alias stands in the registry now; `version` None: on none.
+
+    Attributes:
+        outside: what is known of its latest move, where that was made outside the gate.
+    """
 
     key: AliasKey
     version: str | None
     hold: Hold | None
+    outside: str | None = None
 
 
 @dataclass(frozen=True)
@@ -232,6 +238,11 @@ class ManagedAliases:
         self._after = {
             self._folded(each.destination, each.alias): each.after for each in entries if each.after
         }
+        self._drift = {
+            self._folded(each.destination, each.alias): each.drift
+            for each in entries
+            if isinstance(each, Gate)
+        }
 
     def names(self, model: str, alias: str) -> bool:
         """Whether it is one of them."""
@@ -244,6 +255,10 @@ class ManagedAliases:
     def after(self, key: AliasKey) -> tuple[After, ...]:
         """What follows a move of it."""
         return self._after.get(self._folded(key.model, key.alias), ())
+
+    def drift(self, key: AliasKey) -> Drift:
+        """What is done where somebody else has moved it."""
+        return self._drift.get(self._folded(key.model, key.alias), Drift.REPORT)
 
     def key(self, model: str, alias: str) -> AliasKey:
         """The alias with these names, spelt as gates.yaml spells them.

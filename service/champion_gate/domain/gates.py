@@ -22,6 +22,7 @@ __all__ = [
     "Account",
     "ApprovalTarget",
     "Direction",
+    "Drift",
     "Gate",
     "MetricRule",
     "NewerVersion",
@@ -69,6 +70,14 @@ class NewerVersion(StrEnum):
 
     SUPERSEDE = "supersede"
     KEEP = "keep"
+
+
+class Drift(StrEnum):
+    """What is done where somebody outside the gate has moved the alias; it is always put on record."""
+
+    REPORT = "report"
+    REOPEN = "reopen"
+    RESTORE = "restore"
 
 
 class Rights(StrEnum):
@@ -283,6 +292,11 @@ class Gate(Strict):
         default=Rights.CHECK,
         description="assume: people are asked also after the registry refused to let the service move the alias; check: nobody is, "
         "until a write is carried out",
+    )
+    drift: Annotated[Drift, Field(strict=False)] = Field(
+        default=Drift.REPORT,
+        description="what follows where somebody outside the gate moves the alias. report: a line of the ledger; reopen: people "
+        "are asked again who had been asked while it stood elsewhere; restore: it is put back, twice a day at most",
     )
     metrics: Annotated[tuple[MetricRule, ...], _ByName()] = Field(
         default=(), description="MLflow metric -> how it is judged", json_schema_extra={"default": {}}

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from champion_gate.domain.approval import FoundRequests, News, OpenedRequest, RequestState
+from champion_gate.domain.drift import AuditAnswer
 from champion_gate.domain.findings import Check, Checkup
 from champion_gate.domain.gates import Account, ApprovalTarget, Gate
 from champion_gate.domain.job_runs import EndedRun, JobRun, OpenRun, TaskOutput
@@ -138,6 +139,22 @@ class Serving(Protocol):
             ConflictError: the endpoint serves no version of this model, or two entities would bear one name.
             VendorUnavailableError: also while an update is under way; with `outcome_unknown` where it may have begun.
         """
+        ...
+
+
+class AuditLog(Protocol):
+    """What the registry's platform records of who changed what; minutes late."""
+
+    def ask(self, model: str, since: datetime, until: datetime) -> AuditAnswer:
+        """Begin to look for the changes of a model's aliases and versions in that time.
+
+        Raises:
+            VendorRefusedError: also where we may not read it.
+        """
+        ...
+
+    def read(self, statement_id: str) -> AuditAnswer:
+        """What has become of that; raises as `ask`."""
         ...
 
 

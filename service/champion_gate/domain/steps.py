@@ -27,6 +27,9 @@ class StepKind(StrEnum):
     STATUS = "status"
     COMMENT = "comment"
     MERGE = "merge"
+    DRIFT_LOOKUP = "drift_lookup"
+    REOPEN = "reopen"
+    RESTORE = "restore"
 
 
 AFTER_MOVES = (StepKind.JOB, StepKind.ENDPOINT)
@@ -60,7 +63,8 @@ class Step:
             are looked for; TAG_VERSION: the tags, key -> value; VALIDATE: see
             `flow/validation_runs.py`; JOB and ENDPOINT: see `flow/after.py`; CHALLENGER and its removal:
             `Promotion.asked` and {"challenger"}; COPY: see `flow/copy_runs.py`; STATUS and COMMENT: nothing, they tell how
-            the promotion stands when they are carried out; MERGE: `Promotion.asked`.
+            the promotion stands when they are carried out; MERGE: `Promotion.asked`;
+            the last three: see `domain/drift.py`.
         planned_at: when it became necessary.
         due_at: when it is looked at next; None once it has ended.
         position: its place among those of what it belongs to; the store counts from 0.

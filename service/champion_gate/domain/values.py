@@ -317,6 +317,7 @@ JOB_PARAMETER_VALUE = text(
     "a text of at most 10,000 characters, in quotes, without {{: Databricks replaces references such as {{job.id}}, "
     "so that no run would show the value that it was given",
 )
+WAREHOUSE = text(r"[0-9A-Za-z]{1,64}", "the id of a SQL warehouse, in quotes: letters and digits")
 ENDPOINT = text(r"[A-Za-z0-9_-]{1,63}", "the name of a serving endpoint: letters, digits, _ and -")
 MODEL = Is(_model, {"type": "string", "pattern": "^[^/:?#%\\\\\\u0000-\\u001f]+$"})
 ALIAS = Is(_alias, {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,255}$"})

@@ -35,6 +35,7 @@ _KINDS = {
     ChangeSource.PROMOTION: MoveKind.PROMOTED,
     ChangeSource.ROLLBACK: MoveKind.ROLLED_BACK,
     ChangeSource.MANUAL: MoveKind.SET,
+    ChangeSource.RESTORE: MoveKind.SET,
 }
 MOST_UPDATES = 5
 """So often an endpoint is updated by one step, where somebody else's updates undo it."""

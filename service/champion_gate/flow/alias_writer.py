@@ -12,7 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from champion_gate.domain.aliases import AliasIntent, AliasKey, AliasLock, ChangeSource, Hold
-from champion_gate.domain.ledger.chain import LedgerEntry
+from champion_gate.domain.drift import (
+    LOOKED_UP,
+    NOT_CONFIGURED,
+    NOT_RECORDED,
+    identified,
+    is_outside,
+    steps_of_drift,
+)
+from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind
 from champion_gate.domain.ledger.entries import (
     change_entry,
     drift_entry,
@@ -24,11 +32,13 @@ from champion_gate.domain.ledger.entries import (
 )
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.domain.steps import Step
+from champion_gate.domain.values import UNITY_CATALOG
 from champion_gate.errors import (
     ConflictError,
     ForbiddenError,
     LeaseLostError,
     VendorError,
+    VendorNotFoundError,
     VendorRefusedError,
     VendorUnavailableError,
 )
@@ -83,6 +93,7 @@ class AliasWriter:
     def __init__(self, context: Context) -> None:
         self._store = context.store
         self._registry = context.registry
+        self._audit = context.audit
         self._managed = context.managed
         self._clock = context.clock
         self._sleep = context.sleep
@@ -239,7 +250,8 @@ class AliasWriter:
         if arrived is not None:
             return Settled(self._finish(lock, current, [late_entry(lock, arrived, self._clock.now())]))
         version_id = self._version_id(lock.key, current)
-        entry = drift_entry(lock, current, version_id, self._clock.now())
+        is_gone = current is None and lock.seen and self._is_gone(lock)
+        entry = drift_entry(lock, current, version_id, self._clock.now(), is_gone=is_gone)
         return Settled(self._finish(lock, current, [] if entry is None else [entry]))
 
     def _interrupted(self, lock: AliasLock, intent: AliasIntent, current: str | None) -> LedgerEntry:
@@ -267,6 +279,32 @@ class AliasWriter:
             return self._registry.get_version(key.model, version).version_id
         except VendorRefusedError:
             return None
+
+    def _is_gone(self, lock: AliasLock) -> bool:
+        """Whether the version on which the alias stood is not there any more: it takes its aliases with it."""
+        try:
+            self._registry.get_version(lock.key.model, lock.known_version or "")
+        except VendorNotFoundError:
+            return True
+        except VendorRefusedError:
+            return False
+        return False
+
+    def _about_drift(self, lock: AliasLock, entry: LedgerEntry) -> tuple[LedgerEntry, list[Step]]:
+        """The line of a move made outside under its own name, and what follows it; any other line as it is."""
+        if not is_outside(entry):
+            return entry, []
+        on_unity_catalog = self._registry.name == UNITY_CATALOG
+        unknown = NOT_CONFIGURED if on_unity_catalog else NOT_RECORDED
+        who = unknown if self._audit is None else LOOKED_UP
+        told = identified(entry, lock.fence, self._managed.drift(lock.key), who)
+        pinned = [
+            each.id
+            for each in self._store.open_promotions(lock.key)
+            if each.request is not None and each.champion_version == entry.facts.get("from")
+        ]
+        before = self._store.ledger_lines(lock.key, kind=LedgerKind.ALIAS_CHANGE, limit=1)
+        return told, steps_of_drift(told, before, pinned)
 
     def _settle_late(self, key: AliasKey, intent: AliasIntent) -> None:
         """Our write went out, and our turn was over before it was on record: have it told in its place.
@@ -359,13 +397,15 @@ class AliasWriter:
         dropped: AliasIntent | None = None,
         carried_out: bool = False,
     ) -> AliasLock:
+        found = [self._about_drift(lock, entry) for entry in entries]
+        entries = [entry for entry, _ in found]
         finished = self._store.finish_alias_change(
             lock,
             self._clock.now(),
             known_version=current,
             ledger=entries,
             promotion=promotion,
-            steps=steps,
+            steps=[*steps, *(step for _, theirs in found for step in theirs)],
             hold=hold,
             dropped=dropped,
             carried_out=carried_out,

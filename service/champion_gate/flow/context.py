@@ -10,6 +10,7 @@ from champion_gate.domain.aliases import ManagedAliases
 from champion_gate.domain.gates import Gate
 from champion_gate.domain.ports import (
     ApprovalProvider,
+    AuditLog,
     Chance,
     Clock,
     JobRuns,
@@ -77,6 +78,12 @@ class Waits:
     """Between looks at a serving endpoint, of which an update takes minutes."""
     late_update: timedelta = timedelta(minutes=5)
     """So long an endpoint is watched after a step whose update was not answered: it may be carried out yet."""
+    audit_look: timedelta = timedelta(minutes=5)
+    """Between looks for who moved an alias outside the gate: the audit log is minutes late."""
+    audit_answer: timedelta = timedelta(seconds=15)
+    """Between looks whether a question to it is answered."""
+    audit: timedelta = timedelta(hours=2)
+    """What it does not tell by then, it is not asked any more."""
     turn: timedelta = timedelta(seconds=5)
     """Between looks whether the step before has ended."""
 
@@ -88,6 +95,7 @@ class Context:
     Attributes:
         gates: name -> gate, as configured now.
         providers: key -> where people approve.
+        audit: who changes aliases outside; None where that cannot be looked up.
     """
 
     gates: Mapping[str, Gate]
@@ -104,5 +112,6 @@ class Context:
     chance: Chance
     sleep: Callable[[float], None]
     together: Together
+    audit: AuditLog | None = None
     waits: Waits = field(default_factory=Waits)
     meters: Meters = field(default_factory=Meters)

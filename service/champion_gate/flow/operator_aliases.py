@@ -19,6 +19,8 @@ from champion_gate.domain.aliases import (
     check_reason,
 )
 from champion_gate.domain.callers import Caller
+from champion_gate.domain.drift import is_outside
+from champion_gate.domain.ledger.chain import LedgerKind
 from champion_gate.domain.ledger.entries import (
     VERSION_ID,
     hold_entry,
@@ -43,6 +45,9 @@ from champion_gate.flow.context import Context
 
 _TRIES_TO_TAKE = 310
 """With pauses of 0.1 s, half a minute: an operator's order must not lose to a write that is being settled."""
+
+_LINES_SINCE = 50
+"""So many lines back the latest move of an alias is looked for, to say whether others made it."""
 
 _log = logging.getLogger(__name__)
 
@@ -259,7 +264,17 @@ class AliasOrders:
     def _state(self, key: AliasKey) -> AliasState:
         version = self._registry.get_alias(key.model, key.alias)
         known = self._store.known_alias(key)
-        return AliasState(key, version, None if known is None else known.hold)
+        return AliasState(key, version, None if known is None else known.hold, self._outside(key))
+
+    def _outside(self, key: AliasKey) -> str | None:
+        """What the ledger has of the latest move, where others made it: the move, who it was, and what was left undone."""
+        lines = self._store.ledger_lines(key, limit=_LINES_SINCE)
+        latest = next((each for each in lines if each.entry.kind is LedgerKind.ALIAS_CHANGE), None)
+        if latest is None or not is_outside(latest.entry):
+            return None
+        since = [each for each in reversed(lines) if each.number > latest.number]
+        known = [each.entry.reason for each in since if each.entry.kind is LedgerKind.DRIFT]
+        return "; ".join([latest.entry.reason, *known])
 
     def _state_if_told(self, lock: AliasLock) -> AliasState:
         """The state after a hold or release, which must not fail because the registry is away."""

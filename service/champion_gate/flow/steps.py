@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from champion_gate.domain.drift import drift_line
 from champion_gate.domain.gates import ApprovalTarget
 from champion_gate.domain.ledger.entries import OURS, step_entry
 from champion_gate.domain.ports import ApprovalProvider
@@ -35,6 +36,7 @@ from champion_gate.flow.after import AfterMoves
 from champion_gate.flow.challengers import Challengers
 from champion_gate.flow.context import Context
 from champion_gate.flow.copy_runs import CopyRuns
+from champion_gate.flow.drift_steps import DriftSteps
 from champion_gate.flow.request_ends import RequestEnds
 from champion_gate.flow.validation_runs import ValidationRuns
 
@@ -52,7 +54,7 @@ class Steps:
         self._chance = context.chance
         self._wake_ups = context.wake_ups
         self._waits = context.waits
-        after = AfterMoves(context)
+        after, drift = AfterMoves(context), DriftSteps(context)
         challengers = Challengers(context)
         told = RequestEnds(context)
         self._kinds: Mapping[StepKind, Callable[[Step], Step]] = {
@@ -63,6 +65,9 @@ class Steps:
             StepKind.ENDPOINT: after.move_endpoint,
             StepKind.VALIDATE: ValidationRuns(context).carry_out,
             StepKind.COPY: CopyRuns(context).carry_out,
+            StepKind.DRIFT_LOOKUP: drift.look_up,
+            StepKind.REOPEN: drift.reopen,
+            StepKind.RESTORE: drift.restore,
             StepKind.CHALLENGER: challengers.set,
             StepKind.CHALLENGER_REMOVAL: challengers.remove,
             StepKind.STATUS: told.show_status,
@@ -89,7 +94,7 @@ class Steps:
 
     def _give_back(self, taken: Step, come_to: Step, *, was_wanted: bool) -> None:
         """Store what it has come to, with the ledger's line of an end, and tell a promotion that waits for it."""
-        now, line = self._clock.now(), step_entry(come_to, OURS)
+        now, line = self._clock.now(), step_entry(come_to, OURS) or drift_line(come_to, OURS)
         kept = come_to
         if come_to.phase is StepPhase.FAILED and 0 < come_to.starts < MOST_STARTS.get(come_to.kind, 0):
             why = f"{come_to.reason} It is started once more."

@@ -9,6 +9,7 @@ from datetime import timedelta
 from champion_gate.domain.after import After, MoveKind
 from champion_gate.domain.gates import (
     Direction,
+    Drift,
     Gate,
     MetricRule,
     NewerVersion,
@@ -25,6 +26,12 @@ _SOURCES = {
     VersionSource.MLFLOW_RUN: "among the versions whose MLflow run belongs to this job run",
     VersionSource.TRUSTED_TAG: "among the versions tagged champion_gate_job_run_id, whoever wrote the tag",
 }
+_OUTSIDE = "Where somebody outside champion-gate moves the alias, that is put on record"
+_DRIFT = {
+    Drift.REPORT: f"{_OUTSIDE}.",
+    Drift.REOPEN: f"{_OUTSIDE}, and people are asked again about versions that waited for them, once a version.",
+    Drift.RESTORE: f"{_OUTSIDE}, and the alias is put back, at most twice in a day and never under a hold.",
+}
 _UNITS = ((24 * 60, "day"), (60, "hour"), (1, "minute"))
 
 
@@ -38,6 +45,9 @@ def explain(gates: Gates) -> str:
         lines += _paragraph(f"gate {gate.name}", _sentences(gate, servers[gate.approval.provider]))
     if gates.aliases:
         lines += _paragraph("aliases", _further(gates))
+    if gates.databricks.warehouse is not None:
+        who = "who moves an alias outside champion-gate is looked up in system.access.audit, through SQL warehouse"
+        lines += _paragraph("databricks", [f"{who} {gates.databricks.warehouse}."])
     if gates.api.oidc is not None:
         lines += _paragraph("api", _callers(gates.api.oidc))
     return "\n".join(lines) + "\n"
@@ -89,6 +99,7 @@ def _sentences(gate: Gate, server: Server) -> Iterator[str]:
         yield f"While people decide, the alias {gate.challenger} stands on the version, where it is free or stood for an earlier one."
     if gate.rights is Rights.ASSUME:
         yield "People are asked also after the registry refused to let the service move the alias."
+    yield _DRIFT[gate.drift]
     yield from _metrics(gate.metrics)
     yield from _after(gate.after)
 

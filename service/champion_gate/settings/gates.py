@@ -112,6 +112,16 @@ class Api(Strict):
     )
 
 
+class Databricks(Strict):
+    """`databricks:` what of the workspace is used besides its jobs and models."""
+
+    warehouse: Annotated[str, values.WAREHOUSE, values.NEVER_NULL] | None = Field(
+        default=None,
+        description="id of a SQL warehouse, through which system.access.audit tells who moved an alias outside the gate",
+        json_schema_extra=values.never_null_in_schema,
+    )
+
+
 class _Registry(Strict):
     registry: Annotated[str, values.REGISTRY] = Field(
         description="databricks-uc, the https:// address of an MLflow server, or sqlite:///path/to/mlflow.db"
@@ -127,6 +137,9 @@ class Gates(_Registry):
     )
     api: Api = Field(default_factory=Api, description="who may call the API besides API tokens")
     dashboard: bool = Field(default=True, description="whether there are pages for people at /")
+    databricks: Databricks = Field(
+        default_factory=Databricks, description="what of the workspace is used besides its jobs and models"
+    )
 
     @property
     def on_unity_catalog(self) -> bool:
@@ -215,6 +228,7 @@ class Gates(_Registry):
         yield from self._alias_problems()
         yield from self._after_problems()
         yield from self._challenger_problems()
+        yield from self._drift_problems()
         if self.api.oidc is not None:
             yield from self._issuer_of_jobs(self.api.oidc.issuer)
 
@@ -326,6 +340,21 @@ class Gates(_Registry):
     def is_gated(self, entry: FurtherAlias) -> bool:
         """Whether a gate names this alias too."""
         return self._pair(entry) in {self._pair(gate) for gate in self.gates}
+
+    def _drift_problems(self) -> Iterator[str]:
+        seen: dict[tuple[str, str], int] = {}
+        for index, gate in enumerate(self.gates):
+            first = seen.setdefault(self._pair(gate), index)
+            if gate.drift is not self.gates[first].drift:
+                yield (
+                    f"gates[{index}].drift: found '{gate.drift}', and '{self.gates[first].drift}' in gates[{first}] for the same alias; "
+                    "expected one of them in both"
+                )
+        if self.databricks.warehouse is not None and not self.on_unity_catalog:
+            yield (
+                f"databricks.warehouse: found {self.databricks.warehouse!r}; expected none, as an MLflow registry does not record "
+                "who moves aliases"
+            )
 
     def _challenger_problems(self) -> Iterator[str]:
         """Folded on every registry: databases beneath MLflow may not tell upper from lower case either."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, text, update
 
 from champion_gate.domain.aliases import AliasKey
+from champion_gate.domain.drift import OUTSIDE_SOURCE
 from champion_gate.domain.ledger.chain import (
     GENESIS,
     ChainedText,
@@ -96,6 +97,18 @@ class Ledger(Transactions):
         if before is not None:
             query = query.where(ledger.c.number < before)
         return tuple(_line(row) for row in self._rows(query))
+
+    def outside_moves(self) -> Mapping[tuple[str, str], int]:
+        """How often somebody outside the gate moved which alias: (model, alias) -> moves."""
+        moves = ledger.c.kind == LedgerKind.ALIAS_CHANGE.value
+        # A reason cannot say this: in JSON its quotes are escaped.
+        outside = ledger.c.body.contains(f'"source":"{OUTSIDE_SOURCE}"', autoescape=True)
+        counted = (
+            select(ledger.c.model, ledger.c.alias, func.count().label("moves"))
+            .where(moves, outside)
+            .group_by(ledger.c.model, ledger.c.alias)
+        )
+        return {(row.model, row.alias): row.moves for row in self._rows(counted)}
 
     def ledger_head(self) -> LedgerHead:
         """The number and hash of the newest line; number 0 and GENESIS where there is none.

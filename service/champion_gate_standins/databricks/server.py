@@ -23,6 +23,7 @@ from champion_gate_standins.databricks.jobs import Jobs
 from champion_gate_standins.databricks.principals import Principal, Principals
 from champion_gate_standins.databricks.runs import Hook
 from champion_gate_standins.databricks.serving import Serving
+from champion_gate_standins.databricks.sql import Sql
 
 __all__ = ["DatabricksStandIn", "Fault", "Hook", "Request"]
 
@@ -65,6 +66,7 @@ class DatabricksStandIn:
         grants: who was granted what; nobody anything to begin with, which hinders nobody unless it is `guarded`.
         principals: who may call.
         clusters: clusters and their policies.
+        sql: SQL warehouses, of which there are none to begin with, and the audit log.
         faults: what goes wrong on purpose.
         tells_workspace: whether answers of the API bear the workspace's id in X-Databricks-Org-Id; the SDK reads
             it there where discovery did not tell (databricks/sdk/__init__.py, get_workspace_id).
@@ -93,6 +95,7 @@ class DatabricksStandIn:
         self.principals = Principals()
         self.grants = Grants(self.principals, self.catalog.owner)
         self.clusters = Clusters()
+        self.sql = Sql(now)
         self.faults = Faults()
         self.tells_workspace = True
         self.token_seconds = 3600
@@ -129,6 +132,7 @@ class DatabricksStandIn:
         self.catalog.attach(self.app)
         self.serving.attach(self.app)
         self.clusters.attach(self.app)
+        self.sql.attach(self.app)
 
     def _record(self) -> None:
         body = request.get_json(silent=True) if request.is_json else None

@@ -76,13 +76,13 @@ def grant(privilege: str, model: str, principal: str) -> str:
     """The SQL statement that grants a privilege at the level where that matters; models are functions there."""
     names = Privileges.names_of(model)
     level = LEVELS.get(privilege, "FUNCTION")
-    return f"GRANT {privilege.replace('_', ' ')} ON {level} {_quoted(names[level])} TO {_ticked(principal)};"
+    return f"GRANT {privilege.replace('_', ' ')} ON {level} {_quoted(names[level])} TO {ticked(principal)};"
 
 
 def _revoke(at: Privileges, who: Who, level: str, privilege: str) -> str:
     """The SQL statements that take it away: where it was granted, and from whom."""
     return "\n".join(
-        f"REVOKE {privilege.replace('_', ' ')} ON {where} {_quoted(name)} FROM {_ticked(principal)};"
+        f"REVOKE {privilege.replace('_', ' ')} ON {where} {_quoted(name)} FROM {ticked(principal)};"
         for where, name, principal in at.grants(who, level, privilege)
     )
 
@@ -372,5 +372,6 @@ def _quoted(name: str) -> str:
     return ".".join(part if _SIMPLE.fullmatch(part) else f"`{part}`" for part in name.split("."))
 
 
-def _ticked(principal: str) -> str:
+def ticked(principal: str) -> str:
+    """A principal as SQL takes it."""
     return f"`{principal.replace('`', '``')}`"

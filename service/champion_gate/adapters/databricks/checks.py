@@ -9,10 +9,11 @@ from functools import partial
 
 from champion_gate.adapters.ci_checks import ADDRESS
 from champion_gate.adapters.databricks import check_models, check_started
+from champion_gate.adapters.databricks.audit import DatabricksAudit
 from champion_gate.adapters.databricks.check_started import trainers_of
 from champion_gate.adapters.databricks.compute import places
 from champion_gate.adapters.databricks.connection import DatabricksConnection
-from champion_gate.adapters.databricks.errors import CREDENTIALS
+from champion_gate.adapters.databricks.errors import CREDENTIALS, InvalidRequestError
 from champion_gate.adapters.databricks.job_runs import DatabricksJobRuns
 from champion_gate.adapters.databricks.jobs_api import run_as
 from champion_gate.adapters.databricks.reading import run_result
@@ -56,8 +57,13 @@ COMPUTE = Check(
     "the tasks of watched jobs run where Unity Catalog can be reached",
     "Reading tables of Unity Catalog, and registering from Spark, fails on compute in another access mode.",
 )
+AUDIT = Check(
+    "databricks.audit",
+    "system.access.audit can be read through the SQL warehouse, where one is configured",
+    "Without it the ledger says that somebody moved an alias outside the gate, and not who.",
+)
 CHECKS = (
-    *(IDENTITY, JOB, RUN_AS, NOTIFICATION, LAST_RUN, COMPUTE),
+    *(IDENTITY, JOB, RUN_AS, NOTIFICATION, LAST_RUN, COMPUTE, AUDIT),
     *check_started.CHECKS,
     *check_models.CHECKS,
 )
@@ -79,10 +85,14 @@ def checkups(
     *,
     on_unity_catalog: bool,
     write_probe: bool,
+    warehouse: str | None,
 ) -> Iterator[Checkup]:
     """The checks of a workspace and of these gates; no call is made yet."""
     around = Surroundings(connection)
     yield Checkup(IDENTITY, lambda: _identity(around))
+    if on_unity_catalog:
+        audit = Checkup(AUDIT, lambda: _audit(around, warehouse))
+        yield replace(audit, run=partial(_once_signed_in, around, audit))
     for gate in gates:
         checks = _GatesChecks(around, gate, public_url, on_unity_catalog=on_unity_catalog)
         trainers = checks.jobs if gate.watches_jobs else list[str]  # other jobs only tell of versions
@@ -104,6 +114,31 @@ def _once_signed_in(around: Surroundings, checkup: Checkup) -> Iterator[Finding]
         yield checkup.check.not_known("the workspace could not be asked", f"See {IDENTITY.key}.")
         return
     yield from checkup.run()
+
+
+def _audit(around: Surroundings, warehouse: str | None) -> Iterator[Finding]:
+    if warehouse is None:
+        yield AUDIT.ok("databricks.warehouse is not configured: who moves an alias outside is not looked up")
+        return
+    try:
+        is_read = DatabricksAudit(around.connection, warehouse).probe()
+    except InvalidRequestError as error:
+        yield AUDIT.fail(
+            error.message, "Correct the id under databricks.warehouse (SQL Warehouses > its page)."
+        )
+    except ForbiddenError as error:
+        remedy = f"Give {around.me().name} CAN USE on the SQL warehouse {warehouse} (its page > Permissions)."
+        yield AUDIT.fail(error.message, remedy)
+    except VendorRefusedError as error:
+        name = check_models.ticked(around.me().name)
+        yield AUDIT.fail(
+            error.message,
+            f"GRANT USE CATALOG ON CATALOG system TO {name}; GRANT USE SCHEMA ON SCHEMA system.access TO {name}; "
+            f"GRANT SELECT ON TABLE system.access.audit TO {name}; (an account admin enables the schema)",
+        )
+    else:
+        found = "can be read" if is_read else "is asked: the warehouse is starting"
+        yield AUDIT.ok(f"system.access.audit {found} (warehouse {warehouse})")
 
 
 def _identity(around: Surroundings) -> Iterator[Finding]:

@@ -251,6 +251,15 @@ class ShownEndpoint(Nested):
     pending_config: ServedConfig | None = None
 
 
+class Statement(Nested):
+    """A statement that a SQL warehouse carries out, with the first chunk of its rows."""
+
+    statement_id: str
+    state: object = at("status", "state")
+    error: Word = at("status", "error", "message")
+    rows: list[list[Any]] = list_at("result", "data_array")
+
+
 # --- Unity Catalog ----------------------------------------------------------------------------------------
 
 

@@ -25,6 +25,7 @@ class LedgerKind(StrEnum):
     RELEASE = "release"
     IDENTITY = "identity"
     STEP = "step"
+    DRIFT = "drift"
 
 
 @dataclass(frozen=True)

@@ -79,11 +79,24 @@ def late_entry(lock: AliasLock, late: AliasIntent, at: datetime) -> LedgerEntry:
 
 
 def drift_entry(
-    lock: AliasLock, current: str | None, version_id: str | None, at: datetime
+    lock: AliasLock, current: str | None, version_id: str | None, at: datetime, *, is_gone: bool = False
 ) -> LedgerEntry | None:
-    """A move made outside, or where the alias stood at our first look; None where there is nothing to tell."""
+    """A move made outside, or where the alias stood at our first look; None where there is nothing to tell.
+
+    Args:
+        lock: of the alias, as it was taken.
+        current: where it stands.
+        version_id: tells which version that is.
+        at: now.
+        is_gone: whether the registry does not have the version any more on which it stood.
+    """
     before = lock.known_version if lock.seen else None
-    if lock.seen:
+    if lock.seen and is_gone:
+        reason = (
+            f"{named(before)} was deleted, or is hidden from us, by somebody outside champion-gate, and the alias "
+            "stands on no version since"
+        )
+    elif lock.seen:
         reason = f"moved from {named(before)} to {named(current)} by somebody outside champion-gate"
     elif current is None:
         return None
@@ -94,6 +107,7 @@ def drift_entry(
         "to": current,
         VERSION_ID: version_id,
         "source": _MOVED_OUTSIDE if lock.seen else FIRST_SEEN,
+        **({"version_gone": True} if is_gone else {}),
     }
     return _entry(lock.key, LedgerKind.ALIAS_CHANGE, at, facts, actor=OUTSIDE, reason=reason)
 
@@ -162,10 +176,11 @@ def version_before(lines: Sequence[LedgerLine], current: str | None) -> str | No
         current: where it stands.
 
     Returns:
-        The latest version before that no rollback has ever left; None if there is none.
+        The latest version before that no rollback and no restoring has ever left; None if there is none.
     """
     moves = [line.entry.facts for line in lines if line.entry.kind is LedgerKind.ALIAS_CHANGE]
-    rolled_back = {facts.get("from") for facts in moves if facts.get("source") == ChangeSource.ROLLBACK.value}
+    undoing = {ChangeSource.ROLLBACK.value, ChangeSource.RESTORE.value}
+    rolled_back = {facts.get("from") for facts in moves if facts.get("source") in undoing}
     for facts in moves:
         before = facts.get("from")
         if isinstance(before, str) and before != current and before not in rolled_back:
@@ -207,7 +222,7 @@ def told(entry: LedgerEntry) -> str:
         return f"{facts.get('verdict')} by {logins or 'nobody'}"
     if entry.kind is LedgerKind.STEP:
         return f"{facts.get('kind')} {facts.get('phase')}: {entry.reason}"
-    return f"{entry.kind.value} by {entry.actor}"
+    return entry.reason if entry.kind is LedgerKind.DRIFT else f"{entry.kind.value} by {entry.actor}"
 
 
 def _late_write(late: AliasIntent) -> str:

@@ -211,6 +211,9 @@ class AliasOfModel(Answer):
     alias: str
     version: str | None = Field(description="null: on none.")
     hold: HoldAnswer | None
+    outside: str | None = Field(
+        description="What is known of its latest move, where somebody outside the gate made it; else null."
+    )
 
     @classmethod
     def of(cls, state: AliasState) -> Self:
