@@ -19,7 +19,7 @@ from sqlalchemy import (
 
 from champion_gate.store.values import UtcTime, Words
 
-SCHEMA_VERSION = "0014"
+SCHEMA_VERSION = "0015"
 """The newest migration, named here so that checking it needs no Alembic."""
 
 metadata = MetaData()
@@ -183,6 +183,7 @@ ledger = Table(
     Column("previous_hash", Text, nullable=False, unique=True),
     Column("hash", Text, nullable=False, unique=True),
     Index("ledger_of_alias", "registry", "model", "alias", "number"),
+    Index("ledger_of_alias_by_kind", "registry", "model", "alias", "kind", "number"),
     Index("ledger_of_promotion", "promotion_id"),
 )
 

@@ -11,6 +11,7 @@ from markupsafe import escape
 
 from champion_gate.domain.aliases import LONGEST_REASON, AliasKey, OnlyIf, Order, check_reason
 from champion_gate.domain.callers import Role
+from champion_gate.domain.ledger.chain import LedgerKind
 from champion_gate.domain.ledger.entries import named, version_before
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.domain.text import storable
@@ -24,6 +25,8 @@ from champion_gate.web.pages.site import Page, Site
 from champion_gate.web.throttle import ConcurrencyLimit
 
 OPERATOR = Role.OPERATOR
+_NEWEST_MOVES = 500
+"""Of which the form tells where a rollback goes; the rollback itself looks at all of them."""
 _NO_VERSION = "none"
 """Stands in a form for an alias that is on no version; no version is called so."""
 
@@ -131,7 +134,8 @@ class Orders:
         store = self._operations.store
         known = store.known_alias(key)
         now = known.known_version if known is not None and known.seen else None
-        before = version_before(store.ledger_lines(key, limit=None), now)
+        moves = store.ledger_lines(key, kind=LedgerKind.ALIAS_CHANGE, limit=_NEWEST_MOVES)
+        before = version_before(moves, now)
         to = f"to {named(before)}, the version before in the ledger" if before else "to the version before"
         hold = "" if known is None or known.hold is None or known.hold.by_rollback else str(known.hold)
         asked = Asked(

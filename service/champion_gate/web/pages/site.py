@@ -130,10 +130,11 @@ class Site:
             "form_token": "" if secret is None else cookies.form_token(secret),
             "here": request.endpoint,
             "done": _DONE.get(request.args.get("done", "")),
-            "warnings": [] if caller is None else self._current_warnings(),
             "style": self._version,
             "now": self._clock.now(),
         }
+        if "warnings" not in shown:
+            frame["warnings"] = self._current_warnings()
         html = self._templates.get_template(template).render(frame | shown)
         return Response(html, status, _HEADERS, content_type="text/html; charset=utf-8")
 
@@ -145,7 +146,8 @@ class Site:
     def problem(self, status: int, detail: str, hint: str) -> Response:
         """The page of an error."""
         title = HTTPStatus(status).phrase
-        return self.render("problem.html", status=status, title=title, detail=detail, hint=hint)
+        # Without warnings: the database may be what is wrong.
+        return self.render("problem.html", status=status, title=title, detail=detail, hint=hint, warnings=[])
 
     def when(self, at: datetime | None) -> Markup:
         """A time in UTC, and how long ago that is."""
