@@ -84,7 +84,7 @@ def test_from_a_clone_to_a_green_doctor(tmp_path: Path, github: tuple[GitHubStan
     with empty_workspace() as (workspace, url, job, admin):
         answers = (
             *("https://gate.example.com", url, SERVICE, job, MODEL, SECRET),
-            *(REPOSITORY, github_url, f"{TRAINER}=octo-trainer"),
+            *(REPOSITORY, "environment", github_url, f"{TRAINER}=octo-trainer"),
         )
         done = run_command(
             *init[1:], environ={}, folder=tmp_path, sent="".join(f"{each}\n" for each in answers)

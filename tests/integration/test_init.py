@@ -71,7 +71,7 @@ def test_what_is_not_said_is_asked_until_it_can_be(tmp_path: Path) -> None:
     answers = (
         *("gate.example.com", "https://gate.example.com", "https://adb-1.azuredatabricks.net"),
         *("0b7e8a52-3c1d-4f6e-9a2b-7c5d1e0f4a3b", "1234567890", "main.churn", "main.ml.churn"),
-        *("s3cret-of-databricks", "example/ml-deploy", "", "first.last@example.com=octo-login"),
+        *("s3cret-of-databricks", "example/ml-deploy", "", "", "first.last@example.com=octo-login"),
     )
     done = _init(asked, sent="".join(f"{each}\n" for each in answers))
     assert done.returncode == 0, done.stderr
@@ -113,7 +113,33 @@ def test_a_wrong_option_is_told_and_writes_nothing(tmp_path: Path, flag: str, va
 
 def test_only_one_place_is_taken(tmp_path: Path) -> None:
     assert _init(tmp_path, *FLAGS, "--gitlab", "42").returncode == 2
+    flags = [*FLAGS[: FLAGS.index("--github")], "--gitlab", "42", "--review"]
+    assert _init(tmp_path, *flags).returncode == 2
     assert not list(tmp_path.iterdir())
+
+
+def test_reviews_are_asked_for_with_who_may_give_them(tmp_path: Path) -> None:
+    flags = FLAGS[: FLAGS.index("--github")]
+    asked = ("example/promotions", "both", "review", "", "reviewer-1 reviewer-2", "-")
+    done = _init(
+        tmp_path,
+        *flags[: flags.index("--client-secret-file")],
+        *flags[-4:],
+        sent="\n" + "\n".join(asked) + "\n",
+    )
+    assert done.returncode == 0, done.stderr
+    written = (tmp_path / "gates.yaml").read_text()
+    (gate,) = yaml.safe_load(written)["gates"]
+    people = ["reviewer-1", "reviewer-2"]
+    assert gate["approval"] == {
+        "github_review": {"repository": "example/promotions", "approvers": {"people": people}}
+    }
+    assert run_command("config", "check", "--file", "gates.yaml", environ={}, folder=tmp_path).returncode == 0
+    flagged = tmp_path / "flagged"
+    flagged.mkdir()
+    named = ("--github", "example/promotions", "--review", "--approver", people[0], "--approver", people[1])
+    assert _init(flagged, *flags, *named).returncode == 0
+    assert (flagged / "gates.yaml").read_text() == written
 
 
 @pytest.mark.parametrize("job", ["on", "1e3", 'it\'s "x": #1', "nightly train", "{a}"])

@@ -23,6 +23,7 @@ _QUESTIONS = {
 _PUBLIC = "the public one"
 _SERVER = "Address of GitHub's API, or of GitLab"
 _WHERE = "Where people approve: a GitHub repository (OWNER/NAME), or a GitLab project's number"
+_HOW = "How: in an `environment` (public repositories and GitHub Enterprise), or by pull-request `review` (any plan)"
 
 
 @click.command(name="init")
@@ -41,6 +42,7 @@ _WHERE = "Where people approve: a GitHub repository (OWNER/NAME), or a GitLab pr
 @click.option("--job", metavar="ID|NAME", help="The training job.")
 @click.option("--model", metavar="NAME", help="The registered model.")
 @click.option("--github", "repository", metavar="OWNER/NAME", help="The repository in which people approve.")
+@click.option("--review", is_flag=True, help="They do so by pull-request review, which works on any plan.")
 @click.option("--gitlab", "project", metavar="NUMBER", help="Or the GitLab project.")
 @click.option("--server", metavar="URL", help="GitHub's API or your GitLab, where it is not the public one.")
 @click.option(
@@ -48,7 +50,7 @@ _WHERE = "Where people approve: a GitHub repository (OWNER/NAME), or a GitLab pr
     "approvers",
     multiple=True,
     metavar="LOGIN",
-    help="Who may approve on GitLab; repeat it for more.",
+    help="Who may approve on GitLab, or by review; repeat it for more.",
 )
 @click.option(
     "--identity",
@@ -66,6 +68,8 @@ def command(
     """
     if given["repository"] and given["project"]:
         raise click.UsageError("Give --github or --gitlab, not both.")
+    if given["review"] and given["project"]:
+        raise click.UsageError("--review is for --github.")
     asks = any(given[name] is None for name in _QUESTIONS) or not (given["repository"] or given["project"])
     answers = Answers()
     for name, question in _QUESTIONS.items():
@@ -78,9 +82,13 @@ def command(
         )
         answers = replace(answers, client_secret=secret.strip())
     answers = _with(answers, given["repository"] or given["project"], _WHERE, _place)
+    if answers.repository:
+        # Who gives the repository by its option, and not this one, means an environment.
+        told = "review" if given["review"] else None if asks and not given["repository"] else "environment"
+        answers = _with(answers, told, _HOW, _how, "environment")
     told = given["server"] if given["server"] or asks else ""
     answers = _with(answers, told, _SERVER, lambda text: {"server": "" if text == _PUBLIC else text}, _PUBLIC)
-    if answers.project:
+    if answers.project or answers.review:
         named = " ".join(given["approvers"]) or None
         answers = _with(
             answers, named, "Who may approve (usernames)", lambda text: {"approvers": tuple(text.split())}
@@ -119,6 +127,12 @@ def _with(
 
 def _place(text: str) -> dict[str, Any]:
     return {"project": text} if text.isdecimal() else {"repository": text}
+
+
+def _how(text: str) -> dict[str, Any]:
+    if text not in {"environment", "review"}:
+        raise click.BadParameter("expected environment or review")
+    return {"review": text == "review"}
 
 
 def _identities(text: str) -> dict[str, Any]:

@@ -53,8 +53,9 @@ class Answers:
     Attributes:
         client_id, client_secret: of the service's own principal; the secret may be empty, to be added by hand.
         repository, project: where people approve: on GitHub, or by its number on GitLab.
+        review: whether they approve there by pull-request review, and not in an environment.
         server: address of GitHub's API, or of GitLab; empty for the public one.
-        approvers: logins, on GitLab.
+        approvers: logins, on GitLab and for reviews.
         identities: who each trainer is there.
     """
 
@@ -66,6 +67,7 @@ class Answers:
     model: str = "main.ml.model"
     repository: str = ""
     project: str = ""
+    review: bool = False
     server: str = ""
     approvers: tuple[str, ...] = ()
     identities: Mapping[str, str] = field(default_factory=dict)
@@ -73,9 +75,12 @@ class Answers:
     @property
     def gate(self) -> dict[str, Any]:
         """The gate, as gates.yaml has it."""
-        place: dict[str, Any] = {
-            "github": {"repository": self.repository or "owner/name", "environments": ["champion"]}
-        }
+        repository = self.repository or "owner/name"
+        place: dict[str, Any] = {"github": {"repository": repository, "environments": ["champion"]}}
+        if self.review:
+            # Before they are asked for, one stands in: a place of nobody is refused.
+            people = list(self.approvers or ("octo-login",))
+            place = {"github_review": {"repository": repository, "approvers": {"people": people}}}
         if self.project:
             number = int(self.project) if self.project.isdecimal() else self.project
             named = {"approvers": list(self.approvers)} if self.approvers else {}
