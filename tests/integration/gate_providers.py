@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from flask import Flask
 
+from champion_gate.domain.promotion import Phase
 from champion_gate_standins.common.faults import Faults
 from champion_gate_standins.common.gated_job import AUDIENCE
 from champion_gate_standins.common.issuer import Issuer
@@ -43,6 +44,9 @@ class Provider(ABC):
         most_people: how many a gate may ask for.
         bot_words: why an approval by our own account is none.
         unprotected_words: what is said about a place without its protection.
+        cancelled_words: what is said of a request that somebody ended on its page.
+        in_vain: what a request is after an approval that does not count, where nobody else gave one.
+        server_key: of its server at the top of gates.yaml; None where that is `key`.
         opening, listing: paths (regular expressions) of the calls that open and list requests.
         nothing_listed: answer of the latter.
         seats: the approvals that the place demands.
@@ -51,8 +55,11 @@ class Provider(ABC):
     key: str
     comments = True
     most_people = 2
+    server_key: str | None = None
     bot_words: str
     unprotected_words: str
+    cancelled_words = "cancelled"
+    in_vain = Phase.REJECTED
     opening: str
     listing: str
     nothing_listed: str

@@ -33,6 +33,7 @@ from integration.gate_models import (
     mlflow_file,
 )
 from integration.gate_providers import PROVIDERS, REPOSITORY, GitHubProvider, Provider
+from integration.gate_reviews import ReviewProvider
 from integration.mlflow_server import MlflowServer
 from integration.store_databases import path_of, sqlite_store
 
@@ -125,7 +126,7 @@ class GateWorld:
     @property
     def github(self) -> GitHubStandIn:
         """The stand-in, where the gate asks in GitHub."""
-        assert isinstance(self.provider, GitHubProvider)
+        assert isinstance(self.provider, GitHubProvider | ReviewProvider)
         return self.provider.standin
 
     @property
@@ -193,7 +194,8 @@ class GateWorld:
     def write_gates(self, gates: list[dict[str, object]]) -> None:
         """Restart with these gates."""
         server = {**self.provider.server(self.provider_url), **self.github_settings}
-        file = {"registry": self.models.registry, self.provider.key: server, "gates": gates, **self.extra}
+        top = self.provider.server_key or self.provider.key
+        file = {"registry": self.models.registry, top: server, "gates": gates, **self.extra}
         text = yaml.safe_dump(json.loads(json.dumps(file)))  # by way of JSON: no YAML aliases
         (self.folder / "gates.yaml").write_text(text)
         self.settings = load_settings(self.environ)
@@ -401,7 +403,7 @@ def gate_world(
     Args:
         folder: for the database, gates.yaml and the MLflow registry.
         registry: "uc" or "mlflow".
-        provider: one of PROVIDERS.
+        provider: one of PROVIDERS, or "github-review".
         clock: the time of everything.
         server: where MLflow's registry is; an SQLite file if None.
         model: the registered model's name in MLflow, where it matters.
@@ -409,7 +411,7 @@ def gate_world(
     """
     clock = clock or MovableClock()
     databricks = DatabricksStandIn(now=lambda: int(clock.at_the_vendors().timestamp() * 1000))
-    there = PROVIDERS[provider](clock.at_the_vendors)
+    there = {**PROVIDERS, "github-review": ReviewProvider}[provider](clock.at_the_vendors)
     with ExitStack() as stack:
         databricks_url = stack.enter_context(serve(databricks.app))
         provider_url = stack.enter_context(serve(there.app))

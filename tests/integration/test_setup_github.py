@@ -21,7 +21,7 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from champion_gate.adapters.github.app import Account, workflow_template
+from champion_gate.adapters.github.app import Account, needed, workflow_template
 from champion_gate.bootstrap.person import given_to_service
 from champion_gate.errors import (
     ConfigurationError,
@@ -41,6 +41,7 @@ from champion_gate_standins.github.repositories import TEMPLATE_INPUTS
 from champion_gate_standins.github.server import ADMINISTRATOR, GitHubStandIn
 from contract.validating import ValidatingApp
 from integration.commands import run_command
+from integration.gate_reviews import OURS, PROMOTIONS
 from integration.github_world import MovableClock, app_keys
 
 REPOSITORY = "example/ml-deploy"
@@ -68,6 +69,7 @@ class World:
     comes_back: Callable[[str], object] = lambda address: requests.get(address, timeout=5)
     permissions: Mapping[str, str] = field(default_factory=lambda: ADMINISTRATOR)
     installs: bool = True
+    repository: str = REPOSITORY
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @property
@@ -105,7 +107,7 @@ class World:
         if page := re.match(r"Open (http://127\.0\.0\.1:\d+/\S+) in a browser", line):
             self.comes_back(self.register(requests.get(page.group(1), timeout=5).text))
         if page := re.match(r"Open (\S+/installations/new) and install", line):
-            chosen = {"repository": REPOSITORY} if self.installs else {}
+            chosen = {"repository": self.repository} if self.installs else {}
             assert requests.post(page.group(1), data=chosen, timeout=5).ok
 
     def register(self, page: str) -> str:
@@ -204,6 +206,41 @@ def test_from_nothing_to_a_place_where_people_can_approve_and_then_nothing_chang
     assert list(world.setup().what_is_left()) == []
 
 
+def test_reviews_from_an_empty_repository_to_a_place_where_people_can_approve(world: World) -> None:
+    place = {"repository": PROMOTIONS, "base": "approved", "approvers": {"people": ["rita"], "teams": ["ml"]}}
+    gates = yaml.safe_load((world.folder / "gates.yaml").read_text())
+    gates["gates"][0]["approval"] = {"github_review": place}
+    (world.folder / "gates.yaml").write_text(yaml.safe_dump(gates))
+    with pytest.raises(VendorRefusedError, match="Make it, private and with a README"):
+        world.run()
+    world.there.add_repository(PROMOTIONS, private=True, workflow=None)
+    world.repository = PROMOTIONS
+
+    said = world.run()
+
+    (app,) = world.there.state.apps
+    assert app.permissions == OURS
+    assert set(app.events) == {"pull_request", "pull_request_review"}
+    assert app.repositories == {PROMOTIONS}
+    assert world.given()[ID] == app.client_id
+    home = world.there.repository(PROMOTIONS)
+    assert home.branches["approved"] == home.branches["main"]
+    assert any("rita has the permission none" in line for line in said), said
+    del home.branches["approved"]
+    assert "has no branch approved" in " ".join(world.setup().what_is_left())
+    world.run()
+    for each in ("rita", world.there.state.team("example", "ml")):
+        world.there.people.give(PROMOTIONS, each, "write")
+    assert world.run() == ["Nothing has to change."]
+    assert list(world.setup().what_is_left()) == []
+
+    world.there.people.push(PROMOTIONS, "main", "rita", ".github/workflows/ci.yml")
+    app.events.remove("pull_request")
+    said = world.run()
+    assert any("has workflows" in line for line in said)
+    assert any("does not send the events pull_request:" in line for line in said)
+
+
 def test_a_code_serves_once_and_only_the_try_that_asked_for_it(world: World) -> None:
     answers: list[requests.Response] = []
 
@@ -248,7 +285,8 @@ def test_over_ssh_the_address_is_pasted_and_its_state_compared(world: World) -> 
 
 def test_nobody_comes_back_in_time(world: World) -> None:
     owner = Account(login="example", type="Organization")
-    one_try = Registration(world.url, owner, "https://gate.example.com", teams=False, chance=lambda: "chance")
+    asked = needed(["github"], teams=False)
+    one_try = Registration(world.url, owner, "https://gate.example.com", asked, chance=lambda: "chance")
     with pytest.raises(VendorUnavailableError, match="no browser came back"):
         one_try.code_by_browser(lambda _: None, seconds=0.01)
 

@@ -9,8 +9,7 @@ from textwrap import dedent
 import pytest
 from markdown_it import MarkdownIt
 
-from champion_gate.adapters.github.app import needed_permissions
-from champion_gate.adapters.github.webhook import EVENTS
+from champion_gate.adapters.github.app import needed
 from champion_gate.bootstrap.configuration import known_variables, load_gates
 from champion_gate.domain.notifications import NotificationPhase
 from champion_gate.domain.vendors import PREFIX
@@ -134,6 +133,24 @@ def test_the_page_of_the_github_app_asks_for_what_the_service_checks() -> None:
     section = LINKED[Path("deploy/github/README.md")].split("\n## 3. GitHub App\n")[1].split("\n## ")[0]
     permissions = re.findall(r"\*(\w+): (read and write|read)\*", section.split("\nA fine-grained token")[0])
     asked = {name.lower(): "write" if "write" in how else how for name, how in permissions}
-    assert asked == {"metadata": "read", **needed_permissions(teams=True)}
+    wanted = needed(["github"], teams=True)
+    assert asked == {"metadata": "read", **wanted.permissions}
     events = section.split(" events ")[1].split(". ")[0]
-    assert {each.lower().replace(" ", "_") for each in re.findall(r"\*([\w\s]+)\*", events)} == set(EVENTS)
+    assert {each.lower().replace(" ", "_") for each in re.findall(r"\*([\w\s]+)\*", events)} == set(
+        wanted.events
+    )
+
+
+def test_the_page_of_reviews_asks_for_what_the_service_checks() -> None:
+    wanted = needed(["github_review"], teams=True)
+    app, hook = (
+        page("reviews.md").split("**The App**")[1].split("A fine-grained token")[0].split("Its webhook")
+    )
+    names = {"Commit statuses": "statuses"}
+    asked = {
+        names.get(name, name.lower().replace(" ", "_")): "write" if "write" in how else how
+        for name, how in re.findall(r"\*([\w ]+)\* \((read and write|read)\)", app)
+    }
+    assert asked == {"metadata": "read", **wanted.permissions}
+    told = re.findall(r"\*([\w ]+)\*", hook)
+    assert {each.lower().replace(" ", "_") for each in told} == set(wanted.events)

@@ -175,11 +175,15 @@ def _providers(asked: Asked, store: Store | None) -> Iterator[Checkup]:
     remembered = store.remembered_login if store is not None else lambda *_: None
     accounts = _Accounts(remembered)
     providers = approval_providers(asked.settings, SystemClock(), time.sleep, accounts, asked.together)
+    seen: set[tuple[str, str, str]] = set()  # several kinds of places share a server's credentials
     for name, host in asked.settings.hosts.items():
         theirs = [each for each in asked.gates if each.approval.provider == name]
-        if theirs:
-            public_url = asked.settings.environment.public_url
-            yield from vendor_of(name).checkups(providers[name], host, theirs, public_url)
+        public_url = asked.settings.environment.public_url
+        for one in vendor_of(name).checkups(providers[name], host, theirs, public_url) if theirs else ():
+            key = (one.check.key, one.gate, host.server.url)
+            if key not in seen:
+                seen.add(key)
+                yield one
     for gate in asked.gates:
         provider = providers[gate.approval.provider]
         yield from approval_checks.checkups(gate, provider, remembered, asked.together)

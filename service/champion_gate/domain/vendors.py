@@ -143,11 +143,13 @@ class Host:
     Attributes:
         credentials: the vendor's own kind.
         previous: what to try where the current ones are refused, during a rotation.
+        places: where gates ask there, in whatever kind of place: the credentials serve them all.
     """
 
     server: Server
     credentials: Any
     previous: Any = None
+    places: Sequence[Place] = ()
 
 
 class Secrets(BaseModel):

@@ -5,15 +5,18 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from champion_gate.adapters.github.api import RepositoryApi, new_client
 from champion_gate.adapters.github.app import (
     Account,
+    Needed,
     RegisteredApp,
     app_problems,
-    needed_permissions,
+    needed,
     own_app,
     own_webhook,
     settings_page,
@@ -21,18 +24,22 @@ from champion_gate.adapters.github.app import (
 )
 from champion_gate.adapters.github.auth import AppAccess, new_access
 from champion_gate.adapters.github.place import survey, unreadable_teams
+from champion_gate.adapters.github.review.provider import GitHubReview
+from champion_gate.adapters.github.review.settings import GitHubReviewPlace
+from champion_gate.adapters.github.review.surroundings import SurroundingsApi
 from champion_gate.adapters.github.secrets import GitHubApp, GitHubSecrets, GitHubToken
 from champion_gate.adapters.github.settings import GitHubPlace, GitHubServer
 from champion_gate.adapters.http.auth import Auth
+from champion_gate.domain.gates import ApprovalTarget
 from champion_gate.domain.names import joined
 from champion_gate.domain.ports import Clock
 from champion_gate.domain.together import Together
 from champion_gate.domain.vendors import PREFIX
-from champion_gate.errors import ConfigurationError, GateError, InvalidInputError
+from champion_gate.errors import ConfigurationError, GateError, InvalidInputError, UnsafeTargetError
 from champion_gate.settings.env_file import read_env_file, rotate_variable, set_variables
 from champion_gate.settings.gates import Gates
 from champion_gate.setup.changes import Change, Plan
-from champion_gate.setup.github_api import SetupApi
+from champion_gate.setup.github_api import SetupApi, SetupCalls
 from champion_gate.setup.github_app import (
     HOOK_PATH,
     Registration,
@@ -41,6 +48,7 @@ from champion_gate.setup.github_app import (
     wait_until_installed,
 )
 from champion_gate.setup.github_repository import plan_repository, reviewers_of
+from champion_gate.setup.github_review import plan_reviews
 
 _KEY = f"{PREFIX}GITHUB_APP_PRIVATE_KEY"
 _CLIENT_ID = f"{PREFIX}GITHUB_APP_CLIENT_ID"
@@ -87,7 +95,8 @@ class GitHubSetup:
     """
 
     def __init__(self, service: Service, token: str, tools: Tools) -> None:
-        top = service.gates.servers.get("github")
+        servers = service.gates.servers
+        top = servers.get("github") or servers.get("github_review")
         places = [gate.approval.place for gate in service.gates.gates]
         if not isinstance(top, GitHubServer):
             raise ConfigurationError(["gates: none of them asks for approval at the GitHub of gates.yaml"])
@@ -96,7 +105,7 @@ class GitHubSetup:
                 [f"{PREFIX}PUBLIC_URL: is missing; expected the address by which GitHub reaches the service"]
             )
         self._service, self._tools = service, tools
-        self._public_url = service.public_url
+        self._public_url, self._top = service.public_url, top
         self._site = site_of(top.url)
         self._client = new_client(
             top.url, top.api_version, ca_file=top.ca_file, timeouts=None, sleep=tools.sleep
@@ -105,6 +114,13 @@ class GitHubSetup:
         person = new_access(self._client, GitHubToken(token), tools.clock)
         self._repositories = [
             SetupApi(self._client, person, place, self._together) for place in _places(places, top)
+        ]
+        self._reviewed = [
+            (
+                SetupCalls(self._client, person, place, self._together),
+                SurroundingsApi(self._client, person, place, self._together),
+            )
+            for place in _reviewed(places, top)
         ]
         self._credentials = _credentials(service.secrets, top)
 
@@ -116,7 +132,7 @@ class GitHubSetup:
         Args:
             reviewers: who is to approve in each environment, besides those that are there: `login` or `ORG/team`.
         """
-        plan, teams = Plan(), False
+        plan, teams = Plan(), any(each.spot.teams for each, _ in self._reviewed)
         for api in self._repositories:
             more = reviewers_of(api, reviewers)
             found, has_teams = plan_repository(
@@ -125,7 +141,10 @@ class GitHubSetup:
             plan.changes += found.changes
             plan.remarks += found.remarks
             teams = teams or has_teams
-        first = self._plan_app(plan.remarks, teams=teams)
+        for one, around in self._reviewed:
+            plan.changes += plan_reviews(one, around, plan.remarks)
+        kinds = [each.spot.kind for each in self._all]
+        first = self._plan_app(plan.remarks, needed(kinds, teams=teams))
         plan.changes[:0] = first
         return plan
 
@@ -135,29 +154,46 @@ class GitHubSetup:
             return
         access = new_access(self._client, self._credentials, self._tools.clock)
         for one in self._repositories:
-            api = RepositoryApi(self._client, access, one.spot, self._together)
-            looked = survey(api)
-            yield from (*looked.problems, *unreadable_teams(api, looked))
+            there = RepositoryApi(self._client, access, one.spot, self._together)
+            looked = survey(there)
+            yield from (*looked.problems, *unreadable_teams(there, looked))
+        review = GitHubReview(
+            url=self._top.url,
+            credentials=self._credentials,
+            clock=self._tools.clock,
+            api_version=self._top.api_version,
+            ca_file=self._top.ca_file,
+            sleep=self._tools.sleep,
+            together=self._together,
+        )
+        for api, _ in self._reviewed:
+            try:
+                review.check_place(ApprovalTarget(review.name, api.spot), timedelta(days=1))
+            except UnsafeTargetError as unsafe:
+                yield from unsafe.problems or (str(unsafe),)
 
-    def _plan_app(self, remarks: list[str], *, teams: bool) -> Iterator[Change]:
-        owner = self._repositories[0].home().owner
+    @property
+    def _all(self) -> list[SetupCalls[Any]]:
+        return [*self._repositories, *(api for api, _ in self._reviewed)]
+
+    def _plan_app(self, remarks: list[str], wanted: Needed) -> Iterator[Change]:
+        owner = self._all[0].home().owner
         if isinstance(self._credentials, GitHubToken):
             remarks.append(f"{PREFIX}GITHUB_TOKEN is given: it stands in the place of an App.")
             return
         if self._credentials is None:
-            granted = needed_permissions(teams=teams).items()
             yield Change(
                 f"GitHub App of {owner.login}",
                 (
-                    *(f"+ {name}: {level}" for name, level in granted),
+                    *(f"+ {name}: {level}" for name, level in wanted.permissions.items()),
                     f"+ webhook: {self._public_url}{HOOK_PATH}",
                     f"+ its key and secrets: in {self._service.env_file}",
                 ),
-                lambda: self._register(owner, teams=teams),
+                lambda: self._register(owner, wanted),
             )
         else:
-            remarks += self._check_app(self._credentials, teams=teams)
-        for api in self._repositories:
+            remarks += self._check_app(self._credentials, wanted)
+        for api in self._all:
             name = api.spot.repository
             if self._credentials is not None and is_installed(self._client, self._as_app(), name):
                 continue
@@ -170,21 +206,21 @@ class GitHubSetup:
                     f"{name} is not of {owner.login}, whose App can be installed there only once it is public."
                 )
 
-    def _check_app(self, credentials: GitHubApp, *, teams: bool) -> Iterator[str]:
+    def _check_app(self, credentials: GitHubApp, wanted: Needed) -> Iterator[str]:
         app, hook = self._app(), own_webhook(self._client, self._as_app())
         problems = app_problems(
             app,
             hook.url,
             wanted_url=self._public_url + HOOK_PATH,
-            teams=teams,
+            wanted_of_it=wanted,
             page=settings_page(self._site, app.owner, app.slug),
         )
         return (f"GitHub App {app.slug} ({credentials.client_id}): {problem}" for problem in problems)
 
-    def _register(self, owner: Account, *, teams: bool) -> None:
+    def _register(self, owner: Account, wanted: Needed) -> None:
         tools = self._tools
         read_env_file(self._service.env_file)  # before a code is used up for nothing
-        one_try = Registration(self._site, owner, self._public_url, teams=teams, chance=tools.chance)
+        one_try = Registration(self._site, owner, self._public_url, wanted, chance=tools.chance)
         code = one_try.code_by_hand(tools.say, tools.ask) if tools.ask else one_try.code_by_browser(tools.say)
         made = exchange(self._client, code, owner, self._site)
         secret = {} if made.webhook_secret is None else {_SECRET: made.webhook_secret}
@@ -275,6 +311,12 @@ def _places(places: Sequence[object], top: GitHubServer) -> list[GitHubPlace]:
             more = {name.casefold(): name for name in (*place.environments, *before)}
             found[key] = place.model_copy(update={"environments": tuple(more.values())})
     return list(found.values())
+
+
+def _reviewed(places: Sequence[object], top: GitHubServer) -> list[GitHubReviewPlace]:
+    """Each repository and base in whose pull requests people approve at this server, once a gate."""
+    found = [each for each in places if isinstance(each, GitHubReviewPlace)]
+    return [each for each in found if each.server(top) == top]
 
 
 def _credentials(secrets: GitHubSecrets, top: GitHubServer) -> GitHubApp | GitHubToken | None:

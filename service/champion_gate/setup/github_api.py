@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from champion_gate.adapters.ci_checks import decoded
-from champion_gate.adapters.github.api import RepositoryApi, as_listed
+from champion_gate.adapters.github.api import P, RepositoryApi, RepositoryCalls, as_listed
 from champion_gate.adapters.github.app import Account
 from champion_gate.adapters.github.models import BranchPolicy, Environment, File, Numbered, github
+from champion_gate.adapters.github.settings import GitHubPlace
 from champion_gate.adapters.http.answer import Answer
 from champion_gate.adapters.http.models import Answered, NumberId
 from champion_gate.domain.names import joined
@@ -24,6 +25,7 @@ class Home(Answered):
     """A repository, by who owns it."""
 
     owner: Account
+    default_branch: str
 
 
 class KnownPolicy(BranchPolicy):
@@ -52,8 +54,8 @@ class _Ref(Answered):
     object: _Commit
 
 
-class SetupApi(RepositoryApi):
-    """Calls about one repository that change it. Errors are those of ApiClient."""
+class SetupCalls(RepositoryCalls[P]):
+    """Calls about one repository that change it, in whatever way people approve there. Errors are those of ApiClient."""
 
     def home(self) -> Home:
         """`GET /repos/{owner}/{repo}`."""
@@ -63,6 +65,44 @@ class SetupApi(RepositoryApi):
         """`GET /orgs/{org}/teams/{team_slug}`."""
         answer = self._client.get(joined("orgs", self.spot.owner, "teams", slug), auth=self._auth)
         return github.one(Numbered, answer, "team")
+
+    def make_branch(self, name: str, base: str) -> None:
+        """Have a branch that begins where `base` is.
+
+        Raises:
+            ConflictError: one of this name has commits of its own, which nobody would expect in a pull request of ours.
+        """
+        head = self.head(base)
+        try:
+            there = self.head(name)
+        except VendorNotFoundError:
+            self._send("POST", "git", "refs", body={"ref": f"refs/heads/{name}", "sha": head})
+            return
+        if there != head:
+            raise ConflictError(
+                f"{self.spot.repository} has a branch {name} with commits of its own, and no pull request of it.",
+                hint="Delete it, and run this again.",
+            )
+
+    def head(self, branch: str) -> str:
+        """`GET …/git/ref/heads/{branch}`: its last commit."""
+        return github.one(_Ref, self._get("git", "ref", "heads", *branch.split("/")), "ref").object.sha
+
+    def _send(
+        self, method: str, *parts: str, body: Mapping[str, object] | None = None, accept: Sequence[int] = ()
+    ) -> Answer:
+        path = joined(*self._repository, *parts)
+        try:
+            return self._client.send(method, path, auth=self._auth, body=body, accept=accept)
+        except VendorNotFoundError as missing:
+            # Where a token may read and not write, GitHub says that there is nothing.
+            raise VendorRefusedError(
+                "GitHub", missing.message, hint="May your token change this?"
+            ) from missing
+
+
+class SetupApi(SetupCalls[GitHubPlace], RepositoryApi):
+    """Calls about one repository whose workflow asks people."""
 
     # --- environments -------------------------------------------------------------------------------------------
 
@@ -135,27 +175,6 @@ class SetupApi(RepositoryApi):
             body["sha"] = replaced
         self._send("PUT", "contents", *path.split("/"), body=body)
 
-    def make_branch(self, name: str, base: str) -> None:
-        """Have a branch that begins where `base` is.
-
-        Raises:
-            ConflictError: one of this name has commits of its own, which nobody would expect in a pull request of ours.
-        """
-        head = self._head(base)
-        try:
-            there = self._head(name)
-        except VendorNotFoundError:
-            self._send("POST", "git", "refs", body={"ref": f"refs/heads/{name}", "sha": head})
-            return
-        if there != head:
-            raise ConflictError(
-                f"{self.spot.repository} has a branch {name} with commits of its own, and no pull request of it.",
-                hint="Delete it, and run this again.",
-            )
-
-    def _head(self, branch: str) -> str:
-        return github.one(_Ref, self._get("git", "ref", "heads", *branch.split("/")), "ref").object.sha
-
     def pull_request(self, branch: str, base: str) -> PullRequest | None:
         """The open pull request of a branch of this repository; None where there is none."""
         params = {"state": "open", "head": f"{self.spot.owner}:{branch}", "base": base}
@@ -167,15 +186,3 @@ class SetupApi(RepositoryApi):
         """Ask for a branch to be merged."""
         asked = {"title": title, "head": branch, "base": base, "body": body}
         return github.one(PullRequest, self._send("POST", "pulls", body=asked).json(), "pull request")
-
-    def _send(
-        self, method: str, *parts: str, body: Mapping[str, object] | None = None, accept: Sequence[int] = ()
-    ) -> Answer:
-        path = joined(*self._repository, *parts)
-        try:
-            return self._client.send(method, path, auth=self._auth, body=body, accept=accept)
-        except VendorNotFoundError as missing:
-            # Where a token may read and not write, GitHub says that there is nothing.
-            raise VendorRefusedError(
-                "GitHub", missing.message, hint="May your token change this?"
-            ) from missing

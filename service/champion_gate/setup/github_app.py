@@ -21,9 +21,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from pydantic import Field
 
-from champion_gate.adapters.github.app import Account, RegisteredApp, needed_permissions, settings_page
+from champion_gate.adapters.github.app import Account, Needed, RegisteredApp, settings_page
 from champion_gate.adapters.github.models import github
-from champion_gate.adapters.github.webhook import EVENTS
 from champion_gate.adapters.http.auth import Auth, NoAuth
 from champion_gate.adapters.http.client import ApiClient
 from champion_gate.domain.names import joined
@@ -57,12 +56,12 @@ class Registration:
     """One try to register an App."""
 
     def __init__(
-        self, site: str, owner: Account, public_url: str, *, teams: bool, chance: Callable[[], str]
+        self, site: str, owner: Account, public_url: str, needed: Needed, *, chance: Callable[[], str]
     ) -> None:
         self._site = site
         self._owner = owner
         self._public_url = public_url
-        self._teams = teams
+        self._needed = needed
         self._state = chance()
         self._path = f"/{chance()}"
 
@@ -129,8 +128,8 @@ class Registration:
             "hook_attributes": {"url": self._public_url + HOOK_PATH, "active": True},
             "redirect_url": redirect_url,
             "public": False,
-            "default_permissions": needed_permissions(teams=self._teams),
-            "default_events": EVENTS,
+            "default_permissions": self._needed.permissions,
+            "default_events": self._needed.events,
         }
         return (
             '<!doctype html><meta charset="utf-8"><title>champion-gate</title>'

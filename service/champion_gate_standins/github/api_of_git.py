@@ -32,6 +32,7 @@ class GitApi:
             ("GET", f"{repo}/git/matching-refs/heads/<path:beginning>", self.list_branches),
             ("POST", f"{repo}/git/refs", self.add_branch),
             ("DELETE", f"{repo}/git/refs/heads/<path:branch>", self.delete_branch),
+            ("GET", f"{repo}/contents", self.get_content),
             ("GET", f"{repo}/contents/<path:path>", self.get_content),
             ("PUT", f"{repo}/contents/<path:path>", self.put_content),
             ("GET", f"{repo}/compare/<path:ends>", self.compare),
@@ -79,14 +80,14 @@ class GitApi:
 
     # --- files -------------------------------------------------------------------------------------------------
 
-    def get_content(self, owner: str, name: str, path: str) -> Response:
-        """`GET …/contents/{path}` of a file or a folder, at a branch or a commit."""
+    def get_content(self, owner: str, name: str, path: str = "") -> Response:
+        """`GET …/contents/{path}` of a file or a folder, the uppermost without a path, at a branch or a commit."""
         _, repository = auth.enter(self._state, f"{owner}/{name}", "contents", public=True)
         ref = request.args.get("ref", repository.default_branch).removeprefix("refs/heads/")
         base, files = self._state.base_url, self._files(repository, ref)
         if path in files:
             return jsonify(answers.content(base, repository, ref, path, files[path]))
-        within = f"{path.rstrip('/')}/"
+        within = f"{path.rstrip('/')}/" if path else ""
         if not any(one.startswith(within) for one in files):
             raise RefusedError(404, "Not Found")
         names = sorted(

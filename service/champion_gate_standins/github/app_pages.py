@@ -28,6 +28,8 @@ from champion_gate_standins.github.webhooks import Webhooks
 _CODE_LIFE = timedelta(hours=1)
 _LONGEST_NAME = 34
 _NEEDS = {
+    "pull_request": "pull_requests",
+    "pull_request_review": "pull_requests",
     "deployment_review": "deployments",
     "deployment_status": "deployments",
     "workflow_job": "actions",

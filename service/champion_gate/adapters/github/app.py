@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from champion_gate.adapters.github.models import HookConfig, github
-from champion_gate.adapters.github.webhook import EVENTS
+from champion_gate.adapters.github.webhook import EVENTS, REVIEW_EVENTS
 from champion_gate.adapters.http.auth import Auth
 from champion_gate.adapters.http.client import ApiClient
 from champion_gate.adapters.http.models import Answered
@@ -53,14 +54,35 @@ def workflow_template() -> bytes:
     return shipped("github/champion-gate.yml")
 
 
-def needed_permissions(*, teams: bool) -> Mapping[str, str]:
-    """What the App has to be granted, and no more; GitHub adds `metadata: read` by itself.
+@dataclass(frozen=True)
+class Needed:
+    """What the App has to be granted and told of, and no more; GitHub adds `metadata: read` by itself."""
+
+    permissions: Mapping[str, str]
+    events: tuple[str, ...]
+
+
+_NEEDED = {
+    # Deployments are not read: without it GitHub sends no webhook of a review.
+    "github": Needed({"actions": "write", "deployments": "read"}, EVENTS),
+    "github_review": Needed(
+        {"contents": "write", "pull_requests": "write", "statuses": "write"},
+        REVIEW_EVENTS,
+    ),
+}
+
+
+def needed(kinds: Iterable[str], *, teams: bool) -> Needed:
+    """What one App needs for these kinds of places together.
 
     Args:
+        kinds: those in which gates ask.
         teams: whether teams review, whose members are then read.
     """
-    # Deployments are not read: without it GitHub sends no webhook of a review.
-    return {"actions": "write", "deployments": "read", **({"members": "read"} if teams else {})}
+    each = [_NEEDED[kind] for kind in sorted(set(kinds))]
+    granted = {name: level for one in each for name, level in one.permissions.items()}
+    events = tuple(event for one in each for event in one.events)
+    return Needed({**granted, **({"members": "read"} if teams else {})}, events)
 
 
 def site_of(api_url: str) -> str:
@@ -78,15 +100,15 @@ def settings_page(site: str, owner: Account, slug: str = "") -> str:
 
 
 def app_problems(
-    app: RegisteredApp, hook_url: str | None, *, wanted_url: str, teams: bool, page: str
+    app: RegisteredApp, hook_url: str | None, *, wanted_url: str, wanted_of_it: Needed, page: str
 ) -> Iterator[str]:
     """In which ways an App is not as it has to be; GitHub lets nobody change permissions and events but on its page."""
-    needed = {"metadata": "read", **needed_permissions(teams=teams)}
-    for name in sorted(needed.keys() | app.permissions.keys()):
-        found, wanted = app.permissions.get(name, "none"), needed.get(name, "none")
+    permissions = {"metadata": "read", **wanted_of_it.permissions}
+    for name in sorted(permissions.keys() | app.permissions.keys()):
+        found, wanted = app.permissions.get(name, "none"), permissions.get(name, "none")
         if found not in {wanted, HARMLESS.get(name)}:
             yield f"{name} is {found}, and has to be {wanted}: change it at {page}/permissions."
-    missing = [event for event in EVENTS if event not in app.events]
+    missing = [event for event in wanted_of_it.events if event not in app.events]
     if missing:
         yield f"it does not send the events {', '.join(missing)}: subscribe to them at {page}/permissions."
     if hook_url != wanted_url:

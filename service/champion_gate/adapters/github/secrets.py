@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
+from champion_gate.adapters.github.settings import RepositoryPlace
 from champion_gate.domain.addresses import host_of
 from champion_gate.domain.vendors import (
     PRINTABLE,
@@ -73,7 +74,7 @@ class GitHubSecrets(Secrets):
     def hosts(
         self,
         servers: Mapping[str, Server],
-        places: Sequence[Place],  # noqa: ARG002 - one set of credentials opens all of a host
+        places: Sequence[Place],
         public_url: str | None,  # noqa: ARG002 - the workflow file knows our address
         problems: list[str],
     ) -> Mapping[str, Host]:
@@ -97,7 +98,9 @@ class GitHubSecrets(Secrets):
                     f"{label('github_*_previous')}: expected what {host} has now, an App or a token"
                 )
             if credentials is not None:
-                hosts[provider] = Host(server, credentials, older)
+                urls = {server.url, None} if at_top else {server.url}
+                there = [each for each in places if isinstance(each, RepositoryPlace) and each.url in urls]
+                hosts[provider] = Host(server, credentials, older, there)
             elif not at_top:
                 problems.append(
                     f"{label('github_host_tokens')}: has no token for {host}, where a gate asks for approval"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
+from champion_gate.adapters.github.review.checks import CHECKS, checkups
 from champion_gate.adapters.github.review.settings import GitHubReviewPlace
 from champion_gate.adapters.github.secrets import GitHubSecrets
 from champion_gate.adapters.github.settings import GitHubServer
@@ -46,4 +47,4 @@ def claims() -> None:
     """No job of its own posts a token."""
 
 
-VENDOR = Vendor(GitHubServer, GitHubReviewPlace, GitHubSecrets, provider, hook, claims)
+VENDOR = Vendor(GitHubServer, GitHubReviewPlace, GitHubSecrets, provider, hook, claims, CHECKS, checkups)
