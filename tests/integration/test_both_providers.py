@@ -320,6 +320,7 @@ def test_an_approval_at_a_place_that_lost_its_protection_is_not_believed(
     assert there.unprotected_words in world.ended(pending, Phase.PENDING_APPROVAL)
     unmoved(world)
     world.wait(days=15)
+    world.wait(minutes=2)  # what is said of people is looked at twice
     world.ended(pending, Phase.EXPIRED)
     unmoved(world)
 

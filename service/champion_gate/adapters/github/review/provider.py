@@ -16,7 +16,7 @@ from champion_gate.adapters.github.review import place as places
 from champion_gate.adapters.github.review.api import ReviewApi
 from champion_gate.adapters.github.review.settings import GitHubReviewPlace
 from champion_gate.adapters.github.secrets import Credentials
-from champion_gate.adapters.http.deadline import Timeouts
+from champion_gate.adapters.http.deadline import Timed, Timeouts, untimed
 from champion_gate.adapters.starts import SeenRun
 from champion_gate.domain.approval import FoundRequests, OpenedRequest, RequestState
 from champion_gate.domain.evidence import render_markdown
@@ -49,6 +49,7 @@ class GitHubReview(CiProvider[ReviewApi]):
         timeouts: Timeouts | None = None,
         accounts: Accounts | None = None,
         name: str = "github_review",
+        timed: Timed = untimed,
     ) -> None:
         """Nothing is called yet.
 
@@ -64,11 +65,12 @@ class GitHubReview(CiProvider[ReviewApi]):
             timeouts: of every call.
             accounts: remembers whose the logins in gates.yaml are; None takes whoever has them now.
             name: the key under which gates refer to this provider.
+            timed: takes the time of each call.
 
         Raises:
             ConfigurationError: one of these cannot be used.
         """
-        client = new_client(url, api_version, ca_file=ca_file, timeouts=timeouts, sleep=sleep)
+        client = new_client(url, api_version, ca_file=ca_file, timeouts=timeouts, sleep=sleep, timed=timed)
         super().__init__(name, client)
         self._together = together or Together()
         self._clock = clock

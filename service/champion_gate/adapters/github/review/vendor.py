@@ -10,6 +10,7 @@ from champion_gate.adapters.github.review.settings import GitHubReviewPlace
 from champion_gate.adapters.github.secrets import GitHubSecrets
 from champion_gate.adapters.github.settings import GitHubServer
 from champion_gate.adapters.github.vendor import hook
+from champion_gate.adapters.http.deadline import Timed, untimed
 from champion_gate.domain.ports import Accounts, ApprovalProvider, Clock, Vendor
 from champion_gate.domain.together import Together
 from champion_gate.domain.vendors import Host
@@ -23,6 +24,7 @@ def provider(
     sleep: Callable[[float], None],
     accounts: Accounts,
     together: Together,
+    timed: Timed = untimed,
     public_url: str | None,  # noqa: ARG001 - nobody posts to us from there but GitHub's webhook
 ) -> ApprovalProvider:
     """The adapter of one server."""
@@ -40,6 +42,7 @@ def provider(
         accounts=accounts,
         together=together,
         name=name,
+        timed=timed,
     )
 
 
