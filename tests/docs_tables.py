@@ -69,13 +69,15 @@ class Table:
 def variables() -> Iterator[Row]:
     """Every variable, its default, and whether it has a twin."""
     fields = dict(Environment.model_fields)
-    del fields["vendors"]
+    del fields["vendors"], fields["notices"]
     for vendor in VENDORS:
         fields |= vendor.secrets.model_fields
     for name, field in fields.items():
         if not name.endswith(PREVIOUS):
             twin = "yes" if name + PREVIOUS in fields else ""
             yield f"`{PREFIX}{name.upper()}`", _default(field), twin, None
+    yield f"`{PREFIX}NOTICE_<NAME>_URL`", "", "", None
+    yield f"`{PREFIX}NOTICE_<NAME>_SECRET`", "", "yes", None
 
 
 def keys() -> Iterator[Row]:

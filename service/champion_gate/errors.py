@@ -210,6 +210,10 @@ class ForbiddenError(VendorRefusedError):
     """403: our credentials are taken, and may not do this."""
 
 
+class NeverTakenError(VendorRefusedError):
+    """The receiver is gone, or will take this never: it is not sent again by itself."""
+
+
 class TooLongListError(VendorRefusedError):
     """A list of more pages than are read; half of one says nothing of who or what is not in it."""
 

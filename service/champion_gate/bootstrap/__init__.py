@@ -51,6 +51,7 @@ _AT_THE_REGISTRY = frozenset(
         *(StepKind.REOPEN, StepKind.RESTORE),
     }
 )
+_NOTICES_LANE = "notices"
 _DUE_SECONDS = 1.0  # so soon a row is taken up whose time has come, or that another process changed
 _BACKLOG = 100  # with so many messages on the queue, what is due waits its turn there already
 _OUTCOME_SECONDS = 0.1  # between looks at the row whose outcome a CI job waits for
@@ -128,7 +129,7 @@ def _worker(settings: Settings, core: Core, wake_ups: HueyWakeUps, doctor: Round
             look=core.sweep.look,
         ),
         lane_of=Lane(core, {gate.name: gate.approval.provider for gate in settings.gates.gates}),
-        lane_caps={_DATABRICKS_LANE: 3},
+        lane_caps={_DATABRICKS_LANE: 3, _NOTICES_LANE: 1},
         gives_way=core.context.store.are_many_coming,
         timers=[
             Every("sweep", settings.environment.sweep_seconds, lambda: _send_looks(core, wake_ups)),
@@ -197,6 +198,8 @@ class Lane:
             return _REGISTRY_LANE
         if step.kind in {*AFTER_MOVES, StepKind.VALIDATE, StepKind.COPY, StepKind.DRIFT_LOOKUP}:
             return _DATABRICKS_LANE
+        if step.kind is StepKind.NOTICE:
+            return _NOTICES_LANE
         return self._of_promotion(step.promotion_id)
 
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from champion_gate.bootstrap.vendors import approval_providers, databricks_and_registry
+from champion_gate.bootstrap.vendors import approval_providers, databricks_and_registry, notice_senders
 from champion_gate.domain.aliases import ManagedAliases
+from champion_gate.domain.notice_messages import Messages
 from champion_gate.domain.ports import Chance, Clock, WakeUps
 from champion_gate.domain.together import Together
 from champion_gate.flow.context import Context, Waits
@@ -113,6 +114,9 @@ def build_core(
         meters=meters,
         audit=workspace.audit,
         waits=waits or Waits(),
+        notices=settings.gates.notices,
+        notice_senders=notice_senders(settings, clock),
+        messages=Messages(settings.environment.public_url),
     )
     return Core(
         context=context,

@@ -13,6 +13,7 @@ from champion_gate import __version__
 from champion_gate.adapters import public_url as public_address
 from champion_gate.adapters.databricks import checks as databricks
 from champion_gate.adapters.mlflow import checks as mlflow
+from champion_gate.adapters.notices import checks as notices
 from champion_gate.adapters.oidc import checks as sign_in
 from champion_gate.bootstrap.core import SystemChance, SystemClock
 from champion_gate.bootstrap.local import load_serving_settings, sqlite_file, usable
@@ -52,6 +53,7 @@ CHECKS: tuple[Check, ...] = (
     secret_ages.SECRETS,
     *public_address.CHECKS,
     *sign_in.CHECKS,
+    *notices.CHECKS,
     *own_checks.CHECKS,
 )
 """Every kind of check that there is, as service/docs/doctor.md lists them."""
@@ -193,6 +195,7 @@ def _ourselves(settings: Settings, store: Store | None) -> Iterator[Checkup]:
     """What concerns all gates, whichever are asked for."""
     clock, gates, environment = SystemClock(), settings.gates, settings.environment
     yield Checkup(secret_ages.SECRETS, lambda: secret_ages.secret_ages(environment, clock.now()))
+    yield from (notices.checkup(each.notice, each.url) for each in settings.receivers)
     hosts = {host.server.url: host.server.ca_file for host in settings.hosts.values()}
     others = (settings.databricks.get("host", ""), gates.registry)
     hosts |= {each: None for each in others if each.startswith("http")}

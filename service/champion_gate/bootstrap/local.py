@@ -159,6 +159,26 @@ def open_local_api() -> Iterator[FlaskClient]:
         yield local_api(store)
 
 
+def send_test_notice(name: str) -> str:
+    """Send a test message by a notice, and say what came of it.
+
+    Raises:
+        ConfigurationError: naming every problem; or there is no such notice.
+        VendorError: it was not taken.
+    """
+    from champion_gate.bootstrap.vendors import notice_senders
+    from champion_gate.domain.notice_messages import Messages
+    from champion_gate.errors import ConfigurationError
+
+    settings, clock = load_local_settings(), SystemClock()
+    sender = notice_senders(settings, clock).get(name)
+    if sender is None:
+        names = ", ".join(each.name for each in settings.gates.notices) or "none are there"
+        raise ConfigurationError([f"NAME: found {name!r}; expected a notice of gates.yaml: {names}"])
+    message = Messages(settings.environment.public_url).of_test(clock.now())
+    return sender.send(message, f"test-{SystemChance().token()}")
+
+
 @contextmanager
 def open_local_tokens() -> Iterator[ApiTokens]:
     """The API tokens of the local store."""

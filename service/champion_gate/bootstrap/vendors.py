@@ -11,6 +11,7 @@ from champion_gate.adapters.github import vendor as github
 from champion_gate.adapters.github.review import vendor as review
 from champion_gate.adapters.gitlab import vendor as gitlab
 from champion_gate.adapters.http.deadline import Timed, untimed
+from champion_gate.domain.notices import NoticeKind
 from champion_gate.domain.ports import (
     Accounts,
     ApprovalProvider,
@@ -19,6 +20,7 @@ from champion_gate.domain.ports import (
     JobRuns,
     Jobs,
     ModelRegistry,
+    NoticeSender,
     ProviderHook,
     Serving,
     Vendor,
@@ -30,8 +32,10 @@ from champion_gate.domain.vendors import kind_of
 from champion_gate.errors import VendorRefusedError
 from champion_gate.settings.credentials import webhook_secrets
 from champion_gate.settings.loading import Settings
+from champion_gate.settings.notices import Receiver
 
 if TYPE_CHECKING:
+    from champion_gate.adapters.notices.hook import Form
     from champion_gate.adapters.oidc.ci_jobs import OidcVerifier
     from champion_gate.adapters.oidc.people import OidcRoles
     from champion_gate.adapters.oidc.sign_in import IssuerSignIn
@@ -71,6 +75,35 @@ def approval_providers(
         )
         for name, host in settings.hosts.items()
     }
+
+
+def notice_senders(settings: Settings, clock: Clock) -> dict[str, NoticeSender]:
+    """Where notices are sent, by their names."""
+    return {each.notice.name: _sender(each, clock) for each in settings.receivers}
+
+
+def _sender(receiver: Receiver, clock: Clock) -> NoticeSender:
+    from champion_gate.adapters.notices.hook import HookSender
+
+    notice = receiver.notice
+    form: Form
+    if notice.kind is NoticeKind.SLACK:
+        from champion_gate.adapters.notices.slack import Slack
+
+        form = Slack()
+    elif notice.kind is NoticeKind.TEAMS:
+        from champion_gate.adapters.notices.teams import Teams
+
+        form = Teams(bare_card=notice.bare_card)
+    elif notice.kind is NoticeKind.WEBHOOK:
+        from champion_gate.adapters.notices.webhook import SignedWebhook
+
+        form = SignedWebhook(receiver.secrets, clock.now)
+    else:
+        from champion_gate.adapters.notices.by_apprise import AppriseSender
+
+        return AppriseSender(notice.name, receiver.url)
+    return HookSender(notice.name, form, receiver.url, private=notice.private)
 
 
 @dataclass(frozen=True)

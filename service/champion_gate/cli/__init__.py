@@ -76,6 +76,7 @@ _COMMANDS = {
     ),
     "ledger": ("champion_gate.cli.ledger", "Export the ledger, or verify it, an export of it or a receipt."),
     "tokens": ("champion_gate.cli.tokens", "Create, list or revoke the tokens with which the API is called."),
+    "notices": ("champion_gate.cli.notices", "Try whether people are reached by a notice."),
     "hooks": ("champion_gate.cli.hooks", "Send a stored or a sample notification to a running service."),
 }
 

@@ -18,6 +18,7 @@ from champion_gate.domain.gates import Account, ApprovalTarget, Gate
 from champion_gate.domain.job_runs import EndedRun, JobRun, OpenRun, TaskOutput
 from champion_gate.domain.jobs import Job, RunState, StartedRun
 from champion_gate.domain.json_body import Ignored
+from champion_gate.domain.notices import Message
 from champion_gate.domain.promotion import Promotion
 from champion_gate.domain.serving import Endpoint
 from champion_gate.domain.steps import StepKind
@@ -316,6 +317,22 @@ class Accounts(Protocol):
         Raises:
             UnsafeTargetError: somebody else has it now.
             VendorNotFoundError: nobody has it, and it is not known who had.
+        """
+        ...
+
+
+class NoticeSender(Protocol):
+    """Where one notice is sent."""
+
+    def send(self, message: Message, message_id: str) -> str:
+        """Send a message once; the same id tells a receiver that it has it already.
+
+        Returns:
+            What is known of it then, as a sentence: some receivers say no more than that they took it.
+
+        Raises:
+            NeverTakenError: it is not taken, now or later, until a person changes something.
+            VendorError: it was not taken, or nobody knows.
         """
         ...
 

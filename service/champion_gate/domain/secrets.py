@@ -9,6 +9,8 @@ _PEM = re.compile(r"-----BEGIN .*?(?:-----END [A-Z0-9 ]+-----|\Z)", re.DOTALL)
 # With a password, or a token in the name's place.
 _IN_ADDRESS = re.compile(r"(?<=//)(?:[^/\s:@]*:[^/\s@]+|[^/?#\s@]+)(?=@)")
 # Words of prose follow "basic" and "token" too: what has only small letters must be long to count.
+# Whoever knows such an address may post there: Slack's webhooks, and the signature in those of Power Automate.
+_HOOK = re.compile(r"(?<=hooks\.slack)(?:-gov)?\.com/\S+|(?<=[?&]sig=)[^&\s]+")
 _HEADER = re.compile(
     r"\b((?i:basic|bearer|token))(\s+)(?=[a-z+/._~-]*[A-Z0-9=]|[a-z+/._~-]{16})[A-Za-z0-9+/=._~-]{6,}"
 )
@@ -33,6 +35,7 @@ def without_secrets(text: str) -> str:
     """The text with everything blotted out that looks like a secret."""
     text = _PEM.sub(BLOT, text)
     text = _IN_ADDRESS.sub(BLOT, text)
+    text = _HOOK.sub(BLOT, text)
     text = _TOKEN.sub(BLOT, text)
     return _HEADER.sub(rf"\1\2{BLOT}", text)
 

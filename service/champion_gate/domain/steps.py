@@ -30,6 +30,7 @@ class StepKind(StrEnum):
     DRIFT_LOOKUP = "drift_lookup"
     REOPEN = "reopen"
     RESTORE = "restore"
+    NOTICE = "notice"
 
 
 AFTER_MOVES = (StepKind.JOB, StepKind.ENDPOINT)
@@ -58,13 +59,13 @@ class Step:
 
     Attributes:
         id: `[a-z0-9-]+`; made of what it belongs to and what it does, so that planning it twice makes one.
-        promotion_id: what it belongs to; empty for what follows a move of an alias that no promotion made.
+        promotion_id: what it belongs to; empty for what follows or tells of a move of an alias that no promotion made.
         config: what is to be done, frozen when it was planned; CANCEL_REQUEST: {"external_id"}; CANCEL_DOUBLES: nothing, they
             are looked for; TAG_VERSION: the tags, key -> value; VALIDATE: see
             `flow/validation_runs.py`; JOB and ENDPOINT: see `flow/after.py`; CHALLENGER and its removal:
             `Promotion.asked` and {"challenger"}; COPY: see `flow/copy_runs.py`; STATUS and COMMENT: nothing, they tell how
-            the promotion stands when they are carried out; MERGE: `Promotion.asked`;
-            the last three: see `domain/drift.py`.
+            the promotion stands when they are carried out; MERGE: `Promotion.asked`; NOTICE:
+            {"notice", "message"}; DRIFT_LOOKUP, REOPEN and RESTORE: see `domain/drift.py`.
         planned_at: when it became necessary.
         due_at: when it is looked at next; None once it has ended.
         position: its place among those of what it belongs to; the store counts from 0.

@@ -49,7 +49,7 @@ class Strict(BaseModel):
     @model_validator(mode="after")
     def _between_keys(self) -> Strict:
         """Tell all of it at once, each with its path."""
-        broken = [PydanticCustomError("rule", "{line}", {"line": line}) for line in self.problems()]
+        broken = [broken_rule(line) for line in self.problems()]
         if broken:
             details = [InitErrorDetails(type=each, input=None) for each in broken]
             raise ValidationError.from_exception_data(type(self).__name__, details)
@@ -86,6 +86,11 @@ class Account:
 def expected(words: str) -> PydanticCustomError:
     """The error for a value that is not what `words` describe."""
     return PydanticCustomError("expected", "{words}", {"words": words})
+
+
+def broken_rule(line: str) -> PydanticCustomError:
+    """The error whose whole text is `line`, which begins with the key; what was found is not repeated."""
+    return PydanticCustomError("rule", "{line}", {"line": line})
 
 
 @dataclass(frozen=True, eq=False)

@@ -44,6 +44,7 @@ from champion_gate.errors import (
 )
 from champion_gate.flow.after import steps_after
 from champion_gate.flow.context import Context
+from champion_gate.flow.notices import NoticePlans
 
 _SENDS = 2  # once more where the registry does not show the write; then the worker tries later
 
@@ -92,6 +93,7 @@ class AliasWriter:
 
     def __init__(self, context: Context) -> None:
         self._store = context.store
+        self._notices = NoticePlans(context)
         self._registry = context.registry
         self._audit = context.audit
         self._managed = context.managed
@@ -399,13 +401,16 @@ class AliasWriter:
     ) -> AliasLock:
         found = [self._about_drift(lock, entry) for entry in entries]
         entries = [entry for entry, _ in found]
+        told = self._notices.of_moves(entries)
+        if promotion is not None:
+            told += self._notices.of_promotion(promotion)
         finished = self._store.finish_alias_change(
             lock,
             self._clock.now(),
             known_version=current,
             ledger=entries,
             promotion=promotion,
-            steps=[*steps, *(step for _, theirs in found for step in theirs)],
+            steps=[*steps, *(step for _, theirs in found for step in theirs), *told],
             hold=hold,
             dropped=dropped,
             carried_out=carried_out,

@@ -8,6 +8,8 @@ from datetime import timedelta
 
 from champion_gate.domain.aliases import ManagedAliases
 from champion_gate.domain.gates import Gate
+from champion_gate.domain.notice_messages import Messages
+from champion_gate.domain.notices import Notice
 from champion_gate.domain.ports import (
     ApprovalProvider,
     AuditLog,
@@ -16,6 +18,7 @@ from champion_gate.domain.ports import (
     JobRuns,
     Jobs,
     ModelRegistry,
+    NoticeSender,
     Serving,
     WakeUps,
 )
@@ -84,6 +87,8 @@ class Waits:
     """Between looks whether a question to it is answered."""
     audit: timedelta = timedelta(hours=2)
     """What it does not tell by then, it is not asked any more."""
+    notice_pace: timedelta = timedelta(seconds=1)
+    """Between two messages to one receiver: Slack takes no more of a webhook."""
     turn: timedelta = timedelta(seconds=5)
     """Between looks whether the step before has ended."""
 
@@ -96,6 +101,8 @@ class Context:
         gates: name -> gate, as configured now.
         providers: key -> where people approve.
         audit: who changes aliases outside; None where that cannot be looked up.
+        notices: who is told of what.
+        notice_senders: name of a notice -> where it is sent.
     """
 
     gates: Mapping[str, Gate]
@@ -115,3 +122,6 @@ class Context:
     audit: AuditLog | None = None
     waits: Waits = field(default_factory=Waits)
     meters: Meters = field(default_factory=Meters)
+    notices: tuple[Notice, ...] = ()
+    notice_senders: Mapping[str, NoticeSender] = field(default_factory=dict)
+    messages: Messages = field(default_factory=lambda: Messages(None))

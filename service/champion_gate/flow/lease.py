@@ -15,6 +15,7 @@ from champion_gate.domain.retry import BUDGET, Retry, next_try
 from champion_gate.domain.steps import Step, StepKind, planned
 from champion_gate.errors import GateError, LeaseLostError, VersionMissingError
 from champion_gate.flow.context import Context, Waits
+from champion_gate.flow.notices import NoticePlans
 
 _KEEPS_A_LEASE = 4
 """So often in a lease: from the last on, it outlasts any one call to a vendor."""
@@ -48,6 +49,7 @@ class Lease:
     def __init__(self, context: Context) -> None:
         self._store = context.store
         self._providers = context.providers
+        self._notices = NoticePlans(context)
         self._wake_ups = context.wake_ups
         self._clock = context.clock
         self._chance = context.chance
@@ -78,7 +80,11 @@ class Lease:
     ) -> Promotion:
         """Write what the turn has come to so far; with `release` the turn is over, else the lease begins anew."""
         saved = self._store.save_promotion(
-            promotion, self._clock.now(), release=release, ledger=ledger or [], steps=steps or []
+            promotion,
+            self._clock.now(),
+            release=release,
+            ledger=ledger or [],
+            steps=[*(steps or []), *self._notices.of_promotion(promotion)],
         )
         if not release:
             self.keep(saved)

@@ -55,7 +55,7 @@ HOOKS = Check(
 )
 WAITING = Check(
     "service.waiting",
-    "what waits for a person: holds, failed steps, logins with another account, requests that cannot be made",
+    "what waits for a person: holds, failed steps, messages that reach nobody, logins with another account, requests that cannot be made",
     "Nobody is told of these by a request for approval.",
     cheap=True,
 )
@@ -212,7 +212,7 @@ def _hooks(store: Store, ours: Installation) -> Iterator[Finding]:
 
 
 def _waiting(store: Store, ours: Installation) -> Iterator[Finding]:
-    told = [*_at_aliases(store), *_before_people(store, ours)]
+    told = [*_at_aliases(store), *_untold(store), *_before_people(store, ours)]
     yield from told or [WAITING.ok("nothing, besides requests for approval")]
 
 
@@ -227,6 +227,21 @@ def _at_aliases(store: Store) -> Iterator[Finding]:
         yield WAITING.warning(
             f"What follows the move of {key.model}@{key.alias} failed.",
             f"champion-gate steps list {shlex.join((key.model, key.alias))} says why; then champion-gate steps retry, or skip.",
+        )
+
+
+def _untold(store: Store) -> Iterator[Finding]:
+    """By each notice: what was given up, and what is tried again."""
+    given_up = {step.config["notice"]: step for step in store.failed_notices()}
+    for name, step in given_up.items():
+        yield WAITING.warning(
+            f"Messages of notice {name} were given up, such as {step.id}: {step.reason}",
+            "Mend what it says, and send each again: champion-gate steps retry ID; or champion-gate steps skip ID --reason WHY",
+        )
+    for name, step in {step.config["notice"]: step for step in store.failing_notices()}.items():
+        yield WAITING.warning(
+            f"Messages of notice {name} are not taken, and tried again for a day: {step.retry.last_error}",
+            f"To try it now: champion-gate notices test {name}",
         )
 
 

@@ -37,6 +37,7 @@ from champion_gate.flow.challengers import Challengers
 from champion_gate.flow.context import Context
 from champion_gate.flow.copy_runs import CopyRuns
 from champion_gate.flow.drift_steps import DriftSteps
+from champion_gate.flow.notices import NoticePlans, NoticesSent
 from champion_gate.flow.request_ends import RequestEnds
 from champion_gate.flow.validation_runs import ValidationRuns
 
@@ -48,6 +49,7 @@ class Steps:
 
     def __init__(self, context: Context) -> None:
         self._store = context.store
+        self._notices = NoticePlans(context)
         self._registry = context.registry
         self._providers = context.providers
         self._clock = context.clock
@@ -73,6 +75,7 @@ class Steps:
             StepKind.STATUS: told.show_status,
             StepKind.COMMENT: told.comment,
             StepKind.MERGE: told.merge,
+            StepKind.NOTICE: NoticesSent(context).send,
         }
 
     def carry_out(self, step_id: str) -> None:
@@ -99,7 +102,8 @@ class Steps:
         if come_to.phase is StepPhase.FAILED and 0 < come_to.starts < MOST_STARTS.get(come_to.kind, 0):
             why = f"{come_to.reason} It is started once more."
             kept = taken_up_again(come_to, why, now, starts=come_to.starts)
-        self._store.save_step(kept, release=True, ledger=[] if line is None else [line])
+        told = self._notices.of_step(kept)
+        self._store.save_step(kept, release=True, ledger=[] if line is None else [line], steps=told)
         # Ended at once where its promotion has ended while a worker was at it, also where that look failed.
         if kept.phase.is_open and was_wanted and not self._is_waited_for(kept):
             self._store.hasten_steps(kept.promotion_id, now)

@@ -22,6 +22,7 @@ from champion_gate.flow.drift import DriftWatch
 from champion_gate.flow.gate_rules import GateRules
 from champion_gate.flow.lease import Lease
 from champion_gate.flow.made_elsewhere import Elsewhere
+from champion_gate.flow.notices import NoticePlans
 from champion_gate.store import Store
 
 _log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Sweep:
     def __init__(self, context: Context) -> None:
         self._gates = context.gates
         self._store = context.store
+        self._notices = NoticePlans(context)
         self._job_runs = context.job_runs
         self._providers = context.providers
         self._drift = DriftWatch(context)
@@ -64,6 +66,7 @@ class Sweep:
         self.note_gates()
         pending = self._store.pending_promotions()
         self._order_ends(pending)
+        self._notices.plan_waiting(pending)
         self.wake_due()
         looks = [f"{RUNS}:{gate.name}" for gate in self._gates.values() if gate.jobs]
         looks += [f"{DECISIONS}:{name}" for name in {p.request.provider for p in pending if p.request}]

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 from champion_gate.domain.ports import Vendor
 from champion_gate.domain.values import ADDRESS, Is, expected
 from champion_gate.domain.vendors import PREFIX, Secrets
+from champion_gate.settings.notices import is_notice_variable
 from champion_gate.settings.problems import shown
 
 _LARGEST_SECRET_FILE = 64 * 1024
@@ -100,6 +101,7 @@ class Environment(BaseModel):
         stop_seconds: how long the service may take to stop, open requests and steps in hand included.
         oidc_client_secret: of api.oidc.client_id, where the issuer wants one.
         vendors: those of the CI/CD systems, by the keys of their servers.
+        notices: those of notices, by their names without the prefix and in lower case.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -124,11 +126,12 @@ class Environment(BaseModel):
     mlflow_webhook_secret_previous: SecretStr | None = None
     oidc_client_secret: SecretStr | None = None
     vendors: dict[str, Secrets] = {}
+    notices: dict[str, SecretStr] = {}
 
 
 def known_variables(vendors: tuple[Vendor, ...]) -> tuple[str, ...]:
     """All variables, by their names without the prefix and in lower case."""
-    own = [name for name in Environment.model_fields if name != "vendors"]
+    own = [name for name in Environment.model_fields if name not in {"vendors", "notices"}]
     return (*own, *(name for secrets in _secrets(vendors).values() for name in secrets.model_fields))
 
 
@@ -156,7 +159,8 @@ class _Given:
         }
         self._files = dict(self._secret_files())
         self._refuse_unknown()
-        self.values = {name: value for name in known if (value := self._value(name)) is not None}
+        every = (*known, *sorted(filter(is_notice_variable, {*self._variables, *self._files})))
+        self.values = {name: value for name in every if (value := self._value(name)) is not None}
 
     def _value(self, name: str) -> str | None:
         variable, file = self._variables.get(name), self._files.get(name)
@@ -191,7 +195,8 @@ class _Given:
         seen: dict[str, str] = {}
         for path in paths:
             name = path.name.lower().removeprefix(PREFIX.lower())
-            if name == path.name.lower() or name not in self._known or not _may_be_a_file(name):
+            is_known = name in self._known or is_notice_variable(name)
+            if name == path.name.lower() or not is_known or not _may_be_a_file(name):
                 continue  # other services may keep theirs here
             if name in seen:
                 self.problems.append(f"{path}: is the same secret as {seen[name]}; keep one")
@@ -216,7 +221,7 @@ class _Given:
 
     def _refuse_unknown(self) -> None:
         for name in sorted(set(self._variables) - set(self._known)):
-            if _KUBERNETES.fullmatch(name.upper()):
+            if _KUBERNETES.fullmatch(name.upper()) or is_notice_variable(name):
                 continue  # made by Kubernetes for a Service named champion-gate
             close = difflib.get_close_matches(name, self._known, n=1)
             hint = _REPLACED.get(name) or (f"; did you mean {PREFIX}{close[0].upper()}?" if close else "")
@@ -241,8 +246,10 @@ def read_environment(
         kind: form.model_validate({name: values.pop(name) for name in form.model_fields if name in values})
         for kind, form in _secrets(vendors).items()
     }
+    notices = {name: values.pop(name) for name in list(values) if is_notice_variable(name)}
+    given_besides = {"vendors": secrets, "notices": notices}
     try:
-        return Environment.model_validate({**values, "vendors": secrets}), problems
+        return Environment.model_validate({**values, **given_besides}), problems
     except ValidationError as error:
         for detail in error.errors(include_url=False):
             name = str(detail["loc"][0])
@@ -250,7 +257,7 @@ def read_environment(
             words = detail.get("ctx", {}).get("words", detail["msg"])
             problems.append(f"{PREFIX}{name.upper()}: found {found}; expected {words}")
             values.pop(name, None)
-        return Environment.model_validate({**values, "vendors": secrets}), problems
+        return Environment.model_validate({**values, **given_besides}), problems
 
 
 # --- what was kept with a value: `docker --env-file` keeps quotes, blanks and comments ---------------------

@@ -17,6 +17,7 @@ from champion_gate.domain.gates import (
     Validation,
     VersionSource,
 )
+from champion_gate.domain.notices import Notice
 from champion_gate.domain.vendors import Server
 from champion_gate.settings.gates import ApiOidc, Gates
 
@@ -36,7 +37,7 @@ _UNITS = ((24 * 60, "day"), (60, "hour"), (1, "minute"))
 
 
 def explain(gates: Gates) -> str:
-    """One paragraph for the registry, one for each gate, and one each for further aliases and the API's callers."""
+    """One paragraph for the registry, one for each gate, and one each for further aliases, notices and the API's callers."""
     where = "Unity Catalog" if gates.on_unity_catalog else f"the MLflow registry {gates.registry}"
     count = "1 gate" if len(gates.gates) == 1 else f"{len(gates.gates)} gates"
     lines = [f"Model versions are looked up, and aliases set, in {where}. {count}:"]
@@ -48,9 +49,17 @@ def explain(gates: Gates) -> str:
     if gates.databricks.warehouse is not None:
         who = "who moves an alias outside champion-gate is looked up in system.access.audit, through SQL warehouse"
         lines += _paragraph("databricks", [f"{who} {gates.databricks.warehouse}."])
+    if gates.notices:
+        lines += _paragraph("notices", map(_notice, gates.notices))
     if gates.api.oidc is not None:
         lines += _paragraph("api", _callers(gates.api.oidc))
     return "\n".join(lines) + "\n"
+
+
+def _notice(notice: Notice) -> str:
+    of = "" if notice.gates is None else f" of {', '.join(notice.gates)}"
+    late = "" if notice.waiting is None else f", and of requests that wait for {_duration(notice.waiting)}"
+    return f"{notice.name} ({notice.kind.value}) is told{of}: {', '.join(notice.on)}{late}."
 
 
 def _paragraph(heading: str, sentences: Iterable[str]) -> list[str]:

@@ -14,10 +14,12 @@ from champion_gate.domain.addresses import host_of, web_address
 from champion_gate.domain.aliases import FurtherAlias
 from champion_gate.domain.gates import ApprovalTarget, Gate
 from champion_gate.domain.names import check_model
+from champion_gate.domain.notices import Notice
 from champion_gate.domain.ports import Vendor
 from champion_gate.domain.values import FILE, UNITY_CATALOG, Listed, Strict
 from champion_gate.domain.vendors import Place, Server
 from champion_gate.errors import InvalidNameError
+from champion_gate.settings.notices import extra_problem
 
 
 class _Approval(Strict):
@@ -135,6 +137,9 @@ class Gates(_Registry):
     aliases: Annotated[tuple[FurtherAlias, ...], Listed(at_most=1000)] = Field(
         default=(), description="further aliases that operators may change by hand; no gate asks for them"
     )
+    notices: Annotated[tuple[Notice, ...], Listed(at_most=20)] = Field(
+        default=(), description="whom to tell of what, in chats and by webhooks"
+    )
     api: Api = Field(default_factory=Api, description="who may call the API besides API tokens")
     dashboard: bool = Field(default=True, description="whether there are pages for people at /")
     databricks: Databricks = Field(
@@ -229,6 +234,7 @@ class Gates(_Registry):
         yield from self._after_problems()
         yield from self._challenger_problems()
         yield from self._drift_problems()
+        yield from self._notice_problems()
         if self.api.oidc is not None:
             yield from self._issuer_of_jobs(self.api.oidc.issuer)
 
@@ -380,6 +386,18 @@ class Gates(_Registry):
                     f"gates[{index}].challenger: found {gate.challenger!r}, and {spelling!r} in gates[{first}] for the same model; "
                     "expected one spelling"
                 )
+
+    def _notice_problems(self) -> Iterator[str]:
+        names = [gate.name for gate in self.gates]
+        for index, notice in enumerate(self.notices):
+            path = f"notices[{index}]"
+            if (first := [each.name for each in self.notices].index(notice.name)) != index:
+                yield f"{path}.name: found {notice.name!r}, as in notices[{first}]; expected a name of its own"
+            for number, name in enumerate(notice.gates or ()):
+                if name not in names:
+                    yield f"{path}.gates[{number}]: found {name!r}; expected the name of a gate: {', '.join(names[:20])}"
+            if (lacking := extra_problem(path, notice)) is not None:
+                yield lacking
 
     def _copy_problems(self) -> Iterator[str]:
         for index, gate in enumerate(self.gates):

@@ -23,6 +23,7 @@ from champion_gate.settings.databricks import databricks_settings
 from champion_gate.settings.environment import Environment, libraries_problems, read_environment
 from champion_gate.settings.gates import Gates, gates_form
 from champion_gate.settings.gates_yaml import read_yaml
+from champion_gate.settings.notices import Receiver, receivers
 from champion_gate.settings.problems import problem, shown
 
 
@@ -34,6 +35,7 @@ class Settings:
         databricks: what the SDK is given in place of its own variables: `host`, `workspace_id`, each where known.
         hosts: key of the ApprovalProvider (`github`, `github:<host[:port]>`, …) -> where and with what.
         hook_credentials: the pairs that `POST /hooks/databricks` takes, the current one first.
+        receivers: the notices of gates.yaml with their secrets.
     """
 
     environment: Environment
@@ -41,6 +43,7 @@ class Settings:
     databricks: Mapping[str, str]
     hosts: Mapping[str, Host]
     hook_credentials: tuple[BasicCredentials, ...]
+    receivers: tuple[Receiver, ...] = ()
 
     @property
     def database_url(self) -> str:
@@ -149,6 +152,7 @@ def load_settings(environ: Mapping[str, str], vendors: tuple[Vendor, ...]) -> Se
         places = [gate.approval.place for gate in gates.gates] if gates is not None else []
         theirs = {key: server for key, server in servers.items() if server.kind == kind}
         hosts |= secrets.hosts(theirs, places, environment.public_url, problems)
+    told = () if gates is None else receivers(gates.notices, environment.notices, problems)
     for provider, server in servers.items():
         problems += _file_problems(provider, server.ca_file)
     if gates is not None and gates.api.oidc is not None:
@@ -165,6 +169,7 @@ def load_settings(environ: Mapping[str, str], vendors: tuple[Vendor, ...]) -> Se
         MappingProxyType(databricks),
         MappingProxyType(hosts),
         hook_credentials(environment),
+        told,
     )
 
 

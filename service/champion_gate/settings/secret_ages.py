@@ -24,6 +24,7 @@ SECRETS = Check(
 def secret_ages(environment: Environment, now: datetime) -> Iterator[Finding]:
     """What is to be done about secrets; a variable does not tell how old it is."""
     given = {name for each in (environment, *environment.vendors.values()) for name in _secrets_of(each)}
+    given |= environment.notices.keys()
     former = [label(name) for name in sorted(given) if name.endswith("_previous")]
     if former:
         yield SECRETS.warning(

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, literal_column, select, update
 
 from champion_gate.domain.ledger.chain import LedgerEntry
 from champion_gate.domain.steps import AFTER_MOVES, WAITED_FOR, Step, StepKind, StepPhase
@@ -24,11 +24,19 @@ OPEN: ColumnElement[bool] = steps.c.phase.in_(
     [literal_column(f"'{phase.value}'") for phase in StepPhase if phase.is_open]
 )
 FAILED: ColumnElement[bool] = steps.c.phase == literal_column(f"'{StepPhase.FAILED.value}'")
+MOST_SHOWN = 200
 _AFTER_MOVES = steps.c.kind.in_([kind.value for kind in AFTER_MOVES])
 _FAILED_AFTER_MOVES = select(steps).where(FAILED, _AFTER_MOVES).order_by(steps.c.id)
+_NOTICE = StepKind.NOTICE.value
+_FAILED_NOTICES = select(steps).where(FAILED, steps.c.kind == _NOTICE).order_by(steps.c.id).limit(MOST_SHOWN)
+_FAILING_NOTICES = (
+    select(steps)
+    .where(OPEN, steps.c.kind == _NOTICE, steps.c.attempts > 0)
+    .order_by(steps.c.id)
+    .limit(MOST_SHOWN)
+)
 _OPEN_ENDPOINTS = select(steps).where(OPEN, steps.c.kind == StepKind.ENDPOINT.value).order_by(steps.c.id)
 LEASES = Leases(steps, OPEN)
-MOST_SHOWN = 200
 _ONE = select(steps).where(steps.c.id == bindparam("row"))
 _WRITING = update(steps).where(steps.c.id == bindparam("row")).returning(steps)
 _OF_PROMOTION = (
@@ -72,6 +80,14 @@ class Steps(Transactions):
         """Those that have failed behind a move of an alias, whatever came after it."""
         return tuple(_step(row) for row in self._rows(_FAILED_AFTER_MOVES))
 
+    def failed_notices(self) -> tuple[Step, ...]:
+        """Messages that were given up; of more than 200 the first."""
+        return tuple(_step(row) for row in self._rows(_FAILED_NOTICES))
+
+    def failing_notices(self) -> tuple[Step, ...]:
+        """Messages that have been tried, and are tried again; of more than 200 the first."""
+        return tuple(_step(row) for row in self._rows(_FAILING_NOTICES))
+
     def failed_of_promotions(self, promotion_ids: Sequence[str]) -> Mapping[str, int]:
         """How many of those behind a promotion's move have failed; promotions without any are left out."""
         counted = (
@@ -100,8 +116,15 @@ class Steps(Transactions):
             row = LEASES.take(connection, step_id, at=at, lease_seconds=lease_seconds, token=token)
         return None if row is None else _step(row)
 
-    def save_step(self, taken: Step, *, release: bool = False, ledger: Sequence[LedgerEntry] = ()) -> Step:
-        """Write all of it, with ledger lines: all or nothing; with `release` the lease is given back.
+    def save_step(
+        self,
+        taken: Step,
+        *,
+        release: bool = False,
+        ledger: Sequence[LedgerEntry] = (),
+        steps: Sequence[Step] = (),
+    ) -> Step:
+        """Write all of it, with ledger lines and further steps: all or nothing; with `release` the lease is given back.
 
         Raises:
             LeaseLostError: another holds it.
@@ -110,6 +133,7 @@ class Steps(Transactions):
             LEASES.held_row(connection, taken)
             given_back = {"lease": "", "lease_until": None} if release else {}
             append_lines(connection, ledger)
+            add_steps(connection, steps)
             return _written(connection, taken, **given_back)
 
     def hasten_steps(self, promotion_id: str, at: datetime) -> None:
@@ -157,7 +181,8 @@ def hasten_steps(connection: Connection, promotion_id: str, at: datetime) -> Non
 def add_steps(connection: Connection, new: Sequence[Step]) -> None:
     """Insert them. One whose id is there stays as it is while it is open, because what plans it may run twice.
 
-    One that has ended is taken up again: it is planned anew because it is needed again. What an operator skipped stays skipped.
+    One that has ended is taken up again: it is planned anew because it is needed again. What an operator skipped stays
+    skipped, and what people were told is not told again.
     """
     for step in new:
         last = select(func.coalesce(func.max(steps.c.position) + 1, 0)).where(
@@ -171,7 +196,7 @@ def add_steps(connection: Connection, new: Sequence[Step]) -> None:
             position=step.position if of is None else last.scalar_subquery(),
             **_values(step),
         )
-        again = steps.c.phase.in_([phase.value for phase in _PLANNED_ANEW])
+        again = and_(steps.c.phase.in_([phase.value for phase in _PLANNED_ANEW]), steps.c.kind != _NOTICE)
         taken_up = {name: insert.excluded[name] for name in _TAKEN_UP}
         connection.execute(insert.on_conflict_do_update(index_elements=["id"], set_=taken_up, where=again))
 

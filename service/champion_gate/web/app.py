@@ -104,14 +104,18 @@ def create_app(
 
 def _warnings(store: Store) -> list[str]:
     """In words that anybody may read: of no model and no vendor."""
-    failed = len(failed_of_latest_moves(store))
-    if not failed:
-        return []
-    words = (
-        f"{failed} of the jobs and endpoints that follow moves of aliases failed. `champion-gate steps list MODEL ALIAS` "
-        "tells which and why; `champion-gate steps retry` or `skip` settles them."
-    )
-    return [words]
+    words = []
+    if failed := len(failed_of_latest_moves(store)):
+        words.append(
+            f"{failed} of the jobs and endpoints that follow moves of aliases failed. `champion-gate steps list MODEL ALIAS` "
+            "tells which and why; `champion-gate steps retry` or `skip` settles them."
+        )
+    if untold := len(store.failed_notices()):
+        words.append(
+            f"{untold} messages to people were given up. `champion-gate doctor` tells which and why; `champion-gate steps "
+            "retry` or `skip` settles them."
+        )
+    return words
 
 
 def _add_plain_routes(app: Flask, hooks: Hooks, access: Access, health: Health, docs: Docs) -> None:

@@ -145,7 +145,7 @@ class Worker:
         timers: Sequence[Every],
         gives_way: Callable[[], bool] = lambda: False,
         default_cap: int = 2,
-        threads: int = 8,
+        threads: int = 9,
     ) -> None:
         """Set up; `start` begins.
 

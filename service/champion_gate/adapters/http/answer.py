@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 import requests
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ProxyError
 
+from champion_gate.adapters.http.public import PRIVATE, PrivateAddressError
 from champion_gate.domain.secrets import cut_words
 from champion_gate.errors import (
     VendorError,
@@ -232,6 +233,8 @@ def why_not_sent(error: BaseException | None) -> tuple[str, str] | None:
     In words of ours: the libraries' may hold URLs with credentials (proxies).
     """
     for cause in causes_of(error):
+        if isinstance(cause, PrivateAddressError):
+            return PRIVATE
         if isinstance(cause, ssl.SSLCertVerificationError):
             return "its certificate could not be verified", (
                 "Where a private certificate authority signs it, name its file (REQUESTS_CA_BUNDLE, or `ca_file` "

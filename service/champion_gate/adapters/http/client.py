@@ -62,6 +62,8 @@ class ApiClient:
         refusal: Callable[[Answer], GateError] = Answer.error,
         takes_proxies: bool = True,
         timed: Timed = untimed,
+        is_secret: bool = False,
+        public_only: bool = False,
     ) -> None:
         """Nothing is called yet.
 
@@ -78,6 +80,9 @@ class ApiClient:
             refusal: the error that an answer stands for.
             takes_proxies: whether those that the environment names are used.
             timed: takes the time of each call, its retries included.
+            is_secret: whether whoever knows a path may call it, so that no message names one.
+            public_only: whether a connection to an address of a private network, or of this machine, is refused. Who
+                connects through a proxy leaves that to the proxy's rules.
 
         Raises:
             ConfigurationError: the URL or the file cannot be used.
@@ -102,7 +107,8 @@ class ApiClient:
         self._cache = Cache(max_kept_pages)
         self._refusal = refusal
         self._timed = timed
-        self._session = new_session()
+        self._is_secret = is_secret
+        self._session = new_session(public_only=public_only)
         self._session.trust_env = takes_proxies
         self._session.verify = ca_file or True
         read_environment(self._session, base_url)
@@ -303,7 +309,8 @@ class ApiClient:
         extra: Mapping[str, str] | None = None,
         accept: Collection[int] = (),
     ) -> Answer:
-        call = _Call(method, url, data, may_act=not repeatable)
+        name = method if self._is_secret else f"{method} {urlsplit(url).path}"
+        call = _Call(method, url, data, may_act=not repeatable, name=name)
         credentials = auth.headers()
         ends_at = time.monotonic() + self._timeouts.total
         failures, renewed = 0, False
@@ -379,14 +386,17 @@ class ApiClient:
         )
 
 
+def json_bytes(body: Mapping[str, object]) -> bytes:
+    """A JSON object as it is sent; lone surrogates are replaced."""
+    return json.dumps(body, ensure_ascii=False).encode(errors="replace")
+
+
 @dataclass(frozen=True)
 class _Call:
+    """A call; `name` is what messages call it: method and path at most, never the query."""
+
     method: str
     url: str
     data: bytes | None
     may_act: bool
-
-    @property
-    def name(self) -> str:
-        """Method and path; never the query."""
-        return f"{self.method} {urlsplit(self.url).path}"
+    name: str

@@ -24,6 +24,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from champion_gate.adapters.http.public import PublicOnly
 from champion_gate.errors import VendorUnavailableError
 
 T = TypeVar("T")
@@ -154,13 +155,28 @@ class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
 
 
+class _PublicPlainPool(HTTPConnectionPool):
+    class ConnectionCls(PublicOnly, _PlainConnection):
+        """Plain."""
+
+
+class _PublicTlsPool(HTTPSConnectionPool):
+    class ConnectionCls(PublicOnly, _TlsConnection):
+        """TLS; nothing is sent, and no certificate read, before the address is known to be public."""
+
+
 _POOLS = {"http": _PlainPool, "https": _TlsPool}
+_PUBLIC_POOLS = {"http": _PublicPlainPool, "https": _PublicTlsPool}
 
 
 class _Adapter(HTTPAdapter):
+    def __init__(self, *, public_only: bool, pool_connections: int, pool_maxsize: int) -> None:
+        self._pools = _PUBLIC_POOLS if public_only else _POOLS
+        super().__init__(pool_connections=pool_connections, pool_maxsize=pool_maxsize)
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _POOLS
+        self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         found = super().proxy_manager_for(proxy, **kwargs)
@@ -180,11 +196,15 @@ def read_environment(session: requests.Session, url: str) -> None:
     session.trust_env = False  # so nothing of ~/.netrc is sent either
 
 
-def new_session() -> requests.Session:
-    """A session that several threads may share: it keeps connections, and nothing of an answer (no cookies)."""
+def new_session(*, public_only: bool = False) -> requests.Session:
+    """A session that several threads may share: it keeps connections, and nothing of an answer (no cookies).
+
+    Args:
+        public_only: whether it connects, where there is no proxy, to public addresses alone.
+    """
     session = requests.Session()
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    adapter = _Adapter(pool_connections=2, pool_maxsize=_CONNECTIONS_KEPT)
+    adapter = _Adapter(public_only=public_only, pool_connections=2, pool_maxsize=_CONNECTIONS_KEPT)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session

@@ -1,0 +1,1 @@
+"""Notices to people: the form of each receiver, and what its answers mean."""

@@ -1,0 +1,1 @@
+"""Receivers of notices: Slack's incoming webhooks, Teams' workflows, and whoever knows Standard Webhooks."""
