@@ -13,10 +13,12 @@ import pytest
 
 from champion_gate.bootstrap import build_service
 from champion_gate.domain.callers import Role
+from champion_gate.domain.ledger.chain import LedgerKind
 from champion_gate.domain.promotion import Phase
 from champion_gate.web.auth import Auth, guard_of
 from integration.gate_world import api_token
 from integration.pages_world import FINDING, HOST, SESSION, VISITOR, Browser, PagesWorld, pages_world, words
+from integration.store_samples import append_ledger, entry
 
 ALIAS = "/models/main.ml.churn/aliases/Champion"
 EXAMPLES = {
@@ -358,6 +360,17 @@ def test_a_models_history_is_a_picture_and_a_table(world: PagesWorld) -> None:
     assert all(
         0 <= float(left) <= 100 and 0 < float(width) <= 100 and float(left) + float(width) <= 100.01
         for _, left, width in bars
+    )
+
+
+def test_who_moved_an_alias_outside_is_told_once_it_is_known(world: PagesWorld) -> None:
+    browser = world.signed_in()
+    assert "Moved outside champion-gate" not in browser.text(ALIAS)
+    told = entry("intern@example.com moved it in a notebook", kind=LedgerKind.DRIFT, actor="champion-gate")
+    append_ledger(world.gate.store, [told])
+    assert (
+        "Moved outside champion-gate intern@example.com moved it in a notebook champion-gate,"
+        in browser.text(ALIAS)
     )
 
 

@@ -19,12 +19,14 @@ from champion_gate.web.api.aliases import line_number
 from champion_gate.web.pages.site import Page, Site
 
 _MOVES = 30
+_DRIFT_LINES = 5
 _LEAST_WIDTH = 0.6  # of 100: what was Champion for a minute is to be seen too
 
 _ENDED = {
     ChangeSource.PROMOTION.value: ("replaced", "replaced by {}, approved"),
     ChangeSource.ROLLBACK.value: ("rolled-back", "rolled back to {}"),
     ChangeSource.MANUAL.value: ("by-hand", "{} was set by hand"),
+    ChangeSource.RESTORE.value: ("outside", "put back to {}"),
     ChangeSource.CHALLENGER.value: ("replaced", "replaced by {}"),
     "outside": ("outside", "somebody outside put it on {}"),
     "late": ("outside", "a late write put it on {}"),
@@ -91,6 +93,10 @@ class ModelPages:
             reigns=list(reigns(moves, ending[0].entry if ending else None, self._clock.now())),
             older=older and url_for("alias", model=model, alias=alias, cursor=older),
             steps=steps_of_latest_move(self._store, key),
+            drift=[
+                each.entry
+                for each in self._store.ledger_lines(key, kind=LedgerKind.DRIFT, limit=_DRIFT_LINES)
+            ],
         )
 
 
