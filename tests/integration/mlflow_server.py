@@ -41,6 +41,7 @@ def mlflow_server(folder: Path, replica: Path | None = None) -> Iterator[str]:
         "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
         "MLFLOW_WEBHOOK_CACHE_TTL": "0",
         "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+        "MLFLOW_WEBHOOK_REQUEST_MAX_RETRIES": "0",  # which would keep the server from stopping
         # base64 of 32 bytes, as a Fernet key is.
         "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
         "HOME": str(folder),

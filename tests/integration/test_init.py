@@ -176,3 +176,29 @@ def test_compose_takes_the_file(tmp_path: Path) -> None:
     assert _init(tmp_path, *FLAGS).returncode == 0
     tool = Path(sys.executable).parent / "check-jsonschema"
     subprocess.run([tool, "--builtin-schema", "vendor.compose-spec", tmp_path / "compose.yaml"], check=True)
+
+
+def test_with_mlflow_nothing_of_databricks_is_asked_for_or_written(tmp_path: Path) -> None:
+    flags = (
+        "--mlflow",
+        "https://mlflow.example.com",
+        "--model",
+        "churn",
+        "--public-url",
+        "https://gate.example.com",
+    )
+    place = ("--github", "example/ml-deploy")
+    refused = _init(tmp_path, *flags, *place)
+    assert refused.returncode != 0
+    assert "gates[0].trainers: is missing" in refused.stderr
+    assert _init(tmp_path, *FLAGS, "--trainer", "octo-trainer").returncode != 0
+    assert list(tmp_path.iterdir()) == []
+    done = _init(tmp_path, *flags, *place, "--trainer", "octo-trainer")
+    assert done.returncode == 0, done.stderr
+    assert "setup mlflow" in done.stdout
+    written = yaml.safe_load((tmp_path / "gates.yaml").read_text())
+    assert (written["registry"], written["gates"][0]["source"]) == ("https://mlflow.example.com", "registry")
+    assert set(read_env_file(tmp_path / "champion-gate.env")) == {
+        "CHAMPION_GATE_PUBLIC_URL",
+        "CHAMPION_GATE_PROXY_HOPS",
+    }

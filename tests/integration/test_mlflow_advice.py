@@ -15,7 +15,7 @@ import pytest
 
 from champion_gate.adapters.github.settings import GitHubPlace
 from champion_gate.adapters.http.deadline import Timeouts
-from champion_gate.adapters.mlflow.checks import checkups
+from champion_gate.adapters.mlflow.checks import HookFacts, checkups
 from champion_gate.adapters.mlflow.registry import MlflowRegistry
 from champion_gate.domain.findings import Finding, Verdict
 from champion_gate.domain.gates import ApprovalTarget, Gate
@@ -268,7 +268,12 @@ def test_each_file_that_is_not_in_order_has_its_advice(
 def examined(uri: str) -> list[Finding]:
     place = GitHubPlace(repository="example/ml-deploy", environments=("champion",))
     gate = Gate(name="churn", jobs=(1,), model="churn", approval=ApprovalTarget("github", place))
-    return examine(checkups(MlflowRegistry(uri, timeouts=PATIENT), [gate]), Together())
+    return examine(
+        checkups(
+            MlflowRegistry(uri, timeouts=PATIENT), [gate], HookFacts(None, has_secret=False, arrived=None)
+        ),
+        Together(),
+    )
 
 
 def told_by_doctor(uri: str) -> list[tuple[str, Verdict]]:

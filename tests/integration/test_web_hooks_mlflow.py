@@ -24,11 +24,13 @@ pytest_plugins = ("integration.mlflow_fixtures",)
 
 @contextmanager
 def hooked(
-    folder: Path, mlflow: MlflowServer | None = None
+    folder: Path, mlflow: MlflowServer | None = None, *, elsewhere: bool = False
 ) -> Iterator[tuple[GateWorld, FlaskClient, list[str]]]:
     """A gate on an MLflow registry, its hook, and the looks that the hook has had made."""
     looks: list[str] = []
     with gate_world(folder, "mlflow", server=mlflow) as world:
+        if elsewhere:
+            world.reconfigure(source="registry", jobs=None, trainers=["octo-trainer"])
         app = create_app(
             store=world.store,
             wake_ups=world.wake_ups,
@@ -80,3 +82,21 @@ def test_a_real_server_pings_and_tells_of_a_move(tmp_path: Path, running_mlflow:
             until(lambda: looks == [f"alias:{world.models.model}@Champion"], lambda: looks)
         finally:
             mlflow.delete_webhook(hook.webhook_id)
+
+
+def test_a_new_version_is_on_record_before_the_webhook_is_answered(tmp_path: Path) -> None:
+    with hooked(tmp_path, elsewhere=True) as (world, client, _):
+
+        def post(name: str, version: object, delivery: str) -> tuple[int, object]:
+            sent = body("model_version", "created", {"name": name, "version": version})
+            answer = client.post("/hooks/mlflow", data=sent, headers=signed(sent, delivery=delivery))
+            return answer.status_code, answer.json
+
+        taken = (202, {"looked_at": "model_version.created"})
+        assert [post(world.models.model, "7", each) for each in ("one", "two")] == [taken, taken]
+        found = world.notification()
+        assert (found.count, found.notification.told_version) == (2, (world.models.model, "7"))
+        for name, version in (("another", "7"), (world.models.model, "7/../1"), (world.models.model, "")):
+            status, said = post(name, version, f"{name} {version}")
+            assert status == 200, said
+        assert world.notification().count == 2

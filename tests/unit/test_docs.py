@@ -105,7 +105,7 @@ def test_tables_and_blocks_are_what_they_look_like(path: Path) -> None:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1, table[0]
     blocks = [token.info for token in tokens if token.type == "fence"]
     assert len(blocks) * 2 == sum(line.strip().startswith("```") for line in lines)
-    assert set(blocks) <= {"sh", "yaml", "mermaid", "text"}
+    assert set(blocks) <= {"sh", "yaml", "python", "mermaid", "text"}
 
 
 @pytest.mark.parametrize(

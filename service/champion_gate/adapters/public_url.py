@@ -107,6 +107,11 @@ def _ping(url: str | None, asked: ping.Ping, nonce: bytes, clock: Clock) -> Iter
             "CHAMPION_GATE_PUBLIC_URL is not set.", "Set it to the address that Databricks and CI jobs call."
         )
         return
+    if not asked.secrets:
+        yield PING.not_known(
+            "There is no secret of a webhook to sign with.", "`champion-gate setup mlflow` makes one."
+        )
+        return
     session = new_session()
     read_environment(session, url)
     try:

@@ -249,6 +249,8 @@ def _access(settings: Settings, clock: Clock, sessions: Sessions) -> Access:
         databricks_pairs=settings.hook_pairs,
         provider_hooks=provider_hooks(settings, clock),
         registry_hooks=registry_hooks(settings),
+        uses_databricks=settings.uses_databricks,
+        ping_secrets=settings.webhook_secrets,
         authenticate=api_caller(sessions.tokens, people.verify if people else None),
         session=sessions.caller,
     )

@@ -120,7 +120,12 @@ def checkups(asked: Asked) -> Iterator[Checkup]:
         )
     if not on_unity_catalog:
         import_mlflow(with_database=registry.name.startswith("sqlite:"))
-        yield from mlflow.checkups(cast("MlflowRegistry", registry), asked.gates)
+        hook = mlflow.HookFacts(
+            asked.settings.environment.public_url,
+            bool(asked.settings.webhook_secrets),
+            None if store is None else partial(store.webhooks_of, "mlflow"),
+        )
+        yield from mlflow.checkups(cast("MlflowRegistry", registry), asked.gates, hook)
     yield from _writes(asked, registry, store)
     yield from _providers(asked, store)
     yield from _ourselves(asked.settings, store)
@@ -199,7 +204,7 @@ def _ourselves(settings: Settings, store: Store | None) -> Iterator[Checkup]:
     hosts = {host.server.url: host.server.ca_file for host in settings.hosts.values()}
     others = (settings.databricks.get("host", ""), gates.registry)
     hosts |= {each: None for each in others if each.startswith("http")}
-    pinged, token = ping.of_pairs(settings.hook_pairs), SystemChance().token
+    pinged, token = ping.of_secrets(settings.hook_pairs, settings.webhook_secrets), SystemChance().token
     yield from public_address.checkups(environment.public_url, pinged, token, clock, hosts)
     if gates.dashboard:
         oidc = gates.api.oidc

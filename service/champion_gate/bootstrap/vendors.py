@@ -30,7 +30,6 @@ from champion_gate.domain.together import Together
 from champion_gate.domain.values import UNITY_CATALOG
 from champion_gate.domain.vendors import kind_of
 from champion_gate.errors import VendorRefusedError
-from champion_gate.settings.credentials import webhook_secrets
 from champion_gate.settings.loading import Settings
 from champion_gate.settings.notices import Receiver
 
@@ -203,7 +202,7 @@ def caller_verifier(settings: Settings, clock: Clock) -> OidcRoles | None:
 
 def registry_hooks(settings: Settings) -> dict[str, RegistryHook]:
     """How webhooks of the registry are checked; none where it sends none, or shares no secret with us."""
-    secrets = webhook_secrets(settings.environment)
+    secrets = settings.webhook_secrets
     if not secrets or settings.gates.registry == UNITY_CATALOG:
         return {}
     from champion_gate.adapters.mlflow.webhook import MlflowHook

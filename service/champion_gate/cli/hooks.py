@@ -46,6 +46,7 @@ def send(
     """
     from champion_gate.bootstrap.local import load_local_settings, open_local_store
     from champion_gate.domain.notifications import JobNotification
+    from champion_gate.errors import ConfigurationError
 
     settings = load_local_settings()
     if notification_id is not None:
@@ -56,6 +57,10 @@ def send(
         notification = JobNotification("jobs.on_success", workspace_id, job_id, run_id, job_name)
     else:
         raise click.UsageError("Give the id of a stored notification, or --job and --run.")
+    if not settings.hook_credentials:
+        raise ConfigurationError(
+            ["CHAMPION_GATE_DATABRICKS_HOOK_PASSWORD: is missing; Databricks is not configured"]
+        )
     pair = settings.hook_credentials[0]
     base = url or f"http://{settings.environment.host}:{settings.environment.port}"
     print_line(

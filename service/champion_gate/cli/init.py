@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,6 +21,7 @@ _QUESTIONS = {
     "job": "Training job, by number or name",
     "model": "Registered model (catalog.schema.model)",
 }
+_OF_DATABRICKS = ("host", "client_id", "job")
 _PUBLIC = "the public one"
 _SERVER = "Address of GitHub's API, or of GitLab"
 _WHERE = "Where people approve: a GitHub repository (OWNER/NAME), or a GitLab project's number"
@@ -41,6 +43,14 @@ _HOW = "How: in an `environment` (public repositories and GitHub Enterprise), or
 )
 @click.option("--job", metavar="ID|NAME", help="The training job.")
 @click.option("--model", metavar="NAME", help="The registered model.")
+@click.option("--mlflow", metavar="URL", help="An MLflow server, in place of Databricks.")
+@click.option(
+    "--trainer",
+    "trainers",
+    multiple=True,
+    metavar="LOGIN",
+    help="With --mlflow: who may register versions, and so approve none; repeat it for more.",
+)
 @click.option("--github", "repository", metavar="OWNER/NAME", help="The repository in which people approve.")
 @click.option("--review", is_flag=True, help="They do so by pull-request review, which works on any plan.")
 @click.option("--gitlab", "project", metavar="NUMBER", help="Or the GitLab project.")
@@ -60,23 +70,30 @@ _HOW = "How: in an `environment` (public repositories and GitHub Enterprise), or
     help="Who a trainer is there; repeat it for more.",
 )
 def command(
-    folder: Path, client_secret_file: TextIO | None, identities: tuple[str, ...], **given: Any
+    folder: Path,
+    client_secret_file: TextIO | None,
+    identities: tuple[str, ...],
+    trainers: tuple[str, ...],
+    **given: Any,
 ) -> None:
     """Write gates.yaml with its JSON Schema, champion-gate.env with fresh secrets, and compose.yaml.
 
     It asks for what no option says, and for nothing where options say all that is needed. What is there already stays as it is.
     """
-    if given["repository"] and given["project"]:
-        raise click.UsageError("Give --github or --gitlab, not both.")
-    if given["review"] and given["project"]:
-        raise click.UsageError("--review is for --github.")
-    asks = any(given[name] is None for name in _QUESTIONS) or not (given["repository"] or given["project"])
-    answers = Answers()
-    for name, question in _QUESTIONS.items():
+    mlflow = given["mlflow"]
+    _check_together(given, trainers)
+    questions = {key: text for key, text in _QUESTIONS.items() if not (mlflow and key in _OF_DATABRICKS)}
+    asks = any(given[name] is None for name in questions) or not (given["repository"] or given["project"])
+    answers = Answers(trainers=trainers)
+    if mlflow:
+        told = None if asks and not trainers else " ".join(trainers)
+        read = partial(_of_mlflow, mlflow)
+        answers = _with(answers, told, "Who may register versions there (logins; they approve none)", read)
+    for name, question in questions.items():
         answers = _with(answers, given[name], question, lambda text, name=name: {name: text})  # type: ignore[misc]
     if client_secret_file is not None:
         answers = replace(answers, client_secret=client_secret_file.read().strip())
-    elif asks:
+    elif asks and not mlflow:
         secret = click.prompt(
             "Its OAuth secret (empty: added by hand later)", hide_input=True, default="", show_default=False
         )
@@ -93,14 +110,24 @@ def command(
         answers = _with(
             answers, named, "Who may approve (usernames)", lambda text: {"approvers": tuple(text.split())}
         )
-    told = " ".join(identities) if identities or not asks else None
+    told = " ".join(identities) if identities or mlflow or not asks else None
     answers = _with(answers, told, "Who the trainers are there (MAIL=LOGIN; - for later)", _identities)
     for path in write_files(folder, answers, token=lambda: secrets.token_hex(32)):
         print_line(f"wrote {path}")
     vendor = "gitlab" if answers.project else "github"
     print_line(
-        f"Next: champion-gate setup databricks, champion-gate setup {vendor}, champion-gate --env-file champion-gate.env doctor"
+        f"Next: champion-gate setup {'mlflow' if mlflow else 'databricks'}, champion-gate setup {vendor}, champion-gate --env-file champion-gate.env doctor"
     )
+
+
+def _check_together(given: Mapping[str, Any], trainers: Sequence[str]) -> None:
+    """Raise a UsageError where two options exclude each other."""
+    if given["repository"] and given["project"]:
+        raise click.UsageError("Give --github or --gitlab, not both.")
+    if given["review"] and given["project"]:
+        raise click.UsageError("--review is for --github.")
+    if trainers and not given["mlflow"]:
+        raise click.UsageError("--trainer goes with --mlflow.")
 
 
 def _with(
@@ -123,6 +150,10 @@ def _with(
         return checked(given)
     found: Answers = click.prompt(question, default=default, value_proc=checked)
     return found
+
+
+def _of_mlflow(url: str, text: str) -> dict[str, Any]:
+    return {"mlflow": url, "trainers": tuple(text.split()), "model": "model"}
 
 
 def _place(text: str) -> dict[str, Any]:

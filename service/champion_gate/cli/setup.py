@@ -45,9 +45,7 @@ class Run:
     def restarted(self) -> None:
         """Let the person restart the service, where there is one to be asked."""
         if sys.stdin.isatty() and not self.yes:
-            click.pause(
-                "Restart the service now, so that it takes the old and the new secret. Then press a key."
-            )
+            click.pause("Restart the service now, so that it takes the new secret. Then press a key.")
 
     def carry_out(self, plan: Plan) -> None:
         """Tell the plan, and do it unless this is a dry run."""
@@ -84,7 +82,7 @@ def setup_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group(name="setup", cls=Group)
 def command() -> None:
-    """Make at Databricks, GitHub or GitLab what the service needs there.
+    """Make at Databricks, GitHub, GitLab or an MLflow server what the service needs there.
 
     It works with your own login, never with the service's, and keeps none of it. Each command tells the difference first,
     and run again changes nothing.
@@ -187,6 +185,33 @@ def at_gitlab(run: Run, *, rotate: bool) -> None:
             Protections(calls, [place for place in places if place.project == calls.project]).add_to(plan)
         credentials.add_to(plan)
     run.carry_out(plan)
+
+
+@command.command("mlflow")
+@setup_options
+@click.option("--rotate", is_flag=True, help="Only give the webhook a new secret.")
+def at_mlflow(run: Run, *, rotate: bool) -> None:
+    """Make the webhook at the MLflow server that gates name, and have it send its test ping.
+
+    It takes MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, where the server has users. The secret
+    goes into the file of variables, with --rotate beside the one before. The ping shows that the service takes it.
+    """
+    from champion_gate.bootstrap.configuration import load_gates
+    from champion_gate.setup.changes import Plan
+    from champion_gate.setup.mlflow import ServerWebhook, service_of
+
+    gates = load_gates(run.config)
+    webhook, plan = (
+        ServerWebhook(gates, service_of(gates, run.env_file, partial(secrets.token_hex, 32))),
+        Plan(),
+    )
+    if rotate:
+        webhook.rotate(plan, run.restarted)
+    else:
+        webhook.add_to(plan, run.restarted)
+    run.carry_out(plan)
+    if not run.dry_run:
+        print_line(webhook.tested())
 
 
 @command.command("github")

@@ -37,9 +37,14 @@ class Ping:
         return _signed(asked[0], "answer", sent) if asked else None
 
 
-def of_pairs(pairs: Iterable[tuple[str, str]]) -> Ping:
-    """A ping by the user names and passwords of Databricks' hook, which every installation has of its own."""
-    return Ping(tuple(":".join(pair) for pair in pairs))
+def of_secrets(pairs: Iterable[tuple[str, str]], others: Iterable[str] = ()) -> Ping:
+    """A ping by the secrets of webhooks, which every installation has of its own.
+
+    Args:
+        pairs: user names and passwords of Databricks' hook.
+        others: secrets of the registry's webhooks; an installation may have no other.
+    """
+    return Ping((*(":".join(pair) for pair in pairs), *others))
 
 
 def is_answer(found: bytes, expected: str) -> bool:

@@ -18,6 +18,7 @@ from champion_gate.settings.credentials import (
     hook_credentials,
     hook_problems,
     webhook_problems,
+    webhook_secrets,
 )
 from champion_gate.settings.databricks import databricks_settings
 from champion_gate.settings.environment import Environment, libraries_problems, read_environment
@@ -54,6 +55,11 @@ class Settings:
     def uses_databricks(self) -> bool:
         """Whether there is a workspace to call."""
         return self.gates.needs_databricks
+
+    @property
+    def webhook_secrets(self) -> tuple[str, ...]:
+        """What the registry's webhooks may be signed with, the current secret first."""
+        return webhook_secrets(self.environment)
 
     @property
     def hook_pairs(self) -> tuple[tuple[str, str], ...]:

@@ -45,6 +45,12 @@ volumes:
   champion-gate:
 """
 
+_OF_MLFLOW = """\
+# The service's own user at the MLflow server, where it has users.
+# MLFLOW_TRACKING_USERNAME=
+# MLFLOW_TRACKING_PASSWORD=
+"""
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -57,6 +63,8 @@ class Answers:
         server: address of GitHub's API, or of GitLab; empty for the public one.
         approvers: logins, on GitLab and for reviews.
         identities: who each trainer is there.
+        mlflow: address of an MLflow server, in place of Databricks; `host`, `client_id` and `job` mean nothing then.
+        trainers: logins of all who may register versions there.
     """
 
     public_url: str = "https://gate.example.com"
@@ -71,6 +79,8 @@ class Answers:
     server: str = ""
     approvers: tuple[str, ...] = ()
     identities: Mapping[str, str] = field(default_factory=dict)
+    mlflow: str = ""
+    trainers: tuple[str, ...] = ()
 
     @property
     def gate(self) -> dict[str, Any]:
@@ -88,8 +98,9 @@ class Answers:
         gate = {
             "name": re.sub(r"[^A-Za-z0-9._-]", "-", self.model.rpartition(".")[2]).strip("._-")[:64]
             or "gate",
-            "jobs": [int(self.job) if self.job.isdecimal() else self.job],
+            **({} if self.mlflow else {"jobs": [int(self.job) if self.job.isdecimal() else self.job]}),
             "model": self.model,
+            **({"source": "registry", "trainers": list(self.trainers)} if self.mlflow else {}),
             "approval": place,
         }
         return {**gate, **({"identities": dict(self.identities)} if self.identities else {})}
@@ -99,11 +110,11 @@ class Answers:
         """All of gates.yaml."""
         kind = "gitlab" if self.project else "github"
         top = {kind: {"url": self.server}} if self.server else {}
-        return {"registry": "databricks-uc", **top, "gates": [self.gate]}
+        return {"registry": self.mlflow or "databricks-uc", **top, "gates": [self.gate]}
 
     def problems(self) -> list[str]:
         """One line for each answer that cannot be."""
-        found = databricks_settings({HOST: self.host})[1]
+        found = [] if self.mlflow else databricks_settings({HOST: self.host})[1]
         try:
             web_address(self.public_url)
         except ValueError as error:
@@ -183,7 +194,6 @@ def _scalar(value: object) -> str:
 
 
 def _variables(answers: Answers, password: str) -> str:
-    host = databricks_settings({HOST: answers.host})[0]["host"]
     return f"""\
 # champion-gate's variables, its secrets among them. Values have no quotes, and no comments behind them: docker, systemd
 # and shells then read them alike.
@@ -192,6 +202,14 @@ def _variables(answers: Answers, password: str) -> str:
 CHAMPION_GATE_PUBLIC_URL={web_address(answers.public_url)}
 CHAMPION_GATE_PROXY_HOPS=1
 
+{_OF_MLFLOW if answers.mlflow else _of_databricks(answers, password)}
+# What follows, `champion-gate setup` has added.
+"""
+
+
+def _of_databricks(answers: Answers, password: str) -> str:
+    host = databricks_settings({HOST: answers.host})[0]["host"]
+    return f"""\
 # The service's own principal in Databricks.
 DATABRICKS_HOST={host}
 DATABRICKS_CLIENT_ID={answers.client_id}
@@ -200,6 +218,4 @@ DATABRICKS_CLIENT_SECRET={answers.client_secret}
 # What Databricks shows at the webhook.
 CHAMPION_GATE_DATABRICKS_HOOK_USERNAME=databricks
 CHAMPION_GATE_DATABRICKS_HOOK_PASSWORD={password}
-
-# What follows, `champion-gate setup` has added.
 """

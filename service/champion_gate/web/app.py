@@ -120,7 +120,8 @@ def _warnings(store: Store) -> list[str]:
 
 def _add_plain_routes(app: Flask, hooks: Hooks, access: Access, health: Health, docs: Docs) -> None:
     """The routes that the OpenAPI document leaves out."""
-    app.add_url_rule("/hooks/databricks", view_func=hooks.databricks, methods=["POST"])
+    databricks = hooks.databricks if access.uses_databricks else hooks.not_configured
+    app.add_url_rule("/hooks/databricks", view_func=databricks, methods=["POST"])
     app.add_url_rule(ping.PATH, view_func=hooks.ping, methods=["POST"])
     for kind, view in (
         *((kind, hooks.provider) for kind in access.provider_hooks),

@@ -113,6 +113,8 @@ class Access:
         authenticate: turns bearer text and the source address into a caller, or None where it admits nobody.
         attempts: counts those who are refused, and slows them.
         session: turns a session's id and the source address into a caller, or None where it counts no longer.
+        uses_databricks: whether there is a workspace whose notifications are taken.
+        ping_secrets: of the doctor's ping, besides the pairs.
     """
 
     databricks_pairs: tuple[tuple[str, str], ...] = field(default=(), repr=False)
@@ -121,6 +123,13 @@ class Access:
     attempts: Attempts = field(default_factory=Attempts, repr=False)
     registry_hooks: Mapping[str, RegistryHook] = field(default_factory=dict, repr=False)
     session: Callable[[str, str | None], Caller | None] = field(default=_nobody, repr=False)
+    uses_databricks: bool = True
+    ping_secrets: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def pinged(self) -> ping.Ping:
+        """What answers the doctor."""
+        return ping.of_secrets(self.databricks_pairs, self.ping_secrets)
 
     def __post_init__(self) -> None:
         """Refuse what would let everybody in, or nobody.
@@ -298,7 +307,7 @@ def _is_known(incoming: Request, auth: Auth, access: Access, sent: bytes) -> boo
         pairs = (f"{username}:{password}" for username, password in access.databricks_pairs)
         return _is_one_of(_basic(incoming), pairs)
     if auth is Auth.PING:
-        return ping.of_pairs(access.databricks_pairs).answer(sent, header(ping.SIGNATURE)) is not None
+        return access.pinged.answer(sent, header(ping.SIGNATURE)) is not None
     if auth is Auth.CI_JOB:
         # Its issuer's keys are needed to check it, so the view does; here only that there is one to check.
         return bool(bearer_token())

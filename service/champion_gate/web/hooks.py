@@ -27,6 +27,7 @@ from champion_gate.errors import GateError, StoreUnavailableError
 from champion_gate.log import get_logger
 from champion_gate.store import Store
 from champion_gate.web.auth import Access, Auth, body, guarded, header
+from champion_gate.web.problems import problem
 
 log = get_logger(__name__)
 
@@ -81,7 +82,7 @@ class Hooks:
         """
         self._unwatched = unwatched
         self._registry_news = registry_news
-        self._pinged = ping.of_pairs(access.databricks_pairs)
+        self._pinged = access.pinged
         self._provider_hooks = access.provider_hooks
         self._registry_hooks = access.registry_hooks
         self._seen = _Deliveries()
@@ -111,6 +112,16 @@ class Hooks:
             response.call_on_close(partial(self._wake_ups.notification, notification_id))
         return response, 202
 
+    @guarded(Auth.NONE)
+    def not_configured(self) -> Response:
+        """Say that no gate has to do with Databricks; whoever posts here is not asked who it is."""
+        return problem(
+            404,
+            code="not_configured",
+            detail="Databricks is not configured here: no gate has to do with it.",
+            hint="Name a job in gates.yaml, and set DATABRICKS_HOST and the hook's user name and password.",
+        )
+
     @guarded(Auth.SIGNATURE, body_cap=PROVIDER_BODY_CAP)
     def provider(self, sender: str) -> tuple[Response, int]:
         """Take a CI/CD system's webhook as a hint to look again; what it says is never believed."""
@@ -136,8 +147,9 @@ class Hooks:
         if self._seen.has(delivery):
             return _ignore(sender, Ignored("this delivery was taken before"))
         _stored(lambda: self._store.note_webhook(sender, told.kind, self._clock.now()))
+        news = told.news
+        follows = news if isinstance(news, Ignored) else _stored(lambda: self._registry_news(news))
         self._seen.add(delivery)
-        follows = told.news if isinstance(told.news, Ignored) else self._registry_news(told.news)
         if isinstance(follows, Ignored):
             return _ignore(sender, follows)
         response = jsonify({"looked_at": told.kind})

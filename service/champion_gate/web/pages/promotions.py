@@ -103,7 +103,8 @@ class Happening:
 def _story(
     promotion: Promotion, steps: tuple[Step, ...], lines: tuple[LedgerLine, ...], document: Mapping[str, Any]
 ) -> Iterator[Happening]:
-    job = f"found by {promotion.found_by} in job run {promotion.job_run_id}"
+    run = f" in job run {promotion.job_run_id}" if promotion.job_run_id else ", without a job run"
+    job = f"found by {promotion.found_by}{run}"
     yield Happening(promotion.requested_at, f"v{promotion.version.version} asked for {promotion.alias}", job)
     frozen = document.get("frozen_at")
     if isinstance(frozen, str) and (at := _time(frozen)) is not None:
