@@ -13,6 +13,7 @@ from standardwebhooks.webhooks import Webhook
 
 from champion_gate.adapters.http.public import is_public
 from champion_gate.adapters.notices.checks import checkup
+from champion_gate.adapters.notices.hook import HookSender
 from champion_gate.adapters.notices.slack import Slack, escaped
 from champion_gate.adapters.notices.teams import LARGEST as LARGEST_CARD
 from champion_gate.adapters.notices.teams import Teams
@@ -21,6 +22,8 @@ from champion_gate.adapters.notices.webhook import SignedWebhook
 from champion_gate.domain.findings import Verdict
 from champion_gate.domain.notices import Message, Notice, NoticeEvent, NoticeKind, shown
 from champion_gate.domain.secrets import without_secrets
+from champion_gate.errors import GateError
+from unit.far_end import answer, far_end
 
 AT = datetime(2026, 1, 31, 23, 59, tzinfo=UTC)
 KEYS = (
@@ -157,10 +160,42 @@ def test_what_a_step_keeps_of_a_message_is_the_message() -> None:
         ("::ffff:8.8.8.8", True),
         ("2002:0a00:0001::1", False),
         ("64:ff9b::a9fe:a9fe", False),
+        ("64:ff9b::808:808", True),
+        ("64:ff9b:1::a00:1", False),
+        ("::10.0.0.1", False),
+        ("::ffff:0:a00:1", False),
+        ("fec0::1", False),
+        ("5f00::1", False),
     ],
 )
 def test_only_addresses_of_the_internet_are_public(address: str, *, public: bool) -> None:
     assert is_public(address) is public
+
+
+ANSWERS = {
+    "headers": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n: of nothing\r\nno header\r\n\r\nok",
+    "gzip": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nok",
+    "no HTTP": b"/services/SeCrEt\r\n\r\n",
+    "moved": b"HTTP/1.1 302 Found\r\nLocation: /services/SeCrEt\r\nContent-Length: 0\r\n\r\n",
+    "echo": answer(404, "SeCrEt"),
+    "echo in JSON": answer(403, {"error": {"code": "SeCrEt", "message": "SeCrEt"}}),
+}
+
+
+@pytest.mark.parametrize("said", ANSWERS.values(), ids=ANSWERS)
+def test_no_answer_brings_an_address_into_the_log_or_an_error(
+    said: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    shown_to_people = []
+    with far_end(said) as far:
+        for form in (Slack(), Teams(bare_card=False), SignedWebhook(KEYS, lambda: AT)):
+            sender = HookSender("team", form, f"{far.url}/SeCrEt?sig=SeCrEt", private=True)
+            try:
+                shown_to_people.append(sender.send(message("x"), "id"))
+            except GateError as error:
+                shown_to_people.append(f"{error} {error.hint}")
+    assert len(far.seen) == len(shown_to_people) == 3
+    assert "SeCrEt" not in f"{shown_to_people} {caplog.text}"
 
 
 def test_addresses_that_open_a_chat_are_blotted_out() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -108,6 +109,8 @@ class ApiClient:
         self._refusal = refusal
         self._timed = timed
         self._is_secret = is_secret
+        if is_secret:  # urllib3 warns of an answer's odd headers, and names the whole address
+            logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
         self._session = new_session(public_only=public_only)
         self._session.trust_env = takes_proxies
         self._session.verify = ca_file or True

@@ -14,6 +14,7 @@ PRIVATE = (
 )
 """What kept a call from being sent, and what a person can do."""
 
+_GLOBAL = ipaddress.ip_network("2000::/3")  # RFC 4291, 2.4, and IANA's registry: nothing else is given out
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
 _IPV4 = 0xFFFFFFFF
 
@@ -42,4 +43,6 @@ def is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(found) & _IPV4)
         if inner is not None:
             return is_public(str(inner))
+        if found not in _GLOBAL:
+            return False
     return found.is_global and not found.is_multicast

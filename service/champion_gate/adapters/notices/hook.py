@@ -68,7 +68,7 @@ class HookSender:
             base_url=f"{there.scheme}://{there.netloc}",
             timeouts=_TIMEOUTS,
             max_answer_bytes=_LARGEST_ANSWER,
-            refusal=lambda answer: refusal(form, answer),
+            refusal=lambda answer: refusal(form, answer, self._path),
             is_secret=True,
             public_only=not private,
         )
@@ -82,9 +82,10 @@ class HookSender:
         )
 
 
-def refusal(form: Form, answer: Answer) -> GateError:
-    """The error that an answer stands for; of what it says, nothing is told but words that we know."""
+def refusal(form: Form, answer: Answer, secret: str) -> GateError:
+    """The error that an answer stands for; of what it says, nothing is told but a word, and none of the secret path's."""
     usual, never, word = answer.error(), form.never(answer), _known(form.word(answer))
+    word = "" if word.casefold() in secret.casefold() else word
     said = f"the message was answered with {answer.status}{f' ({word})' if word else ''}."
     if never is not None:
         return NeverTakenError(answer.vendor, said, hint=never)
