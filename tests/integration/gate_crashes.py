@@ -13,7 +13,7 @@ WRITES = frozenset(
         *("record_notification", "take_notification", "save_resolution", "release_notification"),
         *("create_promotion", "take_promotion", "save_promotion", "hint_promotion", "request_end"),
         *("lock_alias", "begin_alias_change", "finish_alias_change", "unlock_alias"),
-        *("take_step", "save_step"),
+        *("plan_step", "take_step", "save_step"),
     }
 )
 
