@@ -104,7 +104,8 @@ def test_a_version_from_a_laptop_becomes_champion_as_the_page_says(
         assert "test ping has arrived with a signature that fits" in told
         assert "test" in store.webhooks_of("mlflow")
         (register,) = on_page("python")
-        laptop = clean_environ({"LOGNAME": "alice"})
+        # The artifacts of a new experiment are kept where this server was told to, not where its database was made.
+        laptop = clean_environ({"LOGNAME": "alice", "MLFLOW_EXPERIMENT_NAME": "churn"})
         subprocess.run([sys.executable, "-c", as_meant(register)], cwd=tmp_path, env=laptop, check=True)
         pending = in_phase(store, Phase.PENDING_APPROVAL)
         assert [each.name for each in pending.trainers] == ["alice", "trainers in gates.yaml"]
