@@ -6,16 +6,16 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any
 
 from champion_gate.domain.aliases import AliasKey, ChangeSource
 from champion_gate.domain.canonical import canonical, sha256_of
 from champion_gate.domain.gates import Drift
 from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind, LedgerLine
+from champion_gate.domain.ledger.entries import is_drift, version_id_of
 from champion_gate.domain.steps import Step, StepKind
 
-OUTSIDE_SOURCE = "outside"
-"""The source of a move that was not ours."""
 DRIFT = "drift"
 """The fact that names a move made outside; what is known of it later refers to it."""
 SETTING = "setting"
@@ -61,11 +61,6 @@ class AuditAnswer:
 
     statement_id: str
     changes: tuple[AuditedChange, ...] | None
-
-
-def is_outside(entry: LedgerEntry) -> bool:
-    """Whether it is a move made outside the gate."""
-    return entry.kind is LedgerKind.ALIAS_CHANGE and entry.facts.get("source") == OUTSIDE_SOURCE
 
 
 def identified(entry: LedgerEntry, fence: int, setting: Drift, who: str) -> LedgerEntry:
@@ -116,18 +111,22 @@ def _step(kind: StepKind, drift: str, config: dict[str, Any], at: datetime) -> S
     return Step(f"{drift}-{kind.value.replace('_', '-')}", "", kind, config, planned_at=at, due_at=at)
 
 
-def version_to_restore(moves: Sequence[LedgerLine]) -> str | None:
-    """Where an alias stood before those who are not to move it did; None if nowhere.
+def version_to_restore(moves: Sequence[LedgerLine]) -> tuple[str | None, str | None]:
+    """Number and id of the version on which an alias stood before those who are not to move it did; None for what is not known.
 
     Args:
         moves: the moves of the alias, newest first; the first is such a one.
     """
-    found = None
-    for move in moves:
-        if not is_outside(move.entry) or move.entry.facts.get(SETTING) != Drift.RESTORE:
-            break
-        found = move.entry.facts.get("from")
-    return found if isinstance(found, str) else None
+    theirs = list(takewhile(_is_to_be_undone, moves))
+    number = theirs[-1].entry.facts.get("from") if theirs else None
+    if not isinstance(number, str):
+        return None, None
+    # They may have put it on another version under that number since.
+    return number, version_id_of(moves[len(theirs) :], number)
+
+
+def _is_to_be_undone(move: LedgerLine) -> bool:
+    return is_drift(move.entry) and move.entry.facts.get(SETTING) == Drift.RESTORE
 
 
 def is_contested(moves: Iterable[LedgerLine], now: datetime) -> bool:

@@ -17,7 +17,6 @@ from champion_gate.domain.drift import (
     NOT_CONFIGURED,
     NOT_RECORDED,
     identified,
-    is_outside,
     steps_of_drift,
 )
 from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind
@@ -294,7 +293,7 @@ class AliasWriter:
 
     def _about_drift(self, lock: AliasLock, entry: LedgerEntry) -> tuple[LedgerEntry, list[Step]]:
         """The line of a move made outside under its own name, and what follows it; any other line as it is."""
-        if not is_outside(entry):
+        if not is_drift(entry):
             return entry, []
         on_unity_catalog = self._registry.name == UNITY_CATALOG
         unknown = NOT_CONFIGURED if on_unity_catalog else NOT_RECORDED

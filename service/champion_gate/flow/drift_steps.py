@@ -19,7 +19,7 @@ from champion_gate.domain.drift import (
 )
 from champion_gate.domain.gates import Drift
 from champion_gate.domain.ledger.chain import LedgerKind, LedgerLine
-from champion_gate.domain.ledger.entries import OURS, VERSION_ID, named, version_id_of
+from champion_gate.domain.ledger.entries import OURS, VERSION_ID, named
 from champion_gate.domain.ports import AuditLog
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.domain.steps import Step, StepPhase, ended
@@ -181,6 +181,9 @@ class DriftSteps:
             version, why = self._target(lock, moves)
             if version is None:
                 return self._end(taken, StepPhase.FAILED, f"Not put back: {why}")
+            if lock.known_version == version.version:
+                why = f"{key.alias} stands there again already, on v{version.version}."
+                return self._end(taken, StepPhase.SKIPPED, f"Not put back: {why}")
             return self._put_back(taken, lock, version)
 
     def _is_over(self, taken: Step, lock: AliasLock, moves: tuple[LedgerLine, ...]) -> Step | None:
@@ -205,14 +208,13 @@ class DriftSteps:
 
     def _target(self, lock: AliasLock, moves: tuple[LedgerLine, ...]) -> tuple[ModelVersion | None, str]:
         """The version on which it stood, or why it cannot be put there."""
-        number = version_to_restore(moves)
+        number, known = version_to_restore(moves)
         if number is None:
             return None, "it stood on no version before."
         try:
             found = self._registry.get_version(lock.key.model, number)
         except VendorNotFoundError:
             return None, f"v{number} is gone from the registry, or hidden from us."
-        known = version_id_of(self._moves(lock.key), number)
         if known is None or found.version_id != known:
             return (
                 None,

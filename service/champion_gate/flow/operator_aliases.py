@@ -19,11 +19,11 @@ from champion_gate.domain.aliases import (
     check_reason,
 )
 from champion_gate.domain.callers import Caller
-from champion_gate.domain.drift import is_outside
 from champion_gate.domain.ledger.chain import LedgerKind
 from champion_gate.domain.ledger.entries import (
     VERSION_ID,
     hold_entry,
+    is_drift,
     named,
     release_entry,
 )
@@ -270,7 +270,7 @@ class AliasOrders:
         """What the ledger has of the latest move, where others made it: the move, who it was, and what was left undone."""
         lines = self._store.ledger_lines(key, limit=_LINES_SINCE)
         latest = next((each for each in lines if each.entry.kind is LedgerKind.ALIAS_CHANGE), None)
-        if latest is None or not is_outside(latest.entry):
+        if latest is None or not is_drift(latest.entry):
             return None
         since = [each for each in reversed(lines) if each.number > latest.number]
         known = [each.entry.reason for each in since if each.entry.kind is LedgerKind.DRIFT]

@@ -9,7 +9,6 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, text, update
 
 from champion_gate.domain.aliases import AliasKey
-from champion_gate.domain.drift import OUTSIDE_SOURCE
 from champion_gate.domain.ledger.chain import (
     GENESIS,
     ChainedText,
@@ -23,6 +22,7 @@ from champion_gate.domain.ledger.chain import (
     read_body,
     write_body,
 )
+from champion_gate.domain.ledger.entries import OUTSIDE_SOURCE
 from champion_gate.domain.text import storable
 from champion_gate.errors import ConflictError
 from champion_gate.store.engine import Transactions

@@ -16,7 +16,8 @@ OUTSIDE = "outside champion-gate"
 OURS = "champion-gate"
 """Whose doing it is that nobody wants any more."""
 FIRST_SEEN = "first_seen"
-_MOVED_OUTSIDE = "outside"
+OUTSIDE_SOURCE = "outside"
+"""The source of a move that was not ours."""
 AFTER = "after"
 """The fact of a move that names the steps that follow it."""
 VERSION_ID = "to_version_id"
@@ -106,7 +107,7 @@ def drift_entry(
         "from": before,
         "to": current,
         VERSION_ID: version_id,
-        "source": _MOVED_OUTSIDE if lock.seen else FIRST_SEEN,
+        "source": OUTSIDE_SOURCE if lock.seen else FIRST_SEEN,
         **({"version_gone": True} if is_gone else {}),
     }
     return _entry(lock.key, LedgerKind.ALIAS_CHANGE, at, facts, actor=OUTSIDE, reason=reason)
@@ -114,7 +115,7 @@ def drift_entry(
 
 def is_drift(entry: LedgerEntry) -> bool:
     """Whether it tells of a move that somebody else made."""
-    return entry.kind is LedgerKind.ALIAS_CHANGE and entry.facts.get("source") == _MOVED_OUTSIDE
+    return entry.kind is LedgerKind.ALIAS_CHANGE and entry.facts.get("source") == OUTSIDE_SOURCE
 
 
 def hold_entry(key: AliasKey, hold: Hold, facts: Mapping[str, str | None]) -> LedgerEntry:
@@ -242,7 +243,7 @@ def _outside_facts(intent: AliasIntent, current: str | None) -> dict[str, str | 
         "from": intent.from_version,
         "intended": intent.to_version,
         "to": current,
-        "source": _MOVED_OUTSIDE,
+        "source": OUTSIDE_SOURCE,
     }
 
 
