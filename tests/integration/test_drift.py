@@ -276,19 +276,19 @@ def test_another_version_under_its_number_is_not_put_back(catalog: GateWorld) ->
     assert "cannot be told to be the version" in lines(catalog, "drift")[-1].reason
 
 
-def test_a_version_made_anew_by_those_who_move_it_is_not_put_back(world: GateWorld) -> None:
+def test_a_version_made_anew_by_those_who_move_it_is_not_put_back(catalog: GateWorld) -> None:
     """The number is the one on which the gate had it; the version is one that nobody was asked about."""
-    world.core.alias_orders.put(world.models.model, "Champion", "2", Order(OPERATOR, "by hand"))
-    world.core.alias_orders.hold(world.models.model, "Champion", caller=OPERATOR, reason="incident")
-    world.reconfigure(drift="restore")
-    moved(world, "1")
-    world.models.remove("2")
-    assert world.models.train(world.job_id, "by-hand-2", {"f1": 0.4}) == "2"
-    moved(world, "2")
-    world.core.alias_orders.release(world.models.model, "Champion", caller=OPERATOR, reason="over")
-    moved(world, "1")
-    assert world.models.champion() == "1"
-    assert "cannot be told to be the version" in lines(world, "drift")[-1].reason
+    catalog.core.alias_orders.put(catalog.models.model, "Champion", "2", Order(OPERATOR, "by hand"))
+    catalog.core.alias_orders.hold(catalog.models.model, "Champion", caller=OPERATOR, reason="incident")
+    catalog.reconfigure(drift="restore")
+    moved(catalog, "1")
+    catalog.models.remove("2")
+    assert catalog.models.train(catalog.job_id, "by-hand-2", {"f1": 0.4}) == "2"
+    moved(catalog, "2")
+    catalog.core.alias_orders.release(catalog.models.model, "Champion", caller=OPERATOR, reason="over")
+    moved(catalog, "1")
+    assert catalog.models.champion() == "1"
+    assert "cannot be told to be the version" in lines(catalog, "drift")[-1].reason
 
 
 def test_whoever_moves_it_back_themselves_uses_up_no_restore(world: GateWorld) -> None:

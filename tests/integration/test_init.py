@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from champion_gate.settings.env_file import read_env_file
+from champion_gate.settings.env_file import read_env_file, set_variables
 from integration.commands import run_command
 
 FLAGS = (
@@ -202,3 +202,8 @@ def test_with_mlflow_nothing_of_databricks_is_asked_for_or_written(tmp_path: Pat
         "CHAMPION_GATE_PUBLIC_URL",
         "CHAMPION_GATE_PROXY_HOPS",
     }
+    service = {"MLFLOW_TRACKING_USERNAME": "champion-gate"}
+    set_variables(tmp_path / "champion-gate.env", service)
+    as_service = run_command("setup", "mlflow", environ=service, folder=tmp_path)
+    assert as_service.returncode == 2
+    assert "MLFLOW_TRACKING_USERNAME: is the service's own; setup runs as you" in as_service.stderr

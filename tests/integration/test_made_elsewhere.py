@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.domain.notifications import NotificationPhase, StoredNotification
+from champion_gate.domain.notifications import NotificationPhase, StoredNotification, of_version
 from champion_gate.domain.promotion import Phase
 from champion_gate.flow.made_elsewhere import Elsewhere
 from integration.gate_models import TRAINER, CatalogModels, MlflowModels
@@ -125,6 +125,43 @@ def test_a_version_of_a_watched_jobs_run_is_left_to_that_run(both: GateWorld, re
     both.notify(run_id)
     both.settle()
     assert [each.job_run_id for each in both.promotions()] == ([run_id] if result == "SUCCESS" else [])
+
+
+@pytest.mark.parametrize("with_run", [True, pytest.param(False, marks=pytest.mark.part("rest"))])
+def test_a_copy_of_a_version_of_a_watched_jobs_run_is_left_to_that_run(
+    both: GateWorld, *, with_run: bool
+) -> None:
+    """Whoever copies a version may leave out its MLflow run; the people behind the original are not got rid of so."""
+    run_id, version = both.train_run()
+    both.notify(run_id)
+    both.settle()
+    original = both.core.context.registry.get_version(both.models.model, version)
+    assert isinstance(both.models, CatalogModels)
+    copy = both.models.catalog.add_version(
+        both.models.model,
+        run_id=original.run_id if with_run else None,
+        created_by=LAPTOP,
+        source=f"models:/{both.models.model}/{version}",
+    )
+    both.sweep()
+    of_copy = of_version(both.models.model, copy).run_id
+    (left,) = (each for each in both.notifications() if each.notification.run_id == of_copy)
+    assert left.phase is NotificationPhase.IGNORED
+    assert f"gate churn watches job {both.job_id}" in left.reason
+    assert [each.version.version for each in both.promotions()] == [version]
+
+
+@pytest.mark.part("rest")
+def test_whoever_made_what_was_copied_counts_without_its_run(world: GateWorld) -> None:
+    original = register(world, created_by=TRAINER)
+    assert isinstance(world.models, CatalogModels)
+    world.clock.move(minutes=1)
+    copy = world.models.catalog.add_version(
+        world.models.model, created_by=LAPTOP, source=f"models:/{world.models.model}/{original}"
+    )
+    world.sweep()
+    (asked,) = (each for each in world.promotions() if each.version.version == copy)
+    assert ("creator of what it is a copy of", TRAINER) in [(each.role, each.name) for each in asked.trainers]
 
 
 @pytest.mark.part("rest")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,12 +67,22 @@ def databricks_of_person(profile: str | None, service: Mapping[str, str]) -> Dat
         _drop_login()
         return connect(product_version=__version__, config_overrides={"profile": profile})
     overrides, problems = databricks_settings(os.environ)
-    for name in ("DATABRICKS_CLIENT_ID", "DATABRICKS_TOKEN"):
-        if service.get(name) and service[name] == os.environ.get(name):
-            problems.append(f"{name}: is the service's own; setup runs as you (give --profile, or unset it)")
+    names = ("DATABRICKS_CLIENT_ID", "DATABRICKS_TOKEN")
+    problems += _of_service(names, service, "give --profile, or unset it")
     if problems:
         raise ConfigurationError(problems)
     return connect(product_version=__version__, config_overrides=overrides)
+
+
+def check_mlflow_login(service: Mapping[str, str]) -> None:
+    """See that the login for the MLflow server, which mlflow reads itself, is the person's.
+
+    Raises:
+        ConfigurationError: it is the service's.
+    """
+    names = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_TOKEN")
+    if problems := _of_service(names, service, "set your own"):
+        raise ConfigurationError(problems)
 
 
 def token_of_person(names: tuple[str, ...], service: Mapping[str, str]) -> str:
@@ -88,6 +98,14 @@ def token_of_person(names: tuple[str, ...], service: Mapping[str, str]) -> str:
     if token in service.values():
         raise ConfigurationError([f"{found}: is one of the service's tokens; setup runs as you"])
     return token
+
+
+def _of_service(names: Iterable[str], service: Mapping[str, str], otherwise: str) -> list[str]:
+    return [
+        f"{name}: is the service's own; setup runs as you ({otherwise})"
+        for name in names
+        if service.get(name) and service[name] == os.environ.get(name)
+    ]
 
 
 def _drop_login() -> None:

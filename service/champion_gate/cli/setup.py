@@ -197,10 +197,13 @@ def at_mlflow(run: Run, *, rotate: bool) -> None:
     goes into the file of variables, with --rotate beside the one before. The ping shows that the service takes it.
     """
     from champion_gate.bootstrap.configuration import load_gates
+    from champion_gate.bootstrap.person import check_mlflow_login
+    from champion_gate.settings.env_file import read_env_file
     from champion_gate.setup.changes import Plan
     from champion_gate.setup.mlflow import ServerWebhook, service_of
 
     gates = load_gates(run.config)
+    check_mlflow_login(read_env_file(run.env_file))
     webhook, plan = (
         ServerWebhook(gates, service_of(gates, run.env_file, partial(secrets.token_hex, 32))),
         Plan(),

@@ -7,8 +7,8 @@ people who must not decide; nobody is let decide by them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -30,7 +30,7 @@ _CLOCKS = timedelta(
     minutes=10
 )  # by which the registry's and others' may differ; registering goes on after a task's end
 _RUNS_LAST = timedelta(days=7)  # a run that made a version may have begun so long before
-_MOST_ABOVE = 5  # job runs that started one another
+_MOST_ABOVE = 5  # job runs that started one another, and copies of copies
 
 
 @dataclass(frozen=True)
@@ -119,24 +119,28 @@ class Elsewhere:
         if training is None and version.run_id is None and logged is not None and logged.run_id:
             training = self._registry.get_training_run(logged.run_id)
         watched = self._watched(gate)
-        behind = self._made_by_gate(gate, details) or self._behind(details, training, watched)
+        originals = tuple(self._originals(version))
+        behind = self._made_by_gate(gate, details) or self._behind(
+            [*_marks(details, training), *(mark for each in originals for mark in _marks_of_original(each))],
+            watched,
+        )
         if isinstance(behind, Declined):
             return behind
         if (unsettled := self._unsettled(version, watched)) is not None:
             return Declined(unsettled, NotificationPhase.WAITING)
         try:
-            files, original = self._files(details, training)
+            files = _files(details, training, originals)
         except MarkFailedError as failed:
             if not self._registry.records_creators and any(rule.source is None for rule in gate.metrics):
                 why = f"v{version.version} of {version.model} is judged by numbers that may be another model's: {failed}."
                 return Declined(why, NotificationPhase.UNRESOLVED)
-            files, original = f"Nothing shows that its numbers are its own: {failed}.", None
+            files = f"Nothing shows that its numbers are its own: {failed}."
         return Subject(
             version=version,
             job_id="",
             job_run_id="",
             job_url="",
-            trainers=self._people(gate, version, training, original, behind.people),
+            trainers=self._people(gate, version, training, originals, behind.people),
             found_by=found_by,
             origin=(_how_made(version), files, *behind.marks),
         )
@@ -162,12 +166,23 @@ class Elsewhere:
                 watched |= dict.fromkeys(self._job_runs.jobs_named(name), each)
         return watched
 
-    def _behind(
-        self, details: VersionDetails, training: TrainingRun | None, watched: dict[str, Gate]
-    ) -> _Behind | Declined:
-        """The job runs that its marks name, if none of them is one of a watched job."""
+    def _originals(self, version: ModelVersion) -> Iterator[VersionDetails]:
+        """What it is a copy of, what that is a copy of, and so on; whoever copies may leave out run and tags, not this."""
+        for _ in range(_MOST_ABOVE):
+            copy = _COPY.fullmatch(version.source or "")
+            if copy is None:
+                return
+            try:
+                shown = self._registry.get_details(self._registry.get_version(copy[1], copy[2]))
+            except (VendorNotFoundError, InvalidInputError):
+                return
+            yield shown
+            version = shown.version
+
+    def _behind(self, marks: Iterable[_Mark], watched: dict[str, Gate]) -> _Behind | Declined:
+        """The job runs that these marks name, if none of them is one of a watched job."""
         behind = _Behind()
-        for mark in _marks(details, training):
+        for mark in {(each.job_id, each.run_id): each for each in reversed(list(marks))}.values():
             run = None if mark.job_id in watched else self._run_of(mark.run_id)
             jobs = self._jobs_above(run) if isinstance(run, JobRun) else [mark.job_id]
             for job_id in jobs:
@@ -225,44 +240,20 @@ class Elsewhere:
 
     # --- what is behind it --------------------------------------------------------------------------------
 
-    def _files(
-        self, details: VersionDetails, training: TrainingRun | None
-    ) -> tuple[str, ModelVersion | None]:
-        """What shows that its numbers are those of its files; and the version that it is a copy of, if it is one.
-
-        Raises:
-            MarkFailedError: nothing does.
-        """
-        version = details.version
-        copy = _COPY.fullmatch(version.source or "")
-        if copy is None:
-            return files_mark(version, training, details.logged_model), None
-        try:
-            original = self._registry.get_version(copy[1], copy[2])
-            shown = self._registry.get_details(original)
-        except (VendorNotFoundError, InvalidInputError):
-            raise MarkFailedError(
-                f"it is a copy of v{copy[2]} of {one_line(copy[1], 100)}, which is not there"
-            ) from None
-        if original.run_id != version.run_id:
-            raise MarkFailedError(
-                f"it is a copy of v{copy[2]} of {original.model}, which has another MLflow run"
-            )
-        mark = files_mark(original, shown.training_run, shown.logged_model)
-        return f"It is a copy of v{original.version} of {original.model}. Of that one: {mark}", original
-
     def _people(
         self,
         gate: Gate,
         version: ModelVersion,
         training: TrainingRun | None,
-        original: ModelVersion | None,
+        originals: Iterable[VersionDetails],
         more: Iterable[Trainer],
     ) -> tuple[Trainer, ...]:
         """Everybody behind it. Where creators are recorded, whoever is not told is demanded; else those of `trainers` are there."""
         people = [Trainer("version creator", version.created_by), *more]
-        if original is not None:
-            people.append(Trainer("creator of what it is a copy of", original.created_by))
+        for each in originals:
+            people.append(Trainer("creator of what it is a copy of", each.version.created_by))
+            if each.training_run is not None:
+                people.append(Trainer("MLflow run user", each.training_run.user))
         if training is not None or version.run_id is not None:
             people.append(Trainer("MLflow run user", training.user if training is not None else None))
         if self._registry.records_creators:
@@ -296,6 +287,32 @@ def _marks(details: VersionDetails, training: TrainingRun | None) -> Iterator[_M
     tag = details.tags.get(RUN_TAG)
     if tag is not None:
         yield _Mark(f"It bears the tag {RUN_TAG}={one_line(tag, 64)}", "", tag)
+
+
+def _marks_of_original(details: VersionDetails) -> Iterator[_Mark]:
+    version = details.version
+    for mark in _marks(details, details.training_run):
+        words = f"v{version.version} of {version.model}, of which it is a copy: {mark.words}"
+        yield replace(mark, words=words)
+
+
+def _files(details: VersionDetails, training: TrainingRun | None, originals: Sequence[VersionDetails]) -> str:
+    """What shows that its numbers are those of its files.
+
+    Raises:
+        MarkFailedError: nothing does.
+    """
+    version = details.version
+    copy = _COPY.fullmatch(version.source or "")
+    if copy is None:
+        return files_mark(version, training, details.logged_model)
+    named = f"v{copy[2]} of {one_line(copy[1], 100)}"
+    if not originals:
+        raise MarkFailedError(f"it is a copy of {named}, which is not there")
+    if originals[0].version.run_id != version.run_id:
+        raise MarkFailedError(f"it is a copy of {named}, which has another MLflow run")
+    mark = files_mark(originals[0].version, originals[0].training_run, originals[0].logged_model)
+    return f"It is a copy of {named}. Of that one: {mark}"
 
 
 def _left(words: str, job_id: str, watched: dict[str, Gate]) -> Declined:
