@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
 
 from champion_gate.adapters.http.public import is_public
+from champion_gate.adapters.notices.by_apprise import AppriseSender
 from champion_gate.adapters.notices.checks import checkup
 from champion_gate.adapters.notices.hook import HookSender
 from champion_gate.adapters.notices.slack import Slack, escaped
@@ -22,8 +24,8 @@ from champion_gate.adapters.notices.webhook import SignedWebhook
 from champion_gate.domain.findings import Verdict
 from champion_gate.domain.notices import Message, Notice, NoticeEvent, NoticeKind, shown
 from champion_gate.domain.secrets import without_secrets
-from champion_gate.errors import GateError
-from unit.far_end import answer, far_end
+from champion_gate.errors import GateError, VendorUnavailableError
+from unit.far_end import answer, drip, far_end
 
 AT = datetime(2026, 1, 31, 23, 59, tzinfo=UTC)
 KEYS = (
@@ -196,6 +198,19 @@ def test_no_answer_brings_an_address_into_the_log_or_an_error(
                 shown_to_people.append(f"{error} {error.hint}")
     assert len(far.seen) == len(shown_to_people) == 3
     assert "SeCrEt" not in f"{shown_to_people} {caplog.text}"
+
+
+def test_apprise_is_not_waited_for_and_tells_no_address(caplog: pytest.LogCaptureFixture) -> None:
+    odd = b"HTTP/1.1 500 No\r\nContent-Length: 2\r\n: of nothing\r\nno header\r\n\r\nno"
+    with far_end(odd, drip(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n")) as far:
+        url = f"json://127.0.0.1:{far.port}/SeCrEt"
+        with pytest.raises(VendorUnavailableError, match="did not take the message"):
+            AppriseSender("mail", url).send(message("x"), "id")
+        begun = time.monotonic()
+        with pytest.raises(VendorUnavailableError, match=r"no answer within 0\.5 seconds") as raised:
+            AppriseSender("mail", url, seconds=0.5).send(message("x"), "id")
+        assert time.monotonic() - begun < 5
+    assert "SeCrEt" not in f"{raised.value} {caplog.text}"
 
 
 def test_addresses_that_open_a_chat_are_blotted_out() -> None:
