@@ -214,6 +214,42 @@ def test_a_request_that_was_never_told_is_ended_too(world: ReviewWorld) -> None:
     assert (world.there.repository(NAME).pulls[0].state, world.branches()) == ("closed", [])
 
 
+def test_the_pull_request_of_the_same_number_in_another_repository_is_left_alone(world: ReviewWorld) -> None:
+    """Where one was deleted and made anew, numbers begin anew."""
+    promotion = world.asked()
+    assert promotion.request is not None
+    another = f"77-{number_of(promotion)}"
+    ended = replace(promotion, request=replace(promotion.request, external_id=another))
+
+    world.here.cancel(promotion.request.target, another)
+    with pytest.raises(VendorRefusedError, match="another repository"):
+        world.here.comment(promotion.request.target, ended, "Stale.")
+
+    assert world.pull(promotion).state == "open"
+    assert world.pull(promotion).comments == []
+
+
+def test_a_branch_that_only_begins_like_ours_stops_nothing(world: ReviewWorld) -> None:
+    promotion = world.asked()
+    assert promotion.request is not None
+    world.people.make_branch(NAME, f"champion-gate/{promotion.id}-notes", "bob")
+
+    assert world.here.duplicates(promotion.request.target, promotion) == ()
+    assert world.here.find(promotion.request.target, promotion).outdated == ()
+
+
+def test_a_branch_that_may_not_be_deleted_is_told(world: ReviewWorld) -> None:
+    promotion = world.asked()
+    assert promotion.request is not None
+    repository = world.there.repository(NAME)
+    repository.branch_rules[f"champion-gate/{promotion.correlation_id}"] = {"deletion": {}}
+
+    with pytest.raises(VendorRefusedError, match="Cannot delete this branch"):
+        world.here.cancel(promotion.request.target, promotion.request.external_id or "")
+
+    assert world.pull(promotion).state == "closed"
+
+
 def test_somebody_elses_pull_request_is_not_closed(world: ReviewWorld) -> None:
     promotion = world.asked()
     world.people.make_branch(NAME, "theirs", "bob")

@@ -116,6 +116,15 @@ def approved_late(act: Act) -> None:
     act.review("ann")
 
 
+def said_late_again(verdict: str) -> Callable[[Act], None]:
+    def acts(act: Act) -> None:
+        act.review("ann")
+        act.world.clock.move(days=15)
+        act.review("ann", verdict)
+
+    return acts
+
+
 @pytest.mark.parametrize(
     ("acts", "comes_to", "says"),
     [
@@ -125,6 +134,8 @@ def approved_late(act: Act) -> None:
         (on_page_two, APPROVED, ""),
         (renamed, APPROVED, "Approved by annabel (review)."),
         (merged_by_hand, APPROVED, ""),
+        (said_late_again("APPROVE"), APPROVED, "Approved by ann (review)."),
+        (said_late_again("REQUEST_CHANGES"), None, "Too late are the reviews of ann."),
         (base_went_on, APPROVED, ""),
         (
             lambda act: act.review("ann", "REQUEST_CHANGES", body="No."),

@@ -172,6 +172,8 @@ class ApprovalRequests:
                     yield self._judge(other, other.request)
 
     def _judge(self, taken: Promotion, request: ApprovalRequest) -> tuple[Promotion, policy.Judgement]:
+        # What is said while it is read may be in time and not be seen: only a read that begins too late lets it expire.
+        now = self._clock.now()
         state = self._providers[request.provider].read(request.target, taken)
         return taken, policy.judge(
             promotion=taken,
@@ -179,7 +181,7 @@ class ApprovalRequests:
             state=state,
             allow_trainer_approval=self._gates[taken.gate].allow_trainer_approval,
             source=request.provider,
-            now=self._clock.now(),
+            now=now,
         )
 
     def _others(self, taken: Promotion) -> tuple[Promotion, ...]:

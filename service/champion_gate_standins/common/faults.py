@@ -33,6 +33,7 @@ class Fault:
         hang: seconds to wait before anything else, cut short by `released.set()`.
         drop: close the connection without an answer.
         carry_out: do what was asked before going wrong: the answer is lost, its effect is not.
+        meanwhile: what happens in the world before the request is looked at, and after earlier ones were answered.
         times: how many requests it hits; None = all.
         hits: how many it has hit.
         released: set by tests to let the hanging ones go on.
@@ -46,6 +47,7 @@ class Fault:
     hang: float = 0.0
     drop: bool = False
     carry_out: bool = False
+    meanwhile: Callable[[], object] | None = None
     times: int | None = None
     hits: int = 0
     released: threading.Event = field(default_factory=threading.Event)
@@ -96,6 +98,8 @@ class Faults:
         fault = self._take(environ["REQUEST_METHOD"], environ.get("PATH_INFO", ""))
         if fault is None:
             return self.app(environ, start_response)
+        if fault.meanwhile:
+            fault.meanwhile()
         if fault.carry_out:
             _swallow(self.app, environ)
         if fault.hang:

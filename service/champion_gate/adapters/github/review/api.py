@@ -58,9 +58,11 @@ class ReviewApi(RepositoryCalls[GitHubReviewPlace]):
         return self._send("POST", ("git", "refs"), body, accept=(422,), permission=CONTENTS)
 
     def delete_branch(self, branch: str) -> None:
-        """`DELETE …/git/refs/heads/{branch}`; 422 and 404 say that it is gone."""
+        """`DELETE …/git/refs/heads/{branch}`; 422 says that it is gone, or that a rule keeps it."""
         parts = ("git", "refs", "heads", *branch.split("/"))
-        self._send("DELETE", parts, None, accept=(404, 422), permission=CONTENTS, repeatable=True)
+        answer = self._send("DELETE", parts, None, accept=(404, 422), permission=CONTENTS, repeatable=True)
+        if answer.status == HTTPStatus.UNPROCESSABLE_ENTITY and self.head_of(branch) is not None:
+            raise answer.error()
 
     def put_file(self, path: str, body: Mapping[str, object]) -> Answer:
         """`PUT …/contents/{path}`; 409 and 422 (the branch moved, or the file is there) are answers here."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from champion_gate.adapters.github.review.api import ReviewApi
-from champion_gate.adapters.github.review.opening import is_own, number_of
+from champion_gate.adapters.github.review.opening import external_id, is_own, number_of
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.errors import VendorRefusedError, VendorUnavailableError
 
@@ -29,6 +29,8 @@ def comment(api: ReviewApi, promotion: Promotion, text: str) -> None:
     comments = api.comments(number)
     if any(one.user is not None and one.user.id == own and mark in one.body for one in comments):
         return
+    if promotion.request is None or external_id(api.pull(number)) != promotion.request.external_id:
+        raise VendorRefusedError("GitHub", f"pull request {number} is one of another repository now.")
     api.comment(number, f"{text}\n\n{mark}")
 
 

@@ -49,6 +49,14 @@ def external_id(pull: ListedPull) -> str:
     return f"{repository}-{pull.number}"
 
 
+def asked_for(pull: ListedPull) -> str:
+    """What a pull request asks for, as titles say it, from its branch: titles may be changed by whoever may write."""
+    here = pull.head.repo is not None and pull.head.repo == pull.base.repo
+    return (
+        f"[{pull.head.ref.removeprefix(_BRANCHES)}]" if here and pull.head.ref.startswith(_BRANCHES) else ""
+    )
+
+
 def number_of(external: str) -> str:
     """The pull request's number, or raise InvalidNameError."""
     found = _ID.fullmatch(external)
@@ -246,8 +254,8 @@ def outdated(api: ReviewApi, promotion: Promotion) -> tuple[str, ...]:
         for one in api.listed_pulls("open")
         if one.user is not None
         and one.user.id == own
-        and bears_promotion(one.title, promotion)
-        and not bears(one.title, promotion)
+        and bears_promotion(asked_for(one), promotion)
+        and not bears(asked_for(one), promotion)
     ]
     return (*pulls, *_branches(api, promotion, but=branch_of(promotion)))
 
@@ -262,7 +270,7 @@ def _branches(api: ReviewApi, promotion: Promotion, *, but: str) -> tuple[str, .
     return tuple(
         f"{_BRANCH_ONLY}{name.removeprefix(_BRANCHES)}"
         for name in api.branches_like(f"{_BRANCHES}{promotion.id}-")
-        if name != but
+        if name != but and parts_of(name.removeprefix(_BRANCHES)) is not None
     )
 
 
@@ -296,6 +304,8 @@ def withdraw(api: ReviewApi, external: str) -> None:
         api.delete_branch(branch)
         return
     pull = api.pull(number_of(external))
+    if external_id(pull) != external:
+        return  # its repository is gone, and another has its name
     if not is_own(api, pull):
         raise VendorRefusedError("GitHub", f"pull request {pull.html_url} was not opened by us.")
     if pull.state == "open":

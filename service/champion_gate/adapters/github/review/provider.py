@@ -204,7 +204,9 @@ class GitHubReview(CiProvider[ReviewApi]):
         """Our own pull requests, as they are listed."""
         own = api.own_account().user_id
         return [
-            SeenRun(opening.external_id(one), one.title, one.state, one.created_at, one.updated_at)
+            SeenRun(
+                opening.external_id(one), opening.asked_for(one), one.state, one.created_at, one.updated_at
+            )
             for one in api.listed_pulls(state)
             if one.user is not None and one.user.id == own
         ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from champion_gate.adapters.github.models import User, github
 from champion_gate.adapters.github.place import repository_ids
@@ -39,8 +40,8 @@ def state_of(api: ReviewApi, number: str, promotion: Promotion, request: Approva
     if not is_own(api, shown) or shown.head.ref != branch_of(promotion):
         problems.append(f"Pull request {number} is none that we opened for this promotion.")
     listed = _Listed(api, pins, problems)
-    voted = _latest(api.reviews(number), problems)
-    late = [one for one in voted if one.submitted_at is not None and one.submitted_at > request.expires_at]
+    voted = _latest(api.reviews(number), request.expires_at, problems)
+    late = [one for one in voted if _is_late(one, request.expires_at)]
     in_time = [one for one in voted if one not in late]
     reviews = [review for one in in_time for review in _reviews_of(one, api, request, listed, problems)]
     remark = (
@@ -83,8 +84,15 @@ def _moved(api: ReviewApi, shown: models.Pull, pins: Mapping[str, str], now: Map
     return None
 
 
-def _latest(reviews: Iterable[models.Review], problems: list[str]) -> list[models.Review]:
-    """Of each account the last word that is more than a comment, but for what was dismissed: that uncovers nothing."""
+def _is_late(one: models.Review, until: datetime) -> bool:
+    return one.submitted_at is not None and one.submitted_at > until
+
+
+def _latest(reviews: Iterable[models.Review], until: datetime, problems: list[str]) -> list[models.Review]:
+    """Of each account the last word that is more than a comment, but for what was dismissed: that uncovers nothing.
+
+    Who approved in time and does so once more after that has taken nothing back.
+    """
     latest: dict[str, models.Review] = {}
     submitted = [one for one in reviews if one.state not in _SAY_NOTHING]
     for one in sorted(
@@ -92,7 +100,11 @@ def _latest(reviews: Iterable[models.Review], problems: list[str]) -> list[model
     ):
         if one.state != _WITHDRAWN and one.state not in _VERDICTS:
             problems.append(f"GitHub names a review {one.state!r}, which is not known to be an approval.")
-        if one.user is not None:
+        if one.user is None:
+            continue
+        before = latest.get(one.user.id)
+        again = before is not None and before.state == one.state == "APPROVED" and _is_late(one, until)
+        if not again:
             latest[one.user.id] = one
     return [one for one in latest.values() if one.state in _VERDICTS]
 
