@@ -7,12 +7,13 @@ are one person's cannot be known: service/docs/reviews.md says so.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from champion_gate.domain.promotion import Phase, Promotion
+from champion_gate.domain.promotion import EndRequest, Phase, Promotion
 from champion_gate_standins.github.accounts import RefusedError
 from champion_gate_standins.github.commits import Review
 from integration.gate_providers import BOT
@@ -429,6 +430,26 @@ def test_an_approval_in_time_is_not_lost_while_reviews_are_read_at_the_end(
     world.look()
     assert reading.hits == 1
     promoted(world, pending)
+
+
+def test_an_ordered_end_believes_no_bad_word_about_who_approved_at_once(
+    world: GateWorld, there: ReviewProvider
+) -> None:
+    pending = world.ask()
+    approves(world, pending)
+    there.people.give(PROMOTIONS, "reviewer-1", "read")
+    order = EndRequest(Phase.CANCELLED, "operator", "Not this one.", world.clock.now())
+    assert world.store.request_end(pending.id, order)
+    world.look()
+    assert "reviewer-1 (review) may not write" in world.ended(pending, Phase.PENDING_APPROVAL)
+    there.people.give(PROMOTIONS, "reviewer-1", "write")
+    world.live(minutes=2)
+    world.ended(pending, Phase.PROMOTED)
+    again = world.ask({"f1": 0.95})
+    approves(world, again, "passer-by")
+    assert world.store.request_end(again.id, replace(order, at=world.clock.now()))
+    world.live(minutes=2)
+    world.ended(again, Phase.CANCELLED)
 
 
 # --- answers that fail -----------------------------------------------------------------------------------

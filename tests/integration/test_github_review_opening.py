@@ -339,6 +339,10 @@ def test_only_what_was_approved_is_merged(world: ReviewWorld) -> None:
 
     assert world.pull(promotion).merged_at is None
 
+    world.people.merge(NAME, number_of(promotion), "bob")
+    with pytest.raises(VendorRefusedError, match="is not what was approved any more"):
+        world.here.merge(target, promotion)
+
 
 @pytest.mark.parametrize("lost", [True, False])
 def test_a_merge_that_is_not_let_in_is_tried_again(world: ReviewWorld, lost: bool) -> None:

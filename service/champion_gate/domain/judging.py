@@ -122,7 +122,8 @@ def judge(
         if undecided is not None:
             return _not_missing(undecided, state.missing, before, now)
         judged = _judge_released(seats, state, excluded, source, request.expires_at)
-    return _seen_twice(judged, _doubts(seats, state, excluded), before, now)
+    is_last = judged.ends or (judged.decision is None and promotion.end_request is not None)
+    return _seen_twice(judged, _doubts(seats, state, excluded), before, now, is_last=is_last)
 
 
 def _unjudged(problems: Sequence[str], state: RequestState, expires_at: datetime, now: datetime) -> Judgement:
@@ -250,15 +251,23 @@ def _doubts(
 
 
 def _seen_twice(
-    judged: Judgement, doubts: Mapping[tuple[str, str], str], before: Mapping[str, datetime], now: datetime
+    judged: Judgement,
+    doubts: Mapping[tuple[str, str], str],
+    before: Mapping[str, datetime],
+    now: datetime,
+    *,
+    is_last: bool,
 ) -> Judgement:
-    """The judgement; still undecided where it rests on a no about people that was not said a minute ago too."""
-    rests = judged.ends and (judged.decision is not None or bool(judged.outstanding))
+    """The judgement; still undecided where it rests on a no about people that was not said a minute ago too.
+
+    The last one is that with which the promotion ends, by itself or as it was ordered.
+    """
+    rests = is_last and (judged.decision is not None or bool(judged.outstanding))
     since = {(key := f"{seat}: {user_id or 'nobody'}"): before.get(key, now) for seat, user_id in doubts}
     if not rests or all(now - first >= _SEEN_AGAIN_AFTER for first in since.values()):
         return judged
     said = "; ".join(doubts.values())
-    how = "Approved in time" if judged.expired else "Released"
+    how = "Released" if judged.decision is not None else "Approved in time"
     waiting = (
         f"{how}, and as it looks not by people who may decide: {said}. That is looked at again in a minute."
     )

@@ -38,9 +38,9 @@ def merge(api: ReviewApi, promotion: Promotion) -> str:
     """Merge our commit and nothing else, and delete the branch; see ApprovalProvider."""
     number, commit = _number(promotion), _commit(promotion)
     pull = api.pull(number)
+    if not is_own(api, pull) or pull.head.sha != commit or pull.base.ref != api.spot.base:
+        raise VendorRefusedError("GitHub", f"pull request {number} is not what was approved any more.")
     if not pull.merged:
-        if not is_own(api, pull) or pull.head.sha != commit or pull.base.ref != api.spot.base:
-            raise VendorRefusedError("GitHub", f"pull request {number} is not what was approved any more.")
         if pull.state != "open":
             raise VendorRefusedError("GitHub", f"pull request {number} is {pull.state}: reopen it.")
         _send(api, number, {"sha": commit})
