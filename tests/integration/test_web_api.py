@@ -276,7 +276,7 @@ def test_evidence_comes_as_the_reviewer_sees_it(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["x", "p1/evidence", "p1/evidence.md", "P1", "p%00", "..%2f..", "p1/nothing", "x" * 65]
+    "path", ["x", "p1/evidence", "p1/evidence.md", "P1", "p%00", "..%2f..", "p1/nothing", "x" * 161]
 )
 def test_what_does_not_exist_is_404(world: World, path: str) -> None:
     make(world.store, "p1")

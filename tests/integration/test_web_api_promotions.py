@@ -86,7 +86,7 @@ def test_an_ended_promotion_is_retried_by_a_fresh_one_and_has_a_receipt(api: Api
 
 @pytest.mark.parametrize("what", ["cancel", "retry"])
 def test_an_order_for_a_promotion_that_there_is_not_is_404(api: ApiWorld, what: str) -> None:
-    for promotion_id in ("p-nothing", "P1", "x" * 65):
+    for promotion_id in ("p-nothing", "P1", "x" * 161):
         api.problem(404, "not_found", "POST", f"{PROMOTIONS}/{promotion_id}/{what}", {"reason": "x"})
 
 
@@ -122,6 +122,6 @@ def test_notifications_are_for_operators(api: ApiWorld) -> None:
     api.problem(403, "not_permitted", "GET", NOTIFICATIONS, token=VIEWER)
     api.problem(403, "not_permitted", "GET", f"{NOTIFICATIONS}/{row}", token=VIEWER)
     api.problem(403, "not_permitted", "POST", f"{NOTIFICATIONS}/{row}/replay", token=VIEWER)
-    for unknown in ("nothing", "%00", "A", "x" * 65):
+    for unknown in ("nothing", "%00", "A", "x" * 161):
         api.problem(404, "not_found", "GET", f"{NOTIFICATIONS}/{unknown}")
     assert api.gate.notification().count == 1

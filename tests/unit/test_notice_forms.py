@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,8 +23,10 @@ from champion_gate.adapters.notices.teams import Teams
 from champion_gate.adapters.notices.webhook import LARGEST as LARGEST_EVENT
 from champion_gate.adapters.notices.webhook import SignedWebhook
 from champion_gate.domain.findings import Verdict
-from champion_gate.domain.notices import Message, Notice, NoticeEvent, NoticeKind, shown
+from champion_gate.domain.names import is_row_id
+from champion_gate.domain.notices import Message, Notice, NoticeEvent, NoticeKind, notice_step, shown
 from champion_gate.domain.secrets import without_secrets
+from champion_gate.domain.steps import StepKind, planned
 from champion_gate.errors import GateError, VendorUnavailableError
 from unit.far_end import answer, drip, far_end
 
@@ -139,6 +142,14 @@ def test_an_escape_is_never_cut_in_two(text: str, most: int) -> None:
 def test_what_a_step_keeps_of_a_message_is_the_message() -> None:
     one = message(HOSTILE[0])
     assert Message.thawed(json.loads(json.dumps(one.frozen()))) == one
+
+
+def test_an_order_can_name_the_message_with_the_longest_id() -> None:
+    failed = planned("p-0123456789abcdef", StepKind.CHALLENGER_REMOVAL, {}, AT, name="9" * 20)
+    team = Notice(name="n" * 40, kind=NoticeKind.SLACK)
+    subject = f"{failed.id}-{int(AT.timestamp())}"
+    one = notice_step(team, replace(message("x"), event=NoticeEvent.STEP_FAILED), subject, "p-1", AT)
+    assert is_row_id(one.id), one.id
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from urllib.parse import quote
 from champion_gate.domain.text import escaped, one_line
 from champion_gate.errors import InvalidNameError
 
-ROW_ID = "[a-z0-9-]{1,64}"
-"""What the id of a promotion, notification or step may look like."""
+ROW_ID = "[a-z0-9-]{1,160}"
+"""What the id of a promotion, notification or step may look like; a message about a failed step has the longest."""
 VENDOR_ID = re.compile(r"[1-9][0-9]{0,18}")
 """An id of a vendor's, as people write it: digits of an int64 without leading zeros."""
 _DIGITS = re.compile(r"[0-9]{1,19}")
