@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -12,6 +14,7 @@ from champion_gate.domain import policy
 from champion_gate.domain.approval import ExcludedPerson, Verdict
 from champion_gate.domain.promotion import Promotion
 from champion_gate.errors import VendorError
+from champion_gate_standins.github import answers, pull_answers
 from integration.github_review_world import NAME, ReviewWorld, github_review_world, number_of, target_of
 
 ONE = target_of(approvers={"people": ["ann", "bob"], "teams": ["officers"]})
@@ -290,6 +293,38 @@ def test_what_cannot_be_read_approves_nothing(world: ReviewWorld, path: str, sta
         return
     assert found.decision is None
     assert not found.stale
+
+
+@pytest.mark.part("rest")
+def test_an_answer_that_lacks_something_approves_nothing(world: ReviewWorld) -> None:
+    promotion = world.asked(target=ONE)
+    act = Act(world, promotion)
+    act.review("ann")
+    there, pull = world.there.repository(NAME), world.pull(promotion)
+    ann = pull.reviews[0].user
+    review = pull_answers.review(world.url, there, pull, pull.reviews[0])
+    shown = pull_answers.full_pull_request(world.url, there, pull)
+    may = pull_answers.permission(world.url, there, ann)
+    odd: list[tuple[str, object]] = [
+        *(("/reviews$", [{**review, name: None}]) for name in ("user", "state", "submitted_at", "commit_id")),
+        *(("/reviews$", [{**review, "state": said}]) for said in ("approved", "AUTO_APPROVED")),
+        *(
+            ("/reviews$", [{**review, "user": {**answers.user(world.url, ann), "type": kind}}])
+            for kind in (None, "Mannequin", "user")
+        ),
+        ("/reviews$", [{name: value for name, value in review.items() if name != "submitted_at"}]),
+        *(("/permission$", {**may, "permission": level}) for level in (None, "WRITE", "none")),
+        ("/permission$", {**may, "user": None}),
+        *((r"/pulls/\d+$", {**shown, name: None}) for name in ("user", "merged", "commits", "head")),
+        *((r"/pulls/\d+$", {**shown, side: {**shown[side], "repo": None}}) for side in ("head", "base")),
+        (r"/pulls/\d+$", {**shown, "state": "locked"}),
+    ]
+    for path, answer in odd:
+        world.there.faults.add(path, method="GET", body=json.dumps(answer))
+        with suppress(VendorError):
+            assert judged(world, promotion).decision is None, answer
+        world.there.faults.clear()
+    assert verdict(judged(world, promotion)) is APPROVED
 
 
 def test_a_team_that_another_one_replaced_lets_nobody_approve(world: ReviewWorld) -> None:
