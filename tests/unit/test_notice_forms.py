@@ -139,6 +139,19 @@ def test_an_escape_is_never_cut_in_two(text: str, most: int) -> None:
     assert kept == whole or not kept.endswith(("&", "&a", "&am", "&amp", "&l", "&lt", "&g", "&gt"))
 
 
+def test_every_message_can_be_named_in_an_order() -> None:
+    now = datetime(2026, 12, 1, tzinfo=UTC)
+    message = Message(NoticeEvent.STEP_FAILED, "failed", now)
+    names = ("a" * 40, "a" * 39 + "b")
+    steps = [
+        notice_step(Notice(name=name, kind=NoticeKind.SLACK), message, subject, "", now)
+        for subject in ("p-1-challenger-removal-1796083200", "drift-0123456789abcdef-drift-lookup-1796083200")
+        for name in names
+    ]
+    assert len({step.id for step in steps}) == len(steps)
+    assert [step.id for step in steps if not is_row_id(step.id)] == []
+
+
 def test_what_a_step_keeps_of_a_message_is_the_message() -> None:
     one = message(HOSTILE[0])
     assert Message.thawed(json.loads(json.dumps(one.frozen()))) == one

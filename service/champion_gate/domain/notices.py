@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from champion_gate.domain import values
+from champion_gate.domain.canonical import sha256_of
+from champion_gate.domain.names import is_row_id
 from champion_gate.domain.steps import Step, StepKind
 from champion_gate.domain.text import one_line
 from champion_gate.domain.values import Listed, Strict
@@ -175,6 +177,11 @@ def shown(text: object, most: int = LONGEST_VALUE) -> str:
     return words if len(words) <= most else f"{words[: most - 1]}…"
 
 
+def _id(words: str) -> str:
+    """The words, if a row may bear so many, else their beginning and what tells them from others."""
+    return words if is_row_id(words) else f"{words[:47]}-{sha256_of(words)[:16]}"
+
+
 def notice_step(notice: Notice, message: Message, subject: str, promotion_id: str, at: datetime) -> Step:
     """The durable order to send it, once a subject, event and notice.
 
@@ -187,7 +194,7 @@ def notice_step(notice: Notice, message: Message, subject: str, promotion_id: st
     """
     told = f"{message.event.value}-{notice.name}".replace("_", "-")
     return Step(
-        id=f"{subject}-notice-{told}",
+        id=_id(f"{subject}-notice-{told}"),
         promotion_id=promotion_id,
         kind=StepKind.NOTICE,
         config={"notice": notice.name, "message": message.frozen()},
