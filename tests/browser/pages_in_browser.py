@@ -61,6 +61,7 @@ def shown(folder: Path) -> Iterator[Shown]:
             "promotion-promoted": "/promotions/"
             + next(p.id for p in world.gate.promotions() if p.phase == "promoted"),
             "promotion-hostile": "/promotions/p-evil",
+            "promotion-laptop": "/promotions/p-laptop",
             "models": "/models",
             "alias": ALIAS,
             "notifications": "/notifications",
@@ -81,6 +82,14 @@ def live_some_days(world: PagesWorld) -> Promotion:
 
     from champion_gate.domain.aliases import Order  # noqa: PLC0415
     from champion_gate.domain.callers import Caller  # noqa: PLC0415
+    from champion_gate.domain.notices import (  # noqa: PLC0415
+        Message,
+        Notice,
+        NoticeEvent,
+        NoticeKind,
+        notice_step,
+    )
+    from champion_gate.domain.steps import StepKind, StepPhase, ended, planned  # noqa: PLC0415
 
     gate = world.gate
     for f1 in (0.93, 0.94):
@@ -112,6 +121,24 @@ def live_some_days(world: PagesWorld) -> Promotion:
         evidence_json=(waiting.evidence_json or "").replace('"auc"', '"' + EVIL.replace('"', "") + '"'),
     )
     assert gate.store.create_promotion(evil) is not None
+    laptop = replace(
+        waiting,
+        id="p-laptop",
+        version=replace(waiting.version, version="8"),
+        found_by="registry",
+        job_id="",
+        job_run_id="",
+        job_url="",
+        outstanding=("risk (1 of 2)",),
+    )
+    assert gate.store.create_promotion(laptop) is not None
+    message = Message(NoticeEvent.REQUESTED, f"v7 of {EVIL} asks", gate.clock.now())
+    notice = notice_step(
+        Notice(name="team_chat", kind=NoticeKind.SLACK), message, evil.id, evil.id, message.at
+    )
+    why = "Slack answered 404: no_service. Is the address of the webhook still right?"
+    gate.store.plan_step(ended(notice, StepPhase.FAILED, why, message.at))
+    gate.store.plan_step(planned(evil.id, StepKind.STATUS, {}, message.at))
     gate.clock.move(hours=3)
     return waiting
 

@@ -14,7 +14,9 @@ import pytest
 from champion_gate.bootstrap import build_service
 from champion_gate.domain.callers import Role
 from champion_gate.domain.ledger.chain import LedgerKind
+from champion_gate.domain.notices import Message, Notice, NoticeEvent, NoticeKind, notice_step
 from champion_gate.domain.promotion import Phase
+from champion_gate.domain.steps import StepPhase, ended
 from champion_gate.web.auth import Auth, guard_of
 from integration.gate_world import api_token
 from integration.pages_world import FINDING, HOST, SESSION, VISITOR, Browser, PagesWorld, pages_world, words
@@ -91,6 +93,14 @@ def test_signing_in_leads_nowhere_else(world: PagesWorld, target: str) -> None:
     browser = Browser(world.app)
     answer = browser.send("/sign-in", token=world.make(), next=target)
     assert (answer.status_code, answer.headers["Location"]) == (303, "/")
+
+
+@pytest.mark.parametrize("name", ["main.ml.m%C3%B6del", "main.ml.%E6%A8%A1%E5%9E%8B", "a%20b%3Fc"])
+def test_names_beyond_ascii_are_gone_on_to(world: PagesWorld, name: str) -> None:
+    browser = Browser(world.app)
+    path = f"/models/{name}/aliases/Champion?cursor=%C3%B6"
+    answer = browser.sign_in(world.make(), browser.get(path).headers["Location"])
+    assert answer.headers["Location"] == path
 
 
 def test_a_wrong_token_is_told_and_counted(world: PagesWorld) -> None:
@@ -393,6 +403,56 @@ def test_what_led_nowhere_and_what_is_not_set_up_is_told(world: PagesWorld) -> N
     assert world.gate.store.get_notification(lost.id).count == 2
 
 
+def test_a_version_that_no_job_made_is_told_without_one(world: PagesWorld) -> None:
+    made = world.gate.ask()
+    laptop = replace(
+        made,
+        id="p-laptop",
+        version=replace(made.version, version="7"),
+        found_by="registry",
+        job_id="",
+        job_run_id="",
+        job_url="",
+    )
+    assert world.gate.store.create_promotion(laptop)
+    browser = world.signed_in()
+    said = browser.text("/promotions/p-laptop")
+    assert "v7 asked for Champion seen in the registry; no watched job made it" in said
+    assert "Job run none of a watched job Trained by" in said
+    assert f"found by its MLflow run, in job run {made.job_run_id}" in browser.text(f"/promotions/{made.id}")
+
+
+def test_a_message_that_was_given_up_is_where_the_warning_leads(world: PagesWorld) -> None:
+    message = Message(NoticeEvent.DRIFT, "Champion moved <b>outside</b>", world.gate.clock.now())
+    notice = Notice(name="team_chat", kind=NoticeKind.SLACK)
+    planned = notice_step(notice, message, "move-1", "", message.at)
+    world.gate.store.plan_step(ended(planned, StepPhase.FAILED, "Slack refuses it.", message.at))
+    browser = world.signed_in()
+    page = browser.get("/")
+    assert re.search(r'Look at this:</strong> 1 messages? .* <a href="/#steps">', page.text)
+    assert 'id="steps"' in page.text
+    assert "Champion moved <b>outside</b> message to team_chat Slack refuses it. Retry… Skip…" in words(
+        page.text
+    )
+    assert "Retry" not in words(world.signed_in(Role.VIEWER).get("/").text)
+    answer = browser.send(f"/steps/{planned.id}/skip", reason="told by hand")
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/?done=skipped")
+    assert world.gate.store.get_step(planned.id).phase is StepPhase.SKIPPED
+
+
+def test_more_than_the_first_page_shows_is_a_link_away(world: PagesWorld) -> None:
+    made = world.gate.ask()
+    browser = world.signed_in()
+    for number in range(11):
+        assert "?phase=failed" not in browser.get("/").text
+        version = replace(made.version, version=str(100 + number))
+        failed = replace(
+            made, id=f"p-{number}", version=version, phase=Phase.FAILED, ended_at=made.requested_at
+        )
+        assert world.gate.store.create_promotion(failed)
+    assert 'href="/promotions?phase=failed"' in browser.get("/").text
+
+
 def test_names_full_of_markup_stay_text(world: PagesWorld) -> None:
     evil = "<img src=x onerror=alert(1)>\"'`\u202e${7*7}{{7*7}}"
     promotion = world.gate.ask()
@@ -532,8 +592,15 @@ def test_what_is_not_there_is_a_page_too(world: PagesWorld) -> None:
     browser = world.signed_in()
     for path in (
         "/promotions/p-none",
+        "/nothing/here",
         "/models/main.ml.other/aliases/Champion",
         "/steps/s-none/retry",
     ):
-        answer = browser.get(path)
+        answer = browser.get(path, Accept="text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")
         assert (answer.status_code, answer.mimetype) == (404, "text/html"), path
+    for path, accept in (
+        ("/nothing", "*/*"),
+        ("/api/v1/nothing", "text/html"),
+        ("/hooks/nothing", "text/html"),
+    ):
+        assert browser.get(path, Accept=accept).mimetype == "application/problem+json", path

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from flask import Flask, Response, g
+from flask import Flask, Response, g, request
 
 from champion_gate.domain.findings import Finding
 from champion_gate.domain.ports import Chance
@@ -73,13 +73,18 @@ def add_pages(
     @app.after_request
     def as_page(response: Response) -> Response:
         """Problems of pages are pages too."""
-        if (
-            g.get("auth") not in {Auth.SESSION, Auth.VISITOR}
-            or response.mimetype != "application/problem+json"
-        ):
+        is_page = _is_mistyped() if g.get("auth") is None else g.auth in {Auth.SESSION, Auth.VISITOR}
+        if not is_page or response.mimetype != "application/problem+json":
             return response
         said = json.loads(response.get_data())
         page = site.problem(response.status_code, said["detail"], said["hint"])
         if "Retry-After" in response.headers:
             page.headers["Retry-After"] = response.headers["Retry-After"]
         return page
+
+
+def _is_mistyped() -> bool:
+    """Whether a browser asks for an address that nothing is at."""
+    is_for_programs = request.path.startswith(("/api/", "/hooks/"))
+    best = request.accept_mimetypes.best_match(["application/problem+json", "text/html"])
+    return best == "text/html" and not is_for_programs

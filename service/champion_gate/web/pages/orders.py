@@ -14,6 +14,7 @@ from champion_gate.domain.callers import Role
 from champion_gate.domain.ledger.chain import LedgerKind
 from champion_gate.domain.ledger.entries import named, version_before
 from champion_gate.domain.promotion import Phase, Promotion
+from champion_gate.domain.steps import StepKind
 from champion_gate.domain.text import storable
 from champion_gate.errors import GateError
 from champion_gate.flow.after import alias_of
@@ -21,7 +22,7 @@ from champion_gate.flow.ci_outcome import promotion_named
 from champion_gate.web.api.requests import checked_id
 from champion_gate.web.api.routes import Operations
 from champion_gate.web.auth import caller
-from champion_gate.web.pages.site import Page, Site
+from champion_gate.web.pages.site import Page, Site, step_name
 from champion_gate.web.throttle import ConcurrencyLimit
 
 OPERATOR = Role.OPERATOR
@@ -229,10 +230,14 @@ class Orders:
         step = self._operations.store.get_step(checked_id(step_id, "step"))
         if step.promotion_id:
             back = url_for("promotion", promotion_id=step.promotion_id)
+        elif step.kind is StepKind.NOTICE:
+            back = url_for("overview")
         else:
             back = self._page_of(alias_of(step))
-        kind = step.kind.value.replace("_", " ")
-        title, told_all = f"{verb} the step {kind}", (step.reason or "Not tried yet.", told)
+        title, told_all = (
+            f"{verb}: {step_name(step.kind, step.config)}",
+            (step.reason or "Not tried yet.", told),
+        )
         return Asked(title, told_all, verb, back, done, needs_reason)
 
     @Page("/notifications/<notification_id>/replay", "replayPage", OPERATOR, takes_form=True)

@@ -28,14 +28,15 @@ class Overview:
     def overview(self) -> Response:
         """Everything that is not at rest."""
         waiting = self._store.pending_promotions(_MOST + 1)
-        under_way = [each for phase in _OURS for each in self._of(phase)]
+        found = {phase: self._of(phase) for phase in (*_OURS, Phase.FAILED)}
         return self._site.render(
             "overview.html",
             title="What is waiting",
             waiting=waiting[:_MOST],
             more_wait=len(waiting) > _MOST,
-            under_way=under_way,
-            failed=self._of(Phase.FAILED),
+            under_way=[each for phase in _OURS for each in found[phase][:_FEW]],
+            failed=found[Phase.FAILED][:_FEW],
+            more=[phase for phase, those in found.items() if len(those) > _FEW],
             steps=self._failed_steps(),
             lost=self._lost() if g.caller.role is Role.OPERATOR else [],
             holds=self._store.holds(),
@@ -43,10 +44,12 @@ class Overview:
         )
 
     def _of(self, phase: Phase) -> tuple[Promotion, ...]:
-        return self._store.list_promotions(phase=phase, limit=_FEW).items
+        return self._store.list_promotions(phase=phase, limit=_FEW + 1).items
 
-    def _failed_steps(self) -> list[tuple[AliasKey, Step]]:
-        return [(alias_of(step), step) for step in failed_of_latest_moves(self._store)[:_FEW]]
+    def _failed_steps(self) -> list[tuple[AliasKey | None, Step]]:
+        """Those that the warnings count; messages follow no alias."""
+        moves = [(alias_of(step), step) for step in failed_of_latest_moves(self._store)[:_FEW]]
+        return [*moves, *((None, step) for step in self._store.failed_notices()[:_FEW])]
 
     def _lost(self) -> list[StoredNotification]:
         """What operators alone may read, as over the API."""

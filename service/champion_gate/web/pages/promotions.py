@@ -12,17 +12,25 @@ from typing import Any
 
 from flask import Response, request, url_for
 
+from champion_gate.domain.gates import Source, VersionSource
 from champion_gate.domain.ledger.chain import LedgerKind, LedgerLine
 from champion_gate.domain.ledger.entries import named
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.domain.steps import LEDGERED, Step
 from champion_gate.errors import NotFoundError
 from champion_gate.flow.ci_outcome import promotion_named
+from champion_gate.flow.gate_rules import first_found_by
 from champion_gate.store import Store
 from champion_gate.web.api.requests import LONGEST_NAME, checked_id
-from champion_gate.web.pages.site import Page, Site, vendor
+from champion_gate.web.pages.site import Page, Site, step_name, vendor
 
 _ROWS = 50
+_FOUND_BY: Mapping[str, str] = {
+    VersionSource.TASK_OUTPUT: "a task's output",
+    VersionSource.TAG: "its tag",
+    VersionSource.MLFLOW_RUN: "its MLflow run",
+    VersionSource.TRUSTED_TAG: "its tag, which is trusted",
+}
 
 
 class PromotionPages:
@@ -103,9 +111,8 @@ class Happening:
 def _story(
     promotion: Promotion, steps: tuple[Step, ...], lines: tuple[LedgerLine, ...], document: Mapping[str, Any]
 ) -> Iterator[Happening]:
-    run = f" in job run {promotion.job_run_id}" if promotion.job_run_id else ", without a job run"
-    job = f"found by {promotion.found_by}{run}"
-    yield Happening(promotion.requested_at, f"v{promotion.version.version} asked for {promotion.alias}", job)
+    what = f"v{promotion.version.version} asked for {promotion.alias}"
+    yield Happening(promotion.requested_at, what, _how_found(promotion))
     frozen = document.get("frozen_at")
     if isinstance(frozen, str) and (at := _time(frozen)) is not None:
         yield Happening(at, "The evidence was frozen", f"sha256 {promotion.evidence_sha256}")
@@ -115,11 +122,22 @@ def _story(
     yield from chain.from_iterable(map(_of_line, reversed(lines)))
     for step in steps:
         if step.kind not in LEDGERED and step.ended_at is not None:
-            yield Happening(step.ended_at, _words(step.kind.value, step.phase.value), step.reason, step.url)
+            what = _capital(f"{step_name(step.kind, step.config)}: {_words(step.phase.value)}")
+            yield Happening(step.ended_at, what, step.reason, step.url)
     if (order := promotion.end_request) is not None:
         yield Happening(order.at, f"{order.actor} ordered it to end", order.reason)
     if promotion.ended_at is not None and promotion.phase is not Phase.PROMOTED:
         yield Happening(promotion.ended_at, f"It ended: {_words(promotion.phase.value)}", promotion.reason)
+
+
+def _how_found(promotion: Promotion) -> str:
+    first = first_found_by(promotion.found_by)
+    again = "" if promotion.found_by == first else f"{promotion.found_by.partition(';')[0]} asked again; "
+    if first == Source.REGISTRY:
+        return f"{again}seen in the registry; no watched job made it"
+    how = _FOUND_BY.get(first)
+    found = f"found by {how}, in" if how else f"named by {first}, of"
+    return f"{again}{found} job run {promotion.job_run_id}"
 
 
 def _of_line(line: LedgerLine) -> Iterator[Happening]:
@@ -140,7 +158,8 @@ def _of_line(line: LedgerLine) -> Iterator[Happening]:
         )
         yield Happening(entry.at, moved, f"{entry.actor}: {entry.reason}")
     elif entry.kind is LedgerKind.STEP:
-        yield Happening(entry.at, _words(str(facts.get("kind")), str(facts.get("phase"))), entry.reason)
+        what = _capital(f"{step_name(str(facts.get('kind')), facts)}: {_words(str(facts.get('phase')))}")
+        yield Happening(entry.at, what, entry.reason)
 
 
 # --- candidate and Champion -------------------------------------------------------------------------------
@@ -204,6 +223,10 @@ def _text(found: object) -> str | None:
 
 def _words(*names: str) -> str:
     return " ".join(names).replace("_", " ")
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _time(text: str) -> datetime | None:

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Protocol
+from urllib.parse import quote
 
 from flask import Flask, Response, request, url_for
 
@@ -170,7 +171,8 @@ class SignIn:
         cookies.take(response, cookies.VISITOR)
 
     def _to_form(self, _: NotSignedInError) -> Response:
-        target = own_path(request.full_path.rstrip("?"))
+        query = request.query_string.decode("latin-1")
+        target = own_path(quote(request.path) + (f"?{query}" if query else ""))
         return self._site.go_on(url_for("signIn", next=None if target == "/" else target))
 
     def _provider(self) -> IdentityProvider:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -20,6 +20,7 @@ from markupsafe import Markup, escape
 from champion_gate.domain.callers import Caller, Role
 from champion_gate.domain.canonical import utc_text
 from champion_gate.domain.ports import Clock
+from champion_gate.domain.steps import StepKind
 from champion_gate.domain.text import one_line
 from champion_gate.web import cookies
 from champion_gate.web.auth import Auth, guarded
@@ -44,6 +45,26 @@ _DONE = {
     "replayed": "It is looked at once more.",
 }
 """What `?done=` may say: nothing of a link's own words is ever shown."""
+
+_STEPS = {
+    StepKind.CANCEL_REQUEST: "cancelling the request",
+    StepKind.CANCEL_DOUBLES: "cancelling doubled requests",
+    StepKind.TAG_VERSION: "tagging the version",
+    StepKind.VALIDATE: "validation",
+    StepKind.JOB: "job",
+    StepKind.ENDPOINT: "serving endpoint",
+    StepKind.CHALLENGER: "setting the challenger's alias",
+    StepKind.CHALLENGER_REMOVAL: "taking the challenger's alias away",
+    StepKind.COPY: "copying the version",
+    StepKind.STATUS: "status of the commit",
+    StepKind.COMMENT: "comment on the pull request",
+    StepKind.MERGE: "merging the pull request",
+    StepKind.DRIFT_LOOKUP: "looking up who moved it",
+    StepKind.REOPEN: "asking again",
+    StepKind.RESTORE: "putting the alias back",
+    StepKind.NOTICE: "message to",
+}
+_WHICH = ("job", "serving_endpoint", "notice")
 
 View = TypeVar("View", bound=Callable[..., Response])
 
@@ -100,8 +121,15 @@ class Site:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        shown = {"when": self.when, "ago": self.ago, "link": link, "number": number, "url_for": url_for}
-        self._templates.globals.update(shown, words=_in_words, vendor=vendor)
+        shown = {
+            "when": self.when,
+            "ago": self.ago,
+            "soon": self.soon,
+            "link": link,
+            "number": number,
+            "url_for": url_for,
+        }
+        self._templates.globals.update(shown, words=_in_words, vendor=vendor, step_name=step_name)
 
     def add(self, views: object) -> None:
         """Serve every view of an object that declares a page."""
@@ -161,6 +189,10 @@ class Site:
         """How long ago it is, and the time where somebody asks for it."""
         text = utc_text(at, "seconds")
         return Markup('<time datetime="{}" title="{}">{}</time>').format(text, text, self._relative(at))
+
+    def soon(self, at: datetime) -> Markup:
+        """When something is due: a time to come, or now."""
+        return self.ago(at) if at > self._clock.now() else Markup("now")
 
     def _relative(self, at: datetime) -> str:
         passed = self._clock.now() - at
@@ -225,6 +257,12 @@ def vendor(provider: str) -> str:
     """A CI/CD system as people call it, with its host where that is not the usual one."""
     kind, _, host = provider.partition(":")
     return {"github": "GitHub", "gitlab": "GitLab"}.get(kind, kind) + (f" ({host})" if host else "")
+
+
+def step_name(kind: str, about: Mapping[str, object]) -> str:
+    """What a step does, and which job, endpoint or receiver it is for, out of its configuration or its ledger line."""
+    which = [str(about[name]) for name in _WHICH if about.get(name) is not None and kind != StepKind.VALIDATE]
+    return " ".join([_STEPS.get(kind, _in_words(kind)), *which])  # type: ignore[call-overload] # a StrEnum is its text
 
 
 def _in_words(name: str) -> str:
