@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from champion_gate.domain.promotion import Phase
+from champion_gate.domain.steps import StepPhase
+from champion_gate.flow.notices import MOST_UNKNOWN
 from champion_gate_standins.common.server import serve
 from champion_gate_standins.notices.server import NoticeReceivers
 from integration.gate_crashes import DiesAtWrite, StoreBetween, start_with
 from integration.gate_world import GateWorld
-from integration.notices_world import addresses, pass_time, told_world
+from integration.notices_world import addresses, notices_of, pass_time, told_world
 
 pytestmark = pytest.mark.part("rest")
 WEBHOOK: list[dict[str, object]] = [{"name": "audit_log", "kind": "webhook", "private": True}]
@@ -117,3 +119,19 @@ def test_a_notice_of_today_tells_of_what_was_asked_before_it_from_then_on(tmp_pa
         world.look()
         pass_time(world, 4)
         assert told(receivers) == ["promotion.waiting", "promotion.decided", "promotion.promoted"]
+
+
+def test_a_chat_that_may_have_shown_a_message_is_not_sent_it_all_day(tmp_path: Path) -> None:
+    slack: list[dict[str, object]] = [{"name": "team", "kind": "slack", "private": True}]
+    with told_world(tmp_path, slack) as (world, receivers):
+        away = receivers.faults.add("/services/", status=503)
+        pending = world.ask()
+        world.live(hours=1)
+        step = notices_of(world, pending.id)["requested-team"]
+        assert (step.phase, away.hits > MOST_UNKNOWN) == (StepPhase.PLANNED, True)
+        away.times = 0
+        odd = receivers.faults.add("/services/", status=200, body="<html>Welcome</html>")
+        world.live(hours=24)
+        step = notices_of(world, pending.id)["requested-team"]
+        assert (step.phase, odd.hits) == (StepPhase.FAILED, MOST_UNKNOWN)
+        assert "may have arrived each time" in step.reason

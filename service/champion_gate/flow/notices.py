@@ -12,7 +12,7 @@ from champion_gate.domain.canonical import canonical, sha256_of
 from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind
 from champion_gate.domain.ledger.entries import OUTSIDE
 from champion_gate.domain.notice_messages import event_of
-from champion_gate.domain.notices import Message, NoticeEvent, notice_step
+from champion_gate.domain.notices import Message, NoticeEvent, NoticeKind, notice_step
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.domain.steps import Step, StepKind, StepPhase, ended
 from champion_gate.errors import NeverTakenError, VendorUnavailableError
@@ -20,6 +20,9 @@ from champion_gate.flow.context import Context
 
 _REST = timedelta(seconds=10)
 """So long a receiver that does not answer is left alone."""
+MOST_UNKNOWN = 10
+"""So often a message is sent of which nobody knows whether it has arrived: over a quarter of an hour."""
+_SENT = "sent"
 _ASKING = {NoticeEvent.REQUESTED, NoticeEvent.WAITING}
 
 
@@ -126,6 +129,8 @@ class NoticesSent:
 
     def __init__(self, context: Context) -> None:
         self._senders = context.notice_senders
+        # Their receivers know a message by its id; a chat would show it anew each time.
+        self._repeatable = {each.name for each in context.notices if each.kind is NoticeKind.WEBHOOK}
         self._store = context.store
         self._clock = context.clock
         self._pace = _Pace(context.waits.notice_pace)
@@ -152,6 +157,13 @@ class NoticesSent:
             self._pace.rest(
                 name, now + (_REST if error.retry_after is None else timedelta(seconds=error.retry_after))
             )
+            if not error.outcome_unknown or name in self._repeatable:
+                raise
+            sent = taken.known.get(_SENT, 0) + 1
+            if sent >= MOST_UNKNOWN:
+                why = f"It was sent {sent} times, and may have arrived each time: {error}"
+                return self._ended(taken, StepPhase.FAILED, why)
+            self._store.save_step(replace(taken, known={**taken.known, _SENT: sent}))
             raise
         return self._ended(taken, StepPhase.SUCCEEDED, said)
 

@@ -90,9 +90,7 @@ def refusal(form: Form, answer: Answer, secret: str) -> GateError:
     if never is not None:
         return NeverTakenError(answer.vendor, said, hint=never)
     if isinstance(usual, VendorUnavailableError):
-        return VendorUnavailableError(
-            answer.vendor, said, outcome_unknown=usual.outcome_unknown, retry_after=usual.retry_after
-        )
+        return VendorUnavailableError(answer.vendor, said, retry_after=usual.retry_after)
     hint = (
         "Redirects are not followed: set the address to which it leads."
         if answer.status in _REDIRECT
