@@ -356,6 +356,21 @@ def test_a_merge_that_is_not_let_in_is_tried_again(world: ReviewWorld, lost: boo
     assert world.here.merge(target, promotion).endswith("is merged into main.")
 
 
+def test_a_merge_that_another_one_came_before_is_tried_again_in_the_same_way(world: ReviewWorld) -> None:
+    target = target_of(merge=True)
+    promotion = world.asked(target=target)
+    moved = '{"message": "Base branch was modified. Review and try the merge again."}'
+    world.there.faults.add("/merge$", method="PUT", status=405, body=moved, times=1)
+
+    with pytest.raises(VendorUnavailableError, match="Base branch was modified"):
+        world.here.merge(target, promotion)
+    assert world.pull(promotion).merged_at is None
+    world.here.merge(target, promotion)
+
+    there = world.there.repository(NAME)
+    assert world.pull(promotion).head_sha in there.commits[there.branches["main"]].parents
+
+
 def test_a_merge_that_the_repository_forbids_is_refused(world: ReviewWorld) -> None:
     target = target_of(merge=True)
     promotion = world.asked(target=target)

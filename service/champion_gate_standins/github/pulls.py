@@ -261,7 +261,8 @@ class Pulls:
             RefusedError: 405 where it cannot be merged, 409 where the head has moved.
         """
         if method not in repository.merge_methods:
-            raise RefusedError(405, f"{method.capitalize()} merges are not allowed on this repository.")
+            kind = "Merge commits" if method == "merge" else f"{method.capitalize()} merges"
+            raise RefusedError(405, f"{kind} are not allowed on this repository.")
         if pull.state != "open" or pull.draft or not merging.is_mergeable(repository, pull):
             raise RefusedError(405, "Pull Request is not mergeable")
         if sha is not None and sha != pull.head_sha:

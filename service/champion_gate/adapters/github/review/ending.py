@@ -13,6 +13,9 @@ _CONTEXT = "champion-gate"
 _METHODS = ("merge", "squash", "rebase")
 """A repository may allow some of these only; which, only who administers it is told."""
 
+_BASE_MOVED = "Base branch was modified"
+"""Of two merges at the same time the second is answered with 405 and this: no other method is wanted then."""
+
 
 def show_status(api: ReviewApi, promotion: Promotion, words: str) -> None:
     """`POST …/statuses/{sha}` on our commit (docs.github.com, "REST API endpoints for commit statuses")."""
@@ -54,13 +57,12 @@ def merge(api: ReviewApi, promotion: Promotion) -> str:
 def _send(api: ReviewApi, number: str, body: dict[str, object]) -> None:
     for method in _METHODS:
         answer = api.merge_pull(number, {**body, "merge_method": method})
-        if answer.status == HTTPStatus.CONFLICT:
-            # The base branch has just moved, or our commit is not the head any more, which the next look tells.
-            raise VendorUnavailableError(
-                "GitHub", f"pull request {number} could not be merged: {answer.error().message}"
-            )
-        if answer.status != HTTPStatus.METHOD_NOT_ALLOWED:
+        if answer.status not in {HTTPStatus.CONFLICT, HTTPStatus.METHOD_NOT_ALLOWED}:
             return
+        said = answer.error().message
+        if answer.status == HTTPStatus.CONFLICT or _BASE_MOVED in said:
+            # The base branch has just moved, or our commit is not the head any more, which the next look tells.
+            raise VendorUnavailableError("GitHub", f"pull request {number} could not be merged: {said}")
     raise answer.error()
 
 
