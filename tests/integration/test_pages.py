@@ -431,6 +431,7 @@ def test_a_message_that_was_given_up_is_where_the_warning_leads(world: PagesWorl
     page = browser.get("/")
     assert re.search(r'Look at this:</strong> 1 messages? .* <a href="/#steps">', page.text)
     assert 'id="steps"' in page.text
+    assert "<code>champion-gate doctor</code> tells which and why" in page.text
     assert "Champion moved <b>outside</b> message to team_chat Slack refuses it. Retry… Skip…" in words(
         page.text
     )

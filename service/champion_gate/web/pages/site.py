@@ -24,6 +24,7 @@ from champion_gate.domain.steps import StepKind
 from champion_gate.domain.text import one_line
 from champion_gate.web import cookies
 from champion_gate.web.auth import Auth, guarded
+from champion_gate.web.pages.docs import code_spans
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
@@ -130,6 +131,7 @@ class Site:
             "url_for": url_for,
         }
         self._templates.globals.update(shown, words=_in_words, vendor=vendor, step_name=step_name)
+        self._templates.filters["code_spans"] = code_spans
 
     def add(self, views: object) -> None:
         """Serve every view of an object that declares a page."""
