@@ -225,7 +225,8 @@ def test_a_promotion_is_shown_with_its_decision_and_ledger(world: ProcessWorld) 
     promotion_id = in_phase(world, Phase.PROMOTED)
     text = "\n".join(lines(world, "promotions", "show", promotion_id))
     assert "Champion of main.ml.churn for v2" in text
-    assert "reviewer-1" in text
+    assert "\napproval in     champion\n" in text
+    assert "\ndecided by      reviewer-1 (champion)\n" in text
     assert text.count("\nledger ") == 2
     assert text.count("trainer@example.com") == 1
     shown = document(world, "promotions", "show", promotion_id, "--json")

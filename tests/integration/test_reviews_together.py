@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from champion_gate.domain.promotion import Phase
+from champion_gate.web.api.answers import PromotionAnswer
 from integration.gate_models import TRAINER, CatalogModels
 from integration.gate_providers import BOT
 from integration.gate_reviews import PROMOTIONS, ReviewProvider
@@ -108,6 +109,9 @@ def test_who_may_fill_two_roles_fills_the_one_that_is_left(
     reason = world.ended(pending, Phase.PENDING_APPROVAL)
     assert "risk" in reason
     assert "data-science" in reason
+    shown = PromotionAnswer.of(world.again(pending))
+    assert shown.request is not None
+    assert (sorted(shown.request.seats), len(shown.outstanding)) == (["data-science", "risk"], 1)
     there.approve(world.run_id_of(pending), order[1])
     world.look()
     world.ended(pending, Phase.PROMOTED)

@@ -230,6 +230,13 @@ def _candidate(row: Json) -> str:
     return f"a copy of {version_told(row)}" + (f": v{copied}" if copied else "")
 
 
+def _seats_told(row: Json) -> str:
+    """Each environment, role or number, and while people are asked whether it is approved."""
+    waits = rows_of(row, "outstanding")
+    told = {True: ": waited for", False: ": approved"} if waits else {False: ""}
+    return ", ".join(f"{seat}{told[seat in waits]}" for seat in rows_of(row.get("request"), "seats"))
+
+
 def _print_promotion(row: Json) -> None:
     before, sha256 = field(row, "champion_version"), field(row, "evidence_sha256")
     roles: dict[str, list[str]] = {}
@@ -252,9 +259,10 @@ def _print_promotion(row: Json) -> None:
             ("job run", field(row, "job", "url")),
             ("trainers", ", ".join(trainers)),
             ("may not decide", ", ".join(field(each, "login") for each in rows_of(row, "excluded"))),
+            ("approval in", _seats_told(row)),
             ("approval at", field(row, "request", "url")),
             ("until", time_and_ago_of(row, "request", "expires_at")),
-            ("decided by", ", ".join(field(each, "login") for each in deciders)),
+            ("decided by", ", ".join(f"{field(each, 'login')} ({field(each, 'seat')})" for each in deciders)),
             ("evidence", f"sha256 {sha256}" if sha256 else None),
             ("requested", time_and_ago_of(row, "requested_at")),
             ("ended", time_and_ago_of(row, "ended_at")),

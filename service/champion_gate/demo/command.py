@@ -126,7 +126,7 @@ def _promote(
     if asks:
         click.echo(
             f"\n  Decide there, as a reviewer would in {world.ci.name}:\n\n    {pending.request.url}\n\n"
-            f"  {world.ci.how}; the demo goes on by itself (Ctrl-C stops it).\n"
+            f"  {world.ci.how}.\n  The demo goes on by itself then (Ctrl-C stops it).\n"
             "  Or decide here: type a to approve or r to reject, and press Enter.\n"
         )
         return _wait_for(

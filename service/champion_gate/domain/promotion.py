@@ -186,6 +186,13 @@ class Promotion:
         return AliasKey(self.registry, self.model, self.alias)
 
     @property
+    def awaited_seats(self) -> tuple[str, ...]:
+        """The seats in which people are still waited for; none where nobody is."""
+        if self.phase is not Phase.PENDING_APPROVAL or self.request is None:
+            return ()
+        return self.outstanding or self.request.seats
+
+    @property
     def asked(self) -> dict[str, str]:
         """Which version asks for which alias, as the steps whose ends are on record keep it."""
         return {

@@ -73,6 +73,6 @@ class RequestEnds:
 def _status(promotion: Promotion, request: ApprovalRequest) -> str:
     """How it stands, in few words."""
     if promotion.phase is Phase.PENDING_APPROVAL:
-        return one_line(progress(len(request.seats), promotion.outstanding or request.seats), _LONGEST_STATUS)
+        return one_line(progress(len(request.seats), promotion.awaited_seats), _LONGEST_STATUS)
     words = one_line(f"{promotion.phase.value}: {promotion.reason}", _LONGEST_STATUS)
     return words[:_LONGEST_STATUS]

@@ -84,6 +84,7 @@ class ApprovalRequestOfPromotion(Answer):
     provider: str
     external_id: str | None
     url: str | None
+    seats: list[str] = Field(description="The approvals that are needed: environments, roles, or numbers.")
     opened_at: Time | None
     expires_at: Time
 
@@ -140,6 +141,7 @@ class PromotionAnswer(Answer):
     trainers: list[TrainerOfPromotion]
     excluded: list[Excluded]
     request: ApprovalRequestOfPromotion | None
+    outstanding: list[str] = Field(description="Of the request's seats those in which people are waited for.")
     decision: DecisionOfPromotion | None
     end_request: EndOrder | None
     evidence_sha256: str | None
@@ -168,6 +170,7 @@ class PromotionAnswer(Answer):
             "version": promotion.version.version,
             "copied_version": copied,
             "job": job,
+            "outstanding": promotion.awaited_seats,
             "failed_after": failed_after,
         }
 
