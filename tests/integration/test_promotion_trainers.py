@@ -216,7 +216,7 @@ def test_two_environments_need_two_people(world: GateWorld) -> None:
     pending = with_two_environments(world)
     world.approve(pending, "reviewer-1", "champion")
     world.look()
-    assert world.ended(pending, Phase.PENDING_APPROVAL) == "Waiting for people to decide in second."
+    assert world.ended(pending, Phase.PENDING_APPROVAL) == "1 of 2 approved; second is missing."
     world.approve(pending, "reviewer-2", "second")
     world.look()
     world.ended(pending, Phase.PROMOTED)
