@@ -130,7 +130,7 @@ class Ourselves:
 
     def request(self, hours: float) -> None:
         """Have a promotion wait for so long before anybody is asked."""
-        at = NOW - timedelta(hours=hours)
+        at = datetime.now(UTC) - timedelta(hours=hours)
         waits = promotion(
             requested_at=at, updated_at=at, due_at=NOW, reason="The place for approval is not safe: no rule."
         )
