@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 from typing import Any
 
 from champion_gate.domain.aliases import AliasKey, ChangeSource
@@ -146,15 +146,17 @@ def mover(
     *,
     from_version: str | None,
     to_version: str | None,
+    seen_at: datetime,
     ours: str,
 ) -> AuditedChange | None:
-    """The change that put an alias where it was found, the latest where there are several; None if none is told of.
+    """The change that put an alias where it was found; None if none is told of: better nobody than another.
 
     Args:
         changes: of about that time.
         key: the alias.
         from_version: where the alias stood.
         to_version: where it was found.
+        seen_at: when it was found there.
         ours: our own principal, whose changes count only where nobody else made one.
     """
     parts, alias = key.model.casefold().split("."), key.alias.casefold()
@@ -164,15 +166,22 @@ def mover(
             return False
         if change.action == DELETE_VERSION:
             return to_version is None and from_version in change.said
-        wanted = DELETE_ALIAS if to_version is None else SET_ALIAS
-        numbers = {each for each in change.said if _VERSION.fullmatch(each)}
-        # Better nobody than somebody who put it on another version.
-        is_same = to_version is None or not numbers or to_version in numbers
-        return change.action == wanted and alias in change.said and is_same
+        return alias in change.said
 
-    found = sorted(filter(concerns, changes), key=lambda change: change.at)
+    def fits(change: AuditedChange) -> bool:
+        if to_version is None or change.action != SET_ALIAS:
+            return to_version is None and change.action != SET_ALIAS
+        numbers = {each for each in change.said if _VERSION.fullmatch(each)}
+        return not numbers or to_version in numbers
+
+    ordered = sorted(filter(concerns, changes), key=lambda change: change.at)
+    before = [each for each in ordered if each.at <= seen_at]
+    until_it_fits = dropwhile(lambda change: not fits(change), reversed(before))
+    found = list(takewhile(fits, until_it_fits))[::-1]  # whoever put it there again changed nothing
+    # Clocks differ; but what comes after another change is another move.
+    found = found or list(takewhile(fits, ordered[len(before) :]))
     others = [change for change in found if change.who.casefold() != ours.casefold()]
-    return next(reversed(others or found), None)
+    return next(iter(others or found), None)
 
 
 def drift_line(step: Step, actor: str) -> LedgerEntry | None:

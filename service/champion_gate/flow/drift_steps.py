@@ -108,6 +108,7 @@ class DriftSteps:
             alias_of(taken),
             from_version=about["from"],
             to_version=about["to"],
+            seen_at=datetime.fromisoformat(about["until"]),
             ours=ours,
         )
         return None if found is None else (found, ours)
