@@ -112,6 +112,22 @@ def test_a_creator_who_is_not_told_keeps_it_waiting(world: GateWorld) -> None:
     assert "The version creator of this version was not told" in pending.reason
 
 
+@pytest.mark.parametrize("stands_for", [None, [], ["octo-trainer"]])
+def test_a_service_principal_stands_for_nobody_until_somebody_says_so(
+    world: GateWorld, stands_for: list[str] | None
+) -> None:
+    principal = "11111111-2222-3333-4444-555555555555"
+    said = {} if stands_for is None else {principal: stands_for}
+    world.reconfigure(source="registry", jobs=None, identities={**WHO, **said})
+    assert isinstance(world.models, CatalogModels)
+    run_id = world.models.catalog.add_mlflow_run(metrics={"f1": 0.93}, user=LAPTOP)
+    world.models.catalog.add_version(world.models.model, run_id=run_id, created_by=principal)
+    world.sweep()
+    (found,) = world.store.list_promotions().items
+    assert (found.phase is Phase.REQUESTED) == (stands_for is None), found.reason
+    assert ("person behind its service principal" in found.reason) == (stands_for is None)
+
+
 @pytest.mark.parametrize(
     "result", ["SUCCESS", pytest.param("RUN_EXECUTION_ERROR", marks=pytest.mark.part("rest"))]
 )

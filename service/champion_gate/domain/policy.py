@@ -249,6 +249,13 @@ def identify(gate: Gate, trainers: Sequence[Trainer]) -> TrainerIdentities:
     )
 
 
+def is_somebody(gate: Gate, trainer: Trainer) -> bool:
+    """Whether a trainer is more than a service principal of which `identities` says nothing."""
+    return folded_name(trainer.name) in _folded(gate.identities) or not _UUID.fullmatch(
+        (trainer.name or "").strip()
+    )
+
+
 def _listed(gate: Gate) -> tuple[tuple[Trainer, Account], ...]:
     """The people of `trainers`, who may not decide whoever trained the version."""
     return tuple((listed_trainer(), account) for account in gate.trainers)

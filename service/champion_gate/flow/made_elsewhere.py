@@ -257,6 +257,9 @@ class Elsewhere:
         if training is not None or version.run_id is not None:
             people.append(Trainer("MLflow run user", training.user if training is not None else None))
         if self._registry.records_creators:
+            # All else is chosen by whoever registers: whoever runs as a service principal may leave out marks of themselves.
+            if not gate.trainers and not policy.is_somebody(gate, people[0]):
+                people.append(Trainer("person behind its service principal", None))
             return each_once(people)
         listed = [listed_trainer()] if gate.trainers else []
         return each_once([*(each for each in people if (each.name or "").strip()), *listed])
