@@ -190,9 +190,11 @@ def test_a_promotion_is_shown_with_these_fields_and_no_others(world: World) -> N
             "provider": "github",
             "external_id": "30433642",
             "url": "https://example.com/a",
+            "seats": [],
             "opened_at": time,
             "expires_at": "2025-02-14T12:00:00.123Z",
         },
+        "outstanding": [],
         "decision": {
             "verdict": "approved",
             "reason": "approved",
