@@ -136,7 +136,8 @@ def test_an_approval_is_not_spent_again_when_an_operator_moved_the_alias_after_t
     assert f"v{other}" in stale.reason
     decision, change = world.ledger()[-2:]
     assert decision.entry.kind.value == "decision"
-    assert change.entry.facts == {"from": "1", "intended": version, "to": other, "source": "outside"}
+    facts = {"from": "1", "intended": version, "to": other, "source": "outside"}
+    assert facts.items() <= change.entry.facts.items()
     assert change.entry.promotion_id == stale.id
     assert "the approval is not used again" in change.entry.reason
 
