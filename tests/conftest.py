@@ -6,6 +6,7 @@ import gc
 import io
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Generator, Iterator
@@ -35,6 +36,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Take away what a developer's shell says about Databricks and MLflow, before anything is imported."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell's background has it so, and every command that a test starts would inherit it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     settings.register_profile(
         "gate",
         max_examples=_EXAMPLES.get(config.getoption("part"), _MORE_EXAMPLES),
