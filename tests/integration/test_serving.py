@@ -264,7 +264,10 @@ def test_its_log_names_the_promotion_on_each_line_of_its_work(world: ProcessWorl
     world.serve()
     version = world.train()
     pending = world.wait_for(Phase.PENDING_APPROVAL, version)
-    lines = [json.dumps(line) for line in world.log_lines()]
-    about = [line for line in lines if f"promotion {pending.id}" in line]
-    assert about
-    assert all(f'"promotion": "{pending.id}"' in line for line in about)
+
+    def about() -> list[str]:
+        lines = [json.dumps(line) for line in world.log_lines()]
+        return [line for line in lines if f"promotion {pending.id}" in line]
+
+    # The row is there before the line that tells of it.
+    assert all(f'"promotion": "{pending.id}"' in line for line in until(about, world.story))
