@@ -10,7 +10,7 @@ from champion_gate import wsgi
 from champion_gate.flow.context import Waits
 
 REQUEST_APPEARS = timedelta(seconds=20)
-"""In production two minutes, for a vendor's list may lag; a stand-in's does not."""
+"""In production 100 s, for a vendor's list may lag; a stand-in's does not."""
 COPY_ARRIVES = timedelta(seconds=20)
 """The same of a copy that MLflow was asked for."""
 LEASE_SECONDS = 20.0

@@ -17,11 +17,13 @@ class GateError(Exception):
         status: the HTTP status with which a request that met this error is answered.
         retryable: whether the same call may succeed later without anybody changing anything.
         hint: what the person who reads it should do; may be empty.
+        longest_pause: seconds after which another try is worth it, however many have failed; None for no such bound.
     """
 
     code = "internal"
     status = 500
     retryable = False
+    longest_pause: float | None = None
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -138,6 +140,15 @@ class LeaseLostError(GateError):
     code = "lease_lost"
     status = 409
     retryable = True
+
+
+class OlderReplicaError(GateError):
+    """What was to be written would not be known to a replica of an older release that is still running."""
+
+    code = "older_replica"
+    status = 503
+    retryable = True
+    longest_pause = 10.0
 
 
 class VendorError(GateError):

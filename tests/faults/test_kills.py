@@ -19,7 +19,7 @@ pytestmark = pytest.mark.part("rest")
 
 MODEL = "main.ml.churn"
 RECOVERY_SECONDS = 45.0
-"""From the restart, on a machine with other things to do; measured 4 s on an idle one. A lease is 120 s."""
+"""From the restart, on a machine with other things to do; measured 4 s on an idle one. A lease is 90 s."""
 
 
 @pytest.fixture

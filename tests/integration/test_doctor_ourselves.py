@@ -109,6 +109,14 @@ class Ourselves:
             told = notification(job_id=self.world.job_id, run_id=str(run))
             self.world.store.record_notification(source, told, NOW + timedelta(seconds=run))
 
+    def replicas(self, *of: str, ahead: timedelta = timedelta()) -> None:
+        """Have replicas of these releases be at work, whose clocks are ahead by so much."""
+        for release in of:
+            self.world.store.beat(release, f"gate-{release}", lambda: datetime.now(UTC) + ahead)
+            with sqlite3.connect(self.file) as connection:
+                connection.execute("UPDATE replicas SET release = ? WHERE id = ?", (release, release))
+            connection.close()
+
     def rename(self) -> None:
         """Have a login stand for another account."""
         for number in ("7", "8"):
@@ -219,7 +227,7 @@ WRONG = {
     "schema": Wrong(
         lambda ours: ours.execute("UPDATE alembic_version SET version_num = '0001'"),
         "service.database",
-        "Stop the service, then run `champion-gate migrate`",
+        "Do that",
     ),
     "no tables": Wrong(
         lambda ours: ours.environ.update(CHAMPION_GATE_DATABASE_URL=f"sqlite:///{ours.folder}/gates.yaml"),
@@ -242,6 +250,21 @@ WRONG = {
         "service.queue",
         "restart the service",
         WARNING,
+    ),
+    "two releases": Wrong(
+        lambda ours: ours.replicas("0.0.9", "0.1.0"), "service.replicas", "Finish the upgrade", WARNING
+    ),
+    "newer schema": Wrong(
+        lambda ours: ours.execute("UPDATE alembic_version SET version_num = '9999'"),
+        "service.replicas",
+        "run the newer release here too",
+        WARNING,
+    ),
+    "replica's clock": Wrong(
+        lambda ours: ours.replicas("0.1.0", ahead=timedelta(seconds=10)), "service.replicas", "NTP", WARNING
+    ),
+    "replica's clock far off": Wrong(
+        lambda ours: ours.replicas("0.1.0", ahead=timedelta(seconds=-40)), "service.replicas", "NTP"
     ),
     "no hooks": Wrong(
         lambda ours: ours.notify(*("hook", *5 * ["sweep"])),
@@ -275,7 +298,15 @@ WRONG = {
         lambda ours: ours.request(hours=2), "service.waiting", "champion-gate promotions cancel p-1", WARNING
     ),
 }
-QUICK = ("another installation", "expired", "no WAL", "no sweep", "no hooks", "nobody is asked")
+QUICK = (
+    "another installation",
+    "expired",
+    "no WAL",
+    "no sweep",
+    "two releases",
+    "no hooks",
+    "nobody is asked",
+)
 
 
 @pytest.mark.parametrize(

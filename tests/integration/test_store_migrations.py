@@ -118,6 +118,8 @@ def rows(url: str) -> Iterator[tuple[str, list[tuple[object, ...]]]]:
                 "steps",
                 "webhooks",
                 "sessions",
+                "replicas",
+                "oldest_release",
             }:
                 names = ", ".join(column.name for column in table.columns if column.name not in added)
                 found = connection.execute(text(f"SELECT {names} FROM {table.name}"))

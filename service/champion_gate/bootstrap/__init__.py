@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import signal
+import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +26,7 @@ from champion_gate.domain.ports import Clock
 from champion_gate.domain.steps import AFTER_MOVES, StepKind
 from champion_gate.domain.together import Together
 from champion_gate.domain.values import UNITY_CATALOG
+from champion_gate.errors import ConfigurationError
 from champion_gate.flow.ci_outcome import PostedDecision
 from champion_gate.flow.context import Waits
 from champion_gate.flow.doctor import Rounds
@@ -30,6 +35,7 @@ from champion_gate.flow.sweep import log_ledger_head
 from champion_gate.log import get_logger
 from champion_gate.settings.loading import Settings
 from champion_gate.store import Store
+from champion_gate.store.releases import BEAT_SECONDS
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -78,6 +84,7 @@ def build_service(
     databricks: Mapping[str, str] | None = None,
     sleep: Callable[[float], None] = time.sleep,
     waits: Waits | None = None,
+    stand_down: Callable[[], None] = lambda: os.kill(os.getpid(), signal.SIGTERM),
 ) -> Service:
     """Build the service; after the fork, for connections and threads do not survive one.
 
@@ -87,9 +94,10 @@ def build_service(
         databricks: settings of the SDK that stand before its own environment variables.
         sleep: pauses between the tries of a call to a vendor; really pauses by default.
         waits: how long is waited for what; as in production by default.
+        stand_down: called where this release may not run on the database any more; ends the process by default.
 
     Raises:
-        ConfigurationError: naming every problem.
+        ConfigurationError: naming every problem; or this release may not run on the database.
     """
     from champion_gate.bootstrap.doctor import CHECKS, service_checkups
     from champion_gate.store import open_store
@@ -98,6 +106,7 @@ def build_service(
 
     settings = load_settings(environ)
     store = open_store(settings.database_url)
+    _check_schema(store)
     wake_ups = HueyWakeUps()
     clock = clock or SystemClock()
     core = build_core(
@@ -112,12 +121,20 @@ def build_service(
     doctor = Rounds(CHECKS, lambda: service_checkups(settings, store), Together())
     app = _app(settings, core, doctor, wake_ups.look)
     _note_gates(core)
-    worker = _worker(settings, core, wake_ups, doctor)
-    background = Background(worker, store, settings.database_url, lambda: _warm_up(settings))
+    heart = _Heart(store, clock, stand_down)
+    worker = _worker(settings, core, wake_ups, doctor, heart)
+    background = Background(
+        worker,
+        store,
+        settings.database_url,
+        beat=heart.beat,
+        leave=heart.stop,
+        warm_up=lambda: _warm_up(settings),
+    )
     return Service(app, background, core)
 
 
-def _worker(settings: Settings, core: Core, wake_ups: HueyWakeUps, doctor: Rounds) -> Worker:
+def _worker(settings: Settings, core: Core, wake_ups: HueyWakeUps, doctor: Rounds, heart: _Heart) -> Worker:
     from champion_gate.work.worker import Every, Jobs, Worker
 
     return Worker(
@@ -134,6 +151,7 @@ def _worker(settings: Settings, core: Core, wake_ups: HueyWakeUps, doctor: Round
         timers=[
             Every("sweep", settings.environment.sweep_seconds, lambda: _send_looks(core, wake_ups)),
             Every("due rows", _DUE_SECONDS, lambda: _wake_due(core, wake_ups)),
+            Every("heartbeat", BEAT_SECONDS, heart.beat, after=BEAT_SECONDS),
             Every("ledger head", _HEAD_SECONDS, lambda: log_ledger_head(core.context.store)),
             Every("doctor", _DOCTOR_SECONDS, doctor.run, after=_DOCTOR_AFTER_SECONDS, is_awaited=False),
         ],
@@ -222,6 +240,40 @@ def _send_looks(core: Core, wake_ups: HueyWakeUps) -> None:
 def _wake_due(core: Core, wake_ups: HueyWakeUps) -> None:
     if wake_ups.backlog() < _BACKLOG:
         core.sweep.wake_due()
+
+
+class _Heart:
+    """Says in the rows that this replica is at work, and ends it once its release may not be."""
+
+    def __init__(self, store: Store, clock: Clock, stand_down: Callable[[], None]) -> None:
+        self._store = store
+        self._clock = clock
+        self._stand_down = stand_down
+        self._id = secrets.token_hex(8)
+        self._name = f"{socket.gethostname()}/{os.getpid()}"
+
+    def beat(self) -> None:
+        """Say that it is at work; raises ConfigurationError, and stands down, where it may not be."""
+        try:
+            self._store.beat(self._id, self._name, self._clock.now)
+        except ConfigurationError as error:
+            log.critical("this release may not run on the database any more", reason=error.message)
+            self._stand_down()
+            raise
+
+    def stop(self) -> None:
+        """Say that it has stopped."""
+        self._store.leave(self._id)
+
+
+def _check_schema(store: Store) -> None:
+    """Before anything is served; where the database does not answer, the first heartbeat finds out."""
+    try:
+        store.check_schema()
+    except SQLAlchemyError as error:
+        log.warning(
+            "the database does not answer; whether this release may run on it is seen later", error=str(error)
+        )
 
 
 def _note_gates(core: Core) -> None:

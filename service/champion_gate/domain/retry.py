@@ -32,7 +32,8 @@ def next_try(
 ) -> tuple[Retry, datetime | None]:
     """Plan the attempt after a failed one: 1 s doubling to 15 min, with jitter, for 24 h.
 
-    Where the vendor asks for a longer pause it is given that, up to an hour; after a refusal it is a minute at least.
+    Where the vendor asks for a longer pause it is given that, up to an hour; after a refusal it is a minute at least. What
+    waits for another worker alone waits no longer than `error.longest_pause`.
 
     Args:
         error: what went wrong; one that is not retryable gets no further attempt. A refused read does, for vendors
@@ -51,6 +52,8 @@ def next_try(
     seconds = min(_LONGEST_SECONDS, 2.0 ** min(before.attempts, 20)) * (0.75 + 0.5 * fraction)
     if isinstance(error, VendorUnavailableError) and error.retry_after is not None:
         seconds = max(seconds, min(error.retry_after, _LONGEST_ASKED))
+    if error.longest_pause is not None:
+        seconds = min(seconds, error.longest_pause)
     heals = error.retryable
     if isinstance(error, VendorRefusedError):
         seconds = max(seconds, _BETWEEN_REFUSALS)

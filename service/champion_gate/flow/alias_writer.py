@@ -55,6 +55,7 @@ class AliasBusyError(ConflictError):
 
     code = "alias_busy"
     retryable = True
+    longest_pause = 10.0
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,9 @@ from champion_gate.store import Store
 class Waits:
     """How long is waited for what: the one place for it, for tests of real processes too."""
 
-    lease_seconds: float = 120.0
-    """A row is whose who took it; outlasts any one call to a vendor, between which it is leased anew."""
+    lease_seconds: float = 90.0
+    """A row is whose who took it; outlasts any one call to a vendor (60 s), between which it is leased anew. Whoever was
+    killed keeps it for so long, and all that it had begun is to be done by others within two minutes."""
     alias_lease_seconds: float = 90.0
     """Outlasts the total deadline of the registry's write (60 s)."""
     alias_looks_seconds: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
@@ -41,7 +42,7 @@ class Waits:
     alias_busy_seconds: float = 0.1
     """Between an operator's tries to take an alias that a writer holds."""
 
-    request_appears: timedelta = timedelta(minutes=2)
+    request_appears: timedelta = timedelta(seconds=100)
     """A vendor lists a run that it was asked for by then, or not at all: only then may it be asked again."""
     request_search: timedelta = timedelta(seconds=5)
     """Between looks for a request that has not appeared yet."""
@@ -70,7 +71,7 @@ class Waits:
     cancel: timedelta = timedelta(minutes=10)
     """For how long an operator's order to cancel waits for a vendor that cannot be read."""
 
-    copy_arrives: timedelta = timedelta(minutes=2)
+    copy_arrives: timedelta = timedelta(seconds=100)
     """A copy that an MLflow registry was asked for is there by then, or never: only then is it asked again."""
     run_look: timedelta = timedelta(seconds=5)
     """Between the first looks at a run that has not ended, or whose version is not there; later ones are rarer."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,12 +17,15 @@ from champion_gate.domain.promotion import Phase
 from champion_gate.errors import ConfigurationError, StoreUnavailableError
 from champion_gate.flow.after import alias_of, failed_of_latest_moves
 from champion_gate.store import Store
+from champion_gate.store.releases import Replica
 
 _LATE = timedelta(minutes=15)
 """So long at most a failing call is put off: what is due for longer is not taken up."""
 _MOST = 5  # of a kind are told one by one
 _RUNS, _FEWEST_RUNS, _NOTIFICATIONS = 5, 3, 500
 _MIB = 1024 * 1024
+_CLOCK_OFF, _CLOCK_FAR_OFF = timedelta(seconds=5), timedelta(seconds=30)
+"""From the second on, an alias's lease need not outlast its write: that is what it is longer by."""
 _FULL, _NEARLY_FULL = 20 * _MIB, 200 * _MIB
 _OVER_NETWORK = re.compile(
     r"nfs\d?|cifs|smb\w*|ncpfs|afs|ceph|glusterfs|lustre|gpfs|9p|virtiofs|fuse\.(?!fuse-overlayfs).*"
@@ -59,7 +62,14 @@ WAITING = Check(
     "Nobody is told of these by a request for approval.",
     cheap=True,
 )
-CHECKS = (DATABASE, DISK, QUEUE, HOOKS, WAITING)
+REPLICAS = Check(
+    "service.replicas",
+    "whether all replicas are of one release, which is the database's, and their clocks go with the database's",
+    "Beside an older replica a newer one does not write what that could not read. A clock that is far off makes leases "
+    "too short, so that work is done twice.",
+    cheap=True,
+)
+CHECKS = (DATABASE, DISK, QUEUE, REPLICAS, HOOKS, WAITING)
 
 
 @dataclass(frozen=True)
@@ -99,10 +109,11 @@ def _database(ours: Installation) -> Iterator[Finding]:
         with ours.open() as store:
             yield from _durability(store)
             yield from _queue(store, ours)
+            yield from _replicas(store)
             yield from _hooks(store, ours)
             yield from _waiting(store, ours)
     except ConfigurationError as error:
-        yield DATABASE.fail("; ".join(error.problems), "Stop the service, then run `champion-gate migrate`.")
+        yield DATABASE.fail("; ".join(error.problems), "Do that; the service starts on no other.")
     except StoreUnavailableError as error:
         yield DATABASE.fail(error.message, error.hint)
 
@@ -192,6 +203,40 @@ def _queue(store: Store, ours: Installation) -> Iterator[Finding]:
         )
     else:
         yield QUEUE.ok(f"the last sweep began at {last:%H:%M:%S} UTC, and nothing is overdue")
+
+
+def _replicas(store: Store) -> Iterator[Finding]:
+    found = store.replicas()
+    told = ", ".join(f"{each.name} is of release {each.release}" for each in found)
+    bad = list(_clocks(found))
+    if len({each.release for each in found}) > 1:
+        bad.append(
+            REPLICAS.warning(
+                f"Replicas of different releases are at work: {told}.",
+                "Finish the upgrade: start the older ones anew with the newer release.",
+            )
+        )
+    if (schema := store.newer_schema()) is not None:
+        bad.append(
+            REPLICAS.warning(
+                f"The database has schema {schema} of a newer release than this one, which may still run on it.",
+                "Finish the upgrade: run the newer release here too.",
+            )
+        )
+    yield from bad or [REPLICAS.ok(told or "none is at work")]
+
+
+def _clocks(found: Sequence[Replica]) -> Iterator[Finding]:
+    for each in found:
+        off = each.clock - each.seen_at
+        if abs(off) < _CLOCK_OFF:
+            continue
+        verdict = REPLICAS.fail if abs(off) >= _CLOCK_FAR_OFF else REPLICAS.warning
+        which = "ahead of" if off > timedelta() else "behind"
+        yield verdict(
+            f"The clock of {each.name} is {abs(off).total_seconds():.0f} s {which} the database's.",
+            "Have both machines keep the time by NTP, as systemd-timesyncd or chrony does.",
+        )
 
 
 def _hooks(store: Store, ours: Installation) -> Iterator[Finding]:

@@ -86,12 +86,11 @@ class Steps:
         was_wanted = self._is_waited_for(taken)
         try:
             try:
-                come_to = self._kinds[taken.kind](taken)
+                self._give_back(taken, self._kinds[taken.kind](taken), was_wanted=was_wanted)
             except LeaseLostError:
                 raise
             except Exception as error:  # noqa: BLE001 - a fault of ours must not be tried for ever
-                come_to = self._put_off(taken, error)
-            self._give_back(taken, come_to, was_wanted=was_wanted)
+                self._give_back(taken, self._put_off(taken, error), was_wanted=was_wanted)
         except LeaseLostError:
             _log.warning("step %s is in another worker's hands now", step_id)
 

@@ -19,6 +19,7 @@ from champion_gate.store.engine import Transactions, upsert
 from champion_gate.store.leases import free_at, lease_until
 from champion_gate.store.ledger import append_lines
 from champion_gate.store.promotions import asks_for, hint, save
+from champion_gate.store.releases import let_all_read
 from champion_gate.store.steps import add_steps
 from champion_gate.store.tables import aliases, promotions
 from champion_gate.store.values import from_json, from_plain, to_json
@@ -71,6 +72,7 @@ class Aliases(Transactions):
                 raise ConflictError(
                     f"An earlier change of {lock.key.model}@{lock.key.alias} is not finished yet."
                 )
+            let_all_read(connection, intent)
             return _write_row(connection, lock, at, intent=to_json(intent), lease_until=until)
 
     def finish_alias_change(
@@ -103,6 +105,7 @@ class Aliases(Transactions):
         given_up = [*lock.dropped, *([] if dropped is None else [dropped])]
         still_to_come = to_json([each for each in given_up if at < each.arrives_before])
         with self._write() as connection:
+            let_all_read(connection, hold, dropped)
             finished = _write_row(
                 connection,
                 lock,
@@ -129,6 +132,7 @@ class Aliases(Transactions):
         With a release every open promotion for the alias is hinted, in the same transaction.
         """
         with self._write() as connection:
+            let_all_read(connection, hold)
             held = _write_row(connection, lock, at, hold=None if hold is None else to_json(hold))
             if hold is None:
                 hint(connection, at, asks_for(lock.key))

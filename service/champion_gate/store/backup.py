@@ -9,15 +9,16 @@ from pathlib import Path
 
 from sqlalchemy import URL, delete, func, insert, select
 
-from champion_gate.errors import ConflictError
+from champion_gate.errors import ConfigurationError, ConflictError
 from champion_gate.store import open_store
 from champion_gate.store.engine import Database
 from champion_gate.store.exclusive import ExclusiveFile
-from champion_gate.store.schema import check_schema
-from champion_gate.store.tables import ledger_head, metadata
+from champion_gate.store.releases import check_schema, schema_of
+from champion_gate.store.tables import SCHEMA_VERSION, ledger_head, metadata, oldest_release, replicas
 
 _BESIDE = ("-wal", "-shm")
 _CHUNK = 500  # rows
+_MADE_WITH_A_ROW = (ledger_head, oldest_release)
 
 
 def copy_whole(database: Path, target: Path) -> int:
@@ -131,19 +132,26 @@ def copy_into(database: Path, target_url: str) -> int:
 
 def _copy_rows(source: Database, target: Database) -> None:
     with source.snapshot() as read, target.write() as written:
-        check_schema(read)
-        check_schema(written)
+        for connection in (read, written):
+            check_schema(connection)
+            if (found := schema_of(connection)) != SCHEMA_VERSION:
+                raise ConfigurationError(
+                    [
+                        f"the database has schema {found} of a newer release, whose rows only that one copies whole"
+                    ]
+                )
         # A migration writes the head alone; whoever appends to the ledger waits for it.
         written.execute(select(ledger_head).with_for_update())
         for table in metadata.sorted_tables:
-            new = 1 if table is ledger_head else 0
+            new = 1 if table in _MADE_WITH_A_ROW else 0
             if (written.scalar(select(func.count()).select_from(table)) or 0) > new:
                 raise ConflictError(
                     f"The database to copy into is not empty: there are rows in {table.name}.",
                     hint="Name a new, empty one.",
                 )
-        written.execute(delete(ledger_head))
-        for table in metadata.sorted_tables:
+        for table in _MADE_WITH_A_ROW:
+            written.execute(delete(table))
+        for table in (each for each in metadata.sorted_tables if each is not replicas):
             for rows in (
                 read.execute(select(table).execution_options(yield_per=_CHUNK)).mappings().partitions()
             ):

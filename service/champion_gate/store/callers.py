@@ -13,6 +13,7 @@ from champion_gate.domain.callers import ApiToken, Person, Session
 from champion_gate.domain.rows import RepeatableRequest
 from champion_gate.errors import ConflictError
 from champion_gate.store.engine import Transactions, upsert
+from champion_gate.store.releases import let_all_read
 from champion_gate.store.tables import api_tokens, job_tokens, requests, sessions
 from champion_gate.store.values import from_json, from_plain, to_json
 
@@ -62,6 +63,7 @@ class Callers(Transactions):
                 raise ConflictError(
                     f"There is a token named {token.name} already.", hint="Revoke it, or take another name."
                 )
+            let_all_read(connection, token)
             try:
                 connection.execute(insert(api_tokens), {**vars(token), "role": token.role.value})
             except IntegrityError as error:
@@ -100,6 +102,7 @@ class Callers(Transactions):
         """Keep a new one, and forget those that count no longer when it begins."""
         person = None if session.person is None else to_json(session.person)
         with self._write() as connection:
+            let_all_read(connection, session)
             connection.execute(delete(sessions).where(sessions.c.expires_at <= session.begun_at))
             connection.execute(insert(sessions), {**vars(session), "person": person})
 

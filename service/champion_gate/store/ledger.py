@@ -26,6 +26,7 @@ from champion_gate.domain.ledger.entries import OUTSIDE_SOURCE
 from champion_gate.domain.text import storable
 from champion_gate.errors import ConflictError
 from champion_gate.store.engine import Transactions
+from champion_gate.store.releases import let_all_read
 from champion_gate.store.tables import ledger, ledger_head
 
 _CHUNK = 500  # rows; a ledger of years must not lie in memory
@@ -161,6 +162,7 @@ def append_lines(connection: Connection, entries: Sequence[LedgerEntry]) -> None
     """Append lines in this transaction; the head's row stays locked until it ends."""
     if not entries:
         return
+    let_all_read(connection, entries)
     last = connection.execute(_LOCKED_HEAD).one()
     number, previous_hash = last.number, last.hash
     rows = []

@@ -43,6 +43,7 @@ from champion_gate.store.engine import Database, Transactions, upsert, upsert_fo
 from champion_gate.store.group_commit import GroupCommit
 from champion_gate.store.leases import Leases
 from champion_gate.store.pages import page
+from champion_gate.store.releases import let_all_read
 from champion_gate.store.tables import gates_seen, notifications, resolutions
 from champion_gate.store.values import from_plain, to_json
 
@@ -172,6 +173,7 @@ class Notifications(Transactions):
         }
         with self._write() as connection:
             LEASES.held_row(connection, taken)
+            let_all_read(connection, resolution)
             connection.execute(_saving(connection.dialect.name), values)
 
     def release_notification(self, taken: StoredNotification, at: datetime) -> StoredNotification:
@@ -185,6 +187,7 @@ class Notifications(Transactions):
         """
         with self._write() as connection:
             row = LEASES.held_row(connection, taken)
+            let_all_read(connection, taken)
             values = _release_values(taken) if row.times == taken.count else _again_values(taken, at)
             given_back = {
                 "row": taken.id,

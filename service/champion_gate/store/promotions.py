@@ -37,6 +37,7 @@ from champion_gate.store.engine import Transactions, upsert_for
 from champion_gate.store.leases import Leases
 from champion_gate.store.ledger import append_lines
 from champion_gate.store.pages import page
+from champion_gate.store.releases import let_all_read
 from champion_gate.store.steps import add_steps, hasten_steps
 from champion_gate.store.tables import OPEN_PROMOTION, promotions
 from champion_gate.store.values import UtcTime, from_json, from_plain, plain, to_json
@@ -89,6 +90,7 @@ class Promotions(Transactions):
             **_values(promotion, promotion.updated_at),
         }
         with self._write() as connection:
+            let_all_read(connection, promotion)
             try:
                 row = connection.execute(_creating(connection.dialect.name), values).one_or_none()
             except IntegrityError as error:
@@ -207,6 +209,7 @@ class Promotions(Transactions):
                 before = from_json(EndRequest, found)
                 if end.phase is not Phase.CANCELLED or before.phase is Phase.CANCELLED:
                     return False
+            let_all_read(connection, end)
             return hint(connection, end.at, is_it, end_request=to_json(end)) == 1
 
     def retry_promotion(
@@ -254,6 +257,7 @@ def _creating(dialect: str) -> ReturningInsert[Any]:
 def save(connection: Connection, taken: Promotion, at: datetime, *, release: bool) -> Promotion:
     """See `Promotions.save_promotion`: the promotion's own row."""
     row = LEASES.held_row(connection, taken)
+    let_all_read(connection, taken)
     _check_phase(taken, Phase(row.phase))
     values = _values(taken, at)
     if release:

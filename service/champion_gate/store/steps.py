@@ -16,6 +16,7 @@ from champion_gate.errors import ConflictError, NotFoundError
 from champion_gate.store.engine import Transactions, upsert
 from champion_gate.store.leases import Leases
 from champion_gate.store.ledger import append_lines
+from champion_gate.store.releases import let_all_read
 from champion_gate.store.tables import steps
 from champion_gate.store.values import from_plain, plain
 
@@ -184,6 +185,7 @@ def add_steps(connection: Connection, new: Sequence[Step]) -> None:
     One that has ended is taken up again: it is planned anew because it is needed again. What an operator skipped stays
     skipped, and what people were told is not told again.
     """
+    let_all_read(connection, new)
     for step in new:
         last = select(func.coalesce(func.max(steps.c.position) + 1, 0)).where(
             steps.c.promotion_id == step.promotion_id
@@ -210,6 +212,7 @@ def let_begin_by(connection: Connection, at: datetime) -> None:
 
 
 def _written(connection: Connection, step: Step, **columns: Any) -> Step:
+    let_all_read(connection, step)
     return _step(connection.execute(_WRITING, {"row": step.id, **_values(step), **columns}).one())
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import delete, func, insert, select, update
 
 from champion_gate.domain.rows import Due
-from champion_gate.store import aliases, notifications, promotions, schema, steps, tables
+from champion_gate.store import aliases, notifications, promotions, releases, steps, tables
 from champion_gate.store.aliases import Aliases
 from champion_gate.store.callers import Callers
 from champion_gate.store.condition import Condition
@@ -19,6 +19,7 @@ from champion_gate.store.identities import Identities
 from champion_gate.store.ledger import Ledger
 from champion_gate.store.notifications import Notifications
 from champion_gate.store.promotions import Promotions
+from champion_gate.store.releases import Replicas
 from champion_gate.store.steps import Steps
 
 COMMAND_LINE = "command-line-"
@@ -57,7 +58,9 @@ def open_store(
     return Store(Database(database_url, answer_seconds, busy_seconds), token)
 
 
-class Store(Notifications, Promotions, Steps, Aliases, Ledger, Identities, Callers, Condition, FiguresOfRows):
+class Store(
+    Notifications, Promotions, Steps, Aliases, Ledger, Identities, Callers, Condition, FiguresOfRows, Replicas
+):
     """The rows. Every method is one transaction, durable when it returns.
 
     A *taken* row carries a lease token; whoever holds it writes with it, and `LeaseLostError` tells that
@@ -112,7 +115,7 @@ class Store(Notifications, Promotions, Steps, Aliases, Ledger, Identities, Calle
             return noted - at
 
     def release_all_leases(self) -> None:
-        """Give back every lease but the command line's, which may be at work while a service starts.
+        """Give back every lease but the command line's, which may be at work while a service starts; forget all replicas.
 
         Only for a process that knows that all other former holders are dead.
         """
@@ -123,20 +126,26 @@ class Store(Notifications, Promotions, Steps, Aliases, Ledger, Identities, Calle
             steps.LEASES.release_all(connection, since=tables.steps.c.due_at)
             dead = tables.aliases.c.lease.not_like(f"{COMMAND_LINE}%")
             connection.execute(update(tables.aliases).where(dead).values(lease="", lease_until=None))
+            releases.forget_all(connection)
+
+    def check_schema(self) -> None:
+        """The part of `check` that only reads."""
+        with self._read() as connection:
+            releases.check_schema(connection)
 
     def checkpoint(self) -> None:
         """Bring SQLite's write-ahead log into the database file; nothing on PostgreSQL."""
         self._database.checkpoint()
 
     def check(self) -> None:
-        """Make sure that the database can be read and written and that its schema is this version's.
+        """Make sure that the database can be read and written, and that this release may run on it.
 
         Raises:
-            ConfigurationError: another schema, or none.
+            ConfigurationError: it may not.
             sqlalchemy.exc.SQLAlchemyError: it cannot be read or written.
         """
         with self._write() as connection:
-            schema.check_schema(connection)
+            releases.check_schema(connection)
             # Leaves no row, and reaches the disk all the same, which may be full.
             gates = tables.gates_seen
             connection.execute(insert(gates).values(gate="", first_seen_at=datetime.fromtimestamp(0, UTC)))

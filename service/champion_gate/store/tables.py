@@ -19,7 +19,7 @@ from sqlalchemy import (
 
 from champion_gate.store.values import UtcTime, Words
 
-SCHEMA_VERSION = "0015"
+SCHEMA_VERSION = "0016"
 """The newest migration, named here so that checking it needs no Alembic."""
 
 metadata = MetaData()
@@ -228,6 +228,23 @@ clock = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False, comment="always 1"),
     Column("noted_at", UtcTime, nullable=False, comment="what a sweep took for the time last"),
+)
+
+replicas = Table(
+    "replicas",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("release", Text, nullable=False),
+    Column("seen_at", UtcTime, nullable=False, comment="by the database's clock"),
+    Column("clock", UtcTime, nullable=False, comment="what the replica's own said then"),
+)
+
+oldest_release = Table(
+    "oldest_release",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False, comment="always 1"),
+    Column("release", Text, nullable=False, comment="an older one may not run on this database"),
 )
 
 webhooks = Table(

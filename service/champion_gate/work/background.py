@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
+from champion_gate.errors import ConfigurationError
 from champion_gate.log import get_logger
 from champion_gate.store import Store
 from champion_gate.store.exclusive import ExclusiveFile
@@ -25,16 +26,34 @@ class Background:
 
     On SQLite one process serves a database file. The one that starts waits until the former is gone; then
     every lease in the rows is a dead worker's and is given back, so that a crash costs no waiting. On
-    PostgreSQL other replicas may be at work, and a dead worker's lease runs out.
+    PostgreSQL other replicas may be at work, and a dead worker's lease runs out. Whoever is at work says so in
+    the rows (`store.releases`), for the sake of upgrades.
     """
 
     def __init__(
-        self, worker: Worker, store: Store, database_url: str, warm_up: Callable[[], None] = lambda: None
+        self,
+        worker: Worker,
+        store: Store,
+        database_url: str,
+        *,
+        beat: Callable[[], None],
+        leave: Callable[[], None],
+        warm_up: Callable[[], None] = lambda: None,
     ) -> None:
-        """Set up; `start` begins."""
+        """Set up; `start` begins.
+
+        Args:
+            worker: is started once this process may work.
+            store: the rows.
+            database_url: of the store.
+            beat: says that this replica is at work; raises ConfigurationError where its release may not.
+            leave: says that it has stopped.
+            warm_up: imports what will be needed.
+        """
         self._worker = worker
         self._warm_up = warm_up
         self._store = store
+        self._beat, self._leave = beat, leave
         url = make_url(database_url)
         is_sqlite = url.get_backend_name() == "sqlite"
         self._exclusive = ExclusiveFile(Path(str(url.database))) if is_sqlite else None
@@ -51,9 +70,12 @@ class Background:
     def _start(self) -> None:
         if self._exclusive is not None and not self._exclusive.acquire(stop=self._stopping.is_set):
             return
-        while not self._take_over():
-            if self._stopping.wait(_TRY_AGAIN_SECONDS):
-                return
+        try:
+            while not self._take_over():
+                if self._stopping.wait(_TRY_AGAIN_SECONDS):
+                    return
+        except ConfigurationError:
+            return
         self._worker.start()
         log.info("workers are running")
 
@@ -65,11 +87,17 @@ class Background:
         gc.freeze()
 
     def _take_over(self) -> bool:
-        """Give back the leases of the process that was here before."""
-        if self._exclusive is None:
-            return True
+        """Give back the leases of the process that was here before, and say that this one is at work.
+
+        Raises:
+            ConfigurationError: it may not.
+        """
         try:
-            self._store.release_all_leases()
+            if self._exclusive is not None:
+                self._store.release_all_leases()
+            self._beat()
+        except ConfigurationError:
+            raise
         except Exception:  # the disk may be full; without workers nothing would ever be done
             log.exception("the workers cannot start yet")
             return False
@@ -82,11 +110,26 @@ class Background:
         if self._thread is not None:
             self._thread.join(seconds)
         ended = self._worker.stop(max(deadline - time.monotonic(), 0))
+        if ended:
+            self._say_goodbye(max(deadline - time.monotonic(), 0))
         if self._exclusive is None:
             return
         self._checkpoint()
         if ended:  # else the next process must not take a step that goes on for a dead one's: the kernel frees the lock
             self._exclusive.release()
+
+    def _say_goodbye(self, seconds: float) -> None:
+        """Where that fails, the heartbeat grows old instead: a database that hangs must not hold up the stop."""
+
+        def leave() -> None:
+            try:
+                self._leave()
+            except Exception:  # it may be away, and is not needed any more
+                log.warning("the database does not hear that this replica has stopped", exc_info=True)
+
+        leaving = threading.Thread(target=leave, name="leave", daemon=True)
+        leaving.start()
+        leaving.join(seconds)
 
     def _checkpoint(self) -> None:
         """After a stop the database's file is whole by itself, for whoever copies it."""

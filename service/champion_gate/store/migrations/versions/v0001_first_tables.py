@@ -11,6 +11,7 @@ revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+oldest_release = "0.1.0"
 
 _OPEN_NOTIFICATION = sa.text("phase IN ('received', 'waiting')")
 _OPEN_PROMOTION = sa.text("phase IN ('requested', 'pending_approval', 'approved')")

@@ -9,6 +9,7 @@ revision = "0003"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
+oldest_release = "0.1.0"
 
 _INDEXES = {
     "promotions_of_model": ("promotions", ["model", "requested_at", "id"]),

@@ -12,6 +12,7 @@ revision = "0007"
 down_revision = "0006"
 branch_labels = None
 depends_on = None
+oldest_release = "0.1.0"
 
 _CARRIED = ("id", "promotion_id", "kind", "due_at", "attempts", "failing_since", "last_error")
 _KINDS = ("cancel_request", "cancel_doubles", "tag_version")

@@ -9,6 +9,7 @@ revision = "0008"
 down_revision = "0007"
 branch_labels = None
 depends_on = None
+oldest_release = "0.1.0"
 
 _FAILED = sa.text("phase = 'failed'")
 

@@ -9,6 +9,7 @@ revision = "0009"
 down_revision = "0008"
 branch_labels = None
 depends_on = None
+oldest_release = "0.1.0"
 
 _OPEN = "phase IN ('requested', 'validating', 'pending_approval', 'approved')"
 _BEFORE = "phase IN ('requested', 'pending_approval', 'approved')"

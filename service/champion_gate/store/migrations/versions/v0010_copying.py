@@ -9,6 +9,7 @@ revision = "0010"
 down_revision = "0009"
 branch_labels = None
 depends_on = None
+oldest_release = "0.1.0"
 
 _BEFORE = "phase IN ('requested', 'validating', 'pending_approval', 'approved')"
 _OPEN = "phase IN ('requested', 'validating', 'pending_approval', 'approved', 'copying')"
