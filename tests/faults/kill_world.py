@@ -21,7 +21,7 @@ from integration.gate_models import TRAINER, CatalogModels, MlflowModels, Models
 from integration.gate_providers import PROVIDERS, Provider
 from integration.gate_world import GATE, SECRETS
 from integration.mlflow_server import MlflowServer, mlflow_server
-from integration.process_world import Served, free_port
+from integration.process_world import IMPATIENT, Served, free_port
 
 GREATEST_LAG_SECONDS = 3.0
 
@@ -41,7 +41,7 @@ class KillWorld:
     def launch(self) -> Served:
         """Start `champion-gate serve` and return when it answers."""
         log = self.folder / f"service-{len(self.started) + 1}.log"
-        self.started.append(Served(self.environ, log, impatient=True))
+        self.started.append(Served(self.environ, log, app=IMPATIENT, forked=True))
         return self.started[-1].wait_until_alive()
 
     def kill_all(self) -> None:

@@ -46,6 +46,7 @@ def assert_nothing_is_left(world: ProcessWorld) -> None:
 
 @pytest.mark.parametrize("by", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.part("full"))])
 def test_a_service_at_rest_ends_at_once(world: ProcessWorld, by: signal.Signals) -> None:
+    world.forked = False
     served = world.serve()
     assert served.stop(by) < QUICK_SECONDS
     assert served.process.returncode == 0
@@ -54,6 +55,7 @@ def test_a_service_at_rest_ends_at_once(world: ProcessWorld, by: signal.Signals)
 
 def test_ctrl_c_ends_it_also_while_connections_come_in(world: ProcessWorld) -> None:
     """At a terminal both processes get the signal; the worker may be starting threads for the connections."""
+    world.forked = False
     served = world.launch()
     until(lambda: "workers are running" in served.output(), served.output)
     workers = served.workers()
@@ -67,6 +69,7 @@ def test_ctrl_c_ends_it_also_while_connections_come_in(world: ProcessWorld) -> N
 
 
 def test_a_service_that_has_only_just_begun_ends_at_once(world: ProcessWorld) -> None:
+    world.forked = False
     served = world.launch()
     until(lambda: "Booting worker" in served.output(), served.output)
     assert served.stop() < QUICK_SECONDS

@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
@@ -30,11 +30,13 @@ from champion_gate_standins.databricks.server import DatabricksStandIn, Hook
 from champion_gate_standins.github.server import GitHubStandIn
 from champion_gate_standins.github.state import Run
 from integration.commands import clean_environ, command_line, run_command
+from integration.forked import Forked
 from integration.gate_models import TRAINER, CatalogModels, MlflowModels, Models
 from integration.gate_world import GATE, REPOSITORY, SECRETS
 from integration.mlflow_server import MlflowServer
 
 PATIENCE = 60.0
+IMPATIENT = "impatient:create()"
 WORKFLOW = Path(__file__).parents[2] / "deploy" / "github" / "champion-gate.yml"
 
 
@@ -70,7 +72,7 @@ def elsewhere() -> dict[str, str]:
 
 
 class Served:
-    """One `champion-gate serve`: gunicorn's master, and its worker; see `impatient` for one that waits less.
+    """One `champion-gate serve`: gunicorn's master, and its worker.
 
     Attributes:
         patience: for how many seconds a start is waited for.
@@ -79,26 +81,32 @@ class Served:
     patience = PATIENCE
 
     def __init__(
-        self, environ: Mapping[str, str], log: Path, *arguments: str, impatient: bool = False
+        self,
+        environ: Mapping[str, str],
+        log: Path,
+        *arguments: str,
+        app: str = "",
+        forked: bool = False,
     ) -> None:
+        """Begin.
+
+        Args:
+            environ: the variables that concern us.
+            log: the file of its output, in the folder where it runs.
+            arguments: what follows `champion-gate serve`.
+            app: what gunicorn serves, if not what the command serves: `module:factory()`, such as IMPATIENT.
+            forked: see the module of this name; for where it is not the start that is looked at.
+        """
         self.log = log
         self.url = f"http://127.0.0.1:{environ['CHAMPION_GATE_PORT']}"
         self.begun = time.monotonic()
         command = command_line("serve", *arguments)
-        if impatient:
+        if app:
             migrate_database(environ["CHAMPION_GATE_DATABASE_URL"])
-            address = f"127.0.0.1:{environ['CHAMPION_GATE_PORT']}"
-            command = gunicorn_conf.command(address, app="impatient:create()")
+            command = gunicorn_conf.command(f"127.0.0.1:{environ['CHAMPION_GATE_PORT']}", app=app)
             environ = {**environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(
-                command,
-                cwd=log.parent,
-                env=clean_environ(environ),
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        start: Callable[..., Forked | subprocess.Popen[bytes]] = Forked if forked else _started
+        self.process = start(command, cwd=log.parent, env=clean_environ(environ), output=log)
         self._known: dict[int, psutil.Process] = {}
 
     def output(self) -> str:
@@ -153,6 +161,15 @@ class Served:
         return time.monotonic() - begun
 
 
+def _started(
+    command: Sequence[str], *, cwd: Path, env: Mapping[str, str], output: Path
+) -> subprocess.Popen[bytes]:
+    with output.open("wb") as file:
+        return subprocess.Popen(
+            command, cwd=cwd, env=env, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+        )
+
+
 def _lives(process: psutil.Process) -> bool:
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
@@ -162,7 +179,12 @@ def _lives(process: psutil.Process) -> bool:
 
 @dataclass
 class ProcessWorld:
-    """Everything a test acts on, and what it looks at afterwards."""
+    """Everything a test acts on, and what it looks at afterwards.
+
+    Attributes:
+        impatient: whether services that are started from now on wait less, see IMPATIENT.
+        forked: whether they are copies, see `Served`.
+    """
 
     folder: Path
     databricks: DatabricksStandIn
@@ -175,6 +197,7 @@ class ProcessWorld:
     started: list[Served] = field(default_factory=list)
     gates: list[dict[str, object]] = field(default_factory=list)
     impatient: bool = False
+    forked: bool = True
 
     # --- the process ---
 
@@ -186,7 +209,8 @@ class ProcessWorld:
     def launch(self, *arguments: str, **environ: str) -> Served:
         """Start `champion-gate serve` and do not wait for it."""
         log = self.folder / f"service-{len(self.started) + 1}.log"
-        served = Served({**self.environ, **environ}, log, *arguments, impatient=self.impatient)
+        app = IMPATIENT if self.impatient else ""
+        served = Served({**self.environ, **environ}, log, *arguments, app=app, forked=self.forked)
         self.started.append(served)
         return served
 
