@@ -10,8 +10,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import get_context
-from multiprocessing.managers import BaseManager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from champion_gate_standins.databricks.server import DatabricksStandIn
 from champion_gate_standins.github.server import GitHubStandIn
 from integration.gate_models import TRAINER, CatalogModels
 from integration.gate_world import GATE, SECRETS
+from integration.own_process import in_own_process
 from integration.process_world import Served, free_port, until
 
 BOT, REVIEWER = "champion-gate-bot", "reviewer-1"
@@ -147,15 +146,6 @@ def _approval(repository: str) -> dict[str, Any]:
     return {"github": {**place, "environments": ["champion"]}}
 
 
-class _Process(BaseManager):
-    """The process in which they live."""
-
-    FarEnds: type[FarEnds]
-
-
-_Process.register("FarEnds", FarEnds)
-
-
 @dataclass
 class World:
     """Services between the far ends.
@@ -202,8 +192,7 @@ def hook(served: Served) -> str:
 @contextmanager
 def world(folder: Path, gates: int = 1, repositories: int = 1) -> Iterator[World]:
     """See `FarEnds`; nothing that was started outlives the block."""
-    with _Process(ctx=get_context("spawn")) as process:
-        far = process.FarEnds(gates, repositories)
+    with in_own_process(FarEnds, gates, repositories) as far:
         (folder / "gates.yaml").write_text(json.dumps(far.gates()))
         made = World(folder, far, {**far.environ(), "CHAMPION_GATE_CONFIG": f"{folder}/gates.yaml"})
         try:
