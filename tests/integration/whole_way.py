@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.domain.serving import versions_of
 from champion_gate.domain.steps import Step, StepKind, StepPhase
 from champion_gate_standins.databricks import copying
+from champion_gate_standins.databricks.server import DatabricksStandIn
 from integration.gate_models import CatalogModels, MlflowModels, Models
 from integration.mlflow_server import MlflowServer
 from integration.process_world import ProcessWorld, until
@@ -140,48 +142,91 @@ def whole_way(world: ProcessWorld) -> WholeWay:
     return made
 
 
-def _on_unity_catalog(world: ProcessWorld) -> WholeWay:
-    catalog, destination = world.databricks.catalog, CatalogModels(world.databricks, "prod.ml.churn")
-    validation, batch = _add_job(world, "validate", lambda _given: _SAYS), _add_job(world, "score")
-    copy = _add_job(world, "copy", copying.CopyJob(catalog, RUNS_AS).run)
+@dataclass(frozen=True)
+class Around:
+    """What surrounds the promotions of a gate on Unity Catalog.
+
+    Attributes:
+        keys: of the gate.
+        jobs: those that it runs: validation, copy and batch.
+        destination: where the approved version is copied to; without versions yet.
+    """
+
+    keys: dict[str, object]
+    jobs: list[str]
+    destination: CatalogModels
+
+
+def around(
+    databricks: DatabricksStandIn,
+    name: str = "churn",
+    endpoint: str = ENDPOINT,
+    copied: Callable[[Mapping[str, str], dict[str, Any]], object] = lambda _given, _said: None,
+) -> Around:
+    """Make jobs, an endpoint and a model of production for a gate.
+
+    Args:
+        databricks: where.
+        name: of the model of production, and at the end of the jobs' names.
+        endpoint: its name.
+        copied: told of each run of the copying job: its parameters, and what it says.
+    """
+    destination = CatalogModels(databricks, f"prod.ml.{name}")
+    copy = copying.CopyJob(databricks.catalog, RUNS_AS)
+
+    def run_copy(given: Mapping[str, str]) -> object:
+        said = copy.run(given)
+        copied(given, said)
+        return said
+
+    validation = _add_job(databricks, f"validate-{name}", lambda _given: _SAYS)
+    copying_job = _add_job(databricks, f"copy-{name}", run_copy)
+    batch = _add_job(databricks, f"score-{name}")
     entity = {"name": "champion", "entity_name": destination.model, "entity_version": "1"}
-    world.databricks.serving.add_endpoint(ENDPOINT, [entity])
-    _write_gate(
-        world,
-        validation,
-        promote_to={"model": destination.model, "job": int(copy)},
-        after=[{"job": int(batch)}, {"serving_endpoint": ENDPOINT}],
-    )
-    return WholeWay(world, [validation, copy, batch], destination)
+    databricks.serving.add_endpoint(endpoint, [entity])
+    keys = {
+        **_asks(validation),
+        "promote_to": {"model": destination.model, "job": int(copying_job)},
+        "after": [{"job": int(batch)}, {"serving_endpoint": endpoint}],
+    }
+    return Around(keys, [validation, copying_job, batch], destination)
+
+
+def _on_unity_catalog(world: ProcessWorld) -> WholeWay:
+    made = around(world.databricks)
+    world.write_gates(world.gate(**made.keys))
+    return WholeWay(world, made.jobs, made.destination)
 
 
 def _on_mlflow(world: ProcessWorld, models: MlflowModels) -> WholeWay:
     server = MlflowServer(models.registry, models.database)
     destination = MlflowModels(world.folder, server, f"{models.model}-prod")
-    validation, batch = _add_job(world, "validate", lambda _given: _SAYS), _add_job(world, "score")
-    _write_gate(
-        world,
-        validation,
-        promote_to={"model": destination.model},
-        after=[{"job": int(batch)}],
-        trainers=["octo-trainer"],
+    validation = _add_job(world.databricks, "validate", lambda _given: _SAYS)
+    batch = _add_job(world.databricks, "score")
+    world.write_gates(
+        world.gate(
+            **_asks(validation),
+            promote_to={"model": destination.model},
+            after=[{"job": int(batch)}],
+            trainers=["octo-trainer"],
+        )
     )
     return WholeWay(world, [validation, batch], destination)
 
 
 def _add_job(
-    world: ProcessWorld, name: str, says: Callable[[Mapping[str, str]], object] = lambda _given: ""
+    databricks: DatabricksStandIn, name: str, says: Callable[[Mapping[str, str]], object] = lambda _given: ""
 ) -> str:
     defined = dict.fromkeys(PARAMETERS, "")
-    job = world.databricks.jobs.add_job(name, run_as=RUNS_AS, parameters=defined)
-    world.databricks.starts.set_course(job, said=lambda given: {"main": says(given)})
+    job = databricks.jobs.add_job(name, run_as=RUNS_AS, parameters=defined)
+    databricks.starts.set_course(job, said=lambda given: {"main": says(given)})
     return job
 
 
-def _write_gate(world: ProcessWorld, validation: str, **further: object) -> None:
+def _asks(validation: str) -> dict[str, object]:
     metrics = {
         "f1": {"better": "higher", "at_least": 0.8},
         "auc": {"from": "validation", "better": "higher", "at_least": 0.9},
     }
     validated = {"job": int(validation), "parameters": {"mode": "full"}}
-    world.write_gates(world.gate(validation=validated, metrics=metrics, challenger=CHALLENGER, **further))
+    return {"validation": validated, "metrics": metrics, "challenger": CHALLENGER}
