@@ -26,7 +26,7 @@ from bench.machine import machine, moment
 from bench.report import HEAD, Report, Row, say
 from integration.process_world import Served
 
-NAMES = ("acks", "latency", "calls", "burst", "memory", "growth", "pages")
+NAMES = ("acks", "latency", "calls", "burst", "memory", "gates", "growth", "pages")
 ROUNDS = 5
 PATIENCE_SECONDS = 300.0
 """How long a service may take to start: a slow start must not lose what has been measured."""

@@ -132,6 +132,10 @@ class FarEnds:
         self._github.webhooks.deliveries.clear()
         return len(runs) - before
 
+    def asked(self) -> int:
+        """How many calls have come until now."""
+        return len(self._databricks.requests) + len(self._github.faults.requests)
+
     def opened(self) -> int:
         """How many requests there are at GitHub."""
         return len(self._github.runs)
