@@ -195,6 +195,28 @@ def test_a_version_of_a_job_that_another_gate_watches_is_left_to_it(world: GateW
     assert "gate jobs watches job" in told(world).reason
 
 
+def test_a_gate_that_watches_the_job_by_now_makes_the_approval_of_its_version_stale(world: GateWorld) -> None:
+    """Else whoever approves at the first gate decides about what is for the people of the second."""
+    gate: dict[str, object] = {
+        "model": world.models.model,
+        "approval": world.approval,
+        "identities": WHO,
+    }
+    first = {**gate, "name": "churn", "source": "registry"}
+    world.write_gates([first])
+    _, version = world.train_run()
+    world.sweep()
+    pending = world.promotion(Phase.PENDING_APPROVAL)
+    assert pending.version.version == version
+    world.approve(pending)
+    world.write_gates([first, {**gate, "name": "jobs", "jobs": [int(world.job_id)]}])
+    world.look()
+    assert f"so it is left to that run: gate jobs watches job {world.job_id}" in world.ended(
+        pending, Phase.STALE
+    )
+    assert world.models.champion() == "1"
+
+
 @pytest.mark.part("rest")
 def test_a_version_of_a_job_that_a_watched_job_started_is_left_to_that_run(both: GateWorld) -> None:
     jobs = both.databricks.jobs

@@ -16,6 +16,7 @@ from champion_gate.domain.promotion import Promotion, Subject
 from champion_gate.domain.text import one_line
 from champion_gate.errors import GateError, VendorRefusedError
 from champion_gate.flow.context import Context
+from champion_gate.flow.made_elsewhere import Elsewhere
 
 BY_HAND = "operator "
 """How `found_by` begins where somebody asked by hand."""
@@ -56,6 +57,7 @@ class GateRules:
         self._identities = context.identities
         self._job_runs = context.job_runs
         self._registry = context.registry
+        self._elsewhere = Elsewhere(context)
 
     def gate_of(self, promotion: Promotion) -> Gate | None:
         """The gate that asked; None if it is not configured any more, or asks for something else by now."""
@@ -113,7 +115,10 @@ class GateRules:
         refused = self.refusal(gate, Subject.of(promotion))
         if refused is not None and refused.unclear:
             raise UnclearError(f"It waits, although it is approved: {refused.reason}")
-        return None if refused is None else refused.reason
+        if refused is not None:
+            return refused.reason
+        is_elsewheres = first_found_by(promotion.found_by) == Source.REGISTRY
+        return self._elsewhere.left_because(gate, promotion.version) if is_elsewheres else None
 
     def settings_changed(self, promotion: Promotion) -> str | None:
         """Why nobody may decide on this promotion any more as it was asked; None while that is as it was."""

@@ -114,16 +114,10 @@ class Elsewhere:
         Raises:
             VendorError: the registry or Databricks did not answer, or refused every call.
         """
-        details = self._registry.get_details(version)
-        training, logged = details.training_run, details.logged_model
-        if training is None and version.run_id is None and logged is not None and logged.run_id:
-            training = self._registry.get_training_run(logged.run_id)
         watched = self._watched(gate)
-        originals = tuple(self._originals(version))
-        behind = self._made_by_gate(gate, details) or self._behind(
-            [*_marks(details, training), *(mark for each in originals for mark in _marks_of_original(each))],
-            watched,
-        )
+        read = self._read(version)
+        details, training, originals = read.details, read.training, read.originals
+        behind = self._made_by_gate(gate, details) or self._behind(read.marks, watched)
         if isinstance(behind, Declined):
             return behind
         if (unsettled := self._unsettled(version, watched)) is not None:
@@ -145,7 +139,24 @@ class Elsewhere:
             origin=(_how_made(version), files, *behind.marks),
         )
 
+    def left_because(self, gate: Gate, version: ModelVersion) -> str | None:
+        """Why a version that was asked about belongs to a run of a job that is watched by now; None if it does not.
+
+        Raises:
+            VendorError: the registry or Databricks did not answer, or refused every call.
+        """
+        watched = self._watched(gate)
+        behind = self._behind(self._read(version).marks, watched) if watched else None
+        return behind.reason if isinstance(behind, Declined) else None
+
     # --- whose it is --------------------------------------------------------------------------------------
+
+    def _read(self, version: ModelVersion) -> _Read:
+        details = self._registry.get_details(version)
+        training, logged = details.training_run, details.logged_model
+        if training is None and version.run_id is None and logged is not None and logged.run_id:
+            training = self._registry.get_training_run(logged.run_id)
+        return _Read(details, training, tuple(self._originals(version)))
 
     def _made_by_gate(self, gate: Gate, details: VersionDetails) -> Declined | None:
         """A copy that the gate makes itself of what people have approved belongs to that promotion."""
@@ -263,6 +274,21 @@ class Elsewhere:
             return each_once(people)
         listed = [listed_trainer()] if gate.trainers else []
         return each_once([*(each for each in people if (each.name or "").strip()), *listed])
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What the registry tells of a version, and of what it is a copy of."""
+
+    details: VersionDetails
+    training: TrainingRun | None
+    originals: tuple[VersionDetails, ...]
+
+    @property
+    def marks(self) -> list[_Mark]:
+        """What names a job run."""
+        of_originals = (mark for each in self.originals for mark in _marks_of_original(each))
+        return [*_marks(self.details, self.training), *of_originals]
 
 
 @dataclass(frozen=True)
