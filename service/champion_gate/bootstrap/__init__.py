@@ -135,6 +135,7 @@ def build_service(
 
 
 def _worker(settings: Settings, core: Core, wake_ups: HueyWakeUps, doctor: Rounds, heart: _Heart) -> Worker:
+    from champion_gate.store.figures import COUNTED_EVERY
     from champion_gate.work.worker import Every, Jobs, Worker
 
     return Worker(
@@ -152,6 +153,7 @@ def _worker(settings: Settings, core: Core, wake_ups: HueyWakeUps, doctor: Round
             Every("sweep", settings.environment.sweep_seconds, lambda: _send_looks(core, wake_ups)),
             Every("due rows", _DUE_SECONDS, lambda: _wake_due(core, wake_ups)),
             Every("heartbeat", BEAT_SECONDS, heart.beat, after=BEAT_SECONDS),
+            Every("counts", COUNTED_EVERY.total_seconds(), lambda: _count_ended(core), is_awaited=False),
             Every("ledger head", _HEAD_SECONDS, lambda: log_ledger_head(core.context.store)),
             Every("doctor", _DOCTOR_SECONDS, doctor.run, after=_DOCTOR_AFTER_SECONDS, is_awaited=False),
         ],
@@ -274,6 +276,11 @@ def _check_schema(store: Store) -> None:
         log.warning(
             "the database does not answer; whether this release may run on it is seen later", error=str(error)
         )
+
+
+def _count_ended(core: Core) -> None:
+    """Ahead of the scrapes, which then need not."""
+    core.context.store.count_ended(core.context.clock.now())
 
 
 def _note_gates(core: Core) -> None:

@@ -126,6 +126,10 @@ GAUGES = (
 )
 
 
+def _moment(store: Store, findings: Sequence[Mapping[str, str]], now: datetime) -> Moment:
+    return Moment(store.figures(now), findings, now)
+
+
 class Scraped(Collector):
     """Reads the gauges; `describe` needs no database."""
 
@@ -157,7 +161,7 @@ class Metrics:
             findings: what the doctor found that is not right; at hand.
         """
         self._meters = meters
-        meters.registry.register(Scraped(lambda: Moment(store.figures(), findings(), clock.now())))
+        meters.registry.register(Scraped(lambda: _moment(store, findings(), clock.now())))
 
     @guarded(Auth.BEARER, role=Role.VIEWER)
     def metrics(self) -> Response:
