@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from champion_gate.domain.callers import Caller, Role
 from champion_gate.domain.findings import Finding, Verdict
 from champion_gate.domain.promotion import Phase
 from champion_gate.domain.steps import StepPhase
+from champion_gate.flow.notices import _Pace
 from champion_gate.flow.operator_steps import StepOrders
 from champion_gate.flow.own_checks import WAITING, Installation, checkups
+from champion_gate.meters import PREFIX
 from champion_gate.web.app import create_app
 from champion_gate.web.auth import Access
 from champion_gate_standins.common.faults import Fault
@@ -22,6 +25,7 @@ from champion_gate_standins.common.server import serve
 from integration.commands import run_command
 from integration.gate_world import GateWorld
 from integration.notices_world import notices_of, pass_time, told_world
+from integration.store_samples import T0, after
 
 OPERATOR = Caller("operator-1", Role.OPERATOR, "token")
 SECRETS = ("a-secret-of-slack", "a-signature-of-teams", "whsec_")
@@ -98,6 +102,9 @@ def test_each_receiver_is_told_the_whole_way_and_of_what_happens_to_the_alias(
         told = notices_of(world, pending.id)
         assert {step.phase for step in told.values()} == {StepPhase.SUCCEEDED}
         assert told["requested-office"].reason.startswith("The workflow accepted it.")
+        for vendor in ("Slack", "Teams", "Webhook"):
+            calls = f"{PREFIX}vendor_call_seconds_count", {"vendor": vendor, "outcome": "ok"}
+            assert world.core.context.meters.registry.get_sample_value(*calls) == len(events)
         # Once, also where everything is looked at again, and a dead process begins anew.
         world.crash()
         world.look()
@@ -256,9 +263,19 @@ def test_a_receiver_that_is_gone_is_shown_with_what_to_do(tmp_path: Path, where:
         (warned,) = (each for each in waiting_for_people(world) if each.verdict is Verdict.WARNING)
         assert words in warned.found
         assert "champion-gate steps retry" in warned.remedy
-        assert "1 messages to people were given up" in ready(world)["warnings"][0]
+        assert "1 message to people was given up" in ready(world)["warnings"][0]
         pass_time(world, 1)
         assert {each.kind for each in receivers.taken} == {"slack", "teams", "webhook"} - {where}
+
+
+def test_turns_that_another_replica_has_used_are_forgotten() -> None:
+    pace = _Pace(timedelta(seconds=1))
+    for number in range(100):
+        pace.turn("team", f"s-{number}", T0)
+    assert pace.turn("team", "s-99", T0) == after(99), "nobody else gets the same"
+    late = after(7300)
+    assert pace.turn("team", "s-100", late) == late
+    assert len(pace._booked) <= 1  # noqa: SLF001 - it must not grow for ever, which nothing else shows
 
 
 def test_a_redirect_is_not_followed(tmp_path: Path) -> None:

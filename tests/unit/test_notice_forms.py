@@ -91,9 +91,18 @@ def test_slack_shows_every_value_as_plain_text(text: str) -> None:
         assert not set(bare) & set("<>&\n\r\x00\x1b\u202e")
         assert 0 < len(each["text"]) <= 2000
     assert len(blocks) <= 50
-    assert len(blocks[0]["text"]["text"]) <= 150
+    assert len(blocks[0]["text"]["text"]) <= {"header": 150, "section": 2000}[blocks[0]["type"]]
     assert all(len(each.get("fields", [])) <= 10 for each in blocks)
     assert sum(len(each.get("fields", [])) for each in blocks) == 28
+
+
+@pytest.mark.parametrize(
+    ("letters", "block"), [(120, "header"), (134, "header"), (135, "section"), (320, "section")]
+)
+def test_slack_shows_a_title_whole_also_where_a_header_has_no_room_for_it(letters: int, block: str) -> None:
+    told = replace(message(""), title=f"v2 of {'m' * letters} was moved")
+    first = json.loads(Slack().body(told))["blocks"][0]
+    assert (first["type"], first["text"]["text"]) == (block, told.title)
 
 
 @pytest.mark.parametrize("bare", [False, True])

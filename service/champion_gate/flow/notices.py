@@ -129,8 +129,8 @@ class NoticesSent:
 
     def __init__(self, context: Context) -> None:
         self._senders = context.notice_senders
-        # Their receivers know a message by its id; a chat would show it anew each time.
-        self._repeatable = {each.name for each in context.notices if each.kind is NoticeKind.WEBHOOK}
+        self._kinds = {each.name: each.kind for each in context.notices}
+        self._meters = context.meters
         self._store = context.store
         self._clock = context.clock
         self._pace = _Pace(context.waits.notice_pace)
@@ -148,7 +148,8 @@ class NoticesSent:
         if turn > now:
             return replace(taken, due_at=turn)
         try:
-            said = sender.send(message, taken.id)
+            with self._meters.call(self._kinds[name].capitalize()):
+                said = sender.send(message, taken.id)
         except NeverTakenError as error:
             why = f"{error} Then: champion-gate steps retry {taken.id}"
             return self._ended(taken, StepPhase.FAILED, why)
@@ -157,7 +158,8 @@ class NoticesSent:
             self._pace.rest(
                 name, now + (_REST if error.retry_after is None else timedelta(seconds=error.retry_after))
             )
-            if not error.outcome_unknown or name in self._repeatable:
+            # A webhook's receiver knows a message by its id; a chat would show it anew each time.
+            if not error.outcome_unknown or self._kinds[name] is NoticeKind.WEBHOOK:
                 raise
             sent = taken.known.get(_SENT, 0) + 1
             if sent >= MOST_UNKNOWN:
@@ -190,6 +192,7 @@ class _Pace:
     def turn(self, receiver: str, step_id: str, now: datetime) -> datetime:
         """When it is this step's turn; nobody else gets the same."""
         with self._lock:
+            self._forget_those_before(now - _LONGEST_REST)
             _, booked = self._booked.get(step_id, (receiver, None))
             if booked is None:
                 free_at = self._free_at.get(receiver, now)
@@ -199,6 +202,11 @@ class _Pace:
             if booked <= now:
                 del self._booked[step_id]
             return booked
+
+    def _forget_those_before(self, then: datetime) -> None:
+        """Their steps never came for them: another replica has sent them, or an operator skipped them."""
+        while self._booked and (oldest := next(iter(self._booked.items())))[1][1] < then:
+            del self._booked[oldest[0]]
 
     def rest(self, receiver: str, until: datetime) -> None:
         """Give nobody a turn before then; those that had one book anew."""

@@ -59,7 +59,9 @@ class Slack:
 
 
 def _blocks(message: Message) -> Iterator[dict[str, Any]]:
-    yield {"type": "header", "text": _plain(message.title, _HEADER)}
+    title = _plain(message.title, _FIELD)
+    # The end of a long name may be what tells one model from another, and a header has no room for it.
+    yield {"type": "header" if len(title["text"]) <= _HEADER else "section", "text": title}
     rows = [(_plain(heading, _FIELD), _plain(value, _FIELD)) for heading, value in message.facts]
     for at in range(0, len(rows), _ROWS):
         yield {"type": "section", "fields": [cell for row in rows[at : at + _ROWS] for cell in row]}
