@@ -19,6 +19,19 @@ pytestmark = [pytest.mark.part("rest"), pytest.mark.needs("chromium")]
 AXE = Path(sys.executable).with_name("axe.min.js")  # tests/install_tools.sh
 RULES = "axe.run(document, {resultTypes: ['violations']}).then(found => found.violations)"
 
+BROKEN = """() => {
+  const found = [], texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), range = document.createRange();
+  while (texts.nextNode()) {
+    for (const word of texts.currentNode.data.matchAll(/(?<!\\S)[A-Za-z0-9:]{2,20}(?!\\S)/g)) {
+      range.setStart(texts.currentNode, word.index);
+      range.setEnd(texts.currentNode, word.index + word[0].length);
+      if (new Set([...range.getClientRects()].map(each => each.top)).size > 1) found.push(word[0]);
+    }
+  }
+  return found;
+}"""
+"""The words of a usual length that are broken in the middle."""
+
 
 @pytest.fixture(scope="module")
 def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
@@ -53,6 +66,7 @@ def test_every_page_fits_and_is_for_everybody(
     for name, path in there.paths.items():
         page.goto(f"{there.url}{path}")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+        assert page.evaluate(BROKEN) == [], name
         assert page.title() != "owned", name
         found[name] = violations(page)
     assert {name: what for name, what in found.items() if what} == {}

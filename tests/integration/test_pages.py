@@ -429,7 +429,7 @@ def test_a_message_that_was_given_up_is_where_the_warning_leads(world: PagesWorl
     world.gate.store.plan_step(ended(planned, StepPhase.FAILED, "Slack refuses it.", message.at))
     browser = world.signed_in()
     page = browser.get("/")
-    assert re.search(r'Look at this:</strong> 1 messages? .* <a href="/#steps">', page.text)
+    assert re.search(r'Look at this:</strong> 1 message to people was .* <a href="/#steps">', page.text)
     assert 'id="steps"' in page.text
     assert "<code>champion-gate doctor</code> tells which and why" in page.text
     assert "Champion moved <b>outside</b> message to team_chat Slack refuses it. Retry… Skip…" in words(
@@ -439,6 +439,27 @@ def test_a_message_that_was_given_up_is_where_the_warning_leads(world: PagesWorl
     answer = browser.send(f"/steps/{planned.id}/skip", reason="told by hand")
     assert (answer.status_code, answer.headers["Location"]) == (303, "/?done=skipped")
     assert world.gate.store.get_step(planned.id).phase is StepPhase.SKIPPED
+
+
+def test_an_alias_that_others_keep_moving_is_shown_as_contested_with_the_step_that_left_it(
+    tmp_path: Path,
+) -> None:
+    with pages_world(tmp_path, drift="restore") as world:
+        gate, browser = world.gate, world.signed_in()
+        world.two_champions()
+        for times_back in range(3):
+            assert ("It is contested: somebody" in browser.text(ALIAS)) == (times_back == 2)
+            gate.clock.move(minutes=1)
+            gate.models.move_alias("1")
+            gate.sweep()
+        (left,) = gate.after_drift("restore")[-1:]
+        assert left.phase is StepPhase.FAILED
+        told = "putting the alias back Not put back: contested"
+        assert f"main.ml.churn@Champion {told}" in browser.text("/")
+        assert f"putting the alias back failed {left.reason}" in browser.text(ALIAS)
+        answer = browser.send(f"/steps/{left.id}/skip", reason="The intern is told.")
+        assert answer.headers["Location"] == f"{ALIAS}?done=skipped"
+        assert told not in browser.text("/")
 
 
 def test_more_than_the_first_page_shows_is_a_link_away(world: PagesWorld) -> None:

@@ -8,6 +8,7 @@ import click
 
 from champion_gate.cli.group import Group
 from champion_gate.cli.output import json_option, print_json, tell_if_local
+from champion_gate.domain.text import counted
 
 
 @click.command()
@@ -45,7 +46,9 @@ def copy(source: str, target: str | None, *, as_json: bool) -> None:
     if as_json:
         print_json({"source": source, "target": database, "lines": lines})
         return
-    click.echo(f"{source} is copied into {database}; its ledger has {lines} lines, each as it was written.")
+    click.echo(
+        f"{source} is copied into {database}; its ledger has {counted(lines, 'line')}, each as it was written."
+    )
 
 
 @click.command()
@@ -67,9 +70,9 @@ def backup(target: Path, *, as_json: bool) -> None:
         )
     elif instead:
         click.echo(instead)
-    else:
+    elif lines is not None:
         click.echo(
-            f"{database} is copied into {target}; its ledger has {lines} lines, each as it was written."
+            f"{database} is copied into {target}; its ledger has {counted(lines, 'line')}, each as it was written."
         )
 
 
@@ -90,6 +93,8 @@ def restore(backup: Path, *, as_json: bool) -> None:
     if as_json:
         print_json({"database": database, "lines": lines, "former": None if former is None else str(former)})
         return
-    click.echo(f"{backup} is now {database}; its ledger has {lines} lines, each as it was written.")
+    click.echo(
+        f"{backup} is now {database}; its ledger has {counted(lines, 'line')}, each as it was written."
+    )
     if former is not None:
         click.echo(f"The former database is {former}.")

@@ -28,7 +28,7 @@ def command() -> None:
 @json_option
 @on_client
 def list_steps(client: Client, model: str, alias: str, *, as_json: bool) -> None:
-    """List the jobs and endpoints that follow the latest move of an alias, of Champion where ALIAS is left out."""
+    """List the jobs and endpoints that follow the latest move of an alias (Champion where ALIAS is left out), and what failed before."""
     found = client.alias_steps(model, alias)
     if as_json:
         print_json(found)

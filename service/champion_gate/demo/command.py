@@ -19,6 +19,7 @@ import click
 from champion_gate.demo.ci import REVIEWER, GitHubDemo, GitHubReviewDemo, GitLabDemo
 from champion_gate.demo.models import ALIAS
 from champion_gate.domain.screen import wrapped
+from champion_gate.domain.text import counted
 from champion_gate.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ def _tell_ledger(world: DemoWorld) -> None:
     with open_store(world.environ["CHAMPION_GATE_DATABASE_URL"]) as store:
         lines = store.ledger_lines()
         checked = store.verify_ledger()
-    click.echo(f"The ledger ({checked} lines, chain verified)\n")
+    click.echo(f"The ledger ({counted(checked, 'line')}, chain verified)\n")
     for line in reversed(lines):
         told = f"{when(line.entry.at)} {line.entry.kind.value} by {line.entry.actor}: {line.entry.reason}"
         _say_as(line.number, told)

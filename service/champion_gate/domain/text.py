@@ -96,6 +96,11 @@ def _shown(text: str) -> Iterator[str]:
             yield char
 
 
+def counted(number: int, name: str) -> str:
+    """So many, in words: `1 line`, `2 lines`."""
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
+
+
 def enumerated(words: Sequence[str]) -> str:
     """At least one word, or several with commas and an "and" between."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -83,6 +83,14 @@ def steps_of_latest_move(store: Store, key: AliasKey) -> tuple[Step, ...]:
     )
 
 
+def steps_of_alias(store: Store, key: AliasKey) -> tuple[Step, ...]:
+    """What follows the latest move of an alias, and whatever else of it failed that belongs to no promotion."""
+    latest = steps_of_latest_move(store, key)
+    known = {step.id for step in latest}
+    failed = (step for step in store.failed_of_aliases() if alias_of(step) == key and step.id not in known)
+    return (*latest, *failed)
+
+
 def failed_of_latest_moves(store: Store) -> list[Step]:
     """The steps that have failed behind a move after which the alias has not moved."""
     failed = store.failed_after_moves()

@@ -18,6 +18,7 @@ from champion_gate.domain.gates import (
     VersionSource,
 )
 from champion_gate.domain.notices import Notice
+from champion_gate.domain.text import counted
 from champion_gate.domain.vendors import Server
 from champion_gate.settings.gates import ApiOidc, Gates
 
@@ -39,8 +40,9 @@ _UNITS = ((24 * 60, "day"), (60, "hour"), (1, "minute"))
 def explain(gates: Gates) -> str:
     """One paragraph for the registry, one for each gate, and one each for further aliases, notices and the API's callers."""
     where = "Unity Catalog" if gates.on_unity_catalog else f"the MLflow registry {gates.registry}"
-    count = "1 gate" if len(gates.gates) == 1 else f"{len(gates.gates)} gates"
-    lines = [f"Model versions are looked up, and aliases set, in {where}. {count}:"]
+    lines = [
+        f"Model versions are looked up, and aliases set, in {where}. {counted(len(gates.gates), 'gate')}:"
+    ]
     servers = gates.servers
     for gate in gates.gates:
         lines += _paragraph(f"gate {gate.name}", _sentences(gate, servers[gate.approval.provider]))
@@ -236,5 +238,4 @@ def _callers(oidc: ApiOidc) -> Iterator[str]:
 def _duration(duration: timedelta) -> str:
     minutes = int(duration.total_seconds()) // 60
     size, name = next((size, name) for size, name in _UNITS if minutes % size == 0)
-    count = minutes // size
-    return f"{count} {name}{'' if count == 1 else 's'}"
+    return counted(minutes // size, name)

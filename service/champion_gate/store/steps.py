@@ -30,6 +30,14 @@ _AFTER_MOVES = steps.c.kind.in_([kind.value for kind in AFTER_MOVES])
 _FAILED_AFTER_MOVES = select(steps).where(FAILED, _AFTER_MOVES).order_by(steps.c.id)
 _NOTICE = StepKind.NOTICE.value
 _FAILED_NOTICES = select(steps).where(FAILED, steps.c.kind == _NOTICE).order_by(steps.c.id).limit(MOST_SHOWN)
+_FAILED_OF_ALIASES = (
+    select(steps)
+    .where(FAILED, steps.c.kind.in_([kind.value for kind in StepKind if kind is not StepKind.NOTICE]))
+    # Not the column itself: by its index SQLite would read all of them, and most have ended well.
+    .where(steps.c.promotion_id.concat(literal_column("''")).is_(None))
+    .order_by(steps.c.id)
+    .limit(MOST_SHOWN)
+)
 _FAILING_NOTICES = (
     select(steps)
     .where(OPEN, steps.c.kind == _NOTICE, steps.c.attempts > 0)
@@ -80,6 +88,10 @@ class Steps(Transactions):
     def failed_after_moves(self) -> tuple[Step, ...]:
         """Those that have failed behind a move of an alias, whatever came after it."""
         return tuple(_step(row) for row in self._rows(_FAILED_AFTER_MOVES))
+
+    def failed_of_aliases(self) -> tuple[Step, ...]:
+        """Those that have failed and belong to no promotion, but to an alias; of more than 200 the first."""
+        return tuple(_step(row) for row in self._rows(_FAILED_OF_ALIASES))
 
     def failed_notices(self) -> tuple[Step, ...]:
         """Messages that were given up; of more than 200 the first."""

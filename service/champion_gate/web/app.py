@@ -10,6 +10,7 @@ from flask import Flask, Response
 from champion_gate.domain import ping
 from champion_gate.domain.notifications import JobNotification
 from champion_gate.domain.ports import Clock, WakeUps
+from champion_gate.domain.text import counted
 from champion_gate.flow.after import failed_of_latest_moves
 from champion_gate.flow.ci_outcome import PostedDecision
 from champion_gate.meters import Meters
@@ -112,7 +113,7 @@ def _warnings(store: Store) -> list[str]:
         )
     if untold := len(store.failed_notices()):
         words.append(
-            f"{untold} messages to people were given up. `champion-gate doctor` tells which and why; `champion-gate steps "
+            f"{counted(untold, 'message')} to people {'was' if untold == 1 else 'were'} given up. `champion-gate doctor` tells which and why; `champion-gate steps "
             "retry` or `skip` settles them."
         )
     return words

@@ -7,7 +7,7 @@ from typing import Any
 
 from champion_gate.domain.aliases import OnlyIf, Order
 from champion_gate.domain.rows import read_cursor, write_cursor
-from champion_gate.flow.after import steps_of_latest_move
+from champion_gate.flow.after import steps_of_alias
 from champion_gate.flow.candidates import why_nothing_is_listed
 from champion_gate.flow.operator_aliases import AliasNotSetError
 from champion_gate.web.api.answers import (
@@ -123,9 +123,9 @@ class AliasViews:
 
     @Route(GET, f"{_ALIAS}/steps", "listAliasSteps", StepList, role=VIEWER, errors=(404,))
     def steps(self, path: AliasPath) -> Answered:
-        """List what follows the latest move of an alias, in order: jobs that are run, endpoints that are moved."""
+        """List what follows the latest move of an alias, in order: jobs that are run, endpoints that are moved; then what failed before."""
         key = self._operations.managed.key(path.model, path.alias)
-        return StepList(steps=[*map(StepAnswer.of, steps_of_latest_move(self._operations.store, key))])
+        return StepList(steps=[*map(StepAnswer.of, steps_of_alias(self._operations.store, key))])
 
     @Route(GET, f"{_ALIAS}/history", "getAliasHistory", History, role=VIEWER, errors=(404,))
     def history(self, path: AliasPath, query: HistoryQuery) -> Answered:

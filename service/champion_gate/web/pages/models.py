@@ -9,11 +9,12 @@ from datetime import datetime
 from flask import Response, request, url_for
 
 from champion_gate.domain.aliases import ChangeSource, ManagedAliases
+from champion_gate.domain.drift import is_contested
 from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind
 from champion_gate.domain.ledger.entries import FIRST_SEEN, named
 from champion_gate.domain.ports import Clock
 from champion_gate.domain.rows import read_cursor, write_cursor
-from champion_gate.flow.after import steps_of_latest_move
+from champion_gate.flow.after import steps_of_alias
 from champion_gate.store import Store
 from champion_gate.web.api.aliases import line_number
 from champion_gate.web.pages.site import Page, Site
@@ -90,9 +91,10 @@ class ModelPages:
             key=key,
             known=self._store.known_alias(key),
             begun=begun,
+            contested=before is None and is_contested(lines, self._clock.now()),
             reigns=list(reigns(moves, ending[0].entry if ending else None, self._clock.now())),
             older=older and url_for("alias", model=model, alias=alias, cursor=older),
-            steps=steps_of_latest_move(self._store, key),
+            steps=steps_of_alias(self._store, key),
             drift=[
                 each.entry
                 for each in self._store.ledger_lines(key, kind=LedgerKind.DRIFT, limit=_DRIFT_LINES)

@@ -26,7 +26,7 @@ from champion_gate.web.pages.site import Page, Site, step_name
 from champion_gate.web.throttle import ConcurrencyLimit
 
 OPERATOR = Role.OPERATOR
-_NEWEST_MOVES = 500
+_NEWEST_MOVES = 200
 """Of which the form tells where a rollback goes; the rollback itself looks at all of them."""
 _NO_VERSION = "none"
 """Stands in a form for an alias that is on no version; no version is called so."""

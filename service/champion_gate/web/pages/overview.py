@@ -47,9 +47,13 @@ class Overview:
         return self._store.list_promotions(phase=phase, limit=_FEW + 1).items
 
     def _failed_steps(self) -> list[tuple[AliasKey | None, Step]]:
-        """Those that the warnings count; messages follow no alias."""
-        moves = [(alias_of(step), step) for step in failed_of_latest_moves(self._store)[:_FEW]]
-        return [*moves, *((None, step) for step in self._store.failed_notices()[:_FEW])]
+        """Those that the warnings count, and whatever else stands on no promotion's page; messages follow no alias."""
+        moves = {
+            step.id: (alias_of(step), step)
+            for steps in (failed_of_latest_moves(self._store), self._store.failed_of_aliases())
+            for step in steps[:_FEW]
+        }
+        return [*moves.values(), *((None, step) for step in self._store.failed_notices()[:_FEW])]
 
     def _lost(self) -> list[StoredNotification]:
         """What operators alone may read, as over the API."""

@@ -21,7 +21,7 @@ from champion_gate.domain.callers import Caller, Role
 from champion_gate.domain.canonical import utc_text
 from champion_gate.domain.ports import Clock
 from champion_gate.domain.steps import StepKind
-from champion_gate.domain.text import one_line
+from champion_gate.domain.text import counted, one_line
 from champion_gate.web import cookies
 from champion_gate.web.auth import Auth, guarded
 from champion_gate.web.pages.docs import code_spans
@@ -232,7 +232,7 @@ def lasted(span: timedelta) -> str:
     seconds = int(span.total_seconds())
     for size, name in _UNITS:
         if (count := seconds // size) > 0:
-            return f"{count} {name}{'' if count == 1 else 's'}"
+            return counted(count, name)
     return "less than a minute"
 
 
