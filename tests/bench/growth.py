@@ -17,6 +17,7 @@ import requests
 from bench.filling import OTHER_MODELS, fill
 from bench.load import HEADERS, body
 from bench.report import Report
+from champion_gate.bootstrap.local import migrate_database
 from champion_gate.domain.promotion import Phase
 from integration.gate_world import GateWorld, api_token, gate_world
 from integration.process_world import Served, free_port
@@ -46,6 +47,7 @@ class Side:
     between: GateWorld
     served: Served
     session: requests.Session
+    token: str
     runs: Iterator[int] = field(default_factory=lambda: iter(range(10**12, 2 * 10**12)))
 
     def get(self, path: str) -> dict[str, Any]:
@@ -116,16 +118,25 @@ def measure(report: Report) -> dict[str, Any]:
 
 
 @contextmanager
-def side(rows: int) -> Iterator[Side]:
-    """A filled store, its world and its service."""
+def side(rows: int, database: str | None = None) -> Iterator[Side]:
+    """A filled store, its world and its service.
+
+    Args:
+        rows: how many promotions.
+        database: URL of one without tables, for the service alone; None for one in SQLite that is also the world's own.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         between = stack.enter_context(gate_world(folder))
-        fill(between.environ["CHAMPION_GATE_DATABASE_URL"], rows)
+        url = database or between.environ["CHAMPION_GATE_DATABASE_URL"]
+        migrate_database(url)
+        fill(url, rows)
         session = stack.enter_context(requests.Session())
-        session.headers["Authorization"] = f"Bearer {api_token(between.store)}"
+        token = api_token(url)
+        session.headers["Authorization"] = f"Bearer {token}"
         environ = {
             **between.environ,
+            "CHAMPION_GATE_DATABASE_URL": url,
             "CHAMPION_GATE_PORT": str(free_port()),
             "DATABRICKS_HOST": between.databricks_url,
             "DATABRICKS_TOKEN": "standin-token",
@@ -133,7 +144,7 @@ def side(rows: int) -> Iterator[Side]:
         served = Served(environ, folder / "service.log")
         stack.callback(served.kill)
         served.wait_until_working()
-        yield Side(between, served, session)
+        yield Side(between, served, session, token)
 
 
 def read(path: str, of: Side) -> None:

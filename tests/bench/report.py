@@ -6,6 +6,7 @@ in turn with ours, several times; medians are reported.
 
 from __future__ import annotations
 
+import math
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -102,7 +103,7 @@ def ratio(measured: Sequence[float], reference: Sequence[float]) -> float:
 def percentile(taken: Sequence[float], percent: float) -> float:
     """The nearest rank."""
     ordered = sorted(taken)
-    return ordered[min(int(percent / 100 * len(ordered)), len(ordered) - 1)]
+    return ordered[max(math.ceil(percent / 100 * len(ordered)), 1) - 1]
 
 
 def line(cells: tuple[str, str, str, str]) -> str:
