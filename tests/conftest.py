@@ -65,6 +65,16 @@ def pytest_configure(config: pytest.Config) -> None:
     _log_plainly()
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the storms of `faults/` have come to."""
+    from faults.figures import told  # noqa: PLC0415 - after `pytest_configure`
+
+    if lines := told():
+        terminalreporter.section("storms")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
 def _log_plainly() -> None:
     """Log one JSON object a line; structlog's default paints tracebacks, which takes longer than most tests."""
     structlog.reset_defaults()

@@ -1,14 +1,18 @@
-"""A relay before a server that can go silent: what is sent is taken, and nothing comes of it."""
+"""A relay before a server that can go silent (what is sent is taken, and nothing comes of it), slow down, or hang up."""
 
 from __future__ import annotations
 
 import socket
+import struct
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import make_url
+
+_FEW, _MOMENT_SECONDS = 64, 0.01
 
 
 class SilentRelay:
@@ -23,6 +27,7 @@ class SilentRelay:
         self._connect = connect
         self._silent = threading.Event()
         self._open: list[socket.socket] = []
+        self._slow_until = 0.0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -31,6 +36,20 @@ class SilentRelay:
         """Hand nothing on for those who are connected, without closing anything."""
         self._silent.set()
         self._silent = threading.Event()
+
+    def reset(self) -> None:
+        """Reset the connections of those who are connected."""
+        connected, self._open = self._open, []
+        for each in connected:
+            with suppress(OSError):
+                # Nothing lingers: what the other side hears is a reset, and no orderly end.
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                each.shutdown(socket.SHUT_RD)  # wakes who waits for it
+            each.close()
+
+    def slow_down(self, seconds: float) -> None:
+        """Hand on only some bytes at a time, for so long."""
+        self._slow_until = time.monotonic() + seconds
 
     def close(self) -> None:
         """Close everything."""
@@ -46,16 +65,20 @@ class SilentRelay:
                 far = self._connect()
                 self._open += [near, far]
                 for pair in ((near, far), (far, near)):
-                    threading.Thread(target=_hand_on, args=(*pair, self._silent), daemon=True).start()
+                    threading.Thread(target=self._hand_on, args=(*pair, self._silent), daemon=True).start()
 
-
-def _hand_on(source: socket.socket, target: socket.socket, silent: threading.Event) -> None:
-    with suppress(OSError):
-        while data := source.recv(65536):
-            if not silent.is_set():
+    def _hand_on(self, source: socket.socket, target: socket.socket, silent: threading.Event) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                if silent.is_set():
+                    continue
+                while data and time.monotonic() < self._slow_until:
+                    target.sendall(data[:_FEW])
+                    data = data[_FEW:]
+                    time.sleep(_MOMENT_SECONDS)
                 target.sendall(data)
-        if not silent.is_set():
-            target.shutdown(socket.SHUT_WR)
+            if not silent.is_set():
+                target.shutdown(socket.SHUT_WR)
 
 
 def to_server(url: str) -> socket.socket:

@@ -1,0 +1,254 @@
+"""The judge finds whatever is lost, doubled or wrong, and nothing where all is well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from champion_gate.domain.canonical import canonical
+from champion_gate.domain.ledger.chain import GENESIS, chain_hash
+from champion_gate.domain.ledger.export import BODY_MEMBERS
+from faults.judge import Heard, findings
+
+MODEL, COPY = "main.ml.m0", "prod.ml.m0"
+Lines = list[dict[str, Any]]
+
+
+def numbered(lines: Lines) -> Lines:
+    return [{"n": n, **line} for n, line in enumerate(lines, 1)]
+
+
+def chained(entries: Lines) -> Lines:
+    lines, previous = [], GENESIS
+    for number, entry in enumerate(entries, 1):
+        usual = {
+            "registry": "databricks-uc",
+            "model": COPY,
+            "alias": "Champion",
+            "actor": "reviewer-1",
+            "reason": "",
+            "at": "2026-01-05T09:00:00+00:00",
+            "promotion_id": "p1",
+            "facts": {},
+        }
+        members = {**usual, **entry, "number": number}
+        hashed = chain_hash(previous, canonical({name: members[name] for name in BODY_MEMBERS}))
+        lines.append({**members, "previous_hash": previous, "hash": hashed})
+        previous = hashed
+    return lines
+
+
+FIRST_SEEN = {"kind": "alias_change", "facts": {"from": None, "to": "1", "source": "first_seen"}}
+DECIDED = {"kind": "decision", "facts": {"verdict": "approved", "deciders": [{"login": "reviewer-1"}]}}
+MOVED: dict[str, Any] = {"kind": "alias_change", "facts": {"from": "1", "to": "2", "source": "promotion"}}
+ASKED = {"request": "77", "correlation": "p1-0123456789ab", "model": COPY, "version": "2"}
+JOURNAL: Lines = [
+    {"what": "trained", "run": "5", "job": "9", "model": MODEL, "version": "2"},
+    {"what": "notified", "run": "5", "status": 202},
+    {
+        "what": "run",
+        "run": "6",
+        "job": "10",
+        "token": "t1",
+        "parameters": {"model_name": MODEL, "model_version": "2"},
+    },
+    {"what": "request", "by": "bot", **ASKED},
+    {"what": "pressed", "request": "77", "login": "reviewer-1", "verdict": "approve"},
+    {
+        "what": "copied",
+        "model": COPY,
+        "version": "2",
+        "source": MODEL,
+        "source_version": "2",
+        "reused": False,
+    },
+    {"what": "alias", "model": COPY, "alias": "Champion", "version": "2"},
+    {"what": "endpoint", "endpoint": "churn", "by": "gate", "versions": ["2"]},
+    {
+        "what": "notice",
+        "kind": "webhook",
+        "id": "msg-1",
+        "type": "promoted",
+        "about": {"promotion": "p1", "title": "v2 has Champion"},
+    },
+    {"what": "stands", "request": "77", "status": "success"},
+]
+PROMOTION: dict[str, Any] = {
+    "id": "p1",
+    "model": COPY,
+    "source_model": MODEL,
+    "version": "2",
+    "alias": "Champion",
+    "phase": "promoted",
+    "reason": "approved",
+    "last_error": None,
+    "request": {"external_id": "77"},
+    "evidence_sha256": "0123456789ab" + 52 * "c",
+}
+NOTIFICATION: dict[str, Any] = {
+    "run_id": "5",
+    "source": "hook",
+    "phase": "resolved",
+    "reason": "found",
+    "last_error": None,
+}
+WELL = Heard(
+    journal=numbered(JOURNAL),
+    ledger=chained([FIRST_SEEN, DECIDED, MOVED]),
+    promotions=[PROMOTION],
+    notifications=[NOTIFICATION],
+    allowed=frozenset({"reviewer-1", "reviewer-2"}),
+)
+
+
+def changed(what: str, **facts: Any) -> Heard:
+    """All lines of a kind with other facts."""
+    lines = [{**line, **facts} if line["what"] == what else line for line in JOURNAL]
+    return replace(WELL, journal=numbered(lines))
+
+
+def without(what: str) -> Heard:
+    return replace(WELL, journal=numbered([line for line in JOURNAL if line["what"] != what]))
+
+
+def twice(what: str, **facts: Any) -> Heard:
+    """One more line like those of a kind, right after them."""
+    lines = []
+    for line in JOURNAL:
+        lines.append(line)
+        if line["what"] == what:
+            lines.append({**line, **facts})
+    return replace(WELL, journal=numbered(lines))
+
+
+def late(what: str) -> Heard:
+    """Those of a kind come last."""
+    return replace(WELL, journal=numbered(sorted(JOURNAL, key=lambda line: line["what"] == what)))
+
+
+def promotion(**facts: Any) -> Heard:
+    return replace(WELL, promotions=[{**PROMOTION, **facts}])
+
+
+def notification(**facts: Any) -> Heard:
+    return replace(WELL, notifications=[{**NOTIFICATION, **facts}])
+
+
+def ledger(*entries: dict[str, Any]) -> Heard:
+    return replace(WELL, ledger=chained(list(entries)))
+
+
+def edited() -> Heard:
+    lines = [*WELL.ledger]
+    lines[1] = {**lines[1], "actor": "reviewer-2"}
+    return replace(WELL, ledger=lines)
+
+
+def test_nothing_is_found_where_all_is_well() -> None:
+    assert findings(WELL) == []
+
+
+def test_what_was_set_without_a_copy_counts_for_the_version_itself() -> None:
+    lines = [line for line in JOURNAL if line["what"] != "copied"]
+    lines = [{**line, "model": MODEL} if line["what"] in {"alias", "request"} else line for line in lines]
+    entries = [{**entry, "model": MODEL} for entry in (FIRST_SEEN, DECIDED, MOVED)]
+    made = replace(promotion(model=MODEL), journal=numbered(lines), ledger=chained(entries))
+    assert findings(made) == []
+
+
+WRONG: dict[str, tuple[Callable[[], Heard], str]] = {
+    "a notification is lost": (lambda: replace(WELL, notifications=[]), "was acknowledged and is lost"),
+    "only the sweep has it": (lambda: notification(source="sweep"), "was acknowledged and is lost"),
+    "a notification is open": (lambda: notification(phase="waiting"), "is still waiting"),
+    "it is ignored without a reason": (lambda: notification(phase="ignored", reason=""), "without a reason"),
+    "a version is asked about by nobody": (lambda: replace(WELL, promotions=[]), "came to nothing"),
+    "a version is seen by nobody": (
+        lambda: replace(WELL, promotions=[], notifications=[], journal=numbered([JOURNAL[0]])),
+        "nobody has seen it",
+    ),
+    "a promotion is open": (lambda: promotion(phase="approved"), "is still approved"),
+    "it says promoted, and is not": (lambda: without("alias"), "nothing that happened explains it"),
+    "it ends as nobody wished": (lambda: promotion(phase="rejected"), "nothing that happened explains it"),
+    "it fails where nothing is refused": (
+        lambda: promotion(phase="failed"),
+        "nothing that happened explains it",
+    ),
+    "the alias is set twice": (lambda: twice("alias"), "was set 2 times on v2"),
+    "nobody approved": (lambda: without("pressed"), "which nobody had approved"),
+    "the trainer approved": (lambda: changed("pressed", login="octo-trainer"), "which nobody had approved"),
+    "it was rejected": (lambda: changed("pressed", verdict="reject"), "which nobody had approved"),
+    "it was approved later": (lambda: late("pressed"), "which nobody had approved"),
+    "another version was approved": (lambda: changed("request", version="3"), "which nobody had approved"),
+    "what was approved showed other evidence": (
+        lambda: changed("request", correlation="p1-ba9876543210"),
+        "which nobody had approved",
+    ),
+    "another request was approved": (lambda: changed("pressed", request="78"), "which nobody had approved"),
+    "the vendor refused the approval": (
+        lambda: replace(
+            WELL,
+            journal=numbered(
+                [*JOURNAL[:5], {"what": "not pressed", "request": "77", "login": "reviewer-1"}, *JOURNAL[5:]]
+            ),
+        ),
+        "which nobody had approved",
+    ),
+    "the alias is taken away": (lambda: twice("alias", version=None), "was taken away"),
+    "a job is run twice": (lambda: twice("run", run="8", token="t2"), "was run 2 times"),
+    "a token starts two runs": (
+        lambda: twice("run", run="8", parameters={"model_name": MODEL, "model_version": "3"}),
+        "with the token t1",
+    ),
+    "a version is copied twice": (lambda: twice("copied", version="3"), "was copied 2 times"),
+    "an endpoint is updated twice": (lambda: twice("endpoint"), "was updated 2 times"),
+    "people are asked twice": (
+        lambda: replace(twice("request", request="78"), promotions=[PROMOTION]),
+        "people were asked 2 times",
+    ),
+    "a request is left open": (lambda: changed("stands", status="open"), "no promotion waits for it"),
+    "a notice has two ids": (lambda: twice("notice", id="msg-2"), "was told under 2 ids"),
+    "the ledger was edited": (edited, "has been edited"),
+    "the ledger lacks a move": (lambda: ledger(FIRST_SEEN, DECIDED), "and nowhere in the ledger"),
+    "the ledger tells of a move that was none": (
+        lambda: ledger(
+            FIRST_SEEN, DECIDED, MOVED, {**MOVED, "facts": {"from": "2", "to": "3", "source": "promotion"}}
+        ),
+        "and v2 -> v3 in the ledger",
+    ),
+    "the ledger counts the trainer": (
+        lambda: ledger(
+            FIRST_SEEN,
+            {**DECIDED, "facts": {"verdict": "approved", "deciders": [{"login": "octo-trainer"}]}},
+            MOVED,
+        ),
+        "counts the approval of octo-trainer",
+    ),
+    "the ledger counts who never pressed": (
+        lambda: ledger(
+            FIRST_SEEN,
+            {**DECIDED, "facts": {"verdict": "approved", "deciders": [{"login": "reviewer-2"}]}},
+            MOVED,
+        ),
+        "who never gave one",
+    ),
+    "the ledger counts nobody": (
+        lambda: ledger(FIRST_SEEN, {**DECIDED, "facts": {"verdict": "approved", "deciders": []}}, MOVED),
+        "is an approval by nobody",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_it_finds_what_is_wrong(name: str) -> None:
+    made, words = WRONG[name]
+    found = findings(made())
+    assert any(words in sentence for sentence in found), found
+
+
+def test_doubles_that_were_cancelled_are_none() -> None:
+    doubled = twice("request", request="78")
+    stands = {"what": "stands", "request": "78", "status": "cancelled", "n": 99}
+    assert findings(replace(doubled, journal=[*doubled.journal, stands])) == []

@@ -1,0 +1,107 @@
+"""Calls that go wrong and kill -9 at every call, on each database and vendor: nothing is lost, doubled or wrong."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from faults.storm import Storm, storm
+from integration.store_databases import Databases
+
+pytest_plugins = ("integration.store_fixtures",)
+
+pytestmark = [pytest.mark.part("full"), pytest.mark.timeout(1800)]
+
+DATABASES = ("sqlite", "postgresql")
+PROVIDERS = ("github", "github-review", "gitlab-rules")
+RATE, HOOK_RATE = 0.15, 0.3
+"""How many of the calls, and of the notifications and webhooks, meet a fault."""
+SECONDS_BETWEEN = 8.0
+"""Of kills, and of what befalls PostgreSQL, on average."""
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest) -> str:
+    """The URL of a migrated database of the kind that the parameter names."""
+    databases: Databases = request.getfixturevalue(f"{request.param}_databases")
+    return databases.migrated()
+
+
+def places(made: Storm, chance: random.Random, most: int) -> list[tuple[str, int, bool]]:
+    """(shape, n-th, after) of the calls of one promotion, each before and after it is carried out; writes first."""
+    made.far.shapes()
+    made.train()
+    made.settle()
+    counted = Counter(made.far.shapes())
+    found = [
+        (shape, n, after) for shape, often in counted.items() for n in range(often) for after in (False, True)
+    ]
+    chance.shuffle(found)
+    found.sort(key=lambda place: (" GET " in place[0], place[1]))
+    return found[:most]
+
+
+def kill_everywhere(made: Storm, chance: random.Random, most: int) -> None:
+    """A kill at each of so many places."""
+    made.start()
+    for shape, n, after in places(made, chance, most):
+        met = made.kill_at(shape, n, after=after)
+        made.figures.places["met" if met else f"not met: {shape}"] += 1
+
+
+def rage(made: Storm, chance: random.Random, faults: int, seconds: float) -> None:
+    """Faults until there were so many, with a kill now and then, for so long at most."""
+    made.far.let_people(trainer_first=0.15, rejects=0.1, seconds=2.0)
+    made.far.rage(RATE, HOOK_RATE)
+    made.start()
+    end = time.monotonic() + seconds
+    kill = shake = time.monotonic() + chance.uniform(0, SECONDS_BETWEEN)
+    while sum(made.far.injected().values()) < faults and (now := time.monotonic()) < end:
+        made.keep_busy()
+        time.sleep(0.1)
+        if now > kill:
+            made.kill()
+            made.start()
+            kill = now + chance.uniform(0, 2 * SECONDS_BETWEEN)
+        if now > shake:
+            made.shake_database(chance)
+            shake = now + chance.uniform(0, 2 * SECONDS_BETWEEN)
+
+
+@pytest.mark.parametrize(
+    ("provider", "database", "most"),
+    [
+        *((provider, database, 110) for database in DATABASES for provider in PROVIDERS),
+        pytest.param("github", "sqlite", 14, marks=pytest.mark.part("rest")),
+    ],
+    indirect=["database"],
+)
+def test_killed_before_and_after_every_call(tmp_path: Path, provider: str, database: str, most: int) -> None:
+    seed = f"kills {provider} {most}"
+    with storm(tmp_path, provider, database, seed=seed) as made:
+        kill_everywhere(made, random.Random(seed), most)
+        made.settle()
+        made.judge()
+
+
+@pytest.mark.parametrize(
+    ("provider", "database", "faults", "seconds"),
+    [
+        *((provider, database, 700, 900.0) for database in DATABASES for provider in PROVIDERS),
+        pytest.param("gitlab-rules", "postgresql", 100, 12.0, marks=pytest.mark.part("rest")),
+        pytest.param("github-review", "sqlite", 100, 12.0, marks=pytest.mark.part("rest")),
+    ],
+    indirect=["database"],
+)
+def test_whatever_goes_wrong_at_the_vendors(
+    tmp_path: Path, provider: str, database: str, faults: int, seconds: float
+) -> None:
+    seed = f"faults {provider} {faults}"
+    with storm(tmp_path, provider, database, gates=4, seed=seed) as made:
+        rage(made, random.Random(seed), faults, seconds)
+        made.settle()
+        made.judge()
