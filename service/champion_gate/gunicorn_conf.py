@@ -75,7 +75,7 @@ def command(
     """The command line that serves; run it in place of this process, so that nothing heavy stays behind.
 
     Args:
-        bind_to: host:port.
+        bind_to: host:port, or `fd://N` for a socket that is inherited.
         console: log lines for people instead of JSON.
         stop_seconds: how long it may take to stop.
         app: what is served: module and factory.

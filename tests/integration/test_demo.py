@@ -19,6 +19,7 @@ import psutil
 import pytest
 import requests
 
+from champion_gate.bootstrap.local import PortInUseError, listening
 from champion_gate.store import open_store
 from integration.commands import clean_environ, command_line
 from integration.process_world import PATIENCE, free_port, port_of, refuses, until
@@ -116,6 +117,15 @@ def demo(*arguments: str, terminal: bool = False) -> Iterator[Demo]:
             yield running
         finally:
             running.close()
+
+
+def test_the_port_that_is_chosen_is_nobody_elses_from_then_on() -> None:
+    with listening("127.0.0.1", 0) as chosen:
+        port = chosen.getsockname()[1]
+        with pytest.raises(PortInUseError), listening("127.0.0.1", port):
+            pass
+    with listening("127.0.0.1", port):
+        pass
 
 
 @pytest.mark.part("rest")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import secrets
 import shlex
+import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -357,7 +359,12 @@ def check_local_config() -> str:
 
 
 def check_port(host: str, port: int) -> None:
-    """Make sure that the service can listen there: gunicorn itself tries for seconds, and then says little.
+    """Make sure that the service can listen there; raises as `listening` does, for gunicorn tries for seconds, and says little."""
+    listening(host, port).close()
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens there, so that nobody else can.
 
     Args:
         host: an address or a name.
@@ -367,17 +374,17 @@ def check_port(host: str, port: int) -> None:
         PortInUseError: another process listens there.
         ConfigurationError: this machine has no such address, or this user may not listen there.
     """
-    import errno
-    import socket
-
     from champion_gate.errors import ConfigurationError
 
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen()
+        with ExitStack() as unless_it_listens:
+            found = unless_it_listens.enter_context(socket.socket(family))
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            found.bind(address)
+            found.listen()
+            unless_it_listens.pop_all()
+            return found
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortInUseError(host, port) from error

@@ -7,7 +7,6 @@ import secrets
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,10 +19,12 @@ import click
 import requests
 import yaml
 
-from champion_gate.bootstrap.local import check_port
+from champion_gate import gunicorn_conf
+from champion_gate.bootstrap.local import listening, migrate_database
 from champion_gate.cli.output import clean
 from champion_gate.demo.around import gate_around
 from champion_gate.demo.ci import TRAINER_LOGIN, DemoCi, serving
+from champion_gate.demo.impatient import APP
 from champion_gate.demo.models import TRAINER, CatalogModels, DemoModels, MlflowModels
 from champion_gate.errors import VendorUnavailableError
 
@@ -109,12 +110,12 @@ def demo_world(
     from champion_gate_standins.common.server import serve
     from champion_gate_standins.databricks.server import DatabricksStandIn, Hook
 
-    check_port("127.0.0.1", port)
-    port = port or _free_port()
-    url = f"http://127.0.0.1:{port}"
     hook = ("databricks", secrets.token_urlsafe(24))
     databricks = DatabricksStandIn()
     with ExitStack() as stack:
+        # Whoever only looks for a free port may find it taken by the time the service listens.
+        listener = stack.enter_context(listening("127.0.0.1", port))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         databricks_url = stack.enter_context(serve(databricks.app))
         ci = stack.enter_context(serving(ci_kind, url))
         say(f"Databricks stand-in at {databricks_url}, {ci.name} stand-in at {ci.url}")
@@ -130,7 +131,6 @@ def demo_world(
         environ = {
             "CHAMPION_GATE_CONFIG": str(_write_gates(folder, models, ci, job_id, around)),
             "CHAMPION_GATE_DATABASE_URL": f"sqlite:///{folder}/champion-gate.db",
-            "CHAMPION_GATE_PORT": str(port),
             "CHAMPION_GATE_DATABRICKS_HOOK_USERNAME": hook[0],
             "CHAMPION_GATE_DATABRICKS_HOOK_PASSWORD": hook[1],
             **ci.environ(),
@@ -139,7 +139,7 @@ def demo_world(
         }
         # The service starts while the registry is made: both take seconds, of one core each.
         log = folder / "service.log"
-        process = stack.enter_context(started_service(environ, log, interrupts, full=full))
+        process = stack.enter_context(started_service(environ, listener, log, interrupts, full=full))
         models.fill(job_id, databricks.jobs.task_run_id(job_run_id, "train"))
         say(f"{models.title} with {models.destination} v1 (Champion) and a freshly trained {models.name} v2")
         _wait_until_alive(process, url, log)
@@ -163,32 +163,30 @@ def _operator_token(database_url: str) -> str:
 
 @contextmanager
 def started_service(
-    environ: dict[str, str], log: Path, interrupts: Interrupts, *, full: bool
+    environ: dict[str, str], listener: socket.socket, log: Path, interrupts: Interrupts, *, full: bool
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """`champion-gate serve` as a process of its own, stopped when the block ends."""
+    """What `champion-gate serve` becomes as a process of its own, stopped when the block ends; the listener is its alone."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("CHAMPION_GATE_", "DATABRICKS_"))}
-    command = _impatient(environ) if full else [sys.executable, "-m", "champion_gate", "serve"]
+    migrate_database(environ["CHAMPION_GATE_DATABASE_URL"])
+    there = f"fd://{listener.fileno()}"
+    command = gunicorn_conf.command(there, app=APP) if full else gunicorn_conf.command(there)
     process = None
     try:
         # A group of its own: Ctrl-C reaches the demo, which then stops the service in an orderly way.
         with log.open("wb") as output, interrupts.held():
             process = subprocess.Popen(  # noqa: S603 - our own interpreter
-                command, env={**inherited, **environ}, stdout=output, stderr=output, start_new_session=True
+                command,
+                env={**inherited, **environ},
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                pass_fds=[listener.fileno()],
             )
+        listener.close()
         yield process
     finally:
         if process is not None:
             _stop(process)
-
-
-def _impatient(environ: dict[str, str]) -> list[str]:
-    """Do what `champion-gate serve` does before it becomes gunicorn, and return the command line of that."""
-    from champion_gate.bootstrap.local import migrate_database
-    from champion_gate.demo.impatient import APP
-    from champion_gate.gunicorn_conf import command
-
-    migrate_database(environ["CHAMPION_GATE_DATABASE_URL"])
-    return command(f"127.0.0.1:{environ['CHAMPION_GATE_PORT']}", app=APP)
 
 
 def _wait_until_alive(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
@@ -235,10 +233,3 @@ def _write_gates(
         yaml.safe_dump({"registry": models.uri, **ci.top_level(), "gates": [gate]}, sort_keys=False)
     )
     return path
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
