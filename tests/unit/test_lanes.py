@@ -57,3 +57,26 @@ class LanesInAnyOrder(RuleBasedStateMachine):
 
 
 TestLanesInAnyOrder = LanesInAnyOrder.TestCase
+
+
+def looks(number: int) -> list[tuple[str, str]]:
+    return [("look", f"runs:{each}") for each in range(number)]
+
+
+def test_a_row_waits_for_one_look_and_not_for_a_whole_sweep() -> None:
+    lanes = Lanes({}, default_cap=1)
+    first, *others = looks(3)
+    assert lanes.enter("databricks", first)
+    assert not any(lanes.enter("databricks", each) for each in (*others, JOBS[0]))
+    assert lanes.leave("databricks", first) == (JOBS[0],)
+
+
+def test_rows_that_keep_coming_leave_every_other_place_to_a_sweep() -> None:
+    lanes = Lanes({}, default_cap=1)
+    assert lanes.enter("databricks", JOBS[0])
+    assert not any(lanes.enter("databricks", each) for each in (*JOBS[1:], *looks(2)))
+    order = [JOBS[0]]
+    while ready := lanes.leave("databricks", order[-1]):
+        order += ready
+        assert lanes.enter("databricks", order[-1])
+    assert [kind for kind, _ in order] == ["promotion", "look"] * 2 + ["promotion"] * 2

@@ -71,7 +71,8 @@ class Lanes:
     """How many threads may be busy with one vendor at a time, and one with one row.
 
     A job that finds its lane full waits here without a thread. What waits here is only in memory: after
-    a crash the sweep finds it.
+    a crash the sweep finds it. A sweep over many gates sends thousands of looks at once: they and the rows
+    take turns, so that neither waits for all of the others.
     """
 
     def __init__(self, caps: Mapping[str, int], default_cap: int) -> None:
@@ -87,7 +88,7 @@ class Lanes:
         self._busy: Counter[str] = Counter()
         self._running: set[Job] = set()
         self._again: set[Job] = set()
-        self._waiting: dict[str, dict[Job, None]] = {}
+        self._waiting: dict[tuple[str, bool], dict[Job, None]] = {}
 
     def enter(self, lane: str, job: Job) -> bool:
         """Take a place; False means that the job now waits, once however often it came."""
@@ -96,7 +97,7 @@ class Lanes:
                 self._again.add(job)
                 return False
             if self._busy[lane] >= self._caps.get(lane, self._default_cap):
-                self._waiting.setdefault(lane, {})[job] = None
+                self._waiting.setdefault((lane, _is_look(job)), {})[job] = None
                 return False
             self._busy[lane] += 1
             self._running.add(job)
@@ -119,7 +120,8 @@ class Lanes:
             self._busy[lane] -= 1
             self._running.discard(job)
             ready = []
-            if waiting := self._waiting.get(lane):
+            others, alike = (self._waiting.get((lane, kind)) for kind in (not _is_look(job), _is_look(job)))
+            if waiting := others or alike:
                 first = next(iter(waiting))
                 del waiting[first]
                 ready.append(first)
@@ -127,6 +129,10 @@ class Lanes:
                 self._again.discard(job)
                 ready.append(job)
             return tuple(ready)
+
+
+def _is_look(job: Job) -> bool:
+    return job[0] == "look"
 
 
 class Worker:
