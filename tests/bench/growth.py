@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import Retry
 
 from bench.filling import OTHER_MODELS, fill
 from bench.load import HEADERS, body
@@ -132,6 +134,8 @@ def side(rows: int, database: str | None = None) -> Iterator[Side]:
         migrate_database(url)
         fill(url, rows)
         session = stack.enter_context(requests.Session())
+        # Gunicorn closes a connection that was idle for five seconds, maybe just as it is used again.
+        session.mount("http://", HTTPAdapter(max_retries=Retry(1)))
         token = api_token(url)
         session.headers["Authorization"] = f"Bearer {token}"
         environ = {

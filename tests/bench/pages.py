@@ -49,7 +49,7 @@ class Visitor:
     """A browser that is signed in, over a connection that is kept open."""
 
     def __init__(self, of: Side) -> None:
-        self._url, self._session, self._cookies = of.served.url, requests.Session(), dict[str, str]()
+        self._url, self._session, self._cookies = of.served.url, of.session, dict[str, str]()
         form = self.get("/sign-in")
         fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', form))
         self._send("POST", "/sign-in", {**fields, "token": of.token})
@@ -117,9 +117,9 @@ def on(database: str, new: Callable[[], str | None], report: Report) -> dict[str
             acts[f"{what}, deep in the list"] = partial(late.get, late.deep(PATHS[what]))
         acts["a scrape of /metrics"] = many.scrape
         taken = {what: Taken() for what in acts}
+        wait_until_warm(many)
         for act in acts.values():
             act()  # which is the first of its kind, and reads the templates
-        wait_until_warm(many)
         for _ in range(report.rounds):
             for what, act in acts.items():
                 begun = cpu_seconds(many.served.processes())

@@ -155,9 +155,9 @@ class NoticesSent:
             return self._ended(taken, StepPhase.FAILED, why)
         except VendorUnavailableError as error:
             # While it is away, the others' messages do not wait behind all of its own.
-            self._pace.rest(
-                name, now + (_REST if error.retry_after is None else timedelta(seconds=error.retry_after))
-            )
+            rest = _REST if error.retry_after is None else timedelta(seconds=error.retry_after)
+            # From now on: the call itself may have taken as long as the rest.
+            self._pace.rest(name, self._clock.now() + rest)
             # A webhook's receiver knows a message by its id; a chat would show it anew each time.
             if not error.outcome_unknown or self._kinds[name] is NoticeKind.WEBHOOK:
                 raise
