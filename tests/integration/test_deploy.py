@@ -283,13 +283,26 @@ def test_the_chart_is_of_this_version() -> None:
 
 # --- Compose and Caddy ------------------------------------------------------------------------------------
 
-COMPOSE = yaml.safe_load((DEPLOY / "compose" / "compose.yaml").read_text())
+COMPOSE, MONITORING = (
+    yaml.safe_load((DEPLOY / "compose" / name).read_text()) for name in ("compose.yaml", "monitoring.yaml")
+)
 
 
 @pytest.mark.needs("check-jsonschema")
-def test_compose_takes_its_file() -> None:
-    file = DEPLOY / "compose" / "compose.yaml"
-    run(BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", file)
+def test_compose_takes_its_files() -> None:
+    files = [DEPLOY / "compose" / name for name in ("compose.yaml", "monitoring.yaml")]
+    run(BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", *files)
+
+
+@pytest.mark.needs("promtool")
+def test_prometheus_beside_it_is_hardened_and_takes_its_file() -> None:
+    run(BIN / "promtool", "check", "config", "--syntax-only", DEPLOY / "compose" / "prometheus.yaml")
+    service = MONITORING["services"]["prometheus"]
+    hardened = ("restart", "read_only", "cap_drop", "security_opt", "logging")
+    assert {each: service[each] for each in hardened} == COMPOSE["x-hardened"]
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    for file, *_ in (each.split(":") for each in service["volumes"] if each.startswith(".")):
+        assert (DEPLOY / "compose" / file).is_file()
 
 
 def test_every_container_is_hardened_and_only_caddy_is_reached_from_outside() -> None:
@@ -303,6 +316,16 @@ def test_every_container_is_hardened_and_only_caddy_is_reached_from_outside() ->
     assert gate["user"] == re.findall(r"^USER (\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)[-1]
     named = [each for each in gate["environment"] if each.startswith(PREFIX)]
     assert set(named) <= {PREFIX + each.upper() for each in known_variables()}
+
+
+HOOKS = re.findall(r"`POST /hooks/(\w+)`", (ROOT / "service" / "docs" / "api.md").read_text())
+
+
+def test_proxies_pass_on_every_hook_that_there_is() -> None:
+    assert {"databricks", "mlflow", "ping"} <= {*HOOKS}
+    for file in ("compose/Caddyfile", "proxy/README.md"):
+        (passed,) = re.findall(r"hooks/\(([\w|]+)\)", (DEPLOY / file).read_text())
+        assert sorted(passed.split("|")) == sorted(HOOKS), file
 
 
 @contextmanager
@@ -361,7 +384,7 @@ def test_caddy_passes_on_whole_requests_to_the_paths_that_vendors_need_and_to_no
             )
             return answer.status_code
 
-        public = ["hooks/databricks", "hooks/github", "hooks/gitlab", "api/v1/promotions/p-1/decision"]
+        public = [*(f"hooks/{sender}" for sender in HOOKS), "api/v1/promotions/p-1/decision"]
         assert [status("POST", f"/{path}", b"x" * 2**20) for path in public] == [200] * len(public)
         # One address, and not what the sender says of itself.
         assert seen == [(path, "127.0.0.1", 2**20) for path in public]
