@@ -6,7 +6,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -96,7 +96,7 @@ class Storm:
         """Something goes wrong between the service and PostgreSQL."""
         if self.relay is None:
             return
-        does = {
+        does: dict[str, Callable[[], object]] = {
             "reset": self.relay.reset,
             "silence": self.relay.go_silent,
             "slow bytes": partial(self.relay.slow_down, SLOW_SECONDS),
