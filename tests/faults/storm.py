@@ -24,7 +24,7 @@ from integration.process_world import Served, free_port, until
 from integration.silent_relay import SilentRelay, through, to_server
 
 EVER = timedelta(days=3000)
-SETTLED_SECONDS = 240.0
+SETTLED_SECONDS = 600.0
 """After the last fault: what was lost on its way is asked for again only once it cannot arrive any more."""
 _PUT_OFF = timedelta(seconds=3)
 SLOW_SECONDS = 2.0
@@ -72,7 +72,7 @@ class Storm:
         self.started[-1].kill()
         self.figures.kills += 1
 
-    def kill_at(self, shape: str, passing: int = 0, *, after: bool, seconds: float = 20.0) -> bool:
+    def kill_at(self, shape: str, passing: int = 0, *, after: bool, seconds: float = 60.0) -> bool:
         """Kill it while such a call is on its way, and start it again; returns whether one came in so many seconds.
 
         Args:
