@@ -48,9 +48,12 @@ test: $(VENV)/.tools ## the tests, in minutes; ARGS="-k name" or ARGS=tests/unit
 test-all: $(VENV)/.notebooks $(VENV)/.deploy test ## and what takes longer: kill -9, races, released CI jobs, further vendors, more examples
 	@$(PYTEST) --part rest -n 6 --dist loadfile --no-loadscope-reorder
 
-faults: $(VENV)/.tools $(VENV)/.deploy $(VENV)/.schemas ## kill -9 many times over, silent vendors and databases, and each variant that test-all leaves out
-	@$(PYTEST) tests/faults -n 2 --dist worksteal $(ARGS)
-	@$(PYTEST) --part full --ignore tests/faults -n 4 --dist loadfile $(ARGS)
+faults: $(VENV)/.tools $(VENV)/.deploy $(VENV)/.schemas ## kill -9 many times over, silent vendors and databases, and each variant that test-all leaves out; ARGS=--mutants: see tests/README.md
+	@case ' $(ARGS) ' in \
+	  *' --mutants '*) PYTHONPATH=tests $(BIN)/python -m faults.mutants ;; \
+	  *) $(PYTEST) tests/faults -n 2 --dist worksteal $(ARGS) && \
+	    $(PYTEST) --part full --ignore tests/faults -n 4 --dist loadfile $(ARGS) ;; \
+	esac
 
 lint: $(VENV)/.tests ## ruff, mypy and the import rules
 	@$(BIN)/ruff check .

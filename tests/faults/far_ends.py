@@ -19,9 +19,17 @@ from champion_gate_standins.github.accounts import RefusedError as GitHubRefused
 from champion_gate_standins.gitlab.state import RefusedError as GitLabRefusedError
 from champion_gate_standins.notices.server import NoticeReceivers
 from faults.journal import Journal, watch_databricks, watch_github, watch_gitlab, watch_notices
-from faults.proxy import HOOK_FAULTS, Answer, Call, FaultProxy, Hold, Weather
+from faults.proxy import FAULTS, HOOK_FAULTS, Answer, Call, FaultProxy, Hold, Weather
 from integration.gate_models import TRAINER, CatalogModels
-from integration.gate_providers import PROVIDERS, TRAINER_LOGIN, GitHubProvider, GitLabProvider, Provider
+from integration.gate_providers import (
+    BOT,
+    PROVIDERS,
+    REPOSITORY,
+    TRAINER_LOGIN,
+    GitHubProvider,
+    GitLabProvider,
+    Provider,
+)
 from integration.gate_reviews import ReviewProvider
 from integration.gate_world import GATE, SECRETS
 from integration.notices_world import addresses
@@ -251,6 +259,15 @@ class FarEnds:
         """Somebody approves."""
         self._press(request, login, yes=True)
 
+    def note(self, what: str, **facts: Any) -> None:
+        """Write down what was done elsewhere, such as what an operator has `ordered`."""
+        self._journal.write(what, **facts)
+
+    def dispatch(self, inputs: Mapping[str, str]) -> str:
+        """Our own account starts the workflow by hand, as it did before or as a copy of it would; returns the run."""
+        assert isinstance(self._provider, GitHubProvider)
+        return str(self._provider.standin.dispatch(REPOSITORY, inputs, login=BOT).id)
+
     def requests(self) -> dict[str, str]:
         """See Provider."""
         return self._provider.requests()
@@ -260,13 +277,21 @@ class FarEnds:
     def rage(self, calls: float, hooks: float = 0.0, only: tuple[str, ...] = ()) -> None:
         """Have this part of the calls, and of the notifications and webhooks, meet a fault from now on."""
         self._weather.rate, self._post.rate = calls, hooks
-        self._weather.only = only
+        self._weather.only = tuple(each for each in only if each in FAULTS)
+        self._post.only = tuple(each for each in only if each in HOOK_FAULTS)
 
-    def hold(self, shape: str, passing: int = 0, *, after: bool = False) -> None:
+    def hold(self, shape: str, passing: int = 0, *, after: bool = False, answered: bool = False) -> None:
         """Hold up the next call of this shape; see Hold."""
         weather = self._post if shape.startswith("hooks ") else self._weather
         self._weather.hold = self._post.hold = None
-        weather.hold = Hold(shape, passing, after=after)
+        weather.hold = Hold(shape, passing, after=after, answered=answered)
+
+    def held(self) -> Any:
+        """The JSON of the call that is held up."""
+        hold = self._weather.hold or self._post.hold
+        assert hold is not None
+        assert hold.call is not None
+        return json.loads(hold.call.body)
 
     def is_held(self, seconds: float) -> bool:
         """Whether a call is, or comes to be, held up."""
@@ -274,17 +299,19 @@ class FarEnds:
         return hold is not None and hold.held.wait(seconds)
 
     def let_go(self) -> None:
-        """Cut the connection of what is held up, and hold up nothing more."""
+        """End what is held up, and hold up nothing more."""
         for weather in (self._weather, self._post):
             if weather.hold is not None:
                 weather.hold.let_go.set()
                 weather.hold = None
 
-    def shapes(self) -> list[str]:
-        """Of all calls since this was asked last, oldest first."""
-        found = [*self._post.shapes, *self._weather.shapes]
-        self._weather.shapes, self._post.shapes = [], []
-        return found
+    def asked(self) -> int:
+        """How many calls have come to the vendors."""
+        return len(self._weather.shapes)
+
+    def shapes(self, since: int = 0) -> list[str]:
+        """Of all calls to the vendors but so many, and of all notifications and webhooks, oldest first."""
+        return [*self._post.shapes, *self._weather.shapes[since:]]
 
     def injected(self) -> dict[tuple[str, str], int]:
         """How often which fault met which vendor."""

@@ -21,7 +21,7 @@ class Figures:
     Attributes:
         name: which one.
         kills: how often the service was killed.
-        places: at how many calls, and on how many sides of them, that was meant to be; and how often no such call came.
+        places: at how many calls, on which side of them, that was meant to be, and where no such call came.
         injected: (vendor, fault) -> how often.
         found: what the judge has found.
     """
@@ -43,10 +43,6 @@ class Figures:
                 "trained": len(heard.of("trained")),
                 "promotions": len(heard.promotions),
                 "moves": sum(line["alias"] == "Champion" for line in heard.of("alias")),
-                "effects": sum(
-                    len(heard.of(what)) for what in ("alias", "run", "endpoint", "request", "notice")
-                ),
-                "calls": 0,
             }
         ) + Counter(row["phase"] for row in heard.promotions)
 
@@ -78,13 +74,19 @@ def told() -> list[str]:
     if not file.exists():
         return []
     rows = [json.loads(line) for line in file.read_text().splitlines()]
-    told_rows = [[row["storm"], *(_figure(row, name) for name in _COLUMNS)] for row in rows]
+    names = list(dict.fromkeys(row["storm"] for row in rows))
+    told_rows = [
+        [name, *(sum(_figure(row, each) for row in rows if row["storm"] == name) for each in _COLUMNS)]
+        for name in names
+    ]
     total = ["together", *(sum(row[at] for row in told_rows) for at in range(1, len(_COLUMNS) + 1))]
     lines = _table([["storm", *_COLUMNS], *told_rows, total])
     by_fault: Counter[str] = Counter()
     by_vendor: Counter[str] = Counter()
     phases: Counter[str] = Counter()
+    places: Counter[str] = Counter()
     for row in rows:
+        places.update(row["places"])
         for vendor, fault, count in row["injected"]:
             by_fault[fault] += count
             by_vendor[vendor] += count
@@ -92,6 +94,7 @@ def told() -> list[str]:
         phases.update({each: row["counts"].get(each, 0) for each in ends})
     return [
         *lines,
+        f"places: {_listed(places)}",
         f"faults: {_listed(by_fault)}",
         f"met by: {_listed(by_vendor)}",
         f"promotions ended: {_listed(phases)}",

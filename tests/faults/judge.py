@@ -162,7 +162,12 @@ def _writes_for(heard: Heard, row: Row) -> list[Row]:
 
 
 def _alias_writes(heard: Heard) -> Iterator[str]:
-    writes = [line for line in heard.of("alias") if line["version"] is not None]
+    ordered = {(line["model"], line["version"]) for line in heard.of("ordered")}
+    writes = [
+        line
+        for line in heard.of("alias")
+        if line["version"] is not None and (line["model"], line["version"]) not in ordered
+    ]
     for (model, alias, version), often in _counted(writes, "model", "alias", "version"):
         if often > 1:
             yield f"{alias} of {model} was set {often} times on v{version}"

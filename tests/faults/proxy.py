@@ -236,13 +236,17 @@ class Hold:
         shape: of the call, see `shape_of`.
         passing: how many of this shape pass first.
         after: whether the vendor carries it out first, so that the service does not hear of it.
+        answered: whether it is answered once it is let go; else its connection is cut.
+        call: that is held up.
         held: set once it is.
-        let_go: then its connection is cut.
+        let_go: ends it.
     """
 
     shape: str
     passing: int = 0
     after: bool = False
+    answered: bool = False
+    call: Call | None = None
     held: threading.Event = field(default_factory=threading.Event)
     let_go: threading.Event = field(default_factory=threading.Event)
 
@@ -255,7 +259,7 @@ class Weather:
         chance: where the choices come from.
         rate: of the calls that meet a fault, from 0 to 1.
         names: job or other id -> what it is called in shapes.
-        shapes: of the calls that have come since `forget`, oldest first.
+        shapes: of the calls that have come, oldest first.
         injected: how often which fault met which vendor: (vendor, fault) -> count.
         hold: what is held up.
         faults: what there is, by name.
@@ -277,11 +281,10 @@ class Weather:
         with self._lock:
             shape = shape_of(call, self.names)
             self.shapes.append(shape)
-            if self.hold is not None and not self.hold.held.is_set() and self.hold.shape == shape:
-                if not self.hold.passing:
-                    self.hold.held.set()
-                    return self.hold
+            if self.hold is not None and self.hold.shape == shape:
                 self.hold.passing -= 1
+                if self.hold.passing == -1:
+                    return self.hold
             if self.chance.random() >= self.rate:
                 return None
             fitting = {
@@ -383,10 +386,14 @@ class FaultProxy:
         if met is None:
             line.answer(line.carry_out())
         elif isinstance(met, Hold):
-            if met.after:
-                line.carry_out()
+            answer = line.carry_out() if met.after else None
+            met.call = call
+            met.held.set()
             met.let_go.wait(_LOST_AT_MOST_SECONDS)
-            line.cut()
+            if met.answered:
+                line.answer(answer or line.carry_out())
+            else:
+                line.cut()
         else:
             met.does(line, call, self._weather.chance)
 

@@ -6,7 +6,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -61,10 +61,10 @@ class Storm:
 
     # --- the service ---
 
-    def start(self) -> Served:
-        """Start it; the first one is waited for, as what has ended before a gate was first seen is not its concern."""
+    def start(self, **environ: str) -> Served:
+        """Start it, with these variables too; the first one is waited for, as what has ended before a gate was first seen is not its concern."""
         log = self.folder / f"service-{len(self.started) + 1}.log"
-        self.started.append(served := Served(self.environ, log, app=hasty.APP, forked=True))
+        self.started.append(served := Served({**self.environ, **environ}, log, app=hasty.APP, forked=True))
         return served.wait_until_working() if self.started == [served] else served
 
     def kill(self) -> None:
@@ -128,6 +128,10 @@ class Storm:
     def settle(self, seconds: float = SETTLED_SECONDS) -> None:
         """Nothing goes wrong any more: go on until nothing is left to do. Operators try at once what is put off."""
         self.far.rage(0)
+        self.finish(seconds)
+
+    def finish(self, seconds: float = SETTLED_SECONDS) -> None:
+        """The same, whatever goes on going wrong."""
         until(self._is_settled, self.story, seconds)
 
     def _is_settled(self) -> bool:
@@ -209,7 +213,14 @@ class Storm:
 
 @contextmanager
 def storm(
-    folder: Path, provider: str, database_url: str, *, gates: int = 3, seed: str = "", **environ: str
+    folder: Path,
+    provider: str,
+    database_url: str,
+    *,
+    gates: int = 3,
+    seed: str = "",
+    gate: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> Iterator[Storm]:
     """So many gates, a service that is still to be started, and nothing that goes wrong yet.
 
@@ -219,6 +230,7 @@ def storm(
         database_url: of a migrated database without rows.
         gates: how many.
         seed: of what is left to chance.
+        gate: more keys of each gate.
         environ: more variables of the service.
     """
     relay = SilentRelay(lambda: to_server(database_url)) if database_url.startswith("postgresql") else None
@@ -227,14 +239,16 @@ def storm(
         far_ends(provider, gates, folder / "journal.jsonl", port, seed) as far,
         open_store(database_url) as store,
     ):
-        (folder / "gates.yaml").write_text(json.dumps(far.gates()))
+        file = far.gates()
+        file["gates"] = [{**each, **(gate or {})} for each in file["gates"]]
+        (folder / "gates.yaml").write_text(json.dumps(file))
         given = {
             **far.environ(),
             "CHAMPION_GATE_CONFIG": f"{folder}/gates.yaml",
             "CHAMPION_GATE_DATABASE_URL": through(relay, database_url) if relay else database_url,
             "CHAMPION_GATE_PORT": str(port),
             "CHAMPION_GATE_SWEEP_SECONDS": "1",
-            **environ,
+            **(environ or {}),
         }
         made = Storm(folder, far, given, store, gates, figures, relay=relay)
         try:

@@ -1,4 +1,4 @@
-"""kill -9 again and again on other registries, vendors and databases than the usual ones: all is applied, once."""
+"""kill -9 again and again where the registry is an MLflow that lags: all is applied, once. See also `test_storms.py`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ MODELS = 4
 @pytest.mark.parametrize(
     ("registry", "provider", "database", "kills"),
     [
-        pytest.param("uc", "gitlab-rules", "postgresql", 5, marks=pytest.mark.part("full")),
         pytest.param("mlflow", "github", "sqlite", 5, marks=pytest.mark.part("full")),
         pytest.param("mlflow", "gitlab-environment", "postgresql", 5, marks=pytest.mark.part("full")),
         pytest.param("mlflow", "gitlab-environment", "postgresql", 2, marks=pytest.mark.part("rest")),

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from champion_gate.domain.notifications import NotificationPhase
 from champion_gate.domain.promotion import Phase
 from champion_gate_standins.databricks.server import Fault
 from integration.gate_world import REPOSITORY
@@ -39,20 +38,6 @@ def assert_promoted_once(world: ProcessWorld, version: str) -> None:
     assert ours == [("1", version, "reviewer-1")]
 
 
-def test_killed_right_after_the_202(world: ProcessWorld) -> None:
-    served = world.launch().wait_until_alive()
-    run_id, version = world.begin_training()
-    assert world.databricks.jobs.finish_run(run_id) == [202]
-    served.kill()
-    assert world.github.runs == []
-    world.serve()
-    world.approve(world.wait_for(Phase.PENDING_APPROVAL, version, RECOVERY_SECONDS))
-    assert_promoted_once(world, version)
-    with world.store() as store:
-        (row,) = store.list_notifications().items
-    assert (row.source, row.phase) == ("hook", NotificationPhase.RESOLVED)
-
-
 def test_killed_while_the_dispatch_hangs(world: ProcessWorld) -> None:
     """The run was started and its id never came; somebody had even started a second one for us."""
     hanging = world.github.faults.add("/dispatches$", method="POST", hang=60, carry_out=True, drop=True)
@@ -80,27 +65,6 @@ def begin_hanging_write(world: ProcessWorld, fault: Fault) -> str:
     world.approve(world.wait_for(Phase.PENDING_APPROVAL, version))
     until(lambda: fault.hits, world.story)
     return version
-
-
-@pytest.mark.part("full")
-def test_killed_while_the_alias_is_put_and_the_put_gets_through(world: ProcessWorld) -> None:
-    hang = threading.Event()
-    version = begin_hanging_write(world, Fault("/aliases/", "PUT", hang=hang, times=1))
-    assert world.promotions()[0].phase is Phase.APPROVED
-    world.started[0].kill()
-    hang.set()
-    until(world.alias_writes, "the PUT that had been sent was not carried out")
-    world.serve()
-    assert_promoted_once(world, version)
-
-
-def test_killed_while_the_alias_is_put_and_the_put_is_lost(world: ProcessWorld) -> None:
-    hang = threading.Event()
-    version = begin_hanging_write(world, Fault("/aliases/", "PUT", hang=hang, drop=True, times=1))
-    world.started[0].kill()
-    hang.set()
-    world.serve()
-    assert_promoted_once(world, version)
 
 
 def kill_between_write_and_record(world: ProcessWorld) -> str:

@@ -99,11 +99,11 @@ class _Source:
         here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (here, there):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * _LONGEST_ORDER)
-        tests = str(Path(__file__).parents[1])
+        path = os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))))
         with there:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "integration.forked", str(there.fileno())],
-                env={**os.environ, "PYTHONPATH": tests},
+                env={**os.environ, "PYTHONPATH": path},
                 pass_fds=[there.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -250,7 +250,8 @@ def _next_copy(control: socket.socket) -> _Order | None:
                 return _Order(sent, output)
             running[pid] = told
             os.close(output)
-            control.send(str(pid).encode())
+            with contextlib.suppress(OSError):  # who has ordered it may have ended; then it ends below
+                control.send(str(pid).encode())
     for pid in running:
         os.kill(pid, signal.SIGKILL)
     return None

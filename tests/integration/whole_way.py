@@ -94,15 +94,6 @@ class WholeWay:
         with self.world.store() as store:
             return store.steps_of(promotion.id)
 
-    def done(self) -> int:
-        """How many things the stand-ins' journals tell of."""
-        databricks = self.world.databricks
-        return (
-            len(databricks.starts.started)
-            + len(databricks.catalog.alias_writes)
-            + len(databricks.serving.updates)
-        )
-
     def assert_all_done_once(self) -> None:
         """One of each: validation run, request to people, move of the alias, batch run, update of the endpoint."""
         promotion, databricks = self.finish(), self.world.databricks
