@@ -43,16 +43,16 @@ demo: $(VENV)/.runtime ## the whole flow on this machine, against stand-ins; ARG
 
 # More workers than processors: many tests wait. By file, so that what the tests of a file share is made once.
 test: $(VENV)/.tools ## the tests, in minutes; ARGS="-k name" or ARGS=tests/unit narrows it
-	@$(PYTEST) --part quick -n 5 --dist loadfile $(ARGS)
+	@$(PYTEST) --part quick --workers 5 $(ARGS)
 
 test-all: $(VENV)/.notebooks $(VENV)/.deploy test ## and what takes longer: kill -9, races, released CI jobs, further vendors, more examples
-	@$(PYTEST) --part rest -n 6 --dist loadfile --no-loadscope-reorder
+	@$(PYTEST) --part rest --workers 6
 
 faults: $(VENV)/.tools $(VENV)/.deploy $(VENV)/.schemas ## kill -9 many times over, silent vendors and databases, and each variant that test-all leaves out; ARGS=--mutants: see tests/README.md
 	@case ' $(ARGS) ' in \
 	  *' --mutants '*) PYTHONPATH=tests $(BIN)/python -m faults.mutants ;; \
 	  *) $(PYTEST) tests/faults -n 2 --dist worksteal $(ARGS) && \
-	    $(PYTEST) --part full --ignore tests/faults -n 4 --dist loadfile $(ARGS) ;; \
+	    $(PYTEST) --part full --ignore tests/faults --workers 4 $(ARGS) ;; \
 	esac
 
 lint: $(VENV)/.tests ## ruff, mypy and the import rules

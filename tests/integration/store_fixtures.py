@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import uuid
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +31,7 @@ def sqlite_databases(tmp_path_factory: pytest.TempPathFactory) -> SqliteDatabase
 @pytest.fixture(scope="session")
 def postgresql_databases() -> Iterator[PostgresqlDatabases]:
     # Short, and outside pytest's own folders: as root the server runs as another user, who must reach it.
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)[:12]
+    run = Path(os.environ["TESTS_SHARED_FOLDER"]).name
     folder = Path(tempfile.gettempdir()) / f"gate-pg-{run}"
     lock = folder.with_suffix(".lock")
     try:
