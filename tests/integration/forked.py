@@ -28,6 +28,7 @@ from pathlib import Path
 from pkgutil import walk_packages
 from typing import NoReturn
 
+_TESTS = str(Path(__file__).parents[1])
 _LONGEST_ORDER = 128 * 1024
 _BESIDE_OURS = (
     *("alembic.command", "gunicorn.app.wsgiapp", "psycopg", "requests"),
@@ -57,7 +58,7 @@ class Forked:
         self._ends, told = os.pipe()
         order = {"command": list(command), "cwd": str(cwd), "env": dict(env)}
         with output.open("wb") as file:
-            self.pid = _source().fork(order, file.fileno(), told)
+            self.pid = _source(env.get("PYTHONPATH", _TESTS)).fork(order, file.fileno(), told)
         os.close(told)
 
     def poll(self) -> int | None:
@@ -93,13 +94,17 @@ class Forked:
 
 
 class _Source:
-    """This side of the process from which copies are made; it ends, and every copy with it, when this process does."""
+    """This side of the process from which copies are made; it ends, and every copy with it, when this process does.
 
-    def __init__(self) -> None:
+    Args:
+        path: its PYTHONPATH, by which it may be of another release.
+    """
+
+    def __init__(self, path: str) -> None:
         here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (here, there):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * _LONGEST_ORDER)
-        path = os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))))
+        path = os.pathsep.join(filter(None, (path, os.environ.get("PYTHONPATH"))))
         with there:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "integration.forked", str(there.fileno())],
@@ -133,8 +138,8 @@ class _Source:
 
 
 @cache
-def _source() -> _Source:
-    return _Source()
+def _source(path: str) -> _Source:
+    return _Source(path)
 
 
 # --- in the process from which copies are made ---

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import subprocess
-import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import champion_gate
 from champion_gate.store.tables import SCHEMA_VERSION
-from integration.commands import clean_environ
+from integration.commands import clean_environ, command_line
+from integration.forked import Forked
 
 RELEASE = "0.2.0"
 SCHEMA = f"{int(SCHEMA_VERSION) + 1:04}"
@@ -58,7 +59,7 @@ _CHANGES = (
 )
 
 
-def newer_release(folder: Path, *, oldest: str = champion_gate.__version__) -> Path:
+def newer_release(folder: Path, *, oldest: str = champion_gate.__version__) -> str:
     """Make the copy.
 
     Args:
@@ -66,7 +67,7 @@ def newer_release(folder: Path, *, oldest: str = champion_gate.__version__) -> P
         oldest: what its migration names as the oldest release that may run beside it.
 
     Returns:
-        What stands on PYTHONPATH for a process of that release.
+        The PYTHONPATH of a process of that release.
     """
     package = folder / "newer" / "champion_gate"
     shutil.copytree(Path(champion_gate.__file__).parent, package)
@@ -77,19 +78,17 @@ def newer_release(folder: Path, *, oldest: str = champion_gate.__version__) -> P
         file.write_text(text.replace(before, after))
     migration = package / f"store/migrations/versions/v{SCHEMA}_note.py"
     migration.write_text(_MIGRATION.replace("OLDEST", oldest))
-    return package.parent
+    return os.pathsep.join([str(package.parent), str(Path(__file__).parents[1])])
 
 
-def run_newer(
-    path: Path, *arguments: str, environ: dict[str, str], folder: Path
-) -> subprocess.CompletedProcess[str]:
-    """Run a command of the newer release to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "champion_gate", *arguments],
+def run_newer(path: str, *arguments: str, environ: Mapping[str, str], folder: Path) -> tuple[int, str]:
+    """Run a command of the newer release to its end; returns its exit code and what it printed."""
+    printed = folder / f"newer-{arguments[0]}.log"
+    command = Forked(
+        command_line(*arguments),
         cwd=folder,
-        env=clean_environ({**environ, "PYTHONPATH": str(path)}),
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
+        env=clean_environ({**environ, "PYTHONPATH": path}),
+        output=printed,
     )
+    code = command.wait(120)
+    return code, printed.read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import re
 import signal
@@ -104,7 +105,8 @@ class Served:
         if app:
             migrate_database(environ["CHAMPION_GATE_DATABASE_URL"])
             command = gunicorn_conf.command(f"127.0.0.1:{environ['CHAMPION_GATE_PORT']}", app=app)
-            environ = {**environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+            paths = [*filter(None, [environ.get("PYTHONPATH")]), str(Path(__file__).parents[1])]
+            environ = {**environ, "PYTHONPATH": os.pathsep.join(paths)}
         start: Callable[..., Forked | subprocess.Popen[bytes]] = Forked if forked else _started
         self.process = start(command, cwd=log.parent, env=clean_environ(environ), output=log)
         self._known: dict[int, psutil.Process] = {}

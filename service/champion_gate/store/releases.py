@@ -177,7 +177,7 @@ def let_all_read(
             continue
         if older := older_replicas(connection, release):
             raise OlderReplicaError(
-                f"“{word.value}” is not written yet: {names(older)} would not know it.",
+                f"{word.value!r} is not written yet: {names(older)} would not know it.",
                 hint=f"It is written once every replica is of release {release} or later.",
             )
         raise_oldest(connection, release)
