@@ -127,16 +127,19 @@ class Replicas:
 
 
 @contextmanager
-def replicas_world(folder: Path, database_url: str, *, models: int = 4) -> Iterator[Replicas]:
+def replicas_world(
+    folder: Path, database_url: str, *, models: int = 4, sweep_seconds: int = 2
+) -> Iterator[Replicas]:
     """So many models with a Champion v1, each with a job that is watched; no replica runs yet.
 
     Args:
         folder: for gates.yaml and logs.
         database_url: of a migrated PostgreSQL database.
         models: how many.
+        sweep_seconds: between two sweeps of a replica.
     """
     with process_world(
-        folder, CHAMPION_GATE_DATABASE_URL=database_url, CHAMPION_GATE_SWEEP_SECONDS="2"
+        folder, CHAMPION_GATE_DATABASE_URL=database_url, CHAMPION_GATE_SWEEP_SECONDS=str(sweep_seconds)
     ) as world:
         world.impatient = world.forked = True
         jobs = {}

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 
 import psycopg
 import pytest
 import requests
 
+from champion_gate.domain.notifications import NotificationPhase
 from champion_gate.domain.promotion import Phase
 from faults.replicas_world import Replicas, replicas_world
 from integration.newer_release import RELEASE, SCHEMA, WORD, newer_release, run_newer
@@ -21,51 +23,68 @@ pytest_plugins = ("integration.store_fixtures",)
 
 pytestmark = [pytest.mark.part("full"), pytest.mark.timeout(400)]
 
-PACE_SECONDS = 1.0
-MODELS = 80
-"""More than are trained meanwhile."""
+PACE_SECONDS = 0.5
+MODELS = 6
 
 
 class Load:
-    """Jobs that end one after the other, each told of once, and reviewers who approve whatever waits for them."""
+    """Each model's job ends again once its last version is Champion; reviewers approve whatever waits for them.
+
+    Attributes:
+        told: the jobs that Databricks has told of, in their order.
+        answers: of the hook, to each.
+    """
 
     def __init__(self, replicas: Replicas) -> None:
         self.replicas = replicas
         self.told: list[str] = []
         self.answers: list[int] = []
-        self.approved: set[str] = set()
-        self.stopping = threading.Event()
+        self._approved: set[str] = set()
+        self._stopping = threading.Event()
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Go on until the block ends."""
-        threads = [threading.Thread(target=each) for each in (self.train, self.review)]
-        for each in threads:
-            each.start()
+        thread = threading.Thread(target=self._run)
+        thread.start()
         try:
             yield
         finally:
-            self.stopping.set()
-            for each in threads:
-                each.join()
+            self._stopping.set()
+            thread.join()
 
-    def train(self) -> None:
-        for job in self.replicas.jobs:
-            if self.stopping.wait(PACE_SECONDS):
+    def _run(self) -> None:
+        for job in cycle(self.replicas.jobs):
+            if self._stopping.wait(PACE_SECONDS):
                 return
-            self.told.append(job)
-            posted = self.replicas.finish_training(job)
-            self.answers.append(self.replicas.tell(self.replicas.world.url, posted))
+            if self.told.count(job) == self.approve_all().count(self.replicas.jobs[job].model):
+                self.told.append(job)
+                posted = self.replicas.finish_training(job)
+                self.answers.append(self.replicas.tell(self.replicas.world.url, posted))
 
-    def review(self) -> None:
-        while not self.stopping.wait(PACE_SECONDS / 2):
-            self.approve_all()
-
-    def approve_all(self) -> None:
-        for each in self.replicas.world.promotions():
-            if each.phase is Phase.PENDING_APPROVAL and each.id not in self.approved:
+    def approve_all(self) -> list[str]:
+        """Press Approve wherever that is waited for; the models of all that are promoted."""
+        every = self.replicas.world.promotions()
+        for each in every:
+            if each.phase is Phase.PENDING_APPROVAL and each.id not in self._approved:
                 self.replicas.world.approve(each)
-                self.approved.add(each.id)
+                self._approved.add(each.id)
+        return [each.model for each in every if each.phase is Phase.PROMOTED]
+
+    def assert_nothing_is_lost_or_doubled(self) -> None:
+        """Every run that was told of was answered, asked about once, and its version made Champion once, in order."""
+        world, models = self.replicas.world, self.replicas.jobs
+        assert self.answers == [202] * len(self.told)
+        until(lambda: len(self.approve_all()) == len(self.told), world.story)
+        assert len(world.promotions()) == len(world.github.runs) == len(self.told)
+        for job, model in models.items():
+            moves = [each for each in world.databricks.catalog.alias_writes if each[0] == model.model]
+            assert moves == [(model.model, "Champion", 2 + each) for each in range(self.told.count(job))]
+        with world.store() as store:
+            rows = store.list_notifications(limit=200).items
+        # Where a hook comes late the sweep has found the run before, which makes no other promotion.
+        assert sum(row.source == "hook" for row in rows) == len(self.told)
+        assert {row.phase for row in rows} == {NotificationPhase.RESOLVED}
 
 
 def lines_with_the_word(url: str) -> int:
@@ -78,7 +97,7 @@ def lines_with_the_word(url: str) -> int:
 def test_a_rolling_upgrade_loses_nothing(tmp_path: Path, postgresql_databases: PostgresqlDatabases) -> None:
     url = postgresql_databases.migrated()
     newer = newer_release(tmp_path)
-    with replicas_world(tmp_path, url, models=MODELS) as replicas:
+    with replicas_world(tmp_path, url, models=MODELS, sweep_seconds=10) as replicas:
         world = replicas.world
         older = [replicas.join(each) for each in (replicas.launch(), replicas.launch())]
         load = Load(replicas)
@@ -103,19 +122,8 @@ def test_a_rolling_upgrade_loses_nothing(tmp_path: Path, postgresql_databases: P
             older[1].stop()
             until(lambda: lines_with_the_word(url), world.story)
         assert [each.process.returncode for each in older] == [0, 0]
-        assert load.answers == [202] * len(load.told)
         assert set(replicas.balancer.statuses) <= {200, 202}
-
-        asked = {job: replicas.jobs[job] for job in load.told}
-        replicas.jobs.clear()
-        replicas.jobs.update(asked)
-
-        def all_promoted() -> bool:
-            load.approve_all()
-            return [each.phase for each in world.promotions()] == [Phase.PROMOTED] * len(asked)
-
-        until(all_promoted, world.story)
-        replicas.assert_each_promoted_once()
+        load.assert_nothing_is_lost_or_doubled()
         code, told = run_newer(newer, "ledger", "verify", environ=world.environ, folder=tmp_path)
         assert code == 0, told
 

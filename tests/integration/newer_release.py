@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 import champion_gate
 from champion_gate.store.tables import SCHEMA_VERSION
 from integration.commands import clean_environ, command_line
-from integration.forked import Forked
 
 RELEASE = "0.2.0"
 SCHEMA = f"{int(SCHEMA_VERSION) + 1:04}"
@@ -83,12 +83,14 @@ def newer_release(folder: Path, *, oldest: str = champion_gate.__version__) -> s
 
 def run_newer(path: str, *arguments: str, environ: Mapping[str, str], folder: Path) -> tuple[int, str]:
     """Run a command of the newer release to its end; returns its exit code and what it printed."""
-    printed = folder / f"newer-{arguments[0]}.log"
-    command = Forked(
+    ended = subprocess.run(
         command_line(*arguments),
         cwd=folder,
         env=clean_environ({**environ, "PYTHONPATH": path}),
-        output=printed,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
     )
-    code = command.wait(120)
-    return code, printed.read_text()
+    return ended.returncode, ended.stdout
