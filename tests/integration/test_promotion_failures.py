@@ -248,6 +248,20 @@ def test_an_approval_that_cannot_be_applied_for_a_day_fails_and_is_not_lost(worl
     assert [kind for kind, _ in world.ledger()].count("decision") == 1
 
 
+def test_days_in_which_nothing_was_tried_are_no_days_of_failing(world: GateWorld) -> None:
+    """The service stood still, or its clock leapt ahead, in the middle of a moment's outage."""
+    pending = world.ask()
+    world.approve(pending)
+    world.break_databricks(MODEL, status=500)
+    world.look()
+    world.clock.move(days=3)
+    world.live(hours=1)
+    world.ended(pending, Phase.APPROVED)
+    world.databricks.faults.clear()
+    world.wait(minutes=15)
+    world.ended(pending, Phase.PROMOTED)
+
+
 def test_a_promotion_that_has_not_failed_cannot_be_taken_up_again(world: GateWorld) -> None:
     pending = world.ask()
     with pytest.raises(Exception, match="is pending_approval: there is nothing to retry"):

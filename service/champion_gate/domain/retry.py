@@ -10,6 +10,7 @@ from champion_gate.errors import GateError, VendorRefusedError, VendorUnavailabl
 BUDGET = timedelta(hours=24)  # an outage over a night must lose nothing
 _LONGEST_SECONDS = 15 * 60.0  # so late at most is an outage's end seen
 _LONGEST_ASKED = 60 * 60.0  # vendors' rate limits are by the hour
+_DAYS_TRIES = 20  # a day of failing takes more
 _BETWEEN_REFUSALS = 60.0  # a refusal heals only when a person changes something
 
 
@@ -20,6 +21,20 @@ class Retry:
     attempts: int = 0
     failing_since: datetime | None = None
     last_error: str | None = None
+
+    def has_failed_for(self, budget: timedelta, now: datetime) -> bool:
+        """Whether tries have failed for so long.
+
+        Where there were too few of them, nothing was tried for most of that time: the service stood still, or its
+        clock leapt ahead.
+        """
+        since = self.failing_since
+        return since is not None and now - since >= budget and self.is_often
+
+    @property
+    def is_often(self) -> bool:
+        """Whether it has been tried as often as in a day of failing."""
+        return self.attempts >= _DAYS_TRIES
 
 
 def next_try(
@@ -48,7 +63,7 @@ def next_try(
     Returns:
         How it has failed by now, and when to try again; None when the budget is used up or repeating cannot help.
     """
-    since = before.failing_since or now
+    failing = Retry(before.attempts + 1, before.failing_since or now, str(error))
     seconds = min(_LONGEST_SECONDS, 2.0 ** min(before.attempts, 20)) * (0.75 + 0.5 * fraction)
     if isinstance(error, VendorUnavailableError) and error.retry_after is not None:
         seconds = max(seconds, min(error.retry_after, _LONGEST_ASKED))
@@ -59,6 +74,6 @@ def next_try(
         seconds = max(seconds, _BETWEEN_REFUSALS)
         heals = error.concerns_all or not error.of_write
     due_at: datetime | None = now + timedelta(seconds=seconds)
-    if budget is not None and (not heals or now - since >= budget):
+    if budget is not None and (not heals or failing.has_failed_for(budget, now)):
         due_at = None
-    return Retry(before.attempts + 1, since, str(error)), due_at
+    return failing, due_at

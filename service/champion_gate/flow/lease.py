@@ -192,8 +192,9 @@ class Lease:
         if isinstance(error, VersionMissingError):
             kept = replace(kept, version_missing_since=taken.version_missing_since or now)
         until = self.read_until(taken)
+        over = until is not None and now >= until.at
         try:
-            if until is not None and now >= until.at:
+            if until is not None and over and (until.phase is Phase.CANCELLED or retry.is_often):
                 expired = until.phase is Phase.EXPIRED
                 why = (
                     f"It could not be read: {error}"
@@ -205,7 +206,10 @@ class Lease:
                 self._fail(kept, error)
             else:
                 due_at = due_at or now + self._waits.cancel
-                self.save(replace(kept, due_at=min(due_at, until.at) if until else due_at), release=True)
+                self.save(
+                    replace(kept, due_at=due_at if until is None or over else min(due_at, until.at)),
+                    release=True,
+                )
         except LeaseLostError:
             _log.warning("promotion %s is in another worker's hands now", begun.id)
 

@@ -127,7 +127,7 @@ class Steps:
         # What it has stored since it was taken is kept.
         taken = replace(self._store.get_step(begun.id), lease=begun.lease)
         retry, due_at = next_try(error, taken.retry, now=now, fraction=self._chance.fraction(), budget=None)
-        given_up = retry.failing_since is not None and retry.failing_since + BUDGET <= now
+        given_up = retry.has_failed_for(BUDGET, now)
         _log.log(
             logging.ERROR if given_up else logging.WARNING,
             "step %s %s: %s",
