@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from champion_gate.domain.notifications import NotificationPhase, Resolution
 from champion_gate.domain.promotion import TRANSITIONS, EndRequest, Phase, Promotion
 from champion_gate.domain.retry import Retry
 from champion_gate.errors import ConflictError, InvalidInputError, LeaseLostError, NotFoundError
@@ -16,6 +17,7 @@ from integration.store_samples import (
     after,
     brought_to,
     entry,
+    notification,
     promotion,
     request,
     step,
@@ -367,3 +369,28 @@ class TestQueries:
         store.create_promotion(promotion("other", 13, due_at=after(10**6)))
         store.hint_promotion("other", after(60))
         assert store.due(after(61), limit=10).promotions == (*(f"p-{each}" for each in range(1, 11)), "other")
+
+    def test_what_waits_for_another_try_at_a_vendor_is_due_when_that_answers_again(
+        self, store: Store
+    ) -> None:
+        def failing(vendor: str) -> Retry:
+            return Retry(1, T0, f"{vendor}: it did not answer.")
+
+        for number, vendor in enumerate(("GitHub", "Databricks"), start=2):
+            taken = taken_promotion(store, f"p-{number}", number)
+            store.plan_step(step(f"f-{number}", promotion_id=taken.id))
+            begun = store.take_step(f"f-{number}", T0, LEASE)
+            assert begun is not None
+            store.save_step(replace(begun, due_at=after(900), retry=failing(vendor)), release=True)
+            store.save_promotion(replace(taken, due_at=after(900), retry=failing(vendor)), T0, release=True)
+            noted = store.record_notification("hook", notification(run_id=str(number)), T0)
+            told = store.take_notification(noted, T0, LEASE)
+            assert told is not None
+            of_gate = Resolution("churn", 1, NotificationPhase.WAITING, "", retry=failing(vendor))
+            store.save_resolution(told, of_gate)
+            store.release_notification(replace(told, phase=NotificationPhase.WAITING, due_at=after(900)), T0)
+        store.hasten_failing("GitHub", after(1))
+        due = store.due(after(1))
+        assert (due.promotions, due.steps, len(due.notifications)) == (("p-2",), ("f-2",), 1)
+        store.hasten_failing("Git%", after(1))
+        assert store.due(after(1)) == due

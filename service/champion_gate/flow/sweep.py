@@ -15,7 +15,7 @@ from champion_gate.domain.gates import ApprovalTarget, Gate
 from champion_gate.domain.ledger.chain import head_view
 from champion_gate.domain.notifications import JobNotification
 from champion_gate.domain.promotion import Promotion
-from champion_gate.errors import NotFoundError, VendorUnavailableError
+from champion_gate.errors import NotFoundError, VendorError, VendorUnavailableError
 from champion_gate.flow.approval_requests import ApprovalRequests
 from champion_gate.flow.context import Context
 from champion_gate.flow.drift import DriftWatch
@@ -49,6 +49,8 @@ class Sweep:
         self._requests = ApprovalRequests(context)
         self._lease = Lease(context)
         self._settings_are_compared = False
+        self._failing: dict[str, str] = {}
+        self._hastened: set[str] = set()
         self._managed = context.managed
         self._wake_ups = context.wake_ups
         self._clock = context.clock
@@ -61,6 +63,7 @@ class Sweep:
             Names for `look`: `runs:<gate>`, `decisions:<provider>`, `alias:<model>@<alias>`, `versions:<model>`.
         """
         now = self._clock.now()
+        self._hastened.clear()
         if set_back := self._store.note_time(now):
             _log.warning("The clock was set back by %s: everything that is open is looked at now.", set_back)
         self.note_gates()
@@ -112,11 +115,23 @@ class Sweep:
             self._wake_ups.step(step_id)
 
     def look(self, name: str) -> None:
-        """Make one look.
+        """Make one look. Where it failed and succeeds again, what failed at that vendor meanwhile is tried again.
 
         Raises:
             VendorError: the vendor did not answer; the next sweep looks again.
         """
+        try:
+            self._look(name)
+        except VendorError as error:
+            self._failing[name] = error.vendor
+            raise
+        vendor = self._failing.pop(name, None)
+        # Once a sweep: one that answers by turns is not to be asked for each look.
+        if vendor is not None and vendor not in self._hastened:
+            self._hastened.add(vendor)
+            self._store.hasten_failing(vendor, self._clock.now())
+
+    def _look(self, name: str) -> None:
         kind, _, subject = name.partition(":")
         if kind == RUNS and subject in self._gates:
             self._look_for_runs(self._gates[subject])

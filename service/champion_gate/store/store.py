@@ -6,7 +6,19 @@ import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from champion_gate.domain.rows import Due
 from champion_gate.store import aliases, notifications, promotions, releases, steps, tables
@@ -98,12 +110,7 @@ class Store(
             connection.execute(note.on_conflict_do_update(index_elements=["id"], set_={"noted_at": at}))
             if noted is None or noted <= at + _CLOCKS_DIFFER:
                 return timedelta()
-            for table, open_rows in (
-                (tables.notifications, (notifications.OPEN,)),
-                (tables.promotions, (promotions.OPEN,)),
-                (tables.steps, (steps.OPEN,)),
-            ):
-                connection.execute(update(table).where(table.c.due_at > at, *open_rows).values(due_at=at))
+            _make_due(connection, at, notifications.OPEN, promotions.OPEN, steps.OPEN)
             for failing in (tables.notifications, tables.resolutions, tables.promotions, tables.steps):
                 since = failing.c.failing_since
                 connection.execute(update(failing).where(since > at).values(failing_since=at))
@@ -113,6 +120,28 @@ class Store(
             ahead = tables.gates_seen.c.first_seen_at > at
             connection.execute(update(tables.gates_seen).where(ahead).values(first_seen_at=at))
             return noted - at
+
+    def hasten_failing(self, vendor: str, at: datetime) -> None:
+        """Make due whatever waits for another try because of this vendor, which answers again.
+
+        Args:
+            vendor: its name in words, with which its errors begin.
+            at: now.
+        """
+
+        def is_its(table: Table) -> ColumnElement[bool]:
+            return table.c.last_error.startswith(f"{vendor}: ", autoescape=True)
+
+        told, resolved = tables.notifications, tables.resolutions
+        of_a_gate = exists().where(resolved.c.notification_id == told.c.id, is_its(resolved))
+        with self._write() as connection:
+            _make_due(
+                connection,
+                at,
+                and_(notifications.OPEN, or_(is_its(told), of_a_gate)),
+                and_(promotions.OPEN, is_its(tables.promotions)),
+                and_(steps.OPEN, is_its(tables.steps)),
+            )
 
     def release_all_leases(self) -> None:
         """Give back every lease but the command line's, which may be at work while a service starts; forget all replicas.
@@ -151,3 +180,19 @@ class Store(
             connection.execute(insert(gates).values(gate="", first_seen_at=datetime.fromtimestamp(0, UTC)))
             connection.execute(delete(gates).where(gates.c.gate == ""))
             connection.execute(select(func.count()).select_from(tables.ledger_head)).scalar_one()
+
+
+def _make_due(
+    connection: Connection,
+    at: datetime,
+    of_notifications: ColumnElement[bool],
+    of_promotions: ColumnElement[bool],
+    of_steps: ColumnElement[bool],
+) -> None:
+    """Make due at once what these conditions find in each table."""
+    for table, these in (
+        (tables.notifications, of_notifications),
+        (tables.promotions, of_promotions),
+        (tables.steps, of_steps),
+    ):
+        connection.execute(update(table).where(table.c.due_at > at, these).values(due_at=at))
