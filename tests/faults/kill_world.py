@@ -38,10 +38,10 @@ class KillWorld:
     started: list[Served] = field(default_factory=list)
     approved: set[str] = field(default_factory=set)
 
-    def launch(self) -> Served:
-        """Start `champion-gate serve` and return when it answers."""
+    def launch(self, **environ: str) -> Served:
+        """Start `champion-gate serve`, with these variables too, and return when it answers."""
         log = self.folder / f"service-{len(self.started) + 1}.log"
-        self.started.append(Served(self.environ, log, app=IMPATIENT, forked=True))
+        self.started.append(Served({**self.environ, **environ}, log, app=IMPATIENT, forked=True))
         return self.started[-1].wait_until_alive()
 
     def kill_all(self) -> None:
