@@ -10,6 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import Engine
 
 from champion_gate.bootstrap import build_service
 from champion_gate.domain.callers import Role
@@ -460,6 +462,23 @@ def test_an_alias_that_others_keep_moving_is_shown_as_contested_with_the_step_th
         answer = browser.send(f"/steps/{left.id}/skip", reason="The intern is told.")
         assert answer.headers["Location"] == f"{ALIAS}?done=skipped"
         assert told not in browser.text("/")
+
+
+@pytest.mark.parametrize("path", ["/", ALIAS, "/promotions/p-0000000000000001"])
+def test_a_page_is_read_in_one_transaction(world: PagesWorld, path: str) -> None:
+    """Besides the session and its token; each one costs PostgreSQL three answers more."""
+    world.two_champions()
+    browser, begun = world.signed_in(), list[Connection]()
+
+    def note(connection: Connection) -> None:
+        begun.append(connection)
+
+    event.listen(Engine, "begin", note)
+    try:
+        assert browser.get(path).status_code == 200
+    finally:
+        event.remove(Engine, "begin", note)
+    assert len(begun) == 3
 
 
 def test_more_than_the_first_page_shows_is_a_link_away(world: PagesWorld) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from flask import Response, request, url_for
 
-from champion_gate.domain.aliases import ChangeSource, ManagedAliases
+from champion_gate.domain.aliases import AliasKey, ChangeSource, ManagedAliases
 from champion_gate.domain.drift import is_contested
 from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind
 from champion_gate.domain.ledger.entries import FIRST_SEEN, named
@@ -76,7 +76,10 @@ class ModelPages:
     @Page("/models/<model>/aliases/<alias>", "alias")
     def alias(self, model: str, alias: str) -> Response:
         """One alias."""
-        key = self._managed.key(model, alias)
+        with self._store.at_once():
+            return self._shown(self._managed.key(model, alias))
+
+    def _shown(self, key: AliasKey) -> Response:
         cursor = request.args.get("cursor")
         before = None if not cursor else read_cursor(cursor, line_number)
         lines = self._store.ledger_lines(key, kind=LedgerKind.ALIAS_CHANGE, before=before, limit=_MOVES + 1)
@@ -93,7 +96,7 @@ class ModelPages:
             begun=begun,
             contested=before is None and is_contested(lines, self._clock.now()),
             reigns=list(reigns(moves, ending[0].entry if ending else None, self._clock.now())),
-            older=older and url_for("alias", model=model, alias=alias, cursor=older),
+            older=older and url_for("alias", model=key.model, alias=key.alias, cursor=older),
             steps=steps_of_alias(self._store, key),
             drift=[
                 each.entry

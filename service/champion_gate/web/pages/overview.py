@@ -27,6 +27,10 @@ class Overview:
     @Page("/", "overview")
     def overview(self) -> Response:
         """Everything that is not at rest."""
+        with self._store.at_once():
+            return self._shown()
+
+    def _shown(self) -> Response:
         waiting = self._store.pending_promotions(_MOST + 1)
         found = {phase: self._of(phase) for phase in (*_OURS, Phase.FAILED)}
         return self._site.render(

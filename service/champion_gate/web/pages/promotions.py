@@ -67,7 +67,10 @@ class PromotionPages:
     @Page("/promotions/<promotion_id>", "promotion")
     def promotion(self, promotion_id: str) -> Response:
         """One promotion."""
-        found = promotion_named(self._store, checked_id(promotion_id, "promotion"))
+        with self._store.at_once():
+            return self._shown(promotion_named(self._store, checked_id(promotion_id, "promotion")))
+
+    def _shown(self, found: Promotion) -> Response:
         steps = self._store.steps_of(found.id)
         lines = self._store.ledger_lines(promotion_id=found.id)
         document = json.loads(found.evidence_json or "{}")
