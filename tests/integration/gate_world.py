@@ -241,6 +241,11 @@ class GateWorld:
             self.store.hint_promotion(promotion.id, self.clock.now())
         self.settle()
 
+    def turn(self, promotion: Promotion) -> None:
+        """One look at a promotion by one worker, and nothing after it."""
+        self.store.hint_promotion(promotion.id, self.clock.now())
+        self.core.promoter.advance(promotion.id)
+
     def wait(self, **time: float) -> None:
         """Let time pass, then do what is due."""
         self.clock.move(**time)

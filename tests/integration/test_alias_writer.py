@@ -275,7 +275,7 @@ def test_a_second_writer_waits_for_the_first(world: GateWorld) -> None:
 
 
 def outlive_the_lease(world: GateWorld) -> None:
-    """The writer is frozen for longer than its lease, and another takes over."""
+    """The writer is frozen for longer than its leases, and another takes over the alias."""
     world.clock.move(seconds=91)
     taken = world.store.lock_alias(KEY, world.clock.now(), 90)
     assert taken is not None
@@ -286,7 +286,7 @@ def test_a_writer_that_lost_its_fence_does_not_write(world: GateWorld) -> None:
     pending = approved(world)
     frozen = Once("begin_alias_change", lambda: outlive_the_lease(world))
     start_with(world, StoreBetween(world.store, after=frozen))
-    world.look()
+    world.turn(pending)
     assert frozen.done
     assert puts(world) == 0
     world.start()
@@ -302,7 +302,7 @@ def test_a_writer_that_lost_its_fence_after_the_write_leaves_the_record_to_its_n
     pending = approved(world)
     frozen = Once("check_fence", lambda: outlive_the_lease(world))
     start_with(world, StoreBetween(world.store, after=frozen))
-    world.look()
+    world.turn(pending)
     assert world.again(pending).phase is Phase.APPROVED
     assert world.moves() == [(None, "1", "outside champion-gate")]
     world.start()

@@ -141,7 +141,7 @@ def test_a_writer_whose_lease_ran_out_while_it_looked_sends_nothing_more(world: 
     world.sleep = lambda seconds: world.clock.move(seconds=91) if seconds == 0.5 else None
     world.start()
     lagging(world)
-    world.look()
+    world.turn(pending)
     assert puts(world) == 1
     world.ended(pending, Phase.APPROVED)
     world.databricks.faults.clear()

@@ -137,7 +137,7 @@ def test_a_call_that_was_lost_on_its_way_is_repeated_once_it_is_certain(world: G
     world.github.faults.add(DISPATCH, drop=True, times=1)
     world.train()
     world.settle()
-    for _ in range(5):
+    for _ in range(4):
         world.wait(seconds=20)
     assert world.github.runs == []
     world.wait(seconds=30)
