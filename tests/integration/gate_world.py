@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +18,9 @@ from champion_gate.domain.notifications import JobNotification, NotificationPhas
 from champion_gate.domain.ports import WakeUps
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.domain.steps import Step
+from champion_gate.domain.together import Together
 from champion_gate.flow.api_tokens import ApiTokens
+from champion_gate.flow.context import Waits
 from champion_gate.settings.loading import Settings
 from champion_gate.store import Store, open_store
 from champion_gate_standins.common.server import serve
@@ -115,6 +117,8 @@ class GateWorld:
     extra: dict[str, object] = field(default_factory=dict)
     wake_ups: WakeUps = field(default_factory=SilentWakeUps)
     sleep: Callable[[float], None] = lambda _seconds: None
+    waits: Waits = field(default_factory=Waits)
+    together: Together | None = None
     core: Core = field(init=False)
     settings: Settings = field(init=False)
 
@@ -211,6 +215,8 @@ class GateWorld:
             chance=self.chance,
             databricks={"host": self.databricks_url, "token": "standin-token"},
             sleep=self.sleep,
+            waits=self.waits,
+            together=self.together,
         )
 
     def settle(self) -> None:
@@ -401,6 +407,7 @@ def gate_world(
     *,
     server: MlflowServer | None = None,
     model: str | None = None,
+    rows: AbstractContextManager[tuple[str, Store]] | None = None,
     **gate: object,
 ) -> Iterator[GateWorld]:
     """A Champion v1, a watched job, a place where people approve, and the gate between them.
@@ -412,6 +419,7 @@ def gate_world(
         clock: the time of everything.
         server: where MLflow's registry is; an SQLite file if None.
         model: the registered model's name in MLflow, where it matters.
+        rows: the database's URL and its store; an SQLite file if None.
         gate: changes to the one gate.
     """
     clock = clock or MovableClock()
@@ -421,7 +429,7 @@ def gate_world(
         databricks_url = stack.enter_context(serve(databricks.app))
         provider_url = stack.enter_context(serve(there.app))
         stack.callback(there.stop)
-        database_url, store = stack.enter_context(sqlite_store())
+        database_url, store = stack.enter_context(rows or sqlite_store())
         models: Models
         if registry == "uc":
             models = CatalogModels(databricks)

@@ -71,6 +71,7 @@ def build_core(
     databricks: Mapping[str, str] | None = None,
     sleep: Callable[[float], None] = time.sleep,
     waits: Waits | None = None,
+    together: Together | None = None,
 ) -> Core:
     """Put the core together. No call leaves the process.
 
@@ -83,9 +84,10 @@ def build_core(
         databricks: settings of the SDK that stand before its own environment variables.
         sleep: pauses between the tries of a call to a vendor, between looks at an alias, and while one is busy.
         waits: how long is waited for what; as in production by default.
+        together: makes calls that do not need each other; in threads of its own by default.
     """
     clock = clock or SystemClock()
-    together = Together()
+    together = together or Together()
     meters = Meters()
     identities = Identities(store, clock, together)
     workspace, registry = databricks_and_registry(
