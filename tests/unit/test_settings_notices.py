@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,6 @@ def test_apprise_is_asked_for_where_it_is_not_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load_gates(written(tmp_path, file(notice(kind="apprise"))))
-    # Python's own way to say that a module is not there.
-    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    monkeypatch.setitem(sys.modules, "apprise", None)  # Python's own way to say that a module is not there
     with pytest.raises(ConfigurationError, match=r"pip install 'apprise>=1\.9,<3'"):
         load_gates(written(tmp_path, file(notice(kind="apprise"))))
