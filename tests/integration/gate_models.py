@@ -14,7 +14,8 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Protocol
-from unittest.mock import patch
+
+import pytest
 
 from champion_gate_standins.databricks.server import DatabricksStandIn
 from integration.mlflow_server import MlflowServer
@@ -265,8 +266,9 @@ class MlflowModels:
         self.client.log_batch(self._runs[model_id], metrics=metrics)
 
     def register(self, model_id: str) -> str:
-        # The store looks the logged model up through the tracking address of the process.
-        with patch.dict(os.environ, {"MLFLOW_TRACKING_URI": self.registry}):
+        # The store looks the logged model up where the process tracks, as a training job's variable says.
+        with pytest.MonkeyPatch.context() as process:
+            process.setenv("MLFLOW_TRACKING_URI", self.registry)
             made = self.client.create_model_version(
                 self.model, f"models:/{model_id}", self._runs[model_id], model_id=model_id
             )
