@@ -459,6 +459,7 @@ def test_an_alias_that_others_keep_moving_is_shown_as_contested_with_the_step_th
         told = "putting the alias back Not put back: contested"
         assert f"main.ml.churn@Champion {told}" in browser.text("/")
         assert f"putting the alias back failed {left.reason}" in browser.text(ALIAS)
+        assert f"It is about main.ml.churn@Champion. {left.reason}" in browser.text(f"/steps/{left.id}/skip")
         answer = browser.send(f"/steps/{left.id}/skip", reason="The intern is told.")
         assert answer.headers["Location"] == f"{ALIAS}?done=skipped"
         assert told not in browser.text("/")

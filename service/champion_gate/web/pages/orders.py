@@ -229,16 +229,17 @@ class Orders:
     def _of_step(self, step_id: str, verb: str, told: str, done: str, *, needs_reason: bool) -> Asked:
         step = self._operations.store.get_step(checked_id(step_id, "step"))
         if step.promotion_id:
-            back = url_for("promotion", promotion_id=step.promotion_id)
+            found = self._promotion(step.promotion_id)
+            back = url_for("promotion", promotion_id=found.id)
+            about = f"v{found.version.version} of {found.source_model}"
         elif step.kind is StepKind.NOTICE:
-            back = url_for("overview")
+            back, about = url_for("overview"), step.config["message"]["title"]
         else:
-            back = self._page_of(alias_of(step))
-        title, told_all = (
-            f"{verb}: {step_name(step.kind, step.config)}",
-            (step.reason or "Not tried yet.", told),
-        )
-        return Asked(title, told_all, verb, back, done, needs_reason)
+            key = alias_of(step)
+            back, about = self._page_of(key), f"{key.model}@{key.alias}"
+        title = f"{verb}: {step_name(step.kind, step.config)}"
+        reason = step.reason or "Not tried yet."
+        return Asked(title, (f"It is about {about}.", reason, told), verb, back, done, needs_reason)
 
     @Page("/notifications/<notification_id>/replay", "replayPage", OPERATOR, takes_form=True)
     def replay(self, notification_id: str) -> Response:
