@@ -247,7 +247,7 @@ def storm(
             "CHAMPION_GATE_CONFIG": f"{folder}/gates.yaml",
             "CHAMPION_GATE_DATABASE_URL": through(relay, database_url) if relay else database_url,
             "CHAMPION_GATE_PORT": str(port),
-            "CHAMPION_GATE_SWEEP_SECONDS": "1",
+            "CHAMPION_GATE_SWEEP_SECONDS": "2",
             **(environ or {}),
         }
         made = Storm(folder, far, given, store, gates, figures, relay=relay)
