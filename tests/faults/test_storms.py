@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from faults.storm import Storm, storm
 from integration.store_databases import Databases
@@ -18,6 +19,8 @@ pytestmark = [pytest.mark.part("full"), pytest.mark.timeout(3600)]
 
 DATABASES = ("sqlite", "postgresql")
 PROVIDERS = ("github", "github-review", "gitlab-rules")
+GATES = {"sqlite": 3, "postgresql": 8}
+"""On PostgreSQL a dead service's rows wait until their leases have run out; others are worked on meanwhile."""
 RATE, HOOK_RATE = 0.15, 0.3
 """How many of the calls, and of the notifications and webhooks, meet a fault."""
 CALLS_BETWEEN = 100
@@ -29,6 +32,11 @@ def database(request: pytest.FixtureRequest) -> str:
     """The URL of a migrated database of the kind that the parameter names."""
     databases: Databases = request.getfixturevalue(f"{request.param}_databases")
     return databases.migrated()
+
+
+def gates_on(database: str) -> int:
+    """How many."""
+    return GATES[make_url(database).get_backend_name()]
 
 
 def places(made: Storm, chance: random.Random, most: int) -> list[tuple[str, int, bool]]:
@@ -78,14 +86,15 @@ def rage(made: Storm, chance: random.Random, faults: int, seconds: float) -> Non
 @pytest.mark.parametrize(
     ("provider", "database", "most"),
     [
-        *((provider, database, 64) for database in DATABASES for provider in PROVIDERS),
+        *((provider, "sqlite", 120) for provider in PROVIDERS),
+        *((provider, "postgresql", 64) for provider in PROVIDERS),
         pytest.param("github", "sqlite", 14, marks=pytest.mark.part("rest")),
     ],
     indirect=["database"],
 )
 def test_killed_before_and_after_every_call(tmp_path: Path, provider: str, database: str, most: int) -> None:
     seed = f"kills {provider} {most}"
-    with storm(tmp_path, provider, database, seed=seed) as made:
+    with storm(tmp_path, provider, database, gates=gates_on(database), seed=seed) as made:
         kill_everywhere(made, random.Random(seed), most)
         made.settle()
         made.judge()
@@ -104,7 +113,7 @@ def test_whatever_goes_wrong_at_the_vendors(
     tmp_path: Path, provider: str, database: str, faults: int, seconds: float
 ) -> None:
     seed = f"faults {provider} {faults}"
-    with storm(tmp_path, provider, database, gates=4, seed=seed) as made:
+    with storm(tmp_path, provider, database, gates=gates_on(database), seed=seed) as made:
         rage(made, random.Random(seed), faults, seconds)
         made.settle()
         made.judge()
