@@ -55,7 +55,7 @@ class Storm:
     started: list[Served] = field(default_factory=list)
     trained: list[str] = field(default_factory=list)
     relay: SilentRelay | None = None
-    _retried: Counter[str] = field(default_factory=Counter)
+    _hinted: Counter[str] = field(default_factory=Counter)
     _quiet: int = 0
     _latest: dict[int, tuple[str, float]] = field(default_factory=dict)
 
@@ -70,6 +70,8 @@ class Storm:
     def kill(self) -> None:
         """kill -9."""
         self.started[-1].kill()
+        if self.relay is not None:
+            self.relay.reset()  # else the server keeps what was silent
         self.figures.kills += 1
 
     def kill_at(self, shape: str, passing: int = 0, *, after: bool, seconds: float = 60.0) -> bool:
@@ -126,7 +128,7 @@ class Storm:
         return not run or time.monotonic() - at > FORGOTTEN_SECONDS
 
     def settle(self, seconds: float = SETTLED_SECONDS) -> None:
-        """Nothing goes wrong any more: go on until nothing is left to do. Operators try at once what is put off."""
+        """Nothing goes wrong any more: go on until nothing is left to do. Promotions that were put off are hinted."""
         self.far.rage(0)
         self.finish(seconds)
 
@@ -138,12 +140,8 @@ class Storm:
         now = datetime.now(UTC)
         left = self.store.due(now + EVER)
         soon = self.store.due(now + _PUT_OFF)
-        for command, ids, due in (
-            ("promotions", left.promotions, soon.promotions),
-            ("steps", left.steps, soon.steps),
-        ):
-            for each in set(ids) - set(due):
-                self._try_at_once(command, each)
+        for each in set(left.promotions) - set(soon.promotions):
+            self._try_at_once(each, self.store.hint_promotion)
         # What a worker has in its hands is not due, so it is looked at twice, a while apart.
         is_quiet = not (left.notifications or left.promotions or left.steps) and self._all_are_seen()
         self._quiet = self._quiet + 1 if is_quiet else 0
@@ -153,10 +151,10 @@ class Storm:
         rows = self.store.list_notifications(limit=500).items
         return set(self.trained) <= {each.notification.run_id for each in rows}
 
-    def _try_at_once(self, command: str, row: str) -> None:
-        if not self._retried[row]:
-            run_command(command, "retry", row, environ=self.environ, folder=self.folder)
-        self._retried[row] = (self._retried[row] + 1) % 40
+    def _try_at_once(self, row: str, hint: Callable[[str, datetime], object]) -> None:
+        if not self._hinted[row]:
+            hint(row, datetime.now(UTC))
+        self._hinted[row] = (self._hinted[row] + 1) % _LOOKS
 
     def story(self) -> str:
         """What is left to do and what was logged last, for whoever reads a failed test."""
