@@ -45,7 +45,6 @@ class Change:
 
 
 _STORED = "lambda: self._store.record_notification("
-_ANEW = "token=self._chance.token()"
 
 MUTANTS: dict[str, Sequence[Change]] = {
     "202 before the commit": [
@@ -80,9 +79,11 @@ MUTANTS: dict[str, Sequence[Change]] = {
         )
     ],
     "a step's token made anew at each try": [
-        Change("flow/validation_runs.py", "token=taken.token or self._chance.token()", _ANEW),
-        Change("flow/after.py", "token=taken.token or self._chance.token()", _ANEW),
-        Change("flow/copy_runs.py", "token=taken.token or self._chance.token()", _ANEW),
+        Change("flow/validation_runs.py", "parameters, begun.token)", "parameters, self._chance.token())"),
+        Change("flow/copy_runs.py", "parameters, begun.token)", "parameters, self._chance.token())"),
+        Change(
+            "flow/after.py", "taken.known[_GIVEN], taken.token)", "taken.known[_GIVEN], self._chance.token())"
+        ),
     ],
     "expiry without re-read": [
         Change(
