@@ -117,9 +117,10 @@ class Served:
 
     def processes(self) -> list[psutil.Process]:
         """The master and every worker that was ever seen and is still there."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            master = psutil.Process(self.process.pid)
-            self._known |= {each.pid: each for each in (master, *master.children(recursive=True))}
+        if self.process.poll() is None:  # its number may be another's once it has ended
+            with contextlib.suppress(psutil.NoSuchProcess):
+                master = psutil.Process(self.process.pid)
+                self._known |= {each.pid: each for each in (master, *master.children(recursive=True))}
         return [each for each in self._known.values() if _lives(each)]
 
     def workers(self) -> list[psutil.Process]:
