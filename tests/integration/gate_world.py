@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -267,11 +268,11 @@ class GateWorld:
         self.clock.time = until
 
     def _next_due(self) -> datetime | None:
-        promotions = self.promotions()
-        times = [row.due_at for row in promotions] + [row.due_at for row in self.notifications()]
-        times += [left.due_at for p in promotions for left in self.store.open_steps(p.id)]
-        times += [step.due_at for step in (*self.after_moves(), *self.after_drift())]
-        return min((at for at in times if at is not None), default=None)
+        tables = ("promotions", "notifications", "steps")
+        rows = " UNION ALL ".join(f"SELECT due_at FROM {table}" for table in tables)
+        with closing(sqlite3.connect(self.database)) as database:
+            (first,) = database.execute(f"SELECT min(due_at) FROM ({rows})").fetchone()
+        return None if first is None else datetime.fromisoformat(first)
 
     def crash(self) -> None:
         """The process is killed and another starts: all leases are those of the dead."""
