@@ -37,7 +37,7 @@ SIGNING_TOKEN = f"whsec_{base64.b64encode(b'signing-key-for-attack-tests-123').d
 PLAIN_TOKEN = "gitlab-webhook-token-for-attack-tests"
 KINDS = ("github", "gitlab", "gitlab-free")
 """GitHub; GitLab with a protected environment; GitLab with nothing but a protected branch."""
-EACH_KIND = ("github", "gitlab", pytest.param("gitlab-free", marks=pytest.mark.part("rest")))
+EACH_KIND = ("github", "gitlab", pytest.param("gitlab-free", marks=pytest.mark.part("full")))
 """The same as parameters of a test."""
 
 OPEN_OR_LOST = {

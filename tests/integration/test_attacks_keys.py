@@ -48,6 +48,7 @@ def unsigned(claims: dict[str, Any], algorithm: object, signature: str = "") -> 
 
 
 @pytest.mark.part("rest", "gitlab", "NONE", "'None'", "''")
+@pytest.mark.part("full", "gitlab-'N", "gitlab-''")
 @pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "", None, ["RS256"]], ids=repr)
 @pytest.mark.parametrize("kind", BOTH)
 def test_attack_11_no_algorithm(attacked: AttackWorld, kind: str, algorithm: object) -> None:
@@ -166,6 +167,9 @@ def unread(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PostedWor
 
 
 @pytest.mark.part("rest", "gitlab", "empty key set", "no usable key", "another issuer")
+@pytest.mark.part(
+    "full", "environment-empty", "environment-no", "environment-redirect", "environment-document"
+)
 @pytest.mark.parametrize(("fault", "words"), BROKEN.values(), ids=BROKEN)
 def test_attack_11_an_issuer_whose_keys_cannot_be_read_is_no_acceptance(
     unread: PostedWorld, fault: Callable[[str, str], tuple[str, dict[str, Any]]], words: str

@@ -16,7 +16,7 @@ from integration.attacked_places import OnGitHub, OnGitLab
 from integration.commands import run_command
 from integration.process_world import until
 
-pytestmark = pytest.mark.part("rest", "gitlab")
+pytestmark = [pytest.mark.part("full", "gitlab-free"), pytest.mark.part("rest", "gitlab")]
 
 pytest_plugins = ("integration.attack_fixtures",)
 
@@ -147,6 +147,7 @@ MEANWHILE = [delete_version, replace_version, move_champion, drop_champion]
 
 
 @pytest.mark.part("rest", "gitlab", "delete_version", "drop_champion")
+@pytest.mark.part("full", "gitlab-delete", "gitlab-move", "gitlab-drop")
 @pytest.mark.parametrize("change", MEANWHILE, ids=lambda change: change.__name__)
 @pytest.mark.parametrize("kind", ["github", "gitlab"])
 def test_attack_19_the_approved_thing_changed_before_the_approval(
@@ -195,6 +196,7 @@ def cancel_promotion(gate: AttackedGate, asked: Asked) -> None:
 
 
 @pytest.mark.part("rest", "gitlab", "superseded")
+@pytest.mark.part("full", "gitlab-free")
 @pytest.mark.parametrize("kind", EACH_KIND)
 @pytest.mark.parametrize("end", ["cancelled", "superseded"])
 def test_attack_20_an_approval_after_the_end(attacked: AttackWorld, kind: str, end: str) -> None:
@@ -307,10 +309,13 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "null": {"body": "null"},
     "dropped": {"drop": True},
 }
+OTHERS = ("403", "500", "secondary", "redirect", "HTML", "null")
+"""Those that every call is answered alike with; the adapters' tests show each."""
 DECISIVE = {"github": "/approvals$", "gitlab": "/protected_environments/champion$", "gitlab-free": "/jobs$"}
 
 
-@pytest.mark.part("rest", "gitlab", "401", "403", "500", "limit", "redirect", "HTML", "null")
+@pytest.mark.part("rest", "gitlab", "401", "rate limit")
+@pytest.mark.part("full", "gitlab-free", "gitlab-401", "gitlab-no", "gitlab-dropped", *OTHERS)
 @pytest.mark.parametrize("wrong", ANSWERS)
 @pytest.mark.parametrize("kind", EACH_KIND)
 def test_attack_24_an_answer_that_fails_keeps_it_waiting(

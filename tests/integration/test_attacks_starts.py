@@ -269,6 +269,9 @@ def test_attack_30_a_job_may_post_under_either_form_of_the_id(posted: PostedWorl
     assert posted.gate.models.champion() == "2"
 
 
+@pytest.mark.part(
+    "full", "environment-]", *(f"environment-{digits}]" for digits in ("0" * 11, "A" * 12, "0" * 64))
+)
 @pytest.mark.parametrize("digits", ["0" * 12, "", "0" * 11, "A" * 12, "0" * 64])
 def test_attack_30_a_hash_that_is_not_that_of_the_evidence_is_not_believed(
     posted: PostedWorld, digits: str

@@ -19,7 +19,7 @@ from integration.attack_world import AttackWorld, at_once
 from integration.attacked_gate import AUDIENCE, EACH_KIND
 from integration.attacked_places import OnGitHub, OnGitLab
 
-pytestmark = pytest.mark.part("rest", "gitlab")
+pytestmark = [pytest.mark.part("full", "gitlab-free"), pytest.mark.part("rest", "gitlab")]
 
 pytest_plugins = ("integration.attack_fixtures",)
 
@@ -30,6 +30,7 @@ TEMPLATES = Path(__file__).parents[2] / "deploy"
 # --- 8: replayed ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.part("full", "gitlab")
 @pytest.mark.parametrize("kind", BOTH)
 def test_attack_08_one_token_posted_fifty_times_at_once_has_one_effect(
     attacked: AttackWorld, kind: str

@@ -528,7 +528,7 @@ def test_a_command_that_there_is_not(world: ProcessWorld) -> None:
 # --- as a process of its own -------------------------------------------------------------------------------
 
 
-@pytest.mark.part("rest", "arguments1", "arguments2", "arguments3", "arguments4", "arguments6")
+@pytest.mark.part("rest", "arguments1", "arguments2", "arguments3", "arguments4", "arguments5", "arguments6")
 @pytest.mark.parametrize(
     ("arguments", "environ", "code"),
     [

@@ -355,6 +355,7 @@ def test_a_closed_door_fails_no_run_before_it_is_opened_again(
         world.promotion(Phase.PENDING_APPROVAL)
 
 
+@pytest.mark.part("rest", "404")
 @pytest.mark.parametrize("status", [401, 404])
 def test_a_closed_door_takes_no_approval_away(tmp_path: Path, status: int) -> None:
     with gate_world(tmp_path) as world:

@@ -158,6 +158,7 @@ def test_a_client_made_late_and_without_discovery_replaces_no_whole_one(databric
     assert connection.workspace_id == databricks.standin.workspace_id
 
 
+@pytest.mark.part("rest")
 def test_no_refresh_in_the_background_keeps_a_process_from_ending(databricks: Workspace) -> None:
     databricks.standin.token_seconds = 30  # stale at once, so that the SDK would refresh it beside the call
     script = f"""

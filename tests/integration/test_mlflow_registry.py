@@ -361,6 +361,7 @@ def test_a_mistyped_file_is_no_empty_registry(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.part("rest")
 def test_a_file_that_is_no_database_is_an_error_of_ours(tmp_path: Path) -> None:
     file = tmp_path / "text.db"
     file.write_text("no database at all, but long enough to be taken for the header of one" * 20)

@@ -375,6 +375,7 @@ def test_a_write_that_was_given_up_before_it_began_is_never_sent() -> None:
     assert written == []
 
 
+@pytest.mark.part("rest")
 def test_nobody_but_the_registry_is_called_and_nothing_is_printed() -> None:
     script = """
 import sys

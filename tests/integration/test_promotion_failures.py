@@ -131,6 +131,7 @@ def test_databricks_fails_while_a_run_is_read(world: GateWorld, fault: dict[str,
     world.promotion(Phase.PENDING_APPROVAL)
 
 
+@pytest.mark.part("rest", "404")
 @pytest.mark.parametrize("status", [403, 404])
 def test_a_run_that_we_may_not_read_for_a_day_fails_and_can_be_replayed(
     world: GateWorld, status: int

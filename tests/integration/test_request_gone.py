@@ -216,7 +216,7 @@ UNREADABLE: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.part("rest", "gitlab", "nothing", "no JSON", "moved", "a long wait", "403")
+@pytest.mark.part("rest", "gitlab", "nothing", "no JSON", "moved", "a long wait", "403", "404")
 @pytest.mark.part("full", "rules-4", "rules-a", "rules-no", "rules-moved")
 @pytest.mark.parametrize("how", UNREADABLE.values(), ids=UNREADABLE)
 def test_a_cancel_takes_effect_within_15_minutes_whatever_the_vendor_answers(

@@ -125,6 +125,7 @@ def test_secrets_that_are_refused_are_not_repeated(world: ProcessWorld) -> None:
     assert "hunter22" not in message
 
 
+@pytest.mark.part("rest")
 def test_databricks_without_credentials(world: ProcessWorld) -> None:
     del world.environ["DATABRICKS_TOKEN"]
     assert_refused(world, "DATABRICKS_*: no credentials are found", PATH="/nowhere")
@@ -148,6 +149,7 @@ def test_a_databricks_profile_with_an_address_out_of_the_browser(world: ProcessW
     )
 
 
+@pytest.mark.part("rest")
 def test_gates_that_are_not_there(world: ProcessWorld) -> None:
     assert_refused(world, "no-such.yaml", CHAMPION_GATE_CONFIG=f"{world.folder}/no-such.yaml")
 
@@ -164,6 +166,7 @@ def test_gates_that_are_a_directory(world: ProcessWorld) -> None:
     assert_refused(world, str(world.folder), CHAMPION_GATE_CONFIG=str(world.folder))
 
 
+@pytest.mark.part("rest")
 def test_gates_that_are_no_yaml(world: ProcessWorld) -> None:
     (world.folder / "gates.yaml").write_text("gates: [")
     assert_refused(world, "gates.yaml")

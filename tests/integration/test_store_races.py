@@ -13,6 +13,8 @@ from pathlib import Path
 from threading import Barrier
 from typing import TypeVar
 
+import pytest
+
 from champion_gate.domain.canonical import utc_text
 from champion_gate.store import Store
 from integration.store_samples import (
@@ -137,6 +139,7 @@ def test_readers_are_not_held_up_by_writers(store: Store) -> None:
     assert store.verify_ledger() == 120
 
 
+@pytest.mark.part("rest", "sqlite")
 def test_two_processes_never_hold_the_same_row_nor_fork_the_chain(store: Store, database_url: str) -> None:
     for number in range(20):
         store.create_promotion(promotion(f"p-{number}", number + 1))

@@ -56,7 +56,7 @@ def test_migrating_a_populated_database_again_keeps_every_row(databases: Databas
         assert store.known_alias(KEY) == lock
 
 
-@pytest.mark.part("rest", "postgresql")
+@pytest.mark.part("rest")
 def test_two_processes_may_migrate_at_once(databases: Databases) -> None:
     url = databases.empty()
     program = (

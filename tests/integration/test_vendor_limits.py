@@ -52,6 +52,7 @@ def answer_starts(world: GateWorld, status: int, body: object, **how: object) ->
     world.provider.faults.add(f"{world.provider.opening}$", status=status, body=text, **how)
 
 
+@pytest.mark.part("full", "endpoint", "behind", "content", "active jobs", "as of a")
 @pytest.mark.parametrize(("provider", "status", "body"), LIMITS.values(), ids=LIMITS)
 def test_a_limit_on_starts_is_waited_for_and_costs_no_start(
     tmp_path: Path, provider: str, status: int, body: object

@@ -41,7 +41,7 @@ sys.addaudithook(audit)
 """
 
 
-@pytest.mark.part("rest", "a server")
+@pytest.mark.part("rest")
 @pytest.mark.parametrize("registry", ["a database", "a server"])
 def test_the_registrys_client_is_imported_before_it_is_needed(tmp_path: Path, registry: str) -> None:
     with far_end(answer(200, {})) as far:

@@ -294,6 +294,7 @@ def test_every_line_of_the_log_is_json_and_none_goes_elsewhere(stoppable: Served
     assert not (stoppable.place / ".gunicorn").exists()
 
 
+@pytest.mark.part("rest")
 def test_lines_for_people_when_asked(tmp_path: Path) -> None:
     process = run(tmp_path, "champion_gate.wsgi:create()", console=True)
     assert process.wait(30) != 0
@@ -308,6 +309,7 @@ def test_a_service_that_cannot_be_built_stops_instead_of_trying_for_ever(tmp_pat
     assert "Traceback" not in output
 
 
+@pytest.mark.part("rest")
 def test_the_master_imports_nothing_heavy() -> None:
     heavy = {"flask", "sqlalchemy", "huey", "pydantic", "databricks", "mlflow"}
     code = f"import sys, champion_gate.gunicorn_conf; print(*({heavy} & set(sys.modules)))"

@@ -84,7 +84,7 @@ def longest_wait(served: Served, times: int) -> float:
     return max(waits)
 
 
-@pytest.mark.part("rest", "refused", "chunks")
+@pytest.mark.part("rest", "refused", "chunks", "closing")
 @pytest.mark.part("full", "idle", "not read", "not taken")
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_honest_client_waits_two_seconds_at_most(served: Served, kind: str) -> None:
@@ -92,6 +92,7 @@ def test_an_honest_client_waits_two_seconds_at_most(served: Served, kind: str) -
         assert longest_wait(served, 20) < PATIENCE_SECONDS
 
 
+@pytest.mark.part("rest")
 def test_not_even_where_all_of_them_come_at_once(served: Served) -> None:
     with crowd(
         served.port, [each for each in KINDS if each not in {"refused body dripped", "chunks dripped"}]
