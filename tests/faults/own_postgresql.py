@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-import psutil
 import psycopg
 import pytest
 
@@ -51,11 +50,6 @@ class OwnPostgresql:
         """Have a superuser do something."""
         with psycopg.connect(self._url, autocommit=True) as connection:
             connection.execute(statement.encode())
-
-    def processes(self) -> list[psutil.Process]:
-        """The server's processes."""
-        master = psutil.Process(self._server.get_pid())
-        return [master, *master.children(recursive=True)]
 
     def end(self) -> None:
         """Stop it for good."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -187,19 +186,6 @@ def only_readable(server: OwnPostgresql) -> Iterator[None]:
 
 
 @contextmanager
-def without_room(server: OwnPostgresql) -> Iterator[None]:
-    """No file grows any more: its log of changes cannot be written, and the server gives up. Then somebody makes room."""
-    for each in server.processes():
-        no_file_grows(each)
-    try:
-        yield
-    finally:
-        with suppress(subprocess.CalledProcessError):  # it has ended already
-            server.stop("immediate")
-        server.start()
-
-
-@contextmanager
 def locked(server: OwnPostgresql, database: str) -> Iterator[None]:
     """Another session holds what every hook and every turn needs, for longer than anybody waits."""
     del server
@@ -212,7 +198,6 @@ POSTGRESQL = {
     "shut down": lambda server, _: shut_down(server),
     "crash": lambda server, _: crashed(server),
     "only readable": lambda server, _: only_readable(server),
-    "no room": lambda server, _: without_room(server),
     "locked": locked,
 }
 
