@@ -263,6 +263,18 @@ def test_days_in_which_nothing_was_tried_are_no_days_of_failing(world: GateWorld
     world.ended(pending, Phase.PROMOTED)
 
 
+def test_an_operator_cancels_what_cannot_be_read_although_it_should_have_expired(world: GateWorld) -> None:
+    """The service stood still, and has not tried often enough since to end by itself what cannot be read."""
+    pending = world.ask()
+    world.github.faults.add(".", status=500)
+    world.clock.move(days=30)
+    world.live(minutes=5)
+    world.ended(pending, Phase.PENDING_APPROVAL)
+    world.core.promotion_orders.cancel(pending.id, actor="operator", reason="Nobody needs it now.")
+    world.live(minutes=11)
+    assert world.ended(pending, Phase.CANCELLED).startswith("Nobody needs it now.")
+
+
 def test_a_promotion_that_has_not_failed_cannot_be_taken_up_again(world: GateWorld) -> None:
     pending = world.ask()
     with pytest.raises(Exception, match="is pending_approval: there is nothing to retry"):

@@ -216,7 +216,8 @@ class Lease:
     def read_until(self, taken: Promotion) -> EndRequest | None:
         """How the promotion ends, and from when on, although its decision cannot be read; None: not by that.
 
-        One that is approved may have begun a write, so whoever holds the alias ends it.
+        One that is approved may have begun a write, so whoever holds the alias ends it. A cancel goes before all else:
+        it alone ends what has been tried only a few times.
         """
         order, request = taken.end_request, taken.request
         ends: list[EndRequest] = []
@@ -226,7 +227,7 @@ class Lease:
         if taken.phase is Phase.PENDING_APPROVAL and request is not None:
             at = request.expires_at + BUDGET
             ends.append(EndRequest(Phase.EXPIRED, "champion-gate", expired_reason(request), at))
-        return min(ends, key=lambda each: each.at, default=None)
+        return min(ends, key=lambda each: (each.phase is not Phase.CANCELLED, each.at), default=None)
 
     def _fail(self, taken: Promotion, error: GateError) -> None:
         reason = f"{error} Failed while {taken.phase.value}. Mend the cause, then: champion-gate promotions retry {taken.id}"
