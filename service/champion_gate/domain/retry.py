@@ -9,6 +9,8 @@ from champion_gate.errors import GateError, VendorRefusedError, VendorUnavailabl
 
 BUDGET = timedelta(hours=24)  # an outage over a night must lose nothing
 _LONGEST_SECONDS = 15 * 60.0  # so late at most is an outage's end seen
+LONGEST_OWN = timedelta(seconds=_LONGEST_SECONDS * 1.25)
+"""The longest pause that no vendor has asked for."""
 _LONGEST_ASKED = 60 * 60.0  # vendors' rate limits are by the hour
 _DAYS_TRIES = 20  # a day of failing takes more
 _BETWEEN_REFUSALS = 60.0  # a refusal heals only when a person changes something

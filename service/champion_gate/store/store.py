@@ -20,6 +20,7 @@ from sqlalchemy import (
     update,
 )
 
+from champion_gate.domain.retry import LONGEST_OWN
 from champion_gate.domain.rows import Due
 from champion_gate.store import aliases, notifications, promotions, releases, steps, tables
 from champion_gate.store.aliases import Aliases
@@ -124,6 +125,8 @@ class Store(
     def hasten_failing(self, vendor: str, at: datetime) -> None:
         """Make due whatever waits for another try because of this vendor, which answers again.
 
+        What is due so late that the vendor must have asked for that pause is left alone.
+
         Args:
             vendor: its name in words, with which its errors begin.
             at: now.
@@ -132,15 +135,18 @@ class Store(
         def is_its(table: Table) -> ColumnElement[bool]:
             return table.c.last_error.startswith(f"{vendor}: ", autoescape=True)
 
+        def is_soon(table: Table) -> ColumnElement[bool]:
+            return table.c.due_at <= at + LONGEST_OWN
+
         told, resolved = tables.notifications, tables.resolutions
         of_a_gate = exists().where(resolved.c.notification_id == told.c.id, is_its(resolved))
         with self._write() as connection:
             _make_due(
                 connection,
                 at,
-                and_(notifications.OPEN, or_(is_its(told), of_a_gate)),
-                and_(promotions.OPEN, is_its(tables.promotions)),
-                and_(steps.OPEN, is_its(tables.steps)),
+                and_(notifications.OPEN, is_soon(told), or_(is_its(told), of_a_gate)),
+                and_(promotions.OPEN, is_soon(tables.promotions), is_its(tables.promotions)),
+                and_(steps.OPEN, is_soon(tables.steps), is_its(tables.steps)),
             )
 
     def release_all_leases(self) -> None:
