@@ -67,9 +67,13 @@ class SilentRelay:
                 for pair in ((near, far), (far, near)):
                     threading.Thread(target=self._hand_on, args=(*pair, self._silent), daemon=True).start()
 
+    def _passing(self, data: bytes) -> None:
+        """Called with what is about to be handed on, in either direction."""
+
     def _hand_on(self, source: socket.socket, target: socket.socket, silent: threading.Event) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
+                self._passing(data)
                 if silent.is_set():
                     continue
                 while data and time.monotonic() < self._slow_until:

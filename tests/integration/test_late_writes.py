@@ -174,6 +174,20 @@ def test_a_late_write_is_told_under_the_promotion_that_sent_it(
     assert newest(world) == line
 
 
+def test_a_write_that_was_sent_again_may_arrive_a_second_time(world: GateWorld) -> None:
+    """As that of a replica which is frozen just before it, when another has gone on in its place."""
+    sent = unanswered(world)
+    world.look()
+    world.ended(sent, Phase.PROMOTED)
+    world.core.alias_orders.put(world.models.model, "Champion", "1", order("v2 is worse"))
+    arrives(world)
+    world.sweep()
+    assert world.moves()[1:] == [MOVED, ("2", "1", "ops"), ("1", "2", "champion-gate")]
+    line = newest(world)
+    assert line.entry.promotion_id == sent.id
+    assert f"a late write of promotion {sent.id}" in line.entry.reason
+
+
 def test_a_late_order_is_told_under_the_operator_who_gave_it(world: GateWorld) -> None:
     for number in ("8", "9"):
         world.models.train(world.job_id, number, {"f1": 0.9})

@@ -80,12 +80,14 @@ class Sent:
         lock: held, with the intent on record.
         stands: where the alias stands now.
         lost: the ledger's line where that is not where it was put, which another may have chosen; else None.
+        earlier: the same write as another sent it before, who may be frozen: it may arrive a second time.
     """
 
     lock: AliasLock
     intent: AliasIntent
     stands: str | None
     lost: LedgerEntry | None
+    earlier: AliasIntent | None = None
 
 
 class AliasWriter:
@@ -158,7 +160,8 @@ class AliasWriter:
             return Settled(self._finish(lock, current, [entry], dropped=intent))
         if not may_send(intent):
             return Settled(self._finish(lock, current, [], dropped=intent))
-        written = self.write(lock, replace(intent, fence=lock.fence))
+        sent = self.send(lock, replace(intent, fence=lock.fence))
+        written = self.record(replace(sent, earlier=intent))
         return Settled(written, intent if written.known_version == intent.to_version else None)
 
     def write(self, lock: AliasLock, intent: AliasIntent) -> AliasLock:
@@ -221,7 +224,7 @@ class AliasWriter:
         """
         try:
             if sent.lost is None:
-                return self._finish_written(sent.lock, sent.intent, promotion, steps)
+                return self._finish_written(sent.lock, sent.intent, promotion, steps, sent.earlier)
             return self._finish(
                 sent.lock,
                 sent.stands,
@@ -365,6 +368,7 @@ class AliasWriter:
         intent: AliasIntent,
         promotion: Promotion | None = None,
         steps: Sequence[Step] = (),
+        earlier: AliasIntent | None = None,
     ) -> AliasLock:
         """Record a change that arrived; a rollback's hold is placed with it, or the next run would undo it."""
         now = self._clock.now()
@@ -384,6 +388,7 @@ class AliasWriter:
             promotion=promotion,
             steps=planned,
             hold=hold,
+            dropped=earlier,
             carried_out=True,
         )
 
