@@ -28,23 +28,21 @@ pytest_plugins = ("integration.store_fixtures",)
 pytestmark = [pytest.mark.part("full"), pytest.mark.timeout(300)]
 
 FENCE_CHECK = b"SELECT aliases.fence"
-GIVEN_UP = ("is in another worker's hands now", "met an error of our own")
-"""What it says; the second where it is frozen for so long that the database has hung up."""
+GIVEN_UP = ("is in another worker's hands now", "met an error of our own", "a step failed unexpectedly")
+"""What it says; the last ones where it is frozen for so long that the database has hung up."""
 
 
 @dataclass
 class Freezer:
     """Freezes a service at a moment of its work, once."""
 
-    served: Served | None = None
     pids: list[int] = field(default_factory=list)
     frozen: threading.Event = field(default_factory=threading.Event)
     thawed: threading.Event = field(default_factory=threading.Event)
 
     def watch(self, served: Served) -> Served:
         """Have it be this one."""
-        self.served = served.wait_until_working()
-        self.pids = [each.pid for each in served.processes()]
+        self.pids = [each.pid for each in served.wait_until_working().processes()]
         return served
 
     def freeze(self) -> None:
