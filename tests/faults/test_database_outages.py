@@ -28,12 +28,12 @@ from integration.store_databases import SqliteDatabases, path_of
 
 MODELS = 3
 POSTERS = 4
-AFTERWARDS = 150.0
+AFTERWARDS = 240.0
 """Seconds. Whatever held an alias when the database went away holds it for 90 s more."""
 BUSY = 90.0
 """Seconds until an outage shows: a writer waits half a minute for SQLite's file, and twice that where another is before it."""
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(500)
 
 
 @dataclass
