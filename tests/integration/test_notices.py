@@ -155,7 +155,8 @@ def test_only_what_a_notice_asks_for_is_told(tmp_path: Path) -> None:
         world.approve(pending)
         world.break_databricks(".*tag.*", status=403)
         world.look()
-        world.wait(hours=25)
+        for _ in range(25):
+            world.wait(hours=1)
         (failed,) = receivers.of("webhook")
         assert failed.body["type"] == "step.failed"
         assert failed.body["data"]["step"] == f"{pending.id}-tag-version"
@@ -199,7 +200,8 @@ def test_what_is_not_taken_is_tried_for_a_day_and_shown_meanwhile(tmp_path: Path
         pending = world.ask()
         (warned,) = (each for each in waiting_for_people(world) if each.verdict is Verdict.WARNING)
         assert "Messages of notice team are not taken, and tried again for a day" in warned.found
-        world.wait(hours=25)
+        for _ in range(25):
+            world.wait(hours=1)
         step = notices_of(world, pending.id)["requested-team"]
         assert step.phase is StepPhase.FAILED
         assert "Given up after a day" in step.reason

@@ -282,11 +282,11 @@ def test_a_newer_version_leaves_a_day_to_read_the_decision_on_an_older_one(world
     run_id = world.run_id_of(pending)
     break_vendor(world, world.provider.reading(run_id), status=500)
     newer = world.ask({"f1": 0.93})
-    world.clock.move(hours=23)
-    world.settle()
+    for _ in range(23):
+        world.wait(hours=1)
     world.ended(pending, Phase.PENDING_APPROVAL)
-    world.clock.move(hours=2)
-    world.settle()
+    for _ in range(2):
+        world.wait(hours=1)
     reason = world.ended(pending, Phase.SUPERSEDED)
     assert newer.id in reason
     assert "its decision could not be read: " in reason
