@@ -58,6 +58,25 @@ def test_a_repeat_does_not_reopen_what_has_ended(world: GateWorld) -> None:
     assert len(world.github.runs) == 1
 
 
+@pytest.mark.parametrize("what", ["source", "version_id"])
+def test_a_repeat_that_is_told_less_of_the_version_asks_for_no_other_one(world: GateWorld, what: str) -> None:
+    run_id, _ = world.train_run()
+    world.notify(run_id)
+    world.settle()
+    world.reject(world.promotion())
+    world.look()
+    version = world.databricks.catalog.version("main.ml.churn", "2")
+    told = getattr(version, what)
+    setattr(version, what, None)
+    world.notify(run_id)
+    world.settle()
+    assert "does not tell" in world.notification(NotificationPhase.WAITING).resolutions[0].reason
+    setattr(version, what, told)
+    world.live(minutes=1)
+    assert world.promotion(Phase.REJECTED).id in world.notification(NotificationPhase.RESOLVED).reason
+    assert len(world.github.runs) == 1
+
+
 def test_a_notification_that_comes_while_its_row_is_worked_on_is_worked_on_again(world: GateWorld) -> None:
     run_id, _ = world.train_run()
     notification_id = world.notify(run_id)

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from urllib.parse import unquote
 
-from champion_gate.errors import InvalidNameError
+from champion_gate.errors import InvalidNameError, VendorUnavailableError
 
 _LOGGED_MODEL_URI = re.compile(r"models:/+(m-[A-Za-z0-9_-]{1,64})/?")
 _IN_LOGGED_MODEL = re.compile(r"models:/+(m-[0-9a-f]{32})/")
@@ -58,16 +58,32 @@ class ModelVersion:
         """The version as a number, for ordering."""
         return int(self.version)
 
-    def untold_of(self, before: ModelVersion) -> list[str]:
-        """What the registry told of this version before, and does not tell, or not in words that we know, now."""
+    def check_told(self, before: ModelVersion, registry: str) -> None:
+        """Make sure that what the registry told of this version before it tells now too, in words that we know.
+
+        One that was made at another time is another one, of which nothing was told.
+
+        Args:
+            before: as it was told then.
+            registry: its name.
+
+        Raises:
+            VendorUnavailableError: it does not.
+        """
+        if self.created_at not in {None, before.created_at}:
+            return
         known = {"run": before.run_id, "source": before.source}
         now = {"run": self.run_id, "source": self.source}
         untold = [what for what, value in known.items() if value is not None and now[what] is None]
-        # One that is made anew is made at another time.
-        same_time = before.created_at is not None and self.created_at in {None, before.created_at}
-        if known == now and same_time and self.version_id != before.version_id:
+        if known == now and before.created_at is not None and self.version_id != before.version_id:
             untold.append("id")
-        return [*untold, *(["status"] if self.status is VersionStatus.UNKNOWN else [])]
+        if self.status is VersionStatus.UNKNOWN:
+            untold.append("status")
+        if untold:
+            raise VendorUnavailableError(
+                registry,
+                f"it does not tell the {' and '.join(untold)} of {self.model} v{self.version} any more.",
+            )
 
     def same_as(self, other: ModelVersion) -> bool:
         """Whether both are one and the same version: name, number, id, run and source."""

@@ -254,12 +254,7 @@ class Approvals:
         except VendorNotFoundError as error:
             self.check_gone(promotion, before.model, before.version, error)
             return f"{before.model} v{before.version} is gone from the registry, or hidden from us."
-        untold = version.untold_of(before)
-        if untold and version.created_at in {None, before.created_at}:
-            raise VendorUnavailableError(
-                self._registry.name,
-                f"it does not tell the {' and '.join(untold)} of {before.model} v{version.version} any more.",
-            )
+        version.check_told(before, self._registry.name)
         if not version.same_as(before):
             return (
                 f"{before.model} v{version.version} is another version now than the one approval was asked for: "

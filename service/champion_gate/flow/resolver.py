@@ -318,7 +318,11 @@ class Resolver:
         return _unresolved(fresh, f"{named}, not ready. Was the upload cut short? {again}")
 
     def _promotion(self, gate: Gate, subject: Subject) -> Promotion:
-        """The promotion of this version for this alias: the one there is, open or ended, or a new one."""
+        """The promotion of this version for this alias: the one there is, open or ended, or a new one.
+
+        Raises:
+            VendorUnavailableError: the registry tells less than before, so it may be the one there is.
+        """
         key, version = AliasKey(self._registry.name, gate.destination, gate.alias), subject.version
         for known in self._store.promotions_of_version(key, version.version, version.model):
             if known.version.same_as(version):
@@ -326,6 +330,7 @@ class Resolver:
                     self._store.hint_promotion(known.id, self._clock.now())
                     self._wake_ups.promotion(known.id)
                 return known
+            version.check_told(known.version, self._registry.name)
         fresh = requested(
             f"p-{self._chance.token()}",
             key,
