@@ -67,6 +67,13 @@ class Heard:
         )
         return any(request in requests for request, _ in pressed - voided)
 
+    def is_ordered(self, write: Row) -> bool:
+        """Whether an operator had ordered this alias write by then."""
+        return any(
+            line["n"] < write["n"] and (line["model"], line["version"]) == (write["model"], write["version"])
+            for line in self.of("ordered")
+        )
+
     def source_of(self, model: str, version: str) -> tuple[str, str] | None:
         """The version of which this one is a copy."""
         return next(
@@ -82,6 +89,7 @@ class Heard:
 def findings(heard: Heard) -> list[str]:
     """What is lost, doubled or wrong; empty where all is well."""
     return [
+        *([] if heard.of("trained") else ["nothing was trained, so there is nothing to judge"]),
         *_notifications(heard),
         *_promotions(heard),
         *_alias_writes(heard),
@@ -118,6 +126,11 @@ def _notifications(heard: Heard) -> Iterator[str]:
 
 
 def _promotions(heard: Heard) -> Iterator[str]:
+    for (model, alias, source, version), often in _counted(
+        heard.promotions, "model", "alias", "source_model", "version"
+    ):
+        if often > 1:
+            yield f"{source} v{version} has {often} promotions for {alias} of {model}"
     for row in heard.promotions:
         what = f"promotion {row['id']} of {row['source_model']} v{row['version']}"
         if row["phase"] in OPEN:
@@ -132,16 +145,19 @@ def _is_explained(heard: Heard, row: Row) -> bool:
     model, version = row["model"], row["version"]
     requests = heard.requests_for(model, version)
     pressed = [line for line in heard.of("pressed") if line["request"] in requests]
+    writes = _writes_for(heard, row)
+    moved = [line for line in heard.of("alias") if line["model"] == model and line["alias"] == row["alias"]]
     if row["phase"] == "promoted":
-        return bool(_writes_for(heard, row))
+        return bool(writes)
+    if writes and moved[-1] in writes and not heard.is_ordered(moved[-1]):
+        return False  # it came to what was asked for
     if row["phase"] == "rejected":
         return any(line["verdict"] == "reject" or line["login"] not in heard.allowed for line in pressed)
     if row["phase"] == "superseded":
         later = [line for line in heard.of("request") if line.get("model") == model]
         return any(int(line["version"]) > int(version) for line in later)
     if row["phase"] == "stale":
-        moved = [line for line in heard.of("alias") if line["model"] == row["model"]]
-        return any(line["alias"] == row["alias"] for line in moved)
+        return any(line not in writes for line in moved)
     return heard.refused
 
 
@@ -162,11 +178,8 @@ def _writes_for(heard: Heard, row: Row) -> list[Row]:
 
 
 def _alias_writes(heard: Heard) -> Iterator[str]:
-    ordered = {(line["model"], line["version"]) for line in heard.of("ordered")}
     writes = [
-        line
-        for line in heard.of("alias")
-        if line["version"] is not None and (line["model"], line["version"]) not in ordered
+        line for line in heard.of("alias") if line["version"] is not None and not heard.is_ordered(line)
     ]
     for (model, alias, version), often in _counted(writes, "model", "alias", "version"):
         if often > 1:
@@ -249,6 +262,7 @@ def _ledger(heard: Heard) -> Iterator[str]:
             break
         before = line
     yield from _moves(heard)
+    yield from _promoted(heard)
     yield from _decisions(heard)
 
 
@@ -276,17 +290,34 @@ def _way(versions: Sequence[str | None]) -> str:
     return " -> ".join(f"v{each}" if each else "nothing" for each in versions) or "nowhere"
 
 
+def _promoted(heard: Heard) -> Iterator[str]:
+    lines = [(line["promotion_id"], line["kind"], line["facts"]) for line in heard.ledger]
+    approved = {of for of, kind, facts in lines if kind == "decision" and facts.get("verdict") == "approved"}
+    moved = {of for of, kind, facts in lines if kind == "alias_change" and facts.get("source") == "promotion"}
+    for row in heard.promotions:
+        if row["phase"] == "promoted" and row["id"] not in approved:
+            yield f"the ledger does not tell of an approval of promotion {row['id']}"
+        if row["phase"] == "promoted" and row["id"] not in moved:
+            yield f"the ledger does not tell of a move by promotion {row['id']}"
+
+
 def _decisions(heard: Heard) -> Iterator[str]:
-    pressed = {(line["login"], line["verdict"]) for line in heard.of("pressed")}
+    shown = {row["id"]: (row["model"], row["version"]) for row in heard.promotions}
     for line in heard.ledger:
         if line["kind"] != "decision" or line["facts"].get("verdict") != "approved":
             continue
         logins = [each.get("login") for each in line["facts"].get("deciders") or []]
         what = f"line {line['number']} of the ledger"
+        requests = heard.requests_for(*shown.get(line["promotion_id"], ("", "")))
+        approved = {
+            each["login"]
+            for each in heard.of("pressed")
+            if each["verdict"] == "approve" and each["request"] in requests
+        }
         if not logins:
             yield f"{what} is an approval by nobody"
         for login in logins:
             if login not in heard.allowed:
                 yield f"{what} counts the approval of {login}"
-            elif (login, "approve") not in pressed:
+            elif login not in approved:
                 yield f"{what} counts an approval of {login}, who never gave one"

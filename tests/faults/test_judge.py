@@ -172,6 +172,24 @@ WRONG: dict[str, tuple[Callable[[], Heard], str]] = {
     "a promotion is open": (lambda: promotion(phase="approved"), "is still approved"),
     "it says promoted, and is not": (lambda: without("alias"), "nothing that happened explains it"),
     "it ends as nobody wished": (lambda: promotion(phase="rejected"), "nothing that happened explains it"),
+    "it is stale, and nobody else moved the alias": (
+        lambda: promotion(phase="stale"),
+        "nothing that happened explains it",
+    ),
+    "it failed, and its version has the alias": (
+        lambda: replace(promotion(phase="failed"), refused=True),
+        "nothing that happened explains it",
+    ),
+    "one version has two promotions": (
+        lambda: replace(
+            WELL, promotions=[PROMOTION, {**PROMOTION, "id": "p2", "phase": "failed"}], refused=True
+        ),
+        "has 2 promotions",
+    ),
+    "nothing has happened": (
+        lambda: replace(WELL, journal=[], ledger=[], promotions=[], notifications=[]),
+        "there is nothing to judge",
+    ),
     "it fails where nothing is refused": (
         lambda: promotion(phase="failed"),
         "nothing that happened explains it",
@@ -233,6 +251,28 @@ WRONG: dict[str, tuple[Callable[[], Heard], str]] = {
             MOVED,
         ),
         "who never gave one",
+    ),
+    "the ledger counts who approved something else": (
+        lambda: replace(
+            ledger(FIRST_SEEN, {**DECIDED, "promotion_id": "p2"}, MOVED),
+            promotions=[PROMOTION, {**PROMOTION, "id": "p2", "version": "3"}],
+        ),
+        "who never gave one",
+    ),
+    "the ledger lacks the approval": (lambda: ledger(FIRST_SEEN, MOVED), "of an approval of promotion p1"),
+    "the ledger says that others have moved it": (
+        lambda: ledger(FIRST_SEEN, DECIDED, {**MOVED, "promotion_id": None}),
+        "of a move by promotion p1",
+    ),
+    "an order came only later": (
+        lambda: replace(
+            without("pressed"),
+            journal=[
+                *without("pressed").journal,
+                {"what": "ordered", "model": COPY, "version": "2", "n": 99},
+            ],
+        ),
+        "which nobody had approved",
     ),
     "the ledger counts nobody": (
         lambda: ledger(FIRST_SEEN, {**DECIDED, "facts": {"verdict": "approved", "deciders": []}}, MOVED),
