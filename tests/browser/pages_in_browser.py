@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.filling import fill
+from bench.growth import MANY
+from bench.pages import PATHS
 from champion_gate.domain.callers import Role
 from champion_gate.domain.promotion import Promotion
 from champion_gate_standins.common.server import serve
@@ -72,6 +75,23 @@ def shown(folder: Path) -> Iterator[Shown]:
             "retry-step": f"/steps/{step.id}/retry",
             "replay": f"/notifications/{lost.id}/replay",
             "not-found": "/promotions/p-none",
+        }
+        yield Shown(world, url, world.make(Role.OPERATOR, "operator-1"), paths)
+
+
+@contextmanager
+def shown_after_years(folder: Path) -> Iterator[Shown]:
+    """A gate with 100,000 promotions behind it, and one that waits."""
+    with pages_world(folder) as world, serve(world.app) as url:
+        fill(world.gate.environ["CHAMPION_GATE_DATABASE_URL"], MANY)
+        waiting = world.gate.ask()
+        paths = {
+            **PATHS,
+            "sign-in": "/sign-in",
+            "promotion-waiting": f"/promotions/{waiting.id}",
+            "cancel": f"/promotions/{waiting.id}/cancel",
+            "hold": f"{ALIAS}/hold",
+            "replay": "/notifications/n-000500/replay",
         }
         yield Shown(world, url, world.make(Role.OPERATOR, "operator-1"), paths)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from browser.pages_in_browser import ALIAS, PHONE, SCREEN, Shown, chromium, shown
+from browser.pages_in_browser import ALIAS, PHONE, SCREEN, Shown, chromium, shown, shown_after_years
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -19,6 +19,8 @@ pytestmark = [pytest.mark.part("rest"), pytest.mark.needs("chromium")]
 AXE = Path(sys.executable).with_name("axe.min.js")  # tests/install_tools.sh
 RULES = "axe.run(document, {resultTypes: ['violations']}).then(found => found.violations)"
 
+PARTS = 3
+"""Of each list, that are read."""
 BROKEN = """() => {
   const found = [], texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), range = document.createRange();
   while (texts.nextNode()) {
@@ -47,6 +49,8 @@ def browser() -> Iterator[Browser]:
 
 def violations(page: Page) -> list[tuple[str, list[str]]]:
     """What keeps somebody from using the page."""
+    if not AXE.is_file():
+        pytest.skip("NOT TESTED: axe-core is not installed on this machine")
     page.evaluate(AXE.read_text())
     found = page.evaluate(RULES)
     return [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
@@ -56,8 +60,6 @@ def violations(page: Page) -> list[tuple[str, list[str]]]:
 def test_every_page_fits_and_is_for_everybody(
     there: Shown, browser: Browser, width: int, scheme: str
 ) -> None:
-    if not AXE.is_file():
-        pytest.skip("NOT TESTED: axe-core is not installed on this machine")
     page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type] # one of its words
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text))
@@ -72,6 +74,43 @@ def test_every_page_fits_and_is_for_everybody(
     assert {name: what for name, what in found.items() if what} == {}
     assert [each for each in said if "404" not in each] == []
     page.close()
+
+
+@pytest.mark.part("full")
+@pytest.mark.timeout(1800)
+def test_every_page_is_read_after_a_hundred_thousand_promotions(tmp_path: Path, browser: Browser) -> None:
+    said: list[str] = []
+    with shown_after_years(tmp_path) as there:
+        for width in (SCREEN, PHONE):
+            page = browser.new_page(viewport={"width": width, "height": 800})
+            page.on("console", lambda message: said.append(message.text))
+            there.sign_in(page)
+            assert violations(page) == []
+            long = {
+                name for name, path in there.paths.items() if parts_read(page, f"{there.url}{path}") == PARTS
+            }
+            assert {"promotions", "promotions of a model", "an alias's history", "notifications"} <= long
+            page.close()
+    assert said == []
+
+
+def parts_read(page: Page, url: str) -> int:
+    """How many parts of a page are read by its links from one to the next; asserts that each fits and is another."""
+    page.goto(url)
+    read = list[str]()
+    while True:
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), page.url
+        heading = page.get_by_role("heading", level=1).bounding_box()
+        assert heading is not None, page.url
+        assert 0 <= heading["y"] < 400, page.url
+        shown_now = page.locator("main").inner_text()
+        assert shown_now not in read, page.url
+        read.append(shown_now)
+        more = page.locator("a[rel=next]")
+        if len(read) == PARTS or more.count() == 0:
+            return len(read)
+        more.first.click()
+        page.wait_for_load_state()
 
 
 def test_it_would_have_noticed(there: Shown, browser: Browser) -> None:
