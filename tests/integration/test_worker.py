@@ -300,6 +300,24 @@ def test_a_timer_runs_at_once_again_and_again_and_survives_errors(start: Start) 
     until(lambda: len(runs) >= 3)
 
 
+def test_a_timer_may_go_on_until_what_is_in_hand_has_ended(
+    start: Start, wake_ups: HueyWakeUps, work: Work
+) -> None:
+    runs: list[int] = []
+    obstacle = work.block("a-1")
+    worker = start(Every("heartbeat", 0.01, lambda: runs.append(1), until_the_end=True))
+    wake_ups.promotion("a-1")
+    until(lambda: "a-1" in work.begun)
+    stopping = threading.Thread(target=lambda: worker.stop(PATIENCE))
+    stopping.start()
+    stopping.join(0.2)
+    before = len(runs)
+    until(lambda: len(runs) > before + 1)
+    obstacle.set()
+    stopping.join(PATIENCE)
+    assert not any(thread.name == "heartbeat" for thread in threading.enumerate())
+
+
 def test_a_timer_may_begin_late_and_hold_up_no_stop(start: Start) -> None:
     begun, hangs, runs = threading.Event(), threading.Event(), list[str]()
 

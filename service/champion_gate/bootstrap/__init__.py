@@ -152,7 +152,7 @@ def _worker(settings: Settings, core: Core, wake_ups: HueyWakeUps, doctor: Round
         timers=[
             Every("sweep", settings.environment.sweep_seconds, lambda: _send_looks(core, wake_ups)),
             Every("due rows", _DUE_SECONDS, lambda: _wake_due(core, wake_ups)),
-            Every("heartbeat", BEAT_SECONDS, heart.beat, after=BEAT_SECONDS),
+            Every("heartbeat", BEAT_SECONDS, heart.beat, after=BEAT_SECONDS, until_the_end=True),
             Every("counts", COUNTED_EVERY.total_seconds(), lambda: _count_ended(core), is_awaited=False),
             Every("ledger head", _HEAD_SECONDS, lambda: log_ledger_head(core.context.store)),
             Every("doctor", _DOCTOR_SECONDS, doctor.run, after=_DOCTOR_AFTER_SECONDS, is_awaited=False),

@@ -58,6 +58,7 @@ class Every:
         seconds: pause between the end of one run and the start of the next.
         after: seconds before the first run.
         is_awaited: whether a stop waits until a run has ended.
+        until_the_end: whether it goes on during a stop, as long as something is in hand.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Every:
     run: Callable[[], object]
     after: float = 0.0
     is_awaited: bool = True
+    until_the_end: bool = False
 
 
 class Lanes:
@@ -173,7 +175,9 @@ class Worker:
         self._threads = threads
         self._gives_way = gives_way
         self._stopping = threading.Event()
+        self._ended = threading.Event()
         self._timer_threads: list[threading.Thread] = []
+        self._last_threads: list[threading.Thread] = []
         self._consumer: _Consumer | None = None
 
     def start(self) -> None:
@@ -190,7 +194,7 @@ class Worker:
         for timer in (*self._timers, health):
             thread = threading.Thread(target=self._tick, args=(timer,), name=timer.name, daemon=True)
             if timer.is_awaited:
-                self._timer_threads.append(thread)
+                (self._last_threads if timer.until_the_end else self._timer_threads).append(thread)
             thread.start()
 
     def stop(self, seconds: float = 20.0) -> bool:
@@ -212,7 +216,10 @@ class Worker:
         threads = (*self._timer_threads, *self._consumer.threads())
         for thread in threads:
             thread.join(max(deadline - time.monotonic(), 0))
-        ended = not any(thread.is_alive() for thread in threads)
+        self._ended.set()
+        for thread in self._last_threads:
+            thread.join(max(deadline - time.monotonic(), 0))
+        ended = not any(thread.is_alive() for thread in (*threads, *self._last_threads))
         if not ended:
             log.warning(
                 "stopped in the middle of a step; the sweep will take it up again",
@@ -255,13 +262,14 @@ class Worker:
                 return
 
     def _tick(self, timer: Every) -> None:
-        self._stopping.wait(timer.after)
-        while not self._stopping.is_set():
+        over = self._ended if timer.until_the_end else self._stopping
+        over.wait(timer.after)
+        while not over.is_set():
             try:
                 timer.run()
             except Exception:  # the next run may go better
                 log.exception("a timer's run failed", action=timer.name)
-            self._stopping.wait(timer.seconds)
+            over.wait(timer.seconds)
 
 
 class _Consumer(Consumer):  # type: ignore[misc]  # huey is untyped
