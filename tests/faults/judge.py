@@ -158,7 +158,7 @@ def _is_explained(heard: Heard, row: Row) -> bool:
         return any(int(line["version"]) > int(version) for line in later)
     if row["phase"] == "stale":
         return any(line not in writes for line in moved)
-    return heard.refused
+    return heard.refused and row["phase"] in {"failed", "ineligible"}
 
 
 def _writes_for(heard: Heard, row: Row) -> list[Row]:

@@ -180,6 +180,10 @@ WRONG: dict[str, tuple[Callable[[], Heard], str]] = {
         lambda: replace(promotion(phase="failed"), refused=True),
         "nothing that happened explains it",
     ),
+    "it is cancelled, by nobody": (
+        lambda: replace(promotion(phase="cancelled"), refused=True, journal=without("alias").journal),
+        "nothing that happened explains it",
+    ),
     "one version has two promotions": (
         lambda: replace(
             WELL, promotions=[PROMOTION, {**PROMOTION, "id": "p2", "phase": "failed"}], refused=True
