@@ -16,10 +16,10 @@ from champion_gate.flow.context import Waits
 APP = f"{__name__}:create()"
 SOON = timedelta(seconds=1)
 LEASE_SECONDS, ALIAS_LEASE_SECONDS = "HASTY_LEASE_SECONDS", "HASTY_ALIAS_LEASE_SECONDS"
-"""Variables of how long a lease is: by default longer than the longest fault."""
+"""Variables of how long a lease is: by default longer than any fault but the longest, which costs its row the lease."""
 AHEAD_SECONDS = "HASTY_AHEAD_SECONDS"
 """The variable of how far the service's clock is ahead."""
-_LONGER_THAN_ANY_FAULT = "20"
+_LEASE = "12"
 
 
 class _Ahead:
@@ -36,8 +36,8 @@ class _Ahead:
 def create() -> Flask:
     """The app, with the service in `extensions["champion_gate"]`."""
     waits = Waits(
-        lease_seconds=float(os.environ.get(LEASE_SECONDS, _LONGER_THAN_ANY_FAULT)),
-        alias_lease_seconds=float(os.environ.get(ALIAS_LEASE_SECONDS, _LONGER_THAN_ANY_FAULT)),
+        lease_seconds=float(os.environ.get(LEASE_SECONDS, _LEASE)),
+        alias_lease_seconds=float(os.environ.get(ALIAS_LEASE_SECONDS, _LEASE)),
         request_appears=timedelta(seconds=4),
         request_search=SOON,
         recheck=SOON,
