@@ -301,7 +301,9 @@ class Weather:
 
 def shape_of(call: Call, names: dict[str, str]) -> str:
     """A call without what tells one promotion from another: vendor, method, path, and which job is run."""
-    path = re.sub(r"[0-9a-f]{12,}|(?<![a-z])v?\d+|(?<=[._-][a-z])\d+", "#", call.path)
+    path = re.sub(
+        r"\bp-[a-z0-9]+(?:-[0-9a-f]{12})?|[0-9a-f]{12,}|(?<![a-z])v?\d+|(?<=[._-][a-z])\d+", "#", call.path
+    )
     job = re.search(rb'"job_id": ?"?(\d+)', call.body)
     named = f" {names.get(job[1].decode(), 'a job')}" if job else ""
     return f"{call.vendor} {call.method} {path}{named}"

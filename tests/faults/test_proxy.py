@@ -136,7 +136,8 @@ def test_shapes_tell_jobs_apart_and_not_promotions() -> None:
         return shape_of(Call("x", "POST", path, [], body), {"91": "copy"})
 
     assert shape("/repos/example/ml/pulls/17") == shape("/repos/example/ml/pulls/9")
-    assert shape("/a/p-abc-0123456789ab") == shape("/a/p-abc-ba9876543210")
+    assert shape("/a/p-abcxyz-0123456789ab") == shape("/a/p-defuvw-ba9876543210")
+    assert shape("/a/p-abc9ieh.md") == shape("/a/p-9a8b7c6d5e4f3210.md")
     assert shape("/jobs/run-now", b'{"job_id": 91}') == "x POST /jobs/run-now copy"
 
 

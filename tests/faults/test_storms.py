@@ -85,7 +85,7 @@ def rage(made: Storm, chance: random.Random, faults: int, seconds: float) -> Non
     ("provider", "database", "gates", "most"),
     [
         *((provider, "sqlite", GATES, 64) for provider in PROVIDERS),
-        *((provider, "postgresql", GATES_THAT_WAIT, 50) for provider in PROVIDERS),
+        *((provider, "postgresql", GATES_THAT_WAIT, 64) for provider in PROVIDERS),
         pytest.param("github", "sqlite", GATES, 8, marks=pytest.mark.part("rest")),
     ],
     indirect=["database"],
