@@ -28,6 +28,8 @@ from pathlib import Path
 from pkgutil import walk_packages
 from typing import NoReturn
 
+import gunicorn.config
+
 _TESTS = str(Path(__file__).parents[1])
 _LONGEST_ORDER = 128 * 1024
 _BESIDE_OURS = (
@@ -161,6 +163,7 @@ class _Order:
             os.dup2(self._output, standard)
         os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         os.chdir(self._sent["cwd"])
+        gunicorn.config.Chdir.default = self._sent["cwd"]  # where it was when gunicorn was imported, else
         os.environ.clear()
         os.environ.update(self._sent["env"])
         time.tzset()
