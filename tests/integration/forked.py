@@ -60,7 +60,7 @@ class Forked:
         self._ends, told = os.pipe()
         order = {"command": list(command), "cwd": str(cwd), "env": dict(env)}
         with output.open("wb") as file:
-            self.pid = _source(env.get("PYTHONPATH", _TESTS)).fork(order, file.fileno(), told)
+            self.pid = _source(env.get("PYTHONPATH", "")).fork(order, file.fileno(), told)
         os.close(told)
 
     def poll(self) -> int | None:
@@ -106,7 +106,7 @@ class _Source:
         here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (here, there):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * _LONGEST_ORDER)
-        path = os.pathsep.join(filter(None, (path, os.environ.get("PYTHONPATH"))))
+        path = os.pathsep.join(filter(None, (path, _TESTS, os.environ.get("PYTHONPATH"))))
         with there:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "integration.forked", str(there.fileno())],

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import socket
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -274,3 +276,15 @@ def test_its_log_names_the_promotion_on_each_line_of_its_work(world: ProcessWorl
 
     # The row is there before the line that tells of it.
     assert all(f'"promotion": "{pending.id}"' in line for line in until(about, world.story))
+
+
+@pytest.mark.part("rest")
+def test_it_ends_once_a_newer_release_has_written_what_it_cannot_read(world: ProcessWorld) -> None:
+    """As one does that was frozen when the last older replica was waited for."""
+    served = world.serve()
+    with closing(sqlite3.connect(world.folder / "gate.db", isolation_level=None)) as database:
+        database.execute("UPDATE oldest_release SET release = '9.0.0'")
+    until(lambda: served.process.poll() is not None, served.output)
+    assert "this release may not run on the database any more" in served.output()
+    assert served.output().count("Booting worker") <= 2
+    assert "9.0.0" in assert_refused(world)
