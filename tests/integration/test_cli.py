@@ -430,7 +430,8 @@ def test_what_works_on_rows_alone_needs_nothing_but_the_database(world: ProcessW
 
 def test_a_stored_notification_is_sent_again(world: ProcessWorld) -> None:
     with world.store() as store:
-        before = store.list_notifications(phase=NotificationPhase.RESOLVED).items[-1]
+        rows = store.list_notifications(phase=NotificationPhase.RESOLVED).items
+    before = next(row for row in rows if row.source == "hook")  # a sweep may have come before it
     (line,) = lines(world, "hooks", "send", before.id)
     assert line.startswith("202 ")
     with world.store() as store:
