@@ -52,7 +52,8 @@ def test_a_notification_that_comes_a_thousand_times_moves_the_alias_once(tmp_pat
 
         def notification_is_closed() -> bool:
             with world.store() as store:
-                (row,) = store.list_notifications().items
+                # A sweep that came before the first of them has a row of its own.
+                (row,) = (each for each in store.list_notifications().items if each.source == "hook")
                 return row.count == len(statuses) and row.phase is NotificationPhase.RESOLVED
 
         until(notification_is_closed, world.story)
