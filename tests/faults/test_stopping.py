@@ -53,6 +53,7 @@ def test_a_service_at_rest_ends_at_once(world: ProcessWorld, by: signal.Signals)
     assert_nothing_is_left(world)
 
 
+@pytest.mark.part("full")
 def test_ctrl_c_ends_it_also_while_connections_come_in(world: ProcessWorld) -> None:
     """At a terminal both processes get the signal; the worker may be starting threads for the connections."""
     world.forked = False

@@ -62,6 +62,7 @@ def test_nobody_outside_is_looked_up_from_the_start_to_the_alias(tmp_path: Path)
     (tmp_path / "sitecustomize.py").write_text(WATCHING)
     seen = tmp_path / "seen"
     with process_world(tmp_path, "mlflow", PYTHONPATH=str(tmp_path), SEEN=str(seen)) as world:
+        world.forked = False  # it is seen from the start
         world.serve(MLFLOW_DISABLE_TELEMETRY="false", DO_NOT_TRACK="false")
         version = world.train()
         world.approve(world.wait_for(Phase.PENDING_APPROVAL, version))

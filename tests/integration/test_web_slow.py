@@ -92,7 +92,7 @@ def test_an_honest_client_waits_two_seconds_at_most(served: Served, kind: str) -
         assert longest_wait(served, 20) < PATIENCE_SECONDS
 
 
-@pytest.mark.part("rest")
+@pytest.mark.part("full")
 def test_not_even_where_all_of_them_come_at_once(served: Served) -> None:
     with crowd(
         served.port, [each for each in KINDS if each not in {"refused body dripped", "chunks dripped"}]
