@@ -17,6 +17,8 @@ from faults.machine_world import MachineWorld
 OPERATOR = Caller("operator-1", Role.OPERATOR, "API token t1")
 _MINUTES = 16
 """Longer than any pause between two tries."""
+_ROUNDS = 7
+"""Of three tries each: more than the twenty after which something is given up."""
 
 
 def settle(laws: Laws) -> None:
@@ -27,9 +29,10 @@ def settle(laws: Laws) -> None:
     _check_at_rest(laws)
     _help(laws)
     _go_on(there)
-    for days in (15, 15):
-        there.world.clock.move(days=days)
+    for _ in range(2):
+        there.world.clock.move(days=15)
         _go_on(there)
+    _exhaust(laws)
     _check_at_rest(laws)
     _check_over(laws)
 
@@ -38,6 +41,15 @@ def _go_on(there: MachineWorld) -> None:
     for _ in range(3):
         there.world.clock.move(minutes=_MINUTES)
         there.world.sweep()
+
+
+def _exhaust(laws: Laws) -> None:
+    """Let what fails be tried as often as it takes to be given up: time alone is not enough."""
+    for _ in range(_ROUNDS):
+        promotions: list[Promotion | Step] = [*laws.there.world.promotions()]
+        if not any(each.phase.is_open for each in [*promotions, *_steps(laws)]):
+            return
+        _go_on(laws.there)
 
 
 def _check_at_rest(laws: Laws) -> None:

@@ -307,7 +307,7 @@ def rows(databases: Databases) -> Iterator[tuple[str, Store]]:
         yield url, store
 
 
-@pytest.mark.part("full")
+@pytest.mark.part("rest")
 @pytest.mark.timeout(3600)
 def test_whatever_happens_the_laws_hold(
     databases: Databases, tmp_path: Path, request: pytest.FixtureRequest
