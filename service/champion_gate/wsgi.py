@@ -9,7 +9,7 @@ from flask import Flask
 from gunicorn.arbiter import Arbiter
 
 from champion_gate.bootstrap import build_service
-from champion_gate.domain.ports import Clock
+from champion_gate.domain.ports.runtime import Clock
 from champion_gate.errors import ConfigurationError
 from champion_gate.flow.context import Waits
 from champion_gate.log import get_logger

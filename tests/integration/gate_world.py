@@ -16,7 +16,7 @@ from champion_gate.bootstrap.configuration import load_settings
 from champion_gate.bootstrap.core import Core, SystemChance, SystemClock, build_core
 from champion_gate.domain.callers import Role
 from champion_gate.domain.notifications import JobNotification, NotificationPhase, StoredNotification
-from champion_gate.domain.ports import WakeUps
+from champion_gate.domain.ports.runtime import WakeUps
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.domain.steps import Step
 from champion_gate.domain.together import Together

@@ -17,7 +17,7 @@ import pytest
 from champion_gate.bootstrap.local import local_api
 from champion_gate.domain.callers import Role
 from champion_gate.domain.notifications import JobNotification, NotificationPhase
-from champion_gate.domain.ports import Person
+from champion_gate.domain.ports.approval import Person
 from champion_gate.domain.promotion import Phase
 from champion_gate.domain.rows import TrainerAccount
 from champion_gate.store import open_store

@@ -11,7 +11,7 @@ from databricks.sdk.service.jobs import BaseRun, Job, Run, RunOutput
 
 from champion_gate.adapters.databricks.job_runs import DatabricksJobRuns
 from champion_gate.domain.job_runs import RunResult, Trainer
-from champion_gate.domain.ports import JobRuns
+from champion_gate.domain.ports.workspace import JobRuns
 from champion_gate.errors import (
     VendorRefusedError,
 )

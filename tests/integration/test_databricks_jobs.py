@@ -14,7 +14,7 @@ from databricks.sdk.errors import InvalidParameterValue
 
 from champion_gate.adapters.databricks.jobs import DatabricksJobs
 from champion_gate.domain.jobs import JobOutcome, Principal, RunState, TaskResult
-from champion_gate.domain.ports import Jobs
+from champion_gate.domain.ports.workspace import Jobs
 from champion_gate.errors import (
     InvalidInputError,
     VendorNotFoundError,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from champion_gate.adapters.databricks.serving import DatabricksServing
-from champion_gate.domain.ports import Serving
+from champion_gate.domain.ports.workspace import Serving
 from champion_gate.domain.serving import Standing, UpdateState, standing, trouble, versions_of
 from champion_gate.errors import (
     ConflictError,

@@ -15,7 +15,7 @@ import pytest
 
 from champion_gate.bootstrap.local import migrate_database
 from champion_gate.domain.after import GIVEN_PARAMETERS
-from champion_gate.domain.ports import Person
+from champion_gate.domain.ports.approval import Person
 from champion_gate.store import open_store
 from champion_gate_standins.databricks.runs import Job
 from champion_gate_standins.databricks.server import Fault

@@ -21,7 +21,7 @@ from champion_gate.bootstrap.core import SystemClock
 from champion_gate.bootstrap.doctor import CHECKS, Asked, checkups, service_checkups
 from champion_gate.domain.findings import Checkup, Finding, Verdict
 from champion_gate.domain.ledger.entries import AFTER
-from champion_gate.domain.ports import Person
+from champion_gate.domain.ports.approval import Person
 from champion_gate.domain.steps import StepKind, StepPhase
 from champion_gate.domain.together import Together
 from champion_gate.errors import VendorUnavailableError

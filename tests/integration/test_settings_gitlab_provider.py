@@ -13,7 +13,7 @@ import pytest
 
 from champion_gate.bootstrap.configuration import load_settings
 from champion_gate.bootstrap.core import SystemClock, build_core
-from champion_gate.domain.ports import ApprovalProvider
+from champion_gate.domain.ports.approval import ApprovalProvider
 from champion_gate.errors import VendorRefusedError
 from champion_gate.settings.loading import Settings
 from champion_gate.store import Store

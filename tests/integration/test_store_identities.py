@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind
-from champion_gate.domain.ports import Person
+from champion_gate.domain.ports.approval import Person
 from champion_gate.domain.promotion import Phase
 from champion_gate.domain.rows import RememberedLogin, TrainerAccount
 from champion_gate.errors import ConflictError, NotFoundError

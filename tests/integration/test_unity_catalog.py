@@ -11,7 +11,7 @@ from databricks.sdk.service.catalog import ModelVersionInfo, RegisteredModelInfo
 from databricks.sdk.service.ml import Run
 
 from champion_gate.adapters.databricks.unity_catalog import UnityCatalog
-from champion_gate.domain.ports import ModelRegistry
+from champion_gate.domain.ports.registry import ModelRegistry
 from champion_gate.domain.versions import VersionStatus
 from champion_gate.errors import (
     InvalidInputError,

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from champion_gate.domain.gates import ApprovalTarget, Gate, VersionSource
 from champion_gate.domain.job_runs import JobRun, RunResult, TaskOutput, TaskRun, Trainer
 from champion_gate.domain.marks import RUN_TAG
-from champion_gate.domain.ports import JobRuns, ModelRegistry
+from champion_gate.domain.ports.registry import ModelRegistry
+from champion_gate.domain.ports.workspace import JobRuns
 from champion_gate.domain.versions import ModelVersion, TrainingRun, VersionStatus
 from champion_gate.errors import GateError, VendorNotFoundError, VendorRefusedError, VendorUnavailableError
 from champion_gate.flow.candidates import find_version

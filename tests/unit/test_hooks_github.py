@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from champion_gate.adapters.github.webhook import GitHubHook
 from champion_gate.domain.json_body import Ignored
-from champion_gate.domain.ports import EveryRequestAt
+from champion_gate.domain.ports.approval import EveryRequestAt
 
 
 def parse_github(kind: str, sent: bytes) -> str | EveryRequestAt | Ignored:

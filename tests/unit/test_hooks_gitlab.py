@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from champion_gate.adapters.gitlab.webhook import GitLabHook
 from champion_gate.domain.json_body import Ignored
-from champion_gate.domain.ports import EveryRequestAt
+from champion_gate.domain.ports.approval import EveryRequestAt
 
 KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_" + base64.b64encode(b"another key of thirty-two bytes!").decode()

@@ -10,7 +10,7 @@ import pytest
 from pydantic import Field, SecretStr
 
 from champion_gate.bootstrap.vendors import VENDORS
-from champion_gate.domain.ports import Vendor
+from champion_gate.domain.ports.approval import Vendor
 from champion_gate.domain.vendors import Host, Place, Secrets, Server
 from champion_gate.errors import ConfigurationError
 from champion_gate.settings.explaining import explain

@@ -18,7 +18,7 @@ from champion_gate.adapters.oidc.tokens import LEEWAY
 from champion_gate.domain import ping
 from champion_gate.domain.addresses import host_of
 from champion_gate.domain.findings import Check, Checkup, Finding
-from champion_gate.domain.ports import Clock
+from champion_gate.domain.ports.runtime import Clock
 
 _CONNECT_SECONDS, _SECONDS = 5.0, 15.0
 _SOON = timedelta(days=14)

@@ -22,7 +22,7 @@ from champion_gate.bootstrap.vendors import (
     registry_hooks,
     token_verifier,
 )
-from champion_gate.domain.ports import Clock
+from champion_gate.domain.ports.runtime import Clock
 from champion_gate.domain.steps import AFTER_MOVES, StepKind
 from champion_gate.domain.together import Together
 from champion_gate.domain.values import UNITY_CATALOG

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from champion_gate.bootstrap.vendors import approval_providers, databricks_and_registry, notice_senders
 from champion_gate.domain.aliases import ManagedAliases
 from champion_gate.domain.notice_messages import Messages
-from champion_gate.domain.ports import Chance, Clock, WakeUps
+from champion_gate.domain.ports.runtime import Chance, Clock, WakeUps
 from champion_gate.domain.together import Together
 from champion_gate.flow.context import Context, Waits
 from champion_gate.flow.identities import Identities

@@ -28,7 +28,8 @@ from champion_gate.domain import ping
 from champion_gate.domain.aliases import ManagedAliases
 from champion_gate.domain.findings import Check, Checkup
 from champion_gate.domain.gates import Account, Gate
-from champion_gate.domain.ports import ModelRegistry, Person
+from champion_gate.domain.ports.approval import Person
+from champion_gate.domain.ports.registry import ModelRegistry
 from champion_gate.domain.together import Together
 from champion_gate.errors import ConfigurationError, GateError
 from champion_gate.flow import approval_checks, own_checks, write_probe

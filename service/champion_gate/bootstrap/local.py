@@ -28,7 +28,7 @@ from champion_gate.settings.loading import Settings
 if TYPE_CHECKING:
     from flask.testing import FlaskClient
 
-    from champion_gate.domain.ports import WakeUps
+    from champion_gate.domain.ports.runtime import WakeUps
     from champion_gate.settings.credentials import ApiAccess
     from champion_gate.store import Store
 

@@ -12,19 +12,11 @@ from champion_gate.adapters.github.review import vendor as review
 from champion_gate.adapters.gitlab import vendor as gitlab
 from champion_gate.adapters.http.deadline import Timed, untimed
 from champion_gate.domain.notices import NoticeKind
-from champion_gate.domain.ports import (
-    Accounts,
-    ApprovalProvider,
-    AuditLog,
-    Clock,
-    JobRuns,
-    Jobs,
-    ModelRegistry,
-    NoticeSender,
-    ProviderHook,
-    Serving,
-    Vendor,
-)
+from champion_gate.domain.ports.approval import Accounts, ApprovalProvider, ProviderHook, Vendor
+from champion_gate.domain.ports.notices import NoticeSender
+from champion_gate.domain.ports.registry import ModelRegistry
+from champion_gate.domain.ports.runtime import Clock
+from champion_gate.domain.ports.workspace import AuditLog, JobRuns, Jobs, Serving
 from champion_gate.domain.registry_news import RegistryHook
 from champion_gate.domain.together import Together
 from champion_gate.domain.values import UNITY_CATALOG

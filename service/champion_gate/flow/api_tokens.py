@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from champion_gate.domain.callers import ApiToken, Caller, Role
-from champion_gate.domain.ports import Chance, Clock
+from champion_gate.domain.ports.runtime import Chance, Clock
 from champion_gate.domain.text import is_plain_name, one_line, pretends_to_be_us
 from champion_gate.errors import ConflictError, InvalidInputError, NotFoundError
 from champion_gate.store import Store

@@ -8,7 +8,7 @@ from functools import partial
 
 from champion_gate.domain.findings import Check, Checkup, Finding
 from champion_gate.domain.gates import Account, Gate
-from champion_gate.domain.ports import ApprovalProvider, Person
+from champion_gate.domain.ports.approval import ApprovalProvider, Person
 from champion_gate.domain.rows import RememberedLogin
 from champion_gate.domain.seats import filled
 from champion_gate.domain.text import enumerated, one_line

@@ -10,7 +10,7 @@ from champion_gate.domain.gates import VersionSource
 from champion_gate.domain.job_runs import TaskOutput
 from champion_gate.domain.marks import RUN_TAG
 from champion_gate.domain.names import check_model, check_version
-from champion_gate.domain.ports import ModelRegistry
+from champion_gate.domain.ports.registry import ModelRegistry
 from champion_gate.domain.text import one_line
 from champion_gate.domain.versions import ModelVersion, VersionStatus
 from champion_gate.errors import GateError, InvalidNameError, VendorNotFoundError, VendorRefusedError

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from champion_gate.domain.approval import TokenUse
 from champion_gate.domain.names import is_row_id
-from champion_gate.domain.ports import Clock, WakeUps
+from champion_gate.domain.ports.runtime import Clock, WakeUps
 from champion_gate.domain.promotion import Phase, Promotion, parts_of
 from champion_gate.errors import NotAuthenticatedError, NotFoundError
 from champion_gate.store import Store

@@ -10,18 +10,11 @@ from champion_gate.domain.aliases import ManagedAliases
 from champion_gate.domain.gates import Gate
 from champion_gate.domain.notice_messages import Messages
 from champion_gate.domain.notices import Notice
-from champion_gate.domain.ports import (
-    ApprovalProvider,
-    AuditLog,
-    Chance,
-    Clock,
-    JobRuns,
-    Jobs,
-    ModelRegistry,
-    NoticeSender,
-    Serving,
-    WakeUps,
-)
+from champion_gate.domain.ports.approval import ApprovalProvider
+from champion_gate.domain.ports.notices import NoticeSender
+from champion_gate.domain.ports.registry import ModelRegistry
+from champion_gate.domain.ports.runtime import Chance, Clock, WakeUps
+from champion_gate.domain.ports.workspace import AuditLog, JobRuns, Jobs, Serving
 from champion_gate.domain.together import Together
 from champion_gate.flow.identities import Identities
 from champion_gate.meters import Meters

@@ -20,7 +20,7 @@ from champion_gate.domain.drift import (
 from champion_gate.domain.gates import Drift
 from champion_gate.domain.ledger.chain import LedgerKind, LedgerLine
 from champion_gate.domain.ledger.entries import OURS, VERSION_ID, named
-from champion_gate.domain.ports import AuditLog
+from champion_gate.domain.ports.workspace import AuditLog
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.domain.steps import Step, StepPhase, ended
 from champion_gate.domain.versions import ModelVersion, VersionStatus

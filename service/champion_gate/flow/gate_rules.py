@@ -11,7 +11,7 @@ from champion_gate.domain.evidence import validation_of
 from champion_gate.domain.frozen_numbers import judge_again
 from champion_gate.domain.gates import Gate, Source, VersionSource
 from champion_gate.domain.job_runs import JobRun, RunFacts
-from champion_gate.domain.ports import JobRuns
+from champion_gate.domain.ports.workspace import JobRuns
 from champion_gate.domain.promotion import Promotion, Subject
 from champion_gate.domain.text import one_line
 from champion_gate.errors import GateError, VendorRefusedError

@@ -16,7 +16,8 @@ from champion_gate.domain.callers import Caller
 from champion_gate.domain.gates import Account, Gate
 from champion_gate.domain.job_runs import LISTED_ROLE, Trainer
 from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind
-from champion_gate.domain.ports import Clock, Person
+from champion_gate.domain.ports.approval import Person
+from champion_gate.domain.ports.runtime import Clock
 from champion_gate.domain.promotion import Promotion
 from champion_gate.domain.rows import RememberedLogin, TrainerAccount
 from champion_gate.domain.together import Together

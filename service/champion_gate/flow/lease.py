@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from champion_gate.domain.approval import ApprovalRequest
 from champion_gate.domain.ledger.chain import LedgerEntry
-from champion_gate.domain.ports import Clock
+from champion_gate.domain.ports.runtime import Clock
 from champion_gate.domain.promotion import EndRequest, Phase, Promotion
 from champion_gate.domain.retry import BUDGET, Retry, next_try
 from champion_gate.domain.steps import Step, StepKind, planned

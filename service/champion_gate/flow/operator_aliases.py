@@ -28,7 +28,7 @@ from champion_gate.domain.ledger.entries import (
     release_entry,
 )
 from champion_gate.domain.names import check_version
-from champion_gate.domain.ports import ModelRegistry
+from champion_gate.domain.ports.registry import ModelRegistry
 from champion_gate.domain.versions import ModelVersion, VersionStatus
 from champion_gate.errors import (
     ConflictError,

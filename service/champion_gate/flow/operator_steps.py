@@ -7,7 +7,7 @@ import logging
 from champion_gate.domain.aliases import check_reason
 from champion_gate.domain.ledger.chain import LedgerEntry
 from champion_gate.domain.ledger.entries import step_entry
-from champion_gate.domain.ports import Clock, WakeUps
+from champion_gate.domain.ports.runtime import Clock, WakeUps
 from champion_gate.domain.promotion import Phase
 from champion_gate.domain.steps import Step, StepKind, StepPhase, ended, taken_up_again
 from champion_gate.errors import ConflictError

@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from champion_gate.domain.findings import Check, Checkup, Finding
-from champion_gate.domain.ports import Clock
+from champion_gate.domain.ports.runtime import Clock
 from champion_gate.domain.promotion import Phase
 from champion_gate.errors import ConfigurationError, StoreUnavailableError
 from champion_gate.flow.after import alias_of, failed_of_latest_moves

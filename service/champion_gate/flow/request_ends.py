@@ -7,7 +7,7 @@ from dataclasses import replace
 from champion_gate.domain import markdown
 from champion_gate.domain.approval import ApprovalRequest
 from champion_gate.domain.ledger.chain import LedgerKind
-from champion_gate.domain.ports import ApprovalProvider
+from champion_gate.domain.ports.approval import ApprovalProvider
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.domain.seats import progress
 from champion_gate.domain.steps import Step, StepPhase, ended

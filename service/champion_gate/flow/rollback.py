@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from champion_gate.domain.aliases import AliasIntent, AliasLock, Order
 from champion_gate.domain.ledger.chain import LedgerLine
 from champion_gate.domain.ledger.entries import named, version_before, version_id_of
-from champion_gate.domain.ports import ModelRegistry
+from champion_gate.domain.ports.registry import ModelRegistry
 from champion_gate.domain.versions import ModelVersion, VersionStatus
 from champion_gate.errors import ConflictError, PreconditionFailedError, VendorNotFoundError
 

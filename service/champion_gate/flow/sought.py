@@ -9,7 +9,8 @@ from enum import Enum, auto
 
 from champion_gate.domain.gates import Gate, VersionSource
 from champion_gate.domain.job_runs import JobRun, Trainer
-from champion_gate.domain.ports import JobRuns, ModelRegistry
+from champion_gate.domain.ports.registry import ModelRegistry
+from champion_gate.domain.ports.workspace import JobRuns
 from champion_gate.domain.together import Together
 from champion_gate.domain.versions import LoggedModel, ModelVersion, TrainingRun
 

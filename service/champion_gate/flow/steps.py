@@ -12,7 +12,7 @@ from dataclasses import replace
 from champion_gate.domain.drift import drift_line
 from champion_gate.domain.gates import ApprovalTarget
 from champion_gate.domain.ledger.entries import OURS, step_entry
-from champion_gate.domain.ports import ApprovalProvider
+from champion_gate.domain.ports.approval import ApprovalProvider
 from champion_gate.domain.promotion import Promotion
 from champion_gate.domain.retry import BUDGET, next_try
 from champion_gate.domain.steps import (

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from champion_gate.domain.gates import Gate, Source, VersionSource
 from champion_gate.domain.job_runs import JobRun, RunResult, Trainer, each_once
-from champion_gate.domain.ports import ModelRegistry
+from champion_gate.domain.ports.registry import ModelRegistry
 from champion_gate.domain.promotion import Subject
 from champion_gate.domain.versions import ModelVersion, TrainingRun
 from champion_gate.errors import VendorNotFoundError

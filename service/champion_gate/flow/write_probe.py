@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from champion_gate.domain.aliases import AliasKey
 from champion_gate.domain.findings import Check, Checkup, Finding
 from champion_gate.domain.gates import Gate, Rights
-from champion_gate.domain.ports import ModelRegistry
+from champion_gate.domain.ports.registry import ModelRegistry
 from champion_gate.domain.versions import VersionStatus
 from champion_gate.errors import ForbiddenError, VendorError
 from champion_gate.log import get_logger

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from champion_gate.domain.addresses import web_address
-from champion_gate.domain.ports import Vendor
+from champion_gate.domain.ports.approval import Vendor
 from champion_gate.domain.vendors import PREFIX, label, missing, shared_secret_problems
 from champion_gate.errors import ConfigurationError
 from champion_gate.settings.environment import Environment, read_environment

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
-from champion_gate.domain.ports import Vendor
+from champion_gate.domain.ports.approval import Vendor
 from champion_gate.domain.values import ADDRESS, Is, expected
 from champion_gate.domain.vendors import PREFIX, Secrets
 from champion_gate.settings.notices import is_notice_variable

@@ -15,7 +15,7 @@ from champion_gate.domain.aliases import FurtherAlias
 from champion_gate.domain.gates import ApprovalTarget, Gate
 from champion_gate.domain.names import check_model
 from champion_gate.domain.notices import Notice
-from champion_gate.domain.ports import Vendor
+from champion_gate.domain.ports.approval import Vendor
 from champion_gate.domain.values import FILE, UNITY_CATALOG, Listed, Strict
 from champion_gate.domain.vendors import Place, Server
 from champion_gate.errors import InvalidNameError

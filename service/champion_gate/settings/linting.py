@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from champion_gate.domain.ports import Vendor
+from champion_gate.domain.ports.approval import Vendor
 from champion_gate.errors import ConfigurationError
 from champion_gate.settings.environment import stray_part
 from champion_gate.settings.gates import Gates

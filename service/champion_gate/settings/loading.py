@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from champion_gate.domain.ports import Vendor
+from champion_gate.domain.ports.approval import Vendor
 from champion_gate.domain.vendors import PREFIX, Host
 from champion_gate.errors import ConfigurationError
 from champion_gate.settings.credentials import (

@@ -32,7 +32,7 @@ from champion_gate.adapters.github.settings import GitHubPlace, GitHubServer
 from champion_gate.adapters.http.auth import Auth
 from champion_gate.domain.gates import ApprovalTarget
 from champion_gate.domain.names import joined
-from champion_gate.domain.ports import Clock
+from champion_gate.domain.ports.runtime import Clock
 from champion_gate.domain.together import Together
 from champion_gate.domain.vendors import PREFIX
 from champion_gate.errors import ConfigurationError, GateError, InvalidInputError, UnsafeTargetError

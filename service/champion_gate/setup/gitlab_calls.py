@@ -10,7 +10,7 @@ from champion_gate.adapters.gitlab.settings import GitLabServer
 from champion_gate.adapters.http.auth import HeaderTokens
 from champion_gate.adapters.http.client import ApiClient
 from champion_gate.domain.names import joined
-from champion_gate.domain.ports import Person
+from champion_gate.domain.ports.approval import Person
 from champion_gate.setup.changes import needing
 
 NEEDS = "It takes the role Maintainer in the project, and a token with the scope api: let somebody who has both run this."

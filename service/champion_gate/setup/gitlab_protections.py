@@ -12,7 +12,7 @@ from functools import partial
 from champion_gate.adapters.gitlab.models import ProtectedBranch, ProtectedEnvironment, gitlab
 from champion_gate.adapters.gitlab.people import AccessRule
 from champion_gate.adapters.gitlab.settings import GitLabPlace, Protection
-from champion_gate.domain.ports import Person
+from champion_gate.domain.ports.approval import Person
 from champion_gate.errors import ConflictError, VendorNotFoundError
 from champion_gate.setup.changes import Change, Plan
 from champion_gate.setup.gitlab_calls import ProjectCalls

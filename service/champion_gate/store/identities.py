@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, delete, select, update
 
-from champion_gate.domain.ports import Person
+from champion_gate.domain.ports.approval import Person
 from champion_gate.domain.promotion import Phase
 from champion_gate.domain.rows import EntryOf, RememberedLogin, TrainerAccount
 from champion_gate.errors import ConflictError, NotFoundError

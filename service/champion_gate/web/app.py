@@ -9,7 +9,7 @@ from flask import Flask, Response
 
 from champion_gate.domain import ping
 from champion_gate.domain.notifications import JobNotification
-from champion_gate.domain.ports import Clock, WakeUps
+from champion_gate.domain.ports.runtime import Clock, WakeUps
 from champion_gate.domain.text import counted
 from champion_gate.flow.after import failed_of_latest_moves
 from champion_gate.flow.ci_outcome import PostedDecision

@@ -16,7 +16,7 @@ from werkzeug.exceptions import NotFound
 
 from champion_gate.domain import ping
 from champion_gate.domain.callers import Caller, Role
-from champion_gate.domain.ports import ProviderHook
+from champion_gate.domain.ports.approval import ProviderHook
 from champion_gate.domain.registry_news import RegistryHook
 from champion_gate.errors import (
     GateError,

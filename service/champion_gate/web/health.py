@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from flask import Response, jsonify
 
 from champion_gate.domain.ledger.chain import LedgerHead, head_view
-from champion_gate.domain.ports import Clock
+from champion_gate.domain.ports.runtime import Clock
 from champion_gate.errors import GateError, VendorNotFoundError, VendorRefusedError, VendorUnavailableError
 from champion_gate.log import get_logger
 from champion_gate.web.auth import Auth, guarded

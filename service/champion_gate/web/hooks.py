@@ -20,7 +20,8 @@ from champion_gate.domain.json_body import (
     text_of,
 )
 from champion_gate.domain.notifications import JobNotification
-from champion_gate.domain.ports import Clock, EveryRequestAt, WakeUps
+from champion_gate.domain.ports.approval import EveryRequestAt
+from champion_gate.domain.ports.runtime import Clock, WakeUps
 from champion_gate.domain.promotion import Promotion
 from champion_gate.domain.registry_news import RegistryNews
 from champion_gate.errors import GateError, StoreUnavailableError

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from champion_gate import __version__
 from champion_gate.domain.callers import Role
 from champion_gate.domain.notifications import NotificationPhase
-from champion_gate.domain.ports import Clock
+from champion_gate.domain.ports.runtime import Clock
 from champion_gate.domain.promotion import Phase
 from champion_gate.domain.steps import StepKind, StepPhase
 from champion_gate.meters import PREFIX, Meters

@@ -18,7 +18,8 @@ from champion_gate.adapters.github.settings import RepositoryPlace
 from champion_gate.adapters.http.auth import Auth, HeaderTokens, Rotation, looks_like_a_token
 from champion_gate.adapters.http.client import ApiClient
 from champion_gate.domain.names import joined
-from champion_gate.domain.ports import Clock, Person
+from champion_gate.domain.ports.approval import Person
+from champion_gate.domain.ports.runtime import Clock
 from champion_gate.errors import ConfigurationError, VendorNotFoundError, VendorRefusedError
 
 MEMBERS = ("members", "read")

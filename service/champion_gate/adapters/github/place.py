@@ -17,7 +17,7 @@ from champion_gate.adapters.github.models import BranchPolicy, BranchRule, Prote
 from champion_gate.adapters.github.settings import GitHubPlace
 from champion_gate.adapters.pins import changed_pins, unpacked
 from champion_gate.domain.canonical import canonical
-from champion_gate.domain.ports import Person
+from champion_gate.domain.ports.approval import Person
 from champion_gate.errors import VendorNotFoundError, VendorRefusedError
 
 _MINUTE = timedelta(minutes=1)

@@ -21,7 +21,8 @@ from champion_gate.adapters.http.deadline import Timed, Timeouts, untimed
 from champion_gate.adapters.starts import SeenRun, spans
 from champion_gate.domain.approval import FoundRequests, OpenedRequest, RequestState
 from champion_gate.domain.gates import ApprovalTarget
-from champion_gate.domain.ports import Clock, Person
+from champion_gate.domain.ports.approval import Person
+from champion_gate.domain.ports.runtime import Clock
 from champion_gate.domain.promotion import Promotion
 from champion_gate.domain.together import Together
 from champion_gate.errors import (

@@ -27,7 +27,7 @@ from champion_gate.adapters.github.run import (
 )
 from champion_gate.adapters.github.settings import gated_job
 from champion_gate.domain.approval import RequestState, Review, Verdict
-from champion_gate.domain.ports import Clock
+from champion_gate.domain.ports.runtime import Clock
 from champion_gate.errors import VendorNotFoundError, VendorRefusedError
 
 _STATUSES = frozenset({"queued", "in_progress", "completed", "waiting", "requested", "pending"})

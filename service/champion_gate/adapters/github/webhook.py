@@ -18,7 +18,7 @@ from champion_gate.domain.json_body import (
     shown,
     text_of,
 )
-from champion_gate.domain.ports import EveryRequestAt
+from champion_gate.domain.ports.approval import EveryRequestAt
 
 _SIGNATURE = re.compile(r"sha256=([0-9a-f]{64})")
 _RUN_PAGE = re.compile(r"/actions/runs/([1-9][0-9]{0,18})(?:/|$)", re.ASCII)

@@ -35,7 +35,7 @@ from champion_gate.adapters.http.models import Answered
 from champion_gate.adapters.starts import SeenRun
 from champion_gate.domain.gates import Account
 from champion_gate.domain.names import joined
-from champion_gate.domain.ports import Person
+from champion_gate.domain.ports.approval import Person
 from champion_gate.domain.together import Together
 from champion_gate.errors import (
     UnsafeTargetError,

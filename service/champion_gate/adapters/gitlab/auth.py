@@ -9,7 +9,7 @@ from champion_gate.adapters.gitlab.models import Trigger
 from champion_gate.adapters.gitlab.secrets import GitLabTokens
 from champion_gate.adapters.http.auth import HeaderTokens, looks_like_a_token
 from champion_gate.domain.gates import Account
-from champion_gate.domain.ports import Person
+from champion_gate.domain.ports.approval import Person
 from champion_gate.errors import ConfigurationError, VendorRefusedError
 
 _SHORTENED = 4  # characters that GitLab tells of others' trigger tokens

@@ -14,7 +14,7 @@ from champion_gate.adapters.gitlab.api import ProjectApi
 from champion_gate.adapters.gitlab.models import AccessLevel
 from champion_gate.adapters.gitlab.people import MAINTAINER, AccessRule, People
 from champion_gate.adapters.gitlab.settings import GitLabPlace
-from champion_gate.domain.ports import Person
+from champion_gate.domain.ports.approval import Person
 from champion_gate.errors import TooLongListError, VendorRefusedError
 
 _NAMED = 5  # of those who may push; more help nobody who reads the error

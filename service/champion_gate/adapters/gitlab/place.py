@@ -18,7 +18,7 @@ from champion_gate.adapters.gitlab.people import AccessRule, People
 from champion_gate.adapters.gitlab.settings import GitLabPlace, Protection
 from champion_gate.adapters.pins import changed_pins, unpacked
 from champion_gate.domain.canonical import canonical
-from champion_gate.domain.ports import Person
+from champion_gate.domain.ports.approval import Person
 from champion_gate.errors import VendorNotFoundError, VendorRefusedError
 
 _COMPARED = (

@@ -26,7 +26,8 @@ from champion_gate.adapters.starts import SeenRun, spans
 from champion_gate.domain.approval import FoundRequests, News, OpenedRequest, RequestState
 from champion_gate.domain.gates import Account, ApprovalTarget
 from champion_gate.domain.names import joined
-from champion_gate.domain.ports import Accounts, Clock, Person
+from champion_gate.domain.ports.approval import Accounts, Person
+from champion_gate.domain.ports.runtime import Clock
 from champion_gate.domain.promotion import Promotion
 from champion_gate.domain.screen import as_text
 from champion_gate.domain.together import Together

@@ -9,7 +9,8 @@ from champion_gate.adapters.gitlab.checks import CHECKS, checkups
 from champion_gate.adapters.gitlab.secrets import GitLabSecrets
 from champion_gate.adapters.gitlab.settings import GitLabPlace, GitLabServer
 from champion_gate.adapters.http.deadline import Timed
-from champion_gate.domain.ports import Accounts, ApprovalProvider, Clock, ProviderHook, Vendor
+from champion_gate.domain.ports.approval import Accounts, ApprovalProvider, ProviderHook, Vendor
+from champion_gate.domain.ports.runtime import Clock
 from champion_gate.domain.together import Together
 from champion_gate.domain.vendors import Host
 

@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Sequence
 
 from champion_gate.domain.json_body import Ignored, UnusableBodyError, id_of, json_object, object_at, shown
-from champion_gate.domain.ports import Clock, EveryRequestAt
+from champion_gate.domain.ports.approval import EveryRequestAt
+from champion_gate.domain.ports.runtime import Clock
 
 _TOLERANCE_SECONDS = 300  # as Standard Webhooks has it: an older delivery may be a replayed one
 _EPOCH_SECONDS = re.compile(r"[0-9]{1,12}")

@@ -19,7 +19,7 @@ from champion_gate.adapters.oidc.tokens import (
     unverified_issuer,
 )
 from champion_gate.domain.approval import VerifiedToken
-from champion_gate.domain.ports import Clock
+from champion_gate.domain.ports.runtime import Clock
 from champion_gate.domain.promotion import Promotion
 from champion_gate.errors import NotAuthenticatedError
 

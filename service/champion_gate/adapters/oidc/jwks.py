@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from champion_gate.adapters.http.auth import NoAuth
 from champion_gate.adapters.http.client import ApiClient
 from champion_gate.adapters.http.deadline import Timeouts
-from champion_gate.domain.ports import Clock
+from champion_gate.domain.ports.runtime import Clock
 from champion_gate.errors import ConfigurationError, VendorError, VendorUnavailableError
 
 KEYS_LAST = timedelta(minutes=10)

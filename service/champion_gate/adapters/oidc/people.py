@@ -14,7 +14,7 @@ from champion_gate.adapters.oidc.tokens import (
     unverified_issuer,
 )
 from champion_gate.domain.callers import LONGEST_NAME, Person, Role, is_callers_name
-from champion_gate.domain.ports import Clock
+from champion_gate.domain.ports.runtime import Clock
 from champion_gate.domain.text import is_plain_name, pretends_to_be_us
 from champion_gate.errors import NotAuthenticatedError, NotPermittedError
 from champion_gate.settings.gates import ApiOidc

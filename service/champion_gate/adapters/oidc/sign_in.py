@@ -20,7 +20,7 @@ from champion_gate.adapters.http.client import ApiClient
 from champion_gate.adapters.http.deadline import Timeouts
 from champion_gate.adapters.oidc.people import OidcRoles
 from champion_gate.domain.callers import Attempt, Person
-from champion_gate.domain.ports import Clock
+from champion_gate.domain.ports.runtime import Clock
 from champion_gate.errors import NotAuthenticatedError, VendorUnavailableError
 
 DISCOVERY = "/.well-known/openid-configuration"

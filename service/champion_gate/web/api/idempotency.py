@@ -10,7 +10,7 @@ from flask import Response, request
 
 from champion_gate.domain.canonical import canonical, sha256_of
 from champion_gate.domain.json_body import json_object
-from champion_gate.domain.ports import Clock
+from champion_gate.domain.ports.runtime import Clock
 from champion_gate.domain.rows import RepeatableRequest
 from champion_gate.errors import (
     ConflictError,

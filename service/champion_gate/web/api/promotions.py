@@ -9,7 +9,7 @@ from flask import Response, jsonify
 
 from champion_gate.domain.evidence_markdown import render_markdown
 from champion_gate.domain.ledger.receipt import receipt_of
-from champion_gate.domain.ports import Clock
+from champion_gate.domain.ports.runtime import Clock
 from champion_gate.domain.promotion import Promotion
 from champion_gate.errors import NotFoundError
 from champion_gate.flow.ci_outcome import promotion_named

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ValidationError
 from champion_gate.domain.aliases import ManagedAliases
 from champion_gate.domain.callers import Role
 from champion_gate.domain.json_body import UnusableBodyError, json_object
-from champion_gate.domain.ports import Clock, ModelRegistry
+from champion_gate.domain.ports.registry import ModelRegistry
+from champion_gate.domain.ports.runtime import Clock
 from champion_gate.domain.text import one_line
 from champion_gate.errors import InvalidInputError
 from champion_gate.flow.context import Context

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from flask import Flask, Response, g, request
 
 from champion_gate.domain.findings import Finding
-from champion_gate.domain.ports import Chance
+from champion_gate.domain.ports.runtime import Chance
 from champion_gate.flow.sessions import Sessions
 from champion_gate.web.api.routes import Operations
 from champion_gate.web.auth import Auth

@@ -12,7 +12,7 @@ from champion_gate.domain.aliases import AliasKey, ChangeSource, ManagedAliases
 from champion_gate.domain.drift import is_contested
 from champion_gate.domain.ledger.chain import LedgerEntry, LedgerKind
 from champion_gate.domain.ledger.entries import FIRST_SEEN, named
-from champion_gate.domain.ports import Clock
+from champion_gate.domain.ports.runtime import Clock
 from champion_gate.domain.rows import read_cursor, write_cursor
 from champion_gate.flow.after import steps_of_alias
 from champion_gate.store import Store

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from flask import Flask, Response, request, url_for
 
 from champion_gate.domain.callers import Attempt, Person
-from champion_gate.domain.ports import Chance
+from champion_gate.domain.ports.runtime import Chance
 from champion_gate.errors import GateError, NotAuthenticatedError, TooManyAttemptsError
 from champion_gate.flow.sessions import LASTS, Sessions
 from champion_gate.log import get_logger

@@ -19,7 +19,7 @@ from markupsafe import Markup, escape
 
 from champion_gate.domain.callers import Caller, Role
 from champion_gate.domain.canonical import utc_text
-from champion_gate.domain.ports import Clock
+from champion_gate.domain.ports.runtime import Clock
 from champion_gate.domain.steps import StepKind
 from champion_gate.domain.text import counted, one_line
 from champion_gate.web import cookies

@@ -11,7 +11,7 @@ from champion_gate.adapters.github.review.api import ReviewApi
 from champion_gate.adapters.github.review.models import Permission, Team
 from champion_gate.adapters.pins import changed_pins, unpacked
 from champion_gate.domain.canonical import canonical
-from champion_gate.domain.ports import Person
+from champion_gate.domain.ports.approval import Person
 from champion_gate.domain.seats import filled
 from champion_gate.domain.text import enumerated
 from champion_gate.domain.values import Account

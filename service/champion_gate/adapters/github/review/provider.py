@@ -21,7 +21,8 @@ from champion_gate.adapters.starts import SeenRun
 from champion_gate.domain.approval import FoundRequests, OpenedRequest, RequestState
 from champion_gate.domain.evidence import render_markdown
 from champion_gate.domain.gates import ApprovalTarget
-from champion_gate.domain.ports import Accounts, Clock, Person
+from champion_gate.domain.ports.approval import Accounts, Person
+from champion_gate.domain.ports.runtime import Clock
 from champion_gate.domain.promotion import Promotion
 from champion_gate.domain.steps import StepKind
 from champion_gate.domain.together import Together

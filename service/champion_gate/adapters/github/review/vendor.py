@@ -11,7 +11,8 @@ from champion_gate.adapters.github.secrets import GitHubSecrets
 from champion_gate.adapters.github.settings import GitHubServer
 from champion_gate.adapters.github.vendor import hook
 from champion_gate.adapters.http.deadline import Timed, untimed
-from champion_gate.domain.ports import Accounts, ApprovalProvider, Clock, Vendor
+from champion_gate.domain.ports.approval import Accounts, ApprovalProvider, Vendor
+from champion_gate.domain.ports.runtime import Clock
 from champion_gate.domain.together import Together
 from champion_gate.domain.vendors import Host
 
