@@ -115,6 +115,7 @@ def rows(url: str) -> Iterator[tuple[str, list[tuple[object, ...]]]]:
                 "identities",
                 "trainer_accounts",
                 "clock",
+                "failing_looks",
                 "steps",
                 "webhooks",
                 "sessions",

@@ -389,16 +389,20 @@ class TestQueries:
             of_gate = Resolution("churn", 1, NotificationPhase.WAITING, "", retry=failing(vendor))
             store.save_resolution(told, of_gate)
             store.release_notification(replace(told, phase=NotificationPhase.WAITING, due_at=after(900)), T0)
-        store.hasten_failing("GitHub", after(1))
+        for name, vendor in (("decisions:github", "GitHub"), ("runs:a", "Git%"), ("runs:b", "Databricks")):
+            store.look_failed(name, vendor)
+        store.look_succeeded("decisions:github", after(1))
         due = store.due(after(1))
         assert (due.promotions, due.steps, len(due.notifications)) == (("p-2",), ("f-2",), 1)
-        store.hasten_failing("Git%", after(1))
+        store.look_succeeded("runs:a", after(1))
+        store.look_succeeded("runs:another", after(1))
         assert store.due(after(1)) == due
 
     def test_a_longer_pause_that_a_vendor_asked_for_is_kept_when_it_answers_again(self, store: Store) -> None:
         taken = taken_promotion(store, "p-2", 2)
         limited = Retry(1, T0, "GitHub: POST /dispatches was answered with 429. The rate limit is used up.")
         store.save_promotion(replace(taken, due_at=after(3600), retry=limited), T0, release=True)
-        store.hasten_failing("GitHub", after(60))
+        store.look_failed("decisions:github", "GitHub")
+        store.look_succeeded("decisions:github", after(60))
         assert store.due(after(3599)).promotions == ()
         assert store.due(after(3600)).promotions == ("p-2",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -257,3 +258,19 @@ def test_an_unknown_look_is_nothing(world: GateWorld) -> None:
     for name in ("runs:removed-gate", "decisions:gitlab", "alias:removed-gate", "nonsense", ""):
         world.core.sweep.look(name)
     assert len(world.databricks.requests) == before
+
+
+def test_what_failed_at_a_vendor_is_tried_again_once_another_replica_finds_it_back(world: GateWorld) -> None:
+    world.break_databricks("/jobs/", drop=True)
+    world.train()
+    world.live(hours=1)
+    due_at = world.notification().due_at
+    assert due_at is not None
+    assert due_at > world.clock.now() + timedelta(minutes=2)
+    with pytest.raises(VendorUnavailableError):
+        world.core.sweep.look("runs:churn")
+    world.start()
+    world.databricks.faults.clear()
+    world.core.sweep.look("runs:churn")
+    world.settle()
+    world.promotion(Phase.PENDING_APPROVAL)

@@ -49,8 +49,6 @@ class Sweep:
         self._requests = ApprovalRequests(context)
         self._lease = Lease(context)
         self._settings_are_compared = False
-        self._failing: dict[str, str] = {}
-        self._hastened: set[str] = set()
         self._managed = context.managed
         self._wake_ups = context.wake_ups
         self._clock = context.clock
@@ -63,7 +61,6 @@ class Sweep:
             Names for `look`: `runs:<gate>`, `decisions:<provider>`, `alias:<model>@<alias>`, `versions:<model>`.
         """
         now = self._clock.now()
-        self._hastened.clear()
         if set_back := self._store.note_time(now):
             _log.warning("The clock was set back by %s: everything that is open is looked at now.", set_back)
         self.note_gates()
@@ -123,13 +120,9 @@ class Sweep:
         try:
             self._look(name)
         except VendorError as error:
-            self._failing[name] = error.vendor
+            self._store.look_failed(name, error.vendor)
             raise
-        vendor = self._failing.pop(name, None)
-        # Once a sweep: one that answers by turns is not to be asked for each look.
-        if vendor is not None and vendor not in self._hastened:
-            self._hastened.add(vendor)
-            self._store.hasten_failing(vendor, self._clock.now())
+        self._store.look_succeeded(name, self._clock.now())
 
     def _look(self, name: str) -> None:
         kind, _, subject = name.partition(":")

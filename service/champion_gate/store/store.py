@@ -122,32 +122,37 @@ class Store(
             connection.execute(update(tables.gates_seen).where(ahead).values(first_seen_at=at))
             return noted - at
 
-    def hasten_failing(self, vendor: str, at: datetime) -> None:
-        """Make due whatever waits for another try because of this vendor, which answers again.
-
-        What is due so late that the vendor must have asked for that pause is left alone.
+    def look_failed(self, name: str, vendor: str) -> None:
+        """Note, for all replicas, that a look at this vendor has failed.
 
         Args:
+            name: the look's.
             vendor: its name in words, with which its errors begin.
-            at: now.
         """
+        if self._failed_at(name) != vendor:
+            with self._write() as connection:
+                noted = upsert(connection, tables.failing_looks).values(name=name, vendor=vendor)
+                changed = {"vendor": noted.excluded.vendor}
+                connection.execute(noted.on_conflict_do_update(index_elements=["name"], set_=changed))
 
-        def is_its(table: Table) -> ColumnElement[bool]:
-            return table.c.last_error.startswith(f"{vendor}: ", autoescape=True)
+    def look_succeeded(self, name: str, at: datetime) -> None:
+        """Where it had failed, make due whatever waits for another try because of its vendor, which answers again.
 
-        def is_soon(table: Table) -> ColumnElement[bool]:
-            return table.c.due_at <= at + LONGEST_OWN
+        That is done once for all looks at the vendor that had failed: one that answers by turns is not to be asked
+        for each. What is due so late that the vendor must have asked for that pause is left alone.
+        """
+        vendor = self._failed_at(name)
+        if vendor is not None:
+            failing = tables.failing_looks
+            with self._write() as connection:
+                if connection.execute(delete(failing).where(failing.c.vendor == vendor)).rowcount:
+                    _hasten_failing(connection, vendor, at)
 
-        told, resolved = tables.notifications, tables.resolutions
-        of_a_gate = exists().where(resolved.c.notification_id == told.c.id, is_its(resolved))
-        with self._write() as connection:
-            _make_due(
-                connection,
-                at,
-                and_(notifications.OPEN, is_soon(told), or_(is_its(told), of_a_gate)),
-                and_(promotions.OPEN, is_soon(tables.promotions), is_its(tables.promotions)),
-                and_(steps.OPEN, is_soon(tables.steps), is_its(tables.steps)),
-            )
+    def _failed_at(self, look: str) -> str | None:
+        """The vendor at which this look failed, if it did when it was made last."""
+        failing = tables.failing_looks
+        with self._read() as connection:
+            return connection.scalar(select(failing.c.vendor).where(failing.c.name == look))
 
     def release_all_leases(self) -> None:
         """Give back every lease but the command line's, which may be at work while a service starts; forget all replicas.
@@ -186,6 +191,24 @@ class Store(
             connection.execute(insert(gates).values(gate="", first_seen_at=datetime.fromtimestamp(0, UTC)))
             connection.execute(delete(gates).where(gates.c.gate == ""))
             connection.execute(select(func.count()).select_from(tables.ledger_head)).scalar_one()
+
+
+def _hasten_failing(connection: Connection, vendor: str, at: datetime) -> None:
+    def is_its(table: Table) -> ColumnElement[bool]:
+        return table.c.last_error.startswith(f"{vendor}: ", autoescape=True)
+
+    def is_soon(table: Table) -> ColumnElement[bool]:
+        return table.c.due_at <= at + LONGEST_OWN
+
+    told, resolved = tables.notifications, tables.resolutions
+    of_a_gate = exists().where(resolved.c.notification_id == told.c.id, is_its(resolved))
+    _make_due(
+        connection,
+        at,
+        and_(notifications.OPEN, is_soon(told), or_(is_its(told), of_a_gate)),
+        and_(promotions.OPEN, is_soon(tables.promotions), is_its(tables.promotions)),
+        and_(steps.OPEN, is_soon(tables.steps), is_its(tables.steps)),
+    )
 
 
 def _make_due(

@@ -19,7 +19,7 @@ from sqlalchemy import (
 
 from champion_gate.store.values import UtcTime, Words
 
-SCHEMA_VERSION = "0016"
+SCHEMA_VERSION = "0017"
 """The newest migration, named here so that checking it needs no Alembic."""
 
 metadata = MetaData()
@@ -221,6 +221,13 @@ gates_seen = Table(
     metadata,
     Column("gate", Text, primary_key=True),
     Column("first_seen_at", UtcTime, nullable=False),
+)
+
+failing_looks = Table(
+    "failing_looks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("vendor", Text, nullable=False, comment="its name in words, with which its errors begin"),
 )
 
 clock = Table(
