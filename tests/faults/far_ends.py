@@ -168,6 +168,13 @@ class FarEnds:
             one.move_alias(one.train(job, "1", {"f1": 0.9}))
         names = zip(("validate", "copy", "score"), made.jobs, strict=True)
         self._weather.names |= {job: "train", **{each: name for name, each in names}}
+        self._journal.write(
+            "gate",
+            model=made.destination.model,
+            batch=made.jobs[-1],
+            endpoint=f"churn-{number}",
+            served=["1"],
+        )
         return _Gate(number, models, job, made)
 
     def environ(self) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from champion_gate.domain.ledger.chain import break_in_chain
 from champion_gate.domain.ledger.export import read_members
+from faults.proxy import REFUSAL
 
 Row = Mapping[str, Any]
 
@@ -31,7 +32,7 @@ class Heard:
         ledger: the lines of an export, oldest first.
         promotions, notifications: as the API lists them.
         allowed: the logins whose approval counts.
-        refused: whether a vendor refused calls that are in order, which may end what it should not.
+        refused: whether a vendor refused calls that are in order, which may end what it should not; it says so itself.
     """
 
     journal: Sequence[Row]
@@ -67,6 +68,10 @@ class Heard:
         )
         return any(request in requests for request, _ in pressed - voided)
 
+    def is_refused(self, row: Row) -> bool:
+        """Whether a vendor's refusal on purpose is what ended this promotion or notification."""
+        return self.refused and REFUSAL in f"{row['reason']} {row['last_error']}"
+
     def is_ordered(self, write: Row) -> bool:
         """Whether an operator had ordered this alias write by then."""
         return any(
@@ -94,6 +99,7 @@ def findings(heard: Heard) -> list[str]:
         *_promotions(heard),
         *_alias_writes(heard),
         *_steps(heard),
+        *_what_follows(heard),
         *_requests(heard),
         *_notices(heard),
         *_ledger(heard),
@@ -121,7 +127,7 @@ def _notifications(heard: Heard) -> Iterator[str]:
         seen = [row for row in rows[line["run"]] if row["phase"] not in UNSEEN]
         if not seen:
             yield f"{line['model']} v{line['version']} was trained, and nobody has seen it"
-        elif not heard.refused:
+        elif not any(heard.is_refused(row) for row in seen):
             yield f"{line['model']} v{line['version']} came to nothing: {seen[0]['reason']}"
 
 
@@ -158,7 +164,7 @@ def _is_explained(heard: Heard, row: Row) -> bool:
         return any(int(line["version"]) > int(version) for line in later)
     if row["phase"] == "stale":
         return any(line not in writes for line in moved)
-    return heard.refused and row["phase"] in {"failed", "ineligible"}
+    return row["phase"] in {"failed", "ineligible"} and heard.is_refused(row)
 
 
 def _writes_for(heard: Heard, row: Row) -> list[Row]:
@@ -196,14 +202,20 @@ def _alias_writes(heard: Heard) -> Iterator[str]:
             yield f"{CHAMPION} of {line['model']} was taken away"
 
 
+def _champions(heard: Heard) -> list[tuple[str, str]]:
+    """(model, version) of each of our moves of a Champion, each of which is followed by jobs and endpoints."""
+    return [(line["model"], line["version"]) for line in heard.of("alias") if line["alias"] == CHAMPION]
+
+
 def _steps(heard: Heard) -> Iterator[str]:
     runs = [
         {**line, "version": f"{each.get('model_name')} v{each.get('model_version')}"}
         for line in heard.of("run")
         for each in (line["parameters"],)
     ]
+    moves = Counter(f"{model} v{version}" for model, version in _champions(heard))
     for (job, version), often in _counted(runs, "job", "version"):
-        if often > 1:
+        if often > max(1, moves[version]):
             yield f"job {job} was run {often} times for {version}"
     tokens = Counter(line["token"] for line in heard.of("run"))
     yield from (
@@ -216,9 +228,26 @@ def _steps(heard: Heard) -> Iterator[str]:
         if often > 1:
             yield f"{source} v{version} was copied {often} times to {model}"
     updates = [{**line, "told": ", ".join(line["versions"])} for line in heard.of("endpoint")]
+    models = {line["endpoint"]: line["model"] for line in heard.of("gate")}
     for (endpoint, version), often in _counted(updates, "endpoint", "told"):
-        if often > 1:
+        if often > max(1, moves[f"{models.get(endpoint)} v{version}"]):
             yield f"endpoint {endpoint} was updated {often} times to v{version}"
+
+
+def _what_follows(heard: Heard) -> Iterator[str]:
+    """Nothing has overtaken what the last move of a Champion is followed by."""
+    for gate in heard.of("gate"):
+        moves = [version for model, version in _champions(heard) if model == gate["model"]]
+        if not moves:
+            continue
+        moved, version = f"{CHAMPION} of {gate['model']} was moved to v{moves[-1]}", moves[-1]
+        runs = [line["parameters"] for line in heard.of("run") if line["job"] == gate["batch"]]
+        if not any(run.get("model_version") == version for run in runs):
+            yield f"{moved}, and its batch job was not run"
+        updates = [line["versions"] for line in heard.of("endpoint") if line["endpoint"] == gate["endpoint"]]
+        served = [gate["served"], *updates][-1]
+        if served != [version]:
+            yield f"{moved}, and the endpoint serves {served}"
 
 
 def _requests(heard: Heard) -> Iterator[str]:
@@ -244,6 +273,10 @@ def _notices(heard: Heard) -> Iterator[str]:
     for what, ids in about.items():
         if len(ids) > 1:
             yield f"{what} was told under {len(ids)} ids"
+    known = {(line["type"], (line["about"] or {}).get("promotion")) for line in told}
+    for row in heard.promotions:
+        if row["phase"] == "promoted" and ("promotion.promoted", row["id"]) not in known:
+            yield f"nobody was told that promotion {row['id']} was promoted"
 
 
 def _counted(lines: Sequence[Row], *names: str) -> list[tuple[tuple[str, ...], int]]:

@@ -19,6 +19,8 @@ from typing import IO, Any
 _LONGEST_LINE = 64 * 1024
 _LOST_AT_MOST_SECONDS = 60.0
 _NOT_HANDED_ON = {"connection", "content-length", "keep-alive", "transfer-encoding"}
+REFUSAL = "A fault on purpose."
+"""What a vendor says that refuses a call, or fails, on purpose."""
 _HTML = b"<!DOCTYPE html><html><title>Just a moment</title><body>Sign in to go on.</body></html>"
 
 Head = Sequence[tuple[str, str]]
@@ -107,7 +109,7 @@ class Fault:
 
 
 def _said(status: int, **headers: str) -> Callable[[Line, Call, random.Random], None]:
-    body = json.dumps({"error_code": "FAULT", "message": "A fault on purpose."}).encode()
+    body = json.dumps({"error_code": "FAULT", "message": REFUSAL}).encode()
     told = [("Content-Type", "application/json"), *((k.replace("_", "-"), v) for k, v in headers.items())]
     return lambda line, _call, _chance: line.answer(Answer(status, told, body))
 

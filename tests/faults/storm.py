@@ -100,6 +100,7 @@ class Storm:
             return
         does: dict[str, Callable[[], object]] = {
             "reset": self.relay.reset,
+            "half an answer": self.relay.break_off,
             "silence": self.relay.go_silent,
             "slow bytes": partial(self.relay.slow_down, SLOW_SECONDS),
         }

@@ -12,6 +12,7 @@ from champion_gate.domain.canonical import canonical
 from champion_gate.domain.ledger.chain import GENESIS, chain_hash
 from champion_gate.domain.ledger.export import BODY_MEMBERS
 from faults.judge import Heard, findings
+from faults.proxy import REFUSAL
 
 MODEL, COPY = "main.ml.m0", "prod.ml.m0"
 Lines = list[dict[str, Any]]
@@ -45,8 +46,10 @@ FIRST_SEEN = {"kind": "alias_change", "facts": {"from": None, "to": "1", "source
 DECIDED = {"kind": "decision", "facts": {"verdict": "approved", "deciders": [{"login": "reviewer-1"}]}}
 MOVED: dict[str, Any] = {"kind": "alias_change", "facts": {"from": "1", "to": "2", "source": "promotion"}}
 ASKED = {"request": "77", "correlation": "p1-0123456789ab", "model": COPY, "version": "2"}
+TRAINED = {"what": "trained", "run": "5", "job": "9", "model": MODEL, "version": "2"}
 JOURNAL: Lines = [
-    {"what": "trained", "run": "5", "job": "9", "model": MODEL, "version": "2"},
+    {"what": "gate", "model": COPY, "batch": "11", "endpoint": "churn", "served": ["1"]},
+    TRAINED,
     {"what": "notified", "run": "5", "status": 202},
     {
         "what": "run",
@@ -66,12 +69,19 @@ JOURNAL: Lines = [
         "reused": False,
     },
     {"what": "alias", "model": COPY, "alias": "Champion", "version": "2"},
+    {
+        "what": "run",
+        "run": "7",
+        "job": "11",
+        "token": "t3",
+        "parameters": {"model_name": COPY, "model_version": "2"},
+    },
     {"what": "endpoint", "endpoint": "churn", "by": "gate", "versions": ["2"]},
     {
         "what": "notice",
         "kind": "webhook",
         "id": "msg-1",
-        "type": "promoted",
+        "type": "promotion.promoted",
         "about": {"promotion": "p1", "title": "v2 has Champion"},
     },
     {"what": "stands", "request": "77", "status": "success"},
@@ -124,6 +134,10 @@ def twice(what: str, **facts: Any) -> Heard:
     return replace(WELL, journal=numbered(lines))
 
 
+def without_run(job: str) -> Heard:
+    return replace(WELL, journal=numbered([line for line in JOURNAL if line.get("job") != job]))
+
+
 def late(what: str) -> Heard:
     """Those of a kind come last."""
     return replace(WELL, journal=numbered(sorted(JOURNAL, key=lambda line: line["what"] == what)))
@@ -166,7 +180,7 @@ WRONG: dict[str, tuple[Callable[[], Heard], str]] = {
     "it is ignored without a reason": (lambda: notification(phase="ignored", reason=""), "without a reason"),
     "a version is asked about by nobody": (lambda: replace(WELL, promotions=[]), "came to nothing"),
     "a version is seen by nobody": (
-        lambda: replace(WELL, promotions=[], notifications=[], journal=numbered([JOURNAL[0]])),
+        lambda: replace(WELL, promotions=[], notifications=[], journal=numbered([TRAINED])),
         "nobody has seen it",
     ),
     "a promotion is open": (lambda: promotion(phase="approved"), "is still approved"),
@@ -198,6 +212,14 @@ WRONG: dict[str, tuple[Callable[[], Heard], str]] = {
         lambda: promotion(phase="failed"),
         "nothing that happened explains it",
     ),
+    "it fails where something else is refused": (
+        lambda: replace(promotion(phase="failed"), refused=True, journal=without("alias").journal),
+        "nothing that happened explains it",
+    ),
+    "it comes to nothing where something else is refused": (
+        lambda: replace(WELL, promotions=[], refused=True),
+        "came to nothing",
+    ),
     "the alias is set twice": (lambda: twice("alias"), "was set 2 times on v2"),
     "nobody approved": (lambda: without("pressed"), "which nobody had approved"),
     "the trainer approved": (lambda: changed("pressed", login="octo-trainer"), "which nobody had approved"),
@@ -213,7 +235,7 @@ WRONG: dict[str, tuple[Callable[[], Heard], str]] = {
         lambda: replace(
             WELL,
             journal=numbered(
-                [*JOURNAL[:5], {"what": "not pressed", "request": "77", "login": "reviewer-1"}, *JOURNAL[5:]]
+                [*JOURNAL[:6], {"what": "not pressed", "request": "77", "login": "reviewer-1"}, *JOURNAL[6:]]
             ),
         ),
         "which nobody had approved",
@@ -225,7 +247,27 @@ WRONG: dict[str, tuple[Callable[[], Heard], str]] = {
         "with the token t1",
     ),
     "a version is copied twice": (lambda: twice("copied", version="3"), "was copied 2 times"),
+    "a batch job is run twice for one move": (
+        lambda: twice("run", run="8", token="t2"),
+        "job 11 was run 2 times",
+    ),
     "an endpoint is updated twice": (lambda: twice("endpoint"), "was updated 2 times"),
+    "the batch job is not run": (lambda: without_run("11"), "its batch job was not run"),
+    "the batch job is run for another version": (
+        lambda: changed("run", parameters={"model_version": "1"}),
+        "its batch job was not run",
+    ),
+    "the endpoint is not updated": (lambda: without("endpoint"), "the endpoint serves ['1']"),
+    "the endpoint serves another version": (
+        lambda: changed("endpoint", versions=["3"]),
+        "the endpoint serves ['3']",
+    ),
+    "the endpoint is put back": (lambda: twice("endpoint", versions=["1"]), "the endpoint serves ['1']"),
+    "nobody is told": (lambda: without("notice"), "nobody was told that promotion p1 was promoted"),
+    "what is told is something else": (
+        lambda: changed("notice", type="promotion.requested"),
+        "nobody was told that promotion p1 was promoted",
+    ),
     "people are asked twice": (
         lambda: replace(twice("request", request="78"), promotions=[PROMOTION]),
         "people were asked 2 times",
@@ -296,3 +338,10 @@ def test_doubles_that_were_cancelled_are_none() -> None:
     doubled = twice("request", request="78")
     stands = {"what": "stands", "request": "78", "status": "cancelled", "n": 99}
     assert findings(replace(doubled, journal=[*doubled.journal, stands])) == []
+
+
+def test_what_a_vendor_refuses_may_fail() -> None:
+    lines = [line for line in JOURNAL if line["what"] not in {"alias", "copied", "endpoint", "notice"}]
+    failed = promotion(phase="failed", reason=f"Given up: it was answered with 403: {REFUSAL}")
+    ledger_of = chained([FIRST_SEEN])
+    assert findings(replace(failed, journal=numbered(lines), ledger=ledger_of, refused=True)) == []

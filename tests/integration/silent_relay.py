@@ -1,4 +1,4 @@
-"""A relay before a server that can go silent (what is sent is taken, and nothing comes of it), slow down, or hang up."""
+"""A relay before a server that can go silent (what is sent is taken, and nothing comes of it), slow down, or hang up, also halfway."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class SilentRelay:
         self._silent = threading.Event()
         self._open: list[socket.socket] = []
         self._slow_until = 0.0
+        self._breaks_off = False
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -47,6 +48,10 @@ class SilentRelay:
                 each.shutdown(socket.SHUT_RD)  # wakes who waits for it
             each.close()
 
+    def break_off(self) -> None:
+        """Hand on half of what the server says next, and reset the connections."""
+        self._breaks_off = True
+
     def slow_down(self, seconds: float) -> None:
         """Hand on only some bytes at a time, for so long."""
         self._slow_until = time.monotonic() + seconds
@@ -65,17 +70,24 @@ class SilentRelay:
                 far = self._connect()
                 self._open += [near, far]
                 for pair in ((near, far), (far, near)):
-                    threading.Thread(target=self._hand_on, args=(*pair, self._silent), daemon=True).start()
+                    args = (*pair, self._silent, pair[0] is far)
+                    threading.Thread(target=self._hand_on, args=args, daemon=True).start()
 
     def _passing(self, data: bytes) -> None:
         """Called with what is about to be handed on, in either direction."""
 
-    def _hand_on(self, source: socket.socket, target: socket.socket, silent: threading.Event) -> None:
+    def _hand_on(
+        self, source: socket.socket, target: socket.socket, silent: threading.Event, is_answer: bool
+    ) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
                 self._passing(data)
                 if silent.is_set():
                     continue
+                if is_answer and self._breaks_off:
+                    self._breaks_off = False
+                    target.sendall(data[: len(data) // 2])
+                    self.reset()
                 while data and time.monotonic() < self._slow_until:
                     target.sendall(data[:_FEW])
                     data = data[_FEW:]
