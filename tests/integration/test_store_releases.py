@@ -144,6 +144,12 @@ def test_every_migration_names_the_oldest_release_that_may_run_on_it() -> None:
         assert releases.order(migration.module.oldest_release) <= releases.order(releases.RELEASE)
 
 
+def test_a_candidate_counts_as_what_it_is_to_become() -> None:
+    mixed = ["0.10", "0.2.1.dev3", "0.1.1", "0.2rc1", "0.1.0"]
+    assert sorted(mixed, key=releases.order) == ["0.1.0", "0.1.1", "0.2rc1", "0.2.1.dev3", "0.10"]
+    assert releases.order("0.2rc1") == releases.order("0.2.0")
+
+
 @pytest.fixture(scope="module")
 def strict(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The newer release, with a migration beside which no older one may run."""

@@ -7,12 +7,12 @@ waits until every older replica is gone. Times here are the database's own: cloc
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
+from packaging.version import Version
 from sqlalchemy import (
     Connection,
     Row,
@@ -138,9 +138,9 @@ def _check_release(oldest: str | None) -> None:
         raise ConfigurationError([f"{why}; run one of those, or go back to the backup from before {oldest}"])
 
 
-def order(release: str) -> tuple[int, ...]:
-    """What releases sort by; `0.2.0rc1` counts as 0.2.0."""
-    return tuple(int(number) for number in re.findall(r"\d+", release)[:3])
+def order(release: str) -> Version:
+    """What releases sort by; `0.2.0rc1` counts as 0.2.0, whose tables and words it has."""
+    return Version(Version(release).base_version)
 
 
 def older_replicas(connection: Connection, release: str) -> tuple[Replica, ...]:
