@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from champion_gate.bootstrap.core import build_core
+from champion_gate.domain.marks import RUN_TAG
 from champion_gate.domain.notifications import NotificationPhase
 from champion_gate.domain.promotion import Phase, Promotion
 from integration.gate_models import TRAINER
@@ -312,3 +313,25 @@ def test_a_version_of_which_less_is_told_than_before_is_no_other_version(world: 
     setattr(version, what, told)
     world.wait(minutes=20)
     world.ended(pending, Phase.PROMOTED)
+
+
+@pytest.mark.parametrize("what", ["run_id", "source", "version_id"])
+def test_a_version_of_which_less_was_told_at_first_asks_with_all_of_it(world: GateWorld, what: str) -> None:
+    run_id, number = world.train_run()
+    version = world.databricks.catalog.version("main.ml.churn", number)
+    version.tags[RUN_TAG] = run_id
+    told = getattr(version, what)
+    setattr(version, what, None)
+    world.notify(run_id)
+    world.core.resolver.resolve(world.notification().id)
+    assert world.promotion().phase is Phase.REQUESTED
+    setattr(version, what, told)
+    world.live(minutes=20)
+    pending = world.promotion(Phase.PENDING_APPROVAL)
+    shown = world.core.context.registry.get_version("main.ml.churn", number)
+    assert pending.version.same_as(shown)
+    assert ("MLflow run user", TRAINER) in {(each.role, each.name) for each in pending.trainers}
+    assert world.evidence(pending)["candidate"]["version_id"] == shown.version_id  # type: ignore[index]
+    world.approve(pending)
+    world.look()
+    assert (world.again(pending).phase, world.models.champion()) == (Phase.PROMOTED, number)

@@ -17,6 +17,7 @@ _IN_LOGGED_MODEL = re.compile(r"models:/+(m-[0-9a-f]{32})/")
 _LOGGED_MODEL_FOLDER = re.compile(r"/(?:logged_)?models/(m-[0-9a-f]{32})(?:/|$)")
 _LOGGED_MODEL_ID = re.compile(r"m-[A-Za-z0-9_-]{1,64}")
 
+_NO_ID = "created_at "
 _EDGE = 1.797e308  # MLflow's SQL store keeps infinity as the largest float
 
 
@@ -58,6 +59,11 @@ class ModelVersion:
         """The version as a number, for ordering."""
         return int(self.version)
 
+    @property
+    def lacks_id(self) -> bool:
+        """Whether the registry, which has ids, has not told this one's: see `instead_of_id`."""
+        return self.version_id.startswith(_NO_ID)
+
     def check_told(self, before: ModelVersion, registry: str) -> None:
         """Make sure that what the registry told of this version before it tells now too, in words that we know.
 
@@ -75,7 +81,7 @@ class ModelVersion:
         known = {"run": before.run_id, "source": before.source}
         now = {"run": self.run_id, "source": self.source}
         untold = [what for what, value in known.items() if value is not None and now[what] is None]
-        if known == now and before.created_at is not None and self.version_id != before.version_id:
+        if self.lacks_id and not before.lacks_id:
             untold.append("id")
         if self.status is VersionStatus.UNKNOWN:
             untold.append("status")
@@ -84,6 +90,20 @@ class ModelVersion:
                 registry,
                 f"it does not tell the {' and '.join(untold)} of {self.model} v{self.version} any more.",
             )
+
+    def completes(self, before: ModelVersion) -> bool:
+        """Whether it is that version, of which the registry told less before, and nothing else.
+
+        One that is made anew under its number is made later.
+        """
+        return (
+            (self.model, self.version, self.created_at, self.status)
+            == (before.model, before.version, before.created_at, before.status)
+            and self.created_at is not None
+            and before.run_id in {None, self.run_id}
+            and before.source in {None, self.source}
+            and self.lacks_id <= before.lacks_id
+        )
 
     def same_as(self, other: ModelVersion) -> bool:
         """Whether both are one and the same version: name, number, id, run and source."""
@@ -102,6 +122,11 @@ class TaggedVersion:
 
     version: ModelVersion
     tags: Mapping[str, str]
+
+
+def instead_of_id(created_at: object, run_id: object, source: object) -> str:
+    """What tells a version of which no id is told from one with the same number of a model made anew."""
+    return f"{_NO_ID}{created_at}; run_id {run_id}; source {source}"
 
 
 def logged_model_of(source: str | None, told: object = None) -> str | None:

@@ -18,9 +18,11 @@ from champion_gate.domain.gates import Gate, NewerVersion, Rights
 from champion_gate.domain.jobs import Job
 from champion_gate.domain.promotion import Phase, Promotion, Subject, about, correlation_id
 from champion_gate.domain.validation import job_facts
+from champion_gate.domain.versions import ModelVersion
 from champion_gate.errors import (
     UnsafeTargetError,
     VendorError,
+    VendorNotFoundError,
     VendorUnavailableError,
 )
 from champion_gate.flow.apply_approval import Approvals
@@ -105,7 +107,7 @@ class RequestOpener:
         elif (held_up := self._held_up(taken, gate)) is None and self._requests.may_ask(taken):
             self._freeze_and_ask(taken, gate)
         elif self._is_over(
-            taken, lambda: self._approvals.version_changed(taken), lambda: self._refused(taken, gate)
+            taken, gate, lambda: self._approvals.version_changed(taken), lambda: self._refused(taken, gate)
         ):
             pass
         elif held_up is not None:
@@ -135,18 +137,40 @@ class RequestOpener:
         return self._approvals.version_changed(taken, shown)
 
     def _is_over(
-        self, taken: Promotion, changed: Callable[[], str | None], refused: Callable[[], Refusal | None]
+        self,
+        taken: Promotion,
+        gate: Gate,
+        changed: Callable[[], str | None],
+        refused: Callable[[], Refusal | None],
     ) -> bool:
         """Whether the turn is over, as it is another version by now, or the gate does not ask for it."""
-        if (why := changed()) is not None:
+        if (why := changed()) is None:
+            refusal = refused()
+        elif (whole := self._told_whole(taken)) is None:
             self._lease.end(taken, Phase.STALE, why)
-        elif (refusal := refused()) is None:
+            return True
+        else:
+            subject = self._subjects.again(gate, Subject.of(taken), whole)
+            if not isinstance(subject, Refusal):
+                known = replace(about(taken, subject), version=whole)
+                self._lease.wait(known, "The registry tells more of it by now.", self._waits.look_soon)
+                return True
+            refusal = subject
+        if refusal is None:
             return False
-        elif refusal.unclear:
+        if refusal.unclear:
             self._lease.wait(taken, refusal.reason, self._waits.recheck)
         else:
             self._lease.end(taken, Phase.STALE, refusal.reason)
         return True
+
+    def _told_whole(self, taken: Promotion) -> ModelVersion | None:
+        """The same version, of which less was told when it was found, and about which nobody has been asked yet."""
+        try:
+            shown = self._registry.get_version(taken.version.model, taken.version.version)
+        except VendorNotFoundError:
+            return None
+        return shown if taken.request is None and shown.completes(taken.version) else None
 
     def _held_up(self, taken: Promotion, gate: Gate) -> _NotYet | None:
         """Nobody is asked for what would have to wait: for a hold's release, or for the right to move the alias."""
@@ -172,7 +196,7 @@ class RequestOpener:
             lambda: self._comparison.read(taken, keep),
             lambda: self._look_at_place(taken, gate, keep),
         )
-        if self._is_over(taken, lambda: self._changed(taken, read), refused):
+        if self._is_over(taken, gate, lambda: self._changed(taken, read), refused):
             return
         compared = self._compared(taken, gate, read())
         if compared is None:

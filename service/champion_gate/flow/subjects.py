@@ -91,18 +91,23 @@ class Subjects:
             run=own.facts(),
         )
 
-    def again(self, gate: Gate, before: Subject) -> Subject | Refusal:
+    def again(self, gate: Gate, before: Subject, version: ModelVersion | None = None) -> Subject | Refusal:
         """The same subject, read once more where something of it is not known; whoever was known stays.
 
         Rows of earlier releases do not say by what the version was tied to its run, and asked for less.
+
+        Args:
+            gate: which gate asks.
+            before: what was known.
+            version: the version as it is told now, where less was told of it then.
 
         Raises:
             VendorError: as for `of`.
         """
         unknown = is_somebody_unknown(before.trainers) and not gate.allow_trainer_approval
-        if before.origin and not unknown:
+        if version is None and before.origin and not unknown:
             return before
-        version = self._registry.get_version(gate.model, before.version.version)
+        version = version or self._registry.get_version(gate.model, before.version.version)
         found = self.of(gate, version, before.job_run_id, before.found_by)
         if isinstance(found, Refusal):
             return found

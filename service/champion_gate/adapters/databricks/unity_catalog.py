@@ -40,6 +40,7 @@ from champion_gate.domain.versions import (
     TrainingRun,
     VersionDetails,
     VersionStatus,
+    instead_of_id,
     logged_model_of,
 )
 from champion_gate.errors import InvalidInputError, InvalidNameError, VendorNotFoundError, VendorRefusedError
@@ -311,7 +312,7 @@ def _version_id(shown: Version) -> str:
         return shown.id
     if not shown.created_at:
         raise unreadable("a model version without id and creation time")
-    return f"created_at {shown.created_at}; run_id {shown.run_id}; source {shown.source}"
+    return instead_of_id(shown.created_at, shown.run_id, shown.source)
 
 
 def _read_version(api: Operation, named: _Name, version: str) -> ModelVersion:
@@ -339,11 +340,11 @@ def _whole(
     """What MLflow's side shows, with what it does not tell, such as the version's own id.
 
     A known version with this number, time, run and source is this one: no two have them in common, as one that is
-    made anew is made later. Any other is read whole.
+    made anew is made later. Any other is read whole, and so is one whose id was not told.
     """
     if (shown.name or "").casefold() != named.full.casefold():
         raise unreadable(_MLFLOW)
-    same = (each for each in known if _is_shown(each, shown))
+    same = (each for each in known if _is_shown(each, shown) and not each.lacks_id)
     version = next(same, None) or _read_version(api, named, check_version(shown.version))
     status = _STATUSES.get(shown.status or "", VersionStatus.UNKNOWN)
     told = logged_model_of(version.source, shown.model_id or version.logged_model_id)
