@@ -8,8 +8,10 @@ from champion_gate.domain.promotion import Phase
 from champion_gate.domain.retry import Retry
 from champion_gate.domain.steps import Step, StepKind, StepPhase, ended, planned
 from champion_gate.errors import ConflictError, LeaseLostError, NotFoundError
+from champion_gate.flow.after import steps_of_alias
 from champion_gate.store import Store
-from integration.store_samples import LEASE, T0, after, step, taken_promotion
+from champion_gate.store.steps import MOST_SHOWN
+from integration.store_samples import KEY, LEASE, T0, after, step, taken_promotion
 
 pytest_plugins = ("integration.store_fixtures",)
 
@@ -117,3 +119,15 @@ def test_there_is_none_of_an_unknown_id(with_step: Store) -> None:
     for look in (with_step.get_step, lambda row: with_step.order_step(row, done)):
         with pytest.raises(NotFoundError):
             look("f-2")
+
+
+def test_of_many_that_failed_those_of_another_alias_are_found(store: Store) -> None:
+    def plan(step_id: str, alias: str) -> None:
+        about = {"registry": KEY.registry, "model": KEY.model, "alias": alias}
+        new = step(step_id, promotion_id="", kind=StepKind.RESTORE, config=about)
+        store.plan_step(ended(new, StepPhase.FAILED, f'"alias":"{KEY.alias}" was contested.', T0))
+
+    for number in range(MOST_SHOWN):
+        plan(f"a-{number}", KEY.alias.lower())
+    plan("b-1", KEY.alias)
+    assert [each.id for each in steps_of_alias(store, KEY)] == ["b-1"]

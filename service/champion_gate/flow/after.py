@@ -87,7 +87,7 @@ def steps_of_alias(store: Store, key: AliasKey) -> tuple[Step, ...]:
     """What follows the latest move of an alias, and whatever else of it failed that belongs to no promotion."""
     latest = steps_of_latest_move(store, key)
     known = {step.id for step in latest}
-    failed = (step for step in store.failed_of_aliases() if alias_of(step) == key and step.id not in known)
+    failed = (step for step in store.failed_of_aliases(key) if step.id not in known)
     return (*latest, *failed)
 
 

@@ -8,8 +8,22 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, literal_column, select, update
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Connection,
+    Row,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    select,
+    update,
+)
 
+from champion_gate.domain.aliases import AliasKey
 from champion_gate.domain.ledger.chain import LedgerEntry
 from champion_gate.domain.steps import AFTER_MOVES, WAITED_FOR, Step, StepKind, StepPhase
 from champion_gate.errors import ConflictError, NotFoundError
@@ -38,6 +52,8 @@ _FAILED_OF_ALIASES = (
     .order_by(steps.c.id)
     .limit(MOST_SHOWN)
 )
+# SQLite has no such type, and reads text.
+_DETAILS = cast(steps.c.details, JSON().with_variant(Text(), "sqlite"))
 _FAILING_NOTICES = (
     select(steps)
     .where(OPEN, steps.c.kind == _NOTICE, steps.c.attempts > 0)
@@ -89,9 +105,11 @@ class Steps(Transactions):
         """Those that have failed behind a move of an alias, whatever came after it."""
         return tuple(_step(row) for row in self._rows(_FAILED_AFTER_MOVES))
 
-    def failed_of_aliases(self) -> tuple[Step, ...]:
-        """Those that have failed and belong to no promotion, but to an alias; of more than 200 the first."""
-        return tuple(_step(row) for row in self._rows(_FAILED_OF_ALIASES))
+    def failed_of_aliases(self, alias: AliasKey | None = None) -> tuple[Step, ...]:
+        """Those that have failed and belong to no promotion, but to an alias (this one); of more than 200 the first."""
+        wanted = {} if alias is None else asdict(alias)
+        its = [_DETAILS["config", name].as_string() == value for name, value in wanted.items()]
+        return tuple(_step(row) for row in self._rows(_FAILED_OF_ALIASES.where(*its)))
 
     def failed_notices(self) -> tuple[Step, ...]:
         """Messages that were given up; of more than 200 the first."""
