@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import psutil
 import psycopg
@@ -156,17 +157,8 @@ def world(tmp_path: Path, server: OwnPostgresql) -> Iterator[KillWorld]:
 
 
 @contextmanager
-def shut_down(server: OwnPostgresql) -> Iterator[None]:
-    server.stop("fast")
-    try:
-        yield
-    finally:
-        server.start()
-
-
-@contextmanager
-def crashed(server: OwnPostgresql) -> Iterator[None]:
-    server.stop("immediate")
+def stopped(server: OwnPostgresql, mode: Literal["fast", "immediate"]) -> Iterator[None]:
+    server.stop(mode)
     try:
         yield
     finally:
@@ -195,8 +187,8 @@ def locked(server: OwnPostgresql, database: str) -> Iterator[None]:
 
 
 POSTGRESQL = {
-    "shut down": lambda server, _: shut_down(server),
-    "crash": lambda server, _: crashed(server),
+    "shut down": lambda server, _: stopped(server, "fast"),
+    "crash": lambda server, _: stopped(server, "immediate"),
     "only readable": lambda server, _: only_readable(server),
     "locked": locked,
 }
@@ -285,7 +277,7 @@ def test_it_goes_away_between_the_write_and_our_record_of_it(
         until(lambda: list(phases(world).values()) == [Phase.PENDING_APPROVAL], world.story)
         world.approve_all()
         until(lambda: put.hits, world.story)
-        with full_disk(served) if database == "sqlite" else crashed(server):
+        with full_disk(served) if database == "sqlite" else stopped(server, "immediate"):
             hang.set()
             until(lambda: bool(world.databricks.catalog.alias_writes) is arrives, "the write")
             until(lambda: not is_ready(served), "it says that it is ready")

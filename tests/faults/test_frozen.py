@@ -134,6 +134,22 @@ class Frozen:
         """What rows and ledger say."""
         return self.world.promotions(), self.world.ledger()
 
+    def assert_another_promotes(self, first: Served) -> None:
+        """It is frozen on the way of a promotion, which another one brings to its end."""
+        self.train()
+        self.approve()
+        self.take_over()
+        self.world.wait_for(Phase.PROMOTED)
+        self.assert_writes_nothing_more(first)
+
+    def assert_writes_nothing_more(self, first: Served) -> None:
+        """The frozen one goes on, and all is as the other one has left it."""
+        before = self.told()
+        self.go_on(first)
+        assert self.told() == before
+        self.replicas.assert_each_promoted_once()
+        self.replicas.assert_ledger_tells_each_once()
+
     def go_on(self, first: Served) -> None:
         """Let the frozen one go on, until it has seen that its work is another's."""
         self.freezer.thaw()
@@ -168,15 +184,7 @@ def test_frozen_before_its_fence_is_checked(frozen: Frozen) -> None:
         frozen.freezer.thawed.wait(60)
 
     first = frozen.freeze_where(FENCE_CHECK, hold)
-    frozen.train()
-    frozen.approve()
-    frozen.take_over()
-    frozen.world.wait_for(Phase.PROMOTED)
-    before = frozen.told()
-    frozen.go_on(first)
-    assert frozen.told() == before
-    frozen.replicas.assert_each_promoted_once()
-    frozen.replicas.assert_ledger_tells_each_once()
+    frozen.assert_another_promotes(first)
 
 
 def test_frozen_while_its_put_is_on_the_way(frozen: Frozen) -> None:
@@ -208,15 +216,7 @@ def test_frozen_while_its_put_is_on_the_way(frozen: Frozen) -> None:
 def test_frozen_between_put_and_result(frozen: Frozen) -> None:
     """The write was carried out, and the other one records it."""
     first = frozen.freeze_at("/aliases/", "PUT")
-    frozen.train()
-    frozen.approve()
-    frozen.take_over()
-    frozen.world.wait_for(Phase.PROMOTED)
-    before = frozen.told()
-    frozen.go_on(first)
-    assert frozen.told() == before
-    frozen.replicas.assert_each_promoted_once()
-    frozen.replicas.assert_ledger_tells_each_once()
+    frozen.assert_another_promotes(first)
 
 
 @pytest.mark.parametrize("at", ["notification", "promotion", "step"])
@@ -242,13 +242,9 @@ def test_frozen_with_a_row_in_its_hands(frozen: Frozen, at: str) -> None:
             return not store.open_steps(promotion.id)
 
     until(all_is_done, world.story)
-    before = frozen.told()
-    frozen.go_on(first)
-    assert frozen.told() == before
+    frozen.assert_writes_nothing_more(first)
     with world.store() as store:
         assert {each.phase for each in store.steps_of(promotion.id)} == {StepPhase.SUCCEEDED}
-    frozen.replicas.assert_each_promoted_once()
-    frozen.replicas.assert_ledger_tells_each_once()
 
 
 def test_frozen_alone_on_sqlite(tmp_path: Path) -> None:
