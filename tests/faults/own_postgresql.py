@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -57,10 +57,40 @@ class OwnPostgresql:
 
 
 @contextmanager
-def own_postgresql() -> Iterator[OwnPostgresql]:
-    """A server that nobody else uses; it is gone after the block."""
+def small_disk(megabytes: int) -> Iterator[Path]:
+    """A file system of its own, where a test may mount one; it is gone after the block."""
+    folder = Path(tempfile.mkdtemp(prefix="gate-disk-"))
+    try:
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "none", str(folder)]
+        if subprocess.run(mount, check=False, capture_output=True).returncode:
+            pytest.skip("NOT TESTED: no file system can be mounted here")
+        try:
+            yield folder
+        finally:
+            # Lazily, as a process of the server may still be on its way out.
+            subprocess.run(["umount", "-l", str(folder)], check=True)
+    finally:
+        folder.rmdir()
+
+
+def fill(folder: Path) -> Path:
+    """Leave no room on a disk; whoever deletes this file makes room again."""
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(2**16))
+    return filler
+
+
+@contextmanager
+def own_postgresql(disk: Path | None = None) -> Iterator[OwnPostgresql]:
+    """A server that nobody else uses; it is gone after the block.
+
+    Args:
+        disk: where its files are to be.
+    """
     # Short, and outside pytest's own folders: as root the server runs as another user, who must reach it.
-    folder = Path(tempfile.mkdtemp(prefix="gate-own-pg-"))
+    folder = Path(tempfile.mkdtemp(prefix="gate-own-pg-", dir=disk))
     try:
         server = OwnPostgresql(folder)
     except Exception as error:  # noqa: BLE001 - whatever keeps it from starting

@@ -22,7 +22,7 @@ from champion_gate.domain.promotion import Phase
 from champion_gate.store import open_store
 from champion_gate_standins.databricks.server import Fault
 from faults.kill_world import KillWorld, kill_world
-from faults.own_postgresql import OwnPostgresql, own_postgresql
+from faults.own_postgresql import OwnPostgresql, fill, own_postgresql, small_disk
 from integration.gate_world import SECRETS
 from integration.process_world import Served, until
 from integration.store_databases import SqliteDatabases, path_of
@@ -204,6 +204,26 @@ POSTGRESQL = {
 def test_postgresql_is_away(world: KillWorld, server: OwnPostgresql, outage: str) -> None:
     database = world.environ["CHAMPION_GATE_DATABASE_URL"]
     assert_nothing_is_lost(world, lambda: POSTGRESQL[outage](server, database))
+
+
+@contextmanager
+def filled(disk: Path, server: OwnPostgresql) -> Iterator[None]:
+    filler = fill(disk)
+    try:
+        yield
+    finally:
+        filler.unlink()
+        server.start()
+
+
+@pytest.mark.part("full")
+def test_postgresqls_disk_is_full(tmp_path: Path) -> None:
+    with (
+        small_disk(300) as disk,
+        own_postgresql(disk) as server,
+        kill_world(tmp_path, "uc", "github", server.databases.migrated(), models=MODELS) as world,
+    ):
+        assert_nothing_is_lost(world, lambda: filled(disk, server))
 
 
 # --- SQLite ----------------------------------------------------------------------------------------------------
