@@ -6,12 +6,11 @@ import threading
 from pathlib import Path
 
 import pytest
-import requests
 from flask import Flask, Response, request
 
 from champion_gate_standins.common.server import serve
 from integration.gate_models import MlflowModels
-from integration.mlflow_server import MlflowServer
+from integration.mlflow_server import MlflowServer, handed_on
 from integration.process_world import process_world
 from integration.whole_way import whole_way
 
@@ -44,17 +43,11 @@ class HeldMlflow:
             self.held.set()
             self.let_go.wait(120)
             return Response(status=503)
-        answer = requests.request(
-            request.method,
-            f"{self._uri}{request.full_path}",
-            data=body,
-            headers={"Content-Type": request.content_type or "application/json"},
-            timeout=60,
-        )
+        answer = handed_on(self._uri)
         if copies and not self.held.is_set():
             self.held.set()
             self.let_go.wait(120)
-        return Response(answer.content, answer.status_code, content_type=answer.headers.get("Content-Type"))
+        return answer
 
 
 @pytest.mark.parametrize("reaches", [False, True])

@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from flask import Flask
 
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.domain.steps import StepPhase
 from champion_gate.errors import GateError
+from champion_gate_standins.common.faults import Faults
+from champion_gate_standins.common.server import serve
 from champion_gate_standins.databricks.server import Fault
 from integration.gate_models import TRAINER, CatalogModels
 from integration.gate_world import GATE, GateWorld, gate_world
+from integration.mlflow_server import MlflowServer, handed_on
 
 ASKED, TOLD, MISSED = "asked", "told", "missed"
 QUIET = 10
@@ -22,6 +26,7 @@ QUIET = 10
 MOST_TRIES = 12
 """A look's call is sent up to 11 times where connections are closed under it and no pause between takes time, as here."""
 
+pytest_plugins = ("integration.mlflow_fixtures",)
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -130,6 +135,7 @@ WHO: dict[str, Leave] = {
     "gitlab-rules": provider_leaves,
     "github-review": provider_leaves,
 }
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 IN_CI = {("workspace", "is unavailable")}
 
 
@@ -177,3 +183,39 @@ def test_all_is_found_two_minutes_after_its_return(world: Busy, who: str, how: s
     assert [step.phase for step in world.gate.after_moves()] == [StepPhase.SUCCEEDED]
     assert len(world.gate.databricks.starts.started) == 1
     assert world.gate.provider.asked() == 3
+
+
+@pytest.mark.part("full")
+@pytest.mark.parametrize("how", HOW)
+def test_an_mlflow_server_is_away_for_an_hour(tmp_path: Path, running_mlflow: MlflowServer, how: str) -> None:
+    app = Flask("mlflow")
+    app.add_url_rule("/<path:path>", view_func=lambda path: handed_on(running_mlflow.uri), methods=METHODS)  # noqa: ARG005 - Flask gives it
+    front = Faults(app.wsgi_app)
+    app.wsgi_app = front  # type: ignore[method-assign] # Flask's own way to wrap one
+    with (
+        serve(app) as url,
+        gate_world(
+            tmp_path, "mlflow", server=MlflowServer(url, running_mlflow.database), newer_version="keep"
+        ) as gate,
+    ):
+        world = Busy(gate, {}, {}, "")
+        pending = gate.ask()
+        run_id, version = gate.train_run({"f1": 0.95})
+        front.add(".", headers={"Retry-After": "60"}, **HOW[how])
+        world.minutes(10)
+        gate.approve(pending)
+        gate.notify(run_id)
+        world.minutes(50)
+        assert gate.again(pending).phase is Phase.APPROVED
+        front.clear()
+        assert gate.models.champion() == "1"
+        world.minutes(2)
+
+        assert {each.version.version: each.phase for each in gate.promotions()} == {
+            "2": Phase.PROMOTED,
+            version: Phase.PENDING_APPROVAL,
+        }
+        assert gate.models.champion() == "2"
+        assert [move for move in gate.moves() if move[0]] == [("1", "2", "reviewer-1")]
+        assert gate.provider.asked() == 2
+        gate.store.verify_ledger()
