@@ -172,6 +172,7 @@ def _is_read(call: Call) -> bool:
     return call.method == "GET"
 
 
+WRITES_MORE = 2
 SHORT_SILENCE, LONG_SILENCE = 1.5, 16.0
 """Seconds: of a call that is answered no more, and of one that the service stops waiting for (it reads for 15)."""
 
@@ -259,7 +260,7 @@ class Weather:
 
     Attributes:
         chance: where the choices come from.
-        rate: of the calls that meet a fault, from 0 to 1.
+        rate: of the reads that meet a fault, from 0 to 1; twice as many of the writes do.
         names: job or other id -> what it is called in shapes.
         shapes: of the calls that have come, oldest first.
         injected: how often which fault met which vendor: (vendor, fault) -> count.
@@ -287,7 +288,7 @@ class Weather:
                 self.hold.passing -= 1
                 if self.hold.passing == -1:
                     return self.hold
-            if self.chance.random() >= self.rate:
+            if self.chance.random() >= self.rate * (1 if _is_read(call) else WRITES_MORE):
                 return None
             fitting = {
                 name: each
