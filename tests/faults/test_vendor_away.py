@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
+from champion_gate.adapters.http.deadline import Timeouts
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.domain.steps import StepPhase
 from champion_gate.errors import GateError
@@ -55,10 +57,10 @@ class Busy:
         if notify:
             self.gate.notify(run_id, job_id=self.jobs[name], job_name=f"train-{name}")
 
-    def minutes(self, minutes: int) -> None:
-        """Let time pass: what is due is done when it is, and each minute there is a sweep, whatever fails."""
-        for _ in range(minutes):
-            self.gate.live(minutes=1)
+    def minutes(self, minutes: int, every: int = 1) -> None:
+        """Let time pass: what is due is done when it is, and so often there is a sweep, whatever fails."""
+        for _ in range(minutes // every):
+            self.gate.live(minutes=every)
             for look in self.gate.core.sweep.run():
                 with suppress(GateError):
                     self.gate.core.sweep.look(look)
@@ -107,16 +109,21 @@ def busy(world: GateWorld) -> Busy:
 # --- who is away, and how it shows --------------------------------------------------------------------------
 
 Leave = Callable[[GateWorld, str], Callable[[], None]]
+SILENT = "says nothing"
 HOW: dict[str, dict[str, object]] = {
     "refuses connections": {"drop": True},
     "is unavailable": {"status": 503},
     "wants a pause": {"status": 429},
+    SILENT: {"hang": 3600.0},
 }
+QUICK, RARELY = Timeouts(connect=1.0, read=0.3, total=2.0), 5
+"""How long a silent vendor is waited for, and all how many minutes there is a sweep, so that its hour takes minutes."""
 
 
 def databricks_leaves(path: str) -> Leave:
     def leave(world: GateWorld, how: str) -> Callable[[], None]:
-        world.databricks.faults.add(Fault(path, retry_after=60, **HOW[how]))  # type: ignore[arg-type]
+        does = {"hang": threading.Event()} if how == SILENT else HOW[how]
+        world.databricks.faults.add(Fault(path, retry_after=60, **does))
         return world.databricks.faults.clear
 
     return leave
@@ -166,15 +173,21 @@ def test_all_is_found_two_minutes_after_its_return(world: Busy, who: str, how: s
     world.minutes(QUIET)
     quiet = (world.calls() - calls) / QUIET
 
+    every = 1
+    if how == SILENT:
+        world.gate.timeouts, every = QUICK, RARELY
+        world.gate.start()
     come_back = WHO[who](world.gate, how)
     calls = world.calls()
-    world.minutes(10)
+    world.minutes(10, every)
     world.gate.provider.approve(world.gate.run_id_of(pending), "reviewer-1")
     world.train(TOLD, notify=True)
     world.train(MISSED, notify=False)
-    world.minutes(50)
+    world.minutes(50, every)
     assert world.calls() - calls < 60 * MOST_TRIES * quiet
     come_back()
+    world.gate.timeouts = None
+    world.gate.start()
     world.minutes(2)
 
     expected = {ASKED: Phase.PROMOTED, TOLD: Phase.PENDING_APPROVAL, MISSED: Phase.PENDING_APPROVAL}
@@ -201,11 +214,15 @@ def test_an_mlflow_server_is_away_for_an_hour(tmp_path: Path, running_mlflow: Ml
         world = Busy(gate, {}, {}, "")
         pending = gate.ask()
         run_id, version = gate.train_run({"f1": 0.95})
+        every = 1
+        if how == SILENT:
+            gate.timeouts, every = QUICK, RARELY
+            gate.start()
         front.add(".", headers={"Retry-After": "60"}, **HOW[how])
-        world.minutes(10)
+        world.minutes(10, every)
         gate.approve(pending)
         gate.notify(run_id)
-        world.minutes(50)
+        world.minutes(50, every)
         assert gate.again(pending).phase is Phase.APPROVED
         front.clear()
         assert gate.models.champion() == "1"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import yaml
 
+from champion_gate.adapters.http.deadline import Timeouts
 from champion_gate.bootstrap.configuration import load_settings
 from champion_gate.bootstrap.core import Core, SystemChance, SystemClock, build_core
 from champion_gate.domain.callers import Role
@@ -119,6 +120,7 @@ class GateWorld:
     wake_ups: WakeUps = field(default_factory=SilentWakeUps)
     sleep: Callable[[float], None] = lambda _seconds: None
     waits: Waits = field(default_factory=Waits)
+    timeouts: Timeouts | None = None
     together: Together | None = None
     core: Core = field(init=False)
     settings: Settings = field(init=False)
@@ -217,6 +219,7 @@ class GateWorld:
             databricks={"host": self.databricks_url, "token": "standin-token"},
             sleep=self.sleep,
             waits=self.waits,
+            timeouts=self.timeouts,
             together=self.together,
         )
 

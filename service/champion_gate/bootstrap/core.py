@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from champion_gate.adapters.http.deadline import Timeouts
 from champion_gate.bootstrap.vendors import approval_providers, databricks_and_registry, notice_senders
 from champion_gate.domain.aliases import ManagedAliases
 from champion_gate.domain.notice_messages import Messages
@@ -71,6 +72,7 @@ def build_core(
     databricks: Mapping[str, str] | None = None,
     sleep: Callable[[float], None] = time.sleep,
     waits: Waits | None = None,
+    timeouts: Timeouts | None = None,
     together: Together | None = None,
 ) -> Core:
     """Put the core together. No call leaves the process.
@@ -84,6 +86,7 @@ def build_core(
         databricks: settings of the SDK that stand before its own environment variables.
         sleep: pauses between the tries of a call to a vendor, between looks at an alias, and while one is busy.
         waits: how long is waited for what; as in production by default.
+        timeouts: of each call to a vendor; as in production by default.
         together: makes calls that do not need each other; in threads of its own by default.
     """
     clock = clock or SystemClock()
@@ -91,7 +94,7 @@ def build_core(
     meters = Meters()
     identities = Identities(store, clock, together)
     workspace, registry = databricks_and_registry(
-        settings, databricks or {}, sleep, together, timed=meters.call
+        settings, databricks or {}, sleep, together, timed=meters.call, timeouts=timeouts
     )
     context = Context(
         gates={gate.name: gate for gate in settings.gates.gates},
@@ -100,7 +103,9 @@ def build_core(
         job_runs=workspace.job_runs,
         jobs=workspace.jobs,
         serving=workspace.serving,
-        providers=approval_providers(settings, clock, sleep, identities, together, timed=meters.call),
+        providers=approval_providers(
+            settings, clock, sleep, identities, together, timed=meters.call, timeouts=timeouts
+        ),
         managed=ManagedAliases(
             settings.gates.gates,
             settings.gates.aliases,

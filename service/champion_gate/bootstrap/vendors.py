@@ -10,7 +10,7 @@ from champion_gate import __version__
 from champion_gate.adapters.github import vendor as github
 from champion_gate.adapters.github.review import vendor as review
 from champion_gate.adapters.gitlab import vendor as gitlab
-from champion_gate.adapters.http.deadline import Timed, untimed
+from champion_gate.adapters.http.deadline import Timed, Timeouts, untimed
 from champion_gate.domain.notices import NoticeKind
 from champion_gate.domain.ports.approval import Accounts, ApprovalProvider, ProviderHook, Vendor
 from champion_gate.domain.ports.notices import NoticeSender
@@ -51,6 +51,7 @@ def approval_providers(
     together: Together,
     *,
     timed: Timed = untimed,
+    timeouts: Timeouts | None = None,
 ) -> dict[str, ApprovalProvider]:
     """The CI/CD systems that gates name, by their keys."""
     return {
@@ -62,6 +63,7 @@ def approval_providers(
             accounts=accounts,
             together=together,
             timed=timed,
+            timeouts=timeouts,
             public_url=settings.environment.public_url,
         )
         for name, host in settings.hosts.items()
@@ -130,29 +132,42 @@ def databricks_and_registry(
     together: Together,
     *,
     timed: Timed = untimed,
+    timeouts: Timeouts | None = None,
 ) -> tuple[Workspace, ModelRegistry]:
     """The workspace and the registry; on Unity Catalog they share a connection."""
     if not settings.uses_databricks:
         nothing: Any = _NoWorkspace()
-        return Workspace(nothing, nothing, nothing, None), registry_of(settings, None, together, timed=timed)
+        registry = registry_of(settings, None, together, timed=timed, timeouts=timeouts)
+        return Workspace(nothing, nothing, nothing, None), registry
     from champion_gate.adapters.databricks.audit import DatabricksAudit
     from champion_gate.adapters.databricks.job_runs import DatabricksJobRuns, connect
     from champion_gate.adapters.databricks.jobs import DatabricksJobs
     from champion_gate.adapters.databricks.serving import DatabricksServing
 
     overrides, warehouse = {**settings.databricks, **databricks}, settings.gates.databricks.warehouse
-    connection = connect(product_version=__version__, config_overrides=overrides, sleep=sleep, timed=timed)
+    connection = connect(
+        product_version=__version__,
+        config_overrides=overrides,
+        sleep=sleep,
+        timed=timed,
+        timeouts=timeouts,
+    )
     workspace = Workspace(
         DatabricksJobRuns(connection, together),
         DatabricksJobs(connection, together),
         DatabricksServing(connection),
         None if warehouse is None else DatabricksAudit(connection, warehouse),
     )
-    return workspace, registry_of(settings, connection, together, timed=timed)
+    return workspace, registry_of(settings, connection, together, timed=timed, timeouts=timeouts)
 
 
 def registry_of(
-    settings: Settings, connection: Any, together: Together, *, timed: Timed = untimed
+    settings: Settings,
+    connection: Any,
+    together: Together,
+    *,
+    timed: Timed = untimed,
+    timeouts: Timeouts | None = None,
 ) -> ModelRegistry:
     """The registry; on Unity Catalog, and only there, it is called through this connection."""
     if settings.gates.registry == UNITY_CATALOG:
@@ -161,7 +176,7 @@ def registry_of(
         return UnityCatalog(connection, together)
     from champion_gate.adapters.mlflow.registry import MlflowRegistry
 
-    return MlflowRegistry(settings.gates.registry, together=together, timed=timed)
+    return MlflowRegistry(settings.gates.registry, together=together, timed=timed, timeouts=timeouts)
 
 
 def token_verifier(settings: Settings, clock: Clock) -> OidcVerifier:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from champion_gate.adapters.github.checks import CHECKS, checkups
 from champion_gate.adapters.github.secrets import GitHubSecrets
 from champion_gate.adapters.github.settings import GitHubPlace, GitHubServer
-from champion_gate.adapters.http.deadline import Timed
+from champion_gate.adapters.http.deadline import Timed, Timeouts
 from champion_gate.domain.ports.approval import Accounts, ApprovalProvider, ProviderHook, Vendor
 from champion_gate.domain.ports.runtime import Clock
 from champion_gate.domain.together import Together
@@ -27,6 +27,7 @@ def provider(
     accounts: Accounts,  # noqa: ARG001 - gates name no accounts in GitHub
     together: Together,
     timed: Timed,
+    timeouts: Timeouts | None = None,
     public_url: str | None,  # noqa: ARG001 - the workflow file knows it
 ) -> ApprovalProvider:
     """The adapter of one server."""
@@ -43,6 +44,7 @@ def provider(
         sleep=sleep,
         together=together,
         timed=timed,
+        timeouts=timeouts,
         name=name,
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from champion_gate.adapters.gitlab.checks import CHECKS, checkups
 from champion_gate.adapters.gitlab.secrets import GitLabSecrets
 from champion_gate.adapters.gitlab.settings import GitLabPlace, GitLabServer
-from champion_gate.adapters.http.deadline import Timed
+from champion_gate.adapters.http.deadline import Timed, Timeouts
 from champion_gate.domain.ports.approval import Accounts, ApprovalProvider, ProviderHook, Vendor
 from champion_gate.domain.ports.runtime import Clock
 from champion_gate.domain.together import Together
@@ -27,6 +27,7 @@ def provider(
     accounts: Accounts,
     together: Together,
     timed: Timed,
+    timeouts: Timeouts | None = None,
     public_url: str | None,
 ) -> ApprovalProvider:
     """The adapter of the server."""
@@ -43,6 +44,7 @@ def provider(
         sleep=sleep,
         together=together,
         timed=timed,
+        timeouts=timeouts,
         name=name,
     )
 

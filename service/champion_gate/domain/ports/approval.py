@@ -200,7 +200,7 @@ class Vendor:
 
     Attributes:
         provider: makes the adapter of one host: (key of the provider, host, clock=, sleep=, accounts=,
-            together=, timed=, public_url=).
+            together=, timed=, timeouts=, public_url=).
         hook: how webhooks are checked; None without a secret that the vendor and we share.
         claims: the table of what the ID tokens of its jobs must say, if it has any.
         checks: the kinds of checks that `checkups` makes.

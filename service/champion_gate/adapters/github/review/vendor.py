@@ -10,7 +10,7 @@ from champion_gate.adapters.github.review.settings import GitHubReviewPlace
 from champion_gate.adapters.github.secrets import GitHubSecrets
 from champion_gate.adapters.github.settings import GitHubServer
 from champion_gate.adapters.github.vendor import hook
-from champion_gate.adapters.http.deadline import Timed, untimed
+from champion_gate.adapters.http.deadline import Timed, Timeouts, untimed
 from champion_gate.domain.ports.approval import Accounts, ApprovalProvider, Vendor
 from champion_gate.domain.ports.runtime import Clock
 from champion_gate.domain.together import Together
@@ -26,6 +26,7 @@ def provider(
     accounts: Accounts,
     together: Together,
     timed: Timed = untimed,
+    timeouts: Timeouts | None = None,
     public_url: str | None,  # noqa: ARG001 - nobody posts to us from there but GitHub's webhook
 ) -> ApprovalProvider:
     """The adapter of one server."""
@@ -44,6 +45,7 @@ def provider(
         together=together,
         name=name,
         timed=timed,
+        timeouts=timeouts,
     )
 
 
