@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from champion_gate.domain.marks import RUN_TAG
 from champion_gate.domain.notifications import JobNotification, NotificationPhase
 from champion_gate.domain.promotion import Phase
 from champion_gate_standins.databricks.server import Fault
@@ -75,6 +76,33 @@ def test_a_repeat_that_is_told_less_of_the_version_asks_for_no_other_one(world: 
     world.live(minutes=1)
     assert world.promotion(Phase.REJECTED).id in world.notification(NotificationPhase.RESOLVED).reason
     assert len(world.github.runs) == 1
+
+
+@pytest.mark.parametrize(
+    ("what", "phase"),
+    [("version_id", Phase.REJECTED), ("version_id", Phase.CANCELLED), ("run_id", Phase.INELIGIBLE)],
+)
+def test_a_repeat_that_is_told_more_of_the_version_reopens_nothing(
+    world: GateWorld, what: str, phase: Phase
+) -> None:
+    run_id, number = world.train_run()
+    version = world.databricks.catalog.version("main.ml.churn", number)
+    version.tags[RUN_TAG] = run_id
+    told = getattr(version, what)
+    setattr(version, what, None)
+    world.notify(run_id)
+    world.settle()
+    if phase is Phase.REJECTED:
+        world.reject(world.promotion())
+    elif phase is Phase.CANCELLED:
+        world.core.promotion_orders.cancel(world.promotion().id, actor="operator-1", reason="not this one")
+    world.live(minutes=20)
+    first = world.promotion(phase)
+    setattr(version, what, told)
+    world.notify(run_id)
+    world.live(minutes=20)
+    assert world.promotion(phase).id == first.id
+    assert first.id in world.notification(NotificationPhase.RESOLVED).reason
 
 
 def test_a_notification_that_comes_while_its_row_is_worked_on_is_worked_on_again(world: GateWorld) -> None:

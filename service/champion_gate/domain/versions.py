@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from urllib.parse import unquote
 
@@ -17,6 +19,7 @@ _IN_LOGGED_MODEL = re.compile(r"models:/+(m-[0-9a-f]{32})/")
 _LOGGED_MODEL_FOLDER = re.compile(r"/(?:logged_)?models/(m-[0-9a-f]{32})(?:/|$)")
 _LOGGED_MODEL_ID = re.compile(r"m-[A-Za-z0-9_-]{1,64}")
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_ID = "created_at "
 _EDGE = 1.797e308  # MLflow's SQL store keeps infinity as the largest float
 
@@ -94,16 +97,27 @@ class ModelVersion:
     def completes(self, before: ModelVersion) -> bool:
         """Whether it is that version, of which the registry told less before, and nothing else.
 
-        One that is made anew under its number is made later.
+        One that is made anew under its number is made later. Where no id was told, the time tells it.
         """
+        known = (before.created_at, before.run_id, before.source)
+        now = (self.created_at, self.run_id, self.source)
         return (
-            (self.model, self.version, self.created_at, self.status)
-            == (before.model, before.version, before.created_at, before.status)
-            and self.created_at is not None
-            and before.run_id in {None, self.run_id}
-            and before.source in {None, self.source}
-            and self.lacks_id <= before.lacks_id
+            (self.model, self.version, self.status) == (before.model, before.version, before.status)
+            and all(then in {None, told} for then, told in zip(known, now, strict=True))
+            and (self.version_id == before.version_id or before._is_told_by_time)
         )
+
+    @property
+    def _is_told_by_time(self) -> bool:
+        """Whether its time is told, and its id is only made of what is told of it."""
+        if self.created_at is None:
+            return False
+        made_at = (self.created_at - _EPOCH) // timedelta(milliseconds=1)
+        return self.lacks_id or self.version_id == hash_instead_of_id(made_at, self.run_id, self.source)
+
+    def is_still(self, before: ModelVersion) -> bool:
+        """Whether it is that version, of which as much was told before, or less."""
+        return self.same_as(before) or self.completes(before)
 
     def same_as(self, other: ModelVersion) -> bool:
         """Whether both are one and the same version: name, number, id, run and source."""
@@ -127,6 +141,18 @@ class TaggedVersion:
 def instead_of_id(created_at: object, run_id: object, source: object) -> str:
     """What tells a version of which no id is told from one with the same number of a model made anew."""
     return f"{_NO_ID}{created_at}; run_id {run_id}; source {source}"
+
+
+def hash_instead_of_id(created_ms: int | None, run_id: str | None, source: str | None) -> str:
+    """The same where a registry has no ids: what it never changes tells a version from another with its number.
+
+    Args:
+        created_ms: when it was made, in milliseconds since 1970.
+        run_id: of its MLflow run.
+        source: where its files are.
+    """
+    identity = json.dumps([created_ms, run_id, source])
+    return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
 
 def logged_model_of(source: str | None, told: object = None) -> str | None:

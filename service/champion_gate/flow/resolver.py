@@ -320,12 +320,14 @@ class Resolver:
     def _promotion(self, gate: Gate, subject: Subject) -> Promotion:
         """The promotion of this version for this alias: the one there is, open or ended, or a new one.
 
+        The one there is also where less was told of the version then: whoever advances it takes up what is told now.
+
         Raises:
             VendorUnavailableError: the registry tells less than before, so it may be the one there is.
         """
         key, version = AliasKey(self._registry.name, gate.destination, gate.alias), subject.version
         for known in self._store.promotions_of_version(key, version.version, version.model):
-            if known.version.same_as(version):
+            if version.is_still(known.version):
                 if known.phase.is_before_people:  # what kept it waiting may have been mended
                     self._store.hint_promotion(known.id, self._clock.now())
                     self._wake_ups.promotion(known.id)
@@ -349,7 +351,7 @@ class Resolver:
         """The open one of this version that another worker has just made; raises VersionBusyError where there is none."""
         known = self._store.promotions_of_version(key, version.version, version.model)
         for promotion in known:
-            if promotion.version.same_as(version):
+            if version.is_still(promotion.version):
                 return promotion
         for promotion in known:
             if promotion.phase.is_open:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -33,6 +31,7 @@ from champion_gate.domain.versions import (
     VersionDetails,
     VersionStatus,
     check_logged_model_id,
+    hash_instead_of_id,
     logged_model_of,
 )
 from champion_gate.errors import InvalidNameError, VendorNotFoundError, VendorRefusedError
@@ -346,12 +345,10 @@ def _tagged(found: Found) -> TaggedVersion:
 
 def _version(found: Found) -> ModelVersion:
     run_id, source = found.run_id or None, found.source or None
-    # MLflow has no id of a version; what it never changes tells a version from another with its number.
-    identity = json.dumps([found.creation_timestamp, run_id, source])
     return ModelVersion(
         model=found.name,
         version=_number(found.version),
-        version_id=hashlib.sha256(identity.encode()).hexdigest()[:32],
+        version_id=hash_instead_of_id(found.creation_timestamp, run_id, source),
         run_id=run_id,
         source=source,
         status=_STATUSES.get(str(found.status), VersionStatus.UNKNOWN),
