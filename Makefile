@@ -51,8 +51,9 @@ test-all: $(VENV)/.notebooks $(VENV)/.deploy test ## and what takes longer: kill
 faults: $(VENV)/.tools $(VENV)/.deploy $(VENV)/.schemas ## kill -9 many times over, silent vendors and databases, and each variant that test-all leaves out; ARGS=--mutants: see tests/README.md
 	@case ' $(ARGS) ' in \
 	  *' --mutants '*) PYTHONPATH=tests $(BIN)/python -m faults.mutants ;; \
-	  *) $(PYTEST) tests/faults -n 4 --dist worksteal $(ARGS) && \
-	    $(PYTEST) --part full --ignore tests/faults --workers 4 $(ARGS) ;; \
+	  *' tests/'*) $(PYTEST) -n 4 --dist worksteal $(ARGS) ;; \
+	  *) $(PYTEST) tests/faults -n 4 --dist worksteal $(ARGS); faults=$$?; \
+	    $(PYTEST) --part full --ignore tests/faults --workers 4 $(ARGS) && exit $$faults ;; \
 	esac
 
 lint: $(VENV)/.tests ## ruff, mypy and the import rules

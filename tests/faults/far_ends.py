@@ -171,6 +171,8 @@ class FarEnds:
         self._journal.write(
             "gate",
             model=made.destination.model,
+            source=models.model,
+            validation=made.jobs[0],
             batch=made.jobs[-1],
             endpoint=f"churn-{number}",
             served=["1"],
@@ -273,7 +275,9 @@ class FarEnds:
     def dispatch(self, inputs: Mapping[str, str]) -> str:
         """Our own account starts the workflow by hand, as it did before or as a copy of it would; returns the run."""
         assert isinstance(self._provider, GitHubProvider)
-        return str(self._provider.standin.dispatch(REPOSITORY, inputs, login=BOT).id)
+        run = str(self._provider.standin.dispatch(REPOSITORY, inputs, login=BOT).id)
+        self._journal.write("asked by others", request=run)
+        return run
 
     def requests(self) -> dict[str, str]:
         """See Provider."""
@@ -282,7 +286,7 @@ class FarEnds:
     # --- what goes wrong ---
 
     def rage(self, calls: float, hooks: float = 0.0, only: tuple[str, ...] = ()) -> None:
-        """Have this part of the calls, and of the notifications and webhooks, meet a fault from now on."""
+        """Have this part of the vendors' reads meet a fault from now on, and twice this part of writes and of hooks."""
         self._weather.rate, self._post.rate = calls, hooks
         self._weather.only = tuple(each for each in only if each in FAULTS)
         self._post.only = tuple(each for each in only if each in HOOK_FAULTS)

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from faults.judge import Heard
+from faults.heard import Heard
 
 _FILE = "storms.jsonl"
 

@@ -7,88 +7,18 @@ as it must be it says so in a sentence.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import Any
 
 from champion_gate.domain.ledger.chain import break_in_chain
 from champion_gate.domain.ledger.export import read_members
-from faults.proxy import REFUSAL
-
-Row = Mapping[str, Any]
+from faults.heard import Heard, Row
 
 OPEN = {"requested", "validating", "pending_approval", "approved", "copying"}
 UNSEEN = {"received", "waiting"}
-CHAMPION = "Champion"
-
-
-@dataclass(frozen=True)
-class Heard:
-    """All that the judge knows.
-
-    Attributes:
-        journal: of the far ends, oldest first.
-        ledger: the lines of an export, oldest first.
-        promotions, notifications: as the API lists them.
-        allowed: the logins whose approval counts.
-        refused: whether a vendor refused calls that are in order, which may end what it should not; it says so itself.
-    """
-
-    journal: Sequence[Row]
-    ledger: Sequence[Row]
-    promotions: Sequence[Row]
-    notifications: Sequence[Row]
-    allowed: frozenset[str]
-    refused: bool = False
-    _by: dict[str, list[Row]] = field(init=False, default_factory=lambda: defaultdict(list))
-
-    def __post_init__(self) -> None:
-        for line in self.journal:
-            self._by[line["what"]].append(line)
-
-    def of(self, what: str) -> list[Row]:
-        """The journal's lines of one kind."""
-        return self._by.get(what, [])
-
-    def requests_for(self, model: str, version: str) -> set[str]:
-        """The requests that ask for this alias's model and this version, under the evidence of their promotion."""
-        shown = {f"{row['id']}-{(row['evidence_sha256'] or '')[:12]}" for row in self.promotions}
-        asked = [line for line in self.of("request") if line["correlation"] in shown]
-        return {line["request"] for line in asked if (line["model"], line["version"]) == (model, version)}
-
-    def approved_before(self, model: str, version: str, n: int) -> bool:
-        """Whether an allowed person had approved a request of ours for exactly this version by then."""
-        requests = self.requests_for(model, version)
-        voided = Counter((line["request"], line["login"]) for line in self.of("not pressed"))
-        pressed = Counter(
-            (line["request"], line["login"])
-            for line in self.of("pressed")
-            if line["n"] < n and line["verdict"] == "approve" and line["login"] in self.allowed
-        )
-        return any(request in requests for request, _ in pressed - voided)
-
-    def is_refused(self, row: Row) -> bool:
-        """Whether a vendor's refusal on purpose is what ended this promotion or notification."""
-        return self.refused and REFUSAL in f"{row['reason']} {row['last_error']}"
-
-    def is_ordered(self, write: Row) -> bool:
-        """Whether an operator had ordered this alias write by then."""
-        return any(
-            line["n"] < write["n"] and (line["model"], line["version"]) == (write["model"], write["version"])
-            for line in self.of("ordered")
-        )
-
-    def source_of(self, model: str, version: str) -> tuple[str, str] | None:
-        """The version of which this one is a copy."""
-        return next(
-            (
-                (line["source"], line["source_version"])
-                for line in self.of("copied")
-                if (line["model"], line["version"]) == (model, version)
-            ),
-            None,
-        )
+CHAMPION, CHALLENGER = "Champion", "Challenger"
+_OURS = {"promotion", "manual", "rollback", "challenger", "late", "first_seen"}
+"""Sources of moves, where nobody moves an alias past the service."""
 
 
 def findings(heard: Heard) -> list[str]:
@@ -100,6 +30,7 @@ def findings(heard: Heard) -> list[str]:
         *_alias_writes(heard),
         *_steps(heard),
         *_what_follows(heard),
+        *_challengers(heard),
         *_requests(heard),
         *_notices(heard),
         *_ledger(heard),
@@ -145,6 +76,11 @@ def _promotions(heard: Heard) -> Iterator[str]:
             yield f"{what} is {row['phase']} without a reason"
         elif not _is_explained(heard, row):
             yield f"{what} is {row['phase']}, and nothing that happened explains it: {row['reason']}"
+        for write in _writes_for(heard, row):
+            before = _stood_before(heard, write)
+            is_its_own = row["phase"] == "promoted" and not heard.is_ordered(write)
+            if is_its_own and before not in {row["champion_version"], write["version"]}:
+                yield f"{what} was to replace v{row['champion_version']}, and has replaced v{before}"
 
 
 def _is_explained(heard: Heard, row: Row) -> bool:
@@ -158,13 +94,28 @@ def _is_explained(heard: Heard, row: Row) -> bool:
     if writes and moved[-1] in writes and not heard.is_ordered(moved[-1]):
         return False  # it came to what was asked for
     if row["phase"] == "rejected":
-        return any(line["verdict"] == "reject" or line["login"] not in heard.allowed for line in pressed)
+        approved = [line["n"] for line in pressed if _counts(heard, line)]
+        return any(
+            not _counts(heard, line) and line["n"] < min(approved, default=line["n"] + 1) for line in pressed
+        )
     if row["phase"] == "superseded":
         later = [line for line in heard.of("request") if line.get("model") == model]
         return any(int(line["version"]) > int(version) for line in later)
     if row["phase"] == "stale":
-        return any(line not in writes for line in moved)
+        return any(line not in writes and line["n"] > heard.trained_at(row) for line in moved)
     return row["phase"] in {"failed", "ineligible"} and heard.is_refused(row)
+
+
+def _counts(heard: Heard, pressed: Row) -> bool:
+    return pressed["verdict"] == "approve" and pressed["login"] in heard.allowed
+
+
+def _stood_before(heard: Heard, write: Row) -> str | None:
+    """Where a Champion stood when it was written."""
+    first = [line["served"][0] for line in heard.of("gate") if line["model"] == write["model"]]
+    moves = _champions(heard, write["model"])
+    stood: list[str | None] = [*first, *(each["version"] for each in moves if each["n"] < write["n"])]
+    return stood[-1] if stood else None
 
 
 def _writes_for(heard: Heard, row: Row) -> list[Row]:
@@ -193,18 +144,16 @@ def _alias_writes(heard: Heard) -> Iterator[str]:
     for line in writes:
         if line["alias"] != CHAMPION:
             continue
-        _, version = heard.source_of(line["model"], line["version"]) or ("", line["version"])
-        if not heard.approved_before(line["model"], version, line["n"]):
+        if not heard.is_approved(line):
             yield f"{CHAMPION} of {line['model']} was set on v{line['version']}, which nobody had approved"
-    removed = [line for line in heard.of("alias") if line["version"] is None]
-    for line in removed:
-        if line["alias"] == CHAMPION:
+    for line in _champions(heard):
+        if line["version"] is None and not heard.is_ordered(line):
             yield f"{CHAMPION} of {line['model']} was taken away"
 
 
-def _champions(heard: Heard) -> list[tuple[str, str]]:
-    """(model, version) of each of our moves of a Champion, each of which is followed by jobs and endpoints."""
-    return [(line["model"], line["version"]) for line in heard.of("alias") if line["alias"] == CHAMPION]
+def _champions(heard: Heard, model: str = "") -> list[Row]:
+    """The moves of all Champions, or of one model's."""
+    return [line for line in heard.of("alias") if line["alias"] == CHAMPION and model in {"", line["model"]}]
 
 
 def _steps(heard: Heard) -> Iterator[str]:
@@ -213,7 +162,7 @@ def _steps(heard: Heard) -> Iterator[str]:
         for line in heard.of("run")
         for each in (line["parameters"],)
     ]
-    moves = Counter(f"{model} v{version}" for model, version in _champions(heard))
+    moves = Counter(f"{line['model']} v{line['version']}" for line in _champions(heard))
     for (job, version), often in _counted(runs, "job", "version"):
         if often > max(1, moves[version]):
             yield f"job {job} was run {often} times for {version}"
@@ -224,6 +173,9 @@ def _steps(heard: Heard) -> Iterator[str]:
         if often > 1
     )
     made = [line for line in heard.of("copied") if not line["reused"]]
+    for line in made:
+        if not heard.approved_before(line["model"], line["source_version"], line["n"]):
+            yield f"{line['source']} v{line['source_version']} was copied before anybody approved it"
     for (source, version, model), often in _counted(made, "source", "source_version", "model"):
         if often > 1:
             yield f"{source} v{version} was copied {often} times to {model}"
@@ -237,25 +189,55 @@ def _steps(heard: Heard) -> Iterator[str]:
 def _what_follows(heard: Heard) -> Iterator[str]:
     """Nothing has overtaken what the last move of a Champion is followed by."""
     for gate in heard.of("gate"):
-        moves = [version for model, version in _champions(heard) if model == gate["model"]]
-        if not moves:
+        moves = _champions(heard, gate["model"])
+        runs = [line for line in heard.of("run") if line["job"] == gate["batch"]]
+        updates = [line for line in heard.of("endpoint") if line["endpoint"] == gate["endpoint"]]
+        for line in runs:
+            version = line["parameters"].get("model_version")
+            yield from _only_after(moves, version, line, f"batch job {gate['batch']} was run")
+        for line in updates:
+            for version in line["versions"]:
+                yield from _only_after(moves, version, line, f"endpoint {gate['endpoint']} was updated")
+        if not moves or moves[-1]["version"] is None:
             continue
-        moved, version = f"{CHAMPION} of {gate['model']} was moved to v{moves[-1]}", moves[-1]
-        runs = [line["parameters"] for line in heard.of("run") if line["job"] == gate["batch"]]
-        if not any(run.get("model_version") == version for run in runs):
+        version = moves[-1]["version"]
+        moved = f"{CHAMPION} of {gate['model']} was moved to v{version}"
+        if not any(line["parameters"].get("model_version") == version for line in runs):
             yield f"{moved}, and its batch job was not run"
-        updates = [line["versions"] for line in heard.of("endpoint") if line["endpoint"] == gate["endpoint"]]
-        served = [gate["served"], *updates][-1]
+        served = [gate["served"], *(line["versions"] for line in updates)][-1]
         if served != [version]:
             yield f"{moved}, and the endpoint serves {served}"
 
 
+def _only_after(moves: Iterable[Row], version: str, line: Row, what: str) -> Iterator[str]:
+    if not any(move["version"] == version and move["n"] < line["n"] for move in moves):
+        yield f"{what} for v{version} before the alias was there"
+
+
+def _challengers(heard: Heard) -> Iterator[str]:
+    stands = {line["model"]: line["version"] for line in heard.of("alias") if line["alias"] == CHALLENGER}
+    for model, version in stands.items():
+        if version is not None:
+            yield f"{CHALLENGER} of {model} was left on v{version}"
+
+
 def _requests(heard: Heard) -> Iterator[str]:
     ended = {line["request"]: line["status"] for line in heard.of("stands")}
-    standing = [line for line in heard.of("request") if ended.get(line["request"]) != "cancelled"]
-    for (correlation,), often in _counted(standing, "correlation"):
+    not_ours = {line["request"] for line in heard.of("asked by others")}
+    standing = [
+        line["correlation"].rpartition("-")[0]
+        for line in heard.of("request")
+        if ended.get(line["request"]) != "cancelled" and line["request"] not in not_ours
+    ]
+    for promotion, often in Counter(standing).items():
         if often > 1:
-            yield f"people were asked {often} times for {correlation}"
+            yield f"people were asked {often} times for promotion {promotion}"
+    validations = {line["model"]: (line["validation"], line["source"]) for line in heard.of("gate")}
+    runs = [(line["job"], line["parameters"].get("model_version"), line["n"]) for line in heard.of("run")]
+    for line in heard.of("request"):
+        job, _ = validations.get(line.get("model"), ("", ""))
+        if job and not any((job, line["version"]) == run[:2] and run[2] < line["n"] for run in runs):
+            yield f"people were asked about {line['model']} v{line['version']} before it was validated"
     open_ones = {
         row["request"]["external_id"] for row in heard.promotions if row["phase"] in OPEN and row["request"]
     }
@@ -295,6 +277,7 @@ def _ledger(heard: Heard) -> Iterator[str]:
             break
         before = line
     yield from _moves(heard)
+    yield from _stands(heard)
     yield from _promoted(heard)
     yield from _decisions(heard)
 
@@ -323,8 +306,29 @@ def _way(versions: Sequence[str | None]) -> str:
     return " -> ".join(f"v{each}" if each else "nothing" for each in versions) or "nowhere"
 
 
+def _stands(heard: Heard) -> Iterator[str]:
+    told = {
+        (line["model"], line["alias"]): line["facts"]
+        for line in heard.ledger
+        if line["kind"] == "alias_change"
+    }
+    for line in heard.of("holds"):
+        facts = told.get((line["model"], line["alias"]))
+        if facts is not None and facts["to"] != line["version"]:
+            yield f"{line['alias']} of {line['model']} is v{line['version']}, and the ledger says v{facts['to']}"
+    for line in heard.ledger:
+        if line["kind"] == "alias_change" and line["facts"].get("source") not in _OURS:
+            yield f"line {line['number']} of the ledger tells of a move by others, and there was none"
+
+
 def _promoted(heard: Heard) -> Iterator[str]:
     lines = [(line["promotion_id"], line["kind"], line["facts"]) for line in heard.ledger]
+    decided = Counter(
+        of for of, kind, facts in lines if kind == "decision" and facts.get("verdict") == "approved"
+    )
+    for promotion, often in decided.items():
+        if often > 1:
+            yield f"the ledger tells {often} times of an approval of promotion {promotion}"
     approved = {of for of, kind, facts in lines if kind == "decision" and facts.get("verdict") == "approved"}
     moved = {of for of, kind, facts in lines if kind == "alias_change" and facts.get("source") == "promotion"}
     for row in heard.promotions:

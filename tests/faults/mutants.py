@@ -121,8 +121,17 @@ MUTANTS: dict[str, Sequence[Change]] = {
 
 
 def main(names: Sequence[str]) -> int:
-    """Print which check has caught which mutant, of these or of all; 1 where one was not caught."""
+    """Print which check has caught which mutant, of these or of all.
+
+    Returns:
+        1 where one was not caught; 2 where a check fails anyhow.
+    """
     width, missed = max(map(len, MUTANTS)), 0
+    by, seconds = _caught([])
+    if by:
+        sys.stdout.write(f"{by} fails without any change, so nothing can be said.\n")
+        return 2
+    sys.stdout.write(f"{'none'.ljust(width)}  {seconds:4.0f} s  all checks pass\n")
     for name in names or MUTANTS:
         by, seconds = _caught(MUTANTS[name])
         missed += not by

@@ -17,8 +17,9 @@ from champion_gate.store import Store, open_store
 from faults import hasty
 from faults.far_ends import ALLOWED, FarEnds, far_ends
 from faults.figures import Figures
+from faults.heard import Heard
 from faults.journal import read_journal
-from faults.judge import Heard, findings
+from faults.judge import findings
 from integration.commands import run_command
 from integration.process_world import Served, free_port, until
 from integration.silent_relay import SilentRelay, through, to_server
@@ -44,6 +45,7 @@ class Storm:
         gates: how many there are.
         trained: the runs that have made versions.
         relay: before PostgreSQL.
+        replicas: how many processes the service has; notifications and webhooks go to the first.
     """
 
     folder: Path
@@ -55,6 +57,8 @@ class Storm:
     started: list[Served] = field(default_factory=list)
     trained: list[str] = field(default_factory=list)
     relay: SilentRelay | None = None
+    replicas: int = 1
+    _running: dict[int, Served] = field(default_factory=dict)
     _hinted: Counter[str] = field(default_factory=Counter)
     _quiet: int = 0
     _latest: dict[int, tuple[str, float]] = field(default_factory=dict)
@@ -62,17 +66,30 @@ class Storm:
     # --- the service ---
 
     def start(self, **environ: str) -> Served:
-        """Start it, with these variables too; the first one is waited for, as what has ended before a gate was first seen is not its concern."""
+        """Start what does not run, with these variables too; returns what was started last.
+
+        The first one is waited for: what has ended before a gate was first seen is not its concern.
+        """
+        for place in range(self.replicas):
+            if place not in self._running:
+                self._running[place] = self._started(place, environ)
+        return self.started[-1]
+
+    def _started(self, place: int, environ: Mapping[str, str]) -> Served:
+        given = {**self.environ, **environ}
+        if place:
+            given["CHAMPION_GATE_PORT"] = str(free_port())
         log = self.folder / f"service-{len(self.started) + 1}.log"
-        self.started.append(served := Served({**self.environ, **environ}, log, app=hasty.APP, forked=True))
+        self.started.append(served := Served(given, log, app=hasty.APP, forked=True))
         return served.wait_until_working() if self.started == [served] else served
 
-    def kill(self) -> None:
-        """kill -9."""
-        self.started[-1].kill()
+    def kill(self, place: int | None = None) -> None:
+        """kill -9: of one replica, or of all."""
+        for each in list(self._running) if place is None else [place]:
+            self._running.pop(each).kill()
+            self.figures.kills += 1
         if self.relay is not None:
             self.relay.reset()  # else the server keeps what was silent
-        self.figures.kills += 1
 
     def kill_at(self, shape: str, passing: int = 0, *, after: bool, seconds: float = 60.0) -> bool:
         """Kill it while such a call is on its way, and start it again; returns whether one came in so many seconds.
@@ -131,18 +148,25 @@ class Storm:
     def settle(self, seconds: float = SETTLED_SECONDS) -> None:
         """Nothing goes wrong any more: go on until nothing is left to do. Promotions that were put off are hinted."""
         self.far.rage(0)
-        self.finish(seconds)
+
+        def is_settled() -> bool:
+            self._hasten()
+            return self._is_settled()
+
+        until(is_settled, self.story, seconds)
 
     def finish(self, seconds: float = SETTLED_SECONDS) -> None:
-        """The same, whatever goes on going wrong."""
+        """The same, whatever goes on going wrong, and nothing is hinted."""
         until(self._is_settled, self.story, seconds)
 
-    def _is_settled(self) -> bool:
+    def _hasten(self) -> None:
         now = datetime.now(UTC)
-        left = self.store.due(now + EVER)
         soon = self.store.due(now + _PUT_OFF)
-        for each in set(left.promotions) - set(soon.promotions):
+        for each in set(self.store.due(now + EVER).promotions) - set(soon.promotions):
             self._try_at_once(each, self.store.hint_promotion)
+
+    def _is_settled(self) -> bool:
+        left = self.store.due(datetime.now(UTC) + EVER)
         # What a worker has in its hands is not due, so it is looked at twice, a while apart.
         is_quiet = not (left.notifications or left.promotions or left.steps) and self._all_are_seen()
         self._quiet = self._quiet + 1 if is_quiet else 0
@@ -220,6 +244,7 @@ def storm(
     seed: str = "",
     gate: Mapping[str, object] | None = None,
     environ: Mapping[str, str] | None = None,
+    replicas: int = 1,
 ) -> Iterator[Storm]:
     """So many gates, a service that is still to be started, and nothing that goes wrong yet.
 
@@ -231,6 +256,7 @@ def storm(
         seed: of what is left to chance.
         gate: more keys of each gate.
         environ: more variables of the service.
+        replicas: how many processes the service has.
     """
     relay = SilentRelay(lambda: to_server(database_url)) if database_url.startswith("postgresql") else None
     port, figures = free_port(), Figures(f"{provider}, {database_url.partition(':')[0].partition('+')[0]}")
@@ -249,7 +275,7 @@ def storm(
             "CHAMPION_GATE_SWEEP_SECONDS": "2",
             **(environ or {}),
         }
-        made = Storm(folder, far, given, store, gates, figures, relay=relay)
+        made = Storm(folder, far, given, store, gates, figures, relay=relay, replicas=replicas)
         try:
             yield made
         finally:

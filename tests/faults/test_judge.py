@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,14 +11,15 @@ import pytest
 from champion_gate.domain.canonical import canonical
 from champion_gate.domain.ledger.chain import GENESIS, chain_hash
 from champion_gate.domain.ledger.export import BODY_MEMBERS
-from faults.judge import Heard, findings
+from faults.heard import Heard, Row
+from faults.judge import findings
 from faults.proxy import REFUSAL
 
 MODEL, COPY = "main.ml.m0", "prod.ml.m0"
 Lines = list[dict[str, Any]]
 
 
-def numbered(lines: Lines) -> Lines:
+def numbered(lines: Sequence[Row]) -> Lines:
     return [{"n": n, **line} for n, line in enumerate(lines, 1)]
 
 
@@ -47,8 +48,17 @@ DECIDED = {"kind": "decision", "facts": {"verdict": "approved", "deciders": [{"l
 MOVED: dict[str, Any] = {"kind": "alias_change", "facts": {"from": "1", "to": "2", "source": "promotion"}}
 ASKED = {"request": "77", "correlation": "p1-0123456789ab", "model": COPY, "version": "2"}
 TRAINED = {"what": "trained", "run": "5", "job": "9", "model": MODEL, "version": "2"}
+MOVE = {"what": "alias", "model": COPY, "alias": "Champion", "version": "2"}
 JOURNAL: Lines = [
-    {"what": "gate", "model": COPY, "batch": "11", "endpoint": "churn", "served": ["1"]},
+    {
+        "what": "gate",
+        "model": COPY,
+        "source": MODEL,
+        "validation": "10",
+        "batch": "11",
+        "endpoint": "churn",
+        "served": ["1"],
+    },
     TRAINED,
     {"what": "notified", "run": "5", "status": 202},
     {
@@ -68,7 +78,7 @@ JOURNAL: Lines = [
         "source_version": "2",
         "reused": False,
     },
-    {"what": "alias", "model": COPY, "alias": "Champion", "version": "2"},
+    MOVE,
     {
         "what": "run",
         "run": "7",
@@ -91,6 +101,7 @@ PROMOTION: dict[str, Any] = {
     "model": COPY,
     "source_model": MODEL,
     "version": "2",
+    "champion_version": "1",
     "alias": "Champion",
     "phase": "promoted",
     "reason": "approved",
@@ -112,6 +123,9 @@ WELL = Heard(
     notifications=[NOTIFICATION],
     allowed=frozenset({"reviewer-1", "reviewer-2"}),
 )
+
+
+AFTER_APPROVAL = {"alias", "copied", "endpoint", "notice"}
 
 
 def changed(what: str, **facts: Any) -> Heard:
@@ -143,6 +157,19 @@ def late(what: str) -> Heard:
     return replace(WELL, journal=numbered(sorted(JOURNAL, key=lambda line: line["what"] == what)))
 
 
+def early(what: str, **facts: Any) -> Heard:
+    """Those of a kind that have these facts come first."""
+    wanted = {"what": what, **facts}
+    return replace(
+        WELL, journal=numbered(sorted(JOURNAL, key=lambda line: not wanted.items() <= line.items()))
+    )
+
+
+def and_then(heard: Heard, *lines: dict[str, Any]) -> Heard:
+    """What happens after all else."""
+    return replace(heard, journal=numbered([*heard.journal, *lines]))
+
+
 def promotion(**facts: Any) -> Heard:
     return replace(WELL, promotions=[{**PROMOTION, **facts}])
 
@@ -167,7 +194,9 @@ def test_nothing_is_found_where_all_is_well() -> None:
 
 def test_what_was_set_without_a_copy_counts_for_the_version_itself() -> None:
     lines = [line for line in JOURNAL if line["what"] != "copied"]
-    lines = [{**line, "model": MODEL} if line["what"] in {"alias", "request"} else line for line in lines]
+    lines = [
+        {**line, "model": MODEL} if line["what"] in {"alias", "request", "gate"} else line for line in lines
+    ]
     entries = [{**entry, "model": MODEL} for entry in (FIRST_SEEN, DECIDED, MOVED)]
     made = replace(promotion(model=MODEL), journal=numbered(lines), ledger=chained(entries))
     assert findings(made) == []
@@ -189,6 +218,68 @@ WRONG: dict[str, tuple[Callable[[], Heard], str]] = {
     "it is stale, and nobody else moved the alias": (
         lambda: promotion(phase="stale"),
         "nothing that happened explains it",
+    ),
+    "it is stale, and the alias was moved before it was trained": (
+        lambda: replace(
+            promotion(phase="stale"),
+            journal=numbered([{**MOVE, "version": "1"}, *without("alias").journal]),
+        ),
+        "nothing that happened explains it",
+    ),
+    "it is rejected, and was approved before anybody else pressed": (
+        lambda: and_then(
+            replace(promotion(phase="rejected"), journal=without("alias").journal),
+            {"what": "pressed", "request": "77", "login": "octo-trainer", "verdict": "approve"},
+        ),
+        "nothing that happened explains it",
+    ),
+    "it replaces another version than the one that was shown": (
+        lambda: promotion(champion_version="9"),
+        "was to replace v9, and has replaced v1",
+    ),
+    "it fails where a vendor is down": (
+        lambda: replace(
+            promotion(phase="failed", reason=f"503: {REFUSAL}"),
+            refused=True,
+            journal=without("alias").journal,
+        ),
+        "nothing that happened explains it",
+    ),
+    "an order is carried out twice": (
+        lambda: and_then(
+            WELL, {"what": "ordered", "model": COPY, "version": "1"}, *2 * [{**MOVE, "version": "1"}]
+        ),
+        "which nobody had approved",
+    ),
+    "the Challenger is left": (
+        lambda: and_then(WELL, {**MOVE, "model": MODEL, "alias": "Challenger"}),
+        "Challenger of main.ml.m0 was left on v2",
+    ),
+    "it is copied before it is approved": (lambda: early("copied"), "was copied before anybody approved it"),
+    "the batch job is run before the alias is moved": (
+        lambda: early("run", job="11"),
+        "batch job 11 was run for v2 before the alias was there",
+    ),
+    "the endpoint is updated before the alias is moved": (
+        lambda: early("endpoint"),
+        "endpoint churn was updated for v2 before the alias was there",
+    ),
+    "people are asked before it is validated": (lambda: without_run("10"), "before it was validated"),
+    "people are asked twice under other evidence": (
+        lambda: twice("request", request="78", correlation="p1-ba9876543210"),
+        "people were asked 2 times for promotion p1",
+    ),
+    "the alias is elsewhere than the ledger says": (
+        lambda: and_then(WELL, {"what": "holds", "model": COPY, "alias": "Champion", "version": "1"}),
+        "is v1, and the ledger says v2",
+    ),
+    "the ledger tells of others who moved it": (
+        lambda: ledger(FIRST_SEEN, DECIDED, MOVED, {**MOVED, "facts": {"to": "2", "source": "outside"}}),
+        "tells of a move by others",
+    ),
+    "the ledger approves twice": (
+        lambda: ledger(FIRST_SEEN, DECIDED, DECIDED, MOVED),
+        "tells 2 times of an approval",
     ),
     "it failed, and its version has the alias": (
         lambda: replace(promotion(phase="failed"), refused=True),
@@ -341,7 +432,7 @@ def test_doubles_that_were_cancelled_are_none() -> None:
 
 
 def test_what_a_vendor_refuses_may_fail() -> None:
-    lines = [line for line in JOURNAL if line["what"] not in {"alias", "copied", "endpoint", "notice"}]
+    lines = [line for line in without_run("11").journal if line["what"] not in AFTER_APPROVAL]
     failed = promotion(phase="failed", reason=f"Given up: it was answered with 403: {REFUSAL}")
     ledger_of = chained([FIRST_SEEN])
     assert findings(replace(failed, journal=numbered(lines), ledger=ledger_of, refused=True)) == []

@@ -24,24 +24,33 @@ pytestmark = [pytest.mark.part("full"), pytest.mark.timeout(1800)]
 
 MODEL = "prod.ml.m0"
 PATH = f"/api/v1/models/{MODEL}/aliases/Champion"
-PATIENCE_SECONDS = 60.0
+ORDERS: tuple[str | None, ...] = ("1", None, "2")
+"""Versions; None takes the alias away."""
+ROUNDS, PATIENCE_SECONDS = 2, 60.0
 
 
-def order(made: Storm, headers: Mapping[str, str], version: str) -> int:
-    """Put the alias there, as far as the service lives to do it; returns the answer's status, 0 where none came."""
+def order(made: Storm, headers: Mapping[str, str], version: str | None) -> int:
+    """Put the alias there, or take it away, as far as the service lives to do it.
+
+    Returns:
+        the answer's status; 0 where none came.
+    """
     made.far.note("ordered", model=MODEL, version=version)
+    url, why = made.started[-1].url + PATH, {"reason": "it answers nonsense"}
     with suppress(requests.RequestException):
-        body = {"version": version, "reason": "it answers nonsense"}
-        return requests.put(
-            made.started[-1].url + PATH, json=body, headers=headers, timeout=PATIENCE_SECONDS
-        ).status_code
+        if version is None:
+            answer = requests.delete(url, params=why, headers=headers, timeout=PATIENCE_SECONDS)
+        else:
+            body = {**why, "version": version}
+            answer = requests.put(url, json=body, headers=headers, timeout=PATIENCE_SECONDS)
+        return answer.status_code
     return 0
 
 
-def calls_of_an_order(made: Storm, headers: Mapping[str, str]) -> list[str]:
-    """The shapes of what it asks the registry of the model."""
+def calls_of_orders(made: Storm, headers: Mapping[str, str]) -> list[str]:
+    """The shapes of what they ask the registry of the model."""
     before = made.far.asked()
-    assert order(made, headers, "1") == 200
+    assert [order(made, headers, version) for version in ORDERS] == [200] * len(ORDERS)
     return sorted({shape for shape in made.far.shapes(before) if "/prod.ml.m#" in shape})
 
 
@@ -58,7 +67,7 @@ def kill_in_an_order(made: Storm, headers: Mapping[str, str], place: tuple[str, 
 
     def keep_ordering() -> None:
         """What a killed service has begun holds the alias for a while, or has put it there already."""
-        for version in cycle("12"):
+        for version in cycle(ORDERS):
             if over.is_set():
                 return
             order(made, headers, version)
@@ -87,8 +96,8 @@ def test_an_order_is_killed_before_and_after_each_of_its_calls(
         made.train()
         made.settle()
         headers = {"Authorization": f"Bearer {api_token(made.store, Role.OPERATOR)}"}
-        shapes = calls_of_an_order(made, headers)
-        places = [(shape, after) for shape in shapes for after in (False, True)] * 2
+        shapes = calls_of_orders(made, headers)
+        places = [(shape, after) for shape in shapes for after in (False, True)] * ROUNDS
         for place in places:
             kill_in_an_order(made, headers, place)
         made.started[-1].wait_until_working()

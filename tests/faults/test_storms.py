@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from faults.storm import Storm, storm
+from integration.process_world import until
 from integration.store_databases import Databases
 
 pytest_plugins = ("integration.store_fixtures",)
@@ -25,7 +26,8 @@ RATE, HOOK_RATE = 0.15, 0.15
 """How many of the vendors' reads meet a fault, and half of how many notifications and webhooks do."""
 RARE_SWEEPS = {"CHAMPION_GATE_SWEEP_SECONDS": "6"}
 """So that most of the calls, and of the faults, are those of promotions."""
-KILLS, FAULTS = 100, 700
+TRAINER_FIRST, REJECTS = 0.15, 0.1
+KILLS, FAULTS, PROMOTED = 100, 700, 4
 """That is the least in each storm; there are three on each database."""
 CALLS_BETWEEN = 80
 """Kills, and what befalls PostgreSQL, on average."""
@@ -39,7 +41,10 @@ def database(request: pytest.FixtureRequest) -> str:
 
 
 def places(made: Storm, chance: random.Random, most: int | None) -> list[tuple[str, int, bool]]:
-    """(shape, n-th, after) of the calls of one promotion, each before and after it is carried out; writes first."""
+    """(shape, n-th, after) of the calls of three promotions, each before and after it is carried out; writes first.
+
+    One is approved; the trainer presses first in one; and one is overtaken by a newer version, which is rejected.
+    """
 
     def counted(shape: str, often: int) -> int:
         if shape.startswith("hooks"):
@@ -49,6 +54,16 @@ def places(made: Storm, chance: random.Random, most: int | None) -> list[tuple[s
     before = made.far.asked()
     made.train()
     made.settle()
+    made.far.let_people(trainer_first=1.0)
+    made.train()
+    made.settle()
+    made.far.let_people(act=False)
+    for asked in (3, 4):
+        made.train()
+        until(lambda: len(made.far.requests()) >= asked, made.story)  # noqa: B023 - it is over before the next
+    made.far.let_people(rejects=1.0)
+    made.settle()
+    made.far.let_people(trainer_first=TRAINER_FIRST, rejects=REJECTS)
     found = [
         (shape, n, after)
         for shape, often in Counter(made.far.shapes(before)).items()
@@ -74,7 +89,7 @@ def rage(made: Storm, chance: random.Random, faults: int, seconds: float) -> Non
     def later() -> int:
         return made.far.asked() + chance.randrange(2 * CALLS_BETWEEN)
 
-    made.far.let_people(trainer_first=0.15, rejects=0.1, seconds=2.0)
+    made.far.let_people(trainer_first=TRAINER_FIRST, rejects=REJECTS, seconds=2.0)
     made.start()
     made.far.rage(RATE, HOOK_RATE)
     end, kill, shake = time.monotonic() + seconds, later(), later()
@@ -82,7 +97,7 @@ def rage(made: Storm, chance: random.Random, faults: int, seconds: float) -> Non
         made.keep_busy()
         time.sleep(0.1)
         if made.far.asked() > kill:
-            made.kill()
+            made.kill(chance.randrange(made.replicas))
             made.start()
             kill = later()
         if made.far.asked() > shake:
@@ -108,6 +123,9 @@ def test_killed_before_and_after_every_call(
         made.settle()
         made.judge()
         assert made.figures.kills >= (most or KILLS)
+        assert made.figures.counts["promoted"] >= PROMOTED
+        not_met = [place for place in made.figures.places if place.startswith("not met")]
+        assert [place for place in not_met if not place.startswith("not met: hooks")] == []
 
 
 @pytest.mark.parametrize(
@@ -124,8 +142,12 @@ def test_whatever_goes_wrong_at_the_vendors(
     tmp_path: Path, provider: str, database: str, faults: int, *, seconds: float
 ) -> None:
     seed = f"faults {provider} {faults}"
-    with storm(tmp_path, provider, database, gates=GATES, seed=seed, environ=RARE_SWEEPS) as made:
+    replicas = 2 if database.startswith("postgresql") else 1
+    with storm(
+        tmp_path, provider, database, gates=GATES, seed=seed, environ=RARE_SWEEPS, replicas=replicas
+    ) as made:
         rage(made, random.Random(seed), faults, seconds)
         made.settle()
         made.judge()
         assert sum(made.figures.injected.values()) >= faults
+        assert made.figures.counts["promoted"] >= PROMOTED
