@@ -335,3 +335,51 @@ def test_a_version_of_which_less_was_told_at_first_asks_with_all_of_it(world: Ga
     world.approve(pending)
     world.look()
     assert (world.again(pending).phase, world.models.champion()) == (Phase.PROMOTED, number)
+
+
+@pytest.mark.parametrize("moment", [Phase.PENDING_APPROVAL, Phase.APPROVED])
+def test_a_version_of_which_more_is_told_once_people_are_asked_is_asked_about_anew_once(
+    world: GateWorld, moment: Phase
+) -> None:
+    run_id, number = world.train_run()
+    version = world.databricks.catalog.version("main.ml.churn", number)
+    told, version.version_id = version.version_id, None
+    world.notify(run_id)
+    world.settle()
+    first = world.promotion(Phase.PENDING_APPROVAL)
+    if moment is Phase.APPROVED:
+        world.break_databricks("/unity-catalog/models/main.ml.churn$", status=500)
+        world.approve(first)
+        world.look()
+        world.databricks.faults.clear()
+    world.ended(first, moment)
+    version.version_id = told
+    world.notify(run_id)
+    world.live(minutes=20)
+    assert "tells more of main.ml.churn v2 now" in world.ended(first, Phase.STALE)
+    second = world.promotion(Phase.PENDING_APPROVAL)
+    assert world.evidence(second)["candidate"]["version_id"] == told  # type: ignore[index]
+    assert world.models.champion() == "1"
+    world.reject(second)
+    world.look()
+    world.notify(run_id)
+    world.live(minutes=20)
+    assert [each.phase for each in world.promotions()] == [Phase.REJECTED, Phase.STALE]
+
+
+def test_an_operator_may_ask_afresh_for_a_version_of_which_less_was_told_when_it_ended(
+    world: GateWorld,
+) -> None:
+    run_id, number = world.train_run()
+    version = world.databricks.catalog.version("main.ml.churn", number)
+    version.tags[RUN_TAG] = run_id
+    told, version.run_id = version.run_id, None
+    world.notify(run_id)
+    world.settle()
+    ended = world.promotion(Phase.INELIGIBLE)
+    version.run_id = told
+    fresh = world.core.promotion_orders.retry(ended.id, actor="operator-1")
+    world.settle()
+    asked = world.promotion(Phase.PENDING_APPROVAL)
+    assert (asked.id, asked.version.run_id) == (fresh, told)
+    assert ("MLflow run user", TRAINER) in {(each.role, each.name) for each in asked.trainers}

@@ -65,7 +65,8 @@ class Step:
             `flow/validation_runs.py`; JOB and ENDPOINT: see `flow/after.py`; CHALLENGER and its removal:
             `Promotion.asked` and {"challenger"}; COPY: see `flow/copy_runs.py`; STATUS and COMMENT: nothing, they tell how
             the promotion stands when they are carried out; MERGE: `Promotion.asked`; NOTICE:
-            {"notice", "message"}; DRIFT_LOOKUP, REOPEN and RESTORE: see `domain/drift.py`.
+            {"notice", "message"}; DRIFT_LOOKUP, REOPEN and RESTORE: see `domain/drift.py`; REOPEN that
+            belongs to a promotion: {"promotions": [its id]}.
         planned_at: when it became necessary.
         due_at: when it is looked at next; None once it has ended.
         position: its place among those of what it belongs to; the store counts from 0.

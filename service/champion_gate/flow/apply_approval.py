@@ -29,7 +29,7 @@ from champion_gate.flow.alias_writer import AliasWriter, Settled
 from champion_gate.flow.context import Context
 from champion_gate.flow.copies import Copies
 from champion_gate.flow.gate_rules import GateRules
-from champion_gate.flow.lease import Lease
+from champion_gate.flow.lease import Lease, told_more
 
 
 @dataclass(frozen=True)
@@ -255,6 +255,8 @@ class Approvals:
             self.check_gone(promotion, before.model, before.version, error)
             return f"{before.model} v{before.version} is gone from the registry, or hidden from us."
         version.check_told(before, self._registry.name)
+        if version.completes(before) and not version.same_as(before):
+            return told_more(promotion)
         if not version.same_as(before):
             return (
                 f"{before.model} v{version.version} is another version now than the one approval was asked for: "

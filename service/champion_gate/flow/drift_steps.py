@@ -1,4 +1,7 @@
-"""What follows a move of an alias that somebody made outside the gate: who it was, asking again, putting it back."""
+"""What follows a move of an alias that somebody made outside the gate: who it was, asking again, putting it back.
+
+Asking again follows too where more is told of a version than when people were asked.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +42,7 @@ from champion_gate.flow.operator_promotions import PromotionOrders
 
 _MOVES = 200  # so many moves back it is looked where the alias stood before others moved it
 _WHO_REOPENS = "champion-gate (drift: reopen)"
+_WHO_ASKS_WHOLE = "champion-gate (told more)"
 
 
 class DriftSteps:
@@ -131,7 +135,7 @@ class DriftSteps:
     # --- asking again ---
 
     def reopen(self, taken: Step) -> Step:
-        """Have versions asked about again whose promotions this move has made stale; each of them once.
+        """Have versions asked about again whose promotions this has made stale; each of them once.
 
         Raises:
             VendorError: Databricks or the registry did not answer or refused.
@@ -140,7 +144,7 @@ class DriftSteps:
         promotions = [self._store.get_promotion(each) for each in taken.config["promotions"]]
         for promotion in promotions:
             if promotion.phase is Phase.STALE and promotion.id not in told:
-                told[promotion.id] = self._asked_again(promotion)
+                told[promotion.id] = self._asked_again(taken, promotion)
                 taken = self._store.save_step(replace(taken, known={**taken.known, "asked": told}))
         waits = [each.id for each in promotions if each.phase.is_open]
         if waits:
@@ -149,14 +153,16 @@ class DriftSteps:
         asked = "; ".join(f"{old}: {new}" for old, new in told.items())
         return self._end(taken, StepPhase.SUCCEEDED, f"Asked again: {asked or 'nothing'}.")
 
-    def _asked_again(self, stale: Promotion) -> str:
+    def _asked_again(self, taken: Step, stale: Promotion) -> str:
         """The promotion that asks now, or why none does."""
+        who, why = _WHO_REOPENS, f"{stale.alias} was moved outside champion-gate"
+        if taken.promotion_id:
+            who, why = _WHO_ASKS_WHOLE, "the registry tells more of it"
         every = self._store.promotions_of_version(stale.alias_key, stale.version.version, stale.version.model)
-        if any(_WHO_REOPENS in each.found_by for each in every if each.version.same_as(stale.version)):
+        if any(who in each.found_by for each in every if each.version.is_still(stale.version)):
             return "it was asked again once before"
         try:
-            reason = f"{stale.alias} was moved outside champion-gate"
-            return self._orders.retry(stale.id, actor=_WHO_REOPENS, reason=reason)
+            return self._orders.retry(stale.id, actor=who, reason=why)
         except (ConflictError, InvalidInputError, NotFoundError) as error:
             return error.message
 

@@ -140,7 +140,10 @@ class Lease:
         self._after_end(ended)
 
     def ended(self, taken: Promotion, phase: Phase, reason: str) -> tuple[Promotion, list[Step]]:
-        """The promotion as it ends, and what is left: tags on the version, the CI run and its doubles to be cancelled."""
+        """The promotion as it ends, and what is left: tags on the version, the CI run and its doubles to be cancelled.
+
+        Where it ends as `told_more` says, asking anew is left too.
+        """
         now = self._clock.now()
         ended = replace(
             taken,
@@ -152,6 +155,8 @@ class Lease:
         )
         request = taken.request
         steps = [self._tag_step(ended), *self._removal_steps(taken)]
+        if phase is Phase.STALE and reason == told_more(taken):
+            steps.append(planned(ended.id, StepKind.REOPEN, {"promotions": [ended.id]}, now))
         if request is not None:
             steps += self._request_steps(ended, request)
             steps.append(planned(ended.id, StepKind.CANCEL_DOUBLES, {}, now))
@@ -288,6 +293,15 @@ class Lease:
                 decider.login for decider in ended.decision.deciders
             )
         return planned(ended.id, StepKind.TAG_VERSION, tags, self._clock.now())
+
+
+def told_more(promotion: Promotion) -> str:
+    """Why a promotion is stale of whose version people were shown less than the registry tells now."""
+    version = promotion.version
+    return (
+        f"The registry tells more of {version.model} v{version.version} now than when approval was asked for. It is asked "
+        f"about anew; where that fails: champion-gate promotions retry {promotion.id}"
+    )
 
 
 def expired_reason(request: ApprovalRequest) -> str:

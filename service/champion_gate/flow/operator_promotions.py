@@ -65,7 +65,7 @@ class PromotionOrders:
         found = ready_version(self._registry, gate.model, check_version(version))
         known = self._known(gate, found)
         if known:
-            subject = self._asked_before(known, gate, job_run_id, caller.actor)
+            subject = self._asked_before(known, gate, found, job_run_id, caller.actor)
         elif job_run_id is None and gate.watches_registry:
             how = by_hand(caller.actor, before=Source.REGISTRY)
             subject = _or_conflict(self._subjects.of(gate, found, "", how))
@@ -88,11 +88,11 @@ class PromotionOrders:
         if gate is None:
             raise ConflictError(not_configured(ended))
         found = ready_version(self._registry, gate.model, ended.version.version)
-        if not found.same_as(ended.version):
+        if not found.is_still(ended.version):
             raise ConflictError(
                 f"v{found.version} of {gate.model} is another version now than the one of {ended.id}."
             )
-        subject = self._asked_before(self._known(gate, found), gate, None, actor)
+        subject = self._asked_before(self._known(gate, found), gate, found, None, actor)
         why = f"{actor} asks afresh, after {ended.id} ended as {ended.phase.value}"
         return self._begin(gate, subject, f"{why}: {reason}" if reason else f"{why}.")
 
@@ -170,9 +170,9 @@ class PromotionOrders:
         return self._store.get_notification(notification_id)
 
     def _known(self, gate: Gate, version: ModelVersion) -> list[Promotion]:
-        """All promotions of exactly this version for the gate's alias, newest first."""
+        """All promotions of this version for the gate's alias, newest first; also where less was told of it then."""
         every = self._store.promotions_of_version(self._key(gate), version.version, version.model)
-        return [each for each in every if each.version.same_as(version)]
+        return [each for each in every if version.is_still(each.version)]
 
     def _key(self, gate: Gate) -> AliasKey:
         return AliasKey(self._registry.name, gate.destination, gate.alias)
@@ -194,7 +194,7 @@ class PromotionOrders:
         return created
 
     def _asked_before(
-        self, known: list[Promotion], gate: Gate, job_run_id: str | None, actor: str
+        self, known: list[Promotion], gate: Gate, found: ModelVersion, job_run_id: str | None, actor: str
     ) -> Subject:
         """The same question as before: whose it was, and from which run, decides who may answer."""
         newest = known[0]
@@ -208,7 +208,8 @@ class PromotionOrders:
                 raise ConflictError(f"{version} came from job run {each.job_run_id}, not {job_run_id}.")
         before = Subject.of(newest)
         asked = replace(before, found_by=by_hand(actor, before=before.found_by))
-        subject = _or_conflict(self._subjects.again(gate, asked))
+        whole = None if found.same_as(newest.version) else found
+        subject = _or_conflict(self._subjects.again(gate, asked, whole))
         self._check(gate, subject)
         return subject
 
