@@ -148,6 +148,8 @@ class Storm:
     def settle(self, seconds: float = SETTLED_SECONDS) -> None:
         """Nothing goes wrong any more: go on until nothing is left to do. Promotions that were put off are hinted."""
         self.far.rage(0)
+        if self.relay is not None:
+            self.relay.get_well()
 
         def is_settled() -> bool:
             self._hasten()

@@ -56,6 +56,10 @@ class SilentRelay:
         """Hand on only some bytes at a time, for so long."""
         self._slow_until = time.monotonic() + seconds
 
+    def get_well(self) -> None:
+        """Hand on everything again, for all but those who have been silent."""
+        self._slow_until, self._breaks_off = 0.0, False
+
     def close(self) -> None:
         """Close everything."""
         for each in (self._listener, *self._open):
