@@ -213,6 +213,43 @@ def test_a_copy_that_is_gone_before_it_got_the_alias_is_waited_for_and_then_stal
     assert gate.champion() == "1"
 
 
+@pytest.mark.parametrize(
+    ("what", "later", "ends"),
+    [
+        ("version_id", None, Phase.PROMOTED),
+        ("run_id", None, Phase.PROMOTED),
+        pytest.param("source", None, Phase.PROMOTED, marks=pytest.mark.part("rest")),
+        ("source", "models:/main.ml.churn/1", Phase.STALE),
+    ],
+)
+def test_a_copy_of_which_more_is_told_later_is_still_the_copy_of_what_was_approved(
+    gate: Copying, what: str, later: str | None, ends: Phase
+) -> None:
+    promotion = gate.world.ask()
+    gate.world.break_databricks(r"models/prod\.ml\.churn/aliases/Champion$", method="PUT", status=503)
+    copy = CopyJob(gate.catalog, COPIER).run
+
+    def tells_less(given: Mapping[str, str]) -> dict[str, object]:
+        said = copy(given)
+        made = gate.catalog.version(PROD, "2")
+        told[what] = getattr(made, what)
+        setattr(made, what, None)
+        return {"main": said}
+
+    told: dict[str, object] = {}
+    gate.course(said=tells_less)
+    gate.world.approve(promotion)
+    gate.world.look()
+    gate.world.live(minutes=10)
+    known = gate.world.again(promotion)
+    assert known.copied is not None, (known.reason, known.retry.last_error)
+    setattr(gate.catalog.version(PROD, "2"), what, later or told[what])
+    gate.world.databricks.faults.clear()
+    gate.world.live(hours=1)
+    assert (f"made of {later}" if later else "moved") in gate.world.ended(promotion, ends)
+    assert gate.champion() == ("1" if later else "2")
+
+
 IN_QUICK = {"of another version, with the tag", "by a trainer", "before our run", "one checksum differs"}
 ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
     "of another version, with the tag": (

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from champion_gate.domain.aliases import ARRIVES_WITHIN, AliasIntent, AliasLock, ChangeSource
+from champion_gate.domain.copies import not_the_copy_because
 from champion_gate.domain.ledger.chain import LedgerKind
 from champion_gate.domain.ledger.entries import (
     FIRST_SEEN,
@@ -255,13 +256,8 @@ class Approvals:
             self.check_gone(promotion, before.model, before.version, error)
             return f"{before.model} v{before.version} is gone from the registry, or hidden from us."
         version.check_told(before, self._registry.name)
-        if version.completes(before) and not version.same_as(before):
-            return told_more(promotion)
-        if not version.same_as(before):
-            return (
-                f"{before.model} v{version.version} is another version now than the one approval was asked for: "
-                "its id, run or source has changed."
-            )
+        if not version.same_as(before) and (why := _changed_into(version, before, promotion)) is not None:
+            return why
         if version.status is VersionStatus.PENDING:
             raise VendorUnavailableError(
                 self._registry.name, f"{before.model} v{version.version} is pending now."
@@ -357,6 +353,18 @@ class Approvals:
             return False
         self._check_order(promotion)
         return self._stale(promotion, intent.from_version, self._checks(promotion)) is None
+
+
+def _changed_into(version: ModelVersion, before: ModelVersion, promotion: Promotion) -> str | None:
+    """Why what is told of a version is not what people were asked about; None for a copy of which only more is told."""
+    if not version.completes(before):
+        return (
+            f"{before.model} v{version.version} is another version now than the one approval was asked for: "
+            "its id, run or source has changed."
+        )
+    if before is not promotion.copied:
+        return told_more(promotion)
+    return None if version.source is None else not_the_copy_because(version, {}, promotion.version)
 
 
 def _moved_under(promotion: Promotion, current: str | None) -> str:
