@@ -383,3 +383,21 @@ def test_an_operator_may_ask_afresh_for_a_version_of_which_less_was_told_when_it
     asked = world.promotion(Phase.PENDING_APPROVAL)
     assert (asked.id, asked.version.run_id) == (fresh, told)
     assert ("MLflow run user", TRAINER) in {(each.role, each.name) for each in asked.trainers}
+
+
+def test_a_run_that_cannot_be_read_for_a_moment_ends_no_promotion_of_which_more_is_told(
+    world: GateWorld,
+) -> None:
+    run_id, number = world.train_run()
+    version = world.databricks.catalog.version("main.ml.churn", number)
+    version.tags[RUN_TAG] = run_id
+    told, version.run_id = version.run_id, None
+    world.notify(run_id)
+    world.core.resolver.resolve(world.notification().id)
+    version.run_id = told
+    world.break_databricks("/jobs/runs/get$", status=404, error_code="RESOURCE_DOES_NOT_EXIST")
+    world.settle()
+    assert "There is no job run" in world.promotion(Phase.REQUESTED).reason
+    world.databricks.faults.clear()
+    world.live(minutes=20)
+    assert world.promotion(Phase.PENDING_APPROVAL).version.run_id == told

@@ -150,12 +150,15 @@ class RequestOpener:
             self._lease.end(taken, Phase.STALE, why)
             return True
         else:
-            subject = self._subjects.again(gate, Subject.of(taken), whole)
+            before = Subject.of(taken)
+            subject = self._subjects.again(gate, before, whole)
             if not isinstance(subject, Refusal):
                 known = replace(about(taken, subject), version=whole)
                 self._lease.wait(known, "The registry tells more of it by now.", self._waits.look_soon)
                 return True
-            refusal = subject
+            # Only the gate's rules end it: what is read of run and people may be otherwise a moment later.
+            rule = self._rules.refusal(gate, replace(before, version=whole))
+            refusal = rule or Refusal(_unread(taken, subject), unclear=True)
         if refusal is None:
             return False
         if refusal.unclear:
@@ -253,8 +256,7 @@ class RequestOpener:
         """Who may not decide, and what protects the decision; or what is not as it must be."""
         subject = self._subjects.again(gate, Subject.of(taken))
         if isinstance(subject, Refusal):
-            why = f"{subject.reason} To withdraw the request: champion-gate promotions cancel {taken.id}"
-            return _NotYet(taken, why, self._waits.recheck_seldom)
+            return _NotYet(taken, _unread(taken, subject), self._waits.recheck_seldom)
         asked = about(taken, subject)
         identities = policy.identify(gate, asked.trainers)
         if identities.missing:
@@ -344,6 +346,10 @@ def _copied(asked: Promotion, compared: Compared, place: _Place) -> dict[str, An
         "job": None if place.copier is None else job_facts(place.copier),
         "champion_made_of": compared.made_of and asdict(compared.made_of),
     }
+
+
+def _unread(taken: Promotion, refusal: Refusal) -> str:
+    return f"{refusal.reason} To withdraw the request: champion-gate promotions cancel {taken.id}"
 
 
 def _may_not_move(taken: Promotion, refused: str) -> str:
