@@ -367,6 +367,20 @@ def test_a_version_of_which_more_is_told_once_people_are_asked_is_asked_about_an
     assert [each.phase for each in world.promotions()] == [Phase.REJECTED, Phase.STALE]
 
 
+def test_a_run_that_cannot_be_read_for_a_moment_is_asked_about_anew_all_the_same(world: GateWorld) -> None:
+    version = world.databricks.catalog.version("main.ml.churn", world.train())
+    told, version.version_id = version.version_id, None
+    world.settle()
+    first = world.promotion(Phase.PENDING_APPROVAL)
+    version.version_id = told
+    world.break_databricks("/jobs/runs/get$", status=404, error_code="RESOURCE_DOES_NOT_EXIST")
+    world.look()
+    world.ended(first, Phase.STALE)
+    world.databricks.faults.clear()
+    world.live(minutes=20)
+    assert world.promotion(Phase.PENDING_APPROVAL).version.version_id == told
+
+
 def test_an_operator_may_ask_afresh_for_a_version_of_which_less_was_told_when_it_ended(
     world: GateWorld,
 ) -> None:

@@ -38,7 +38,7 @@ from champion_gate.errors import (
 from champion_gate.flow.after import alias_of
 from champion_gate.flow.alias_writer import AliasWriter
 from champion_gate.flow.context import Context
-from champion_gate.flow.operator_promotions import PromotionOrders
+from champion_gate.flow.operator_promotions import NotToldError, PromotionOrders
 
 _MOVES = 200  # so many moves back it is looked where the alias stood before others moved it
 _WHO_REOPENS = "champion-gate (drift: reopen)"
@@ -138,18 +138,26 @@ class DriftSteps:
         """Have versions asked about again whose promotions this has made stale; each of them once.
 
         Raises:
+            NotToldError: whether one may be asked about cannot be told at the moment.
             VendorError: Databricks or the registry did not answer or refused.
         """
         told: dict[str, str] = dict(taken.known.get("asked", {}))
         promotions = [self._store.get_promotion(each) for each in taken.config["promotions"]]
+        untold: NotToldError | None = None
         for promotion in promotions:
             if promotion.phase is Phase.STALE and promotion.id not in told:
-                told[promotion.id] = self._asked_again(taken, promotion)
+                try:
+                    told[promotion.id] = self._asked_again(taken, promotion)
+                except NotToldError as error:
+                    untold = error  # the others do not wait for it
+                    continue
                 taken = self._store.save_step(replace(taken, known={**taken.known, "asked": told}))
         waits = [each.id for each in promotions if each.phase.is_open]
         if waits:
             why = f"Waits until {', '.join(waits)} has ended."
             return replace(taken, reason=why, due_at=self._clock.now() + self._waits.look_soon)
+        if untold is not None:
+            raise untold
         asked = "; ".join(f"{old}: {new}" for old, new in told.items())
         return self._end(taken, StepPhase.SUCCEEDED, f"Asked again: {asked or 'nothing'}.")
 
@@ -163,6 +171,8 @@ class DriftSteps:
             return "it was asked again once before"
         try:
             return self._orders.retry(stale.id, actor=who, reason=why)
+        except NotToldError:
+            raise
         except (ConflictError, InvalidInputError, NotFoundError) as error:
             return error.message
 

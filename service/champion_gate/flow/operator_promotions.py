@@ -23,6 +23,10 @@ from champion_gate.flow.subjects import Subjects
 _log = logging.getLogger(__name__)
 
 
+class NotToldError(ConflictError):
+    """Whether a version may be asked about cannot be told at the moment."""
+
+
 class PromotionOrders:
     """Takes operators' orders. Who may approve, and all that is checked, stays the gate's."""
 
@@ -231,7 +235,7 @@ class PromotionOrders:
 
 def _or_conflict(found: Subject | Refusal) -> Subject:
     if isinstance(found, Refusal):
-        raise ConflictError(found.reason)
+        raise (NotToldError if found.unclear else ConflictError)(found.reason)
     return found
 
 

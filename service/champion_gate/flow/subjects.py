@@ -52,7 +52,9 @@ class Subjects:
         if first_found_by(found_by) != Source.REGISTRY:
             return self._out_of_run(gate, version, job_run_id, found_by)
         made = self._elsewhere.subject(gate, version, found_by)
-        return Refusal(made.reason) if isinstance(made, Declined) else self._rules.refusal(gate, made) or made
+        if isinstance(made, Declined):
+            return Refusal(made.reason, unclear=made.phase.is_open)
+        return self._rules.refusal(gate, made) or made
 
     def _out_of_run(
         self, gate: Gate, version: ModelVersion, job_run_id: str, found_by: str
@@ -60,9 +62,9 @@ class Subjects:
         try:
             run = self._job_runs.get_run(job_run_id)
         except VendorNotFoundError:
-            return Refusal(f"There is no job run {job_run_id}, or it is hidden from us.")
+            return Refusal(f"There is no job run {job_run_id}, or it is hidden from us.", unclear=True)
         if run.result is RunResult.RUNNING or run.end is None:
-            return Refusal(f"Run {run.run_id} has not ended yet ({run.result_detail}).")
+            return Refusal(f"Run {run.run_id} has not ended yet ({run.result_detail}).", unclear=True)
         refused = self._rules.refusal_of_run(gate, run.job_id, run.facts())
         if refused is not None:
             return refused
@@ -74,7 +76,7 @@ class Subjects:
         how = f"found by {first}" if first in _WORDS else f"named by {found_by or 'nobody knows whom'}"
         named = candidates.named_version(sought, version, how, _WORDS.get(first, Word.REGISTRANT))
         if isinstance(named, NotFound):
-            return Refusal(named.reason)
+            return Refusal(named.reason, unclear=named.may_appear)
         subject = self.behind(named, run, own, found_by)
         return self._rules.refusal(gate, subject) or subject
 
