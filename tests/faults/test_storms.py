@@ -63,7 +63,8 @@ def places(made: Storm, chance: random.Random, most: int | None) -> list[tuple[s
         until(lambda: len(made.far.requests()) >= asked, made.story)  # noqa: B023 - it is over before the next
     made.far.let_people(rejects=1.0)
     made.settle()
-    made.far.let_people(trainer_first=TRAINER_FIRST, rejects=REJECTS)
+    # What follows an approval that is void is seldom else.
+    made.far.let_people(trainer_first=0.4, rejects=REJECTS)
     found = [
         (shape, n, after)
         for shape, often in Counter(made.far.shapes(before)).items()
