@@ -20,8 +20,9 @@ pytestmark = [pytest.mark.part("full"), pytest.mark.timeout(3600)]
 PROVIDERS = ("github", "github-review", "gitlab-rules")
 GATES = 8
 """A dead service's rows may wait until their leases have run out; others are worked on meanwhile."""
-MOST_HOOKS, MOST_READS = 1, 2
-"""Of each kind: a hook tells nothing that is not looked at anyhow, and most of the reads are those of each sweep."""
+MOST_HOOKS, MOST_READS, MOST_WRITES = 1, 2, 6
+"""Of each kind: a hook tells nothing that is not looked at anyhow, most reads are those of each sweep, and no promotion
+makes more writes of a kind."""
 RATE, HOOK_RATE = 0.15, 0.15
 """How many of the vendors' reads meet a fault, and half of how many notifications and webhooks do."""
 RARE_SWEEPS = {"CHAMPION_GATE_SWEEP_SECONDS": "6"}
@@ -41,19 +42,35 @@ def database(request: pytest.FixtureRequest) -> str:
 
 
 def places(made: Storm, chance: random.Random, most: int | None) -> list[tuple[str, int, bool]]:
-    """(shape, n-th, after) of the calls of three promotions, each before and after it is carried out; writes first.
+    """(shape, n-th, after) of the calls of promotions, each before and after it is carried out; writes first.
 
-    One is approved; the trainer presses first in one; and one is overtaken by a newer version, which is rejected.
+    One is approved. Where all are wanted, the trainer presses first in one, and one is overtaken by a newer version, which
+    is rejected.
     """
 
     def counted(shape: str, often: int) -> int:
         if shape.startswith("hooks"):
             return min(often, MOST_HOOKS)
-        return min(often, MOST_READS) if " GET " in shape else often
+        return min(often, MOST_READS if " GET " in shape else MOST_WRITES)
 
     before = made.far.asked()
     made.train()
     made.settle()
+    if most is None:
+        have_three_more(made)
+    found = [
+        (shape, n, after)
+        for shape, often in Counter(made.far.shapes(before)).items()
+        for n in range(counted(shape, often))
+        for after in (False, True)
+    ]
+    chance.shuffle(found)
+    found.sort(key=lambda place: (" GET " in place[0], place[1]))
+    return found[:most]
+
+
+def have_three_more(made: Storm) -> None:
+    """One in which the trainer presses first, one that is overtaken, and one that is rejected."""
     made.far.let_people(trainer_first=1.0)
     made.train()
     made.settle()
@@ -65,15 +82,6 @@ def places(made: Storm, chance: random.Random, most: int | None) -> list[tuple[s
     made.settle()
     # What follows an approval that is void is seldom else.
     made.far.let_people(trainer_first=0.4, rejects=REJECTS)
-    found = [
-        (shape, n, after)
-        for shape, often in Counter(made.far.shapes(before)).items()
-        for n in range(counted(shape, often))
-        for after in (False, True)
-    ]
-    chance.shuffle(found)
-    found.sort(key=lambda place: (" GET " in place[0], place[1]))
-    return found[:most]
 
 
 def kill_everywhere(made: Storm, chance: random.Random, most: int | None) -> None:
