@@ -172,6 +172,11 @@ def _is_read(call: Call) -> bool:
     return call.method == "GET"
 
 
+def _is_no_notice(call: Call) -> bool:
+    """A receiver that says 200 has taken a notice, whatever else it says."""
+    return call.vendor != "notices"
+
+
 WRITES_MORE = 2
 SHORT_SILENCE, LONG_SILENCE = 1.5, 16.0
 """Seconds: of a call that is answered no more, and of one that the service stops waiting for (it reads for 15)."""
@@ -190,7 +195,7 @@ FAULTS: dict[str, Fault] = {
     "4xx": Fault(_one_of(401, 403, 404, 408, 409), 1, _is_read),
     "5xx": Fault(_one_of(500, 502, 503, 504), 3),
     "5xx after": Fault(_carried_out_and_502, 2),
-    "HTML with 200": Fault(_html(200), 1),
+    "HTML with 200": Fault(_html(200), 1, _is_no_notice),
     "HTML with 502": Fault(_html(502), 1),
     "wrong types": Fault(_of_other_types, 2),
     "said and not done": Fault(_said(200), 20, _is_alias_put),
