@@ -28,7 +28,7 @@ RATE, HOOK_RATE = 0.15, 0.15
 RARE_SWEEPS = {"CHAMPION_GATE_SWEEP_SECONDS": "6"}
 """So that most of the calls, and of the faults, are those of promotions."""
 TRAINER_FIRST, REJECTS = 0.15, 0.1
-KILLS, FAULTS, PROMOTED = 100, 700, 4
+KILLS, FAULTS, PROMOTED = 100, 700, 2
 """That is the least in each storm; there are three on each database."""
 CALLS_BETWEEN = 80
 """Kills, and what befalls PostgreSQL, on average."""
@@ -131,7 +131,7 @@ def test_killed_before_and_after_every_call(
         kill_everywhere(made, random.Random(seed), most)
         made.settle()
         made.judge()
-        assert made.figures.kills >= (most or KILLS)
+        assert made.figures.kills >= (KILLS if most is None else most // 2)
         assert made.figures.counts["promoted"] >= PROMOTED
         not_met = [place for place in made.figures.places if place.startswith("not met")]
         assert [place for place in not_met if not place.startswith("not met: hooks")] == []
