@@ -12,6 +12,7 @@ from champion_gate.bootstrap.core import build_core
 from champion_gate.domain.marks import RUN_TAG
 from champion_gate.domain.notifications import NotificationPhase
 from champion_gate.domain.promotion import Phase, Promotion
+from champion_gate_standins.databricks.catalog import Version
 from integration.gate_models import TRAINER
 from integration.gate_world import GATE, GateWorld, SilentWakeUps, gate_world
 
@@ -381,14 +382,20 @@ def test_a_run_that_cannot_be_read_for_a_moment_is_asked_about_anew_all_the_same
     assert world.promotion(Phase.PENDING_APPROVAL).version.version_id == told
 
 
-def test_an_operator_may_ask_afresh_for_a_version_of_which_less_was_told_when_it_ended(
-    world: GateWorld,
-) -> None:
+def told_of_without_its_run(world: GateWorld) -> tuple[Version, str | None]:
+    """A version whose MLflow run the registry leaves out, and that run; the job's notification has come."""
     run_id, number = world.train_run()
     version = world.databricks.catalog.version("main.ml.churn", number)
     version.tags[RUN_TAG] = run_id
     told, version.run_id = version.run_id, None
     world.notify(run_id)
+    return version, told
+
+
+def test_an_operator_may_ask_afresh_for_a_version_of_which_less_was_told_when_it_ended(
+    world: GateWorld,
+) -> None:
+    version, told = told_of_without_its_run(world)
     world.settle()
     ended = world.promotion(Phase.INELIGIBLE)
     version.run_id = told
@@ -402,11 +409,7 @@ def test_an_operator_may_ask_afresh_for_a_version_of_which_less_was_told_when_it
 def test_a_run_that_cannot_be_read_for_a_moment_ends_no_promotion_of_which_more_is_told(
     world: GateWorld,
 ) -> None:
-    run_id, number = world.train_run()
-    version = world.databricks.catalog.version("main.ml.churn", number)
-    version.tags[RUN_TAG] = run_id
-    told, version.run_id = version.run_id, None
-    world.notify(run_id)
+    version, told = told_of_without_its_run(world)
     world.core.resolver.resolve(world.notification().id)
     version.run_id = told
     world.break_databricks("/jobs/runs/get$", status=404, error_code="RESOURCE_DOES_NOT_EXIST")
