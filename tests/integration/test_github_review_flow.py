@@ -83,6 +83,34 @@ def test_the_whole_way_with_two_roles(world: GateWorld) -> None:
     assert f"promotions/{pending.id}.md" in world.github.repository(NAME).files["main"]
 
 
+@pytest.mark.parametrize("status", [403, 404, 410, 422])
+@pytest.mark.parametrize("path", ["/git/ref/heads/main$", "/git/ref/heads/champion-gate/"])
+def test_what_is_read_while_it_is_opened_may_be_refused_for_a_moment(
+    world: GateWorld, path: str, status: int
+) -> None:
+    faults = world.github.faults
+
+    def refuse() -> None:
+        faults.add(path, method="GET", status=status, times=1)
+
+    faults.add("/git/ref/heads/champion-gate/", method="GET", meanwhile=refuse, times=1)
+    world.train()
+    world.settle()
+    world.live(minutes=5)
+
+    pending = world.promotion(Phase.PENDING_APPROVAL)
+    assert pull(world.github, pending).state == "open"
+    assert len(branches(world)) == 1
+
+
+def test_what_is_made_while_it_is_opened_is_refused_once(world: GateWorld) -> None:
+    world.github.faults.add("/git/refs$", method="POST", status=403)
+    world.train()
+    world.settle()
+
+    assert "promotions retry" in world.promotion(Phase.FAILED).reason
+
+
 def test_what_is_not_merged_is_closed(world: GateWorld) -> None:
     configure(world, merge=False)
     pending = world.ask()

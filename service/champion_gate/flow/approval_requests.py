@@ -18,7 +18,7 @@ from champion_gate.domain.gates import NewerVersion
 from champion_gate.domain.promotion import EndRequest, Phase, Promotion
 from champion_gate.domain.retry import Retry
 from champion_gate.domain.steps import StepKind, planned
-from champion_gate.errors import GateError, RequestGoneError, VendorRefusedError, VendorUnavailableError
+from champion_gate.errors import GateError, RequestGoneError, VendorUnavailableError
 from champion_gate.flow.context import Context
 from champion_gate.flow.lease import Lease
 
@@ -60,8 +60,6 @@ class ApprovalRequests:
             if not isinstance(error, VendorUnavailableError) or not error.outcome_unknown:
                 # Certain: nothing was opened. Where nothing ever was, all begins anew.
                 self._lease.save(replace(intended, request=request if request.starts else None))
-            if isinstance(error, VendorRefusedError):
-                error.of_write = True
             raise
         if opened is not None:
             self._opened(intended, (opened,))

@@ -136,6 +136,12 @@ class Answer:
 
     def error(self) -> VendorError:
         """The error that this answer stands for; every status that is not known is a refusal."""
+        error = self._error()
+        if isinstance(error, VendorRefusedError):
+            error.of_write = self.may_have_acted
+        return error
+
+    def _error(self) -> VendorError:
         said = self.message()
         is_page = is_web_page(self.body)
         more = f" and {A_WEB_PAGE}." if is_page else f": {said}" if said else "."

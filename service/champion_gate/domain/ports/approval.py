@@ -99,6 +99,7 @@ class ApprovalProvider(Protocol):
 
         Raises:
             VendorUnavailableError: with `outcome_unknown` where it may have been carried out.
+            VendorRefusedError: with `of_write` where that was refused which asks people, and nothing read before it.
         """
         ...
 
