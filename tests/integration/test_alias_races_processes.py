@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -40,12 +41,13 @@ class Race:
 
     world: ProcessWorld
     token: str
+    left: ExitStack
 
     def command(self, *arguments: str, reason: str) -> subprocess.Popen[str]:
         """Start a command on the local database, in a process of its own."""
         what, *rest = arguments
         line = command_line("alias", what, self.world.models.model, ALIAS, *rest)
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*line, "--reason", reason, "--override-hold"],
             cwd=self.world.folder,
             env=clean_environ(self.world.environ),
@@ -53,6 +55,9 @@ class Race:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.left.enter_context(process)
+        self.left.callback(process.kill)
+        return process
 
     def put(self, version: str, reason: str) -> bool:
         """Order a version over the API. False where another writer was at the alias for too long."""
@@ -78,8 +83,11 @@ class Race:
         return done
 
 
-def race(world: ProcessWorld) -> Race:
-    return Race(world, api_token(world.environ["CHAMPION_GATE_DATABASE_URL"], name=API_NAME))
+@pytest.fixture
+def run(world: ProcessWorld) -> Iterator[Race]:
+    token = api_token(world.environ["CHAMPION_GATE_DATABASE_URL"], name=API_NAME)
+    with ExitStack() as left:
+        yield Race(world, token, left)
 
 
 def ended_well(command: subprocess.Popen[str]) -> bool:
@@ -103,8 +111,7 @@ def assert_one_story(world: ProcessWorld) -> None:
 
 
 @pytest.mark.part("rest")
-def test_commands_in_processes_of_their_own_and_callers_of_the_api(world: ProcessWorld) -> None:
-    run = race(world)
+def test_commands_in_processes_of_their_own_and_callers_of_the_api(world: ProcessWorld, run: Race) -> None:
     commands = {
         f"command {number}": run.command("set", version, reason=f"command {number}")
         for number, version in enumerate("23")
@@ -127,8 +134,9 @@ def test_commands_in_processes_of_their_own_and_callers_of_the_api(world: Proces
 
 
 @pytest.mark.part("rest")
-def test_a_manual_change_a_rollback_and_a_promotion_race_in_different_processes(world: ProcessWorld) -> None:
-    run = race(world)
+def test_a_manual_change_a_rollback_and_a_promotion_race_in_different_processes(
+    world: ProcessWorld, run: Race
+) -> None:
     assert run.put("2", "to have a version before")
     version = world.train(f1=0.95)
     pending = world.wait_for(Phase.PENDING_APPROVAL, version)
@@ -155,9 +163,8 @@ def test_a_manual_change_a_rollback_and_a_promotion_race_in_different_processes(
 
 @pytest.mark.part("rest")
 def test_what_a_command_left_unfinished_is_finished_by_the_next_writer_in_another_process(
-    world: ProcessWorld,
+    world: ProcessWorld, run: Race
 ) -> None:
-    run = race(world)
     world.databricks.faults.add(Fault(f"/aliases/{ALIAS}$", method="PUT", times=1, lose_answer=True))
     command = run.command("set", "2", reason="its answer is lost")
     assert not ended_well(command)
