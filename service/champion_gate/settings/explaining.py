@@ -210,7 +210,7 @@ def _metric(rule: MetricRule) -> str:
 
 
 def _further(gates: Gates) -> Iterator[str]:
-    names = [f"{each.model}@{each.alias}" for each in gates.aliases if not gates.is_gated(each)]
+    names = [f"{each.model}@{each.alias}" for each in gates.aliases if not gates.entries.is_gated(each)]
     if names:
         yield (
             f"operators may change {', '.join(names)} by hand, besides the gates' own aliases. No gate asks for "

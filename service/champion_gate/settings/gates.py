@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from typing import Annotated, Any
 
@@ -13,12 +13,11 @@ from champion_gate.domain import values
 from champion_gate.domain.addresses import host_of, web_address
 from champion_gate.domain.aliases import FurtherAlias
 from champion_gate.domain.gates import ApprovalTarget, Gate
-from champion_gate.domain.names import check_model
 from champion_gate.domain.notices import Notice
 from champion_gate.domain.ports.approval import Vendor
 from champion_gate.domain.values import FILE, UNITY_CATALOG, Listed, Strict
 from champion_gate.domain.vendors import Place, Server
-from champion_gate.errors import InvalidNameError
+from champion_gate.settings.entries import Entries
 from champion_gate.settings.notices import extra_problem
 
 
@@ -152,6 +151,11 @@ class Gates(_Registry):
         return self.registry == UNITY_CATALOG
 
     @property
+    def entries(self) -> Entries:
+        """What the gates and aliases have to do with each other."""
+        return Entries(self.gates, self.aliases, self.on_unity_catalog)
+
+    @property
     def tops(self) -> dict[str, Server]:
         """The servers at the top of the file: vendor -> server."""
         found = {name: getattr(self, name) for name in type(self).model_fields}
@@ -173,12 +177,13 @@ class Gates(_Registry):
 
     def settled(self) -> Gates:
         """With what only the whole file tells: which server a gate asks, and that Unity Catalog folds models' case."""
+        entries = self.entries
         gates = tuple(
             gate.model_copy(
                 update={
-                    "model": self._checked(gate.model),
+                    "model": entries.checked(gate.model),
                     "promote_to": gate.promote_to
-                    and gate.promote_to.model_copy(update={"model": self._checked(gate.promote_to.model)}),
+                    and gate.promote_to.model_copy(update={"model": entries.checked(gate.promote_to.model)}),
                     "approval": ApprovalTarget(
                         gate.approval.place.provider(self.tops[gate.approval.place.server_kind()]),
                         gate.approval.place,
@@ -187,11 +192,10 @@ class Gates(_Registry):
             )
             for gate in self.gates
         )
-        aliases = tuple(each.model_copy(update={"model": self._checked(each.model)}) for each in self.aliases)
+        aliases = tuple(
+            each.model_copy(update={"model": entries.checked(each.model)}) for each in self.aliases
+        )
         return self.model_copy(update={"gates": gates, "aliases": aliases})
-
-    def _checked(self, model: str) -> str:
-        return check_model(model, three_level=self.on_unity_catalog)
 
     @property
     def needs_databricks(self) -> bool:
@@ -204,23 +208,7 @@ class Gates(_Registry):
 
     def problems(self) -> Iterator[str]:
         """See Strict."""
-        named: Sequence[tuple[str, int, Gate | FurtherAlias]] = [
-            *(("gates", index, gate) for index, gate in enumerate(self.gates)),
-            *(("aliases", index, further) for index, further in enumerate(self.aliases)),
-        ]
-        for key, index, entry in named:
-            try:
-                self._checked(entry.model)
-            except InvalidNameError as error:
-                yield f"{key}[{index}].model: {error}"
-        yield from self._copy_problems()
-        yield from self._same_names()
-        for index, gate in enumerate(self.gates):
-            yield from self._trust_problems(index, gate)
-        yield from self._same_claims()
-        yield from self._same_sources()
-        if self.on_unity_catalog:
-            yield from self._spellings_of_one_alias()
+        yield from self.entries.problems()
         for kind, top in self.tops.items():
             places = {
                 index: gate.approval.place
@@ -230,162 +218,14 @@ class Gates(_Registry):
             for line in top.clashes(places):
                 yield f"gates{line}"
         yield from self._shared_issuers()
-        yield from self._alias_problems()
-        yield from self._after_problems()
-        yield from self._challenger_problems()
-        yield from self._drift_problems()
-        yield from self._notice_problems()
-        if self.api.oidc is not None:
-            yield from self._issuer_of_jobs(self.api.oidc.issuer)
-
-    def _same_names(self) -> Iterator[str]:
-        seen: dict[str, int] = {}
-        for index, gate in enumerate(self.gates):
-            first = seen.setdefault(gate.name.casefold(), index)
-            if first != index:
-                yield f"gates[{index}].name: found {gate.name!r}, as in gates[{first}]; expected a name of its own"
-
-    def _trust_problems(self, index: int, gate: Gate) -> Iterator[str]:
-        if gate.watches_registry and not (
-            self.on_unity_catalog or gate.trainers or gate.allow_trainer_approval
-        ):
-            yield (
-                f"gates[{index}].trainers: is missing; with source: {gate.source} nothing in an MLflow registry tells who made a version, so "
-                "expected the logins of all who may register one (none of them may approve), or allow_trainer_approval: true"
-            )
-        if gate.version != "trusted_tag":
-            return
-        if self.on_unity_catalog:
-            yield (
-                f"gates[{index}].version: found 'trusted_tag', which is for MLflow registries; expected another way, as Unity Catalog records "
-                "who created a version"
-            )
-        if not gate.trainers:
-            yield (
-                f"gates[{index}].trainers: is missing; with version: trusted_tag nothing tells who trained a version, so expected the logins "
-                "of all who may have"
-            )
-
-    def _same_claims(self) -> Iterator[str]:
-        seen: dict[tuple[int | str, tuple[str, str]], int] = {}
-        for index, gate in enumerate(self.gates):
-            for job in dict.fromkeys(gate.jobs):
-                first = seen.setdefault((job, self._pair(gate)), index)
-                if first != index:
-                    yield (
-                        f"gates[{index}]: job {job!r}, model {gate.destination} and alias {gate.alias} are those of gates[{first}] too; "
-                        "expected one gate for a job, model and alias"
-                    )
-
-    def _same_sources(self) -> Iterator[str]:
-        """What appears in a model has one group of approvers for an alias."""
-        seen: dict[tuple[str, tuple[str, str]], int] = {}
-        for index, gate in enumerate(self.gates):
-            if not gate.watches_registry:
-                continue
-            model = gate.model.casefold() if self.on_unity_catalog else gate.model
-            first = seen.setdefault((model, self._pair(gate)), index)
-            if first != index:
-                yield (
-                    f"gates[{index}].source: found {gate.source.value!r}, and gates[{first}] asks for the same alias about what appears in "
-                    f"{gate.model} already; expected one such gate for a model and alias"
-                )
-
-    def _spellings_of_one_alias(self) -> Iterator[str]:
-        """To Unity Catalog they are one alias; to us each spelling would be an alias with a writer of its own."""
-        seen: dict[tuple[str, str], int] = {}
-        for index, gate in enumerate(self.gates):
-            first = seen.setdefault(self._pair(gate), index)
-            spelling, jobs = self.gates[first].alias, self.gates[first].jobs
-            if spelling != gate.alias and not set(gate.jobs) & set(jobs):
-                yield (
-                    f"gates[{index}].alias: found {gate.alias!r}, and {spelling!r} in gates[{first}] for the same model; expected one "
-                    "spelling, as Unity Catalog does not tell them apart"
-                )
-
-    def _alias_problems(self) -> Iterator[str]:
-        gated: dict[tuple[str, str], int] = {}
-        for index, gate in enumerate(self.gates):
-            gated.setdefault(self._pair(gate), index)
-        seen: dict[tuple[str, str], int] = {}
-        for index, entry in enumerate(self.aliases):
-            first = seen.setdefault(self._pair(entry), index)
-            by_gate = gated.get(self._pair(entry))
-            named = f"aliases[{first}]" if first != index else f"gates[{by_gate}]"
-            if first != index or (by_gate is not None and not entry.after):
-                yield (
-                    f"aliases[{index}]: found {entry.model}@{entry.alias}, which {named} names already; expected a model and alias "
-                    "that no gate and no other entry names"
-                )
-
-    def _after_problems(self) -> Iterator[str]:
-        """One alias has one list of what follows its moves, and one endpoint follows one alias of a model."""
-        entries: list[tuple[str, Gate | FurtherAlias]] = [
-            *((f"gates[{index}]", gate) for index, gate in enumerate(self.gates)),
-            *((f"aliases[{index}]", entry) for index, entry in enumerate(self.aliases)),
-        ]
-        of_alias: dict[tuple[str, str], str] = {}
-        of_endpoint: dict[tuple[str, str], str] = {}
-        for path, entry in entries:
-            if entry.after and of_alias.setdefault(self._pair(entry), path) != path:
-                yield (
-                    f"{path}.after: {of_alias[self._pair(entry)]} says already what follows {entry.model}@{entry.alias}; expected one "
-                    "list for an alias: write it under `aliases`"
-                )
-            for index, each in enumerate(entry.after):
-                if each.serving_endpoint is None:
-                    continue
-                where = f"{path}.after[{index}].serving_endpoint"
-                if not self.on_unity_catalog:
-                    yield f"{where}: found {each.serving_endpoint}; endpoints serve models of Unity Catalog only"
-                served = (each.serving_endpoint, self._pair(entry)[0])
-                first = of_endpoint.setdefault(served, where)
-                if first != where:
-                    yield f"{where}: found {each.serving_endpoint}, as in {first}; expected one entry for an endpoint and model"
-
-    def is_gated(self, entry: FurtherAlias) -> bool:
-        """Whether a gate names this alias too."""
-        return self._pair(entry) in {self._pair(gate) for gate in self.gates}
-
-    def _drift_problems(self) -> Iterator[str]:
-        seen: dict[tuple[str, str], int] = {}
-        for index, gate in enumerate(self.gates):
-            first = seen.setdefault(self._pair(gate), index)
-            if gate.drift is not self.gates[first].drift:
-                yield (
-                    f"gates[{index}].drift: found '{gate.drift}', and '{self.gates[first].drift}' in gates[{first}] for the same alias; "
-                    "expected one of them in both"
-                )
         if self.databricks.warehouse is not None and not self.on_unity_catalog:
             yield (
                 f"databricks.warehouse: found {self.databricks.warehouse!r}; expected none, as an MLflow registry does not record "
                 "who moves aliases"
             )
-
-    def _challenger_problems(self) -> Iterator[str]:
-        """Folded on every registry: databases beneath MLflow may not tell upper from lower case either."""
-        named = [
-            *((f"gates[{index}]", gate.model, gate.alias) for index, gate in enumerate(self.gates)),
-            *((f"gates[{index}]", gate.destination, gate.alias) for index, gate in enumerate(self.gates)),
-            *((f"aliases[{index}]", each.model, each.alias) for index, each in enumerate(self.aliases)),
-        ]
-        live = {(model.casefold(), alias.casefold()): where for where, model, alias in reversed(named)}
-        seen: dict[tuple[str, str], tuple[int, str]] = {}
-        for index, gate in enumerate(self.gates):
-            if gate.challenger is None:
-                continue
-            pair = gate.model.casefold(), gate.challenger.casefold()
-            first, spelling = seen.setdefault(pair, (index, gate.challenger))
-            if pair in live:
-                yield (
-                    f"gates[{index}].challenger: found {gate.challenger!r}, which {live[pair]} names for the same model; expected an "
-                    "alias of its own, else a version that nobody has approved would be live"
-                )
-            elif spelling != gate.challenger:
-                yield (
-                    f"gates[{index}].challenger: found {gate.challenger!r}, and {spelling!r} in gates[{first}] for the same model; "
-                    "expected one spelling"
-                )
+        yield from self._notice_problems()
+        if self.api.oidc is not None:
+            yield from self._issuer_of_jobs(self.api.oidc.issuer)
 
     def _notice_problems(self) -> Iterator[str]:
         names = [gate.name for gate in self.gates]
@@ -398,27 +238,6 @@ class Gates(_Registry):
                     yield f"{path}.gates[{number}]: found {name!r}; expected the name of a gate: {', '.join(names[:20])}"
             if (lacking := extra_problem(path, notice)) is not None:
                 yield lacking
-
-    def _copy_problems(self) -> Iterator[str]:
-        for index, gate in enumerate(self.gates):
-            copy, where = gate.promote_to, f"gates[{index}].promote_to"
-            if copy is None:
-                continue
-            try:
-                self._checked(copy.model)
-            except InvalidNameError as error:
-                yield f"{where}.model: {error}"
-            if copy.model.casefold() == gate.model.casefold():
-                yield f"{where}.model: found {copy.model!r}, the gate's own model; expected another one"
-            if self.on_unity_catalog and copy.job is None:
-                yield f"{where}.job: is missing; expected the id of the Databricks job that copies"
-            if not self.on_unity_catalog and copy.job is not None:
-                yield f"{where}.job: found {copy.job}; expected none, as champion-gate itself copies in an MLflow registry"
-
-    def _pair(self, entry: Gate | FurtherAlias) -> tuple[str, str]:
-        """The alias that is set, or that operators may set."""
-        model = entry.destination if isinstance(entry, Gate) else entry.model
-        return (model.casefold(), entry.alias.casefold()) if self.on_unity_catalog else (model, entry.alias)
 
     def _shared_issuers(self) -> Iterator[str]:
         """An issuer speaks for one system only: else one could sign for the jobs of another."""
