@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
 from itertools import cycle
 from pathlib import Path
 
 import pytest
-import requests
 
-from champion_gate.domain.callers import Role
 from faults.journal import read_journal
+from faults.orders import MODEL, credentials, order
 from faults.storm import Storm, storm
-from integration.gate_world import api_token
 from integration.process_world import until
 from integration.store_databases import Databases
 
@@ -22,29 +19,9 @@ pytest_plugins = ("integration.store_fixtures",)
 
 pytestmark = [pytest.mark.part("full"), pytest.mark.timeout(1800)]
 
-MODEL = "prod.ml.m0"
-PATH = f"/api/v1/models/{MODEL}/aliases/Champion"
 ORDERS: tuple[str | None, ...] = ("1", None, "2")
 """Versions; None takes the alias away."""
 ROUNDS, PATIENCE_SECONDS = 2, 60.0
-
-
-def order(made: Storm, headers: Mapping[str, str], version: str | None) -> int:
-    """Put the alias there, or take it away, as far as the service lives to do it.
-
-    Returns:
-        the answer's status; 0 where none came.
-    """
-    made.far.note("ordered", model=MODEL, version=version)
-    url, why = made.started[-1].url + PATH, {"reason": "it answers nonsense"}
-    with suppress(requests.RequestException):
-        if version is None:
-            answer = requests.delete(url, params=why, headers=headers, timeout=PATIENCE_SECONDS)
-        else:
-            body = {**why, "version": version}
-            answer = requests.put(url, json=body, headers=headers, timeout=PATIENCE_SECONDS)
-        return answer.status_code
-    return 0
 
 
 def calls_of_orders(made: Storm, headers: Mapping[str, str]) -> list[str]:
@@ -95,7 +72,7 @@ def test_an_order_is_killed_before_and_after_each_of_its_calls(
         made.start()
         made.train()
         made.settle()
-        headers = {"Authorization": f"Bearer {api_token(made.store, Role.OPERATOR)}"}
+        headers = credentials(made)
         shapes = calls_of_orders(made, headers)
         places = [(shape, after) for shape in shapes for after in (False, True)] * ROUNDS
         for place in places:
