@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 from flask import request
 
-from champion_gate.bootstrap.local import migrate_database
+from champion_gate.bootstrap.databases import migrate_database
 from champion_gate_standins.common.server import serve
 from champion_gate_standins.databricks.server import DatabricksStandIn
 from champion_gate_standins.github.server import GitHubStandIn

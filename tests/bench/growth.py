@@ -19,7 +19,7 @@ from urllib3 import Retry
 from bench.filling import OTHER_MODELS, fill
 from bench.load import HEADERS, body
 from bench.report import Report
-from champion_gate.bootstrap.local import migrate_database
+from champion_gate.bootstrap.databases import migrate_database
 from champion_gate.domain.promotion import Phase
 from integration.gate_world import GateWorld, api_token, gate_world
 from integration.process_world import Served, free_port

@@ -22,7 +22,7 @@ import psutil
 import requests
 
 from champion_gate import gunicorn_conf
-from champion_gate.bootstrap.local import migrate_database
+from champion_gate.bootstrap.databases import migrate_database
 from champion_gate.domain.ledger.chain import LedgerLine
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.store import Store, open_store

@@ -19,7 +19,7 @@ import psutil
 import pytest
 import requests
 
-from champion_gate.bootstrap.local import PortInUseError, listening
+from champion_gate.bootstrap.starting import PortInUseError, listening
 from champion_gate.store import open_store
 from integration.commands import clean_environ, command_line
 from integration.process_world import PATIENCE, free_port, port_of, refuses, until

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from champion_gate.bootstrap.local import migrate_database
+from champion_gate.bootstrap.databases import migrate_database
 from champion_gate.domain.after import GIVEN_PARAMETERS
 from champion_gate.domain.ports.approval import Person
 from champion_gate.store import open_store

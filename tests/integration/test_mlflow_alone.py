@@ -19,7 +19,7 @@ from champion_gate.adapters.mlflow.registry import MlflowRegistry
 from champion_gate.adapters.mlflow.webhooks import MlflowWebhooks
 from champion_gate.bootstrap import build_service
 from champion_gate.bootstrap.configuration import load_gates
-from champion_gate.bootstrap.local import migrate_database
+from champion_gate.bootstrap.databases import migrate_database
 from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.settings.env_file import read_env_file, set_variables
 from champion_gate.store import Store, open_store

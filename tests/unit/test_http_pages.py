@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from champion_gate.adapters.github.api import LIMITS
+from champion_gate.adapters.github.calls import LIMITS
 from champion_gate.adapters.http.answer import Answer, is_web_page
 from champion_gate.errors import (
     VendorError,

@@ -16,7 +16,8 @@ from champion_gate.adapters.mlflow import checks as mlflow
 from champion_gate.adapters.notices import checks as notices
 from champion_gate.adapters.oidc import checks as sign_in
 from champion_gate.bootstrap.core import SystemChance, SystemClock
-from champion_gate.bootstrap.local import load_serving_settings, sqlite_file, usable
+from champion_gate.bootstrap.databases import sqlite_file, usable
+from champion_gate.bootstrap.starting import load_serving_settings
 from champion_gate.bootstrap.vendors import (
     VENDORS,
     approval_providers,

@@ -59,7 +59,7 @@ def check(*, as_json: bool, file: Path | None, form: str, online: bool) -> None:
             raise click.UsageError("--online takes the service's secrets, which --file does without.")
         _check_file(file, as_json=as_json, form=form)
         return
-    from champion_gate.bootstrap.local import check_local_config
+    from champion_gate.bootstrap.starting import check_local_config
     from champion_gate.errors import ConfigurationError
 
     try:

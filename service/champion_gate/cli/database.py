@@ -15,7 +15,7 @@ from champion_gate.domain.text import counted
 @json_option
 def migrate(*, as_json: bool) -> None:
     """Create or upgrade the database's tables; safe to run twice, and by many at once. `serve` does it by itself."""
-    from champion_gate.bootstrap.local import migrate_local
+    from champion_gate.bootstrap.databases import migrate_local
 
     tell_if_local()
     database = migrate_local()
@@ -40,7 +40,7 @@ def copy(source: str, target: str | None, *, as_json: bool) -> None:
     SOURCE is sqlite:///FILE, TARGET mostly postgresql+psycopg://USER:PASSWORD@HOST/NAME. Without TARGET it is
     CHAMPION_GATE_DATABASE_URL, so that no password stands on the command line. The ledger is verified before and after.
     """
-    from champion_gate.bootstrap.local import copy_store
+    from champion_gate.bootstrap.databases import copy_store
 
     database, lines = copy_store(source, target)
     if as_json:
@@ -60,7 +60,7 @@ def backup(target: Path, *, as_json: bool) -> None:
     Works beside a running service. A copy of the database's file alone is not whole: its newest rows lie in a
     second file. On PostgreSQL it prints the pg_dump line that makes the copy.
     """
-    from champion_gate.bootstrap.local import back_up_local
+    from champion_gate.bootstrap.databases import back_up_local
 
     tell_if_local()
     database, lines, instead = back_up_local(target)
@@ -86,7 +86,7 @@ def restore(backup: Path, *, as_json: bool) -> None:
     happened since the backup is looked at again: nothing is moved twice, moves of the alias since then show as
     made outside, and job runs of the last seven days are found again.
     """
-    from champion_gate.bootstrap.local import restore_local
+    from champion_gate.bootstrap.databases import restore_local
 
     tell_if_local()
     database, lines, former = restore_local(backup)

@@ -44,7 +44,8 @@ def send(
     Give the id of a stored notification to have its run looked at again, or --job and --run for a run
     that no notification told about.
     """
-    from champion_gate.bootstrap.local import load_local_settings, open_local_store
+    from champion_gate.bootstrap.databases import open_local_store
+    from champion_gate.bootstrap.local import load_local_settings
     from champion_gate.domain.notifications import JobNotification
     from champion_gate.errors import ConfigurationError
 

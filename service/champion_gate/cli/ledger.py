@@ -62,7 +62,7 @@ def command() -> None:
 )
 def export(since: str | None, form: str, output: Path) -> None:
     """Write the ledger, oldest line first, one line of it at a time."""
-    from champion_gate.bootstrap.local import open_local_store
+    from champion_gate.bootstrap.databases import open_local_store
     from champion_gate.domain.ledger.export import write_csv, write_jsonl
 
     write = write_csv if form == "csv" else write_jsonl
@@ -164,7 +164,7 @@ def _refuse_empty(part: Part, *, allow_empty: bool) -> None:
 
 
 def _verified_database(noted: NotedHead | None) -> Part:
-    from champion_gate.bootstrap.local import open_local_store
+    from champion_gate.bootstrap.databases import open_local_store
     from champion_gate.domain.ledger.chain import GENESIS, LedgerHead
     from champion_gate.domain.ledger.export import Part, check_part
 
@@ -179,7 +179,7 @@ def _verified_database(noted: NotedHead | None) -> Part:
 
 
 def _checked(receipt: Receipt, export_file: BinaryIO | None, evidence: bytes | None) -> ReceiptCheck:
-    from champion_gate.bootstrap.local import open_local_store
+    from champion_gate.bootstrap.databases import open_local_store
     from champion_gate.domain.ledger.export import read_jsonl
     from champion_gate.domain.ledger.receipt_check import check_receipt
     from champion_gate.errors import ConflictError

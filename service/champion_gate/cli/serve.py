@@ -25,12 +25,8 @@ def command(host: str | None, port: int | None, *, console: bool | None) -> None
     It refuses to start with a configuration that is not whole, and names everything that is wrong (exit 2). Where its
     port is in use it says so and exits with 4.
     """
-    from champion_gate.bootstrap.local import (
-        check_job_names,
-        check_port,
-        load_serving_settings,
-        migrate_database,
-    )
+    from champion_gate.bootstrap.databases import migrate_database
+    from champion_gate.bootstrap.starting import check_job_names, check_port, load_serving_settings
     from champion_gate.errors import VendorError
     from champion_gate.gunicorn_conf import command as gunicorn
 

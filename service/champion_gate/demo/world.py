@@ -20,7 +20,8 @@ import requests
 import yaml
 
 from champion_gate import gunicorn_conf
-from champion_gate.bootstrap.local import listening, migrate_database
+from champion_gate.bootstrap.databases import migrate_database
+from champion_gate.bootstrap.starting import listening
 from champion_gate.cli.output import clean
 from champion_gate.demo.around import gate_around
 from champion_gate.demo.ci import TRAINER_LOGIN, DemoCi, serving

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from champion_gate.adapters.github.api import RepositoryApi, new_client
+from champion_gate.adapters.github.api import RepositoryApi
 from champion_gate.adapters.github.app import (
     Account,
     Needed,
@@ -23,6 +23,7 @@ from champion_gate.adapters.github.app import (
     site_of,
 )
 from champion_gate.adapters.github.auth import AppAccess, new_access
+from champion_gate.adapters.github.calls import new_client
 from champion_gate.adapters.github.place import survey, unreadable_teams
 from champion_gate.adapters.github.review.provider import GitHubReview
 from champion_gate.adapters.github.review.settings import GitHubReviewPlace

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from champion_gate.adapters.ci_checks import decoded
-from champion_gate.adapters.github.api import P, RepositoryApi, RepositoryCalls, as_listed
+from champion_gate.adapters.github.api import RepositoryApi, as_listed
 from champion_gate.adapters.github.app import Account
+from champion_gate.adapters.github.calls import P, RepositoryCalls
 from champion_gate.adapters.github.models import BranchPolicy, Environment, File, Numbered, github
 from champion_gate.adapters.github.settings import GitHubPlace
 from champion_gate.adapters.http.answer import Answer

@@ -12,7 +12,8 @@ from datetime import timedelta
 from functools import partial
 
 from champion_gate.adapters.github import models
-from champion_gate.adapters.github.api import P, RepositoryApi, RepositoryCalls
+from champion_gate.adapters.github.api import RepositoryApi
+from champion_gate.adapters.github.calls import P, RepositoryCalls
 from champion_gate.adapters.github.models import BranchPolicy, BranchRule, ProtectionRule, github
 from champion_gate.adapters.github.settings import GitHubPlace
 from champion_gate.adapters.pins import changed_pins, unpacked

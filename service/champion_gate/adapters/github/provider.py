@@ -11,8 +11,9 @@ from http import HTTPStatus
 from champion_gate.adapters.ci_provider import CiProvider, Key, doubles_of, inputs_of, opened, run_id
 from champion_gate.adapters.github import place as places
 from champion_gate.adapters.github import reading, starts
-from champion_gate.adapters.github.api import RepositoryApi, new_client
+from champion_gate.adapters.github.api import RepositoryApi
 from champion_gate.adapters.github.auth import new_access
+from champion_gate.adapters.github.calls import new_client
 from champion_gate.adapters.github.models import DispatchedRun, github
 from champion_gate.adapters.github.secrets import Credentials, GitHubApp, GitHubToken
 from champion_gate.adapters.github.settings import GitHubPlace, check_run_id

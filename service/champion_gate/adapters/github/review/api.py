@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from champion_gate.adapters.github.api import RepositoryCalls
 from champion_gate.adapters.github.auth import MEMBERS
+from champion_gate.adapters.github.calls import RepositoryCalls
 from champion_gate.adapters.github.models import github
 from champion_gate.adapters.github.review.models import (
     Comment,

@@ -9,8 +9,8 @@ from datetime import timedelta
 from functools import partial
 
 from champion_gate.adapters.ci_provider import CiProvider, Key, doubles_of
-from champion_gate.adapters.github.api import new_client
 from champion_gate.adapters.github.auth import new_access
+from champion_gate.adapters.github.calls import new_client
 from champion_gate.adapters.github.review import ending, opening, reading
 from champion_gate.adapters.github.review import place as places
 from champion_gate.adapters.github.review.api import ReviewApi
