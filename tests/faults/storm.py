@@ -165,7 +165,17 @@ class Storm:
         now = datetime.now(UTC)
         soon = self.store.due(now + _PUT_OFF)
         for each in set(self.store.due(now + EVER).promotions) - set(soon.promotions):
-            self._try_at_once(each, self.store.hint_promotion)
+            if self._waits_for_operator(each):
+                done = run_command("promotions", "retry", each, environ=self.environ, folder=self.folder)
+                self.figures.places["asked once more by an operator"] += done.returncode == 0
+            else:
+                self._try_at_once(each, self.store.hint_promotion)
+
+    def _waits_for_operator(self, promotion: str) -> bool:
+        """Whether it was killed so often before it could ask that it asks no more by itself."""
+        found = self.store.get_promotion(promotion)
+        request = found.request
+        return found.phase.is_before_people and request is not None and request.starts >= request.most_starts
 
     def _is_settled(self) -> bool:
         left = self.store.due(datetime.now(UTC) + EVER)

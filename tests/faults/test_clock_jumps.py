@@ -123,7 +123,7 @@ def test_it_jumps_while_everything_waits(
 
     before = tries(world)
     set_clock(clock, jump)
-    until(lambda: all(tries(world).get(row, 0) > before[row] + 1 for row in before), world.story)
+    until(lambda: all(tries(world).get(row, 0) > before[row] + 1 for row in before), world.story, 2 * NORMAL)
     assert asks_with(world, token) == (401 if jump > DAY else 200)
     world.provider.faults.clear()
     world.databricks.faults.clear()
