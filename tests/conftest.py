@@ -9,7 +9,8 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Generator, Iterator
+from collections import defaultdict
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -119,14 +120,32 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     part = config.getoption("part")
     if part is None:
         return
-    chosen = {item for item in items if _belongs(item, part)}
+    spread = _spread(items)
+    chosen = {item for item in items if _belongs(item, part, "full" if item in spread else _own_part(item))}
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = [item for item in items if item in chosen]
 
 
-def _belongs(item: pytest.Item, part: str) -> bool:
+def _own_part(item: pytest.Item) -> str:
     marks = (mark.args for mark in item.iter_markers("part"))
-    own = next((name for name, *variants in marks if _is_meant(item, variants)), "quick")
+    return next((name for name, *variants in marks if _is_meant(item, variants)), "quick")
+
+
+def _spread(items: Sequence[pytest.Item]) -> set[pytest.Item]:
+    """What a part leaves out of each table of variants of which it is to run a few."""
+    tables: dict[tuple[str, str], list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("spread") is not None:
+            tables[item.nodeid.partition("[")[0], _own_part(item)].append(item)
+    left_out: set[pytest.Item] = set()
+    for variants in tables.values():
+        (most,) = variants[0].get_closest_marker("spread").args  # type: ignore[union-attr] # it has one
+        left_out.update(variants)
+        left_out.difference_update(variants[n * len(variants) // most] for n in range(most))
+    return left_out
+
+
+def _belongs(item: pytest.Item, part: str, own: str) -> bool:
     again_with_more_examples = own == "quick" and hasattr(getattr(item, "obj", None), "hypothesis")
     return own == part or (part == "rest" and again_with_more_examples)
 

@@ -24,6 +24,8 @@ from integration.endpoint_shapes import SHAPES, but_counter, expected, settable,
 from integration.gate_crashes import DiesAtWrite, StoreBetween, start_with
 from integration.gate_world import GateWorld, gate_world
 
+pytestmark = pytest.mark.spread(4)
+
 OPERATOR = Caller("operator-1", Role.OPERATOR, "API token t1")
 ENDPOINT = "churn-prod"
 

@@ -19,7 +19,7 @@ from integration.attack_world import AttackWorld
 from integration.attacked_gate import EACH_KIND, PEOPLE, ROBOT, Asked, AttackedGate
 from integration.attacked_places import OnFreeGitLab, OnGitHub, OnGitLab
 
-pytestmark = pytest.mark.part("rest", "gitlab-free")
+pytestmark = [pytest.mark.part("rest", "gitlab-free"), pytest.mark.spread(4)]
 
 pytest_plugins = ("integration.attack_fixtures",)
 

@@ -18,6 +18,8 @@ from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate_standins.github.accounts import RefusedError
 from integration.gate_world import GATE, REPOSITORY, GateWorld, gate_world
 
+pytestmark = pytest.mark.spread(4)
+
 REVIEWERS = ["reviewer-1", "reviewer-2", "octo-trainer"]
 
 

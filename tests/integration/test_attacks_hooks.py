@@ -33,6 +33,8 @@ from integration.process_world import until
 
 pytest_plugins = ("integration.attack_fixtures",)
 
+pytestmark = pytest.mark.spread(4)
+
 BOTH = ("github", "gitlab")
 OTHER_SIGNING_TOKEN = f"whsec_{base64.b64encode(b'another-key-that-is-as-long-1234').decode()}"
 

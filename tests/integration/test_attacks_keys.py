@@ -24,7 +24,7 @@ from integration.attacked_gate import AttackedGate
 from integration.posted_world import PostedWorld, posted_world
 from integration.process_world import until
 
-pytestmark = pytest.mark.part("rest", "gitlab")
+pytestmark = [pytest.mark.part("rest", "gitlab"), pytest.mark.spread(4)]
 
 pytest_plugins = ("integration.attack_fixtures",)
 

@@ -18,6 +18,8 @@ from champion_gate.errors import ConflictError
 from integration.gate_models import TRAINER, MlflowModels
 from integration.gate_world import GateWorld, gate_world
 
+pytestmark = pytest.mark.spread(4)
+
 FOREIGN = "s3://somebody-elses/model"
 MALLORY = "mallory@example.com"
 OPERATOR = Caller("ops", Role.OPERATOR, "API token t1")

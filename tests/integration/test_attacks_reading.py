@@ -16,7 +16,11 @@ from integration.attacked_places import OnGitHub, OnGitLab
 from integration.commands import run_command
 from integration.process_world import until
 
-pytestmark = [pytest.mark.part("full", "gitlab-free"), pytest.mark.part("rest", "gitlab")]
+pytestmark = [
+    pytest.mark.part("full", "gitlab-free"),
+    pytest.mark.part("rest", "gitlab"),
+    pytest.mark.spread(4),
+]
 
 pytest_plugins = ("integration.attack_fixtures",)
 

@@ -13,6 +13,8 @@ from integration.gate_models import MlflowModels
 from integration.gate_world import GATE, GateWorld, gate_world
 from integration.rules_world import OPERATOR, approve, assert_unmoved, gate, post, shown
 
+pytestmark = pytest.mark.spread(4)
+
 VENDORS = ("github", "gitlab-rules")
 
 

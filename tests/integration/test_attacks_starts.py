@@ -23,7 +23,7 @@ from integration.start_world import (
     standin,
 )
 
-pytestmark = pytest.mark.part("rest", "gitlab")
+pytestmark = [pytest.mark.part("rest", "gitlab"), pytest.mark.spread(4)]
 
 
 @pytest.fixture(params=BOTH)

@@ -19,7 +19,11 @@ from integration.attack_world import AttackWorld, at_once
 from integration.attacked_gate import AUDIENCE, EACH_KIND
 from integration.attacked_places import OnGitHub, OnGitLab
 
-pytestmark = [pytest.mark.part("full", "gitlab-free"), pytest.mark.part("rest", "gitlab")]
+pytestmark = [
+    pytest.mark.part("full", "gitlab-free"),
+    pytest.mark.part("rest", "gitlab"),
+    pytest.mark.spread(4),
+]
 
 pytest_plugins = ("integration.attack_fixtures",)
 

@@ -12,6 +12,8 @@ from integration.gate_crashes import Once, StoreBetween, start_with
 from integration.gate_world import GateWorld, gate_world
 from integration.rules_world import OPERATOR, approve, assert_unmoved, post, shown
 
+pytestmark = pytest.mark.spread(4)
+
 
 @pytest.fixture(
     params=[

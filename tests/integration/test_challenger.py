@@ -13,6 +13,8 @@ from champion_gate.flow.operator_steps import StepOrders
 from integration.gate_crashes import DiesAtWrite, StoreBetween, start_with
 from integration.gate_world import GateWorld, gate_world
 
+pytestmark = pytest.mark.spread(4)
+
 PUT = r"aliases/Challenger$"
 LAST = 32
 """How many writes a promotion with a challenger takes; one more is never reached."""

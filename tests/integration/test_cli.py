@@ -25,6 +25,8 @@ from unit.far_end import answer, far_end
 
 pytest_plugins = ("integration.store_fixtures",)
 
+pytestmark = pytest.mark.spread(2)
+
 LATE = "3600"
 AGO = re.compile(r"\b(now|\d+ (min|h|d) ago|in \d+ (min|h|d))\b *")
 NASTY = "train\x1b[31m\x07\x9b2J\u202eevil\nnext"

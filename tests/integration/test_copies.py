@@ -27,6 +27,8 @@ from integration.gate_crashes import DiesAtWrite, Once, StoreBetween, start_with
 from integration.gate_models import TRAINER, CatalogModels
 from integration.gate_world import GATE, GateWorld, gate_world
 
+pytestmark = pytest.mark.spread(4)
+
 COPIER = "7c0b5f2e-0000-4000-8000-000000000002"
 PROD = "prod.ml.churn"
 LAST = 38

@@ -26,6 +26,8 @@ from champion_gate_standins.databricks.server import Fault
 from integration.databricks_fixtures import Workspace, workspace
 from integration.gate_world import gate_world
 
+pytestmark = pytest.mark.spread(2)
+
 MODEL = "main.ml.churn"
 LOGIN = "<!DOCTYPE html>\n<html><head><title>Databricks - Sign In</title></head><body></body></html>"
 OWNER, EXECUTE, EXPERIMENT, JOB = (

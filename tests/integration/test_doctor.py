@@ -24,6 +24,8 @@ from integration.doctor_world import MODEL, SERVING, US, VALIDATOR, DoctorWorld,
 from integration.gate_models import TRAINER
 from integration.process_world import until
 
+pytestmark = pytest.mark.spread(2)
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[DoctorWorld]:

@@ -41,6 +41,8 @@ from integration.store_samples import KEY, append_ledger, entry, hold, notificat
 
 pytest_plugins = ("integration.store_fixtures",)
 
+pytestmark = pytest.mark.spread(2)
+
 FAIL, WARNING, UNKNOWN = Verdict.FAIL, Verdict.WARNING, Verdict.NOT_KNOWN
 PASSWORD = "CHAMPION_GATE_DATABRICKS_HOOK_PASSWORD"
 NOW = datetime.now(UTC)

@@ -35,6 +35,8 @@ from integration import github_world as github
 from integration import gitlab_world as gitlab
 from integration.github_world import REPOSITORY, START
 
+pytestmark = pytest.mark.spread(2)
+
 GATE_URL = "https://gate.example.com"
 DEPLOY = Path(__file__).parents[2] / "deploy"
 FAIL, WARNING, UNKNOWN = Verdict.FAIL, Verdict.WARNING, Verdict.NOT_KNOWN

@@ -36,6 +36,8 @@ from integration.test_doctor_providers import (
     gate_at,
 )
 
+pytestmark = pytest.mark.spread(2)
+
 
 @dataclass
 class World:

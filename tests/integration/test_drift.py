@@ -19,6 +19,8 @@ from integration.mlflow_server import MlflowServer
 
 pytest_plugins = ("integration.mlflow_fixtures",)
 
+pytestmark = pytest.mark.spread(4)
+
 OPERATOR = Caller("operator-1", Role.OPERATOR, "token", "127.0.0.1")
 SOMEBODY = "somebody@example.com"
 WAREHOUSE = "abcdef0123456789"

@@ -29,6 +29,8 @@ from integration.github_world import (
     target_of,
 )
 
+pytestmark = pytest.mark.spread(2)
+
 DECIDING = ["/runs/[0-9]+$", "/approvals$", "/jobs$", "/environments/champion$"]
 
 

@@ -28,6 +28,8 @@ from integration.github_world import (
     target_of,
 )
 
+pytestmark = pytest.mark.spread(2)
+
 
 @pytest.fixture
 def world() -> Iterator[World]:

@@ -14,6 +14,8 @@ from champion_gate.domain.promotion import Phase, Promotion
 from integration.gate_world import REPOSITORY, GateWorld, gate_world
 from integration.rules_world import assert_unmoved, shown
 
+pytestmark = pytest.mark.spread(2)
+
 FILE = ".github/workflows/champion-gate.yml"
 RUN, JOBS, REVIEWS = "", "/jobs", "/approvals"
 

@@ -13,7 +13,7 @@ from champion_gate_standins.github.server import GitHubStandIn
 from integration.gate_world import GateWorld, gate_world
 from integration.github_review_world import NAME, PERMISSIONS, number_of
 
-pytestmark = pytest.mark.part("rest")
+pytestmark = [pytest.mark.part("rest"), pytest.mark.spread(2)]
 
 BOT = "gate-bot"
 PEOPLE = {"data-science": {"people": ["reviewer-1"]}, "risk": {"people": ["reviewer-1", "reviewer-2"]}}

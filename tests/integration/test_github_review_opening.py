@@ -26,7 +26,7 @@ from integration.github_review_world import (
     target_of,
 )
 
-pytestmark = pytest.mark.part("rest")
+pytestmark = [pytest.mark.part("rest"), pytest.mark.spread(2)]
 
 
 @pytest.fixture

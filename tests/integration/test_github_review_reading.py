@@ -17,6 +17,8 @@ from champion_gate.errors import VendorError
 from champion_gate_standins.github import answers, pull_answers
 from integration.github_review_world import NAME, ReviewWorld, github_review_world, number_of, target_of
 
+pytestmark = pytest.mark.spread(2)
+
 ONE = target_of(approvers={"people": ["ann", "bob"], "teams": ["officers"]})
 APPROVED, REJECTED = Verdict.APPROVED, Verdict.REJECTED
 

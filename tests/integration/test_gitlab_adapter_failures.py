@@ -20,6 +20,8 @@ from integration.github_world import EVIDENCE, MovableClock
 from integration.gitlab_world import GATE_URL, PROJECT, World, gitlab_world, pipeline_of
 from integration.oidc_world import serve_tls
 
+pytestmark = pytest.mark.spread(2)
+
 DECIDING = [
     "/pipelines/[0-9]+$",
     "/jobs$",

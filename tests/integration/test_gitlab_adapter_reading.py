@@ -15,6 +15,8 @@ from champion_gate_standins.gitlab.state import DEVELOPER, MAINTAINER
 from integration.github_world import START
 from integration.gitlab_world import BOT, PROJECT, World, gitlab_world, outcome, pipeline_of
 
+pytestmark = pytest.mark.spread(2)
+
 
 @pytest.fixture
 def world() -> Iterator[World]:

@@ -14,6 +14,8 @@ from champion_gate_standins.gitlab.state import DEVELOPER, MAINTAINER
 from integration.gate_providers import BOT, PROJECT, GitLabProvider
 from integration.gate_world import GateWorld, gate_world
 
+pytestmark = pytest.mark.spread(2)
+
 
 @pytest.fixture(
     params=[

@@ -23,6 +23,8 @@ from champion_gate_standins.gitlab.server import GitLabStandIn
 from champion_gate_standins.gitlab.state import TEMPLATE_INPUTS
 from integration.scripted_gate import LOST, Reply, ScriptedGate, scripted_gate, without_waiting
 
+pytestmark = pytest.mark.spread(2)
+
 TEMPLATE = Path(__file__).parents[2] / "deploy" / "gitlab" / "champion-gate.gitlab-ci.yml"
 BIN = Path(sys.executable).parent
 HEADER, BODY = TEMPLATE.read_text().split("\n---\n")

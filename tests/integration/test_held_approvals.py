@@ -21,7 +21,7 @@ from integration.gate_providers import (
 )
 from integration.gate_world import GateWorld, gate_world
 
-pytestmark = pytest.mark.part("rest", "gitlab")
+pytestmark = [pytest.mark.part("rest", "gitlab"), pytest.mark.spread(2)]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from champion_gate.errors import VendorUnavailableError
 from integration.gate_providers import EVERY_KIND, Provider
 from integration.gate_world import GateWorld, gate_world
 
-pytestmark = pytest.mark.part("rest", "gitlab")
+pytestmark = [pytest.mark.part("rest", "gitlab"), pytest.mark.spread(2)]
 
 UNREADABLE = [
     {"status": 500},

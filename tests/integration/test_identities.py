@@ -18,7 +18,7 @@ from integration.gate_models import TRAINER
 from integration.gate_providers import BOT, PROJECT
 from integration.gate_world import GateWorld, gate_world
 
-pytestmark = pytest.mark.part("rest", "gitlab")
+pytestmark = [pytest.mark.part("rest", "gitlab"), pytest.mark.spread(2)]
 
 OPERATOR = Caller("operator-1", Role.OPERATOR, "API token t1", "192.0.2.7")
 PRINCIPAL = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"

@@ -22,6 +22,8 @@ from integration.gate_models import MlflowModels
 from integration.gate_world import GateWorld, gate_world
 from integration.mlflow_server import mlflow_server
 
+pytestmark = pytest.mark.spread(2)
+
 KEY = AliasKey("databricks-uc", "main.ml.churn", "Champion")
 MODEL = "/unity-catalog/models/main.ml.churn$"
 PUT = "/aliases/Champion$"

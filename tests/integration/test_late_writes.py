@@ -14,6 +14,8 @@ from champion_gate.domain.promotion import Phase, Promotion
 from champion_gate.errors import GateError, PreconditionFailedError, VendorUnavailableError
 from integration.gate_world import GateWorld, gate_world
 
+pytestmark = pytest.mark.spread(2)
+
 KEY = AliasKey("databricks-uc", "main.ml.churn", "Champion")
 PUT = "/aliases/Champion$"
 OPS = Caller("ops", Role.OPERATOR, "API token t1")

@@ -15,7 +15,7 @@ from integration.gate_models import MlflowModels
 from integration.gate_world import GateWorld, gate_world
 from integration.logged_models_world import EVERY_REGISTRY, log_models, row_of, train_models
 
-pytestmark = pytest.mark.part("full", "mlflow")
+pytestmark = [pytest.mark.part("full", "mlflow"), pytest.mark.spread(2)]
 
 BOUND: dict[str, object] = {"f1": {"better": "higher", "at_least": 0.8}}
 ON_EVAL: dict[str, object] = {"f1": {"better": "higher", "at_least": 0.8, "dataset": "eval"}}

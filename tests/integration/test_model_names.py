@@ -19,6 +19,8 @@ from integration.mlflow_server import MlflowServer
 
 pytest_plugins = ("integration.mlflow_fixtures",)
 
+pytestmark = pytest.mark.spread(2)
+
 NAMES = {
     "blank": "Churn Model",
     "brackets": "churn (v2), weekly",

@@ -11,7 +11,7 @@ from champion_gate.domain.promotion import Phase
 from integration.gate_crashes import DiesAtWrite, StoreBetween, start_with
 from integration.gate_world import GateWorld, gate_world
 
-pytestmark = pytest.mark.part("rest", "restarted")
+pytestmark = [pytest.mark.part("rest", "restarted"), pytest.mark.spread(4)]
 
 LAST = 19
 """How many writes a promotion takes; one more is never reached."""

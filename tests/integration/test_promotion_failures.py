@@ -12,6 +12,8 @@ from champion_gate.domain.notifications import NotificationPhase
 from champion_gate.domain.promotion import Phase
 from integration.gate_world import GateWorld, gate_world
 
+pytestmark = pytest.mark.spread(2)
+
 MODEL = "/unity-catalog/models/main.ml.churn$"
 
 FAULTS: dict[str, dict[str, object]] = {

@@ -15,6 +15,8 @@ from champion_gate.domain.promotion import Phase, Promotion
 from integration.gate_world import GateWorld, gate_world
 from integration.github_world import app_keys
 
+pytestmark = pytest.mark.spread(2)
+
 MODEL = "/unity-catalog/models/main.ml.churn$"
 HOLDER = "/registered-models/alias$"
 VERSION = "/models/main.ml.churn/versions/2$"

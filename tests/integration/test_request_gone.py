@@ -12,7 +12,7 @@ from champion_gate.domain.promotion import Phase, Promotion
 from integration.gate_world import REPOSITORY, GateWorld, gate_world
 from integration.rules_world import approve, assert_unmoved, post, shown
 
-pytestmark = pytest.mark.part("rest", "gitlab")
+pytestmark = [pytest.mark.part("rest", "gitlab"), pytest.mark.spread(2)]
 
 EVERYTHING = "."
 

@@ -44,6 +44,8 @@ from integration.commands import run_command
 from integration.gate_reviews import OURS, PROMOTIONS
 from integration.github_world import MovableClock, app_keys
 
+pytestmark = pytest.mark.spread(2)
+
 REPOSITORY = "example/ml-deploy"
 HOOK = "https://gate.example.com/hooks/github"
 FILE = ".github/workflows/champion-gate.yml"

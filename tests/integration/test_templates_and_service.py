@@ -21,6 +21,8 @@ from champion_gate.domain.promotion import Phase
 from integration.posted_world import PostedWorld, posted_world
 from integration.start_world import standin
 
+pytestmark = pytest.mark.spread(2)
+
 DEPLOY = Path(__file__).parents[2] / "deploy"
 EARLIER = Path(__file__).parent / "data" / "earlier_templates"
 TEMPLATES = {

@@ -22,6 +22,8 @@ from champion_gate_standins.databricks.job_starts import JobStarts, Started
 from integration.gate_models import TRAINER
 from integration.gate_world import GateWorld, gate_world
 
+pytestmark = pytest.mark.spread(2)
+
 VALIDATOR = "7c0b5f2e-0000-4000-8000-000000000001"
 NAMES = ("model_name", "model_version", "sample")
 RULES = {

@@ -11,6 +11,8 @@ from integration.gate_crashes import DiesAtWrite, StoreBetween, start_with
 from integration.gate_world import GateWorld, gate_world
 from integration.test_validation import NAMES, VALIDATOR, said
 
+pytestmark = pytest.mark.spread(4)
+
 LAST = 26
 """How many writes a validated promotion takes; one more is never reached."""
 QUICK = {("before", 8), ("after", 8), ("before", 9), ("after", 9)}

@@ -18,6 +18,8 @@ from champion_gate.domain.steps import StepKind
 from champion_gate_standins.databricks.serving import Serving
 from integration.test_copies import PROD, Copying, copying
 
+pytestmark = pytest.mark.spread(2)
+
 ENDPOINT = "churn-prod"
 PARAMETERS = dict.fromkeys(("model_name", "model_version"), "")
 VALIDATE, COPY, BATCH, SERVE = StepKind.VALIDATE, StepKind.COPY, StepKind.JOB, StepKind.ENDPOINT

@@ -12,7 +12,7 @@ from champion_gate.domain.promotion import Phase
 from integration.gate_world import GateWorld, gate_world
 from integration.start_world import list_after, lose_answers, pass_time
 
-pytestmark = pytest.mark.part("rest", "gitlab", "GitLab")
+pytestmark = [pytest.mark.part("rest", "gitlab", "GitLab"), pytest.mark.spread(2)]
 
 GITLAB, GITHUB = "gitlab-environment", "github"
 TOO_MANY = "Too many pipelines created in the last minute. Try again later."

@@ -11,6 +11,8 @@ from champion_gate.domain.aliases import AliasKey
 from champion_gate.web.api.aliases import only_if
 from integration.api_world import ALIAS, OPERATOR, OTHER, VIEWER, ApiWorld, api_world
 
+pytestmark = pytest.mark.spread(2)
+
 HELD = "/api/v1/models/main.ml.churn/aliases/Champion/hold"
 WHY = "an incident"
 

@@ -10,6 +10,8 @@ import pytest
 from champion_gate.domain.promotion import Phase
 from integration.api_world import VIEWER, ApiWorld, api_world
 
+pytestmark = pytest.mark.spread(2)
+
 IDENTITIES = "/api/v1/identities"
 TRAINER = f"{IDENTITIES}/github/octo-trainer"
 REASON = {"reason": "asked her"}

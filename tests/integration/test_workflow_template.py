@@ -18,6 +18,8 @@ import yaml
 from champion_gate_standins.github.repositories import TEMPLATE_INPUTS
 from champion_gate_standins.github.server import GitHubStandIn
 
+pytestmark = pytest.mark.spread(2)
+
 TEMPLATE = Path(__file__).parents[2] / "deploy" / "github" / "champion-gate.yml"
 BIN = Path(sys.executable).parent
 

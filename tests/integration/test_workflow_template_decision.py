@@ -24,6 +24,8 @@ from champion_gate_standins.github.server import GitHubStandIn
 from champion_gate_standins.github.state import Run
 from integration.scripted_gate import LOST, Reply, ScriptedGate, scripted_gate, without_waiting
 
+pytestmark = pytest.mark.spread(2)
+
 FOLDER = Path(__file__).parents[2] / "deploy" / "github"
 TEMPLATE = FOLDER / "champion-gate.yml"
 FILE = Path(".github") / "workflows" / "champion-gate.yml"
