@@ -119,6 +119,11 @@ class Ourselves:
                 connection.execute("UPDATE replicas SET release = ? WHERE id = ?", (release, release))
             connection.close()
 
+    def gates(self, *sha256: str) -> None:
+        """Have replicas be at work that read these gates.yaml."""
+        for each in sha256:
+            self.world.store.beat(each, f"gate-{each}", lambda: datetime.now(UTC), each)
+
     def rename(self) -> None:
         """Have a login stand for another account."""
         for number in ("7", "8"):
@@ -255,6 +260,9 @@ WRONG = {
     ),
     "two releases": Wrong(
         lambda ours: ours.replicas("0.0.9", "0.1.0"), "service.replicas", "Finish the upgrade", WARNING
+    ),
+    "two gates.yaml": Wrong(
+        lambda ours: ours.gates("", "0123456789"), "service.replicas", "read the older file", WARNING
     ),
     "newer schema": Wrong(
         lambda ours: ours.execute("UPDATE alembic_version SET version_num = '9999'"),

@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from champion_gate.domain.approval import Verdict
+from champion_gate.domain.canonical import utc_text
 from champion_gate.domain.ledger.chain import LedgerKind
 from champion_gate.domain.promotion import Phase
 from champion_gate.errors import ConfigurationError, OlderReplicaError
+from champion_gate.flow.context import Waits
 from champion_gate.store import Store, migrate, open_store, releases
 from champion_gate.store.engine import Database
 from champion_gate.store.exclusive import ExclusiveFile
@@ -50,7 +53,7 @@ def write(url: str, *values: object) -> str | None:
         return oldest_that_may_run(connection)
 
 
-def test_a_replica_is_at_work_until_it_stops_or_is_silent_for_a_minute(
+def test_a_replica_is_at_work_until_it_stops_or_is_silent_for_two_minutes(
     store: Store, database_url: str
 ) -> None:
     for name in ("a", "b", "c"):
@@ -68,6 +71,35 @@ def test_a_replica_is_at_work_until_it_stops_or_is_silent_for_a_minute(
     assert store.replicas() == ()
     store.beat("c", "gate-c", lambda: T0)
     assert [each.id for each in store.replicas()] == ["c"]
+
+
+def test_who_reads_another_gates_yaml_is_told_while_it_may_hold_a_lease(
+    store: Store, database_url: str
+) -> None:
+    for name in ("a", "b"):
+        store.beat(name, f"gate-{name}", lambda: T0, name * 64)
+    columns = "seen_at, clock FROM replicas WHERE id = 'a'"
+    execute(  # as an earlier release does, which knows no such column
+        database_url,
+        f"INSERT INTO replicas (id, name, release, seen_at, clock) SELECT 'c', 'gate-c', '0.0.9', {columns}",
+    )
+
+    def others() -> list[str]:
+        return [each.id for each in store.replicas_with_other_gates("a" * 64)]
+
+    def last_seen(replica: str, seconds: float) -> None:
+        at = utc_text(datetime.now(UTC) - timedelta(seconds=seconds))
+        execute(database_url, f"UPDATE replicas SET seen_at = '{at}' WHERE id = '{replica}'")
+
+    waits = Waits()
+    last_seen("b", max(waits.lease_seconds, waits.alias_lease_seconds) + releases.BEAT_SECONDS)
+    assert others() == ["b", "c"]
+    last_seen("b", 121)
+    assert others() == ["c"]
+    store.leave("c")
+    assert others() == []
+    store.beat("b", "gate-b", lambda: T0, "a" * 64)
+    assert others() == []
 
 
 def test_a_new_word_is_written_only_once_every_older_replica_is_gone(store: Store, database_url: str) -> None:

@@ -120,8 +120,8 @@ def build_service(
     )
     doctor = Rounds(CHECKS, lambda: service_checkups(settings, store), Together())
     app = _app(settings, core, doctor, wake_ups.look)
-    _note_gates(core)
-    heart = _Heart(store, clock, stand_down)
+    heart = _Heart(store, clock, stand_down, settings.gates_sha256)
+    _note_gates(core, heart)
     worker = _worker(settings, core, wake_ups, doctor, heart)
     background = Background(
         worker,
@@ -247,7 +247,8 @@ def _wake_due(core: Core, wake_ups: HueyWakeUps) -> None:
 class _Heart:
     """Says in the rows that this replica is at work, and ends it once its release may not be."""
 
-    def __init__(self, store: Store, clock: Clock, stand_down: Callable[[], None]) -> None:
+    def __init__(self, store: Store, clock: Clock, stand_down: Callable[[], None], gates_sha256: str) -> None:
+        self._gates_sha256 = gates_sha256
         self._store = store
         self._clock = clock
         self._stand_down = stand_down
@@ -257,7 +258,7 @@ class _Heart:
     def beat(self) -> None:
         """Say that it is at work; raises ConfigurationError, and stands down, where it may not be."""
         try:
-            self._store.beat(self._id, self._name, self._clock.now)
+            self._store.beat(self._id, self._name, self._clock.now, self._gates_sha256)
         except ConfigurationError as error:
             log.critical("this release may not run on the database any more", reason=error.message)
             self._stand_down()
@@ -283,9 +284,13 @@ def _count_ended(core: Core) -> None:
     core.context.store.count_ended(core.context.clock.now())
 
 
-def _note_gates(core: Core) -> None:
-    """Before the service listens: a run that ends in its first second, and whose hook is lost, is then found."""
+def _note_gates(core: Core, heart: _Heart) -> None:
+    """Before the service listens: a run that ends in its first second, and whose hook is lost, is then found.
+
+    Others hear first that this replica has these gates, so that none of them ignores such a run.
+    """
     try:
+        heart.beat()
         core.sweep.note_gates()
     except SQLAlchemyError as error:
         log.warning("the database does not answer; the first sweep notes the gates", error=str(error))

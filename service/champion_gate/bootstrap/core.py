@@ -124,6 +124,7 @@ def build_core(
         notices=settings.gates.notices,
         notice_senders=notice_senders(settings, clock),
         messages=Messages(settings.environment.public_url),
+        gates_sha256=settings.gates_sha256,
     )
     return Core(
         context=context,

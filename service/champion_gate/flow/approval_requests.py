@@ -39,6 +39,7 @@ class ApprovalRequests:
         self._clock = context.clock
         self._lease = Lease(context)
         self._waits = context.waits
+        self._replicas_differ = context.replicas_differ
 
     def open(self, frozen: Promotion, request: ApprovalRequest) -> None:
         """Open the request. Whatever becomes of the call, the stored intent lets the next turn find it.
@@ -237,6 +238,8 @@ class ApprovalRequests:
         """Have the requests for older versions end, where the gate wants that, now that this one is open."""
         gate = self._gates.get(opened.gate)
         if gate is None or gate.newer_version is not NewerVersion.SUPERSEDE:
+            return
+        if self._replicas_differ() is not None:  # the next sweep does it
             return
         for other in self._store.open_promotions(opened.alias_key):
             if other.is_overtaken_by(opened) and not other.phase.is_applied:

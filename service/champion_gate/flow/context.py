@@ -19,6 +19,7 @@ from champion_gate.domain.together import Together
 from champion_gate.flow.identities import Identities
 from champion_gate.meters import Meters
 from champion_gate.store import Store
+from champion_gate.store.releases import names
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ class Waits:
     """Between two messages to one receiver: Slack takes no more of a webhook."""
     turn: timedelta = timedelta(seconds=5)
     """Between looks whether the step before has ended."""
+    same_gates: timedelta = timedelta(seconds=30)
+    """Between looks at what would end, while replicas read different gates.yaml."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ class Context:
         audit: who changes aliases outside; None where that cannot be looked up.
         notices: who is told of what.
         notice_senders: name of a notice -> where it is sent.
+        gates_sha256: of the gates.yaml that `gates` and all else come from.
     """
 
     gates: Mapping[str, Gate]
@@ -119,3 +123,17 @@ class Context:
     notices: tuple[Notice, ...] = ()
     notice_senders: Mapping[str, NoticeSender] = field(default_factory=dict)
     messages: Messages = field(default_factory=lambda: Messages(None))
+    gates_sha256: str = ""
+
+    def replicas_differ(self) -> str | None:
+        """Why nothing may end by this gates.yaml at the moment: a replica reads another one. None where none does.
+
+        Any replica takes any row, so what this one does not know may be another's to do.
+        """
+        others = self.store.replicas_with_other_gates(self.gates_sha256)
+        if not others:
+            return None
+        return (
+            f"Replicas read different gates.yaml: another one than here is read by {names(others)}. It goes on by itself once "
+            "all read the same. If that stays so, restart those with the older file: champion-gate doctor tells them apart."
+        )

@@ -20,6 +20,7 @@ from champion_gate.flow.notices import NoticePlans
 _KEEPS_A_LEASE = 4
 """So often in a lease: from the last on, it outlasts any one call to a vendor."""
 
+_SAID_BY_PEOPLE = frozenset({Phase.PROMOTED, Phase.REJECTED, Phase.CANCELLED})
 _log = logging.getLogger(__name__)
 
 
@@ -54,6 +55,7 @@ class Lease:
         self._clock = context.clock
         self._chance = context.chance
         self._waits = context.waits
+        self._replicas_differ = context.replicas_differ
 
     def take(self, promotion_id: str) -> Promotion | None:
         """Lease the row; None where it has ended, is not due, or somebody else is at it."""
@@ -129,7 +131,18 @@ class Lease:
         steps: list[Step] | None = None,
         ledger: list[LedgerEntry] | None = None,
     ) -> None:
-        """End the promotion, with its ledger lines and the work that is left, in one transaction."""
+        """End the promotion, with its ledger lines and the work that is left, in one transaction.
+
+        While replicas read different gates.yaml it ends only by what people said: all else may be true of this one's
+        alone. It waits then.
+        """
+        if phase not in _SAID_BY_PEOPLE and (differ := self._replicas_differ()) is not None:
+            order = taken.end_request
+            if order is None or order.phase is not Phase.CANCELLED:
+                why = f"{differ} By this replica's it would end as {phase.value}: {reason}"
+                self.wait(taken, why, self._waits.same_gates, mended=False)
+                return
+            phase, reason = order.phase, order.reason
         ended, own = self.ended(taken, phase, reason)
         self.save(ended, release=True, ledger=ledger or [], steps=[*(steps or []), *own])
         self._after_end(ended)

@@ -64,8 +64,9 @@ WAITING = Check(
 )
 REPLICAS = Check(
     "service.replicas",
-    "whether all replicas are of one release, which is the database's, and their clocks go with the database's",
-    "Beside an older replica a newer one does not write what that could not read. A clock that is far off makes leases "
+    "whether all replicas are of one release, which is the database's, read one gates.yaml, and their clocks go with the database's",
+    "Beside an older replica a newer one does not write what that could not read. While they read different gates.yaml, "
+    "notifications wait, and so does what would end. A clock that is far off makes leases "
     "too short, so that work is done twice.",
     cheap=True,
 )
@@ -214,6 +215,14 @@ def _replicas(store: Store) -> Iterator[Finding]:
             REPLICAS.warning(
                 f"Replicas of different releases are at work: {told}.",
                 "Finish the upgrade: start the older ones anew with the newer release.",
+            )
+        )
+    if len({each.gates_sha256 for each in found}) > 1:
+        which = ", ".join(f"{each.name} reads {each.gates_sha256[:8] or 'one untold'}" for each in found)
+        bad.append(
+            REPLICAS.warning(
+                f"Replicas read different gates.yaml, told by the sha256, and notifications wait: {which}.",
+                "While a change of it is rolled out, that is so for a moment. Else start those anew that read the older file.",
             )
         )
     if (schema := store.newer_schema()) is not None:

@@ -6,7 +6,7 @@ Each gate that watches the job is resolved on its own: what one waits for or fai
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -79,6 +79,7 @@ class Resolver:
         self._chance = context.chance
         self._together = context.together
         self._waits = context.waits
+        self._replicas_differ = context.replicas_differ
         self._read: dict[tuple[str, str], Read] = {}
 
     def resolve(self, notification_id: str) -> None:
@@ -113,6 +114,8 @@ class Resolver:
         """
         if self._has_names or policy.gates_of_job(self._every_gate, hint.job_id, ""):
             return None
+        if self._replicas_differ() is not None:  # another replica's may want it
+            return None
         return f"No gate watches job {hint.job_id} ({hint.job_name})."
 
     def _resolve(self, taken: StoredNotification) -> StoredNotification:
@@ -132,10 +135,8 @@ class Resolver:
         run = self._job_runs.get_run(hint.job_run_id, probably_of=hint.job_id)
         taken = replace(taken, job_run=run)
         gates = policy.gates_of_job(self._every_gate, run.job_id, run.job_name)
-        if not gates and not run.job_name and self._has_names and self._may_appear(taken, run):
-            return self._look_again(
-                taken, f"Databricks does not tell the name of job {run.job_id} at the moment."
-            )
+        if (untold := self._untold(taken, run, gates)) is not None:
+            return self._look_again(taken, untold)
         if not gates:
             reason = f"Run {run.run_id} belongs to job {run.job_id} ({run.job_name}), which no gate watches."
             return _closed(taken, NotificationPhase.IGNORED, reason)
@@ -153,6 +154,15 @@ class Resolver:
             else replace(summed_up, reason=f"{summed_up.reason} {_NOT_COMPARED}")
         )
 
+    def _untold(self, taken: StoredNotification, run: JobRun, gates: Sequence[Gate]) -> str | None:
+        """Why it cannot be told yet which gates watch the job; None where it can."""
+        # Asked once the run has ended: a replica says what it reads before it notes since when it watches.
+        if (differ := self._replicas_differ()) is not None:
+            return differ
+        if not gates and not run.job_name and self._has_names and self._may_appear(taken, run):
+            return f"Databricks does not tell the name of job {run.job_id} at the moment."
+        return None
+
     def _waits_for_end(self, taken: StoredNotification, run: JobRun) -> str | None:
         """Why it cannot be told yet how the run ended; None where it can, or is not expected to be any more."""
         if run.result is RunResult.RUNNING or run.end is None:
@@ -167,6 +177,8 @@ class Resolver:
 
     def _resolve_version(self, taken: StoredNotification, model: str, number: str) -> StoredNotification:
         """For a version that appeared in the registry."""
+        if (differ := self._replicas_differ()) is not None:
+            return self._look_again(taken, differ)
         gates = self._elsewhere.gates_of(model)
         if not gates:
             reason = f"No gate asks about versions of {model} that no watched job made."

@@ -41,6 +41,13 @@ from champion_gate.flow.notices import NoticePlans, NoticesSent
 from champion_gate.flow.request_ends import RequestEnds
 from champion_gate.flow.validation_runs import ValidationRuns
 
+_BY_GATES = frozenset(
+    {
+        *(StepKind.CHALLENGER, StepKind.COPY, StepKind.NOTICE),
+        *(StepKind.DRIFT_LOOKUP, StepKind.REOPEN, StepKind.RESTORE),
+    }
+)
+"""Steps that may come to nothing by what gates.yaml says now."""
 _log = logging.getLogger(__name__)
 
 
@@ -56,6 +63,7 @@ class Steps:
         self._chance = context.chance
         self._wake_ups = context.wake_ups
         self._waits = context.waits
+        self._replicas_differ = context.replicas_differ
         after, drift = AfterMoves(context), DriftSteps(context)
         challengers = Challengers(context)
         told = RequestEnds(context)
@@ -86,13 +94,19 @@ class Steps:
         was_wanted = self._is_waited_for(taken)
         try:
             try:
-                self._give_back(taken, self._kinds[taken.kind](taken), was_wanted=was_wanted)
+                self._give_back(taken, self._come_to(taken), was_wanted=was_wanted)
             except LeaseLostError:
                 raise
             except Exception as error:  # noqa: BLE001 - a fault of ours must not be tried for ever
                 self._give_back(taken, self._put_off(taken, error), was_wanted=was_wanted)
         except LeaseLostError:
             _log.warning("step %s is in another worker's hands now", step_id)
+
+    def _come_to(self, taken: Step) -> Step:
+        differ = self._replicas_differ() if taken.kind in _BY_GATES else None
+        if differ is not None:
+            return replace(taken, reason=differ, due_at=self._clock.now() + self._waits.same_gates)
+        return self._kinds[taken.kind](taken)
 
     def _give_back(self, taken: Step, come_to: Step, *, was_wanted: bool) -> None:
         """Store what it has come to, with the ledger's line of an end, and tell a promotion that waits for it."""

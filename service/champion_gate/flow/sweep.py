@@ -53,6 +53,7 @@ class Sweep:
         self._wake_ups = context.wake_ups
         self._clock = context.clock
         self._waits = context.waits
+        self._replicas_differ = context.replicas_differ
 
     def run(self) -> tuple[str, ...]:
         """Wake a worker for every row that is due, and say which looks are to be made.
@@ -78,7 +79,7 @@ class Sweep:
         """End what the rows and the gates alone show to be over: each is looked at by itself only every hour or two.
 
         Whoever opened the newer request may have died before that ended the older one. Gates are others than before
-        only after a start.
+        only after a start; but nothing ends by that as long as another replica reads others.
         """
         newest: dict[tuple[AliasKey, str], Promotion] = {}
         for promotion in pending:
@@ -89,7 +90,7 @@ class Sweep:
         for asks_as in overtaken:
             self._requests.supersede_older(newest[asks_as])
         if not self._settings_are_compared:
-            self._settings_are_compared = True
+            self._settings_are_compared = self._replicas_differ() is None
             for promotion in pending:
                 if self._rules.settings_changed(promotion) is not None:
                     self._store.hint_promotion(promotion.id, self._clock.now())

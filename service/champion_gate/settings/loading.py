@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from champion_gate.domain.canonical import canonical, sha256_of
 from champion_gate.domain.ports.approval import Vendor
 from champion_gate.domain.vendors import PREFIX, Host
 from champion_gate.errors import ConfigurationError
@@ -37,6 +38,7 @@ class Settings:
         hosts: key of the ApprovalProvider (`github`, `github:<host[:port]>`, …) -> where and with what.
         hook_credentials: the pairs that `POST /hooks/databricks` takes, the current one first.
         receivers: the notices of gates.yaml with their secrets.
+        gates_sha256: tells whether two processes read the same gates.yaml.
     """
 
     environment: Environment
@@ -45,6 +47,7 @@ class Settings:
     hosts: Mapping[str, Host]
     hook_credentials: tuple[BasicCredentials, ...]
     receivers: tuple[Receiver, ...] = ()
+    gates_sha256: str = ""
 
     @property
     def database_url(self) -> str:
@@ -74,11 +77,13 @@ class Reading:
     Attributes:
         gates: None if there is a problem.
         used: the vendors that gates name, as far as the file can be read.
+        sha256: of what is written there, whatever its layout; another release's defaults do not change it.
     """
 
     gates: Gates | None
     used: frozenset[str]
     problems: list[str]
+    sha256: str = ""
 
 
 def load_gates(path: Path, vendors: tuple[Vendor, ...]) -> Gates:
@@ -113,7 +118,9 @@ def read_gates(path: Path, vendors: tuple[Vendor, ...]) -> Reading:
         gates = form.model_validate(raw).settled()
     except ValidationError as error:
         problems += [problem(form, detail) for detail in error.errors(include_url=False)]
-    return Reading(None if problems else gates, used, problems)
+    if problems or gates is None:
+        return Reading(None, used, problems)
+    return Reading(gates, used, problems, sha256_of(canonical(raw)))
 
 
 def _named(raw_gates: object) -> Iterable[str]:
@@ -176,6 +183,7 @@ def load_settings(environ: Mapping[str, str], vendors: tuple[Vendor, ...]) -> Se
         MappingProxyType(hosts),
         hook_credentials(environment),
         told,
+        reading.sha256,
     )
 
 

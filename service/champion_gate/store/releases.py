@@ -2,7 +2,8 @@
 
 During an upgrade older replicas go on beside newer ones. So the database says which release is the oldest that may
 run on it. That is raised by a migration, and by the first word of an enum that an older one could not read; either
-waits until every older replica is gone. Times here are the database's own: clocks of replicas differ.
+waits until every older replica is gone. They also tell which gates.yaml each reads: while that is changed, they differ.
+Times here are the database's own: clocks of replicas differ.
 """
 
 from __future__ import annotations
@@ -38,9 +39,8 @@ WORDS: Mapping[str, Sequence[Enum]] = {}
 """Release -> the words of enums that reach the database and that it has brought. All others are as old as 0.1.0."""
 BEAT_SECONDS = 10.0
 """Between two heartbeats of a replica."""
-_GONE = timedelta(
-    seconds=60
-)  # one whose heartbeat is older has stopped, or is frozen, and looks before it goes on
+_GONE = timedelta(minutes=2)
+"""One whose heartbeat is older has stopped, or is frozen: longer than any lease, so that it holds none any more."""
 _FORGOTTEN = timedelta(days=1)
 _SQLITE_NOW: Select[datetime] = select(
     type_coerce(literal_column("strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')"), UtcTime)
@@ -58,6 +58,7 @@ class Replica:
         name: tells people which it is.
         seen_at: its last heartbeat, by the database's clock.
         clock: what its own clock said then.
+        gates_sha256: of the gates.yaml that it reads; empty where its release does not tell.
     """
 
     id: str
@@ -65,13 +66,20 @@ class Replica:
     release: str
     seen_at: datetime
     clock: datetime
+    gates_sha256: str
 
 
 class Replicas(Transactions):
     """The replicas that work on this database."""
 
-    def beat(self, replica_id: str, name: str, clock: Callable[[], datetime]) -> None:
+    def beat(self, replica_id: str, name: str, clock: Callable[[], datetime], gates_sha256: str = "") -> None:
         """Say that this replica is at work; also the first time, before it takes a row.
+
+        Args:
+            replica_id: of this process alone.
+            name: tells people which it is.
+            clock: its own.
+            gates_sha256: of the gates.yaml that it reads.
 
         Raises:
             ConfigurationError: its release may not run on this database, or not any more.
@@ -82,7 +90,13 @@ class Replicas(Transactions):
             _check_release(connection.scalar(_OLDEST.with_for_update()))
             now = _now(connection)
             connection.execute(delete(replicas).where(replicas.c.seen_at < now - _FORGOTTEN))
-            values = {"name": name, "release": RELEASE, "seen_at": now, "clock": clock()}
+            values = {
+                "name": name,
+                "release": RELEASE,
+                "seen_at": now,
+                "clock": clock(),
+                "gates_sha256": gates_sha256,
+            }
             first = upsert(connection, replicas).values(id=replica_id, **values)
             connection.execute(first.on_conflict_do_update(index_elements=["id"], set_=values))
 
@@ -95,6 +109,10 @@ class Replicas(Transactions):
         """Those that are at work, by their names."""
         with self._read() as connection:
             return _at_work(connection)
+
+    def replicas_with_other_gates(self, gates_sha256: str) -> tuple[Replica, ...]:
+        """Those at work that read another gates.yaml than this one, or do not tell which."""
+        return tuple(each for each in self.replicas() if each.gates_sha256 != gates_sha256)
 
     def newer_schema(self) -> str | None:
         """The schema of the database, where a newer release has made it; else None."""

@@ -87,7 +87,7 @@ def _check_replicas(database: Database, connection: Connection, oldest: str) -> 
         return
     why = f"the tables of this release are for release {oldest} and later ones, and at work are {releases.names(older)}"
     raise ConfigurationError(
-        [f"{why}; stop those, and run this again (one that was killed counts as gone after a minute)"]
+        [f"{why}; stop those, and run this again (one that was killed counts as gone after two minutes)"]
     )
 
 

@@ -19,7 +19,7 @@ from sqlalchemy import (
 
 from champion_gate.store.values import UtcTime, Words
 
-SCHEMA_VERSION = "0017"
+SCHEMA_VERSION = "0018"
 """The newest migration, named here so that checking it needs no Alembic."""
 
 metadata = MetaData()
@@ -245,6 +245,7 @@ replicas = Table(
     Column("release", Text, nullable=False),
     Column("seen_at", UtcTime, nullable=False, comment="by the database's clock"),
     Column("clock", UtcTime, nullable=False, comment="what the replica's own said then"),
+    Column("gates_sha256", Text, nullable=False, server_default="", comment="of its gates.yaml"),
 )
 
 oldest_release = Table(

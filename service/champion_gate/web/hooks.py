@@ -97,7 +97,7 @@ class Hooks:
         parsed = parse_databricks(body())
         if isinstance(parsed, Ignored):
             return _ignore("databricks", parsed)
-        unwatched = self._unwatched(parsed)
+        unwatched = _stored(lambda: self._unwatched(parsed))
         notification_id = _stored(
             lambda: self._store.record_notification("hook", parsed, self._clock.now(), ignored=unwatched)
         )
