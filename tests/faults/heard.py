@@ -42,15 +42,19 @@ class Heard:
         self._ordered.update(self._carried_out_orders())
 
     def _carried_out_orders(self) -> Iterator[int]:
-        """The writes that each carry out an order of their own; the first write of an approved version is none."""
+        """The writes that each carry out an order of their own; the first write of an approved version is none.
+
+        One operator gives them one after the other: what one has not come to when the next is given, it never does, and
+        neither does what was refused.
+        """
         given: Counter[tuple[str, str | None]] = Counter()
         written: set[tuple[str, str | None]] = set()
         for line in self.journal:
-            if line["what"] not in {"ordered", "alias"}:
+            if line["what"] not in {"ordered", "refused", "alias"}:
                 continue
             place = line["model"], line["version"]
-            if line["what"] == "ordered":
-                given[place] += 1
+            if line["what"] != "alias":
+                given = Counter({place: 1} if line["what"] == "ordered" else {})
             elif place not in written and self.is_approved(line):
                 written.add(place)
             elif given[place]:
@@ -83,9 +87,13 @@ class Heard:
         return self.refused and bool(_REFUSED.search(f"{row['reason']} {row['last_error']}"))
 
     def is_approved(self, write: Row) -> bool:
-        """Whether the version of this alias write, or that of which it is a copy, had been approved by then."""
-        _, version = self.source_of(write["model"], write["version"]) or ("", write["version"])
-        return self.approved_before(write["model"], version, write["n"])
+        """Whether what this alias write put there had been approved by then."""
+        return self.approved_before(write["model"], self.source_version(write), write["n"])
+
+    def source_version(self, write: Row) -> str:
+        """The version of this alias write, or that of which it is a copy."""
+        _, version = self.source_of(write["model"], write["version"]) or ("", str(write["version"]))
+        return version
 
     def is_ordered(self, write: Row) -> bool:
         """Whether this alias write carries out an operator's order."""

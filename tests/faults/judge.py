@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
+from math import inf
 
 from champion_gate.domain.ledger.chain import break_in_chain
 from champion_gate.domain.ledger.export import read_members
@@ -93,17 +94,37 @@ def _is_explained(heard: Heard, row: Row) -> bool:
         return bool(writes)
     if writes and moved[-1] in writes and not heard.is_ordered(moved[-1]):
         return False  # it came to what was asked for
+    approved_at = min((line["n"] for line in pressed if _counts(heard, line)), default=None)
     if row["phase"] == "rejected":
-        approved = [line["n"] for line in pressed if _counts(heard, line)]
         return any(
-            not _counts(heard, line) and line["n"] < min(approved, default=line["n"] + 1) for line in pressed
+            not _counts(heard, line) and (approved_at is None or line["n"] < approved_at) for line in pressed
         )
     if row["phase"] == "superseded":
-        later = [line for line in heard.of("request") if line.get("model") == model]
-        return any(int(line["version"]) > int(version) for line in later)
+        asked = heard.of("request") if approved_at is None else _before(heard.of("request"), approved_at)
+        later = [line["version"] for line in asked if line.get("model") == model]
+        later += [heard.source_version(line) for line in moved if line["version"] is not None]
+        return any(int(each) > int(version) for each in later)
     if row["phase"] == "stale":
-        return any(line not in writes and line["n"] > heard.trained_at(row) for line in moved)
-    return row["phase"] in {"failed", "ineligible"} and heard.is_refused(row)
+        shown_at = max(
+            (line["n"] for line in _before(moved, _asked_at(heard, requests)) if _shows(row, line)),
+            default=heard.trained_at(row),
+        )
+        return any(line not in writes and not _shows(row, line) and line["n"] > shown_at for line in moved)
+    refused = row["phase"] in {"failed", "ineligible"} and heard.is_refused(row)
+    return refused and approved_at is None
+
+
+def _before(lines: Iterable[Row], n: float) -> list[Row]:
+    return [line for line in lines if line["n"] < n]
+
+
+def _asked_at(heard: Heard, requests: set[str]) -> float:
+    return min((line["n"] for line in heard.of("request") if line["request"] in requests), default=inf)
+
+
+def _shows(row: Row, moved: Row) -> bool:
+    """Whether a move put the alias where people are shown that it stands."""
+    return row["champion_version"] is not None and moved["version"] == row["champion_version"]
 
 
 def _counts(heard: Heard, pressed: Row) -> bool:

@@ -35,5 +35,7 @@ def order(made: Storm, headers: Mapping[str, str], version: str | None) -> int:
         else:
             body = {**why, "version": version}
             answer = requests.put(url, json=body, headers=headers, timeout=PATIENCE_SECONDS)
+        if answer.status_code in range(400, 500):
+            made.far.note("refused", model=MODEL, version=version)
         return answer.status_code
     return 0

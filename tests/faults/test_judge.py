@@ -245,6 +245,50 @@ WRONG: dict[str, tuple[Callable[[], Heard], str]] = {
         ),
         "nothing that happened explains it",
     ),
+    "it fails over a refusal, and was approved": (
+        lambda: replace(
+            promotion(phase="failed", reason=f"403: {REFUSAL}"),
+            refused=True,
+            journal=without("alias").journal,
+        ),
+        "nothing that happened explains it",
+    ),
+    "it is superseded by what was asked for after its approval": (
+        lambda: replace(
+            and_then(
+                replace(promotion(phase="superseded"), journal=without("alias").journal),
+                {"what": "request", "by": "bot", **ASKED, "request": "78", "version": "3"},
+            ),
+        ),
+        "nothing that happened explains it",
+    ),
+    "it is stale over the move that people were shown": (
+        lambda: replace(
+            promotion(phase="stale"),
+            journal=numbered(
+                [
+                    line
+                    for each in without("alias").journal
+                    for line in ([each, {**MOVE, "version": "1"}] if each["what"] == "trained" else [each])
+                ]
+            ),
+        ),
+        "nothing that happened explains it",
+    ),
+    "an order is given again and again, and carried out twice": (
+        lambda: and_then(
+            WELL, *2 * [{"what": "ordered", "model": COPY, "version": "1"}], *2 * [{**MOVE, "version": "1"}]
+        ),
+        "which nobody had approved",
+    ),
+    "an order that was refused is carried out": (
+        lambda: and_then(
+            WELL,
+            *({"what": what, "model": COPY, "version": "1"} for what in ("ordered", "refused")),
+            {**MOVE, "version": "1"},
+        ),
+        "which nobody had approved",
+    ),
     "an order is carried out twice": (
         lambda: and_then(
             WELL, {"what": "ordered", "model": COPY, "version": "1"}, *2 * [{**MOVE, "version": "1"}]
@@ -432,7 +476,8 @@ def test_doubles_that_were_cancelled_are_none() -> None:
 
 
 def test_what_a_vendor_refuses_may_fail() -> None:
-    lines = [line for line in without_run("11").journal if line["what"] not in AFTER_APPROVAL]
+    left_out = {*AFTER_APPROVAL, "pressed"}
+    lines = [line for line in without_run("11").journal if line["what"] not in left_out]
     failed = promotion(phase="failed", reason=f"Given up: it was answered with 403: {REFUSAL}")
     ledger_of = chained([FIRST_SEEN])
     assert findings(replace(failed, journal=numbered(lines), ledger=ledger_of, refused=True)) == []
