@@ -84,7 +84,7 @@ def doctor_world(folder: Path) -> Iterator[DoctorWorld]:
         open_store(database_url) as store,
         serve(_service(store)) as public_url,
     ):
-        store.note_time(datetime.now(UTC))
+        store.note_time(lambda: datetime.now(UTC))
         set_up_github(github, f"{public_url}/hooks/github")
         job_id = databricks.jobs.add_job(
             "train-churn",

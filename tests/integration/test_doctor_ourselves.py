@@ -372,7 +372,7 @@ def test_postgresql_must_lose_nothing_either(
     for setting in ("on", "off"):
         sign = "&" if "?" in url else "?"
         with open_store(f"{url}{sign}options=-csynchronous_commit%3D{setting}") as store:
-            store.note_time(datetime.now(UTC))
+            store.note_time(lambda: datetime.now(UTC))
             ours.environ["CHAMPION_GATE_DATABASE_URL"] = url
             bad[setting] = {each.remedy for each in ours.doctor(store) if each.verdict is not Verdict.OK}
     # The tests' server is in no need of fsync.

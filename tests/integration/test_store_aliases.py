@@ -107,6 +107,20 @@ def test_a_writer_without_the_lock_begins_nothing(store: Store) -> None:
     assert known.intent is None
 
 
+def test_a_writer_without_the_lock_tells_of_no_refusal(store: Store) -> None:
+    """It was frozen meanwhile, and the right may have been given since."""
+    lock = locked(store)
+    lock = store.begin_alias_change(lock, intent(lock), T0, LEASE)
+    with pytest.raises(LeaseLostError):
+        store.finish_alias_change(lock, after(LEASE), known_version="1", refused="403: not owner.")
+    known = store.known_alias(KEY)
+    assert known is not None
+    assert known.refused is None
+    held = locked(store, LEASE)
+    finished = store.finish_alias_change(held, after(LEASE), known_version="1", refused="403: not owner.")
+    assert finished.refused == "403: not owner."
+
+
 def test_an_intent_of_another_fence_is_refused(store: Store) -> None:
     lock = locked(store)
     with pytest.raises(ValueError, match="fence"):

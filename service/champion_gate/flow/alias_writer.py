@@ -195,10 +195,10 @@ class AliasWriter:
             if not intent.is_still_at_start(stands):
                 return Sent(lock, intent, stands, self._interrupted(lock, intent, stands))
             if refused is not None:
-                if isinstance(refused, ForbiddenError):
-                    self._store.note_refusal(lock.key, str(refused))
                 # The refusal was an answer: this call wrote nothing, so nobody has to finish it.
-                self._finish(lock, stands, [], dropped=lock.intent if sent_before else None)
+                dropped = lock.intent if sent_before else None
+                told = str(refused) if isinstance(refused, ForbiddenError) else None
+                self._finish(lock, stands, [], dropped=dropped, refused=told)
                 raise refused
             sent_before = True
         shown, to = named(intent.from_version), named(intent.to_version)
@@ -403,6 +403,7 @@ class AliasWriter:
         hold: Hold | None = None,
         dropped: AliasIntent | None = None,
         carried_out: bool = False,
+        refused: str | None = None,
     ) -> AliasLock:
         found = [self._about_drift(lock, entry) for entry in entries]
         entries = [entry for entry, _ in found]
@@ -419,6 +420,7 @@ class AliasWriter:
             hold=hold,
             dropped=dropped,
             carried_out=carried_out,
+            refused=refused,
         )
         for entry in entries:
             _log.info("%s@%s: %s: %s", entry.model, entry.alias, entry.kind.value, entry.reason)

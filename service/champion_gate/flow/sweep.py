@@ -61,8 +61,7 @@ class Sweep:
         Returns:
             Names for `look`: `runs:<gate>`, `decisions:<provider>`, `alias:<model>@<alias>`, `versions:<model>`.
         """
-        now = self._clock.now()
-        if set_back := self._store.note_time(now):
+        if set_back := self._store.note_time(self._clock.now):
             _log.warning("The clock was set back by %s: everything that is open is looked at now.", set_back)
         self.note_gates()
         pending = self._store.pending_promotions()

@@ -87,13 +87,14 @@ class Aliases(Transactions):
         hold: Hold | None = None,
         dropped: AliasIntent | None = None,
         carried_out: bool = False,
+        refused: str | None = None,
     ) -> AliasLock:
         """Clear the intent and store where the alias stands, all in one transaction.
 
         With it go the ledger lines, the promotion (written as by `save_promotion`, its lease kept) and, if
         one is given, a hold that is placed in lieu of the one there may be. A write that was `dropped` is
         remembered with those before it until none of them can arrive any more; one that was carried out shows that
-        the registry lets us. Where the alias stands elsewhere
+        the registry lets us, and why it does not is what was `refused`. Where the alias stands elsewhere
         than before, the requests for it that wait for people are hinted.
 
         Raises:
@@ -101,7 +102,7 @@ class Aliases(Transactions):
             ConflictError: the promotion's phase cannot follow the stored one.
         """
         placed: dict[str, Any] = {} if hold is None else {"hold": to_json(hold)}
-        placed |= {"refused": None} if carried_out else {}
+        placed |= {"refused": refused} if carried_out or refused else {}
         given_up = [*lock.dropped, *([] if dropped is None else [dropped])]
         still_to_come = to_json([each for each in given_up if at < each.arrives_before])
         with self._write() as connection:

@@ -95,19 +95,23 @@ class Store(
                 steps=steps.LEASES.due_ids(connection, at, limit),
             )
 
-    def note_time(self, at: datetime) -> timedelta:
+    def note_time(self, clock: Callable[[], datetime]) -> timedelta:
         """Note the time; where the clock was set back, make every open row due, and let nothing have begun later.
 
         Else what was planned or begun by it would wait for as long as it was ahead. An hour's leap ahead looks
         like an hour's standstill, and is taken for one.
 
+        Args:
+            clock: tells the time; asked while nobody else can note it, or a process that was frozen would note an old one.
+
         Returns:
             By how much the clock was set back; zero where it was not, or by no more than replicas' clocks differ.
         """
-        clock = tables.clock
+        times = tables.clock
         with self._write() as connection:
-            noted: datetime | None = connection.scalar(select(clock.c.noted_at).with_for_update())
-            note = upsert(connection, clock).values(id=1, noted_at=at)
+            noted: datetime | None = connection.scalar(select(times.c.noted_at).with_for_update())
+            at = clock()
+            note = upsert(connection, times).values(id=1, noted_at=at)
             connection.execute(note.on_conflict_do_update(index_elements=["id"], set_={"noted_at": at}))
             if noted is None or noted <= at + _CLOCKS_DIFFER:
                 return timedelta()
