@@ -252,6 +252,29 @@ def test_what_the_promotion_says_and_where_the_alias_stands(gate: Everything, ro
     assert (now.request is None) is (row.phase in {WAITS, NO})
 
 
+@pytest.mark.parametrize("of", [VALIDATE, COPY])
+def test_nothing_ends_by_what_a_run_said_once(gate: Everything, of: StepKind) -> None:
+    """Its output is another than it is, or missing, in one answer."""
+    world = gate.copying.world
+    gate.course(VALIDATE, said=lambda _: {"main": {"champion_gate_validation": {"passed": True}}})
+    if of is VALIDATE:
+        lie = {"notebook_output": {"result": '{"champion_gate_validation": 17}'}}
+        body = json.dumps(lie).encode()
+        world.break_databricks("/runs/get-output", body=body, skip=1, times=1)  # the training's comes first
+    promotion = gate.train(approve=False)
+    if of is COPY:
+        world.break_databricks("/runs/get-output", body=b"{}", times=1)
+    else:
+        assert "cannot be read" in gate.told(promotion)
+        world.live(minutes=5)
+    world.approve(promotion)
+    world.look()
+    world.live(minutes=40)
+
+    now = world.again(promotion)
+    assert now.phase is DONE, (now.reason, now.retry.last_error)
+
+
 @pytest.mark.part("rest")
 @pytest.mark.parametrize("status", [403, pytest.param(404, marks=pytest.mark.part("full"))])
 def test_a_copy_whose_job_cannot_be_run_is_waited_for(gate: Everything, status: int) -> None:

@@ -37,7 +37,7 @@ class AwaitedRuns:
                 raise
             return self.failed(begun, f"{_NAMES[begun.kind]}'s run cannot be read: {error}")
         if why is not None:
-            return self.failed(begun, f"{_NAMES[begun.kind]}'s run cannot be told: {why}")
+            return self.doubted(begun, f"{_NAMES[begun.kind]}'s run cannot be told: {why}")
         return state if state.outcome is not None else self._going_on(begun)
 
     def not_ours(self, step: Step, state: RunState, given: Mapping[str, str]) -> str | None:
@@ -65,6 +65,18 @@ class AwaitedRuns:
             self._jobs.cancel(begun.external_id)
             why = f"{why} Run {begun.external_id} is cancelled."
         return ended(begun, StepPhase.OVERTAKEN, why, self._clock.now())
+
+    def doubted(self, taken: Step, why: str, told: Step | None = None) -> Step:
+        """The step as it is looked at again, for nothing ends that has been read only once; else as it has failed.
+
+        Args:
+            taken: the step, whose reason tells whether the last look showed the same.
+            why: what its run said.
+            told: the step with what is kept where it fails.
+        """
+        if taken.reason == why:
+            return self.failed(told or taken, why)
+        return replace(taken, reason=why, due_at=self._clock.now() + self._waits.look_soon)
 
     def failed(self, taken: Step, why: str) -> Step:
         """The step as it has failed."""

@@ -137,11 +137,11 @@ class CopyRuns:
         if state.outcome is not JobOutcome.SUCCEEDED:
             errors = "; ".join(one_line(task.error, 300) for task in state.tasks if task.error)
             said = ": ".join(filter(None, [state.code, one_line(state.message, 300), errors]))
-            return self._runs.failed(taken, f"{self._runs.late(taken)}The copy failed: {said}.")
+            return self._runs.doubted(taken, f"{self._runs.late(taken)}The copy failed: {said}.")
         try:
             report = report_of(state, promotion.version, promotion.model)
         except UnusableBodyError as error:
-            return self._runs.failed(taken, f"The copy is not what was approved: {error}.")
+            return self._runs.doubted(taken, f"The copy is not what was approved: {error}.")
         found = self._registry.get_version(promotion.model, report.version)
         if self._is_under_way(taken, found):
             return self._runs.looked_at_again(replace(taken, reason=_pending(found)))
@@ -149,7 +149,7 @@ class CopyRuns:
         copier, windows = taken.config["copier"], self._windows(taken, promotion, state)
         why = not_the_copy_because(found, tags, promotion.version, copier=copier, made_in=windows)
         if why is not None:
-            return self._runs.failed(taken, f"The copy is not what was approved: {why}")
+            return self._runs.doubted(taken, f"The copy is not what was approved: {why}")
         return self._made(taken, found, run=state.run_id, report=report)
 
     def _windows(
@@ -222,7 +222,7 @@ class CopyRuns:
             return self._runs.looked_at_again(replace(taken, reason=_pending(found)))
         why = not_the_copy_because(found, {}, promotion.version)
         if why is not None:
-            return self._runs.failed(taken, f"The copy is not what was approved: {why}")
+            return self._runs.doubted(taken, f"The copy is not what was approved: {why}")
         return self._made(taken, found, run=None, report=None)
 
     # --- both ---

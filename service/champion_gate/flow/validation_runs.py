@@ -82,7 +82,7 @@ class ValidationRuns:
         told = replace(taken, result_json=text, result_sha256=sha256_of(text))
         if said.passed is not None:
             return ended(told, StepPhase.SUCCEEDED, said.reason, self._clock.now())
-        return self._runs.failed(told, f"{self._runs.late(taken)}{said.reason}")
+        return self._runs.doubted(taken, f"{self._runs.late(taken)}{said.reason}", told)
 
 
 def _parameters(step: Step, promotion: Promotion) -> dict[str, str]:
