@@ -238,6 +238,7 @@ def test_what_the_promotion_says_of_each_end_and_that_nobody_is_asked_before(
 ) -> None:
     gate.course(row.output, **row.course)
     promotion = gate.train()
+    gate.world.live(seconds=15)
     now = gate.world.again(promotion)
     assert (now.phase, now.retry.last_error) == (row.phase, None), now.reason
     assert row.told in now.reason
@@ -297,6 +298,7 @@ def test_a_run_that_takes_too_long_is_cancelled_and_started_once_more(gate: Vali
 def test_an_operator_has_it_validated_again_and_cannot_skip_it(gate: Validating) -> None:
     gate.course(code="CLUSTER_ERROR", tasks={"main": "CLUSTER_ERROR"})
     promotion = gate.train()
+    gate.world.live(seconds=15)
     orders = StepOrders(gate.world.store, gate.world.wake_ups, gate.world.clock)
     with pytest.raises(ConflictError, match="cannot be skipped"):
         orders.skip(gate.step(promotion).id, actor="operator-1", reason="no time")
@@ -326,6 +328,7 @@ def test_a_start_that_was_refused_is_tried_at_once_for_an_operator(gate: Validat
 def test_nothing_is_validated_for_a_promotion_that_has_ended(gate: Validating) -> None:
     gate.course(code="CLUSTER_ERROR", tasks={"main": "CLUSTER_ERROR"})
     promotion = gate.train()
+    gate.world.live(seconds=15)
     gate.world.core.promotion_orders.cancel(promotion.id, actor="operator-1", reason="wrong data")
     gate.world.settle()
     gate.world.ended(promotion, Phase.CANCELLED)

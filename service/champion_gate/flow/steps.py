@@ -121,8 +121,8 @@ class Steps:
         if kept.phase.is_open and was_wanted and not self._is_waited_for(kept):
             self._store.hasten_steps(kept.promotion_id, now)
             self._wake_ups.step(kept.id)
-        news = kept.reason != taken.reason or kept.retry.attempts == 1
-        if news and come_to.kind in WAITED_FOR:
+        stood, stands = (taken.phase, taken.reason), (kept.phase, kept.reason)
+        if (stands != stood or kept.retry.attempts == 1) and come_to.kind in WAITED_FOR:
             self._store.hint_promotion(come_to.promotion_id, now)
             self._wake_ups.promotion(come_to.promotion_id)
 
