@@ -91,7 +91,7 @@ class Storm:
         if self.relay is not None:
             self.relay.reset()  # else the server keeps what was silent
 
-    def kill_at(self, shape: str, passing: int = 0, *, after: bool, seconds: float = 60.0) -> bool:
+    def kill_at(self, shape: str, passing: int = 0, *, after: bool, seconds: float = 120.0) -> bool:
         """Kill it while such a call is on its way, and start it again; returns whether one came in so many seconds.
 
         Args:
