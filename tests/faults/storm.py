@@ -25,8 +25,9 @@ from integration.process_world import Served, free_port, until
 from integration.silent_relay import SilentRelay, through, to_server
 
 EVER = timedelta(days=3000)
-SETTLED_SECONDS = 600.0
-"""After the last fault: what was lost on its way is asked for again only once it cannot arrive any more."""
+SETTLED_SECONDS = 1200.0
+"""After the last fault: what was lost on its way is asked for again only once it cannot arrive any more, and a step that has
+failed ten times rests for ten minutes."""
 _PUT_OFF = timedelta(seconds=3)
 SLOW_SECONDS = 2.0
 FORGOTTEN_SECONDS = 30.0
