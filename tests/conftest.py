@@ -127,8 +127,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _own_part(item: pytest.Item) -> str:
+    # MLflow's server takes as long to start, in each worker, as two hundred tests.
+    usual = "rest" if "running_mlflow" in getattr(item, "fixturenames", ()) else "quick"
     marks = (mark.args for mark in item.iter_markers("part"))
-    return next((name for name, *variants in marks if _is_meant(item, variants)), "quick")
+    return next((name for name, *variants in marks if _is_meant(item, variants)), usual)
 
 
 def _spread(items: Sequence[pytest.Item]) -> set[pytest.Item]:
